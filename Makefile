@@ -1,0 +1,107 @@
+# Everything a working copy needs; `make` alone lists it. Plain enough for GNU make 3.81.
+#
+# No recipe and no flag here deletes what a run made, data/out/ and .checkpoints/: answers cost money. That is why there
+# is no .DELETE_ON_ERROR, why no target is an output's path (make deletes a half-made target when it is interrupted),
+# and why `clean` takes only the environment and caches.
+
+PYTHON ?=
+JOB ?=
+ARGS ?=
+
+bin := .venv/bin
+created := .venv/.created
+dependencies := .venv/.dependencies
+installed := .venv/.installed
+uv_install := uv pip install --quiet --python $(bin)/python
+pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.PHONY: help setup test acceptance lint format demo run validate status wheel pins clean
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo '  JOB=job.yaml names the job file; ARGS="--set limits.concurrency=8" gives the command behind a target more flags;'
+	@echo '  PYTHON=python3.12 picks the interpreter of the environment (3.11 or later; default: the newest found).'
+	@echo
+	@echo "  When a command fails, make ends with 2, and its last line (Error N) has the command's own exit code. Of run:"
+	@echo '  1 fault of the program   2 job file or input wrong   3 some rows failed   4 cost cap or deadline'
+	@echo '  5 endpoint refuses   6 disk or checkpoint   75 already running   130, 143 stopped by a signal'
+	@echo '  After 3, 4, 5, 6, 130 and 143 the same command goes on from where it stands.'
+
+setup: $(installed) ## Make .venv with the command and the tools in it
+	@echo 'Ready: $(bin)/pipeline'
+
+# One stamp for each step, each depending on the one before: safe under `make -j`, and a step that failed is done again.
+$(created): .ci/venv
+	.ci/venv .venv '$(PYTHON)'
+	@touch $@
+
+$(dependencies): requirements/dev.txt $(created)
+	@set -x; if command -v uv >/dev/null; then \
+	    $(uv_install) --compile-bytecode --require-hashes -r requirements/dev.txt; \
+	else \
+	    $(pip_install) --require-hashes -r requirements/dev.txt; \
+	fi
+	@touch $@
+
+# Without isolation: hatchling is among the pinned tools, so nothing unpinned is fetched. The compilation is for shells
+# that set PYTHONDONTWRITEBYTECODE, where every start would compile the package anew.
+$(installed): pyproject.toml pipeline/__init__.py $(dependencies)
+	@set -x; if command -v uv >/dev/null; then \
+	    $(uv_install) --no-deps --no-build-isolation --editable .; \
+	else \
+	    $(pip_install) --no-deps --no-build-isolation --editable .; \
+	fi
+	@$(bin)/python -m compileall -q pipeline
+	@touch $@
+
+test: $(installed) ## The tests, under five minutes
+	$(bin)/python -m pytest -n 2 $(ARGS)
+
+acceptance: $(installed) ## The long tests: whole jobs, killed and resumed
+	$(bin)/python -m pytest tests/acceptance --timeout 1800 $(ARGS)
+
+lint: $(installed) ## ruff, mypy and the floors of the architecture
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+format: $(installed) ## Put the code into shape
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+demo: $(installed) ## A job on the simulator, killed half-way and finished by a second run
+	@.ci/demo
+
+# `exec` puts the command in the shell's place, so that a signal to make reaches it and it can drain.
+run: $(installed) ## Run JOB, from wherever it stands
+	@test -n '$(JOB)' || { echo 'Which job? Say: make run JOB=configs/demo.yaml' >&2; exit 2; }
+	@exec $(bin)/pipeline run '$(JOB)' $(ARGS)
+
+validate: $(installed) ## Check JOB without a call
+	@test -n '$(JOB)' || { echo 'Which job? Say: make validate JOB=configs/demo.yaml' >&2; exit 2; }
+	@exec $(bin)/pipeline validate '$(JOB)' $(ARGS)
+
+status: $(installed) ## Where JOB stands
+	@test -n '$(JOB)' || { echo 'Which job? Say: make status JOB=configs/demo.yaml' >&2; exit 2; }
+	@exec $(bin)/pipeline status '$(JOB)' $(ARGS)
+
+wheel: $(installed) ## Build the wheel into dist/
+	$(bin)/python -m build --wheel --no-isolation
+
+# The pins hold for later Pythons when they are resolved on the lowest one.
+compile := .venv/pins/bin/pip-compile --upgrade --generate-hashes --strip-extras --allow-unsafe --newline lf --no-config \
+    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --quiet
+pins: ## Resolve requirements/ anew from pyproject.toml, with Python 3.11
+	$(or $(PYTHON),python3.11) -m venv .venv/pins
+	.venv/pins/bin/python -m pip install --quiet --upgrade pip-tools
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/core.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra dev --constraint requirements/core.txt \
+	    --output-file requirements/dev.txt pyproject.toml
+
+clean: ## Remove the environment and caches, nothing that a run made
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find pipeline tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +

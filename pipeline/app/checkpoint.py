@@ -1,0 +1,214 @@
+"""A job's checkpoint, opened: the lock, the journal, and the plan that fits the input as it is now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.app.job import OpenJob
+from pipeline.app.summary import money
+from pipeline.config import Job
+from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.journal import Event, JobLock, Journal, State
+from pipeline.plan import Change, Plan, Planner, Standing, load_plan, save_plan
+from pipeline.records import digest
+from pipeline.sink import read_metadata
+
+_EVENTS_A_COMMIT = 1000
+_RECALL_SECONDS = 61.0
+_MOST_RECALLED = 20_000
+
+
+@contextmanager
+def locked(job: Job, *, shared: bool = False) -> Iterator[Path]:
+    """The checkpoint's directory, with the job's lock held. A directory that was made for nothing is removed again."""
+    directory = job.checkpoint_path
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"checkpoint.path: {directory} cannot be made: {error.strerror}") from error
+    with JobLock(directory, shared=shared):
+        try:
+            yield directory
+        finally:
+            if not Journal.exists(directory) and {path.name for path in directory.iterdir()} <= {"lock"}:
+                with suppress(OSError):
+                    (directory / "lock").unlink()
+                    directory.rmdir()
+
+
+def open_journal(job: Job, directory: Path) -> Journal | None:
+    """The job's journal for reading, None where nothing has been sent yet.
+
+    Raises:
+        InvalidInput: it belongs to another job, or to another kind of endpoint; or a foreign file is at the output's
+            path.
+        CheckpointFailed: it is missing or cannot be trusted.
+    """
+    output = Path(job.config.output.path)
+    metadata = read_metadata(output) if output.exists() else None
+    if not Journal.exists(directory):
+        if output.exists() and not job.config.output.overwrite:
+            if metadata is not None and metadata.get("job") == job.config.name:
+                raise CheckpointFailed(
+                    f"{directory}: the checkpoint is missing, though {output} was written from it; put it back, or set"
+                    " output.overwrite: true to begin anew and pay again"
+                )
+            raise _foreign_output(output)
+        return None
+    journal = Journal.read(directory)
+    simulated = job.config.endpoint.is_simulator
+    if journal.job != job.config.name:
+        message = f"checkpoint.path: {directory} belongs to the job {journal.job!r}; give this job one of its own"
+    elif journal.simulated != simulated:
+        made = "the simulator" if journal.simulated else "a real endpoint"
+        message = f"endpoint.url: the checkpoint {directory} was made with {made} and cannot go on with another"
+        message += "; give the job another name or checkpoint.path"
+    elif output.exists() and not job.config.output.overwrite and not _is_ours(metadata, journal):
+        journal.close()
+        raise _foreign_output(output)
+    else:
+        return journal
+    journal.close()
+    raise InvalidInput(message)
+
+
+def _is_ours(metadata: dict[str, object] | None, journal: Journal) -> bool:
+    return metadata is not None and metadata.get("checkpoint_id") == journal.checkpoint_id
+
+
+def _foreign_output(output: Path) -> InvalidInput:
+    return InvalidInput(
+        f"output.path: {output} exists and was not written from this job's checkpoint; move it away, or set"
+        " output.overwrite: true"
+    )
+
+
+def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:
+    """The plan of the last run where input and settings are still the same, brought up to the journal; else None.
+
+    Every event of the journal is checked on the way.
+    """
+    saved = load_plan(directory)
+    number = journal.totals.plan if journal else 0
+    if journal is None or saved is None or saved.number != number or saved.fingerprint != opened.fingerprint:
+        return None
+    saved.apply(journal.index())
+    return saved
+
+
+@contextmanager
+def planner(opened: OpenJob, directory: Path, journal: Journal | None) -> Iterator[Planner]:
+    """A plan made anew. Its number becomes the journal's with `record_plan`."""
+    number = (journal.totals.plan if journal else 0) + 1
+    index = journal.index() if journal else iter(())
+    try:
+        with Planner(opened.rows, index, directory, number=number, fingerprint=opened.fingerprint) as made:
+            yield made
+    except OSError as error:
+        raise CheckpointFailed(f"{directory}: cannot plan: {error}") from error
+
+
+def settings_number(opened: OpenJob, journal: Journal | None) -> int | None:
+    """The number under which the journal knows the job's settings; None where it has not seen them."""
+    if journal is None:
+        return None
+    wanted = digest(opened.settings)
+    return next((number for number, found in journal.settings().items() if digest(found) == wanted), None)
+
+
+def refuse_changes(opened: OpenJob, journal: Journal | None, made: Planner) -> None:
+    """Refuse what would pay again for finished rows, until the user says what to do.
+
+    Raises InvalidInput with the number of rows, what changed, and about what it would cost.
+    """
+    if journal is None:
+        return
+    answers, plan = made.answers(), made.plan
+    known = settings_number(opened, journal)
+    by_settings, by_content = made.changed_rows(known)
+    if not len(plan) and answers:
+        raise InvalidInput(
+            f"the input is empty, but {answers} answers exist; --on-change rerun publishes the empty output,"
+            " --on-change keep leaves the old answers"
+        )
+    each = journal.totals.cost_usd / max(1, answers)
+    choice = "--on-change rerun sends them again, --on-change keep leaves their answers as they are"
+    if by_settings:
+        raise InvalidInput(
+            f"{by_settings} finished rows would be asked anew, for about ${money(round(each * by_settings, 6))},"
+            f" because the settings changed ({_difference(opened, journal, made)}); {choice}"
+        )
+    if by_content * 2 > made.answered_rows():
+        raise InvalidInput(
+            f"{by_content} of {made.answered_rows()} finished rows would be asked anew, for about"
+            f" ${money(round(each * by_content, 6))}, because their content changed; {choice}"
+        )
+
+
+def _difference(opened: OpenJob, journal: Journal, made: Planner) -> str:
+    """Which settings changed; prompts by their key alone, since they may be long or private."""
+    known = journal.settings()
+    before = known[next(change.settings for change in made.changes())]
+    differences = []
+    for key, now in opened.settings.items():
+        was = before.get(key)
+        if isinstance(now, dict) and isinstance(was, dict):
+            for name in sorted(now.keys() | was.keys()):
+                if now.get(name) != was.get(name):
+                    detail = "" if key == "prompt" else f": {was.get(name)} -> {now.get(name)}"
+                    differences.append(f"{key}.{name}{detail}")
+        elif now != was:
+            differences.append(f"{key}: {was} -> {now}")
+    return ", ".join(differences) or "an earlier change"
+
+
+def keep_changes(made: Planner) -> Iterator[Change]:
+    """Let changed rows keep the answers they have; the caller records it."""
+    for change in made.changes():
+        standing = Standing.ADOPTED if change.is_priced else Standing.ADOPTED_UNPRICED
+        made.plan.put(change.position, change.source, standing)
+        yield change
+
+
+def record_plan(plan: Plan, directory: Path, journal: Journal, settings: int, adopted: Iterable[Change]) -> None:
+    """Make a new plan the journal's, with the answers that rows take over. After a kill half-way the next run plans
+    anew: the plan's number is taken, but its file is not there.
+    """
+    events: list[Event] = []
+    for change in adopted:
+        state = State.ADOPTED if change.is_priced else State.ADOPTED_UNPRICED
+        events.append(Event(plan.number, change.position, state, change.row_id, change.request_hash, settings,
+                            change.content, {"source": change.source}))  # fmt: skip
+        if len(events) >= _EVENTS_A_COMMIT:
+            journal.commit(events, plan=plan.number)
+            events = []
+    journal.commit(events, plan=plan.number)
+    try:
+        save_plan(plan, directory)
+    except OSError as error:
+        raise CheckpointFailed(f"{directory}: cannot save the plan: {error}") from error
+
+
+def sent_lately(journal: Journal, requests_per_minute: float | None) -> list[tuple[float, float]]:
+    """What earlier runs sent within the longest window of a rate: (seconds ago, tokens), oldest first. A stamp in the
+    future, from a clock that was put back, counts as now.
+    """
+    window = _RECALL_SECONDS * max(1.0, 1 / (requests_per_minute or 1.0))
+    now, found, last = time.time(), [], journal.totals.events
+    first = max(1, last - _MOST_RECALLED + 1)
+    while last >= first:
+        start = max(first, last - _EVENTS_A_COMMIT + 1)
+        ages = [
+            (max(0.0, now - record["started_at"]), float(record.get("tokens") or 0))
+            for _, record in journal.records(range(start, last + 1))
+            if "started_at" in record
+        ]
+        recent = [(age, tokens) for age, tokens in ages if age < window]
+        found += recent
+        if len(recent) < len(ages):
+            break
+        last = start - 1
+    return sorted(found, reverse=True)

@@ -1,0 +1,177 @@
+"""A job file with everything it names opened and checked, before anything is sent or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, Model, Price, find_model
+from pipeline.config import Job, environment_mistakes
+from pipeline.errors import InvalidInput, InvalidJob, Mistake
+from pipeline.plan import Rows
+from pipeline.prompts import Prompter
+from pipeline.records import digest
+from pipeline.sink import RESULT_NAMES, partial_path
+from pipeline.sources import Source, fingerprint, open_source
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job that is fit to run: its rows, the model's facts, and the settings that its requests are made under."""
+
+    job: Job
+    rows: Rows
+    model: Model | None
+    price: Price | None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes finished rows changed when it changes: endpoint kind, model, prompt and parameters."""
+        config = self.job.config
+        return {
+            "endpoint_kind": config.endpoint.kind,
+            "model": config.endpoint.model,
+            "prompt": config.prompt.model_dump(exclude_none=True),
+            "parameters": config.parameters.model_dump(exclude_none=True),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the input and the settings: where it is unchanged, so is every row's request."""
+        config = self.job.config.input
+        reading = [config.format, config.id, config.csv.model_dump()]
+        return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, self.settings])
+
+    @property
+    def context_window(self) -> int | None:
+        """Tokens the model can take, as far as known."""
+        return self.model.context_window if self.model else None
+
+
+def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending: bool = True) -> OpenJob:
+    """Open and check everything that a job names; sends and writes nothing.
+
+    Args:
+        for_sending: check also what only sending needs: the key, and that the output can be written.
+
+    Raises:
+        InvalidJob: with every mistake that could be found.
+    """
+    config = job.config
+    mistakes: list[Mistake] = []
+    if for_sending:
+        mistakes += environment_mistakes(job, os.environ if environ is None else environ)
+        mistakes += _path_mistakes(job)
+    source: Source | None = None
+    with _noting(mistakes, "input.path"):
+        source = open_source(config.input)
+    if source is None:
+        raise InvalidJob([job.placed(mistake) for mistake in mistakes])
+    mistakes += _column_mistakes(job, source)
+    model = find_model(config.endpoint.model) if config.endpoint.kind == "dataoorts" else None
+    ranges = (
+        OPENAI_PARAMETERS if config.endpoint.kind == "openai" else model.parameters if model else DEFAULT_PARAMETERS
+    )
+    prompter = None
+    with _noting(mistakes, "prompt"):
+        prompter = Prompter(
+            config.prompt, config.parameters, config.endpoint.model, source.schema.names, ranges,
+            model.context_window if model else None,
+        )  # fmt: skip
+    if mistakes or prompter is None:
+        raise InvalidJob([job.placed(mistake) for mistake in mistakes])
+    rows = Rows(source, config.input.id, prompter, config.endpoint.kind, config.endpoint.model)
+    return OpenJob(job, rows, model, _price(job, model))
+
+
+def try_templates(opened: OpenJob, rows: int = 1000) -> None:
+    """Make the requests of the first rows, under a watch.
+
+    Raises InvalidJob where the template spins, or fails on every one of them: then it is the template that is wrong.
+    """
+    faults = opened.rows.prompter.trial(first_rows(opened.rows.source, rows))
+    if faults:
+        raise InvalidJob([opened.job.placed(mistake) for mistake in faults])
+
+
+def first_rows(source: Source, count: int) -> Iterator[dict[str, Any]]:
+    """The first rows of the input as Python values."""
+    from pipeline.sources.identity import row_values
+
+    for batch in source.batches():
+        taken = batch.slice(0, count)
+        yield from row_values(taken)
+        count -= taken.num_rows
+        if count <= 0:
+            return
+
+
+@contextmanager
+def _noting(mistakes: list[Mistake], key: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidJob as error:
+        mistakes += error.mistakes
+    except InvalidInput as error:
+        named, _, _ = str(error).partition(":")
+        mistakes.append(Mistake(str(error), key=named if named.startswith("input.") else key))
+
+
+def _column_mistakes(job: Job, source: Source) -> list[Mistake]:
+    config = job.config
+    names = source.schema.names
+    carried = names if config.input.columns is None else config.input.columns
+    mistakes = []
+    if len(set(carried)) != len(carried):
+        mistakes.append(Mistake("a column is named twice", key="input.columns"))
+    taken = [name for name in RESULT_NAMES if config.output.prefix + name in carried]
+    if taken:
+        mistakes.append(Mistake(
+            f"the input already has a column {config.output.prefix + taken[0]!r}, which the output adds",
+            key="output.prefix", suggestion="set output.prefix, for example \"answer_\", or leave the column out of"
+            " input.columns",
+        ))  # fmt: skip
+    return mistakes
+
+
+def _path_mistakes(job: Job) -> list[Mistake]:
+    output = Path(job.config.output.path)
+    mistakes = []
+    if output.is_dir():
+        mistakes.append(Mistake(f"{output} is a directory", key="output.path", suggestion="name a file, such as"
+                                f" {output / (job.config.name + '.parquet')}"))  # fmt: skip
+    for key, path in (("output.path", output.parent), ("checkpoint.path", job.checkpoint_path)):
+        blocked = _unwritable(path)
+        if blocked is not None:
+            mistakes.append(Mistake(f"{blocked} cannot be written to", key=key,
+                                    suggestion="choose another directory, or change its permissions"))  # fmt: skip
+    inputs = {os.path.realpath(path) for path in _input_paths(job)}
+    if {os.path.realpath(output), os.path.realpath(partial_path(output))} & inputs:
+        mistakes.append(Mistake("the output would overwrite the input", key="output.path"))
+    return mistakes
+
+
+def _input_paths(job: Job) -> tuple[str, ...]:
+    path = job.config.input.path
+    return (path,) if isinstance(path, str) else tuple(path)
+
+
+def _unwritable(directory: Path) -> Path | None:
+    """The nearest existing ancestor of a directory, itself included, that nothing can be made in; None if it can."""
+    for path in (directory, *directory.absolute().parents):
+        if path.exists() or path.is_symlink():
+            return None if path.is_dir() and os.access(path, os.W_OK | os.X_OK) else path
+    return directory
+
+
+def _price(job: Job, model: Model | None) -> Price | None:
+    pricing = job.config.pricing
+    if pricing is not None:
+        return Price(pricing.input_usd_per_million, pricing.output_usd_per_million, None)
+    return Price(model.input_usd_per_million, model.output_usd_per_million, model.priced_on) if model else None

@@ -1,0 +1,152 @@
+"""What can be said of a job without sending anything: validate, estimate, status, export."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pipeline.app import checkpoint
+from pipeline.app.job import OpenJob, first_rows, open_job, try_templates
+from pipeline.app.run import RunOptions, select_retries
+from pipeline.app.summary import Summary, job_figures
+from pipeline.config import Job
+from pipeline.endpoints import make_endpoint
+from pipeline.errors import InvalidInput, JobLocked
+from pipeline.estimate import Sizes, assumptions, estimate
+from pipeline.export import export
+from pipeline.journal import Journal, read_progress
+from pipeline.plan import TO_SEND, Plan, Planner, UnsentFailure, load_plan
+from pipeline.prompts import PromptFailure
+from pipeline.sink import Results
+from pipeline.sources.identity import row_values
+
+
+def validate(job: Job, show: int = 0) -> tuple[int, list[dict[str, Any]]]:
+    """Check all that can be checked without a call, the whole input included.
+
+    Returns the number of rows and the bodies of the first `show` requests (for a row that makes none, why).
+
+    Raises:
+        InvalidJob: with every mistake; InvalidInput: the input cannot be read, or its ids are not unique.
+    """
+    opened = open_job(job)
+    try_templates(opened)
+    with tempfile.TemporaryDirectory() as scratch, Planner(
+        opened.rows, iter(()), Path(scratch), number=1, fingerprint=""
+    ) as made:  # fmt: skip
+        rows = len(made.plan)
+    endpoint = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None)
+    requests: list[dict[str, Any]] = []
+    for row in islice(first_rows(opened.rows.source, show), show) if show else ():
+        try:
+            requests.append(endpoint.payload(opened.rows.prompter.request(row)))
+        except PromptFailure as failure:
+            requests.append({"error_kind": failure.kind, "error_message": failure.message})
+    return rows, requests
+
+
+def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:
+    """The plan and the estimate of a run, as `estimate --json` prints them."""
+    opened = open_job(job, for_sending=False)
+    with _reading(job) as journal:
+        plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
+        if plan is None:
+            with tempfile.TemporaryDirectory() as scratch, checkpoint.planner(opened, Path(scratch), journal) as made:
+                plan = made.plan
+        if journal is not None:
+            select_retries(plan, journal, job.config.retry.max_runs, options)
+        sizes = Sizes()
+        for request in _requests(opened, plan):
+            sizes.add(request)
+    return {
+        "job": job.config.name,
+        "rows": asdict(plan.counts()),
+        **estimate(sizes, opened.price, job.config.limits),
+        "assumptions": assumptions(),
+    }
+
+
+def _requests(opened: OpenJob, plan: Plan) -> Iterator[Any]:
+    wanted = {int(one) for one in TO_SEND}
+    for start, batch in opened.rows.batches():
+        standings = plan.standings(start, start + batch.num_rows)
+        if not wanted & set(standings.tolist()):
+            continue
+        _, contents = opened.rows.identities(start, batch)
+        for values, content, standing in zip(row_values(batch), contents, standings, strict=True):
+            if int(standing) in wanted:
+                request, _ = opened.rows.request(values, content)
+                if not isinstance(request, UnsentFailure):
+                    yield request
+
+
+def status(job: Job) -> tuple[dict[str, Any], bool]:
+    """Where the job stands, and whether a run of it is under way."""
+    directory = job.checkpoint_path
+    if not directory.exists():
+        return Summary(job=job.config.name).as_json(), False
+    try:
+        with _reading(job) as journal:
+            if journal is None:
+                return Summary(job=job.config.name).as_json(), False
+            progress = read_progress(directory)
+            if progress and progress.get("events") == journal.totals.events and progress.get("status") != "running":
+                return _shown(progress), False
+            summary = Summary(job=job.config.name, status="interrupted", **_figures(directory, journal))
+            return summary.as_json(), False
+    except JobLocked:
+        return _shown(read_progress(directory) or Summary(job=job.config.name).as_json()), True
+
+
+def _figures(directory: Path, journal: Journal) -> dict[str, Any]:
+    plan = load_plan(directory)
+    if plan is None or plan.number != journal.totals.plan:
+        return {"job_cost_usd": journal.totals.cost_usd, "possibly_billed_usd": journal.totals.possibly_billed_usd}
+    plan.apply(journal.index())
+    return job_figures(plan, journal)
+
+
+def _shown(progress: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in progress.items() if name not in ("events", "pid", "updated_at")}
+
+
+def export_answers(job: Job, to: str, path: Path) -> int:
+    """Write the answers so far in another shape. Returns the number of rows.
+
+    Raises InvalidInput where there are none yet, or where the input has changed since the last run.
+    """
+    opened = open_job(job, for_sending=False)
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a directory; name a file")
+    if os.path.realpath(path) in {os.path.realpath(file.path) for file in opened.rows.source.files}:
+        raise InvalidInput(f"{path} is the job's input; name another file")
+    with _reading(job) as journal:
+        if journal is None:
+            raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: pipeline run {job.file}")
+        plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
+        if plan is None:
+            with tempfile.TemporaryDirectory() as scratch, checkpoint.planner(opened, Path(scratch), journal) as made:
+                plan = made.plan
+        config = job.config
+        return export(Results(opened.rows, plan, journal, config.input.columns, config.output.prefix), to, path)
+
+
+@contextmanager
+def _reading(job: Job) -> Iterator[Journal | None]:
+    """The journal for reading, under a lock that other readers share."""
+    if not job.checkpoint_path.exists():
+        yield None
+        return
+    with checkpoint.locked(job, shared=True) as directory:
+        journal = checkpoint.open_journal(job, directory)
+        try:
+            yield journal
+        finally:
+            if journal is not None:
+                journal.close()

@@ -1,0 +1,333 @@
+"""A run of a job, from wherever it stands to as far as it gets."""
+
+from __future__ import annotations
+
+import os
+import resource
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline import __version__
+from pipeline.app import checkpoint
+from pipeline.app.job import OpenJob, open_job, try_templates
+from pipeline.app.signals import Signals
+from pipeline.app.summary import RunError, Summary, job_figures
+from pipeline.client import Client, Pause
+from pipeline.config import Job, api_key
+from pipeline.endpoints import make_endpoint
+from pipeline.engines.local import LocalEngine
+from pipeline.errors import EndpointRefused, Interrupted, InvalidInput, PipelineError
+from pipeline.journal import Journal, lost_claims, write_progress
+from pipeline.plan import Counts, Plan, Standing
+from pipeline.records import digest
+from pipeline.runner import Progress, Runner, Stop, feed
+from pipeline.simulator import Settings, Simulator
+from pipeline.sink import OutOfTime, Results, partial_path, publish, read_metadata
+from pipeline.transport import Transport
+
+_PROGRESS_FILE_SECONDS = 1.0
+_OTHER_FILES = 128
+_PENDING = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a command may ask of a run. `retry` sends failed rows again whatever their cause: all of them, or those of
+    one kind. `limit` is the most rows to send.
+    """
+
+    limit: int | None = None
+    on_change: Literal["refuse", "rerun", "keep"] = "refuse"
+    retry: bool = False
+    retry_kind: str | None = None
+
+
+class Watcher:
+    """What a run tells while it goes on. The command line shows it; by default nobody listens."""
+
+    def planned(self, opened: OpenJob, counts: Counts, notes: list[str]) -> None:
+        """The plan is made, and nothing has been sent yet."""
+
+    def progressed(self, progress: Progress, summary: Summary) -> None:
+        """Every half second or so while requests are under way."""
+
+
+class Run:
+    """One run. `summary` is what is known of it at any moment, also after an error."""
+
+    def __init__(self, job: Job, options: RunOptions, watcher: Watcher | None = None) -> None:
+        self._job = job
+        self._options = options
+        self._watcher = watcher or Watcher()
+        self._started = time.monotonic()
+        self._signals = Signals()
+        self._journal: Journal | None = None
+        self._is_writer = False
+        self._failed_now = 0
+        self._progress_written = 0.0
+        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.summary = Summary(job=job.config.name, run_id=run_id)
+
+    def execute(self) -> Summary:
+        """Run to the end, or until something stops it.
+
+        A signal ends the run at once while nothing is being sent, and drains it otherwise.
+
+        Raises:
+            PipelineError: nothing could be sent, or the checkpoint failed; `summary` says what is known.
+        """
+        try:
+            with self._signals:
+                opened = open_job(self._job)
+                with checkpoint.locked(self._job) as directory:
+                    self._run(opened, directory)
+        except PipelineError as error:
+            status = "interrupted" if isinstance(error, Interrupted) else "stopped"
+            self._update(status=status, error=RunError(error.kind, str(error)), exit_code=error.exit_code)
+            raise
+        finally:
+            if self._journal is not None:
+                self._journal.close()
+        return self.summary
+
+    def _run(self, opened: OpenJob, directory: Path) -> None:
+        self._journal = checkpoint.open_journal(self._job, directory)
+        notes: list[str] = []
+        plan = checkpoint.standing_plan(opened, directory, self._journal)
+        self._settle_claims(plan, directory)
+        if plan is None:
+            try_templates(opened)
+            plan = self._plan_anew(opened, directory, notes)
+        journal = self._journal
+        assert journal is not None
+        if plan.kept_empty:
+            self._update(status="kept", rows=0, succeeded=0, failed=0, pending=0)
+            return
+        select_retries(plan, journal, self._job.config.retry.max_runs, self._options)
+        self._update(**job_figures(plan, journal))
+        counts = plan.counts()
+        self._watcher.planned(opened, counts, notes)
+        stop = None
+        if counts.new + counts.changed + counts.to_retry and self._options.limit != 0:
+            journal = self._writer(directory)
+            stop = self._send(opened, plan, journal, directory)
+            self._update(**job_figures(plan, journal))
+        self._finish(opened, plan, journal, directory, stop)
+
+    # ---- planning
+
+    def _plan_anew(self, opened: OpenJob, directory: Path, notes: list[str]) -> Plan:
+        keep = self._options.on_change == "keep"
+        with checkpoint.planner(opened, directory, self._journal) as made:
+            if self._options.on_change == "refuse":
+                checkpoint.refuse_changes(opened, self._journal, made)
+            if self._journal is None:
+                Journal.create(directory, job=self._job.config.name, simulated=self._job.config.endpoint.is_simulator)
+            elif carried := made.carried_changes():
+                notes.append(f"{carried} finished rows have other carried columns than before; they are not sent again")
+            journal = self._writer(directory)
+            settings = journal.register_settings(digest(opened.settings), opened.settings)
+            kept = checkpoint.keep_changes(made) if keep else ()
+            made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
+            checkpoint.record_plan(made.plan, directory, journal, settings, chain(made.adoptions(), kept))
+        return made.plan
+
+    def _settle_claims(self, plan: Plan | None, directory: Path) -> None:
+        """Record what a kill cut off, before anything else is sent; the journal is read whole before it is touched."""
+        journal = self._journal
+        if journal is None or not journal.claims():
+            return
+        if plan is None:
+            for _ in journal.index():
+                pass
+        journal = self._writer(directory)
+        events, claims, worst = lost_claims(journal.claims())
+        first = journal.commit(events, release=claims, possibly_billed_usd=worst)
+        if plan is not None:
+            plan.take(first, events)
+
+    def _writer(self, directory: Path) -> Journal:
+        if self._journal is None or not self._is_writer:
+            if self._journal is not None:
+                self._journal.close()
+            self._journal = Journal.write(directory)
+            self._is_writer = True
+        return self._journal
+
+    # ---- sending
+
+    def _send(self, opened: OpenJob, plan: Plan, journal: Journal, directory: Path) -> Stop | None:
+        config = self._job.config
+        pause = Pause()
+        self._wait_out_pause(journal, pause)
+        settings = journal.register_settings(digest(opened.settings), opened.settings)
+        journal.register_run(self.summary.run_id or "")
+        _allow_connections(config.limits.concurrency)
+        with _address(self._job) as address:
+            key = "simulator" if address else api_key(config.endpoint, os.environ)
+            endpoint = make_endpoint(config.endpoint, address)
+            transport = Transport(
+                endpoint.url, _headers(key), connections=config.limits.concurrency,
+                timeout_seconds=config.limits.timeout_seconds,
+            )  # fmt: skip
+            client = Client(endpoint, transport, pause, key)
+            engine = LocalEngine(client.attempt, config.limits.concurrency, transport.abandon)
+            runner = Runner(
+                feed=feed(opened.rows, plan, journal, settings), plan=plan, journal=journal, engine=engine, pause=pause,
+                limits=config.limits, retry=config.retry, settings=settings, price=opened.price,
+                context_window=opened.context_window, limit=self._options.limit,
+                stop_request=self._signals.stop_request,
+                observe=lambda progress: self._observe(progress, plan, journal, directory),
+            )  # fmt: skip
+            runner.remember(checkpoint.sent_lately(journal, config.limits.requests_per_minute))
+            with self._signals.draining(engine.wake):
+                try:
+                    return runner.run()
+                finally:
+                    engine.close()
+                    transport.close()
+
+    def _wait_out_pause(self, journal: Journal, pause: Pause) -> None:
+        """Keep the endpoint's Retry-After of an earlier run. Where the clock went back, the whole pause is kept."""
+        if journal.totals.pause is None:
+            return
+        since, until = journal.totals.pause
+        left = until - max(time.time(), since)
+        if left > self._job.config.retry.max_elapsed_seconds:
+            raise EndpointRefused(
+                f"the endpoint asked for a pause that lasts another {left:.0f} s, longer than retry.max_elapsed_seconds"
+            )
+        pause.extend(time.monotonic() + left)
+
+    def _observe(self, progress: Progress, plan: Plan, journal: Journal, directory: Path) -> None:
+        seconds = self._seconds()
+        self._failed_now = progress.failed
+        self.summary = replace(
+            self.summary, status="running", requests=progress.requests, retries=progress.retries,
+            prompt_tokens=progress.prompt_tokens, completion_tokens=progress.completion_tokens,
+            cost_usd=progress.cost_usd, seconds=seconds, rows_per_second=progress.succeeded / seconds,
+        )  # fmt: skip
+        self._watcher.progressed(progress, self.summary)
+        if seconds - self._progress_written >= _PROGRESS_FILE_SECONDS or not self._progress_written:
+            self._progress_written = seconds
+            figures = job_figures(plan, journal)
+            self._write_progress(directory, replace(self.summary, **figures), journal)
+
+    def _write_progress(self, directory: Path, summary: Summary, journal: Journal) -> None:
+        write_progress(directory, {
+            **summary.as_json(), "events": journal.totals.events, "pid": os.getpid(), "updated_at": time.time()
+        })  # fmt: skip
+
+    # ---- the end
+
+    def _finish(self, opened: OpenJob, plan: Plan, journal: Journal, directory: Path, stop: Stop | None) -> None:
+        """Publish what there is, and say how the run ended."""
+        config = self._job.config
+        output = Path(config.output.path)
+        results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
+        is_whole = plan.count(*_PENDING) == 0
+        metadata = {
+            "job": config.name,
+            "checkpoint_id": journal.checkpoint_id,
+            "version": __version__,
+            "configuration": self._job.document,
+            "price": None if opened.price is None else _price_facts(opened),
+            "run_ids": journal.runs(),
+            "state": digest([plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns,
+                             str(results.schema)]),
+        }  # fmt: skip
+        path: Path | None = output if is_whole else partial_path(output)
+        assert path is not None
+        standing = read_metadata(path) if path.exists() else None
+        if standing is None or standing.get("state") != metadata["state"]:
+            interrupted = stop is not None and stop.kind == "interrupted"
+            try:
+                publish(results, path, compression=config.output.compression, metadata=metadata, whole=is_whole,
+                        seconds=config.limits.drain_seconds if interrupted else None)  # fmt: skip
+            except OutOfTime:
+                path = path if path.exists() else None
+        if is_whole:
+            partial_path(output).unlink(missing_ok=True)
+        status, code, error = "succeeded", 0, None
+        if stop is not None:
+            status = "interrupted" if stop.kind == "interrupted" else "stopped"
+            code, error = stop.exit_code, RunError(stop.kind, stop.message)
+        elif not is_whole:
+            status, code = "partial", 3 if self._failed_now else 0
+        elif plan.count(Standing.FAILED, Standing.FAILED_PASSING, Standing.RETRY):
+            status, code = "failed_rows", 3
+        self._update(status=status, exit_code=code, error=error, output=None if path is None else str(path))
+        self._write_progress(directory, self.summary, journal)
+
+    def _update(self, **known: Any) -> None:
+        seconds = self._seconds()
+        self.summary = replace(self.summary, seconds=seconds, **known)
+
+    def _seconds(self) -> float:
+        return max(1e-9, time.monotonic() - self._started)
+
+
+def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOptions) -> None:
+    """Mark the failed rows that a run sends again: those that failed for a passing cause, up to `max_runs` times, or
+    whatever `options` asks for.
+    """
+    standings = (Standing.FAILED_PASSING, Standing.FAILED) if options.retry else (Standing.FAILED_PASSING,)
+    by_event = {plan.event(int(position)): int(position) for position in plan.positions(standings)}
+    for entry, record in journal.records(sorted(by_event)):
+        if options.retry:
+            wanted = options.retry_kind in (None, record["error_kind"])
+        else:
+            wanted = record["failed_runs"] <= max_runs
+        if wanted:
+            plan.mark(by_event[entry[0]], Standing.RETRY)
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json",
+               "User-Agent": f"llm-batch-pipeline/{__version__}"}  # fmt: skip
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+@contextmanager
+def _address(job: Job) -> Iterator[str | None]:
+    """The embedded endpoint's address, while it runs; None where the job names another endpoint."""
+    if not job.config.endpoint.is_simulator:
+        yield None
+        return
+    found = job.config.simulator
+    simulator = Simulator(Settings() if found is None else Settings(**found.model_dump(exclude_none=True)))
+    try:
+        address = simulator.start()
+    except OSError as error:
+        raise InvalidInput(f"simulator: the embedded endpoint cannot start: {error}") from error
+    try:
+        yield address
+    finally:
+        simulator.stop()
+
+
+def _allow_connections(concurrency: int) -> None:
+    """Raise the soft limit of open files to what the connections need (the embedded endpoint holds one of each too)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * concurrency + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _price_facts(opened: OpenJob) -> dict[str, str | None]:
+    assert opened.price is not None
+    return {
+        "input_usd_per_million": str(opened.price.input_usd_per_million),
+        "output_usd_per_million": str(opened.price.output_usd_per_million),
+        "as_of": opened.price.as_of,
+    }

@@ -1,0 +1,78 @@
+"""What a run came to, as people and scripts see it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from pipeline.journal import Journal
+from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Plan, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run did not end well: a stable word and a sentence."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run's figures. `rows`, `succeeded`, `failed`, `pending`, `unpriced_rows`, `job_cost_usd` and
+    `possibly_billed_usd` are the job's over all runs; the rest are this run's. Money is in USD. `output` is the file
+    that holds the answers so far, None where there is none. Figures that are not known are None.
+    """
+
+    job: str | None = None
+    run_id: str | None = None
+    status: str = "not_started"
+    rows: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    pending: int | None = None
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    job_cost_usd: Decimal | None = None
+    unpriced_rows: int | None = None
+    possibly_billed_usd: Decimal | None = None
+    seconds: float = 0.0
+    rows_per_second: float = 0.0
+    output: str | None = None
+    error: RunError | None = None
+    exit_code: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as `--json` prints it: money as exact decimal text, `error` only where there is one."""
+        found = asdict(self)
+        del found["exit_code"]
+        if self.error is None:
+            del found["error"]
+        for name in ("cost_usd", "job_cost_usd", "possibly_billed_usd"):
+            found[name] = None if found[name] is None else money(found[name])
+        found["seconds"], found["rows_per_second"] = round(self.seconds, 3), round(self.rows_per_second, 3)
+        return found
+
+
+def money(amount: Decimal) -> str:
+    """USD as exact decimal text, without an exponent or needless zeros."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def job_figures(plan: Plan, journal: Journal) -> dict[str, Any]:
+    """The job's figures over all runs; requests that a kill cut off count as possibly billed."""
+    open_claims = sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))
+    return {
+        "rows": len(plan),
+        "succeeded": plan.count(*SUCCEEDED),
+        "failed": plan.count(*FAILED),
+        "pending": plan.count(Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED),
+        "unpriced_rows": plan.count(*WITHOUT_PRICE),
+        "job_cost_usd": journal.totals.cost_usd,
+        "possibly_billed_usd": journal.totals.possibly_billed_usd + open_claims,
+    }

@@ -1,0 +1,27 @@
+"""Facts about the models, and what a request costs. Unknown is None, never zero."""
+
+from pipeline.catalogue.costs import Price, cost, fewest_prompt_tokens, most_prompt_tokens, worst_cost
+from pipeline.catalogue.facts import (
+    DEFAULT_PARAMETERS,
+    OPENAI_PARAMETERS,
+    Model,
+    ParameterRange,
+    find_model,
+    model_names,
+    models,
+)
+
+__all__ = [
+    "DEFAULT_PARAMETERS",
+    "OPENAI_PARAMETERS",
+    "Model",
+    "ParameterRange",
+    "Price",
+    "cost",
+    "fewest_prompt_tokens",
+    "find_model",
+    "model_names",
+    "models",
+    "most_prompt_tokens",
+    "worst_cost",
+]

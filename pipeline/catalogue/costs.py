@@ -1,0 +1,110 @@
+"""Exact cost of a usage, and bounds on the tokens and the cost of a request that has not been sent.
+
+No tokenizer is at hand, so tokens are bounded from both sides by the prompt's bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, Context, Decimal, Inexact, InvalidOperation, Overflow
+
+from pipeline.records import Message, Usage, message_texts
+
+TOKENS_PER_MESSAGE = 32
+"""Allowance for what a chat template puts around one message: role, separators."""
+
+TOKENS_PER_CONVERSATION = 64
+"""Allowance for what a chat template puts around the whole: opening, default system text, the start of the answer."""
+
+TOKENS_PER_PART = 4096
+"""Allowance for an image, whose tokens follow its pixels and not its bytes (Llama 4: 17 tiles of 144 tokens)."""
+
+MOST_BYTES_PER_TOKEN = 16
+"""What no text reaches on average, once runs of one character (which have tokens of their own) are collapsed."""
+
+_USD_UNIT = Decimal("1e-12")
+_USD_BEYOND = Decimal(10**6)
+_EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation, Overflow])
+_UPWARD = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_CEILING, traps=[InvalidOperation, Overflow])
+_RUN = re.compile(r"(\s)\s+|(.)\2+")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens; `as_of` is the date (ISO 8601) it was read, None where the user gave it."""
+
+    input_usd_per_million: Decimal
+    output_usd_per_million: Decimal
+    as_of: str | None
+
+
+def cost(price: Price | None, usage: Usage) -> Decimal | None:
+    """The exact cost of a usage in USD, with 12 decimals.
+
+    None where the price or a count is unknown, or where the amount does not fit decimal128(18,12).
+    """
+    if price is None or usage.prompt_tokens is None or usage.completion_tokens is None:
+        return None
+    try:
+        exact = _amount(price, usage.prompt_tokens, usage.completion_tokens, _EXACT)
+        amount = exact.quantize(_USD_UNIT, context=_EXACT)
+    except ArithmeticError:
+        return None
+    return amount if amount.copy_abs() < _USD_BEYOND else None
+
+
+def most_prompt_tokens(messages: Sequence[Message]) -> int:
+    """The most tokens the messages can be billed for.
+
+    A byte-level tokenizer makes at most one token of each UTF-8 byte; the allowances above come on top. A part that
+    is no text (an image) counts its JSON length and an allowance.
+    """
+    tokens = TOKENS_PER_CONVERSATION + TOKENS_PER_MESSAGE * len(messages)
+    for message in messages:
+        content = message["content"]
+        if isinstance(content, str):
+            tokens += _utf8_length(content)
+            continue
+        for part in content:
+            text = part.get("text")
+            is_text = part.get("type") == "text" and isinstance(text, str)
+            tokens += _utf8_length(str(text)) if is_text else TOKENS_PER_PART + len(json.dumps(part))
+    return tokens
+
+
+def fewest_prompt_tokens(messages: Sequence[Message]) -> int:
+    """The fewest tokens the messages' text can be, so that a prompt beyond the context window is certain to be.
+
+    A run of one character, or of blanks, counts as one character: some tokenizers have tokens for long runs.
+    """
+    longest = sum(_utf8_length(text) for text in message_texts(messages))
+    if longest < MOST_BYTES_PER_TOKEN:
+        return 0
+    collapsed = sum(_utf8_length(_RUN.sub(r"\1\2", text)) for text in message_texts(messages))
+    return collapsed // MOST_BYTES_PER_TOKEN
+
+
+def worst_cost(
+    price: Price | None, messages: Sequence[Message], max_tokens: int | None, context_window: int | None
+) -> Decimal | None:
+    """The dearest the request can be, in USD, rounded up if at all; not limited to what the output column can hold.
+
+    The completion is bounded by `max_tokens`, or else by the context window. None where the price or both are unknown.
+    """
+    most_completion_tokens = max_tokens if max_tokens is not None else context_window
+    if price is None or most_completion_tokens is None:
+        return None
+    return _amount(price, most_prompt_tokens(messages), most_completion_tokens, _UPWARD)
+
+
+def _amount(price: Price, prompt_tokens: int, completion_tokens: int, context: Context) -> Decimal:
+    prompt = context.multiply(price.input_usd_per_million, Decimal(prompt_tokens))
+    completion = context.multiply(price.output_usd_per_million, Decimal(completion_tokens))
+    return context.scaleb(context.add(prompt, completion), -6)
+
+
+def _utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

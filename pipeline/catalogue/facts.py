@@ -1,0 +1,96 @@
+"""What is published about the models: windows, parameter ranges, dated prices. The facts stand in `models.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRange:
+    """The values a generation parameter may have, both ends included; None where there is no bound."""
+
+    minimum: float | int | None
+    maximum: float | int | None
+    integer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model as published; `priced_on` is the date (ISO 8601) the two prices were read."""
+
+    name: str
+    input_usd_per_million: Decimal
+    output_usd_per_million: Decimal
+    context_window: int
+    priced_on: str
+    parameters: Mapping[str, ParameterRange]
+    note: str
+
+
+DEFAULT_PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
+    {
+        "temperature": ParameterRange(0, 5, integer=False),
+        "top_p": ParameterRange(0, 2, integer=False),
+        "top_k": ParameterRange(1, 50, integer=True),
+        "max_tokens": ParameterRange(1, None, integer=True),
+        "seed": ParameterRange(1, 9_999_999_999, integer=True),
+        "repetition_penalty": ParameterRange(0, 2, integer=False),
+        "frequency_penalty": ParameterRange(0, 2, integer=False),
+        "presence_penalty": ParameterRange(0, 2, integer=False),
+    }
+)
+"""The ranges Dataoorts documents for its endpoint, whatever the model. The order is the one requests are built in."""
+
+OPENAI_PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
+    {
+        "temperature": ParameterRange(0, None, integer=False),
+        "top_p": ParameterRange(0, 1, integer=False),
+        "top_k": ParameterRange(-1, None, integer=True),
+        "max_tokens": ParameterRange(1, None, integer=True),
+        "seed": ParameterRange(-(2**63), 2**63 - 1, integer=True),
+        "repetition_penalty": ParameterRange(0, None, integer=False),
+        "frequency_penalty": ParameterRange(-2, 2, integer=False),
+        "presence_penalty": ParameterRange(-2, 2, integer=False),
+    }
+)
+"""Generous ranges for OpenAI-compatible servers: whatever either OpenAI's API reference (chat/completions:
+temperature 0 to 2, top_p 0 to 1, penalties -2 to 2, an int64 seed) or vLLM's `SamplingParams` (no upper bound for the
+temperature; top_k -1 or 0 for all; any positive repetition_penalty) takes. The server has the last word."""
+
+
+@cache
+def models() -> tuple[Model, ...]:
+    """Every model of the catalogue, in the published order."""
+    from importlib.resources import files
+
+    facts = json.loads(files(__package__).joinpath("models.json").read_text(encoding="utf-8"))
+    return tuple(_model(entry, facts["priced_on"]) for entry in facts["models"])
+
+
+def model_names() -> list[str]:
+    """The names of the catalogue's models, in the published order."""
+    return [model.name for model in models()]
+
+
+def find_model(name: str) -> Model | None:
+    """The model of exactly this name, or None where the catalogue does not know it."""
+    return next((model for model in models() if model.name == name), None)
+
+
+def _model(entry: Mapping[str, Any], priced_on: str) -> Model:
+    documented = entry.get("parameters", DEFAULT_PARAMETERS)
+    return Model(
+        name=entry["name"],
+        input_usd_per_million=Decimal(entry["input_usd_per_million"]),
+        output_usd_per_million=Decimal(entry["output_usd_per_million"]),
+        context_window=entry["context_window"],
+        priced_on=priced_on,
+        parameters=MappingProxyType({name: DEFAULT_PARAMETERS[name] for name in documented}),
+        note=entry["note"],
+    )

@@ -1,0 +1,74 @@
+"""What a person sees: results on stdout, everything else on stderr, and nothing at all where all is well in cron."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import click
+
+from pipeline.errors import InvalidJob, PipelineError
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Where and how much a command speaks.
+
+    `is_chatty` is True on a terminal or with --verbose, unless --quiet: only then is a success worth words.
+    """
+
+    is_json: bool = False
+    is_quiet: bool = False
+    is_verbose: bool = False
+    log_format: Literal["text", "json"] = "text"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person is likely to watch stderr."""
+        return sys.stderr.isatty()
+
+    @property
+    def is_chatty(self) -> bool:
+        """Whether to speak when all is well."""
+        return not self.is_quiet and (self.is_verbose or self.is_terminal)
+
+    def result(self, text: str, data: Mapping[str, Any]) -> None:
+        """A command's result: `data` as one JSON object with --json, else `text`."""
+        click.echo(json.dumps(data, ensure_ascii=False) if self.is_json else text)
+
+    def note(self, message: str, **facts: Any) -> None:
+        """Something that is worth knowing while all is well."""
+        if self.is_chatty:
+            self._log("info", message, facts)
+
+    def warn(self, message: str, **facts: Any) -> None:
+        """Something that is not well; said even in cron."""
+        self._log("error", message, facts)
+
+    def error(self, error: PipelineError) -> None:
+        """Why a command ends badly: a line for each mistake, with its place where people watch."""
+        if isinstance(error, InvalidJob):
+            from pipeline.config import format_mistake, format_mistake_line
+
+            for mistake in error.mistakes:
+                in_full = self.is_chatty and self.log_format == "text"
+                self._log("error", format_mistake(mistake) if in_full else format_mistake_line(mistake), {})
+        else:
+            self._log("error", str(error), {"kind": error.kind})
+
+    def _log(self, level: str, message: str, facts: Mapping[str, Any]) -> None:
+        if self.log_format == "json":
+            stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+            message = json.dumps({"time": stamp, "level": level, "message": message, **facts}, ensure_ascii=False)
+        else:
+            message = printable(message)
+        click.echo(message, err=True)
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey; line ends and tabs stay."""
+    return "".join(char if char in "\n\t" or char.isprintable() else repr(char)[1:-1] for char in text)

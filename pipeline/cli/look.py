@@ -1,0 +1,116 @@
+"""Commands that look without sending: validate, estimate, status, export."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console
+from pipeline.cli.options import ended, job_options, load
+from pipeline.errors import InvalidInput, InvalidJob, Mistake
+
+_NOT_BUILT_YET = ("parquet", "messages", "prompt-completion", "openai-batch", "hf")
+_FORMATS = ("jsonl", "csv", *_NOT_BUILT_YET)
+
+
+@click.command()
+@job_options
+@click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Show the first N requests.")
+def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) -> None:
+    """Check everything that can be checked without a call, and name all mistakes at once."""
+    from pipeline.app.look import validate as check
+
+    console = Console(is_json, is_verbose=True)
+    try:
+        rows, requests = check(load(job_file, overrides), show)
+    except InvalidInput as error:
+        mistakes = error.mistakes if isinstance(error, InvalidJob) else (Mistake(str(error), file=job_file),)
+        if is_json:
+            names = ("file", "line", "column", "key", "message", "suggestion")
+            errors = [{name: getattr(mistake, name) for name in names} for mistake in mistakes]
+            click.echo(json.dumps({"valid": False, "errors": errors}, ensure_ascii=False))
+        else:
+            console.error(InvalidJob(mistakes))
+        sys.exit(error.exit_code)
+    found: dict[str, Any] = {"valid": True, "errors": []}
+    if show:
+        found["requests"] = requests
+    shown = "".join(f"\n{json.dumps(request, ensure_ascii=False, indent=2)}" for request in requests)
+    console.result(f"{job_file}: valid; {rows:,} rows{shown}", found)
+
+
+@click.command()
+@job_options
+@click.option("--pilot", type=int, metavar="N", help="Learn from N random rows (not built yet).")
+def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int | None) -> None:
+    """Show the plan with tokens, cost and time as ranges; sends nothing."""
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.look import plan_ahead
+        from pipeline.app.run import RunOptions
+
+        if pilot is not None:
+            raise InvalidInput("--pilot is not built yet; estimate without it sends nothing")
+        found = plan_ahead(load(job_file, overrides), RunOptions())
+        rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["rows"].items())
+        lines = [f"{found['job']}: {rows}", f"  requests            {found['requests']:,}"]
+        for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds"):
+            low, expected, high = (_figure(found[name][bound]) for bound in ("low", "expected", "high"))
+            lines.append(f"  {name.replace('_', ' '):<19} {expected} ({low} to {high})")
+        lines.append(f"  {found['assumptions']}")
+        console.result("\n".join(lines), found)
+
+    ended(console, action)
+
+
+def _figure(value: Any) -> str:
+    return "unknown" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+@click.command()
+@job_options
+def status(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
+    """Show where a job stands, also while it runs."""
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.look import status as look
+
+        found, is_running = look(load(job_file, overrides))
+        data = {**found, "running": is_running}
+        lines = [f"{data['job']}: {'running' if is_running else data['status'].replace('_', ' ')}"]
+        for name in ("rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd",
+                     "output"):  # fmt: skip
+            if data.get(name) is not None:
+                lines.append(f"  {name:<20} {_figure(data[name])}")
+        console.result("\n".join(lines), data)
+
+    ended(console, action)
+
+
+@click.command()
+@job_options
+@click.option("--to", type=click.Choice(_FORMATS), required=True, help="The shape; jsonl and csv so far.")
+@click.argument("path")
+def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, path: str) -> None:
+    """Write the answers so far to PATH in another shape."""
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.look import export_answers
+
+        if to in _NOT_BUILT_YET:
+            raise InvalidInput(f"--to {to} is not built yet; jsonl and csv are")
+        rows = export_answers(load(job_file, overrides), to, Path(path))
+        console.result(f"{path}: {rows:,} rows", {"path": path, "rows": rows})
+
+    ended(console, action)
+
+
+COMMANDS = (validate, estimate, status, export)

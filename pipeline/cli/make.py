@@ -1,0 +1,86 @@
+"""Commands that need no job: init, schema, models, simulate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+def init(directory: str) -> None:
+    """Write a commented starter job and a sample input to DIR."""
+    from importlib.resources import files
+
+    target = Path(directory)
+    starter = {
+        name: files("pipeline.cli").joinpath("starter", name).read_text("utf-8") for name in ("job.yaml", "prompts.csv")
+    }
+    standing = [str(target / name) for name in starter if (target / name).exists()]
+    if standing:
+        click.echo(f"{', '.join(standing)}: exists already; nothing was written", err=True)
+        sys.exit(2)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, text in starter.items():
+            (target / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        click.echo(f"{target}: cannot be written to: {error.strerror}", err=True)
+        sys.exit(2)
+    click.echo(f"wrote {target / 'job.yaml'} and {target / 'prompts.csv'}\nnext: cd {target} && pipeline run job.yaml")
+
+
+@click.command()
+def schema() -> None:
+    """Print the job file's JSON Schema."""
+    from pipeline.config import job_schema
+
+    click.echo(json.dumps(job_schema(), indent=2))
+
+
+@click.command()
+@click.option("--json", "is_json", is_flag=True, help="Print exactly one JSON object on stdout.")
+def models(is_json: bool) -> None:
+    """Show the model catalogue: prices, context windows, notes."""
+    from pipeline.catalogue import models as catalogue
+
+    found = catalogue()
+    if is_json:
+        facts = [
+            {"name": m.name, "input_usd_per_million": str(m.input_usd_per_million),
+             "output_usd_per_million": str(m.output_usd_per_million), "context_window": m.context_window,
+             "priced_on": m.priced_on, "note": m.note}
+            for m in found
+        ]  # fmt: skip
+        click.echo(json.dumps({"models": facts}, ensure_ascii=False))
+        return
+    width = max(len(model.name) for model in found)
+    click.echo(f"{'model':<{width}}  {'in $/M':>7} {'out $/M':>8} {'window':>8}  priced on   note")
+    for m in found:
+        prices = f"{m.input_usd_per_million:>7} {m.output_usd_per_million:>8} {m.context_window:>8,}"
+        click.echo(f"{m.name:<{width}}  {prices}  {m.priced_on}  {m.note}".rstrip())
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one.")
+@click.option("--ledger", metavar="PATH", help="Append what was asked and billed to this JSON Lines file.")
+@click.option("--latency-seconds", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Mean latency.")
+@click.option("--latency-spread", type=click.FloatRange(min=0), default=0.0, show_default=True,
+              help="Sigma of its logarithm.")  # fmt: skip
+@click.option(
+    "--fault-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of faulty replies."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Makes answers, latencies and faults repeatable.")
+@click.option("--requests-per-minute", type=click.FloatRange(min=0, min_open=True), help="Refuse what goes beyond.")
+def simulate(**settings: Any) -> None:
+    """Serve the embedded endpoint on 127.0.0.1 (/api/v1 and /v1/chat/completions) until interrupted."""
+    from pipeline.simulator import Settings, serve
+
+    serve(Settings(**settings), click.echo)
+
+
+COMMANDS = (init, schema, models, simulate)

@@ -1,0 +1,80 @@
+"""A run's plan and progress as it goes: a bar on a terminal, lines with --verbose, nothing in cron."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pipeline.app.run import Watcher
+from pipeline.app.summary import Summary, money
+from pipeline.cli.console import Console
+
+if TYPE_CHECKING:
+    from pipeline.app.job import OpenJob
+    from pipeline.plan import Counts
+    from pipeline.runner import Progress
+
+_SECONDS_A_LINE = 5.0
+
+
+class ConsoleWatcher(Watcher):
+    """Shows a run on a console. Leaving the `with` block takes the bar away."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Any = None
+        self._to_send = 0
+        self._sending_since = 0.0
+        self._last_line = 0.0
+
+    def planned(self, opened: OpenJob, counts: Counts, notes: list[str]) -> None:
+        """Say what will be sent, before anything is."""
+        console = self._console
+        for note in notes:
+            console.note(note)
+        self._to_send = counts.new + counts.changed + counts.to_retry
+        console.note(
+            f"plan: {counts.total:,} rows: {counts.done:,} done, {counts.new:,} new, {counts.changed:,} changed,"
+            f" {counts.to_retry:,} to retry; {counts.orphaned:,} orphaned answers"
+        )
+        limits = opened.job.config.limits
+        if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
+            console.note("no cost cap is set; limits.max_cost_usd sets one")
+        self._sending_since = time.monotonic()
+        if self._to_send and console.is_chatty and console.is_terminal and console.log_format == "text":
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._to_send, unit="row", dynamic_ncols=True, smoothing=0.1)
+
+    def progressed(self, progress: Progress, summary: Summary) -> None:
+        """Show the figures."""
+        finished = progress.succeeded + progress.failed
+        seconds = max(0.001, time.monotonic() - self._sending_since)
+        tokens = (progress.prompt_tokens + progress.completion_tokens) / seconds
+        projected = progress.cost_usd / finished * self._to_send if finished else progress.cost_usd
+        figures = (
+            f"failed {progress.failed}, retries {progress.retries}, {tokens:,.0f} tokens/s,"
+            f" ${money(round(progress.cost_usd, 4))} of about ${money(round(projected, 4))}"
+        )
+        if progress.paused_seconds > 0:
+            figures += f", the endpoint asks for a pause of {progress.paused_seconds:.0f} s"
+        if self._bar is not None:
+            self._bar.set_postfix_str(figures, refresh=False)
+            self._bar.update(finished - self._bar.n)
+        elif time.monotonic() - self._last_line >= _SECONDS_A_LINE:
+            self._last_line = time.monotonic()
+            left = (self._to_send - finished) * seconds / finished if finished else 0.0
+            self._console.note(
+                f"{finished:,} of {self._to_send:,} rows, {finished / seconds:,.1f} rows/s, {left:,.0f} s left;"
+                f" {figures}"
+            )
+
+    def __enter__(self) -> ConsoleWatcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,110 @@
+"""`pipeline run` and `pipeline retry-failed`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from pipeline.cli.console import Console
+from pipeline.cli.options import Command, job_options, load
+from pipeline.errors import ErrorKind, InvalidInput, PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.app.summary import Summary
+
+
+def _run_options(command: Command) -> Command:
+    for option in reversed((
+        click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Send at most N rows, in input order."),
+        click.option("--quiet", "-q", is_flag=True, help="Say nothing while all is well, on a terminal too."),
+        click.option("--verbose", "-v", is_flag=True, help="Show plan, progress and summary in any case."),
+        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+                     help="How lines on stderr look."),
+        click.option("--on-change", type=click.Choice(["refuse", "rerun", "keep"]), default="refuse",
+                     show_default=True, help="What to do with finished rows that would be asked anew."),
+        click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+                     help="Where the sending runs (ray is not built yet)."),
+    )):  # fmt: skip
+        command = option(command)
+    return job_options(command)
+
+
+@click.command()
+@_run_options
+def run(job_file: str, **options: Any) -> None:
+    """Run a job from wherever it stands: first run, resume, retry, new rows."""
+    _execute(job_file, options)
+
+
+@click.command("retry-failed")
+@_run_options
+@click.option("--kind", metavar="KIND", help="Only rows that failed with this error_kind.")
+def retry_failed(job_file: str, kind: str | None, **options: Any) -> None:
+    """Send failed rows again, the permanently failed ones too."""
+    if kind is not None and kind not in list(ErrorKind):
+        raise click.BadParameter(
+            f"{kind!r} is no error_kind; one of: {', '.join(sorted(ErrorKind))}", param_hint="--kind"
+        )
+    _execute(job_file, options, retry=True, retry_kind=kind)
+
+
+COMMANDS = (run, retry_failed)
+
+
+def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
+    console = Console(options["is_json"], options["quiet"], options["verbose"], options["log_format"])
+    summary, error = _summary_of(
+        console, job_file, options["overrides"],
+        limit=options["limit"], on_change=options["on_change"], engine=options["engine"], **retry,
+    )  # fmt: skip
+    if console.is_json:
+        click.echo(json.dumps(summary.as_json(), ensure_ascii=False))
+    elif console.is_chatty and error is None:
+        from pipeline.cli.summary import summary_text
+
+        click.echo(summary_text(summary, job_file))
+    if error is not None:
+        _say_error(console, error, summary)
+    elif summary.exit_code and not (console.is_chatty and not console.is_json):
+        from pipeline.cli.summary import one_line
+
+        console.warn(one_line(summary), exit_code=summary.exit_code)
+    sys.exit(summary.exit_code)
+
+
+def _say_error(console: Console, error: PipelineError, summary: Summary) -> None:
+    from pipeline.cli.summary import counts_text
+
+    is_busy = summary.exit_code == 75
+    if is_busy and not console.is_chatty:
+        return
+    console.error(error)
+    if summary.rows is not None and console.is_chatty:
+        console.warn(counts_text(summary))
+
+
+def _summary_of(
+    console: Console, job_file: str, overrides: Sequence[str], *, engine: Literal["local", "ray"], **options: Any
+) -> tuple[Summary, PipelineError | None]:
+    """Run, and say how it ended; an error is given beside the summary of what is known."""
+    from pipeline.app.run import Run, RunOptions
+    from pipeline.app.summary import RunError, Summary
+    from pipeline.cli.progress import ConsoleWatcher
+
+    try:
+        if engine == "ray":
+            raise InvalidInput("--engine ray is not built yet; leave it out to use the local engine")
+        job = load(job_file, overrides)
+    except PipelineError as error:
+        failed = Summary(status="stopped", error=RunError(error.kind, str(error)), exit_code=error.exit_code)
+        return failed, error
+    with ConsoleWatcher(console) as watcher:
+        started = Run(job, RunOptions(**options), watcher)
+        try:
+            return started.execute(), None
+        except PipelineError as error:
+            return started.summary, error

@@ -1,0 +1,91 @@
+"""One attempt: a request goes out, and one typed result comes back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pipeline.endpoints import Endpoint
+from pipeline.errors import ErrorKind
+from pipeline.records import Failure, Reply, Request
+from pipeline.retry import retry_after
+from pipeline.transport import Transport, TransportError
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A request to send, under the number of its claim."""
+
+    number: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of a task. `result` is None where it was held back unsent because the endpoint had asked for a pause.
+    Stamps are Unix seconds, `latency` is in seconds from the first byte sent to the last byte read.
+    """
+
+    number: int
+    result: Reply | Failure | None
+    started_at: float
+    finished_at: float
+    latency: float
+
+
+class Pause:
+    """The endpoint's Retry-After, seen by every sender at once: nothing is sent before `until` (monotonic seconds)."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    def extend(self, until: float) -> None:
+        """Pause until then, unless a longer pause stands."""
+        self.until = max(self.until, until)
+
+
+class Client:
+    """Sends tasks to one endpoint. Safe from many threads."""
+
+    def __init__(self, endpoint: Endpoint, transport: Transport, pause: Pause, key: str | None) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._pause = pause
+        self._key = key
+
+    def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
+        """Send one task and type what comes back. Raises nothing that the endpoint or the network can cause."""
+        body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
+        started_at, start = time.time(), clock()
+        if start < self._pause.until:
+            return Attempt(task.number, None, started_at, started_at, 0.0)
+        result = self._send(body)
+        latency = clock() - start
+        if isinstance(result, Failure):
+            if result.retry_after is not None:
+                self._pause.extend(start + latency + result.retry_after)
+            if self._key and self._key in result.message:
+                result = replace(result, message=result.message.replace(self._key, "[key]"))
+        return Attempt(task.number, result, started_at, started_at + latency, latency)
+
+    def _send(self, body: bytes) -> Reply | Failure:
+        try:
+            raw = self._transport.post(body)
+        except TransportError as error:
+            billed = error.sent and error.kind is not ErrorKind.TLS_ERROR
+            return Failure(error.kind, error.message, sent=error.sent, possibly_billed=billed)
+        result = self._endpoint.parse(raw.status, raw.headers, raw.body)
+        if isinstance(result, Failure):
+            wait = retry_after(raw.headers, datetime.now(UTC))
+            if wait is not None:
+                result = replace(result, retry_after=wait)
+        return result
+
+    def close(self) -> None:
+        """Drop every connection."""
+        self._transport.close()

@@ -1,0 +1,51 @@
+"""The job file as frozen models: read from YAML with its variables, checked, every mistake at its place."""
+
+from pipeline.config.credentials import api_key
+from pipeline.config.formatting import format_mistake, format_mistake_line
+from pipeline.config.loader import Job, environment_mistakes, load_job
+from pipeline.config.models import (
+    DATAOORTS_URL,
+    SIMULATOR_URL,
+    CheckpointConfig,
+    ColumnReference,
+    CsvConfig,
+    EndpointConfig,
+    InputConfig,
+    JobConfig,
+    LimitsConfig,
+    OutputConfig,
+    ParametersConfig,
+    PricingConfig,
+    PromptConfig,
+    RetryConfig,
+    SimulatorConfig,
+)
+from pipeline.config.schema import job_schema
+from pipeline.errors import InvalidJob, Mistake
+
+__all__ = [
+    "DATAOORTS_URL",
+    "SIMULATOR_URL",
+    "CheckpointConfig",
+    "ColumnReference",
+    "CsvConfig",
+    "EndpointConfig",
+    "InputConfig",
+    "InvalidJob",
+    "Job",
+    "JobConfig",
+    "LimitsConfig",
+    "Mistake",
+    "OutputConfig",
+    "ParametersConfig",
+    "PricingConfig",
+    "PromptConfig",
+    "RetryConfig",
+    "SimulatorConfig",
+    "api_key",
+    "environment_mistakes",
+    "format_mistake",
+    "format_mistake_line",
+    "job_schema",
+    "load_job",
+]

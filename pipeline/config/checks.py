@@ -1,0 +1,120 @@
+"""What needs several keys, or the catalogue, to be judged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, ParameterRange, find_model, model_names
+from pipeline.config.credentials import check_endpoint
+from pipeline.config.explain import nearest
+from pipeline.config.findings import Finding, path
+from pipeline.config.models import ColumnReference, InputConfig, JobConfig, ParametersConfig
+from pipeline.config.schema import listed
+
+_MODEL, _KIND, _PRICING = path("endpoint.model"), path("endpoint.kind"), path("pricing")
+_PROMPTS = ("user", "column", "messages")
+
+
+def check_job(config: JobConfig) -> Iterator[Finding]:
+    """Everything that is wrong with a job whose every single value is right."""
+    yield from _check_input(config.input)
+    yield from _check_prompt(config)
+    yield from check_endpoint(config.endpoint)
+    yield from _check_model(config)
+    yield from _check_parameters(config)
+    yield from _check_caps(config)
+    if config.retry.initial_seconds > config.retry.max_seconds:
+        message = "longer than `retry.max_seconds`"
+        yield Finding(path("retry.initial_seconds"), message, "make it the shorter one", (path("retry.max_seconds"),))
+    yield from _check_output(config)
+    if config.simulator is not None and not config.endpoint.is_simulator:
+        hint = "leave the section out, or set `endpoint.url: simulator`"
+        yield Finding(path("simulator"), "the endpoint is not the simulator", hint, (path("endpoint.url"),))
+
+
+def _check_input(section: InputConfig) -> Iterator[Finding]:
+    columns = section.columns or ()
+    for index, column in enumerate(columns):
+        if column in columns[:index]:
+            yield Finding(("input", "columns", index), "this column is listed already", "list it once")
+
+
+def _check_prompt(config: JobConfig) -> Iterator[Finding]:
+    given = [name for name in _PROMPTS if getattr(config.prompt, name) is not None]
+    others = tuple(("prompt", name) for name in _PROMPTS)
+    if not given:
+        hint = 'add `user: "{{ question }}"`, or `column:` or `messages:` with the name of a column'
+        yield Finding(("prompt",), f"one of {listed(_PROMPTS, 'or')} is required", hint, others)
+    for name in given[1:]:
+        message = f"`{given[0]}` is there already; a prompt has one of {listed(_PROMPTS, 'or')}"
+        yield Finding(("prompt", name), message, "keep one of them", others)
+
+
+def _check_model(config: JobConfig) -> Iterator[Finding]:
+    name = config.endpoint.model
+    if config.endpoint.kind != "dataoorts" or config.pricing is not None or find_model(name) is not None:
+        return
+    # Names are often written without their maker, which leaves too little for a likeness of the whole.
+    endings = {known.rpartition("/")[2]: known for known in model_names()}
+    near = nearest(name, model_names()) or endings.get(nearest(name.rpartition("/")[2], endings) or "")
+    hint = f"did you mean `{near}`?" if near else "`pipeline models` lists what it has."
+    hint += " If it is not listed, add its prices under `pricing:`"
+    yield Finding(_MODEL, "the catalogue has no such model", hint, (_KIND, _PRICING))
+
+
+def _check_parameters(config: JobConfig) -> Iterator[Finding]:
+    endpoint = config.endpoint
+    model = find_model(endpoint.model) if endpoint.kind == "dataoorts" else None
+    ranges: Mapping[str, ParameterRange] = model.parameters if model else DEFAULT_PARAMETERS
+    if endpoint.kind == "openai":
+        ranges = OPENAI_PARAMETERS
+    for name in ParametersConfig.model_fields:
+        value = getattr(config.parameters, name)
+        if value is None:
+            continue
+        if name not in ranges:
+            hint = f"leave it out; the model takes {listed(list(ranges))}"
+            yield Finding(("parameters", name), f"{endpoint.model} takes no `{name}`", hint, (_MODEL, _KIND))
+        elif not isinstance(value, ColumnReference) and not _is_within(value, ranges[name]):
+            whose = f"for {endpoint.model}" if model else f"for `kind: {endpoint.kind}`"
+            message = f"out of range; {whose} it is {_describe(ranges[name])}"
+            yield Finding(("parameters", name), message, None, (_MODEL, _KIND))
+
+
+def _check_caps(config: JobConfig) -> Iterator[Finding]:
+    has_price = config.pricing is not None or (
+        config.endpoint.kind == "dataoorts" and find_model(config.endpoint.model) is not None
+    )
+    # Where the model itself is unknown, that is said already.
+    is_said = config.endpoint.kind == "dataoorts"
+    for name in ("max_cost_usd", "max_run_cost_usd"):
+        if getattr(config.limits, name) is None:
+            continue
+        cap = ("limits", name)
+        if config.parameters.max_tokens is None:
+            hint = "set `parameters.max_tokens`, so that what is in flight has a worst case"
+            yield Finding(cap, "a cap on cost needs `parameters.max_tokens`", hint, (path("parameters.max_tokens"),))
+        if not has_price and not is_said:
+            hint = "add `pricing: {input_usd_per_million: …, output_usd_per_million: …}`"
+            message = "a cap on cost needs the model's price, which is not known for `kind: openai`"
+            yield Finding(cap, message, hint, (_PRICING, _KIND))
+
+
+def _check_output(config: JobConfig) -> Iterator[Finding]:
+    inputs = (config.input.path,) if isinstance(config.input.path, str) else config.input.path
+    if os.path.normpath(config.output.path) in map(os.path.normpath, inputs):
+        hint = "give the answers a file of their own"
+        yield Finding(path("output.path"), "this is the input", hint, (path("input.path"),))
+
+
+def _is_within(value: int | float, allowed: ParameterRange) -> bool:
+    above = allowed.minimum is None or value >= allowed.minimum
+    return above and (allowed.maximum is None or value <= allowed.maximum)
+
+
+def _describe(allowed: ParameterRange) -> str:
+    kind = "a whole number" if allowed.integer else "a number"
+    if allowed.maximum is None:
+        return kind if allowed.minimum is None else f"{kind} of at least {allowed.minimum:,}"
+    return f"{kind} from {allowed.minimum:,} to {allowed.maximum:,}"

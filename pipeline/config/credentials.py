@@ -1,0 +1,125 @@
+"""The endpoint's address, and which key may go there."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from pipeline.config.findings import Finding, path
+from pipeline.config.models import DATAOORTS_KEY_VARIABLE, DATAOORTS_URL, SIMULATOR_URL, EndpointConfig
+
+_URL, _KEY_VARIABLE, _KIND = path("endpoint.url"), path("endpoint.api_key_env"), path("endpoint.kind")
+_DATAOORTS_HOST = urlsplit(DATAOORTS_URL).hostname
+_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHOWN_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+_KEY_IN_URL = "leave it out; name the environment variable that holds the key in `api_key_env`"
+
+
+def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
+    """What is wrong with the address, and with sending the key there."""
+    if endpoint.api_key_env is not None and not _VARIABLE_NAME.fullmatch(endpoint.api_key_env):
+        yield Finding(
+            _KEY_VARIABLE,
+            "this is no name of an environment variable",
+            f"put the key into a variable and write its name, such as {DATAOORTS_KEY_VARIABLE}; never the key itself",
+        )
+    if endpoint.kind == "openai" and "url" not in endpoint.model_fields_set:
+        message = "`kind: openai` needs the server's address"
+        yield Finding(_URL, message, "add `url: https://api.example.com/v1` below `endpoint:`", (_KIND,))
+    elif not endpoint.is_simulator:
+        fault = next(_address_faults(endpoint.url), None)
+        yield from [fault] if fault else _key_faults(endpoint)
+
+
+def api_key(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
+    """The key to send, from the variable the endpoint names.
+
+    None where no key is sent: to the simulator, with `api_key_env: null`, and where the variable is unset or empty
+    (which `key_findings` finds fault with, but for an OpenAI-compatible server on this machine).
+    """
+    if endpoint.is_simulator or endpoint.api_key_env is None:
+        return None
+    return environ.get(endpoint.api_key_env) or None
+
+
+def key_findings(endpoint: EndpointConfig, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What is wrong with the key in the environment; it is never shown itself."""
+    if endpoint.is_simulator or endpoint.api_key_env is None:
+        return
+    named = endpoint.api_key_env
+    # A key that was written in place of a name can look like a name; only what is usual is repeated.
+    name = f"environment variable {named}" if _SHOWN_NAME.fullmatch(named) else "environment variable named here"
+    key = environ.get(named)
+    if not key:
+        if not _may_go_without_key(endpoint):
+            state = "not set" if key is None else "empty"
+            shell = f"export {named}=…" if _SHOWN_NAME.fullmatch(named) else "export it"
+            yield Finding(_KEY_VARIABLE, f"the {name} is {state}", f"put the key into it: {shell}")
+    elif key != key.strip():
+        yield Finding(_KEY_VARIABLE, f"the {name} has blanks or line ends around the key", "set it without them")
+    elif not _fits_header(key):
+        message = f"the {name} holds characters that cannot stand in an HTTP header"
+        yield Finding(_KEY_VARIABLE, message, "copy the key anew, on one line")
+
+
+def _address_faults(url: str) -> Iterator[Finding]:
+    usual = f"write a whole address, such as {DATAOORTS_URL}, or `{SIMULATOR_URL}`"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        yield Finding(_URL, "this is no address", usual)
+        return
+    if "@" in parts.netloc:
+        yield Finding(_URL, "an address cannot hold a user or password", _KEY_IN_URL)
+    elif parts.scheme not in ("http", "https"):
+        yield Finding(_URL, "an address begins with https:// or http://", usual)
+    elif not host or not _HOST.fullmatch(host) or not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url):
+        yield Finding(_URL, "this is no address of a server", usual)
+    elif "?" in url or "#" in url:
+        yield Finding(_URL, "an address cannot hold a query (`?…`) or fragment (`#…`)", _KEY_IN_URL)
+
+
+def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
+    parts = urlsplit(endpoint.url)
+    host = parts.hostname or ""
+    if endpoint.api_key_env is None or _is_loopback(host):
+        return
+    if "api_key_env" not in endpoint.model_fields_set and host != _DATAOORTS_HOST:
+        yield Finding(
+            _URL,
+            f"the key in {DATAOORTS_KEY_VARIABLE} goes to {_DATAOORTS_HOST} only",
+            "add `api_key_env: NAME` below `endpoint:` for this server's key, or `api_key_env: null` if it takes none",
+            (_KEY_VARIABLE,),
+        )
+    elif parts.scheme == "http" and not endpoint.allow_insecure_http:
+        yield Finding(
+            _URL,
+            "the key would go over the network unencrypted",
+            "use https://, or set `allow_insecure_http: true` below `endpoint:` where the network is trusted",
+            (_KEY_VARIABLE, path("endpoint.allow_insecure_http")),
+        )
+
+
+def _may_go_without_key(endpoint: EndpointConfig) -> bool:
+    is_named = "api_key_env" in endpoint.model_fields_set
+    return endpoint.kind == "openai" and not is_named and _is_loopback(urlsplit(endpoint.url).hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _fits_header(key: str) -> bool:
+    try:
+        key.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return not any(unicodedata.category(character) == "Cc" for character in key)

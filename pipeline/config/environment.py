@@ -1,0 +1,115 @@
+"""Variables in the job file: `${NAME}`, `${NAME:-default}`, and `$${` for a `${` that stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.config import document
+from pipeline.config.document import Listing, Node, Scalar
+from pipeline.config.scalars import FilledText, read_scalar
+from pipeline.config.schema import KeyPath, shown
+from pipeline.config.source import Place
+from pipeline.errors import Mistake
+
+_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """Where a key stands and where its value begins."""
+
+    key: Place
+    value: Place
+
+    @property
+    def pointed(self) -> Place:
+        """Where a caret helps most: at the value, unless it begins on another line."""
+        return self.value if (self.value.file, self.value.line) == (self.key.file, self.key.line) else self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A document as plain values, with its variables filled in.
+
+    `written` holds the texts that variables changed, as they stand in the file; `unset` the places of those that
+    cannot be filled in.
+    """
+
+    values: Any
+    places: dict[KeyPath, KeyPlace] = field(default_factory=dict)
+    written: dict[KeyPath, str] = field(default_factory=dict)
+    unset: set[KeyPath] = field(default_factory=set)
+    mistakes: list[Mistake] = field(default_factory=list)
+
+
+def fill_document(node: Node, environ: Mapping[str, str]) -> Filled:
+    """The values of a document, their places, and a mistake for every variable that cannot be filled in."""
+    filled = Filled(None)
+    values = _fill(node, (), KeyPlace(node.place, node.place), environ, filled)
+    return Filled(values, filled.places, filled.written, filled.unset, filled.mistakes)
+
+
+def fill_text(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The text with its variables filled in, and what is wrong with those that cannot be.
+
+    As in a shell, `:-` gives its default also for a variable that is set but empty.
+    """
+    faults: list[str] = []
+
+    def value(found: re.Match[str]) -> str:
+        name, default = found[1], found[2]
+        if name is None:
+            return "${"
+        if default is not None and "${" in default:
+            faults.append(f"the default of `${{{name}:-…}}` cannot hold a variable itself")
+            return ""
+        given = environ.get(name)
+        if given is None and default is None:
+            faults.append(f"the environment variable {name} is not set")
+        elif given is not None and not _is_unicode(given):
+            faults.append(f"the environment variable {name} is not UTF-8")
+        return given or default or ""
+
+    return _VARIABLE.sub(value, text), faults
+
+
+def _fill(node: Node, path: KeyPath, place: KeyPlace, environ: Mapping[str, str], filled: Filled) -> Any:
+    filled.places[path] = place
+    if isinstance(node, document.Mapping):
+        return {
+            key: _fill(entry.node, (*path, key), KeyPlace(entry.key_place, entry.node.place), environ, filled)
+            for key, entry in node.entries.items()
+        }
+    if isinstance(node, Listing):
+        return [
+            _fill(item, (*path, index), KeyPlace(item.place, item.place), environ, filled)
+            for index, item in enumerate(node.items)
+        ]
+    return _fill_scalar(node, path, place, environ, filled)
+
+
+def _fill_scalar(scalar: Scalar, path: KeyPath, place: KeyPlace, environ: Mapping[str, str], filled: Filled) -> Any:
+    if "${" not in scalar.text:
+        return read_scalar(scalar.text) if scalar.plain else scalar.text
+    text, faults = fill_text(scalar.text, environ)
+    for fault in faults:
+        hint = "set it, or give a default: ${NAME:-default}" if fault.endswith("is not set") else None
+        filled.mistakes.append(place.pointed.mistake(fault, key=shown(path), suggestion=hint))
+    if faults:
+        filled.unset.add(path)
+        return None
+    if text != scalar.text:
+        filled.written[path] = scalar.text
+        return FilledText(text) if scalar.plain else text
+    return read_scalar(text) if scalar.plain else text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

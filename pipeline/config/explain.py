@@ -1,0 +1,191 @@
+"""What pydantic found wrong with a document, as mistakes: where, what is wanted, how to mend it.
+
+Values are not repeated in messages: they may come from a variable, and the line is shown where it can be.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.config import schema
+from pipeline.config.environment import Filled
+from pipeline.config.models import PRICE_DECIMALS, TAGS
+from pipeline.config.scalars import FilledText, read_scalar
+from pipeline.config.schema import KeyPath, listed, shown
+from pipeline.config.source import Place, is_secret_key
+from pipeline.errors import Mistake
+
+_NAME_THE_VARIABLE = "a key is never written here: name the environment variable that holds it in `api_key_env`"
+_MEANT_FALSE = frozenset({"no", "n", "off", "0"})
+_MEANT_TRUE = frozenset({"yes", "y", "on", "1"})
+
+
+def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) -> tuple[list[Mistake], set[KeyPath]]:
+    """The mistakes behind an error, one for each place, and all places that nothing can be concluded from.
+
+    `unset` are the keys left out of validation since a variable has no value. A key is not said to be missing where
+    it is one of these, or where an unknown key beside it was meant to be this one.
+    """
+    faults: dict[KeyPath, ErrorDetails] = {}
+    for found in error.errors(include_url=False, include_input=False):
+        faults.setdefault(place_of(found), found)
+    excused = set(unset)
+    for path, fault in faults.items():
+        if fault["type"] == "extra_forbidden" and (meant := nearest(str(path[-1]), schema.keys_at(path[:-1]))):
+            excused.add((*path[:-1], meant))
+    mistakes = []
+    for path, fault in faults.items():
+        if fault["type"] == "extra_forbidden":
+            mistakes.append(unknown_key(path, filled.places[path].key))
+        elif fault["type"] != "missing":
+            mistakes.append(_wrong_value(path, fault, filled))
+        elif path not in excused:
+            mistakes.append(_missing(path, filled))
+    return mistakes, excused | set(faults)
+
+
+def place_of(fault: ErrorDetails) -> KeyPath:
+    """Where in the document a fault is; pydantic's own words for alternatives are not part of it."""
+    return tuple(part for part in fault["loc"] if part not in TAGS)
+
+
+def unknown_key(path: KeyPath, place: Place) -> Mistake:
+    """The mistake of a key that the schema does not know at its place."""
+    return place.mistake("unknown key", key=shown(path), suggestion=_instead_of(path))
+
+
+def nearest(word: str, known: Collection[str]) -> str | None:
+    """The known word that was most likely meant, or None."""
+    near = difflib.get_close_matches(word.lower().replace("-", "_"), known, n=1) if len(word) <= 100 else []
+    return near[0] if near else None
+
+
+def _instead_of(path: KeyPath) -> str:
+    key, section = str(path[-1]), path[:-1]
+    siblings = schema.keys_at(section)
+    if is_secret_key(key) and section == ("endpoint",):
+        return _NAME_THE_VARIABLE
+    if key == "<<":
+        return "YAML 1.2 has no merge keys; write the keys out"
+    if near := nearest(key, siblings):
+        return f"did you mean `{near}`?"
+    if elsewhere := [place for place in schema.places_of(key) if place[:-1] != section]:
+        return f"did you mean {listed([shown(place) for place in elsewhere], 'or')}?"
+    if schema.is_key((*section, *key.split("."))):
+        first, *rest = key.split(".")
+        return f"write sections: `{first}: {{{': {'.join(rest)}: …{'}' * len(rest)}`"
+    where = f"`{shown(section)}` takes" if section else "a job file takes"
+    return f"{where} {listed(siblings)}" if siblings else f"`{shown(section)}` takes no keys"
+
+
+def _missing(path: KeyPath, filled: Filled) -> Mistake:
+    section, key, example = path[:-1], path[-1], schema.example(path)
+    place = filled.places[section].key
+    line = f"`{key}: {'…' if example is None else example}`"
+    where = f" below `{section[-1]}:`" if section else ""
+    # The root has no line of its own to show.
+    return (place if section else replace(place, text=None)).mistake(
+        "required, but missing", key=shown(path), suggestion=f"add {line}{where}"
+    )
+
+
+def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
+    value = _value_at(filled.values, path)
+    context = fault.get("ctx", {})
+    wanted = schema.describe(path)
+    suggestion = _mended(path, value, filled)
+    match fault["type"]:
+        case "path" | "delimiter" | "encoding":
+            message, suggestion = fault["msg"], context.get("suggestion")
+        case "finite_number":
+            message = f"this number is infinite, too large or none at all; wanted is {wanted}"
+        case "greater_than" | "greater_than_equal" | "less_than_equal":
+            message = f"out of range; wanted is {wanted}"
+        case "decimal_max_places":
+            message = f"a price has at most {PRICE_DECIMALS} decimals"
+        case "literal_error" if isinstance(value, str):
+            message = f"this is none of {wanted}"
+        case "string_too_short":
+            message = "this is empty"
+        case "too_short":
+            message = "this list is empty"
+        case "string_too_long":
+            message = (
+                f"this is longer than {context['max_length']} characters"
+                if context["max_length"] > 1
+                else "this is not one character"
+            )
+        case "string_pattern_mismatch":
+            message = "only the letters a-z and A-Z, digits, - and _ can stand here"
+        case _:
+            message = f"this is {_kind(value)}, not {wanted}"
+    if path in filled.written:
+        message += " (after filling in the variables)"
+    return filled.places[path].pointed.mistake(message, key=shown(path), suggestion=suggestion)
+
+
+def _mended(path: KeyPath, value: object, filled: Filled) -> str | None:
+    """How to write what was probably meant."""
+    wanted = schema.describe(path)
+    from_variables = path in filled.written
+    default = schema.default(path)
+    if value is None:
+        return "give it a value, or leave the key out" + (
+            f" for the default, {_yaml(default)}" if default is not None else ""
+        )
+    if isinstance(value, str):
+        if near := nearest(value, schema.choices(path)):
+            return f"did you mean `{near}`?"
+        if "list" in wanted and not schema.is_text(path) and not from_variables:
+            return f"write a list: [{value}]"
+        if schema.is_text(path):
+            return None
+        if wanted == "true or false" and value.lower() in _MEANT_FALSE | _MEANT_TRUE:
+            return f"YAML 1.2 knows only true and false; write {_yaml(value.lower() in _MEANT_TRUE)}"
+        if not isinstance(value, FilledText) and not isinstance(read_scalar(value), str):
+            return "take the quotes away"
+        number = read_scalar(value.replace("_", "").replace(",", "").replace("'", ""))
+        if isinstance(number, int | float) and not isinstance(number, bool) and not from_variables:
+            return f"write {number}: digits stand without marks between them"
+    if isinstance(value, float) and value.is_integer() and "whole" in wanted:
+        return f"write {int(value)}" if not from_variables else "a whole number has neither `.` nor `e`"
+    if isinstance(value, bool | int | float) and schema.is_text(path) and not schema.choices(path):
+        return "put it in quotes"
+    if isinstance(value, int) and not isinstance(value, bool) and wanted == "true or false" and value in (0, 1):
+        return f"write {_yaml(bool(value))}"
+    return f"the default is {_yaml(default)}" if default not in (None, "") else None
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "empty (null)"
+        case bool():
+            return f"{_yaml(value)}"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number with a fraction"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def _yaml(value: object) -> str:
+    return json.dumps(value) if not isinstance(value, float) or not value.is_integer() else str(int(value))
+
+
+def _value_at(values: Any, path: KeyPath) -> Any:
+    for part in path:
+        values = values[part]
+    return values

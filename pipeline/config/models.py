@@ -1,0 +1,360 @@
+"""The job file as frozen models. Field names are the keys of the file; docs and JSON Schema are made from them.
+
+What one value alone decides (type, range) stands here; what needs several keys or the catalogue is in `checks`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from pipeline.config.scalars import FilledText, WrittenNumber, read_scalar
+
+DATAOORTS_URL = "https://cloud.dataoorts.com/api/v1"
+DATAOORTS_KEY_VARIABLE = "DATAOORTS_API_KEY"
+SIMULATOR_URL = "simulator"
+
+PRICE_DECIMALS = 6
+"""A price of this many decimals per million tokens gives costs that fit the 12 decimals of `cost_usd`."""
+
+
+class _Section(BaseModel):
+    """A mapping of the job file: no key but the fields, no value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read(cls, value: object, info: ValidationInfo) -> object:
+        """Bring what YAML gives into the field's type where nothing is lost: lists, whole numbers, exact decimals."""
+        types = _types(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, FilledText) and str not in types:
+            value = read_scalar(value.strip())
+        if isinstance(value, list) and tuple in types:
+            return tuple(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        if Decimal in types:
+            return Decimal(value.text if isinstance(value, WrittenNumber) and math.isfinite(value) else repr(value))
+        if float in types and isinstance(value, int):
+            return _as_float(value)
+        return value
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _types(annotation: Any) -> frozenset[Any]:
+    """The plain types an annotation is made of; a literal counts as text."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _types(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return frozenset().union(*(_types(part) for part in get_args(annotation)))
+    return frozenset({str if origin is Literal else origin or annotation})
+
+
+def _check_path(path: str) -> str:
+    if "\0" in path:
+        raise PydanticCustomError("path", "a path cannot hold the character NUL")
+    return path
+
+
+def _check_output_path(path: str) -> str:
+    if path.endswith(("/", "/.", "/..")) or path in (".", ".."):
+        raise PydanticCustomError(
+            "path", "this is a directory", {"suggestion": "name the file too, such as `data/out/answers.parquet`"}
+        )
+    return path
+
+
+def _check_input_path(path: str) -> str:
+    scheme, separator, _ = path.partition("://")
+    if separator and scheme in ("s3", "gs"):
+        message = "reading from {scheme}:// is not built yet"
+        context = {"scheme": scheme, "suggestion": "copy the files to this machine and name them here"}
+        raise PydanticCustomError("path", message, context)
+    if separator and scheme.isalnum():
+        raise PydanticCustomError(
+            "path", "an input is a file, glob or directory on this machine", {"suggestion": "give a path, not a URL"}
+        )
+    return path
+
+
+def _check_delimiter(delimiter: str) -> str:
+    if delimiter in '"\r\n\0':
+        raise PydanticCustomError(
+            "delimiter",
+            "a quote or a line end cannot part cells",
+            {"suggestion": 'the usual ones are "," ";" and "\\t"'},
+        )
+    return delimiter
+
+
+def _check_encoding(encoding: str) -> str:
+    try:
+        codecs.lookup(encoding)
+        b"".decode(encoding)
+    except (LookupError, ValueError):
+        raise PydanticCustomError(
+            "encoding", "not an encoding of text that Python knows",
+            {"suggestion": "the usual ones are `utf-8`, `latin-1`, `cp1252` and `utf-16`"},
+        ) from None  # fmt: skip
+    return encoding
+
+
+def _either(given: object) -> str:
+    return COLUMN_TAG if isinstance(given, Mapping | ColumnReference) else NUMBER_TAG
+
+
+def _one_or_many(given: object) -> str:
+    return MANY_TAG if isinstance(given, tuple) else ONE_TAG
+
+
+# Blanks keep these words apart from any key where pydantic puts them into the place of an error.
+NUMBER_TAG, COLUMN_TAG, ONE_TAG, MANY_TAG = "a number", "a column", "one path", "many paths"
+TAGS = frozenset({NUMBER_TAG, COLUMN_TAG, ONE_TAG, MANY_TAG})
+
+
+class ColumnReference(_Section):
+    """A parameter's value taken from a column of each row."""
+
+    column: str = Field(min_length=1, description="The input column that holds the value for each row.")
+
+
+Text = Annotated[str, Field(min_length=1)]
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
+InputPath = Annotated[PathText, AfterValidator(_check_input_path)]
+OutputPath = Annotated[PathText, AfterValidator(_check_output_path)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Money = Annotated[Decimal, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+UsdPerMillion = Annotated[
+    Decimal, Field(ge=0, decimal_places=PRICE_DECIMALS), WithJsonSchema({"type": "number", "minimum": 0})
+]
+NumberOrColumn = Annotated[
+    Annotated[Finite, Tag(NUMBER_TAG)] | Annotated[ColumnReference, Tag(COLUMN_TAG)], Discriminator(_either)
+]
+IntegerOrColumn = Annotated[
+    Annotated[int, Tag(NUMBER_TAG)] | Annotated[ColumnReference, Tag(COLUMN_TAG)], Discriminator(_either)
+]
+OneOrManyPaths = Annotated[
+    Annotated[InputPath, Tag(ONE_TAG)] | Annotated[tuple[InputPath, ...], Field(min_length=1), Tag(MANY_TAG)],
+    Discriminator(_one_or_many),
+]
+
+
+class CsvConfig(_Section):
+    """How CSV files are written."""
+
+    delimiter: Annotated[str, AfterValidator(_check_delimiter)] = Field(
+        default=",", min_length=1, max_length=1, description="The character between cells."
+    )
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = Field(
+        default="utf-8", description="The files' encoding, by its Python name."
+    )
+
+
+class InputConfig(_Section):
+    """Where the rows come from."""
+
+    path: OneOrManyPaths = Field(
+        description="A file, a list of files, a glob or a directory; CSV, Parquet or JSONL, also as .gz or .zst.",
+        examples=["data/problems.parquet"],
+    )
+    format: Literal["csv", "parquet", "jsonl"] | None = Field(
+        default=None, description="The files' format; without it, by their ending."
+    )
+    id: Text | None = Field(
+        default=None, description="A column of unique ids; without it, a row is known by its content."
+    )
+    columns: tuple[Text, ...] | None = Field(
+        default=None, description="The input columns carried to the output; without it, all of them."
+    )
+    csv: CsvConfig = Field(default=CsvConfig(), description="How CSV files are written.")
+
+
+class PromptConfig(_Section):
+    """What is asked of each row: exactly one of `user`, `column` and `messages`."""
+
+    system: str | None = Field(default=None, description="The system message, a template as `user` is.")
+    user: Text | None = Field(
+        default=None, description="The user message, as a Jinja2 template over the row's columns."
+    )
+    column: Text | None = Field(default=None, description="A column whose text is the user message as it is.")
+    messages: Text | None = Field(
+        default=None, description="A column with whole conversations: a list of {role, content}, or its JSON text."
+    )
+
+
+class EndpointConfig(_Section):
+    """Who is asked."""
+
+    kind: Literal["dataoorts", "openai"] = Field(
+        default="dataoorts", description="`dataoorts`, or `openai` for any OpenAI-compatible chat/completions server."
+    )
+    url: Text = Field(
+        default=DATAOORTS_URL,
+        description="The server's address; for `openai` its base (…/v1) or the whole address; `simulator` for the "
+        "embedded endpoint, which needs no key and no network.",
+    )
+    model: Text = Field(
+        description="The model's name, as the server knows it.", examples=["meta/llama-4-scout-17b-16e-instruct"]
+    )
+    api_key_env: str | None = Field(
+        default=DATAOORTS_KEY_VARIABLE,
+        description="The environment variable that holds the key, never the key itself; null for a server without one.",
+    )
+    allow_insecure_http: bool = Field(
+        default=False, description="Whether the key may go over plain http:// to another machine."
+    )
+
+    @property
+    def is_simulator(self) -> bool:
+        """Whether the embedded endpoint answers."""
+        return self.url == SIMULATOR_URL
+
+
+class ParametersConfig(_Section):
+    """Generation parameters, each a number or `{column: NAME}`; ranges are the model's own, by the catalogue."""
+
+    temperature: NumberOrColumn | None = Field(default=None, description="How freely tokens are drawn.")
+    top_p: NumberOrColumn | None = Field(default=None, description="The share of probability tokens are drawn from.")
+    top_k: IntegerOrColumn | None = Field(default=None, description="How many of the likeliest tokens are drawn from.")
+    max_tokens: IntegerOrColumn | None = Field(default=None, description="The most tokens an answer may have.")
+    seed: IntegerOrColumn | None = Field(default=None, description="Makes the drawing of tokens repeatable.")
+    repetition_penalty: NumberOrColumn | None = Field(default=None, description="Discourages repeated tokens.")
+    frequency_penalty: NumberOrColumn | None = Field(default=None, description="Discourages tokens used often so far.")
+    presence_penalty: NumberOrColumn | None = Field(default=None, description="Discourages tokens used at all so far.")
+
+
+class LimitsConfig(_Section):
+    """How fast, how dear and how long; no limit where a key is left out and has no default."""
+
+    concurrency: int = Field(default=32, ge=1, le=2000, description="The most requests in flight.")
+    requests_per_minute: Positive | None = Field(default=None, description="The most requests sent over any minute.")
+    tokens_per_minute: Positive | None = Field(
+        default=None, description="The most tokens over any minute, prompts and answers together."
+    )
+    max_cost_usd: Money | None = Field(
+        default=None, description="The most the whole job may cost, over all runs; needs parameters.max_tokens."
+    )
+    max_run_cost_usd: Money | None = Field(
+        default=None, description="The most one run may cost; needs parameters.max_tokens."
+    )
+    deadline_seconds: Positive | None = Field(default=None, description="How long one run may send.")
+    timeout_seconds: Positive = Field(
+        default=300.0, description="How long one attempt may take, from connect to the last byte."
+    )
+    drain_seconds: Positive = Field(
+        default=60.0, description="How long a stop waits for the requests that are in flight."
+    )
+
+
+class RetryConfig(_Section):
+    """What happens to a request that failed for a passing cause."""
+
+    max_attempts: int = Field(default=6, ge=1, description="The most attempts for a row in one run.")
+    initial_seconds: Positive = Field(
+        default=1.0, description="The wait before the second attempt; it grows from there."
+    )
+    max_seconds: Positive = Field(default=60.0, description="The longest wait between two attempts.")
+    max_elapsed_seconds: Positive = Field(
+        default=900.0, description="How long the endpoint may go without a usable reply before the run stops."
+    )
+    max_runs: int = Field(default=3, ge=0, description="How many later runs send a failed row again.")
+
+
+class CheckpointConfig(_Section):
+    """Where the progress is kept."""
+
+    path: PathText | None = Field(
+        default=None, description="A directory of the job's own; without it, .checkpoints/<name>."
+    )
+
+
+class OutputConfig(_Section):
+    """Where the answers go."""
+
+    path: OutputPath = Field(
+        description="The Parquet file that is written once every row has an outcome.",
+        examples=["data/out/answers.parquet"],
+    )
+    compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
+        default="zstd", description="The Parquet file's compression."
+    )
+    prefix: str = Field(default="", description="Put before the names of the columns that are added.")
+    overwrite: bool = Field(
+        default=False, description="Whether a file at the path that this job did not write may be replaced."
+    )
+
+
+class PricingConfig(_Section):
+    """Prices of one's own; without them, those of the catalogue. At most 6 decimals."""
+
+    input_usd_per_million: UsdPerMillion = Field(description="USD per million prompt tokens.", examples=[0.32])
+    output_usd_per_million: UsdPerMillion = Field(description="USD per million completion tokens.", examples=[0.34])
+
+
+class SimulatorConfig(_Section):
+    """How the embedded endpoint behaves; only with `endpoint.url: simulator`."""
+
+    latency_seconds: NotNegative = Field(default=0.0, description="The mean time to an answer.")
+    latency_spread: NotNegative = Field(
+        default=0.0, description="How much that time varies: the standard deviation of its logarithm."
+    )
+    fault_rate: float = Field(
+        default=0.0, ge=0, le=1, allow_inf_nan=False, description="The share of requests that meet a fault."
+    )
+    seed: int = Field(default=0, description="Decides which requests meet which fault and latency.")
+    requests_per_minute: Positive | None = Field(
+        default=None, description="The rate beyond which the simulator answers 429."
+    )
+    ledger: PathText | None = Field(
+        default=None, description="A JSONL file to which the simulator adds what it was asked and what it billed."
+    )
+
+
+class JobConfig(_Section):
+    """A batch of prompts sent to one model: the job file of `pipeline run`."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_-]+$",
+        max_length=200,
+        description="Names the checkpoint; letters, digits, - and _.",
+        examples=["my-answers"],
+    )
+    input: InputConfig = Field(description="Where the rows come from.", examples=["{path: data/problems.parquet}"])
+    prompt: PromptConfig = Field(description="What is asked of each row.", examples=['{user: "{{ question }}"}'])
+    endpoint: EndpointConfig = Field(
+        description="Who is asked.", examples=["{model: meta/llama-4-scout-17b-16e-instruct}"]
+    )
+    parameters: ParametersConfig = Field(default=ParametersConfig(), description="Generation parameters.")
+    limits: LimitsConfig = Field(default=LimitsConfig(), description="How fast, how dear and how long.")
+    retry: RetryConfig = Field(default=RetryConfig(), description="What happens after a passing failure.")
+    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="Where the progress is kept.")
+    output: OutputConfig = Field(description="Where the answers go.", examples=["{path: data/out/answers.parquet}"])
+    pricing: PricingConfig | None = Field(default=None, description="Prices; without them, those of the catalogue.")
+    simulator: SimulatorConfig | None = Field(default=None, description="How the embedded endpoint behaves.")

@@ -1,0 +1,183 @@
+"""What a job file may hold, read from the models: for editors as JSON Schema, for mistakes as words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pipeline.config.models import JobConfig
+
+KeyPath = tuple[str | int, ...]
+"""The way from the root to a value: keys, and positions in lists from 0."""
+
+VARIABLE_PATTERN = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"
+
+_NARROWING = ("enum", "const", "pattern", "minLength", "maxLength")
+
+
+def job_schema() -> dict[str, Any]:
+    """The job file's JSON Schema (draft 2020-12). `${NAME}` is accepted wherever a value stands."""
+    raw = JobConfig.model_json_schema()
+    definitions = {name: _for_editors(schema) for name, schema in raw.pop("$defs").items()}
+    root = _for_editors(raw)
+    definitions["PromptConfig"]["oneOf"] = [
+        {"required": [name], "properties": {name: {"type": "string"}}} for name in ("user", "column", "messages")
+    ]
+    definitions["Variable"] = {
+        "type": "string",
+        "pattern": VARIABLE_PATTERN,
+        "description": "Filled in from the environment: ${NAME}, or ${NAME:-default}.",
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Job file of llm-batch-pipeline",
+        **root,
+        "$defs": definitions,
+    }
+
+
+def keys_at(path: KeyPath) -> tuple[str, ...]:
+    """The keys a mapping at this place may have; none where no mapping may stand."""
+    found: list[str] = []
+    for option in _options(path):
+        found += option.get("properties", {})
+    return tuple(found)
+
+
+def is_key(path: KeyPath) -> bool:
+    """Whether the schema knows this key."""
+    return bool(path) and path[-1] in keys_at(path[:-1])
+
+
+def places_of(name: str) -> Iterator[KeyPath]:
+    """Every place in the schema with a key of this name."""
+    yield from _places_of(name, ())
+
+
+def is_text(path: KeyPath) -> bool:
+    """Whether text is among what this key takes."""
+    return any(option.get("type") == "string" for option in _options(path))
+
+
+def choices(path: KeyPath) -> list[str]:
+    """The words this key chooses from; none where it takes anything else."""
+    return [word for option in _options(path) for word in option.get("enum", ())]
+
+
+def default(path: KeyPath) -> object:
+    """The key's default as it would be written; None where there is none, or it is a whole section."""
+    found = _field(path).get("default")
+    return None if isinstance(found, dict) else found
+
+
+def example(path: KeyPath) -> object:
+    """A value to show for a missing key, in YAML; None where there is none."""
+    examples = _field(path).get("examples") or [None]
+    return examples[0]
+
+
+def describe(path: KeyPath) -> str:
+    """What the key takes, in words: "a whole number from 1 to 2,000"."""
+    return " or ".join(dict.fromkeys(_words(option) for option in _options(path) if option.get("type") != "null"))
+
+
+def _for_editors(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema without pydantic's made-up titles and sections' defaults, and with variables where values stand."""
+    made = {key: value for key, value in schema.items() if key != "title"}
+    if isinstance(made.get("default"), dict):
+        del made["default"]
+    if "properties" in made:
+        made["properties"] = {name: _for_editors(value) for name, value in made["properties"].items()}
+        return made
+    for word in ("anyOf", "oneOf"):
+        if word in made:
+            made["anyOf"] = [_for_editors(option) for option in made.pop(word)]
+    if "items" in made:
+        made["items"] = _for_editors(made["items"])
+    if made.get("type") in ("integer", "number", "boolean") or any(word in made for word in _NARROWING):
+        kept: dict[str, Any] = {key: made.pop(key) for key in ("description", "default", "examples") if key in made}
+        return {**kept, "anyOf": [made, {"$ref": "#/$defs/Variable"}]}
+    return made
+
+
+@cache
+def _raw() -> dict[str, Any]:
+    return JobConfig.model_json_schema()
+
+
+def _flat(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The alternatives of a schema, references followed."""
+    if "$ref" in schema:
+        yield _raw()["$defs"][schema["$ref"].rpartition("/")[2]]
+    elif "anyOf" in schema or "oneOf" in schema:
+        for option in schema.get("anyOf") or schema["oneOf"]:
+            yield from _flat(option)
+    else:
+        yield schema
+
+
+def _field(path: KeyPath) -> Mapping[str, Any]:
+    """The schema of the field at a place, as its section states it; empty where there is none."""
+    schema: Mapping[str, Any] = _raw()
+    for part in path:
+        word = "items" if isinstance(part, int) else "properties"
+        options = [option[word] for option in _flat(schema) if word in option]
+        if word == "properties":
+            options = [option[part] for option in options if part in option]
+        if not options:
+            return {}
+        schema = options[0]
+    return schema
+
+
+def _options(path: KeyPath) -> list[Mapping[str, Any]]:
+    field = _field(path)
+    return list(_flat(field)) if field else []
+
+
+def _places_of(name: str, under: KeyPath) -> Iterator[KeyPath]:
+    for key in keys_at(under):
+        if key == name:
+            yield (*under, key)
+        yield from _places_of(name, (*under, key))
+
+
+def _words(schema: Mapping[str, Any]) -> str:
+    match schema.get("type"):
+        case "integer":
+            return "a whole number" + _range(schema)
+        case "number":
+            return "a number" + _range(schema)
+        case "boolean":
+            return "true or false"
+        case "array":
+            return "a list of texts"
+        case "object":
+            return "a mapping with " + listed(list(schema["properties"]))
+        case _ if "enum" in schema:
+            return listed(schema["enum"], "or")
+        case _:
+            return "one character" if schema.get("maxLength") == 1 else "text"
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    if "exclusiveMinimum" in schema:
+        return f" greater than {schema['exclusiveMinimum']:,}"
+    if "maximum" in schema:
+        return f" from {schema['minimum']:,} to {schema['maximum']:,}"
+    return f" of at least {schema['minimum']:,}" if "minimum" in schema else ""
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """The words as code in a sentence: "`a`, `b` and `c`"."""
+    marked = [f"`{word}`" for word in words]
+    return marked[0] if len(marked) == 1 else f"{', '.join(marked[:-1])} {last} {marked[-1]}"
+
+
+def shown(path: KeyPath) -> str:
+    """A place as people write it: `input.path[1]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

@@ -1,0 +1,144 @@
+"""The text of a job file or of a `--set`, the places in it, and the lines that must not be shown."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.errors import InvalidJob, Mistake
+
+MOST_BYTES = 1024 * 1024
+
+_LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+_MOST_SHOWN = 1_000
+"""Characters of a line that is shown; a longer one is not searched for secrets."""
+
+_SECRET_NAME = r"(?:key|secret|password|passwd|authorization|bearer|(?<!max_)token)"
+_ENDS_AS_SECRET = re.compile(_SECRET_NAME + r"\Z", re.I)
+_SECRET_KEY = re.compile(_SECRET_NAME + r"""["']?\s*[:=]\s*(.*)""", re.I)
+_SECRET_TEXT = re.compile(
+    r"""
+    https?://[^\s"']*[?\#@]                          # an address with a password or a query
+    | \bbearer\s+\S{8}
+    | \bsk-[\w-]{16}
+    | \bapi_key_env["']?\s*[:=]\s*                   # a key where the name of a variable should be
+      (?!["']?[A-Z_][A-Z0-9_]*["']?\s*(?:[,}\#]|$) | ["']?\$\{ | (?:null|Null|NULL|~)?\s*(?:[,}\#]|$))
+    """,
+    re.I | re.X,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands, counted from 1; `text` is the whole line, None where it may hold a secret."""
+
+    file: str
+    line: int
+    column: int
+    text: str | None
+
+    def mistake(self, message: str, *, key: str | None = None, suggestion: str | None = None) -> Mistake:
+        """A mistake at this place."""
+        return Mistake(message, self.file, self.line, self.column, key, suggestion, self.text)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Text to be parsed; `lead` stands before it on its first line and is shown with it (`a.b=` of a `--set`)."""
+
+    file: str
+    text: str
+    lead: str = ""
+
+    def place(self, line: int, column: int) -> Place:
+        """The place of a line and column of `text`, both counted from 0."""
+        column += len(self.lead) if line == 0 else 0
+        known = line < len(self._lines) and line not in self._secret_lines
+        return Place(self.file, line + 1, column + 1, self._lines[line] if known else None)
+
+    def place_of_index(self, index: int) -> Place:
+        """The place of the character at an index of `text`."""
+        line = bisect_right(self._line_starts, index) - 1
+        return self.place(line, index - self._line_starts[line])
+
+    def has_template(self, place: Place) -> bool:
+        """Whether a template begins on the line of a place."""
+        return place.line <= len(self._lines) and "{{" in self._lines[place.line - 1]
+
+    def line(self, line: int) -> str:
+        """A line of the text counted from 0, empty beyond the end; for looking at, not for showing."""
+        return self._lines[line] if line < len(self._lines) else ""
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return _LINE_END.split(self.lead + self.text)
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *(end.end() for end in _LINE_END.finditer(self.text))]
+
+    @cached_property
+    def _secret_lines(self) -> frozenset[int]:
+        """Lines with what may be a secret. It is looked for in the text, so that broken YAML shows none either."""
+        secret: set[int] = set()
+        within: int | None = None  # the indent of a secret key whose value may stand on the lines after it
+        is_next = False
+        for number, line in enumerate(self._lines):
+            indent = len(line) - len(line.lstrip())
+            if is_next or (within is not None and (indent > within or not line.strip())):
+                secret.add(number)
+                is_next = is_next and not line.strip()
+                continue
+            within = None
+            found = _SECRET_KEY.search(line) if len(line) <= _MOST_SHOWN else None
+            if found or len(line) > _MOST_SHOWN:
+                secret.add(number)
+                within, is_next = indent, bool(found and not found[1])
+            elif _SECRET_TEXT.search(line):
+                secret.add(number)
+        return frozenset(secret)
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether the value of a key of this name is taken for a secret."""
+    return _ENDS_AS_SECRET.search(key.strip()) is not None
+
+
+def read_source(path: str | Path) -> Source:
+    """A job file's text. Raises InvalidJob where it cannot be read, is too large or is not UTF-8."""
+    file = str(path)
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise _unreadable(file, "no such file", _near_files(Path(path))) from None
+    except IsADirectoryError:
+        raise _unreadable(file, "this is a directory", "name the job file in it") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, f"cannot be read: {getattr(error, 'strerror', None) or error}", None) from None
+    if len(content) > MOST_BYTES:
+        raise _unreadable(file, "larger than 1 MiB", "a job file names its input; the data stands in files of its own")
+    try:
+        return Source(file, content.decode("utf-8").removeprefix("\ufeff"))
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8")
+        place = Source(file, before).place_of_index(len(before))
+        suggestion = "save the file as UTF-8"
+        raise InvalidJob([Mistake("not UTF-8", file, place.line, place.column, suggestion=suggestion)]) from None
+
+
+def _unreadable(file: str, message: str, suggestion: str | None) -> InvalidJob:
+    return InvalidJob([Mistake(message, file, suggestion=suggestion)])
+
+
+def _near_files(path: Path) -> str | None:
+    try:
+        names = [one.name for one in path.parent.iterdir() if one.suffix in (".yaml", ".yml", ".json")]
+    except OSError:
+        return None
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f"did you mean `{path.parent / near[0]}`?" if near else None

@@ -1,0 +1,17 @@
+"""What the endpoints' wire forms are: a request as JSON, a reply as one typed value. No network code."""
+
+from __future__ import annotations
+
+from pipeline.config.models import EndpointConfig
+from pipeline.endpoints.dataoorts import Dataoorts
+from pipeline.endpoints.interface import Endpoint
+from pipeline.endpoints.openai import OpenAI
+
+__all__ = ["Endpoint", "make_endpoint"]
+
+
+def make_endpoint(config: EndpointConfig, address: str | None = None) -> Endpoint:
+    """The endpoint of a job. `address` is the base of the embedded one and takes the place of the job's `url`."""
+    if config.kind == "openai":
+        return OpenAI(config.url if address is None else f"{address.rstrip('/')}/v1")
+    return Dataoorts(config.url if address is None else f"{address.rstrip('/')}/api/v1")

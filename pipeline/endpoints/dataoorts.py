@@ -1,0 +1,39 @@
+"""The Dataoorts endpoint: the envelope it documents, and what its likeness to Workers AI makes probable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.endpoints.replies import Answer, parse_response
+from pipeline.records import Failure, Reply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Dataoorts:
+    """`POST url` with `{"model", "data": {"messages", …parameters}}`."""
+
+    url: str
+    kind: str = "dataoorts"
+
+    def payload(self, request: Request) -> dict[str, Any]:
+        """The body to send, as a JSON value."""
+        return {"model": request.model, "data": {"messages": list(request.messages), **request.parameters}}
+
+    def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
+        """The typed result of a whole response. Never raises, whatever the bytes."""
+        return parse_response(status, headers, body, find_answer)
+
+
+def find_answer(document: Mapping[str, Any]) -> Answer:
+    """The answer inside `{"success", "result": {"response", "tool_calls", "usage"}}`."""
+    result = document.get("result")
+    if not isinstance(result, Mapping):
+        return Answer(usage=document.get("usage"))
+    return Answer(
+        found=document.get("success") is not False and ("response" in result or bool(result.get("tool_calls"))),
+        response=result.get("response"),
+        tool_calls=result.get("tool_calls"),
+        usage=result.get("usage"),
+    )

@@ -1,0 +1,165 @@
+"""What a response without a usable answer means: by its error code first, then its status, then its shape.
+
+The codes are those of Workers AI ("Errors" in its documentation), whose envelope Dataoorts shares; the words are those
+of OpenAI's guide "Error codes". Cloudflare documents the statuses 520 to 530.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.errors import ErrorKind
+
+MAX_MESSAGE = 300
+"""The most characters of an endpoint's own words that are kept: it may quote the prompt."""
+
+_CODES: Mapping[str, ErrorKind] = {
+    "10000": ErrorKind.BAD_CREDENTIALS,
+    "3023": ErrorKind.NOT_ALLOWED,
+    "5016": ErrorKind.NOT_ALLOWED,
+    "5018": ErrorKind.NOT_ALLOWED,
+    "3041": ErrorKind.NOT_ALLOWED,
+    "5007": ErrorKind.MODEL_NOT_FOUND,
+    "3042": ErrorKind.MODEL_NOT_FOUND,
+    "7003": ErrorKind.MODEL_NOT_FOUND,
+    "7000": ErrorKind.MODEL_NOT_FOUND,
+    "3036": ErrorKind.DAILY_QUOTA,
+    "4006": ErrorKind.DAILY_QUOTA,
+    "3003": ErrorKind.BAD_REQUEST,
+    "5004": ErrorKind.BAD_REQUEST,
+    "5006": ErrorKind.BAD_REQUEST,
+    "8001": ErrorKind.BAD_REQUEST,
+    "3006": ErrorKind.REQUEST_TOO_LARGE,
+    "5021": ErrorKind.REQUEST_TOO_LARGE,
+    "3010": ErrorKind.REQUEST_TOO_LARGE,
+    "5025": ErrorKind.SCHEMA_NOT_SUPPORTED,
+    "3040": ErrorKind.OUT_OF_CAPACITY,
+    "3021": ErrorKind.RATE_LIMITED,
+    "3007": ErrorKind.TIMEOUT,
+    "3008": ErrorKind.TIMEOUT,
+    "3046": ErrorKind.TIMEOUT,
+    "3043": ErrorKind.SERVER_ERROR,
+    "8008": ErrorKind.SERVER_ERROR,
+    "invalid_api_key": ErrorKind.BAD_CREDENTIALS,
+    "account_deactivated": ErrorKind.NOT_ALLOWED,
+    "unsupported_country_region_territory": ErrorKind.NOT_ALLOWED,
+    "insufficient_quota": ErrorKind.PAYMENT_REQUIRED,
+    "billing_hard_limit_reached": ErrorKind.PAYMENT_REQUIRED,
+    "billing_not_active": ErrorKind.PAYMENT_REQUIRED,
+    "model_not_found": ErrorKind.MODEL_NOT_FOUND,
+    "context_length_exceeded": ErrorKind.REQUEST_TOO_LARGE,
+    "string_above_max_length": ErrorKind.REQUEST_TOO_LARGE,
+    "rate_limit_exceeded": ErrorKind.RATE_LIMITED,
+}
+
+_STATUSES: Mapping[int, ErrorKind] = {
+    401: ErrorKind.BAD_CREDENTIALS,
+    402: ErrorKind.PAYMENT_REQUIRED,
+    403: ErrorKind.NOT_ALLOWED,
+    404: ErrorKind.MODEL_NOT_FOUND,
+    405: ErrorKind.MODEL_NOT_FOUND,
+    408: ErrorKind.TIMEOUT,
+    409: ErrorKind.SERVER_ERROR,
+    413: ErrorKind.REQUEST_TOO_LARGE,
+    425: ErrorKind.SERVER_ERROR,
+    429: ErrorKind.RATE_LIMITED,
+    **dict.fromkeys([502, 503, 504, *range(520, 528), 530], ErrorKind.GATEWAY_ERROR),
+}
+
+_CODE_IN_TEXT = re.compile(r"AiError:\s*(\d{4,5})\b|^\s*(\d{4,5}):|\((\d{4,5})\)\s*$")
+_SCHEMA_NOT_MET = re.compile(r"json mode could ?n.t be met|json mode could not be met", re.IGNORECASE)
+_DAILY = re.compile(r"\bdaily\b.{0,60}\b(allocation|quota|limit)", re.IGNORECASE)
+_GATEWAY_TEXT = re.compile(r"\s*error code: \d{3,4}\s*", re.IGNORECASE)
+
+
+def classify(status: int, headers: Mapping[str, str], text: str, document: Any) -> ErrorKind:
+    """The kind of failure; `text` is the body, `document` its JSON value or None."""
+    if 300 <= status < 400:
+        return ErrorKind.REDIRECTED
+    errors = list(_errors(document))
+    for code, message in errors:
+        if (kind := _by_code(code, message)) is not None:
+            return kind
+    if 200 <= status < 300 or any(_SCHEMA_NOT_MET.search(message) for _, message in errors):
+        return ErrorKind.INVALID_REPLY
+    if status == 403 and _is_from_gateway(headers, text):
+        return ErrorKind.GATEWAY_ERROR
+    if status == 429 and any(_DAILY.search(message) for _, message in errors):
+        return ErrorKind.DAILY_QUOTA
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if 400 <= status < 500:
+        return ErrorKind.BAD_REQUEST
+    return ErrorKind.SERVER_ERROR if 500 <= status < 600 else ErrorKind.INVALID_REPLY
+
+
+def describe(status: int, headers: Mapping[str, str], text: str, document: Any) -> str:
+    """What happened, in the endpoint's own words where it gives any: at most MAX_MESSAGE printable characters."""
+    words = "; ".join(": ".join(filter(None, error)) for error in _errors(document) if any(error))
+    if not words and document is None:
+        words = _shape(headers, text)
+    elif not words:
+        words = "no usable result in the reply" if 200 <= status < 300 else "no error message in the reply"
+    return _printable(f"HTTP {status}: {words}")
+
+
+def is_possibly_billed(status: int) -> bool:
+    """Whether an attempt that ended so, without an account of its tokens, may have been billed."""
+    return 200 <= status < 300 or status in {408, 504, 524}
+
+
+def _errors(document: Any) -> Iterator[tuple[str, str]]:
+    """Each (code, message) an error envelope holds; either may be empty."""
+    if not isinstance(document, Mapping):
+        return
+    for name in ("errors", "error"):
+        entries = document.get(name)
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if isinstance(entry, str):
+                yield "", entry
+            elif isinstance(entry, Mapping):
+                yield _word(entry.get("code")), _word(entry.get("message"))
+    # vLLM's older form has the error's fields at the top.
+    if document.get("object") == "error" or isinstance(document.get("message"), str):
+        yield _word(document.get("code")), _word(document.get("message"))
+
+
+def _by_code(code: str, message: str) -> ErrorKind | None:
+    if code in _CODES:
+        return _CODES[code]
+    for match in _CODE_IN_TEXT.finditer(message):
+        found = next(group for group in match.groups() if group)
+        if found in _CODES:
+            return _CODES[found]
+    return None
+
+
+def _word(value: Any) -> str:
+    is_word = isinstance(value, (str, int)) and not isinstance(value, bool)
+    return str(value)[: 10 * MAX_MESSAGE] if is_word else ""
+
+
+def _is_html(headers: Mapping[str, str], text: str) -> bool:
+    named = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    return "html" in named.lower() or text.lstrip()[:1] == "<"
+
+
+def _is_from_gateway(headers: Mapping[str, str], text: str) -> bool:
+    return _is_html(headers, text) or _GATEWAY_TEXT.fullmatch(text) is not None
+
+
+def _shape(headers: Mapping[str, str], text: str) -> str:
+    if not text.strip():
+        return "an empty body"
+    if _is_html(headers, text):
+        return "an HTML page instead of JSON"
+    return text.strip() if _GATEWAY_TEXT.fullmatch(text) else "a body that is no JSON"
+
+
+def _printable(text: str) -> str:
+    characters = (
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:MAX_MESSAGE]
+    )
+    return "".join(characters)[:MAX_MESSAGE]

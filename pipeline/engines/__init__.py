@@ -1,0 +1,1 @@
+"""Where the sending runs: one engine a module."""

@@ -1,0 +1,82 @@
+"""The local engine: a thread for each request in flight."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from pipeline.client import Attempt, Task
+
+_STACK_BYTES = 512 * 1024
+
+
+class LocalEngine:
+    """Up to `slots` threads, started as they are needed. `close` ends what `attempt` is doing by way of `abandon`.
+
+    A fault of the program inside a thread is raised from `receive`.
+    """
+
+    def __init__(self, attempt: Callable[[Task], Attempt], slots: int, abandon: Callable[[], None]) -> None:
+        self._attempt = attempt
+        self._slots = slots
+        self._abandon = abandon
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._results: SimpleQueue[Attempt | BaseException | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._under_way = 0
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Start sending; never waits as long as no more than `slots` tasks are under way."""
+        self._under_way += len(tasks)
+        while len(self._threads) < min(self._slots, self._under_way):
+            self._start_thread()
+        for task in tasks:
+            self._tasks.put(task)
+
+    def receive(self, timeout: float) -> list[Attempt]:
+        """Every attempt that has ended; waits up to `timeout` seconds for the first."""
+        attempts: list[Attempt] = []
+        try:
+            found = self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait()
+            while True:
+                if isinstance(found, BaseException):
+                    if not attempts:
+                        raise found
+                    self._results.put(found)  # first hand over what was answered
+                    break
+                if found is not None:
+                    attempts.append(found)
+                found = self._results.get_nowait()
+        except Empty:
+            pass
+        self._under_way -= len(attempts)
+        return attempts
+
+    def wake(self) -> None:
+        """End a wait in `receive` at once; safe in a signal handler."""
+        self._results.put(None)
+
+    def close(self) -> None:
+        """Cut off what is under way; the threads end by themselves."""
+        for _ in self._threads:
+            self._tasks.put(None)
+        self._abandon()
+
+    def _start_thread(self) -> None:
+        # Daemon threads: a request that hangs in the resolver must not keep the program from ending.
+        previous = threading.stack_size(_STACK_BYTES)
+        try:
+            thread = threading.Thread(target=self._work, name="sender", daemon=True)
+            thread.start()
+        finally:
+            threading.stack_size(previous)
+        self._threads.append(thread)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                result: Attempt | BaseException = self._attempt(task)
+            except BaseException as error:
+                result = error
+            self._results.put(result)

@@ -1,0 +1,118 @@
+"""Every error the program raises on purpose, and the stable words of `error_kind`.
+
+    PipelineError                 carries the exit code of the command
+    ├── InvalidInput              2   the job file, the input or a flag is wrong; nothing was sent
+    │   └── InvalidJob            2   ... with every mistake and its place
+    ├── EndpointRefused           5   the endpoint refuses this job, or has been down too long
+    ├── CheckpointFailed          6   the disk or the checkpoint failed
+    ├── JobLocked                75   another run of this job is under way
+    └── Interrupted       130 or 143   a signal came while nothing was being sent
+
+Anything else that reaches the top is a fault of the program itself (exit 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class PipelineError(Exception):
+    """The root of the tree. `exit_code` is what the command ends with, `kind` the word in `--json`."""
+
+    exit_code: int = 1
+    kind: ClassVar[str] = "internal_error"
+
+
+class InvalidInput(PipelineError):
+    """Something the user gave is wrong; the message says what, where and how to mend it."""
+
+    exit_code = 2
+    kind = "invalid_input"
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong with a job. `line` and `column` count from 1 and are None where there is no place."""
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    key: str | None = None
+    suggestion: str | None = None
+    source: str | None = None
+    """The offending line as it stands in the file, for the caret."""
+
+
+class InvalidJob(InvalidInput):
+    """A job with one or more mistakes, all of those that could be found in one go."""
+
+    kind = "invalid_job"
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("; ".join(mistake.message for mistake in self.mistakes))
+
+
+class EndpointRefused(PipelineError):
+    """The endpoint refuses the whole job: credentials, payment, model, daily quota, outage."""
+
+    exit_code = 5
+    kind = "endpoint_refused"
+
+
+class CheckpointFailed(PipelineError):
+    """The disk or the checkpoint cannot be trusted; what was acknowledged is left as it is."""
+
+    exit_code = 6
+    kind = "checkpoint_failed"
+
+
+class JobLocked(PipelineError):
+    """Another process holds the job's lock."""
+
+    exit_code = 75
+    kind = "job_locked"
+
+
+class Interrupted(PipelineError):
+    """A signal ended the command while no request was under way."""
+
+    kind = "interrupted"
+
+    def __init__(self, signal: int) -> None:
+        self.exit_code = 128 + signal
+        super().__init__("stopped by a signal")
+
+
+class ErrorKind(StrEnum):
+    """The stable words of `error_kind`. docs/errors.md lists them with what to do about each."""
+
+    # Found before anything is sent.
+    EMPTY_PROMPT = "empty_prompt"
+    PROMPT_ERROR = "prompt_error"
+    CONTEXT_WINDOW_EXCEEDED = "context_window_exceeded"
+    # The endpoint refuses the row.
+    BAD_REQUEST = "bad_request"
+    REQUEST_TOO_LARGE = "request_too_large"
+    SCHEMA_NOT_SUPPORTED = "schema_not_supported"
+    REPLY_TOO_LARGE = "reply_too_large"
+    # Passing causes.
+    RATE_LIMITED = "rate_limited"
+    OUT_OF_CAPACITY = "out_of_capacity"
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    GATEWAY_ERROR = "gateway_error"
+    CONNECTION_ERROR = "connection_error"
+    INVALID_REPLY = "invalid_reply"
+    # The endpoint refuses the job.
+    BAD_CREDENTIALS = "bad_credentials"
+    NOT_ALLOWED = "not_allowed"
+    PAYMENT_REQUIRED = "payment_required"
+    MODEL_NOT_FOUND = "model_not_found"
+    DAILY_QUOTA = "daily_quota"
+    REDIRECTED = "redirected"
+    TLS_ERROR = "tls_error"

@@ -1,0 +1,212 @@
+"""The plan: where each input row stands, in sixteen bytes a row, and its file beside the journal.
+
+The file is a projection that can be made again from the input and the journal. It saves rendering every row anew where
+neither the input nor the settings have changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.journal import Event, IndexEntry
+
+_FORMAT = b"llm-batch-pipeline plan 1\n"
+_BITS = 4
+_MASK = (1 << _BITS) - 1
+
+
+class Standing(IntEnum):
+    """Where a row stands. The first numbers are those of `State`, as the journal keeps them."""
+
+    NEW = 0
+    ATTEMPTED = 1
+    ANSWERED = 2
+    UNPRICED = 3
+    FAILED_PASSING = 4
+    FAILED = 5
+    ADOPTED = 6
+    ADOPTED_UNPRICED = 7
+    CHANGED = 8
+    """It has an answer, but to another request."""
+    RETRY = 9
+    """Failed, and sent again by this run."""
+
+
+SUCCEEDED = (Standing.ANSWERED, Standing.UNPRICED, Standing.ADOPTED, Standing.ADOPTED_UNPRICED)
+WITHOUT_PRICE = (Standing.UNPRICED, Standing.ADOPTED_UNPRICED)
+FAILED = (Standing.FAILED_PASSING, Standing.FAILED, Standing.RETRY)
+TO_SEND = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED, Standing.RETRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The plan in figures, in rows; `orphaned` counts answers in the journal that no row of the input claims."""
+
+    total: int
+    done: int
+    new: int
+    changed: int
+    to_retry: int
+    orphaned: int
+
+
+class Plan:
+    """Each row's standing and the number of the event that says so.
+
+    `fingerprint` names the input and the settings that it was made for, `digest` the rows in their order. Positions
+    count from 0. `repeated` holds the positions of rows whose content stood before, with their occurrence (from 2).
+    """
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        fingerprint: str,
+        digest: str,
+        latest: npt.NDArray[np.uint64],
+        repeated: npt.NDArray[np.uint32],
+        occurrences: npt.NDArray[np.uint32],
+        orphaned: int,
+        kept_empty: bool = False,
+    ) -> None:
+        self.number = number
+        self.fingerprint = fingerprint
+        self.digest = digest
+        self.orphaned = orphaned
+        self.kept_empty = kept_empty
+        self._latest = latest
+        self._repeated = repeated
+        self._occurrences = occurrences
+
+    def __len__(self) -> int:
+        return len(self._latest)
+
+    # ---- one row
+
+    def standing(self, position: int) -> Standing:
+        """Where the row stands."""
+        return Standing(int(self._latest[position]) & _MASK)
+
+    def event(self, position: int) -> int:
+        """The number of the event that says so; 0 where there is none."""
+        return int(self._latest[position]) >> _BITS
+
+    def put(self, position: int, event: int, standing: int) -> None:
+        """Record where the row stands now."""
+        self._latest[position] = (event << _BITS) | standing
+
+    def mark(self, position: int, standing: Standing) -> None:
+        """Change where the row stands, by the same event."""
+        self.put(position, self.event(position), standing)
+
+    def row_ids(self, positions: Sequence[int] | range, ids: Sequence[str]) -> list[str]:
+        """The ids of the rows at `positions`, made unique: from its second occurrence on, a content gets `#n`."""
+        unique = list(ids)
+        if len(self._repeated):
+            found = np.searchsorted(self._repeated, positions)
+            for at, (position, index) in enumerate(zip(positions, found, strict=True)):
+                if index < len(self._repeated) and self._repeated[index] == position:
+                    unique[at] += f"#{self._occurrences[index]}"
+        return unique
+
+    # ---- many rows
+
+    def standings(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
+        """The standing of each row from `start` to before `stop`."""
+        return (self._latest[start:stop] & np.uint64(_MASK)).astype(np.uint8)
+
+    def events(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
+        """The event numbers of the rows from `start` to before `stop`."""
+        return self._latest[start:stop] >> np.uint64(_BITS)
+
+    def positions(self, standings: Iterable[Standing]) -> npt.NDArray[np.int64]:
+        """The positions of all rows that stand so, in input order."""
+        return np.flatnonzero(np.isin(self.standings(), [int(one) for one in standings]))
+
+    def count(self, *standings: Standing) -> int:
+        """How many rows stand so."""
+        by_standing = np.bincount(self.standings(), minlength=_MASK + 1)
+        return int(sum(by_standing[one] for one in standings))
+
+    def counts(self) -> Counts:
+        """The plan in figures."""
+        return Counts(
+            total=len(self),
+            done=self.count(*SUCCEEDED),
+            new=self.count(Standing.NEW, Standing.ATTEMPTED),
+            changed=self.count(Standing.CHANGED),
+            to_retry=self.count(Standing.RETRY),
+            orphaned=self.orphaned,
+        )
+
+    def apply(self, index: Iterable[IndexEntry]) -> None:
+        """Bring the plan up to the journal: take in every event that was made under this plan's number."""
+        number, latest = self.number, self._latest
+        for seq, plan, position, state, *_, source in index:
+            if plan == number:
+                latest[position] = ((source or seq) << _BITS) | state
+
+    def take(self, first: int, events: Iterable[Event]) -> None:
+        """Take in events as they are committed, `first` being the number of the first one."""
+        for seq, event in enumerate(events, first):
+            if event.plan == self.number:
+                self.put(event.position, seq, event.state)
+
+    def state_digest(self) -> str:
+        """A digest of the rows and what is known of each: the same where the output would be the same."""
+        settled = self._latest.copy()
+        settled[self.standings() == Standing.RETRY] &= np.uint64(~_MASK & (2**64 - 1))
+        return f"{self.digest}-{zlib.crc32(settled.tobytes()):08x}"
+
+
+def save_plan(plan: Plan, directory: Path) -> None:
+    """Write the plan's file, whole or not at all. Raises OSError."""
+    header = {"number": plan.number, "fingerprint": plan.fingerprint, "digest": plan.digest, "rows": len(plan),
+              "repeated": len(plan._repeated), "orphaned": plan.orphaned, "kept_empty": plan.kept_empty}  # fmt: skip
+    draft = directory / "plan.new"
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(_FORMAT)
+        crc = 0
+        text = json.dumps(header).encode() + b"\n"
+        for part in (text, plan._latest.data, plan._repeated.data, plan._occurrences.data):
+            crc = zlib.crc32(part, crc)
+            file.write(part)
+        file.write(crc.to_bytes(4, "big"))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(directory / "plan")
+
+
+def load_plan(directory: Path) -> Plan | None:
+    """The plan that was saved last; None where there is none, or where it is damaged (it can be made anew)."""
+    with suppress(OSError, ValueError, KeyError, EOFError), (directory / "plan").open("rb") as file:
+        if file.readline() != _FORMAT:
+            return None
+        text = file.readline()
+        header = json.loads(text)
+        crc = zlib.crc32(text)
+        arrays = []
+        for kind, length in (("u8", header["rows"]), ("u4", header["repeated"]), ("u4", header["repeated"])):
+            array = np.fromfile(file, kind, length)
+            if len(array) != length:
+                return None
+            crc = zlib.crc32(array.data, crc)
+            arrays.append(array)
+        if file.read() != crc.to_bytes(4, "big"):
+            return None
+        latest, repeated, occurrences = arrays
+        return Plan(
+            number=header["number"], fingerprint=header["fingerprint"], digest=header["digest"], latest=latest,
+            repeated=repeated, occurrences=occurrences, orphaned=header["orphaned"], kept_empty=header["kept_empty"],
+        )  # fmt: skip
+    return None

@@ -1,0 +1,69 @@
+"""Input rows with their identity, and the request that each one makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import ErrorKind, InvalidInput
+from pipeline.prompts import Prompter, PromptFailure
+from pipeline.records import Request, digest, request_hash
+from pipeline.sources import Source
+from pipeline.sources.identity import content_keys, id_texts, row_values
+
+
+@dataclass(frozen=True, slots=True)
+class UnsentFailure:
+    """A row that makes no request: its prompt is empty, too long, or cannot be made."""
+
+    kind: ErrorKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The input, and how a row of it is known and asked."""
+
+    source: Source
+    id_column: str | None
+    prompter: Prompter
+    endpoint_kind: str
+    model: str
+
+    def batches(self, start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The input from row `start` on, each batch with the position of its first row."""
+        position = start
+        for batch in self.source.batches(start):
+            yield position, batch
+            position += batch.num_rows
+
+    def identities(self, position: int, batch: pa.RecordBatch) -> tuple[list[str], list[str]]:
+        """Each row's id (its content key where the job names no id column; repeated ones are not told apart yet) and
+        its content key. `position` is that of the first row. Raises InvalidInput for a null or empty id.
+        """
+        contents = content_keys(batch)
+        if self.id_column is None:
+            return contents, contents
+        ids = id_texts(batch, self.id_column)
+        if None in ids:
+            place = self.source.place(position + ids.index(None))
+            raise InvalidInput(
+                f"{place}: the id column {self.id_column!r} is empty; give the row an id, or leave out input.id"
+            )
+        return [text for text in ids if text is not None], contents
+
+    def request(self, row: Mapping[str, Any], content: str) -> tuple[Request | UnsentFailure, str]:
+        """What the row asks, and the hash of that. A row that asks nothing has a hash of its content instead."""
+        try:
+            request = self.prompter.request(row)
+        except PromptFailure as failure:
+            unsent = UnsentFailure(failure.kind, failure.message)
+            return unsent, digest(["unsent", self.endpoint_kind, self.model, unsent.kind, content])
+        return request, request_hash(self.endpoint_kind, request)
+
+    def request_hashes(self, batch: pa.RecordBatch, contents: list[str]) -> list[str]:
+        """The request hash of every row of a batch."""
+        return [self.request(row, content)[1] for row, content in zip(row_values(batch), contents, strict=True)]

@@ -1,0 +1,96 @@
+"""A `messages` column: a list of {role, content}, or JSON text of one, as the messages of a request.
+
+Other keys are refused, unless they are null (a Parquet struct has all of its fields in every row): a request holds
+roles and contents only, so what is dropped here would change the answer without changing the request's hash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.errors import ErrorKind
+from pipeline.prompts.failures import PromptFailure
+from pipeline.prompts.texts import encodable, is_blank
+from pipeline.records import Message
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def read_messages(value: Any) -> tuple[Message, ...]:
+    """The messages of one cell.
+
+    Raises PromptFailure: EMPTY_PROMPT where it is null, empty, or says nothing outside of system messages;
+    PROMPT_ERROR where it is no list of messages.
+    """
+    entries = _entries(value)
+    messages = [_message(position, entry) for position, entry in enumerate(entries, 1)]
+    if all(message["role"] == "system" or _says_nothing(message["content"]) for message in messages):
+        raise PromptFailure(ErrorKind.EMPTY_PROMPT, "the messages are empty")
+    for position, entry in enumerate(entries, 1):
+        if entry.get("content") is None:
+            raise _failure(f"message {position} has no content")
+    return tuple(messages)
+
+
+def _entries(value: Any) -> Sequence[Any]:
+    if isinstance(value, str):
+        if is_blank(value):
+            return ()
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise _failure("the messages are no JSON text") from None
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)):
+        raise _failure("the messages are no list of {role, content}")
+    return value
+
+
+def _message(position: int, entry: Any) -> Message:
+    place = f"message {position}"
+    fields = _fields(entry, {"role", "content"}, place)
+    if fields.get("role") not in ROLES:
+        raise _failure(f"{place} has no role of {', '.join(ROLES)}")
+    content = fields.get("content")
+    if isinstance(content, (list, tuple)):
+        return Message(role=fields["role"], content=[_part(place, part) for part in content])
+    if content is not None and not isinstance(content, str):
+        raise _failure(f"{place} has a content that is neither text nor a list of parts")
+    return Message(role=fields["role"], content=encodable(content or ""))
+
+
+def _part(place: str, value: Any) -> dict[str, Any]:
+    fields = _fields(value, {"type", "text", "image_url"}, f"a part of {place}")
+    text, image = fields.get("text"), fields.get("image_url")
+    if fields.get("type") == "text" and isinstance(text, str) and image is None:
+        return {"type": "text", "text": encodable(text)}
+    if fields.get("type") != "image_url" or text is not None:
+        raise _failure(f"a part of {place} is neither {{type: text, text}} nor {{type: image_url, image_url: {{url}}}}")
+    image_fields = _fields(image, {"url", "detail"}, f"an image of {place}")
+    if not all(isinstance(field, str) for field in image_fields.values()):
+        raise _failure(f"an image of {place} is no {{url}}")
+    if not image_fields.get("url", "").startswith("data:image/"):
+        raise _failure(f"an image of {place} is no data: URL; the endpoint fetches none, so embed it")
+    return {"type": "image_url", "image_url": {name: encodable(field) for name, field in image_fields.items()}}
+
+
+def _fields(value: Any, known: set[str], place: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _failure(f"{place} is no mapping")
+    fields = {name: field for name, field in value.items() if field is not None}
+    if not fields.keys() <= known:
+        raise _failure(f"{place} has keys other than {', '.join(sorted(known))}")
+    return fields
+
+
+def _says_nothing(content: str | list[dict[str, Any]]) -> bool:
+    if isinstance(content, str):
+        return is_blank(content)
+    return all(part["type"] == "text" and is_blank(part["text"]) for part in content)
+
+
+def _failure(message: str) -> PromptFailure:
+    return PromptFailure(ErrorKind.PROMPT_ERROR, message, key="prompt.messages")

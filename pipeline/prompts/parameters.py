@@ -1,0 +1,107 @@
+"""Generation parameters: fixed numbers of the job, or a column's, checked against their range."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from pipeline.catalogue import DEFAULT_PARAMETERS, ParameterRange
+from pipeline.config.models import ColumnReference, ParametersConfig
+from pipeline.errors import ErrorKind, InvalidJob, Mistake
+from pipeline.prompts.failures import PromptFailure, missing_column
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+class ParameterReader:
+    """Reads a row's parameters; `columns` are the input columns it needs. The order of parameters is always the same.
+
+    Raises InvalidJob for a parameter the model does not document, a fixed value out of range, a missing column.
+    """
+
+    def __init__(
+        self, parameters: ParametersConfig, ranges: Mapping[str, ParameterRange], columns: Sequence[str]
+    ) -> None:
+        given = {name: getattr(parameters, name) for name in DEFAULT_PARAMETERS}
+        self._fixed: dict[str, int | float] = {}
+        self._from_columns: list[tuple[str, str, ParameterRange]] = []
+        mistakes = []
+        for name, value in given.items():
+            key = f"parameters.{name}"
+            if value is None:
+                continue
+            if name not in ranges:
+                documented = ", ".join(ranges)
+                mistakes.append(Mistake(f"{name} is not documented for this model; it takes {documented}", key=key))
+            elif isinstance(value, ColumnReference):
+                self._from_columns.append((name, value.column, ranges[name]))
+                if value.column not in columns:
+                    mistakes.append(missing_column(key, value.column, columns))
+            else:
+                number = read_number(value, ranges[name])
+                if number is None:
+                    mistakes.append(Mistake(f"{name} must be {describe(ranges[name])}", key=key))
+                else:
+                    self._fixed[name] = number
+        if mistakes:
+            raise InvalidJob(mistakes)
+        self._order = [name for name in given if given[name] is not None]
+        self.columns = frozenset(column for _, column, _ in self._from_columns)
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, int | float]:
+        """The parameters of one row; null and blank text in a column leave the parameter out.
+
+        Raises PromptFailure(PROMPT_ERROR) for anything else that is no number in range.
+        """
+        if not self._from_columns:
+            return self._fixed
+        values = dict(self._fixed)
+        for name, column, allowed in self._from_columns:
+            value = row[column]
+            if value is None or (isinstance(value, str) and not value.strip()):
+                continue
+            number = read_number(value, allowed)
+            if number is None:
+                message = f"{name}: column {column!r} holds something other than {describe(allowed)}"
+                raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key=f"parameters.{name}")
+            values[name] = number
+        return {name: values[name] for name in self._order if name in values}
+
+
+def read_number(value: Any, allowed: ParameterRange) -> int | float | None:
+    """The value as a number of the range's type (1, 1.0 and "1" give the same request); None where it is none."""
+    if isinstance(value, str):
+        text = value.strip()
+        # Beyond 400 characters stands no number that is meant.
+        if len(text) > 400 or not _NUMBER.fullmatch(text):
+            return None
+        value = int(text) if text.lstrip("+-").isdecimal() else float(text)
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) or not _is_finite(value):
+        return None
+    if allowed.integer and value != int(value):
+        return None
+    if allowed.minimum is not None and value < allowed.minimum:
+        return None
+    if allowed.maximum is not None and value > allowed.maximum:
+        return None
+    # Adding 0.0 turns -0.0 into 0.0.
+    return int(value) if allowed.integer else float(value) + 0.0
+
+
+def _is_finite(value: float | Decimal) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def describe(allowed: ParameterRange) -> str:
+    """The range in words: "a whole number from 1 to 50"."""
+    noun = "a whole number" if allowed.integer else "a number"
+    bounds = [
+        f"{word} {bound}" for word, bound in (("from", allowed.minimum), ("to", allowed.maximum)) if bound is not None
+    ]
+    return " ".join([noun, *bounds])

@@ -1,0 +1,150 @@
+"""The whole way from a row to a request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.catalogue import ParameterRange, fewest_prompt_tokens
+from pipeline.catalogue.costs import MOST_BYTES_PER_TOKEN
+from pipeline.config.models import ParametersConfig, PromptConfig
+from pipeline.errors import ErrorKind, InvalidJob, Mistake
+from pipeline.prompts.chat import read_messages
+from pipeline.prompts.failures import PromptFailure, missing_column
+from pipeline.prompts.parameters import ParameterReader
+from pipeline.prompts.texts import encodable, is_blank, scalar_text
+from pipeline.records import Message, Request, message_texts
+
+if TYPE_CHECKING:
+    from pipeline.prompts.templates import Template
+
+_T = TypeVar("_T")
+_MOST_BYTES_PER_CHARACTER = 4
+
+RENDER_SECONDS = 5.0
+"""The longest that one rendering of a template may take."""
+
+
+class Prompter:
+    """Makes the requests of a job; `columns` are the input columns it uses. Safe from many threads.
+
+    `prompt.system` goes first; where the row brings messages, only if none of them is a system message. A system text
+    that comes out blank is left out. Raises InvalidJob with every mistake that can be seen without a row.
+    """
+
+    def __init__(
+        self,
+        prompt: PromptConfig,
+        parameters: ParametersConfig,
+        model: str,
+        columns: Sequence[str],
+        parameter_ranges: Mapping[str, ParameterRange],
+        context_window: int | None,
+    ) -> None:
+        self._model = model
+        self._context_window = context_window
+        mistakes: list[Mistake] = []
+        self._system = _checked(lambda: _template(prompt.system, "prompt.system", columns), mistakes)
+        self._user = _checked(lambda: _template(prompt.user, "prompt.user", columns), mistakes)
+        self._parameters = _checked(lambda: ParameterReader(parameters, parameter_ranges, columns), mistakes)
+        self._column = prompt.column
+        self._chat = prompt.messages
+        if [prompt.user, prompt.column, prompt.messages].count(None) != 2:
+            mistakes.append(Mistake("prompt takes exactly one of user, column, messages", key="prompt"))
+        for key, name in (("prompt.column", prompt.column), ("prompt.messages", prompt.messages)):
+            if name is not None and name not in columns:
+                mistakes.append(missing_column(key, name, columns))
+        if mistakes or self._parameters is None:
+            raise InvalidJob(mistakes)
+        used = [template.columns for template in (self._system, self._user) if template is not None]
+        plain = {name for name in (prompt.column, prompt.messages) if name is not None}
+        self.columns: frozenset[str] = self._parameters.columns.union(plain, *used)
+        self._read_parameters = self._parameters.read
+
+    def request(self, row: Mapping[str, Any], seconds: float = RENDER_SECONDS) -> Request:
+        """The request of one row, which needs to hold `columns` only; each of its templates may take `seconds`.
+
+        Raises PromptFailure; nothing is sent then.
+        """
+        messages = self._messages(row, seconds)
+        self._check_window(messages)
+        return Request(self._model, messages, self._read_parameters(row))
+
+    def trial(self, rows: Iterable[Mapping[str, Any]], seconds: float = RENDER_SECONDS) -> list[Mistake]:
+        """Make the requests of some rows, send none, and give the mistakes of the templates that show.
+
+        A template that exceeds its bounds on any row is a mistake, and one that fails on every row. (One that fails on
+        some rows is not: those rows fail by themselves.) No row is begun after `seconds`, nor may one take longer.
+        """
+        end = time.monotonic() + seconds
+        first: PromptFailure | None = None
+        some_fit = False
+        for number, row in enumerate(rows, 1):
+            if time.monotonic() > end:
+                break
+            try:
+                self.request(row, seconds)
+                some_fit = True
+            except PromptFailure as failure:
+                if failure.exceeded_limit:
+                    return [Mistake(f"{failure.message} (row {number} of the input)", key=failure.key)]
+                # Whatever else fails here is a fault of the row's own content.
+                some_fit = some_fit or failure.template_line is None
+                first = first or failure
+        if first is None or some_fit:
+            return []
+        return [Mistake(f"{first.message}, and so do all rows tried", key=first.key)]
+
+    def _messages(self, row: Mapping[str, Any], seconds: float) -> tuple[Message, ...]:
+        if self._chat is not None:
+            messages = read_messages(row[self._chat])
+            if self._system is None or any(message["role"] == "system" for message in messages):
+                return messages
+            return (*self._system_message(row, seconds), *messages)
+        text = self._user.render(row, seconds) if self._user is not None else _column_text(row, str(self._column))
+        if is_blank(text):
+            raise PromptFailure(ErrorKind.EMPTY_PROMPT, "the prompt is empty")
+        user: Message = {"role": "user", "content": text}
+        return (user,) if self._system is None else (*self._system_message(row, seconds), user)
+
+    def _system_message(self, row: Mapping[str, Any], seconds: float) -> tuple[Message, ...]:
+        text = self._system.render(row, seconds) if self._system is not None else ""
+        return () if is_blank(text) else ({"role": "system", "content": text},)
+
+    def _check_window(self, messages: tuple[Message, ...]) -> None:
+        if self._context_window is None:
+            return
+        # Counting is slow; most prompts are too short to need it, whatever they say.
+        most_bytes = _MOST_BYTES_PER_CHARACTER * sum(map(len, message_texts(messages)))
+        if most_bytes <= self._context_window * MOST_BYTES_PER_TOKEN:
+            return
+        fewest = fewest_prompt_tokens(messages)
+        if fewest > self._context_window:
+            message = f"the prompt has at least {fewest:,} tokens; the model takes {self._context_window:,}"
+            raise PromptFailure(ErrorKind.CONTEXT_WINDOW_EXCEEDED, message)
+
+
+def _template(text: str | None, key: str, columns: Sequence[str]) -> Template | None:
+    if text is None:
+        return None
+    # Jinja2 takes long to import; a job with a column or messages does without.
+    from pipeline.prompts.templates import Template
+
+    return Template(text, key, columns)
+
+
+def _column_text(row: Mapping[str, Any], column: str) -> str:
+    text = scalar_text(row[column])
+    if text is None:
+        message = f"column {column!r} holds a list or a struct; use prompt.messages, or a template"
+        raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key="prompt.column")
+    return encodable(text)
+
+
+def _checked(build: Callable[[], _T], mistakes: list[Mistake]) -> _T | None:
+    try:
+        return build()
+    except InvalidJob as error:
+        mistakes.extend(error.mistakes)
+        return None

@@ -1,0 +1,174 @@
+"""One template of the job: checked as far as possible before any row is seen, then rendered row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, cast
+
+import jinja2
+from jinja2 import meta, nodes
+
+from pipeline.errors import ErrorKind, InvalidJob, Mistake
+from pipeline.prompts.failures import PromptFailure, missing_column, nearest
+from pipeline.prompts.sandbox import WatchLoops, environment
+from pipeline.prompts.texts import TemplateFault, TooMuch, encodable
+
+WHOLE_ROW = "row"
+"""The variable that holds the whole row, for columns whose names are no identifiers."""
+
+_REFUSED: Mapping[type[nodes.Node], str] = {
+    nodes.Include: "include",
+    nodes.Import: "import",
+    nodes.FromImport: "from … import",
+    nodes.Extends: "extends",
+    nodes.Block: "block",
+    nodes.ScopedEvalContextModifier: "autoescape",
+}
+_FILE = "<template>"
+
+
+class Template:
+    """A template over the input's columns; `columns` are those it uses.
+
+    `key` is the job file's key it stands under. Raises InvalidJob for a syntax error, or else with every undefined
+    column, unknown filter and reach into Python; each message names the line inside the template.
+    """
+
+    def __init__(self, text: str, key: str, columns: Sequence[str]) -> None:
+        self._key = key
+        parsed = _parse(text, key)
+        mistakes = [*_forbidden(parsed, key), *_unknown(parsed, key)]
+        if mistakes:
+            raise InvalidJob(mistakes)
+        self.columns, mistakes = _columns(parsed, key, columns)
+        if mistakes:
+            raise InvalidJob(mistakes)
+        self._passes_row = WHOLE_ROW not in columns and any(name.name == WHOLE_ROW for name in _loaded(parsed))
+        self._environment = environment()
+        self._template = _compile(parsed, key)
+
+    def render(self, row: Mapping[str, Any], seconds: float) -> str:
+        """The text for one row. Raises PromptFailure where the template fails, exceeds its bounds or takes longer."""
+        template = self._template
+        self._environment.watch.start(seconds)
+        try:
+            # new_context copies the variables, so any mapping will do.
+            context = template.new_context({**row, WHOLE_ROW: row} if self._passes_row else cast(dict[str, Any], row))
+            return encodable(self._environment.concat(template.root_render_func(context)))
+        except Exception as error:
+            failure = self._failure(error)
+        # Raised outside the handler: the cause could hold what stands in the row.
+        raise failure
+
+    def _failure(self, error: Exception) -> PromptFailure:
+        line = _template_line(error.__traceback__, self._template)
+        place = f"the template of {self._key} (template line {line})" if line else f"the template of {self._key}"
+        if isinstance(error, TemplateFault):
+            message = f"{place} {error}"
+        elif isinstance(error, jinja2.UndefinedError):
+            message = f"{place} uses something that this row does not have; give it `| default(…)` or test it first"
+        elif isinstance(error, RecursionError):
+            message = f"{place} calls itself too deeply"
+        else:
+            message = f"{place} fails on this row: {type(error).__name__}"
+        return PromptFailure(
+            ErrorKind.PROMPT_ERROR,
+            message,
+            key=self._key,
+            template_line=line,
+            exceeded_limit=isinstance(error, (TooMuch, RecursionError)),
+        )
+
+
+def _parse(text: str, key: str) -> nodes.Template:
+    try:
+        return environment().parse(text)
+    except jinja2.TemplateSyntaxError as error:
+        mistake = Mistake(f"template line {error.lineno}: {error.message}", key=key)
+    except RecursionError:
+        mistake = Mistake("the template is nested too deeply", key=key)
+    raise InvalidJob([mistake])
+
+
+def _compile(parsed: nodes.Template, key: str) -> jinja2.Template:
+    try:
+        WatchLoops().visit(parsed)
+        code = environment().compile(parsed, filename=_FILE)
+        return jinja2.Template.from_code(environment(), code, environment().globals)
+    except jinja2.TemplateSyntaxError as error:
+        message = f"template line {error.lineno}: {error.message}"
+    except (SyntaxError, RecursionError, MemoryError):
+        message = "the template is nested too deeply"
+    raise InvalidJob([Mistake(message, key=key)])
+
+
+def _forbidden(parsed: nodes.Template, key: str) -> Iterator[Mistake]:
+    for kind, tag in _REFUSED.items():
+        for node in parsed.find_all(kind):
+            yield Mistake(f"template line {node.lineno}: {tag!r} cannot be used in a prompt", key=key)
+    for reached in parsed.find_all(nodes.Getattr):
+        if reached.attr.startswith("_"):
+            message = f"template line {reached.lineno}: attribute {reached.attr!r} cannot be read"
+            yield Mistake(message, key=key, suggestion=f'an item of that name is read with ["{reached.attr}"]')
+    for name in _loaded(parsed):
+        if name.name == "self":
+            message = f"template line {name.lineno}: 'self' cannot be used in a prompt"
+            yield Mistake(message, key=key, suggestion='a column of that name is row["self"]')
+
+
+def _unknown(parsed: nodes.Template, key: str) -> Iterator[Mistake]:
+    known = {nodes.Filter: ("filter", environment().filters), nodes.Test: ("test", environment().tests)}
+    for kind, (word, names) in known.items():
+        for node in parsed.find_all(kind):
+            if node.name not in names:
+                message = f"template line {node.lineno}: no {word} {node.name!r} in prompts"
+                yield Mistake(message, key=key, suggestion=nearest(node.name, names))
+
+
+def _columns(parsed: nodes.Template, key: str, columns: Sequence[str]) -> tuple[frozenset[str], list[Mistake]]:
+    undeclared = meta.find_undeclared_variables(parsed)
+    used = {name.name for name in _loaded(parsed)} & set(columns)
+    missing = [
+        (name.lineno, name.name)
+        for name in _loaded(parsed)
+        if name.name in undeclared and name.name not in used and name.name != WHOLE_ROW
+    ]
+    if WHOLE_ROW in undeclared and WHOLE_ROW not in columns:
+        named = list(_named_in_row(parsed))
+        used |= {name for _, name, _ in named} & set(columns)
+        missing += [(line, name) for line, name, certain in named if certain and name not in columns]
+        direct = sum(name in columns for _, name, _ in named)
+        if direct < sum(name.name == WHOLE_ROW for name in _loaded(parsed)):
+            used |= set(columns)
+    first_lines = {name: line for line, name in sorted(missing, reverse=True)}
+    mistakes = [
+        missing_column(key, name, columns, where=f"template line {line}: ")
+        for name, line in sorted(first_lines.items(), key=lambda item: (item[1], item[0]))
+    ]
+    return frozenset(used), mistakes
+
+
+def _named_in_row(parsed: nodes.Template) -> Iterator[tuple[int, str, bool]]:
+    """The (line, name) of `row.name` and `row["name"]`; whether it can only be a column."""
+    rebound = any(name.name == WHOLE_ROW and name.ctx != "load" for name in parsed.find_all(nodes.Name))
+    for item in parsed.find_all(nodes.Getitem):
+        if isinstance(item.node, nodes.Name) and item.node.name == WHOLE_ROW and isinstance(item.arg, nodes.Const):
+            yield item.lineno, str(item.arg.value), not rebound
+    for attribute in parsed.find_all(nodes.Getattr):
+        if isinstance(attribute.node, nodes.Name) and attribute.node.name == WHOLE_ROW:
+            is_method = attribute.attr in {"get", "items", "keys", "values"}
+            yield attribute.lineno, attribute.attr, not rebound and not is_method
+
+
+def _loaded(parsed: nodes.Template) -> list[nodes.Name]:
+    return [name for name in parsed.find_all(nodes.Name) if name.ctx == "load"]
+
+
+def _template_line(traceback: TracebackType | None, template: jinja2.Template) -> int | None:
+    line = None
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == _FILE:
+            line = template.get_corresponding_lineno(traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return line

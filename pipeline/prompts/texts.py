@@ -1,0 +1,90 @@
+"""Row values as text that can be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+MAX_CHARACTERS = 64 * 1024 * 1024
+"""The most characters one text may have, rendered or on the way there."""
+
+MAX_ITEMS = 1_000_000
+"""The most items a list may have, nested ones included, where it is made or turned into text."""
+
+_SCALARS = (bool, int, float, Decimal, date, time, timedelta, UUID)
+
+
+class TemplateFault(Exception):
+    """A template asked for what cannot be. The message is the program's own and holds nothing of the row."""
+
+
+class TooMuch(TemplateFault):
+    """A template went beyond a bound."""
+
+
+def scalar_text(value: object) -> str | None:
+    """The text of a single value: null is empty, bytes are UTF-8. None where the value is not a single one."""
+    if isinstance(value, str):
+        return str(value)
+    if value is None:
+        return ""
+    if isinstance(value, _SCALARS):
+        return str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None
+
+
+def value_text(value: object) -> str:
+    """The text of any value a row can hold.
+
+    Raises TooMuch for a list beyond the bounds, and TemplateFault for what has no text of its own (a method that is
+    not called, an iterator): Python would write an address, which differs from run to run.
+    """
+    text = scalar_text(value)
+    if text is not None:
+        return text
+    if not isinstance(value, (list, tuple, Mapping)):
+        raise TemplateFault("writes what is no value: a method without (), or a sequence without `| join` or `| list`")
+    check_size(value)
+    return str(value)
+
+
+def check_size(value: object) -> None:
+    """Raise TooMuch where a nested value would be too long as text (a small one can hold the same list many times).
+
+    Raises TemplateFault where something in it is no value of a row.
+    """
+    waiting: list[Any] = [value]
+    items = characters = 0
+    while waiting:
+        item = waiting.pop()
+        items += 1
+        if isinstance(item, str):
+            characters += len(item)
+        elif isinstance(item, Mapping):
+            waiting.extend(item.keys())
+            waiting.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
+        elif scalar_text(item) is None:
+            raise TemplateFault("writes a list of what are no values, or of undefined ones")
+        if characters > MAX_CHARACTERS or items + len(waiting) > MAX_ITEMS:
+            raise TooMuch(f"makes text of a list of more than {MAX_ITEMS:,} items or {MAX_CHARACTERS:,} characters")
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing but blanks stands in the text."""
+    return not text or text.isspace()
+
+
+def encodable(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which cannot be UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -1,0 +1,119 @@
+"""The frozen values that travel through the pipeline, and the identity of a request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from pipeline.errors import ErrorKind
+
+MAX_INT64 = 2**63 - 1
+REQUEST_HASH_VERSION = 1
+
+ResponseType = Literal["text", "json", "empty"]
+
+
+class Message(TypedDict):
+    """One chat message; `content` is text, or a list of parts where the endpoint takes them."""
+
+    role: str
+    content: str | list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, apart from where: the endpoint's kind gives it its wire form."""
+
+    model: str
+    messages: tuple[Message, ...]
+    parameters: Mapping[str, int | float]
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The most tokens the answer may have; None where the job does not say."""
+        value = self.parameters.get("max_tokens")
+        return None if value is None else int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the endpoint gave them; None where a count is not sound. `raw` is its JSON text."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    raw: str | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the usage can be priced: both the prompt's and the completion's count are known."""
+        return self.prompt_tokens is not None and self.completion_tokens is not None
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A usable answer. `response` is text, or JSON text where `response_type` is `json`; None where it was null."""
+
+    response: str | None
+    response_type: ResponseType
+    tool_calls: str | None
+    usage: Usage
+    finish_reason: str | None = None
+    http_status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt, or a row, without a usable answer.
+
+    `sent` is False only where it is certain that the endpoint never got the request. `usage` is set where a reply
+    that cannot be used was billed all the same. `retry_after` is in seconds from when the reply arrived.
+    """
+
+    kind: ErrorKind
+    message: str
+    http_status: int | None = None
+    sent: bool = True
+    usage: Usage | None = None
+    retry_after: float | None = None
+    possibly_billed: bool = False
+
+
+def sound_count(value: object) -> int | None:
+    """A token count as an int, or None where it is no integer from 0 to the largest int64 (True is no count)."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= MAX_INT64 else None
+
+
+def canonical_json(value: object) -> str:
+    """JSON text that is the same for equal values: sorted keys, no blanks, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """The 128-bit BLAKE2b of a value's canonical JSON, as 32 hexadecimal digits."""
+    return hashlib.blake2b(canonical_json(value).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def request_hash(endpoint_kind: str, request: Request) -> str:
+    """The identity of a request: what would make the endpoint answer differently, and nothing else."""
+    return digest([REQUEST_HASH_VERSION, endpoint_kind, request.model, request.messages, dict(request.parameters)])
+
+
+def message_texts(messages: Sequence[Message]) -> list[str]:
+    """Every piece of text in the messages, for bounds on size."""
+    texts: list[str] = []
+    for message in messages:
+        content = message["content"]
+        if isinstance(content, str):
+            texts.append(content)
+        else:
+            texts.extend(part["text"] for part in content if isinstance(part.get("text"), str))
+    return texts

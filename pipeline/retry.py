@@ -1,0 +1,123 @@
+"""What follows a failed attempt: one table, the endpoint's Retry-After, and the backoff. Nothing here waits."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+from tenacity import RetryCallState, Retrying, wait_exponential
+
+from pipeline.errors import ErrorKind
+from pipeline.records import Failure
+
+
+class Decision(Enum):
+    """What is to be done with a row whose attempt failed."""
+
+    RETRY = "retry"
+    """Send it again after a backoff; an attempt is used up."""
+    WAIT = "wait"
+    """Send it again after a pause; no attempt is used up."""
+    FAIL = "fail"
+    """The row fails: the same request would fail again."""
+    STOP = "stop"
+    """The run stops: every row would fail so."""
+
+
+_DECISIONS: Mapping[ErrorKind, Decision] = {
+    ErrorKind.EMPTY_PROMPT: Decision.FAIL,
+    ErrorKind.PROMPT_ERROR: Decision.FAIL,
+    ErrorKind.CONTEXT_WINDOW_EXCEEDED: Decision.FAIL,
+    ErrorKind.BAD_REQUEST: Decision.FAIL,
+    ErrorKind.REQUEST_TOO_LARGE: Decision.FAIL,
+    ErrorKind.SCHEMA_NOT_SUPPORTED: Decision.FAIL,
+    ErrorKind.REPLY_TOO_LARGE: Decision.FAIL,
+    ErrorKind.RATE_LIMITED: Decision.WAIT,
+    ErrorKind.OUT_OF_CAPACITY: Decision.WAIT,
+    ErrorKind.TIMEOUT: Decision.RETRY,
+    ErrorKind.SERVER_ERROR: Decision.RETRY,
+    ErrorKind.GATEWAY_ERROR: Decision.RETRY,
+    ErrorKind.CONNECTION_ERROR: Decision.RETRY,
+    ErrorKind.INVALID_REPLY: Decision.RETRY,
+    ErrorKind.BAD_CREDENTIALS: Decision.STOP,
+    ErrorKind.NOT_ALLOWED: Decision.STOP,
+    ErrorKind.PAYMENT_REQUIRED: Decision.STOP,
+    ErrorKind.MODEL_NOT_FOUND: Decision.STOP,
+    ErrorKind.DAILY_QUOTA: Decision.STOP,
+    ErrorKind.REDIRECTED: Decision.STOP,
+    ErrorKind.TLS_ERROR: Decision.STOP,
+}
+
+PASSING: frozenset[ErrorKind] = frozenset(
+    kind for kind, decision in _DECISIONS.items() if decision in {Decision.RETRY, Decision.WAIT}
+)
+"""The kinds of failure that later runs try again."""
+
+
+def decide(failure: Failure) -> Decision:
+    """What follows a failure. What was not sent, and any 429 that passes, uses up no attempt."""
+    decision = _DECISIONS[failure.kind]
+    if decision is Decision.RETRY and (not failure.sent or failure.http_status == 429):
+        return Decision.WAIT
+    return decision
+
+
+_SECONDS = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2,8},? [^:,]*\d\d:\d\d:\d\d( GMT| UTC| [+-]\d{4}| \d{4})", re.ASCII)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """How many seconds the endpoint asks to wait, or None where it does not say so in a sound way.
+
+    Retry-After is a finite number >= 0 or an HTTP-date (RFC 9110, 10.2.3); a date that is past is 0.0. A date is
+    measured against the reply's own Date where there is one, so a wrong clock here does no harm, and else against `now`
+    (with a time zone).
+    """
+    value = _header(headers, "retry-after")
+    if value is None:
+        return None
+    if _SECONDS.fullmatch(value):
+        seconds = float(value)
+        return seconds if math.isfinite(seconds) else None
+    until = _http_date(value)
+    if until is None:
+        return None
+    return max(0.0, (until - (_http_date(_header(headers, "date") or "") or now)).total_seconds())
+
+
+class Backoff:
+    """Exponential backoff with full jitter: a random wait in a window that doubles with each try.
+
+    The first window is `initial_seconds` wide, none is wider than `max_seconds`. The windows are tenacity's; its random
+    waits draw from the one global generator, so the draw is made here, from `source`.
+    """
+
+    def __init__(self, initial_seconds: float, max_seconds: float, source: random.Random | None = None) -> None:
+        self._window = wait_exponential(multiplier=initial_seconds, max=max_seconds)
+        self._source = source or random.Random()
+
+    def seconds(self, tries: int) -> float:
+        """How long to wait after this many failed tries (from 1)."""
+        state = RetryCallState(Retrying(), None, (), {})
+        state.attempt_number = tries
+        return self._source.uniform(0.0, self._window(state))
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    values = [value for key, value in headers.items() if key.lower() == name]
+    return values[0].strip() if len(values) == 1 else None
+
+
+def _http_date(value: str) -> datetime | None:
+    if not _HTTP_DATE.fullmatch(value):
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

@@ -1,0 +1,478 @@
+"""The loop that sends: admit, record, send, receive.
+
+One thread decides and records; the engine's threads only send. In each turn the outcomes that have come in, and the
+claims of the requests that go out next, become durable in one commit; only then are those requests sent. So a slot is
+free again only when its answer is on disk, and after a kill the open claims are exactly the requests in flight.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pipeline.catalogue import Price, most_prompt_tokens, worst_cost
+from pipeline.client import Attempt, Pause, Task
+from pipeline.config.models import LimitsConfig, RetryConfig
+from pipeline.errors import ErrorKind
+from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, State, lost_claims
+from pipeline.limits import AdaptiveConcurrency, Budget, Outage, SlidingWindow
+from pipeline.plan import TO_SEND, Plan
+from pipeline.records import Failure, Reply
+from pipeline.retry import PASSING, Backoff, Decision, decide
+from pipeline.runner.engine import Engine
+from pipeline.runner.feed import Work
+from pipeline.runner.settle import bill, failed_record, record_of
+
+_FEW_ROWS = 5
+_TICK_SECONDS = 0.5
+_MOST_WAITING_A_SLOT = 2
+_MOST_UNSENT_A_TURN = 1000
+_COMPLETION_TOKENS_UNKNOWN = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run ended before its rows did: the exit code, a stable word, and a sentence."""
+
+    exit_code: int
+    kind: str
+    message: str
+
+
+class StopRequest:
+    """What a signal handler leaves for the runner: the first signal drains, a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.at_once = False
+
+    def ask(self, signal: int) -> None:
+        """Take note of a signal."""
+        self.at_once = self.signal is not None
+        self.signal = self.signal or signal
+
+
+@dataclass(slots=True)
+class Progress:
+    """This run so far. Tokens are those of usable usage; money is in USD."""
+
+    requests: int = 0
+    retries: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    possibly_billed_usd: Decimal = Decimal(0)
+    in_flight: int = 0
+    waiting: int = 0
+    paused_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _InFlight:
+    work: Work
+    claim: Claim
+    sent_at: float
+    worst: Decimal | None
+    tokens: list[float] | None
+
+
+@dataclass(slots=True)
+class _Group:
+    """What the next commit makes durable."""
+
+    events: list[Event] = field(default_factory=list)
+    release: list[int] = field(default_factory=list)
+    cost: Decimal = Decimal(0)
+    possibly: Decimal = Decimal(0)
+    pause: tuple[float, float] | None = None
+
+
+class Runner:
+    """One run over the rows of a feed. `run` may be called once.
+
+    Args:
+        feed: the rows to send, in order (see `pipeline.runner.feed`).
+        limit: the most rows to send; None for all.
+        price, context_window: of the model, as far as known.
+        observe: called every half second or so, and at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        feed: Iterator[Work | Event],
+        plan: Plan,
+        journal: Journal,
+        engine: Engine,
+        pause: Pause,
+        limits: LimitsConfig,
+        retry: RetryConfig,
+        settings: int,
+        price: Price | None,
+        context_window: int | None,
+        limit: int | None = None,
+        stop_request: StopRequest,
+        observe: Callable[[Progress], None] = lambda progress: None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._feed = feed
+        self._plan = plan
+        self._journal = journal
+        self._engine = engine
+        self._pause = pause
+        self._limits = limits
+        self._retry = retry
+        self._settings = settings
+        self._price = price
+        self._context_window = context_window
+        self._rows_left = math.inf if limit is None else limit
+        self._stop_request = stop_request
+        self._observe = observe
+        self._clock = clock
+        self._wall_clock = wall_clock
+
+        self.progress = Progress()
+        self.stop: Stop | None = None
+        totals = journal.totals
+        self._budget = Budget(
+            job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd,
+            spent=totals.cost_usd + totals.possibly_billed_usd,
+        )  # fmt: skip
+        self._requests = SlidingWindow(limits.requests_per_minute) if limits.requests_per_minute else None
+        self._tokens = SlidingWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
+        self._concurrency = AdaptiveConcurrency(limits.concurrency)
+        self._backoff = Backoff(retry.initial_seconds, retry.max_seconds)
+        self._outage = Outage(backoff=self._backoff.seconds, most_seconds=retry.max_elapsed_seconds)
+        self._unfinished = plan.count(*TO_SEND)
+        self._in_flight: dict[int, _InFlight] = {}
+        self._waiting: list[tuple[float, int, Work]] = []  # due (monotonic seconds; infinite: out of attempts), turn
+        self._turns = itertools.count()
+        self._claim_numbers = itertools.count(1)
+        self._put_back: Work | None = None
+        self._last_usable = -math.inf
+        self._group = _Group()
+        self._wake_at = math.inf
+        self._fed = False
+        self._fault: Exception | None = None
+
+    # ---- before
+
+    def remember(self, sent: list[tuple[float, float]]) -> None:
+        """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
+        now = self._clock()
+        for age, tokens in sent:
+            if self._requests:
+                self._requests.remember(1, age, now)
+            if self._tokens:
+                self._tokens.remember(tokens, age, now)
+
+    # ---- the loop
+
+    def run(self) -> Stop | None:
+        """Send until every row has an outcome or something stops the run; returns what stopped it."""
+        started = self._clock()
+        deadline = started + (self._limits.deadline_seconds or math.inf)
+        observed = drained = -math.inf
+        while True:
+            now = self._clock()
+            self._check_stops(now, deadline)
+            claims = [] if self.stop else self._admit(now)
+            self._commit_and_send(claims, now)
+            if self.stop and drained == -math.inf:
+                drained = now + self._limits.drain_seconds
+            if now - observed >= _TICK_SECONDS:
+                observed = now
+                self._show(now)
+            if not self._in_flight and (self.stop or self._is_done()):
+                break
+            if self.stop and (now >= drained or self._stop_request.at_once):
+                break
+            until = min(now + _TICK_SECONDS, drained if self.stop else min(self._wake_at, deadline))
+            for attempt in self._engine.receive(max(0.0, until - now)):
+                self._settle(attempt, self._clock())
+        self._give_up_in_flight()
+        self._show(self._clock())
+        if self._fault is not None:
+            raise self._fault
+        return self.stop
+
+    def _is_done(self) -> bool:
+        return not self._waiting and self._put_back is None and (self._fed or self._rows_left <= 0)
+
+    def _check_stops(self, now: float, deadline: float) -> None:
+        if self.stop:
+            return
+        gives_up_at = self._outage.gives_up_at()
+        if self._stop_request.signal is not None:
+            self.stop = Stop(128 + self._stop_request.signal, "interrupted", "stopped by a signal")
+        elif now >= deadline:
+            self.stop = Stop(4, "deadline", f"limits.deadline_seconds ({self._limits.deadline_seconds:g}) is over")
+        elif gives_up_at is not None and now >= gives_up_at:
+            self.stop = Stop(
+                5, "outage", "the endpoint has given no usable reply for"
+                f" {self._retry.max_elapsed_seconds:g} s (retry.max_elapsed_seconds)",
+            )  # fmt: skip
+
+    # ---- admitting
+
+    def _admit(self, now: float) -> list[Claim]:
+        """The claims of all requests that may go out now. Sets when to look again."""
+        self._wake_at = self._outage.gives_up_at() or math.inf
+        if now < self._pause.until:
+            self._wake_at = min(self._wake_at, self._pause.until)
+            return []
+        self._fail_those_out_of_attempts()
+        claims: list[Claim] = []
+        while len(self._in_flight) < self._concurrency.limit:
+            if self._outage.is_open and (self._in_flight or now < self._outage.next_probe):
+                self._wake_at = min(self._wake_at, self._outage.next_probe if not self._in_flight else math.inf)
+                break
+            work = self._next(now)
+            if work is None:
+                break
+            claim = self._claim(work, now)
+            if claim is None:
+                self._put_back = work
+                break
+            claims.append(claim)
+        return claims
+
+    def _next(self, now: float) -> Work | None:
+        """The row to send next: one whose wait is over, else a new one."""
+        if self._put_back is not None:
+            work, self._put_back = self._put_back, None
+            return work
+        if self._waiting and (self._waiting[0][0] <= now or self._outage.is_open):
+            return heapq.heappop(self._waiting)[2]
+        if self._waiting:
+            self._wake_at = min(self._wake_at, self._waiting[0][0])
+        if self._rows_left <= 0 or len(self._waiting) >= _MOST_WAITING_A_SLOT * self._limits.concurrency:
+            return None
+        try:
+            for found in self._feed:
+                if isinstance(found, Work):
+                    self._rows_left -= 1
+                    return found
+                self._add(found)
+                if len(self._group.events) >= _MOST_UNSENT_A_TURN:
+                    self._wake_at = now
+                    return None
+        except Exception as error:
+            self._fault = error
+            self.stop = Stop(1, "input", "the input could not be read on")
+        self._fed = True
+        return None
+
+    def _claim(self, work: Work, now: float) -> Claim | None:
+        """Reserve what a request needs, or say when to look again; a cap that is reached stops the run."""
+        worst = worst_cost(self._price, work.request.messages, work.request.max_tokens, self._context_window)
+        if not self._budget.allows(worst):
+            if not self._in_flight:
+                self.stop = Stop(4, "cost_cap", "the next request might exceed the cost cap (limits.max_cost_usd,"
+                                                " limits.max_run_cost_usd)")  # fmt: skip
+            return None
+        most_tokens = most_prompt_tokens(work.request.messages) + (
+            work.request.max_tokens or self._context_window or _COMPLETION_TOKENS_UNKNOWN
+        )
+        wait = max(
+            self._requests.wait(1, now) if self._requests else 0.0,
+            self._tokens.wait(most_tokens, now) if self._tokens else 0.0,
+        )
+        if wait > 0:
+            self._wake_at = min(self._wake_at, now + wait)
+            return None
+        self._budget.reserve(worst)
+        if self._requests:
+            self._requests.take(1, now)
+        entry = self._tokens.take(most_tokens, now) if self._tokens else None
+        claim = Claim(
+            next(self._claim_numbers), self._plan.number, work.position, work.row_id, work.request_hash, self._settings,
+            work.content, self._wall_clock(), None if worst is None else str(worst), most_tokens, work.history.facts(),
+        )  # fmt: skip
+        self._in_flight[claim.number] = _InFlight(work, claim, now, worst, entry)
+        return claim
+
+    # ---- recording
+
+    def _commit_and_send(self, claims: list[Claim], now: float) -> None:
+        group, self._group = self._group, _Group()
+        if group.events or group.release or claims or group.pause:
+            first = self._journal.commit(
+                group.events, release=group.release, claims=claims, cost_usd=group.cost,
+                possibly_billed_usd=group.possibly, pause=group.pause,
+            )  # fmt: skip
+            self._plan.take(first, group.events)
+        if claims:
+            self._engine.send([Task(claim.number, self._in_flight[claim.number].work.request) for claim in claims])
+
+    def _add(self, event: Event) -> None:
+        self._group.events.append(event)
+        if event.state in ANSWERS:
+            self.progress.succeeded += 1
+            self._unfinished -= 1
+        elif event.state in FAILURES:
+            self.progress.failed += 1
+            self._unfinished -= 1
+
+    def _event(self, work: Work, state: State, record: dict[str, Any]) -> Event:
+        return Event(
+            self._plan.number,
+            work.position,
+            state,
+            work.row_id,
+            work.request_hash,
+            self._settings,
+            work.content,
+            record,
+        )
+
+    # ---- settling
+
+    def _settle(self, attempt: Attempt, now: float) -> None:
+        """Take in one attempt: bill it, record it, and decide what becomes of its row."""
+        flight = self._in_flight.pop(attempt.number)
+        work, result = flight.work, attempt.result
+        self._group.release.append(attempt.number)
+        if result is None:
+            self._settle_limits(flight, Decimal(0), 0)
+            heapq.heappush(self._waiting, (self._pause.until, next(self._turns), work))
+            return
+        charge = bill(result, self._price, flight.worst)
+        self._settle_limits(flight, (charge.known or Decimal(0)) + (charge.at_most or Decimal(0)), charge.tokens)
+        self._group.cost += charge.known or 0
+        self._group.possibly += charge.at_most or 0
+        self._count(result, work, charge.known, charge.at_most)
+        record = record_of(attempt, result, work.request, work.history, charge, self._price)
+        if isinstance(result, Reply):
+            self._usable(now)
+            self._concurrency.answered(len(self._in_flight) + 1)
+            self._add(self._event(work, State.ANSWERED if charge.known is not None else State.UNPRICED, record))
+            return
+        work.history = type(work.history).of(record)
+        work.failure = record
+        self._failed(work, result, record, flight.sent_at, now)
+
+    def _failed(self, work: Work, failure: Failure, record: dict[str, Any], sent_at: float, now: float) -> None:
+        decision = decide(failure)
+        if decision is Decision.FAIL:
+            self._usable(now)
+            self._add(self._event(work, State.FAILED, _last(record)))
+            return
+        if failure.sent:
+            self._add(self._event(work, State.ATTEMPTED, record))
+        if decision is Decision.STOP:
+            self.stop = self.stop or Stop(5, failure.kind, failure.message)
+            return
+        may_fail = self._may_fail(work)
+        self._outage.failed(now, counts=not failure.sent or (decision is Decision.RETRY and not may_fail))
+        if failure.kind in (ErrorKind.RATE_LIMITED, ErrorKind.OUT_OF_CAPACITY) or failure.http_status == 503:
+            self._concurrency.refused(sent_at, now)
+        if failure.retry_after is not None:
+            self._pause_for(failure.retry_after, now)
+        work.failures += 1
+        work.first_failure = now if work.first_failure is None else work.first_failure
+        if decision is Decision.RETRY and (may_fail or not self._outage.is_open):
+            work.tries += 1
+        if work.tries < self._retry.max_attempts:
+            due = now + self._backoff.seconds(work.failures)
+        elif self._may_fail(work):
+            self._fail(work)
+            return
+        else:
+            due = math.inf
+        heapq.heappush(self._waiting, (due, next(self._turns), work))
+
+    def _may_fail(self, work: Work) -> bool:
+        """Whether a row out of attempts has failed, rather than the endpoint."""
+        unfinished = min(self._unfinished, self._rows_left + len(self._in_flight) + len(self._waiting) + 1)
+        return (
+            work.history.failed_runs > 0
+            or unfinished < _FEW_ROWS
+            or (work.first_failure is not None and self._last_usable > work.first_failure)
+        )
+
+    def _fail(self, work: Work) -> None:
+        kind = ErrorKind(work.failure["error_kind"])
+        state = State.FAILED_PASSING if kind in PASSING else State.FAILED
+        self._add(self._event(work, state, failed_record(work.failure)))
+
+    def _fail_those_out_of_attempts(self) -> None:
+        """Rows out of attempts fail once another request has been answered, or few rows are left."""
+        if self._outage.is_open or not any(due == math.inf for due, _, _ in self._waiting):
+            return
+        keep = []
+        for entry in self._waiting:
+            if entry[0] == math.inf and self._may_fail(entry[2]):
+                self._fail(entry[2])
+            else:
+                keep.append(entry)
+        heapq.heapify(keep)
+        self._waiting = keep
+
+    def _usable(self, now: float) -> None:
+        """The endpoint works. If it was down, that was no row's fault: all begin their attempts anew."""
+        self._last_usable = now
+        if self._outage.usable():
+            self._waiting = [(min(due, now), turn, work) for due, turn, work in self._waiting]
+            heapq.heapify(self._waiting)
+            for _, _, work in self._waiting:
+                work.tries, work.first_failure = 0, None
+
+    def _pause_for(self, seconds: float, now: float) -> None:
+        wall = self._wall_clock()
+        self._pause.extend(now + seconds)
+        self._group.pause = (wall, max(wall + seconds, self._group.pause[1] if self._group.pause else 0.0))
+        if seconds > self._retry.max_elapsed_seconds:
+            self.stop = self.stop or Stop(
+                5, "retry_after", f"the endpoint asks for a pause of {seconds:.0f} s, longer than"
+                " retry.max_elapsed_seconds",
+            )  # fmt: skip
+
+    def _settle_limits(self, flight: _InFlight, billed: Decimal, tokens: int | None) -> None:
+        self._budget.settle(flight.worst, billed)
+        if self._tokens and flight.tokens is not None and tokens is not None:
+            self._tokens.settle(flight.tokens, tokens)
+
+    def _count(self, result: Reply | Failure, work: Work, known: Decimal | None, at_most: Decimal | None) -> None:
+        progress = self.progress
+        if isinstance(result, Reply) or result.sent:
+            progress.requests += 1
+            progress.retries += work.history.attempts > 0
+        if result.usage is not None:
+            progress.prompt_tokens += result.usage.prompt_tokens or 0
+            progress.completion_tokens += result.usage.completion_tokens or 0
+        progress.cost_usd += known or 0
+        progress.possibly_billed_usd += at_most or 0
+
+    # ---- the end
+
+    def _give_up_in_flight(self) -> None:
+        """What the drain did not bring home may have been billed, just as after a kill."""
+        events, numbers, worst = lost_claims(flight.claim for flight in self._in_flight.values())
+        self.progress.possibly_billed_usd += worst
+        self.progress.requests += len(events)
+        self._group.events += events
+        self._group.release += numbers
+        self._group.possibly += worst
+        self._in_flight.clear()
+        self._commit_and_send([], self._clock())
+
+    def _show(self, now: float) -> None:
+        self.progress.in_flight = len(self._in_flight)
+        self.progress.waiting = len(self._waiting)
+        self.progress.paused_seconds = max(0.0, self._pause.until - now)
+        self._observe(self.progress)
+
+
+def _last(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of an attempt that is its row's failure at once."""
+    return {**record, "failed_runs": record["failed_runs"] + 1}

@@ -1,0 +1,97 @@
+"""From an attempt to what the journal records of it, money included. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from pipeline.catalogue import Price, cost
+from pipeline.client import Attempt
+from pipeline.records import NO_USAGE, Failure, Reply, Request, Usage
+from pipeline.runner.feed import History
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What an attempt cost, in USD: known exactly, or possibly and at most. None where it is not so or not known."""
+
+    known: Decimal | None = None
+    at_most: Decimal | None = None
+    tokens: int | None = 0
+    """Tokens billed; None where that is not known."""
+
+
+def bill(result: Reply | Failure, price: Price | None, worst: Decimal | None) -> Bill:
+    """What the endpoint charged for an attempt, as far as its reply says."""
+    usage = result.usage or NO_USAGE
+    if usage.prompt_tokens is not None and usage.completion_tokens is not None:
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        known = cost(price, usage)
+        return Bill(known, None if known is not None else worst, tokens)
+    if isinstance(result, Reply) or result.possibly_billed:
+        return Bill(None, worst, None)
+    return Bill()
+
+
+def record_of(
+    attempt: Attempt, result: Reply | Failure, request: Request, history: History, charge: Bill, price: Price | None
+) -> dict[str, Any]:
+    """The record of an attempt, with the row's history brought up to date."""
+    costs = [one for one in (history.cost, charge.known) if one is not None]
+    total = sum(costs, Decimal(0)) if costs else None
+    if isinstance(result, Reply) and charge.known is None:
+        total = None
+    record: dict[str, Any] = {
+        "attempts": history.attempts + (1 if isinstance(result, Reply) or result.sent else 0),
+        "cost_usd": _text(total),
+        "failed_runs": history.failed_runs,
+        "http_status": result.http_status,
+        "latency_seconds": attempt.latency,
+        "started_at": attempt.started_at,
+        "finished_at": attempt.finished_at,
+        "billed_usd": _text(charge.known),
+        "possibly_billed": _text(charge.at_most),
+        "tokens": charge.tokens,
+    }
+    if price is not None and charge.known is not None:
+        record["price"] = [str(price.input_usd_per_million), str(price.output_usd_per_million), price.as_of]
+    if result.usage is not None:
+        record.update(_usage(result.usage))
+    if isinstance(result, Reply):
+        record.update(
+            response=result.response, response_type=result.response_type, tool_calls=result.tool_calls,
+            truncated=truncated(result, request.max_tokens),
+        )  # fmt: skip
+    else:
+        record.update(error_kind=result.kind, error_message=result.message)
+    return record
+
+
+def truncated(reply: Reply, max_tokens: int | None) -> bool | None:
+    """Whether the answer stopped at max_tokens: by its finish reason, else by its count; None where neither says."""
+    if reply.finish_reason is not None:
+        return reply.finish_reason == "length"
+    if max_tokens is None:
+        return False
+    completion = reply.usage.completion_tokens
+    return None if completion is None else completion >= max_tokens
+
+
+def failed_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a row's failure, from that of its last attempt, which has been billed already."""
+    return {**record, "failed_runs": record["failed_runs"] + 1, "billed_usd": None, "possibly_billed": None}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "usage": usage.raw,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)

@@ -1,0 +1,12 @@
+"""A scripted endpoint over real HTTP, with faults and a ledger of what it was asked and billed.
+
+It imports nothing else of this program, so that it cannot share its mistakes.
+"""
+
+from pipeline.simulator.asking import prompt_digest
+from pipeline.simulator.faults import FAULTS
+from pipeline.simulator.ledger import Exchange, read_ledger
+from pipeline.simulator.server import Simulator, serve
+from pipeline.simulator.service import Settings
+
+__all__ = ["FAULTS", "Exchange", "Settings", "Simulator", "prompt_digest", "read_ledger", "serve"]

@@ -1,0 +1,141 @@
+"""One request as the simulated endpoint understands it, with every reason to refuse it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.simulator.models import GUARD_PARAMETERS, MODELS, PARAMETERS, Model
+
+ROLES = ("system", "user", "assistant", "tool")
+TOKENS_PER_MESSAGE = 4
+BYTES_PER_TOKEN = 4
+
+_BEARER = re.compile(r"Bearer +[!-~]+\Z", re.IGNORECASE)
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+class Refusal(Exception):
+    """The request is answered with an error: an HTTP status, one of the endpoint's codes and a message."""
+
+    def __init__(self, status: int, code: int | None, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A sound request. `prompt` is the digest of its messages, `request` that of model, messages and parameters."""
+
+    model: Model
+    messages: list[dict[str, Any]]
+    parameters: dict[str, int | float]
+    prompt: str
+    request: str
+    prompt_tokens: int
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The most tokens the answer may have; None where the request does not say."""
+        value = self.parameters.get("max_tokens")
+        return None if value is None else int(value)
+
+
+def digest(value: object, size: int = 8) -> str:
+    """The BLAKE2b of a value's JSON with sorted keys and no blanks, as `2 * size` hexadecimal digits."""
+    return hashlib.blake2b(_canonical(value).encode("ascii"), digest_size=size).hexdigest()
+
+
+def prompt_digest(messages: object) -> str:
+    """The 16 hexadecimal digits that stand in every answer to these messages, and in the ledger as `prompt`."""
+    return digest(messages)
+
+
+def count_tokens(text: str) -> int:
+    """The simulator's own count: a token for every four bytes of UTF-8, rounded up."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+
+
+def check_key(authorization: str | None) -> None:
+    """Raise Refusal (401, 10000) unless the header has the form `Bearer KEY`; any key will do."""
+    if authorization is None or not _BEARER.match(authorization):
+        raise Refusal(401, 10000, "Authentication error: send the header 'Authorization: Bearer KEY'")
+
+
+def read_json(content_type: str | None, body: bytes) -> dict[str, Any]:
+    """The body as a JSON object. Raises Refusal (400, 8001) for anything else."""
+    if (content_type or "").partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(400, 8001, "Invalid input: send the header 'Content-Type: application/json'")
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise Refusal(400, 8001, "Invalid input: the body is not JSON in UTF-8") from None
+    if not isinstance(value, dict):
+        raise Refusal(400, 8001, "Invalid input: the body is not a JSON object")
+    return value
+
+
+def read_asking(model: object, messages: object, parameters: dict[str, Any]) -> Asking:
+    """The request made of these three. Raises Refusal where one of them is not as documented."""
+    if not isinstance(model, str):
+        raise Refusal(400, 7003, "Could not route: 'model' is missing or is no text")
+    if model not in MODELS:
+        raise Refusal(400, 5007, f"No such model {model[:100]!r}")
+    served = MODELS[model]
+    _check_parameters(served, parameters)
+    if not isinstance(messages, list) or not messages:
+        raise Refusal(400, 5006, "must have required property 'messages', a list of at least one message")
+    tokens = sum(_message_tokens(index, message) for index, message in enumerate(messages))
+    if tokens > served.window:
+        raise Refusal(413, 5021, f"The estimated {tokens} input tokens exceed the context window of {served.window}")
+    return Asking(
+        model=served,
+        messages=messages,
+        parameters=parameters,
+        prompt=prompt_digest(messages),
+        request=digest([model, messages, parameters], size=16),
+        prompt_tokens=tokens,
+    )
+
+
+def _check_parameters(model: Model, parameters: dict[str, Any]) -> None:
+    documented = GUARD_PARAMETERS if model.is_guard else PARAMETERS
+    for name, value in parameters.items():
+        if name not in documented:
+            raise Refusal(400, 5006, f"unknown parameter {name[:100]!r} for {model.name}")
+        if not documented[name].holds(value):
+            raise Refusal(400, 5006, f"{name!r} must be {documented[name]}")
+
+
+def _message_tokens(index: int, message: object) -> int:
+    if not isinstance(message, dict):
+        raise Refusal(400, 5006, f"messages[{index}] must be an object")
+    if message.get("role") not in ROLES:
+        raise Refusal(400, 5006, f"messages[{index}].role must be one of {', '.join(ROLES)}")
+    content = message.get("content")
+    if isinstance(content, str):
+        return count_tokens(content) + TOKENS_PER_MESSAGE
+    if not isinstance(content, list) or not content:
+        raise Refusal(400, 5006, f"messages[{index}].content must be text or a list of parts")
+    return sum(_part_tokens(index, part) for part in content) + TOKENS_PER_MESSAGE
+
+
+def _part_tokens(index: int, part: object) -> int:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return count_tokens(text)
+        case {"type": "image_url", "image_url": {"url": str(url)}}:
+            if not url.startswith("data:"):
+                raise Refusal(400, 5006, f"messages[{index}]: an image must be a data: URL")
+            return count_tokens(url)
+    raise Refusal(400, 5006, f"messages[{index}].content has a part that is neither text nor image_url")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,103 @@
+"""When a fault comes and how long an answer takes: by marker, or drawn from a hash, never from the order of arrival.
+
+A marker in a prompt, `[[fault: NAME]]`, always brings that fault; `[[fault: NAME xN]]` brings it the first N times that
+this prompt is asked. Options stand between name and count as `key=value`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from bisect import bisect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from statistics import NormalDist
+from typing import Any
+
+from pipeline.simulator.asking import Refusal
+from pipeline.simulator.faults import TABLE, Fault
+
+_MARKER = re.compile(r"\[\[fault:\s*(\w+)((?:\s+[^\s\]]+)*)\s*\]\]")
+_TIMES = re.compile(r"x(\d{1,9})\Z")
+_OPTIONS = {"retry_after": re.compile(r"."), "seconds": re.compile(r"\d{1,9}(\.\d{1,9})?\Z")}
+_BY_CHANCE = [fault for fault in TABLE.values() if fault.weight]
+_SHARES = list(accumulate(fault.weight for fault in _BY_CHANCE))
+_STANDARD = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A fault asked for in a prompt; `times` is None where it always comes."""
+
+    fault: Fault
+    times: int | None
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Three numbers in (0, 1) that belong to one asking of one prompt."""
+
+    comes: float
+    which: float
+    latency: float
+
+
+def find_marker(messages: list[dict[str, Any]]) -> Marker | None:
+    """The first marker in the messages. Raises Refusal (400, 5006) for one that cannot be followed."""
+    for text in _texts(messages):
+        if "[[fault:" in text:
+            found = _MARKER.search(text)
+            if not found:
+                raise Refusal(400, 5006, "a marker is written [[fault: NAME]] or [[fault: NAME key=value xN]]")
+            return _marker(found[1], found[2].split())
+    return None
+
+
+def draw(seed: int, prompt: str, occurrence: int) -> Draw:
+    """The numbers for the n-th asking of a prompt, counted from 0."""
+    raw = hashlib.blake2b(f"{seed}:{prompt}:{occurrence}".encode(), digest_size=24).digest()
+    parts = (int.from_bytes(raw[start : start + 8], "big") for start in (0, 8, 16))
+    return Draw(*((part + 0.5) / 2**64 for part in parts))
+
+
+def fault_by_chance(drawn: Draw, fault_rate: float) -> Fault | None:
+    """One of the weighted faults with the given probability."""
+    if drawn.comes >= fault_rate:
+        return None
+    return _BY_CHANCE[min(bisect(_SHARES, drawn.which * _SHARES[-1]), len(_BY_CHANCE) - 1)]
+
+
+def latency(drawn: Draw, mean_seconds: float, spread: float) -> float:
+    """A log-normal latency with that mean; `spread` is the standard deviation of its logarithm."""
+    if mean_seconds == 0 or spread == 0:
+        return mean_seconds
+    quantile = min(max(drawn.latency, 1e-12), 1 - 1e-12)
+    return mean_seconds * math.exp(spread * _STANDARD.inv_cdf(quantile) - spread**2 / 2)
+
+
+def _marker(name: str, words: list[str]) -> Marker:
+    if name not in TABLE:
+        raise Refusal(400, 5006, f"no fault {name[:40]!r}; there are {', '.join(TABLE)}")
+    times = None
+    options = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if counted := _TIMES.match(word):
+            times = int(counted[1])
+        elif key in _OPTIONS and _OPTIONS[key].match(value):
+            options[key] = value
+        else:
+            raise Refusal(400, 5006, f"a marker takes xN, retry_after=TEXT and seconds=NUMBER, not {word[:40]!r}")
+    return Marker(TABLE[name], times, options)
+
+
+def _texts(messages: list[dict[str, Any]]) -> list[str]:
+    texts = []
+    for message in messages:
+        content = message["content"]
+        parts = [{"text": content}] if isinstance(content, str) else content
+        texts += [part["text"] for part in parts if part.get("type", "text") == "text"]
+    return texts

@@ -1,0 +1,156 @@
+"""The simulator's own record of what it was asked and what it billed, as JSON lines.
+
+Each record is one write to a file opened for appending, so that it outlives a kill of the process, and several
+processes may share one file. docs/simulator.md describes the fields.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pipeline.simulator.asking import Asking
+from pipeline.simulator.faults import Outcome
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What one answer costs: tokens, and USD exactly."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Two records that belong together; `answered` is None where the process ended before it could answer."""
+
+    asked: dict[str, Any]
+    answered: dict[str, Any] | None
+
+
+class Ledger:
+    """An open ledger; without a path it records nothing. Raises OSError where the file cannot be written."""
+
+    def __init__(self, path: str | None) -> None:
+        self._server = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._file = None if path is None else _open(Path(path))
+
+    def asked(self, n: int, path: str, has_key: bool, asking: Asking | None) -> None:
+        """Record a request on arrival. `asking` is None where it could not be read as one."""
+        if self._file is None:
+            return
+        self._write(
+            {
+                "event": "asked",
+                "server": self._server,
+                "n": n,
+                "at": time.time(),
+                "key_present": has_key,
+                "path": path,
+                "model": asking and asking.model.name,
+                "prompt": asking and asking.prompt,
+                "request": asking and asking.request,
+                "parameters": asking and asking.parameters,
+            }
+        )
+
+    def answered(self, n: int, fault: str | None, outcome: Outcome, bill: Bill, is_delivered: bool) -> None:
+        """Record what is about to be sent, and what it is billed at."""
+        if self._file is None:
+            return
+        shown = outcome.shown
+        self._write(
+            {
+                "event": "answered",
+                "server": self._server,
+                "n": n,
+                "at": time.time(),
+                "status": outcome.reply.status,
+                "fault": fault,
+                "usage": shown and shown.usage,
+                "billed_prompt_tokens": bill.prompt_tokens,
+                "billed_completion_tokens": bill.completion_tokens,
+                "cost_usd": format(bill.cost_usd, "f"),
+                "response": shown and shown.response,
+                "delivered": is_delivered,
+            }
+        )
+
+    def undelivered(self, n: int) -> None:
+        """Take back the `delivered` of a record: the client went away while the reply was written."""
+        if self._file is not None:
+            self._write({"event": "undelivered", "server": self._server, "n": n, "at": time.time()})
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _write(self, record: dict[str, Any]) -> None:
+        assert self._file is not None
+        os.write(self._file, _encode(record).encode() + b"\n")
+
+
+def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of a ledger in order; a torn line (a full disk) is passed over. No file: no records."""
+    if not Path(path).exists():
+        return
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def read_ledger(path: str | Path) -> list[Exchange]:
+    """Every request of a ledger in order of arrival, with its answer; `delivered` is put right."""
+    asked: dict[tuple[str, int], dict[str, Any]] = {}
+    answered: dict[tuple[str, int], dict[str, Any]] = {}
+    for record in read_records(path):
+        key = (record["server"], record["n"])
+        match record["event"]:
+            case "asked":
+                asked[key] = record
+            case "answered":
+                answered[key] = record
+            case "undelivered":
+                answered.get(key, {})["delivered"] = False
+    return [Exchange(record, answered.get(key)) for key, record in asked.items()]
+
+
+def count_askings(path: str | Path) -> Counter[str]:
+    """How often each prompt was asked, by its digest; requests refused for their form or rate do not count."""
+    counts: Counter[str] = Counter()
+    unanswered: dict[tuple[str, int], str] = {}
+    for record in read_records(path):
+        key = (record["server"], record["n"])
+        if record["event"] == "asked" and record["prompt"] is not None:
+            counts[record["prompt"]] += 1
+            unanswered[key] = record["prompt"]
+        elif record["event"] == "answered":
+            prompt = unanswered.pop(key, None)
+            if prompt is not None and record["status"] != 200 and record["fault"] is None:
+                counts[prompt] -= 1
+    return counts
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        os.write(file, b"\n")
+    return file

@@ -1,0 +1,82 @@
+"""What the endpoint's documentation says of its models and parameters, transcribed on its own.
+
+The prices are those published on 2025-06-11, in USD per million tokens. Nothing here is shared with the pipeline's own
+catalogue, so that a slip in one shows as a difference between the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One served model: USD per million tokens, context window in tokens, and what is odd about its answers."""
+
+    name: str
+    input_usd: Decimal
+    output_usd: Decimal
+    window: int
+    shows_tool_calls: bool = False
+    reasons: bool = False
+    is_guard: bool = False
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
+        """The exact price of one answer, in USD."""
+        return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values a parameter may have, both ends included; `high` is None where no bound is documented."""
+
+    low: int
+    high: int | None
+    whole: bool = False
+
+    def holds(self, value: object) -> bool:
+        """Whether the value is a number of the right sort within the range (true and false are no numbers)."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        return self.low <= value and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        kind = "an integer" if self.whole else "a number"
+        return f"{kind} of at least {self.low}" if self.high is None else f"{kind} from {self.low} to {self.high}"
+
+
+def _model(name: str, input_usd: str, output_usd: str, window: int, **odd: bool) -> Model:
+    return Model(name, Decimal(input_usd), Decimal(output_usd), window, **odd)
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        _model("meta/llama-4-scout-17b-16e-instruct", "0.32", "0.34", 130_000, shows_tool_calls=True),
+        _model("meta/llama-3.3-70b-instruct-fp8-fast", "0.31", "0.34", 25_000),
+        _model("meta/llama-3.1-70b-instruct", "0.31", "0.34", 25_000),
+        _model("meta/llama-3.1-8b-instruct", "0.07", "0.08", 8_000),
+        _model("meta/llama-guard-3-8b", "0.12", "0.15", 8_124, is_guard=True),
+        _model("google/gemma-3-12b-it", "0.11", "0.12", 80_000, shows_tool_calls=True),
+        _model("qwen/qwen2.5-coder-32b-instruct", "0.55", "0.57", 32_500, shows_tool_calls=True),
+        _model("qwen/qwq-32b", "0.54", "0.57", 24_000, reasons=True),
+        _model("qwen/qwen1.5-14b-chat-awq", "0.11", "0.12", 8_000),
+        _model("deepseek-ai/deepseek-math-7b-instruct", "0.10", "0.11", 4_096),
+        _model("deepseek-ai/deepseek-r1-distill-qwen-32b", "0.56", "0.59", 85_000, reasons=True),
+        _model("openai/gpt-oss-120b", "0.30", "0.45", 128_000),
+    )
+}
+
+PARAMETERS = {
+    "max_tokens": Range(1, None, whole=True),
+    "temperature": Range(0, 5),
+    "top_p": Range(0, 2),
+    "top_k": Range(1, 50, whole=True),
+    "seed": Range(1, 9_999_999_999, whole=True),
+    "repetition_penalty": Range(0, 2),
+    "frequency_penalty": Range(0, 2),
+    "presence_penalty": Range(0, 2),
+}
+
+GUARD_PARAMETERS = {name: PARAMETERS[name] for name in ("max_tokens", "temperature")}

@@ -1,0 +1,178 @@
+"""What the simulated endpoint does with one connection: read, check, draw, answer, record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from pipeline.simulator import chance
+from pipeline.simulator.answers import make_answer
+from pipeline.simulator.apis import APIS, DATAOORTS, Api
+from pipeline.simulator.asking import Asking, Refusal, check_key, read_json
+from pipeline.simulator.faults import Fault, Outcome, Scene, good
+from pipeline.simulator.ledger import Bill, Ledger, count_askings
+from pipeline.simulator.rate import RateWindow
+from pipeline.simulator.wire import Connection, HttpRequest, Reply, Unreadable, json_reply, read_request
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the simulator behaves; the same words are flags of `pipeline simulate`.
+
+    `latency_seconds` is the mean of a log-normal latency and `latency_spread` the standard deviation of its logarithm.
+    `fault_rate` is the probability of a fault by chance. `requests_per_minute` holds over every 60 s; None is no limit.
+    `ledger` is a file to append to; `port` 0 picks a free one. Raises ValueError for a value out of range.
+    """
+
+    latency_seconds: float = 0.0
+    latency_spread: float = 0.0
+    fault_rate: float = 0.0
+    seed: int = 0
+    requests_per_minute: float | None = None
+    ledger: str | None = None
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        _require(math.isfinite(self.latency_seconds) and self.latency_seconds >= 0, "latency_seconds must be >= 0")
+        _require(math.isfinite(self.latency_spread) and self.latency_spread >= 0, "latency_spread must be >= 0")
+        _require(0 <= self.fault_rate <= 1, "fault_rate must be from 0 to 1")
+        rate = self.requests_per_minute
+        _require(rate is None or (math.isfinite(rate) and rate > 0), "requests_per_minute must be > 0")
+        _require(0 <= self.port <= 65_535, "port must be from 0 to 65535")
+
+
+class Service:
+    """The endpoint's state: the ledger, the rate window and how often each prompt was asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._askings: Counter[str] = Counter() if settings.ledger is None else count_askings(settings.ledger)
+        self._ledger = Ledger(settings.ledger)
+        rate = settings.requests_per_minute
+        self._window = None if rate is None else RateWindow(rate)
+        self._requests = 0
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._ledger.close()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection until either side closes it."""
+        connection = Connection(reader, writer)
+        try:
+            with contextlib.suppress(ConnectionError):
+                while await self._serve_one(connection):
+                    pass
+        finally:
+            writer.close()
+
+    async def _serve_one(self, connection: Connection) -> bool:
+        try:
+            request = await read_request(connection)
+        except Unreadable as unreadable:
+            reply = json_reply(unreadable.status, DATAOORTS.error(8001, str(unreadable)))
+            await reply.send(connection, reply)
+            return False
+        if request is None:
+            return False
+        if request.method == "POST" and request.path in APIS:
+            is_open = await self._exchange(connection, request, APIS[request.path])
+        else:
+            reply = self._elsewhere(request)
+            await reply.send(connection, reply)
+            is_open = True
+        return is_open and request.keeps_connection
+
+    def _elsewhere(self, request: HttpRequest) -> Reply:
+        if request.method == "GET" and request.path == "/health":
+            return json_reply(200, {"status": "ok", "requests": self._requests})
+        if request.path in APIS:
+            return json_reply(405, APIS[request.path].error(7000, "Send a POST"), {"Allow": "POST"})
+        return json_reply(404, DATAOORTS.error(7000, "No route for that address"))
+
+    async def _exchange(self, connection: Connection, request: HttpRequest, api: Api) -> bool:
+        """Answer one request and record it; whether the connection stays open."""
+        self._requests += 1
+        n = self._requests
+        has_key = bool(request.headers.get("authorization"))
+        asking = None
+        fault = None
+        bill = Bill()
+        try:
+            check_key(request.headers.get("authorization"))
+            asking = api.read(read_json(request.headers.get("content-type"), request.body))
+            marker = chance.find_marker(asking.messages)
+        except Refusal as refusal:
+            self._ledger.asked(n, request.path, has_key, asking)
+            outcome = _refuse(api, refusal)
+        else:
+            self._ledger.asked(n, request.path, has_key, asking)
+            outcome, fault, bill = await self._answer(api, asking, marker)
+        return await self._deliver(connection, n, fault, outcome, bill)
+
+    async def _answer(
+        self, api: Api, asking: Asking, marker: chance.Marker | None
+    ) -> tuple[Outcome, Fault | None, Bill]:
+        try:
+            self._admit()
+        except Refusal as refusal:
+            return _refuse(api, refusal), None, Bill()
+        occurrence = self._count(asking, marker)
+        drawn = chance.draw(self._settings.seed, asking.prompt, occurrence)
+        fault, options = None, {}
+        if marker is not None and (marker.times is None or occurrence < marker.times):
+            fault, options = marker.fault, dict(marker.options)
+        elif marker is None:
+            fault = chance.fault_by_chance(drawn, self._settings.fault_rate)
+        answer = make_answer(self._settings.seed, asking)
+        outcome = (fault.make if fault else good)(Scene(api, asking, answer, options))
+        if outcome.reply.status == 429 and self._window is not None:
+            self._window.withdraw()
+        if fault is not None and not fault.is_billed:
+            return outcome, fault, Bill()
+        wait = chance.latency(drawn, self._settings.latency_seconds, self._settings.latency_spread)
+        if wait:
+            await asyncio.sleep(wait)
+        cost = asking.model.cost(answer.prompt_tokens, answer.completion_tokens)
+        return outcome, fault, Bill(answer.prompt_tokens, answer.completion_tokens, cost)
+
+    def _admit(self) -> None:
+        if self._window is None:
+            return
+        wait = self._window.admit(asyncio.get_running_loop().time())
+        if wait:
+            raise Refusal(429, 3021, "Too many requests per minute", math.ceil(wait))
+
+    def _count(self, asking: Asking, marker: chance.Marker | None) -> int:
+        """How often this prompt was asked before. Not counted where nothing hangs on it: it takes memory."""
+        if not (self._settings.fault_rate or self._settings.latency_spread or marker):
+            return 0
+        occurrence = self._askings[asking.prompt]
+        self._askings[asking.prompt] = occurrence + 1
+        return occurrence
+
+    async def _deliver(self, connection: Connection, n: int, fault: Fault | None, outcome: Outcome, bill: Bill) -> bool:
+        # The record comes first: a reply that a client has, but no ledger, would make the ledger useless as a witness.
+        reply = outcome.reply
+        is_delivered = reply.is_complete and not connection.is_closed
+        self._ledger.answered(n, None if fault is None else fault.name, outcome, bill, is_delivered)
+        try:
+            await reply.send(connection, reply)
+        except BaseException:
+            if is_delivered:
+                self._ledger.undelivered(n)
+            raise
+        return reply.is_complete
+
+
+def _refuse(api: Api, refusal: Refusal) -> Outcome:
+    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
+    return Outcome(json_reply(refusal.status, api.error(refusal.code, refusal.message), headers))
+
+
+def _require(is_met: bool, message: str) -> None:
+    if not is_met:
+        raise ValueError(message)

@@ -1,0 +1,229 @@
+"""Source order x journal -> one Parquet file: whole, checked, on disk, and only then at its path."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.journal import IndexEntry, Journal
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, Standing
+
+_ROWS_A_SLICE = 256
+_ROWS_A_GROUP = 65_536
+_BYTES_A_GROUP = 32 * 2**20
+_METADATA_KEY = b"llm-batch-pipeline"
+
+RESULT_FIELDS = (
+    pa.field("row_id", pa.string(), nullable=False),
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("response", pa.string()),
+    pa.field("response_type", pa.string()),
+    pa.field("tool_calls", pa.string()),
+    pa.field("prompt_tokens", pa.int64()),
+    pa.field("completion_tokens", pa.int64()),
+    pa.field("total_tokens", pa.int64()),
+    pa.field("cost_usd", pa.decimal128(18, 12)),
+    pa.field("truncated", pa.bool_()),
+    pa.field("attempts", pa.int32(), nullable=False),
+    pa.field("error_kind", pa.string()),
+    pa.field("error_message", pa.string()),
+    pa.field("http_status", pa.int32()),
+    pa.field("model", pa.string(), nullable=False),
+    pa.field("latency_seconds", pa.float64()),
+    pa.field("started_at", pa.timestamp("us", "UTC")),
+    pa.field("finished_at", pa.timestamp("us", "UTC")),
+    pa.field("request_hash", pa.string(), nullable=False),
+)
+"""The columns that stand beside the input's own, as docs/output.md describes them."""
+
+RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
+_COPIED = ("response", "response_type", "tool_calls", "prompt_tokens", "completion_tokens", "total_tokens",
+           "truncated", "error_kind", "error_message", "http_status", "latency_seconds")  # fmt: skip
+
+
+class OutOfTime(Exception):
+    """The output could not be written within the time that was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The rows of the input beside what is known of each. `columns` are the input columns to carry, None for all."""
+
+    rows: Rows
+    plan: Plan
+    journal: Journal
+    columns: Sequence[str] | None
+    prefix: str
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The output's schema; it does not depend on the data."""
+        source = self.rows.source.schema
+        carried = [source.field(name) for name in (source.names if self.columns is None else self.columns)]
+        return pa.schema([*carried, *(field.with_name(self.prefix + field.name) for field in RESULT_FIELDS)])
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Every row that has an outcome, in input order.
+
+        Raises:
+            InvalidInput: the input is no longer what the plan was made for.
+            CheckpointFailed: the journal is damaged.
+        """
+        models = {number: description["model"] for number, description in self.journal.settings().items()}
+        schema = self.schema
+        for start, batch in self.rows.batches():
+            if start + batch.num_rows > len(self.plan):
+                raise _changed()
+            ids, _ = self.rows.identities(start, batch)
+            unique = self.plan.row_ids(range(start, start + batch.num_rows), ids)
+            for offset in range(0, batch.num_rows, _ROWS_A_SLICE):
+                part = batch.slice(offset, _ROWS_A_SLICE)
+                yield self._join(part, start + offset, unique[offset : offset + _ROWS_A_SLICE], models, schema)
+
+    def _join(
+        self, batch: pa.RecordBatch, start: int, ids: list[str], models: Mapping[int, str], schema: pa.Schema
+    ) -> pa.RecordBatch:
+        standings = self.plan.standings(start, start + batch.num_rows)
+        finished = np.flatnonzero(np.isin(standings, [int(one) for one in (*SUCCEEDED, *FAILED)]))
+        events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
+        found = {entry[0]: (entry, record) for entry, record in self.journal.records(sorted(events))}
+        if len(finished) < batch.num_rows:
+            batch = batch.take(finished)
+        columns: dict[str, list[Any]] = {name: [] for name in RESULT_NAMES}
+        for offset, event in zip(finished.tolist(), events, strict=True):
+            entry, record = found[event]
+            if entry[4] != ids[offset] and standings[offset] not in (Standing.ADOPTED, Standing.ADOPTED_UNPRICED):
+                raise _changed()
+            _append(columns, ids[offset], entry, record, models)
+        carried = [batch.column(name) for name in schema.names[: -len(RESULT_NAMES)]]
+        results = [pa.array(columns[field.name], field.type) for field in RESULT_FIELDS]
+        return pa.RecordBatch.from_arrays([*carried, *results], schema=schema)
+
+
+def _append(
+    columns: dict[str, list[Any]], row_id: str, entry: IndexEntry, record: dict[str, Any], models: Mapping[int, str]
+) -> None:
+    cost = record.get("cost_usd")
+    columns["row_id"].append(row_id)
+    columns["status"].append("failed" if "error_kind" in record else "succeeded")
+    for name in _COPIED:
+        columns[name].append(record.get(name))
+    columns["cost_usd"].append(None if cost is None else Decimal(cost))
+    columns["attempts"].append(record["attempts"])
+    columns["model"].append(models[entry[6]])
+    for name in ("started_at", "finished_at"):
+        stamp = record.get(name)
+        columns[name].append(None if stamp is None else round(stamp * 1_000_000))
+    columns["request_hash"].append(entry[5])
+
+
+def _changed() -> InvalidInput:
+    return InvalidInput("the input changed while it was read; run the job again to plan with what it is now")
+
+
+def partial_path(output: Path) -> Path:
+    """Where a run that stops early leaves what it has."""
+    return output.with_name(output.name.removesuffix(".parquet") + ".partial.parquet")
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """What this program wrote into a Parquet file's metadata; None where the file is not one of ours."""
+    try:
+        found = (pq.read_schema(path).metadata or {}).get(_METADATA_KEY)
+    except (OSError, pa.ArrowException):
+        return None
+    return None if found is None else dict(json.loads(found))
+
+
+def publish(
+    results: Results, path: Path, *, compression: str, metadata: Mapping[str, Any], whole: bool,
+    seconds: float | None = None,
+) -> int:  # fmt: skip
+    """Write the results beside `path`, check them, and put them in its place. Returns the number of rows.
+
+    Args:
+        whole: every row of the plan must be there.
+        seconds: give up after so long.
+
+    Raises:
+        OutOfTime: it took longer than `seconds`; `path` is as it was.
+        CheckpointFailed: the disk failed, or the check did; `path` is as it was.
+    """
+    draft = path.with_name(f".{path.name}.writing")
+    give_up = None if seconds is None else time.monotonic() + seconds
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows, cost = _write(results, draft, compression, metadata, give_up)
+        if whole and rows != len(results.plan):
+            raise CheckpointFailed(f"{path}: {rows} rows where the plan has {len(results.plan)}; it was not published")
+        _check(draft, results, rows, cost)
+        _sync(draft, os.O_RDWR)
+        draft.rename(path)
+        _sync(path.parent, os.O_RDONLY)
+    except (OSError, pa.ArrowException) as error:
+        raise CheckpointFailed(f"{path}: the output cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+    return rows
+
+
+def _write(
+    results: Results, draft: Path, compression: str, metadata: Mapping[str, Any], give_up: float | None
+) -> tuple[int, Decimal]:
+    schema = results.schema
+    kept = {**(schema.metadata or {}), _METADATA_KEY: json.dumps(metadata, ensure_ascii=False).encode()}
+    cost_column = results.prefix + "cost_usd"
+    rows, cost = 0, Decimal(0)
+    group: list[pa.RecordBatch] = []
+    group_rows = group_bytes = 0
+    with pq.ParquetWriter(
+        draft, schema.with_metadata(kept), compression=compression, write_page_index=True, write_statistics=True
+    ) as writer:
+        for batch in results.batches():
+            if give_up is not None and time.monotonic() >= give_up:
+                raise OutOfTime
+            group.append(batch)
+            group_rows += batch.num_rows
+            group_bytes += batch.nbytes
+            rows += batch.num_rows
+            cost += pc.sum(batch.column(cost_column)).as_py() or 0
+            if group_rows >= _ROWS_A_GROUP or group_bytes >= _BYTES_A_GROUP:
+                writer.write_table(pa.Table.from_batches(group))
+                group, group_rows, group_bytes = [], 0, 0
+        if group:
+            writer.write_table(pa.Table.from_batches(group))
+    return rows, cost
+
+
+def _check(draft: Path, results: Results, rows: int, cost: Decimal) -> None:
+    """Read the file back: the rows, the schema and the money must be what was meant to be written."""
+    column = results.prefix + "cost_usd"
+    with pq.ParquetFile(draft) as file:
+        read_cost = sum(
+            (pc.sum(batch.column(0)).as_py() or Decimal(0) for batch in file.iter_batches(columns=[column])), Decimal(0)
+        )
+        sound = file.metadata.num_rows == rows and file.schema_arrow.names == results.schema.names and read_cost == cost
+    if not sound:
+        raise CheckpointFailed(f"{draft}: reads back otherwise than it was written; nothing was published")
+
+
+def _sync(path: Path, mode: int) -> None:
+    file = os.open(path, mode)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

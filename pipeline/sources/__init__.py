@@ -1,0 +1,19 @@
+"""CSV, Parquet and JSONL files as one stream of typed rows with stable identities.
+
+| module | does |
+|---|---|
+| source | the files together: `open_source` |
+| files | `input.path` -> the files, their order, format and facts |
+| csv, parquet, jsonl | a file -> its columns and its rows in chunks |
+| scan | text -> blocks of whole CSV rows, held to the grammar |
+| streams | a file -> pieces of bytes, unpacked |
+| identity | rows -> values for prompts, content keys, ids |
+| canonical, values, nested | Arrow values -> bytes to hash, or Python values, however deep |
+"""
+
+from __future__ import annotations
+
+from pipeline.sources.files import InputFile
+from pipeline.sources.source import Source, fingerprint, open_source
+
+__all__ = ["InputFile", "Source", "fingerprint", "open_source"]

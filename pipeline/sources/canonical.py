@@ -1,0 +1,107 @@
+"""Arrow values as bytes: the same for equal values, different for different ones, and self-delimiting.
+
+| value | bytes |
+|---|---|
+| null | `n` |
+| true, false | `t`, `f` |
+| integer of any width | `i`, decimal digits, `;` |
+| float of any width | `d`, the shortest digits that give the double back, `;` (every NaN is `nan`) |
+| decimal | `m`, its digits at its scale, `;` |
+| text | `s`, length in bytes, `:`, UTF-8 |
+| bytes | `b`, length, `:`, the bytes |
+| date, time, duration | `D`, `T`, `P`, nanoseconds (a date's from 1970), `;` |
+| timestamp | `Z`, nanoseconds from 1970, `;`, then its time zone as text, or null |
+| month-day-nanosecond interval | `M`, three integers |
+| list | `[`, the items, `]` |
+| map | `(`, keys and values in turn, `)` |
+| struct | `{`, each field's name as text and its value, in order of name, `}` |
+
+A value by dictionary is the value, one of an extension type is its storage; widths, units and nullability do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.sources.nested import Fold, fold
+
+_NULL = b"n"
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_DAY_NANOSECONDS = 86_400 * 10**9
+
+
+def encoded(array: pa.Array) -> list[bytes]:
+    """The bytes of each value. Raises TypeError at a type that no input format holds (a union)."""
+    return fold(array, _BYTES)
+
+
+def _flat(array: pa.Array) -> list[bytes]:
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return encoded(array.storage)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return [_NULL if text is None else _text(text) for text in array.to_pylist()]
+    if pa.types.is_null(kind):
+        return [_NULL] * len(array)
+    if pa.types.is_boolean(kind):
+        return _each(array, lambda value: b"t" if value else b"f")
+    if pa.types.is_integer(kind):
+        return _each(array, lambda value: b"i%d;" % value)
+    if pa.types.is_floating(kind):
+        return _each(array, lambda value: b"d%b;" % repr(float(value)).encode())
+    if pa.types.is_decimal(kind):
+        return _each(array, lambda value: b"m%b;" % format(value, "f").encode())
+    if pa.types.is_temporal(kind):
+        return _temporal(array)
+    if (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    ):
+        return _each(array, lambda value: b"b%d:%b" % (len(value), value))
+    raise TypeError(f"no canonical form for {kind}")
+
+
+def _temporal(array: pa.Array) -> list[bytes]:
+    kind = array.type
+    if pa.types.is_interval(kind):
+        return _each(array, lambda value: b"M" + b"".join(b"i%d;" % part for part in value))
+    if pa.types.is_date32(kind):
+        form, factor = b"D%d;", _DAY_NANOSECONDS
+    elif pa.types.is_date64(kind):
+        form, factor = b"D%d;", _NANOSECONDS["ms"]
+    else:
+        factor = _NANOSECONDS[kind.unit]
+        if pa.types.is_timestamp(kind):
+            zone = _NULL if kind.tz is None else _text(kind.tz)
+            form = b"Z%d;" + zone.replace(b"%", b"%%")
+        else:
+            form = b"P%d;" if pa.types.is_duration(kind) else b"T%d;"
+    numbers = array.view(pa.int32() if kind.bit_width == 32 else pa.int64())
+    return _each(numbers, lambda value: form % (value * factor))
+
+
+def _each(array: pa.Array, form: Callable[[Any], bytes]) -> list[bytes]:
+    return [_NULL if value is None else form(value) for value in array.to_pylist()]
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode()
+    return b"s%d:%b" % (len(raw), raw)
+
+
+def _fields(names: Sequence[str], values: Sequence[bytes]) -> bytes:
+    return b"{%b}" % b"".join(_text(name) + value for name, value in sorted(zip(names, values, strict=True)))
+
+
+_BYTES: Fold[bytes] = Fold(
+    null=_NULL,
+    flat=_flat,
+    items=lambda items: b"[%b]" % b"".join(items),
+    entries=lambda entries: b"(%b)" % b"".join(key + value for key, value in entries),
+    fields=_fields,
+)

@@ -1,0 +1,34 @@
+"""What a format gives for each of its files: the columns, and the rows in chunks that can be skipped unread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.sources.files import InputFile
+
+BATCH_ROWS = 4096
+BATCH_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that follow each other in a file; to be read before the next chunk is asked for, or not at all.
+
+    `read` gives them as batches, `place` says where the row at an index within the chunk stands ("line 12").
+    """
+
+    rows: int
+    read: Callable[[], Iterator[pa.RecordBatch]]
+    place: Callable[[int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """One opened file: `chunks` begins anew at its first row each time it is called."""
+
+    file: InputFile
+    schema: pa.Schema
+    chunks: Callable[[], Iterator[Chunk]]

@@ -1,0 +1,123 @@
+"""CSV files: every column is text, and every cell comes back as it is written.
+
+The strict scan of `scan` cuts the text into blocks of whole, sound rows; pandas parses the blocks. So pandas never sees
+text that it would mend, memory is bounded by the block, and blocks before the first row wanted are not parsed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import pyarrow as pa
+
+from pipeline.config.models import CsvConfig
+from pipeline.errors import InvalidInput
+from pipeline.sources.chunks import Chunk, FileReader
+from pipeline.sources.files import InputFile
+from pipeline.sources.scan import Block, Grammar, Scan
+from pipeline.sources.streams import pieces
+
+
+def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
+    """Reads each file's header.
+
+    Raises InvalidInput where a header is faulty, the delimiter is not ASCII, or the encoding is not one of text.
+    """
+    if not config.delimiter.isascii():
+        raise InvalidInput("input.csv.delimiter: must be an ASCII character; pandas parses no other")
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding=config.encoding).close()  # refuses codecs such as hex
+    except LookupError as error:
+        raise InvalidInput(f"input.csv.encoding: {config.encoding!r} is no text encoding; for example utf-8") from error
+    return [_reader(file, config) for file in files]
+
+
+def _reader(file: InputFile, config: CsvConfig) -> FileReader:
+    names = Scan(file.path, config.delimiter, _texts(file.path, config.encoding)).header()
+    schema = pa.schema([pa.field(name, pa.string()) for name in names])
+    return FileReader(file, schema, partial(_chunks, file.path, config, schema))
+
+
+def _chunks(path: str, config: CsvConfig, schema: pa.Schema) -> Iterator[Chunk]:
+    scan = Scan(path, config.delimiter, _texts(path, config.encoding))
+    scan.header()
+    for block in scan.blocks(len(schema)):
+        yield Chunk(
+            block.rows,
+            partial(_parse, path, block, schema, config.delimiter),
+            partial(_place, block, len(schema), config.delimiter),
+        )
+
+
+def _parse(path: str, block: Block, schema: pa.Schema, delimiter: str) -> Iterator[pa.RecordBatch]:
+    import pandas as pd
+
+    cells = len(schema)
+    # A header of its own, since pandas drops a byte order mark from the first row it sees.
+    text = delimiter.join(['""'] * cells) + "\n" + block.text
+    frame = pd.read_csv(
+        io.BytesIO(text.encode("utf-8")),
+        encoding="utf-8",
+        engine="c",
+        sep=delimiter,
+        header=0,
+        names=list(range(cells)),
+        index_col=False,
+        dtype=str,
+        keep_default_na=False,
+        na_filter=False,
+        skip_blank_lines=False,
+        low_memory=False,
+    )
+    if len(frame) != block.rows:
+        raise InvalidInput(
+            f"{path}, line {block.line} and after: pandas reads {len(frame)} rows where {block.rows} stand"
+        )
+    columns = [pa.array(frame[index], type=pa.string()) for index in range(cells)]
+    yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _place(block: Block, cells: int, delimiter: str, index: int) -> str:
+    row = Grammar(delimiter).row(cells)
+    at = 0
+    for _ in range(index):
+        match = row.match(block.text, at)
+        at = match.end() if match else at
+    return f"line {block.line + block.text.count(chr(10), 0, at)}"
+
+
+def _texts(path: str, encoding: str) -> Iterator[str]:
+    """The file's text in pieces, without its byte order mark. Raises InvalidInput, with the line, at bad bytes."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    first = True
+    for piece in _with_end(pieces(path)):
+        try:
+            text = decoder.decode(piece, final=not piece)
+            text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is no text
+        except UnicodeError as error:
+            line += _sound_lines(error)
+            raise InvalidInput(
+                f"{path}, line {line}: not {encoding}: {getattr(error, 'reason', error)}; "
+                "set input.csv.encoding to the file's (latin-1, cp1252, utf-16, …)"
+            ) from error
+        if first and text:
+            text = text.removeprefix("\ufeff")
+            first = False
+        line += text.count("\n")
+        yield text
+
+
+def _with_end(parts: Iterator[bytes]) -> Iterator[bytes]:
+    yield from parts
+    yield b""
+
+
+def _sound_lines(error: UnicodeError) -> int:
+    """How many line ends stand before the fault, in the bytes or the text that the error is about."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.object[: error.start].count(b"\n")
+    return error.object[: error.start].count("\n") if isinstance(error, UnicodeEncodeError) else 0

@@ -1,0 +1,133 @@
+"""Which files `input.path` means, in which order and format, and whether they are still what they were."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.errors import InvalidInput
+
+Format = Literal["csv", "parquet", "jsonl"]
+
+ENDINGS: dict[str, Format] = {
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".csv.zst": "csv",
+    ".parquet": "parquet",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".jsonl.zst": "jsonl",
+    ".ndjson": "jsonl",
+    ".ndjson.gz": "jsonl",
+    ".ndjson.zst": "jsonl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file as it was when the source was opened: its path as the job names it, and what `stat` said."""
+
+    path: str
+    size: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+
+def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[tuple[InputFile, ...], Format]:
+    """The files that `input.path` means, in order of their path, and the one format they have.
+
+    Each entry is a file, a directory or a glob (`**` goes down through directories; names with a leading dot
+    need one in the pattern). A directory stands for the files directly in it that have a known ending (of
+    `file_format`, where that is given) and no leading dot. `file_format` overrides the endings.
+
+    Raises InvalidInput where nothing matches, a file comes up twice, is no regular file or holds no bytes, an
+    ending says nothing, or the formats differ.
+    """
+    entries = (path,) if isinstance(path, str) else tuple(path)
+    paths = sorted(found for entry in entries for found in _expand(entry, file_format))
+    formats = {found: file_format or _format_of(found) for found in paths}
+    distinct = sorted(set(formats.values()))
+    if len(distinct) > 1:
+        raise InvalidInput(f"input.path: the files have several formats ({', '.join(distinct)}); give one of them")
+    return tuple(_distinct_files(paths)), distinct[0]
+
+
+def _expand(entry: str, file_format: Format | None) -> list[str]:
+    if os.path.isdir(entry):
+        endings = [ending for ending, known in ENDINGS.items() if file_format in (None, known)]
+        found = [
+            os.path.join(entry, name)
+            for name in os.listdir(entry)
+            if not name.startswith(".") and name.lower().endswith(tuple(endings))
+        ]
+        if not found:
+            raise InvalidInput(f"input.path: the directory {entry} holds no file that ends in {', '.join(endings)}")
+        return found
+    if os.path.lexists(entry) or not glob.has_magic(entry):
+        return [entry]
+    matches = [match for match in glob.glob(entry, recursive=True) if not os.path.isdir(match)]
+    if not matches:
+        raise InvalidInput(f"input.path: no file matches {entry}")
+    return matches
+
+
+def _format_of(path: str) -> Format:
+    name = os.path.basename(path).lower()
+    for ending, file_format in ENDINGS.items():
+        if name.endswith(ending):
+            return file_format
+    raise InvalidInput(
+        f"input.path: {path}: its ending says no format; known are {', '.join(ENDINGS)}; or set input.format"
+    )
+
+
+def _distinct_files(paths: Sequence[str]) -> Iterator[InputFile]:
+    seen: dict[tuple[int, int], str] = {}
+    for path in paths:
+        facts = _stat(path)
+        if not stat.S_ISREG(facts.st_mode):
+            raise InvalidInput(f"input.path: {path} is no regular file; the input is read more than once")
+        if facts.st_size == 0:
+            raise InvalidInput(f"input.path: {path} holds no bytes at all")
+        identity = (facts.st_dev, facts.st_ino)
+        if identity in seen:
+            raise InvalidInput(f"input.path: the same file comes up twice: {seen[identity]} and {path}")
+        seen[identity] = path
+        yield InputFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+
+
+def _stat(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except FileNotFoundError as error:
+        raise InvalidInput(f"input.path: no such file: {path}") from error
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"input.path: {path} cannot be read: {error}") from error
+
+
+def check_unchanged(file: InputFile) -> None:
+    """Raises InvalidInput where the file's size, time of change or inode are no longer those at opening."""
+    try:
+        facts = os.stat(file.path)
+    except OSError as error:
+        raise InvalidInput(f"{file.path} went away while it was read; run again when it stands still") from error
+    if (facts.st_size, facts.st_mtime_ns, facts.st_ino) != (file.size, file.modified_ns, file.inode):
+        raise InvalidInput(f"{file.path} changed while it was read; run again when it stands still")
+
+
+@contextmanager
+def watched(file: InputFile) -> Iterator[None]:
+    """Checks the file before and after what is done with it, and gives a change as the cause of any fault between."""
+    check_unchanged(file)
+    try:
+        yield
+    except InvalidInput:
+        check_unchanged(file)
+        raise
+    check_unchanged(file)

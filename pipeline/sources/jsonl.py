@@ -1,0 +1,194 @@
+"""JSONL files: one object a line. A first pass finds the columns and their types, a second gives the rows.
+
+The columns are the keys of all files' objects, in order of first sight. A column whose values are all of one scalar
+type keeps it (bool, int64, double, string; string too where all are null). Where types are mixed (an integer beside a
+float too), values are lists or objects, or an integer does not fit into int64, the whole column is JSON text.
+Absent and null are null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import InvalidInput
+from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
+from pipeline.sources.files import InputFile, watched
+from pipeline.sources.streams import pieces
+
+LINE_BYTES = 64 * 2**20
+JSON_TEXT = "JSON text"
+
+_CHUNK_BYTES = BATCH_BYTES // 4
+_BLANKS = b" \t\r"
+_TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+# An escape of a surrogate pair, half a pair (the group), or any other escape.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+
+
+def readers(files: Sequence[InputFile]) -> list[FileReader]:
+    """Reads every file once, for the columns that they have together.
+
+    Raises InvalidInput, with the line, at what is no JSON object, a key that stands twice, NaN or Infinity.
+    """
+    kinds: dict[str, str | None] = {}
+    rows = False
+    for file in files:
+        with watched(file):
+            for number, line in _lines(file.path):
+                rows = True
+                for name, value in _parse(file.path, number, line).items():
+                    kinds[name] = _joined(kinds.get(name), _kind(value))
+    if rows and not kinds:
+        raise InvalidInput(f"{files[0].path}: the objects have no keys, so there are no columns")
+    schema = pa.schema([pa.field(name, _TYPES.get(kind or "str", pa.string())) for name, kind in kinds.items()])
+    texts = frozenset(name for name, kind in kinds.items() if kind == JSON_TEXT)
+    return [FileReader(file, schema, partial(_chunks, file.path, schema, texts)) for file in files]
+
+
+def _kind(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        return JSON_TEXT
+    kind = type(value).__name__
+    return kind if kind in _TYPES else JSON_TEXT
+
+
+def _joined(before: str | None, kind: str | None) -> str | None:
+    if before is None or kind is None or before == kind:
+        return before or kind
+    return JSON_TEXT
+
+
+def _chunks(path: str, schema: pa.Schema, texts: frozenset[str]) -> Iterator[Chunk]:
+    lines: list[bytes] = []
+    size = first = 0
+    for number, line in _lines(path):
+        if lines and (len(lines) == BATCH_ROWS or size + len(line) > _CHUNK_BYTES):
+            yield _chunk(path, first, lines, schema, texts)
+            lines, size = [], 0
+        if not lines:
+            first = number
+        lines.append(line)
+        size += len(line)
+    if lines:
+        yield _chunk(path, first, lines, schema, texts)
+
+
+def _chunk(path: str, first: int, lines: list[bytes], schema: pa.Schema, texts: frozenset[str]) -> Chunk:
+    return Chunk(len(lines), partial(_read, path, first, lines, schema, texts), lambda index: f"line {first + index}")
+
+
+def _read(
+    path: str, first: int, lines: list[bytes], schema: pa.Schema, texts: frozenset[str]
+) -> Iterator[pa.RecordBatch]:
+    rows = [_parse(path, number, line) for number, line in enumerate(lines, start=first)]
+    columns = []
+    for field in schema:
+        values = [row.get(field.name) for row in rows]
+        try:
+            if field.name in texts:
+                values = [None if value is None else _json_text(value) for value in values]
+            columns.append(pa.array(values, type=field.type))
+        except RecursionError as error:
+            raise InvalidInput(f'{path}: column "{field.name}": a value is nested too deeply') from error
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise InvalidInput(f'{path}: column "{field.name}" is no longer {field.type} throughout') from error
+    yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _json_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _parse(path: str, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        text = line.decode("utf-8")
+        if "\\u" in text:
+            # Half a surrogate pair is no text; it becomes U+FFFD, before keys are compared.
+            text = _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
+        value = _DECODER.decode(text)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path}, line {number}: not UTF-8: {error.reason}; JSON is UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{path}, line {number}, column {error.colno}: no JSON: {error.msg}") from error
+    except _Refused as error:
+        raise InvalidInput(f"{path}, line {number}: {error}") from error
+    except RecursionError as error:
+        raise InvalidInput(f"{path}, line {number}: nested too deeply") from error
+    except ValueError as error:  # Python's own limit on digits
+        raise InvalidInput(f"{path}, line {number}: an integer is too long; write it as a string") from error
+    if not isinstance(value, dict):
+        raise InvalidInput(f'{path}, line {number}: no JSON object; each line holds one, such as {{"question": "…"}}')
+    return value
+
+
+class _Refused(Exception):
+    """Why a piece of JSON is not taken."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        double = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise _Refused(f'the key "{double}" stands twice in one object')
+    return value
+
+
+def _constant(name: str) -> float:
+    raise _Refused(f"{name} is no JSON; write null")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _Refused("a number is beyond what a double can hold; write it as a string")
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+
+
+def _lines(path: str) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers, without line ends, byte order mark, and blank lines at the end of the file.
+
+    Raises InvalidInput at a blank line with more after it, and at a line of more than 64 MiB.
+    """
+    blank = 0
+    number = 0
+    for number, line in enumerate(_raw_lines(path), start=1):
+        if not line.strip(_BLANKS):
+            blank = blank or number
+        elif blank:
+            raise InvalidInput(f"{path}, line {blank}: a blank line between the rows")
+        else:
+            yield number, line
+
+
+def _raw_lines(path: str) -> Iterator[bytes]:
+    carry: list[bytes] = []
+    carried = 0
+    first = True
+    for piece in pieces(path):
+        head, *rest = (piece.removeprefix(b"\xef\xbb\xbf") if first else piece).split(b"\n")
+        first = False
+        carry.append(head)
+        carried += len(head)
+        if rest:
+            yield b"".join(carry)
+            yield from rest[:-1]
+            carry, carried = [rest[-1]], len(rest[-1])
+        if carried > LINE_BYTES:
+            raise InvalidInput(f"{path}: a line is longer than {LINE_BYTES // 2**20} MiB; is this one object a line?")
+    if carried:
+        yield b"".join(carry)

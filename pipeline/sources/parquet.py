@@ -1,0 +1,93 @@
+"""Parquet files: every column keeps its type, and row groups before the first row wanted are not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import InvalidInput
+from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
+from pipeline.sources.files import InputFile
+
+_BUFFER_BYTES = 2**20
+_PROBE_ROWS = 16
+
+
+def readers(files: Sequence[InputFile]) -> list[FileReader]:
+    """Reads each file's footer. Raises InvalidInput where it is damaged, or names a column twice or none."""
+    return [_reader(file) for file in files]
+
+
+def _reader(file: InputFile) -> FileReader:
+    with _sound(file.path), _open(file.path) as parquet:
+        schema = parquet.schema_arrow
+        rows = parquet.metadata.num_rows
+    double = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if double:
+        raise InvalidInput(f'{file.path}: two columns have the name "{double[0]}"')
+    if rows and not schema.names:
+        raise InvalidInput(f"{file.path} has rows but no columns")
+    return FileReader(file, schema, partial(_chunks, file.path))
+
+
+def _chunks(path: str) -> Iterator[Chunk]:
+    with _sound(path):
+        parquet = _open(path)
+    with parquet:
+        first = 1
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            yield Chunk(rows, partial(_read, path, parquet, group), partial(_place, first))
+            first += rows
+
+
+def _read(path: str, parquet: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch]:
+    with _sound(path):
+        left = parquet.metadata.row_group(group).num_rows
+        for batch in parquet.iter_batches(batch_size=_batch_rows(parquet, group), row_groups=[group]):
+            batch.validate(full=True)  # bytes that are no UTF-8 in a text column show here, not in the middle of a run
+            left -= batch.num_rows
+            yield batch
+        if left:
+            raise InvalidInput(f"{path} is damaged: row group {group} does not hold as many rows as the footer says")
+
+
+def _batch_rows(parquet: pq.ParquetFile, group: int) -> int:
+    """How many rows of the group make a batch.
+
+    The footer's size is that of the encoded columns, where a text that repeats counts once; the first rows show
+    what they take when decoded.
+    """
+    facts = parquet.metadata.row_group(group)
+    row_bytes = facts.total_byte_size / max(1, facts.num_rows)
+    if facts.num_rows > _PROBE_ROWS:
+        probe = next(parquet.iter_batches(batch_size=_PROBE_ROWS, row_groups=[group]), None)
+        if probe is not None and probe.num_rows:
+            row_bytes = max(row_bytes, probe.nbytes / probe.num_rows)
+    return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, row_bytes))))
+
+
+def _place(first: int, index: int) -> str:
+    return f"row {first + index}"
+
+
+def _open(path: str) -> pq.ParquetFile:
+    # Not mapped into memory: a file cut short while it is read would end the process (SIGBUS). Buffered, so that
+    # a row group's columns are not held whole.
+    return pq.ParquetFile(
+        path, memory_map=False, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+    )
+
+
+@contextmanager
+def _sound(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidInput(
+            f"{path} cannot be read as Parquet; it is damaged, cut short or of another format: {error}"
+        ) from error

@@ -1,0 +1,201 @@
+"""A strict scan of CSV text: cuts it into blocks of whole rows, and refuses what is not CSV, with its line.
+
+The grammar is that of RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180), with any delimiter of one character, rows that
+end in `\\n` or `\\r\\n`, and quotes allowed within a cell that does not begin with one: a cell either begins with no
+quote and holds no delimiter and no line end, or stands in quotes, with each quote inside doubled. Readers of CSV
+agree on text of this form. On anything else (text after a closing quote, a carriage return alone, NUL, a short row,
+a blank line) each mends in its own way, so it is refused here and nothing has to be mended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.errors import InvalidInput
+from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS
+
+BLOCK_CHARACTERS = BATCH_BYTES // 4  # a character takes at most four bytes
+ROW_CHARACTERS = 64 * 2**20
+
+_BLANK_LINES = re.compile(r"(?:\r?\n)++")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole rows, each with its line end: their text, how many, and the number of the first one's line."""
+
+    text: str
+    rows: int
+    line: int
+
+
+class _Fault(Exception):
+    """What is wrong, and at which index of the text."""
+
+    def __init__(self, message: str, at: int) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+class _Unfinished(_Fault):
+    """The text ends before the row does: wrong only where no more text follows."""
+
+
+class Grammar:
+    """The patterns of one delimiter."""
+
+    def __init__(self, delimiter: str) -> None:
+        self._delimiter = delimiter
+        # Possessive (`*+`): the grammar never has to step back, and a long cell must not cost a stack.
+        self._quoted = r'"[^"\0]*+(?:""[^"\0]*+)*+'
+        inside = rf"{re.escape(delimiter)}\r\n\0"
+        self._bare = rf'(?:[^"{inside}][^{inside}]*+)?+'
+        self._cell_start = re.compile(f"{self._quoted}|{self._bare}")
+
+    def row(self, cells: int) -> re.Pattern[str]:
+        """Matches one sound row of so many cells, with its line end; never a blank line."""
+        cell = rf'(?:{self._quoted}"|{self._bare})'
+        return re.compile(rf"(?!\r?\n)(?:{cell}{re.escape(self._delimiter)}){{{cells - 1}}}{cell}\r?\n")
+
+    def split(self, text: str) -> tuple[list[str], int]:
+        """The cells of the row that `text` begins with, and the index at which it ends. Raises _Fault."""
+        cells: list[str] = []
+        at = 0
+        while True:
+            match = self._cell_start.match(text, at)
+            end = match.end() if match else at
+            quoted = text.startswith('"', at)
+            if not quoted:
+                cells.append(text[at:end])
+            elif text.startswith('"', end):
+                cells.append(text[at + 1 : end].replace('""', '"'))
+                end += 1
+            elif end == len(text):
+                raise _Unfinished("a quote that is not closed before the end of the file", at)
+            following = text[end : end + 2]
+            if following[:1] == self._delimiter:
+                at = end + 1
+            elif following[:1] == "\n":
+                return cells, end + 1
+            elif following == "\r\n":
+                return cells, end + 2
+            elif following == "":
+                raise _Unfinished("the file ends where the names of the columns should stand", end)
+            elif following[0] == "\0":
+                raise _Fault("a NUL character; the file is damaged, or its encoding is another", end)
+            elif following[0] == "\r":
+                fault = _Unfinished if following == "\r" else _Fault
+                raise fault("a carriage return alone; rows end in a line feed, or in both", end)
+            else:
+                raise _Fault("text after a closing quote; a quote within a quoted cell is written twice", end)
+
+
+class Scan:
+    """One pass over the decoded text of one file: first `header`, then `blocks`."""
+
+    def __init__(self, path: str, delimiter: str, texts: Iterator[str]) -> None:
+        self._path = path
+        self._grammar = Grammar(delimiter)
+        self._texts = texts
+        self._buffer = ""
+        self._line = 1
+        self._ended = False
+
+    def header(self) -> list[str]:
+        """The names of the columns. Raises InvalidInput where one is empty or double, or the row is faulty."""
+        while (row := self._split()) is None:
+            pass
+        names, end = row
+        if self._buffer[0] in "\r\n":
+            raise self._refusal("a blank line where the names of the columns should stand")
+        seen: set[str] = set()
+        for number, name in enumerate(names, start=1):
+            if not name:
+                raise self._refusal(
+                    f"column {number} of the header has no name (an index written by pandas? write with index=False)"
+                )
+            if name in seen:
+                raise self._refusal(f'the header names the column "{name}" twice')
+            seen.add(name)
+        self._consume(end)
+        return names
+
+    def blocks(self, cells: int) -> Iterator[Block]:
+        """All further rows, each of so many cells. Blank lines at the end of the file are no rows.
+
+        A block has at most 4,096 rows and 4 Mi characters, unless a single row is longer.
+        Raises InvalidInput at the first fault, when the rows before it have been given.
+        """
+        row = self._grammar.row(cells)
+        while self._buffer or not self._ended:
+            rows = at = 0
+            while rows < BATCH_ROWS and (match := row.match(self._buffer, at)) is not None:
+                if rows and match.end() > BLOCK_CHARACTERS:
+                    break
+                at = match.end()
+                rows += 1
+            if rows:
+                block = Block(self._buffer[:at], rows, self._line)
+                self._consume(at)
+                yield block
+            elif _BLANK_LINES.match(self._buffer):
+                self._pass_blank_lines(cells)
+            elif (split := self._split()) is not None:
+                found = len(split[0])
+                raise self._refusal(f"{found} cell{'s' if found > 1 else ''} where the header has {cells}")
+
+    def _pass_blank_lines(self, cells: int) -> None:
+        """Reads on over blank lines, and drops them where nothing else follows."""
+        match = _BLANK_LINES.match(self._buffer)
+        end = match.end() if match else 0
+        rest = self._buffer[end:]
+        if cells == 1:
+            raise self._refusal('a blank line, which may mean an empty cell or nothing; write an empty cell as ""')
+        if rest not in ("", "\r"):
+            raise self._refusal("a blank line between the rows")
+        if not self._ended:
+            self._read_on()
+        elif rest:
+            raise self._refusal("a carriage return alone; rows end in a line feed, or in both", end)
+        else:
+            self._consume(end)
+
+    def _split(self) -> tuple[list[str], int] | None:
+        """The first row of the buffer; None where more had to be read first."""
+        try:
+            return self._grammar.split(self._buffer)
+        except _Unfinished as fault:
+            if self._ended:
+                raise self._refusal(str(fault), fault.at) from fault
+            self._read_on()
+            return None
+        except _Fault as fault:
+            raise self._refusal(str(fault), fault.at) from fault
+
+    def _read_on(self) -> None:
+        """Adds at least as much text as there is, so that a long cell is not scanned once for each piece."""
+        if len(self._buffer) > ROW_CHARACTERS:
+            limit = ROW_CHARACTERS // 2**20
+            raise self._refusal(f"the row is longer than {limit} Mi characters; is a closing quote missing?")
+        parts = [self._buffer]
+        wanted = max(1, len(self._buffer))
+        while wanted > 0 and not self._ended:
+            text = next(self._texts, None)
+            if text is None:
+                self._ended = True
+            else:
+                parts.append(text)
+                wanted -= len(text)
+        self._buffer = "".join(parts)
+        if self._ended and self._buffer and not self._buffer.endswith(("\n", "\r")):
+            self._buffer += "\n"  # the last row may do without its line end
+
+    def _consume(self, end: int) -> None:
+        self._line += self._buffer.count("\n", 0, end)
+        self._buffer = self._buffer[end:]
+
+    def _refusal(self, message: str, at: int = 0) -> InvalidInput:
+        line = self._line + self._buffer.count("\n", 0, at)
+        return InvalidInput(f"{self._path}, line {line}: {message}")

@@ -1,0 +1,150 @@
+"""The files of an input together, as one stream of batches."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from pipeline.config.models import InputConfig
+from pipeline.errors import InvalidInput
+from pipeline.records import digest
+from pipeline.sources import csv, jsonl, parquet
+from pipeline.sources.chunks import FileReader
+from pipeline.sources.files import InputFile, check_unchanged, find_files, watched
+from pipeline.sources.identity import is_id_type
+
+
+class Source(Protocol):
+    """An input of any format, opened and checked as far as that goes without reading all of it."""
+
+    schema: pa.Schema
+    """All columns of the input, in order, their types as they are in the files."""
+
+    files: tuple[InputFile, ...]
+    """In the order they are read."""
+
+    def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
+        """The rows from position `start` (from 0) on, in order; never an empty batch.
+
+        A batch has at most 4,096 rows and about 16 MiB, unless a single row is larger. Raises InvalidInput at a
+        faulty row, with its place, and where a file is not what it was at opening.
+        """
+        ...
+
+    def place(self, position: int) -> str:
+        """Where the row at a position stands: "data/x.csv, line 12" or "data/x.parquet, row 12" (from 1).
+
+        May read the files up to there. Raises IndexError where there is no such row.
+        """
+        ...
+
+
+class _FileSource:
+    def __init__(self, readers: Sequence[FileReader]) -> None:
+        self.schema = _common_schema(readers)
+        self.files = tuple(reader.file for reader in readers)
+        self._readers = tuple(readers)
+
+    def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
+        skip = start
+        for reader in self._readers:
+            with watched(reader.file):
+                for chunk in reader.chunks():
+                    if skip >= chunk.rows:
+                        skip -= chunk.rows
+                        continue
+                    for batch in chunk.read():
+                        skipped = min(skip, batch.num_rows)
+                        skip -= skipped
+                        if skipped < batch.num_rows:
+                            yield self._in_order(batch.slice(skipped))
+        for file in self.files:
+            check_unchanged(file)
+
+    def place(self, position: int) -> str:
+        left = position
+        for reader in self._readers:
+            for chunk in reader.chunks():
+                if left < chunk.rows:
+                    return f"{reader.file.path}, {chunk.place(left)}"
+                left -= chunk.rows
+        raise IndexError(f"the input has no row at position {position}")
+
+    def _in_order(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        columns = [batch.column(batch.schema.get_field_index(name)) for name in self.schema.names]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def open_source(config: InputConfig) -> Source:
+    """Finds the files, reads their columns and checks what can be checked so; JSONL is read whole, once, for its types.
+
+    Several files must have the same columns with the same types; they may stand in another order, the first
+    file's counts.
+
+    Raises InvalidInput where no file matches, one cannot be read or holds nothing, the columns are faulty or differ
+    between files, `input.id` or one of `input.columns` is missing, or the id is neither text nor integer.
+    """
+    files, file_format = find_files(config.path, config.format)
+    if file_format == "csv":
+        readers = csv.readers(files, config.csv)
+    elif file_format == "parquet":
+        readers = parquet.readers(files)
+    else:
+        readers = jsonl.readers(files)
+    source = _FileSource(readers)
+    _check_named_columns(source.schema, config)
+    return source
+
+
+def fingerprint(source: Source) -> str:
+    """32 hexadecimal digits that change when a file is named otherwise, written or replaced."""
+    return digest([[file.path, file.size, file.modified_ns, file.changed_ns, file.inode] for file in source.files])
+
+
+def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:
+    """The first file's columns, nullable where any file's are, without the metadata of files and columns."""
+    first = readers[0]
+    for reader in readers[1:]:
+        missing = [name for name in first.schema.names if name not in reader.schema.names]
+        further = [name for name in reader.schema.names if name not in first.schema.names]
+        faults = [f'no column "{name}"' for name in missing] + [f'a further column "{name}"' for name in further]
+        faults += [
+            f'column "{field.name}" is {reader.schema.field(field.name).type}, there {field.type}'
+            for field in first.schema
+            if field.name not in missing and reader.schema.field(field.name).type != field.type
+        ]
+        if faults:
+            raise InvalidInput(
+                f"{reader.file.path}: its columns differ from those of {first.file.path}: {'; '.join(faults)}"
+            )
+    return pa.schema(
+        pa.field(field.name, field.type, any(reader.schema.field(field.name).nullable for reader in readers))
+        for field in first.schema
+    )
+
+
+def _check_named_columns(schema: pa.Schema, config: InputConfig) -> None:
+    named = [("input.id", config.id)] if config.id is not None else []
+    named += [("input.columns", name) for name in config.columns or ()]
+    faults = [
+        f'{key}: the input has no column "{name}"{_near(name, schema.names)}'
+        for key, name in named
+        if name not in schema.names
+    ]
+    if config.id in schema.names and not is_id_type(schema.field(config.id).type):
+        faults.append(
+            f'input.id: column "{config.id}" is {schema.field(config.id).type}; an id must be text or an integer'
+        )
+    if faults:
+        raise InvalidInput("; ".join(faults))
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    lowered = {known.lower(): known for known in names}
+    near = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3)]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; it has {', '.join(names[:10])}{', …' if len(names) > 10 else ''}"

@@ -1,0 +1,95 @@
+"""One HTTP attempt at a time, from many threads: a raw reply or a typed error, always within the deadline.
+
+`requests` prepares the request and its Session carries it, over an adapter of our own (`adapter`), because the
+bounds promised here are not ones that requests has: a deadline for the whole attempt however slowly bytes drip, a cap
+on decoded bytes, and certainty about whether anything was sent. Nothing is retried, no redirect is followed, no cookie
+kept, no netrc read. docs.python-requests.org, "Transport Adapters", describes the seam.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import requests
+
+from pipeline.errors import InvalidInput
+from pipeline.transport.adapter import DeadlineAdapter, ReplyResponse
+from pipeline.transport.reply import RawReply, TransportError
+from pipeline.transport.route import find_route
+
+__all__ = ["RawReply", "Transport", "TransportError"]
+
+DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "llm-batch-pipeline"}
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """None: a redirect is a reply like any other, and the key goes nowhere else."""
+        return None
+
+
+class Transport:
+    """POSTs to one URL over kept connections; safe from many threads, but made anew in each process."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        connections: int,
+        timeout_seconds: float,
+        most_bytes: int = 64 * 2**20,
+    ) -> None:
+        """Prepares the request once; connects to nothing.
+
+        `headers` go with every request as given. `connections` is how many are kept open between attempts,
+        `timeout_seconds` bounds one attempt from connect to the last byte (looking up the host's name is bounded only
+        by the system's resolver), `most_bytes` the decoded body. Proxy and certificates come from the environment as
+        it is now. Raises InvalidInput for a URL, header, proxy or certificate file that cannot be used.
+        """
+        self._timeout_seconds = timeout_seconds
+        self._request = requests.PreparedRequest()
+        try:
+            self._request.prepare_method("POST")
+            self._request.prepare_url(url, None)
+        except (requests.RequestException, ValueError):
+            raise InvalidInput("the endpoint's URL must be an absolute http:// or https:// address") from None
+        assert self._request.url is not None
+        route = find_route(self._request.url, self._request.path_url)
+        self._adapter = DeadlineAdapter(route, connections=connections, most_bytes=most_bytes)
+        try:
+            self._request.prepare_headers({**DEFAULT_HEADERS, **headers})
+            self._adapter.message(self._request)
+        except (requests.RequestException, ValueError):
+            raise InvalidInput(
+                "a header holds characters that HTTP cannot carry; look for a line break or a blank at its ends, "
+                "or non-ASCII characters, in the API key"
+            ) from None
+        self._session = _Session()
+        self._session.trust_env = False
+        self._session.mount("http://", self._adapter)
+        self._session.mount("https://", self._adapter)
+
+    def post(self, body: bytes) -> RawReply:
+        """One attempt: sends the body once and gives the complete reply, whatever its status.
+
+        Raises TransportError of kind TIMEOUT, CONNECTION_ERROR, TLS_ERROR, REPLY_TOO_LARGE or INVALID_REPLY. A kept
+        connection that the server closed is replaced beforehand; one that ends between sending and the first byte of
+        the reply counts as sent.
+        """
+        request = copy.copy(self._request)
+        request.body = body
+        response = self._session.send(
+            request, stream=True, timeout=self._timeout_seconds, proxies={}, allow_redirects=False
+        )
+        assert isinstance(response, ReplyResponse)
+        return response.reply
+
+    def close(self) -> None:
+        """Closes idle connections now and the others after their attempts; a later `post` fails with `sent` False."""
+        self._session.close()
+
+    def abandon(self) -> None:
+        """Closes, and ends all attempts under way at once, each with a CONNECTION_ERROR."""
+        self._adapter.abandon()

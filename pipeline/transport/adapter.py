@@ -1,0 +1,118 @@
+"""The `requests` transport adapter: kept connections, one deadline and one size bound for each attempt, no retries."""
+
+from __future__ import annotations
+
+import http.client
+from collections import deque
+from time import monotonic
+from typing import Any
+
+import requests
+from requests.adapters import BaseAdapter
+
+from pipeline.errors import ErrorKind
+from pipeline.transport.connection import Connection
+from pipeline.transport.reply import RawReply, TransportError, explain
+from pipeline.transport.route import Route
+
+
+class ReplyResponse(requests.Response):
+    """What the adapter gives to the session: `reply` is complete, and nothing is left to read."""
+
+    reply: RawReply
+
+
+class DeadlineAdapter(BaseAdapter):
+    """Sends prepared requests over one route; safe from many threads.
+
+    Idle connections are kept last in, first out, so that as few as possible grow stale. Deque and set operations are
+    atomic, so no thread waits for another here.
+    """
+
+    def __init__(self, route: Route, *, connections: int, most_bytes: int) -> None:
+        super().__init__()
+        self._route = route
+        self._connections = connections
+        self._most_bytes = most_bytes
+        self._idle: deque[Connection] = deque()
+        self._under_way: set[Connection] = set()
+        self._is_closed = False
+        self._is_abandoned = False
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> ReplyResponse:
+        """One attempt, within `timeout` seconds. The URL, TLS and proxy are the route's. Raises TransportError."""
+        message = self.message(request)
+        deadline = monotonic() + timeout
+        connection = self._take()
+        self._under_way.add(connection)
+        sent = False
+        try:
+            if self._is_closed:
+                raise ConnectionAbortedError("the transport is closed")
+            connection.open(deadline)
+            sent = True
+            reply = connection.exchange(message, deadline, self._most_bytes)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if self._is_abandoned:
+                raise TransportError(ErrorKind.CONNECTION_ERROR, "abandoned by this program", sent) from None
+            raise explain(error, sent=sent, timeout_seconds=timeout) from error
+        finally:
+            self._under_way.discard(connection)
+            self._give_back(connection)
+        response = ReplyResponse()
+        response.status_code = reply.status
+        response.reply = reply
+        return response
+
+    def message(self, request: requests.PreparedRequest) -> bytes:
+        """The request as it goes over the wire. Raises UnicodeEncodeError for headers that cannot."""
+        route = self._route
+        lines = [f"POST {route.target} HTTP/1.1", f"Host: {route.authority}"]
+        lines += [f"{name}: {value}" for name, value in request.headers.items()]
+        if route.proxy is not None and route.tls is None and route.proxy.authorization:
+            lines.append(f"Proxy-Authorization: {route.proxy.authorization}")
+        body = request.body or b""
+        assert isinstance(body, bytes)
+        lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+        return "\r\n".join(lines).encode("latin-1") + body
+
+    def close(self) -> None:
+        """Closes the idle connections, and each of the others after its attempt; later attempts fail."""
+        self._is_closed = True
+        self._close_idle()
+
+    def abandon(self) -> None:
+        """Closes, and ends every attempt under way at once."""
+        self._is_abandoned = True
+        self.close()
+        for connection in tuple(self._under_way):
+            connection.cut()
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Connection(self._route)
+
+    def _give_back(self, connection: Connection) -> None:
+        if connection.is_reusable and len(self._idle) < self._connections:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        if self._is_closed:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        while True:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return

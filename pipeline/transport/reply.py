@@ -1,0 +1,77 @@
+"""What an attempt ends with: a raw reply, or an error that says whether the request may have reached the server."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import ErrorKind
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """One complete HTTP reply, whatever its status.
+
+    `headers` finds a name in any case; a header that came twice has its values joined by `, `. `body` is whole and
+    decoded of gzip and deflate.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class TransportError(Exception):
+    """An attempt without a complete reply.
+
+    `sent` is False only where no byte of the request can have reached the server. `message` names the cause in a few
+    words and holds nothing of the request or the reply.
+    """
+
+    def __init__(self, kind: ErrorKind, message: str, sent: bool) -> None:
+        super().__init__(kind, message, sent)
+        self.kind = kind
+        self.message = message
+        self.sent = sent
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def too_large(most_bytes: int) -> TransportError:
+    """The error for a reply beyond the cap."""
+    return TransportError(ErrorKind.REPLY_TOO_LARGE, f"the reply is larger than {most_bytes:,} bytes", sent=True)
+
+
+def explain(error: Exception, *, sent: bool, timeout_seconds: float) -> TransportError:
+    """The typed error for what the sockets, TLS or http.client raised before (`sent` False) or after sending began."""
+    kind = ErrorKind.CONNECTION_ERROR
+    # A TimeoutError with an errno is the kernel's (ETIMEDOUT): the connection broke before the deadline.
+    if isinstance(error, TimeoutError) and error.errno is None:
+        kind = ErrorKind.TIMEOUT
+        message = f"no {'complete reply' if sent else 'connection'} within {timeout_seconds:g} seconds"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        kind = ErrorKind.TLS_ERROR
+        message = f"the server's certificate is not accepted: {error.verify_message}"
+    elif isinstance(error, ssl.SSLError):
+        # An end of file amid the handshake is a lost connection, not a disagreement about TLS.
+        if not sent and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            kind = ErrorKind.TLS_ERROR
+        stage = "connection broke" if sent else "handshake failed"
+        message = f"the TLS {stage}: {(error.reason or 'no reason given').replace('_', ' ').lower()}"
+    elif isinstance(error, socket.gaierror):
+        message = f"the host name cannot be resolved: {error.strerror}"
+    elif isinstance(error, http.client.RemoteDisconnected):
+        message = "the server closed the connection without a reply"
+    elif isinstance(error, http.client.IncompleteRead):
+        message = "the reply was cut off"
+    elif isinstance(error, OSError):
+        message = error.strerror or str(error)
+    elif sent:
+        message = "the reply is not sound HTTP"
+    else:
+        message = "the host name, or the proxy's reply, is not sound"
+    return TransportError(kind, message, sent)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import decimal
+from decimal import Decimal
+
+import pytest
+
+from pipeline.catalogue import (
+    DEFAULT_PARAMETERS,
+    OPENAI_PARAMETERS,
+    ParameterRange,
+    Price,
+    cost,
+    fewest_prompt_tokens,
+    find_model,
+    model_names,
+    models,
+    most_prompt_tokens,
+    worst_cost,
+)
+from pipeline.config.models import ParametersConfig
+from pipeline.records import Message, Usage
+
+SCOUT = Price(Decimal("0.32"), Decimal("0.34"), "2025-06-11")
+
+
+def user(content: str) -> list[Message]:
+    return [{"role": "user", "content": content}]
+
+
+def test_the_twelve_published_models_have_a_dated_price_and_a_window() -> None:
+    assert len(models()) == 12
+    assert all(model.priced_on == "2025-06-11" for model in models())
+    assert all(model.context_window >= 4096 and model.input_usd_per_million > 0 for model in models())
+
+
+@pytest.mark.parametrize(
+    ("name", "prices", "window"),
+    [
+        ("meta/llama-4-scout-17b-16e-instruct", ("0.32", "0.34"), 130_000),
+        ("meta/llama-guard-3-8b", ("0.12", "0.15"), 8_124),
+        ("deepseek-ai/deepseek-math-7b-instruct", ("0.10", "0.11"), 4_096),
+        ("openai/gpt-oss-120b", ("0.30", "0.45"), 128_000),
+    ],
+)
+def test_a_model_is_found_by_its_exact_name(name: str, prices: tuple[str, str], window: int) -> None:
+    model = find_model(name)
+    assert model is not None and model.name in model_names()
+    assert (model.input_usd_per_million, model.output_usd_per_million) == tuple(map(Decimal, prices))
+    assert model.context_window == window
+
+
+def test_an_unknown_model_is_none() -> None:
+    assert find_model("META/llama-4-scout-17b-16e-instruct") is None
+
+
+def test_only_documented_parameters_belong_to_a_model() -> None:
+    guard, scout = find_model("meta/llama-guard-3-8b"), find_model("meta/llama-4-scout-17b-16e-instruct")
+    assert guard is not None and set(guard.parameters) == {"temperature", "max_tokens"}
+    assert scout is not None and dict(scout.parameters) == dict(DEFAULT_PARAMETERS)
+    assert scout.parameters["seed"] == ParameterRange(1, 9_999_999_999, integer=True)
+
+
+def test_every_parameter_of_the_job_file_has_a_range_for_each_kind_of_endpoint() -> None:
+    assert set(DEFAULT_PARAMETERS) == set(OPENAI_PARAMETERS) == set(ParametersConfig.model_fields)
+
+
+def test_cost_is_exact_with_twelve_decimals() -> None:
+    assert str(cost(SCOUT, Usage(30, 759))) == "0.000267660000"
+
+
+def test_cost_does_not_depend_on_the_context_of_the_thread() -> None:
+    with decimal.localcontext(prec=2):
+        assert cost(SCOUT, Usage(123_456_789, 987_654_321)) == Decimal("375.308641620000")
+
+
+@pytest.mark.parametrize("usage", [Usage(), Usage(30, None), Usage(None, 5, 35)])
+def test_an_unsound_usage_has_no_cost(usage: Usage) -> None:
+    assert cost(SCOUT, usage) is None
+
+
+def test_without_a_price_nothing_has_a_cost() -> None:
+    assert cost(None, Usage(1, 1)) is None
+    assert worst_cost(None, user("a"), 1, 1) is None
+
+
+@pytest.mark.parametrize("price", ["1000000000000", "1E+400", "0.0000001", "1E-400", "0." + "3" * 300])
+def test_a_cost_that_does_not_fit_its_column_is_none(price: str) -> None:
+    assert cost(Price(Decimal(price), Decimal(0), None), Usage(1, 1)) is None
+
+
+def test_a_free_model_costs_zero() -> None:
+    assert cost(Price(Decimal(0), Decimal(0), None), Usage(2**63 - 1, 5)) == 0
+
+
+@pytest.mark.parametrize("text", ["", "plain words", "Grüße 漢字 🙂", "\ud800", "\x00" * 50])
+def test_no_text_can_be_more_tokens_than_the_upper_bound(text: str) -> None:
+    assert most_prompt_tokens(user(text)) >= len(text.encode("utf-8", "surrogatepass"))
+
+
+def test_the_chat_template_is_allowed_for_with_each_message() -> None:
+    assert most_prompt_tokens(user("")) == 32 + 64
+    assert most_prompt_tokens(user("") * 3) == 3 * 32 + 64
+
+
+def test_an_image_counts_at_least_its_json_and_what_an_image_can_be() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5000}}
+    bound = most_prompt_tokens([{"role": "user", "content": [{"type": "text", "text": "look"}, image]}])
+    assert bound > 5000 + 17 * 144
+
+
+def test_the_lower_bound_collapses_runs() -> None:
+    assert fewest_prompt_tokens(user(" " * 100_000)) == 0
+    assert fewest_prompt_tokens(user("=" * 100_000 + "\n" * 100_000)) == 0
+    assert fewest_prompt_tokens(user("ab" * 80)) == 10
+
+
+def test_the_bounds_do_not_cross() -> None:
+    text = "The quick brown fox jumps over the lazy dog. " * 40
+    assert 0 < fewest_prompt_tokens(user(text)) < len(text) / 4 < most_prompt_tokens(user(text))
+
+
+def test_the_worst_case_takes_max_tokens_or_else_the_window() -> None:
+    prompt = (64 + 32 + 2) * Decimal("0.32")
+    assert worst_cost(SCOUT, user("hi"), 100, 130_000) == (prompt + 100 * Decimal("0.34")) / 10**6
+    assert worst_cost(SCOUT, user("hi"), None, 130_000) == (prompt + 130_000 * Decimal("0.34")) / 10**6
+    assert worst_cost(SCOUT, user("hi"), None, None) is None
+
+
+def test_a_worst_case_beyond_the_column_is_still_known() -> None:
+    worst = worst_cost(SCOUT, user("hi"), 10**15, None)
+    assert worst is not None and worst > 10**6

@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pipeline.catalogue import DEFAULT_PARAMETERS
+from pipeline.config.models import ParametersConfig, PromptConfig
+from pipeline.errors import ErrorKind, InvalidJob, Mistake
+from pipeline.prompts import Prompter, PromptFailure
+
+COLUMNS = ("question", "n", "tags", "my column", "_id")
+ROW = {"question": "What is 2 + 2?", "n": 3, "tags": ["a", None, 1], "my column": "x", "_id": "r1"}
+
+
+def prompter(user: str, columns: tuple[str, ...] = COLUMNS, system: str | None = None) -> Prompter:
+    return Prompter(
+        PromptConfig(user=user, system=system), ParametersConfig(), "m", columns, DEFAULT_PARAMETERS, 10_000_000
+    )
+
+
+def render(user: str, row: Mapping[str, Any] = ROW, seconds: float = 5.0) -> str:
+    content = prompter(user, tuple(row)).request(row, seconds).messages[-1]["content"]
+    assert isinstance(content, str)
+    return content
+
+
+def failure(user: str, row: Mapping[str, Any] = ROW, seconds: float = 5.0) -> PromptFailure:
+    with pytest.raises(PromptFailure) as caught:
+        render(user, row, seconds)
+    return caught.value
+
+
+def mistakes(user: str, columns: tuple[str, ...] = COLUMNS) -> tuple[Mistake, ...]:
+    with pytest.raises(InvalidJob) as caught:
+        prompter(user, columns)
+    return caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("Q: {{ question }}\n", "Q: What is 2 + 2?\n"),
+        ("{{ question | upper }}{{ question.split() | length }}", "WHAT IS 2 + 2?5"),
+        ("{{ tags | join('-') }}", "a--1"),
+        (
+            "{% for tag in tags %}{{ loop.index }}/{{ loop.length }}{{ tag }}{{ ',' if not loop.last }}{% endfor %}",
+            "1/3a,2/3,3/31",
+        ),
+        ("{{ question ~ n ~ none }}", "What is 2 + 2?3"),
+        ("{{ row['my column'] }}{{ row['_id'] }}", "xr1"),
+        ("{{ _id }}", "r1"),
+        ("{{ '%.2f' % n }} {{ '%05d' | format(n) }} {{ '{:>4}'.format(n) }}", "3.00 00003    3"),
+        (
+            "{% macro m(x) %}<{{ x }}{{ caller() if caller is defined }}>{% endmacro %}"
+            "{{ m(1) }}{% call m(2) %}c{% endcall %}",
+            "<1><2c>",
+        ),
+        (
+            "{% set ns = namespace(n=0) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}",
+            "3",
+        ),
+        ("{{ {'b': none, 'a': \"it's <é>\"} | tojson }}", '{"a": "it\'s <é>", "b": null}'),
+        ("{{ {}.x | default('none') }}", "none"),
+        ("{{ [1, 2.5] | sum }} {{ [3, 1] | sort }}", "3.5 [1, 3]"),
+        ("{{ tags | map('string') | map('upper') | list }}", "['A', '', '1']"),
+        ("{{ [{'k': 1}, {'k': 2}] | map(attribute='k') | sum }}{{ question[:4] }}{{ tags[0] }}", "3Whata"),
+        ("{% for x in [1, [2, [3]]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}", "123"),
+    ],
+)
+def test_templates_do_what_jinja_does(template: str, text: str) -> None:
+    assert render(template) == text
+
+
+def test_what_stands_in_the_data_is_never_a_template() -> None:
+    assert render("{{ question }}", {"question": "{{ 7 * 7 }} {% raw %}"}) == "{{ 7 * 7 }} {% raw %}"
+
+
+def test_null_is_empty_text() -> None:
+    assert render("a{{ question }}b", {"question": None}) == "ab"
+
+
+def test_columns_of_every_type_have_a_text() -> None:
+    row = {"d": date(2024, 2, 29), "t": datetime(2024, 1, 1, 12, tzinfo=UTC), "x": Decimal("1.50"), "b": b"a\xff"}
+    assert (
+        render("{{ d }} {{ d.year }} {{ t.strftime('%H') }} {{ x }} {{ b }}", row) == "2024-02-29 2024 12 1.50 a\ufffd"
+    )
+    assert render("{{ row | tojson }}", row).startswith('{"b": "a\ufffd", "d": "2024-02-29"')
+
+
+def test_lone_surrogates_are_replaced() -> None:
+    assert render("{{ question }}", {"question": "a\ud800b"}) == "a\ufffdb"
+
+
+def test_a_column_wins_over_a_method_a_global_and_the_row() -> None:
+    assert render("{{ s.items }}", {"s": {"items": 3}}) == "3"
+    assert render("{{ range }}", {"range": "wide"}) == "wide"
+    assert render("{{ row }}", {"row": "third"}) == "third"
+
+
+def test_only_the_columns_in_use_are_asked_for() -> None:
+    assert prompter("{{ question }}{% for n in tags %}{{ n }}{% endfor %}").columns >= {"question", "tags"}
+    assert prompter("{{ row['my column'] }}{{ row.n }}").columns == {"my column", "n"}
+    assert prompter("fixed").columns == frozenset()
+    assert prompter("{{ row | tojson }}").columns == prompter("{{ row[question] }}").columns == set(COLUMNS)
+
+
+def test_the_system_text_goes_first_and_a_blank_one_is_left_out() -> None:
+    request = prompter("{{ question }}", system="Be {{ n }}").request(ROW)
+    assert [message["role"] for message in request.messages] == ["system", "user"]
+    assert request.messages[0]["content"] == "Be 3"
+    assert len(prompter("{{ question }}", system=" {{ '' }}\n").request(ROW).messages) == 1
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", None])
+def test_a_blank_prompt_is_empty(text: str | None) -> None:
+    assert failure("{{ question }}", {"question": text}).kind is ErrorKind.EMPTY_PROMPT
+
+
+def test_every_undefined_column_is_named_with_its_line_and_the_near_ones() -> None:
+    first, second, third = mistakes("{{ Question }}\n{{ nothing_like_it }}\n{% if row['my colum'] %}{% endif %}")
+    assert first.message.startswith("template line 1: the input has no column 'Question'")
+    assert (first.suggestion, first.key) == ("did you mean 'question'?", "prompt.user")
+    assert "template line 2" in second.message and second.suggestion is None
+    assert "template line 3" in third.message and third.suggestion == "did you mean 'my column'?"
+
+
+def test_mistakes_of_both_templates_come_at_once() -> None:
+    with pytest.raises(InvalidJob) as caught:
+        prompter("{{ a", system="{{ b }}{{ n.__class__ }}")
+    assert {mistake.key for mistake in caught.value.mistakes} == {"prompt.user", "prompt.system"}
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ question.__class__ }}",
+        "{{ question._x }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{% include 'x' %}",
+        "{% import 'x' as x %}",
+        "{% from 'x' import y %}",
+        "{% extends 'x' %}",
+        "{% block x %}{% endblock %}",
+        "{{ self }}",
+        "{{ lipsum() }}",
+        "{{ tags | random }}",
+        "{{ tags | pprint }}",
+        "{{ n | attr('real') }}",
+        "{% autoescape true %}{% endautoescape %}",
+        "{{ n is nosuchtest }}",
+        "{{ n | nosuchfilter if false }}",
+        "{{",
+        "{% for x in tags %}",
+        "{% do 1 %}",
+        "{{ " + "(" * 5_000 + "1" + ")" * 5_000 + " }}",
+        "{% for a in tags %}" * 60 + "{% endfor %}" * 60,
+    ],
+)
+def test_what_can_be_refused_without_a_row_is(template: str) -> None:
+    assert all(mistake.key == "prompt.user" for mistake in mistakes(template))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ question['__class__'] }}",
+        "{{ '{0.__class__}'.format(n) }}",
+        "{{ [1] | map(attribute='__class__') | list }}",
+        "{{ '{0.__class__}' | format(n) ~ ('%(x)s' % {}) }}",
+        "{{ dict.fromkeys }}",
+        "{{ question.encode() }}",
+        "{{ question.format_map({}) }}",
+        "{{ tags.append(1) }}",
+        "{{ row['update']({}) }}",
+        "{{ {}.update({}) }}",
+        "{{ tags.sort() }}",
+        "{{ range.start }}",
+    ],
+)
+def test_nothing_of_python_is_in_reach(template: str) -> None:
+    with pytest.raises((InvalidJob, PromptFailure)):
+        render(template)
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ question.upper }}", "{{ tags | map('upper') }}", "{{ [range] }}", "{{ namespace }}"]
+)
+def test_what_would_print_an_address_is_refused(template: str) -> None:
+    assert "no value" in failure(template).message
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'x' * 10**9 }}",
+        "{{ 10**9 * 'x' }}",
+        "{{ [0] * 10**9 }}",
+        "{{ 10 ** (10 ** 8) }}",
+        "{{ (10**4000) * (10**4000) }}",
+        "{{ '%999999999d' | format(1) }}",
+        "{{ '%999999999d' % 1 }}",
+        "{{ '%*d' % (10**9, 1) }}",
+        "{{ '%.999999999f' % 1 }}",
+        "{{ '%(a(b))999999999d' % {'a(b)': 1} }}",
+        "{{ ('%s' * 100000) % (('x' * 100000,) * 100000) }}",
+        "{{ '{:>999999999}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 10**9) }}",
+        "{{ ('{0}' * 100000).format('x' * 100000) }}",
+        "{{ 'a' | center(10**9) }}",
+        "{{ 'a' | indent(10**9, true) }}",
+        "{{ ('\n' * 10**6) | indent(9999) }}",
+        "{{ ('x' * 10**6) | replace('x', 'y' * 10**6) }}",
+        "{{ ('x' * 10**6).replace('', 'y' * 10**6) }}",
+        "{{ range(99999) | join('y' * 10**6) }}",
+        "{{ ('y' * 10**6).join(range(99999) | map('string')) }}",
+        "{{ 1.5 | round(10**9) }}",
+        "{{ [1] | batch(10**9, 0) | list }}",
+        "{{ [1] | slice(10**9) | list }}",
+        "{{ {} | tojson(indent=10**9) }}",
+        "{{ range(10**9) }}",
+        "{{ range(10**30) | list }}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+        "{% set s = 'x' %}" + "{% set s = s ~ s %}" * 40,
+        "{% set s = 'x' %}" + "{% set s = s + s %}" * 40,
+        "{% set s = 'x' %}" + "{% set s %}{{ s }}{{ s }}{% endset %}" * 40,
+        "{% set s = [1] %}" + "{% set s = s + s %}" * 40,
+        "{% set s = [1] %}" + "{% set s = [s, s] %}" * 40 + "{{ s }}",
+        "{% set s = [1] %}" + "{% set s = [s, s] %}" * 40 + "{{ s | tojson }}",
+    ],
+)
+def test_what_would_be_huge_is_refused_before_it_is_made(template: str) -> None:
+    began = time.monotonic()
+    assert failure(template).exceeded_limit
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ range(9999) | map('string') | map('replace', '', 'y' * 10**6) | list | length }}",
+        "{{ (['y' * 10**7] * 9999) | map('upper') | list | length }}",
+        "{% set n = namespace(l=[]) %}{% for i in range(999) %}{% set n.l = n.l + [('y' * 10**7)[i:]] %}{% endfor %}",
+        "{% set n = namespace(l=[]) %}{% for i in range(999) %}{% set n.l = n.l + [question.upper()] %}{% endfor %}",
+        "{{ ([[0] * 10**3] * 10**6) | sum(start=[]) }}",
+    ],
+)
+def test_a_template_cannot_fill_the_memory_piece_by_piece(template: str) -> None:
+    assert failure(template, {"question": "y" * 10**7}).kind is ErrorKind.PROMPT_ERROR
+
+
+SPINS = [
+    "{% set l = range(9999) | list %}{% for a in l %}{% for b in l %}x{% endfor %}{% endfor %}",
+    "{% for a in 'x' * 99999 %}{% for b in 'x' * 99999 %}{% set c = 1 %}{% endfor %}{% endfor %}",
+    "{% for a in 'x' * 99999 %}{% for b in 'x' * 99999 if b == 'y' %}{% endfor %}{% endfor %}",
+    "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+    "{% set l = range(50000) | list %}{% for i in l %}{% set x = l | join %}{% endfor %}",
+]
+
+
+@pytest.mark.parametrize("template", SPINS)
+def test_a_template_that_spins_is_stopped_in_any_thread(template: str) -> None:
+    caught: list[PromptFailure] = []
+    thread = threading.Thread(target=lambda: caught.append(failure(template, seconds=0.2)))
+    began = time.monotonic()
+    thread.start()
+    thread.join(10)
+    assert caught and caught[0].exceeded_limit
+    assert time.monotonic() - began < 2
+
+
+def test_the_watch_starts_anew_with_each_rendering() -> None:
+    made = prompter("{% for a in range(60000) %}{% endfor %}{{ question }}")
+    assert all(made.request(ROW).messages for _ in range(3))
+
+
+def test_a_prompt_of_ten_million_characters_passes() -> None:
+    text = "ab cd" * 2_000_000
+    assert render("{{ question }}", {"question": text}) == text
+
+
+def test_a_failing_row_is_placed_and_nothing_of_it_is_told() -> None:
+    failed = failure("one\n{{ question | length }}\n{{ n.secret[question] }}", {"question": "secret words", "n": {}})
+    assert (failed.kind, failed.template_line, failed.key) == (ErrorKind.PROMPT_ERROR, 3, "prompt.user")
+    assert "prompt.user (template line 3)" in failed.message and "secret" not in failed.message
+    assert failed.__cause__ is None and failed.__context__ is None
+
+
+def test_a_conversion_error_does_not_quote_the_cell() -> None:
+    assert "secret" not in failure("{{ '%d' % question }}", {"question": "secret"}).message
+
+
+def test_a_trial_finds_a_template_that_spins_on_a_later_row() -> None:
+    made = prompter("{% for i in range(n) %}{% endfor %}{{ question }}")
+    (mistake,) = made.trial([ROW, {**ROW, "n": 10**6}])
+    assert "row 2 of the input" in mistake.message and mistake.key == "prompt.user"
+
+
+def test_a_trial_finds_a_template_that_fails_on_every_row() -> None:
+    (mistake,) = prompter("{{ 1 / n }}").trial([{**ROW, "n": 0}] * 3)
+    assert "all rows tried" in mistake.message
+
+
+def test_a_trial_leaves_rows_that_fail_by_themselves() -> None:
+    assert prompter("{{ 1 / n }}").trial([{**ROW, "n": 0}, {**ROW, "n": 1}]) == []
+    assert prompter("{{ question }}").trial([{**ROW, "question": ""}]) == []
+    assert prompter("{{ question }}").trial([]) == []
+
+
+def test_a_trial_ends_in_time() -> None:
+    began = time.monotonic()
+    assert len(prompter(SPINS[0]).trial([ROW] * 1000, seconds=0.2)) == 1
+    assert prompter("{{ question }}").trial((ROW for _ in iter(int, 1)), seconds=0.1) == []
+    assert time.monotonic() - began < 2

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+import pytest
+
+from pipeline.errors import ErrorKind
+from pipeline.records import Failure
+from pipeline.retry import PASSING, Backoff, Decision, decide, retry_after
+
+NOW = datetime(2015, 10, 21, 7, 28, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("kind", list(ErrorKind))
+def test_every_kind_has_a_decision_and_only_passing_ones_are_tried_again(kind: ErrorKind) -> None:
+    again = decide(Failure(kind, "")) in {Decision.RETRY, Decision.WAIT}
+    assert again == (kind in PASSING)
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, ErrorKind.OUT_OF_CAPACITY])
+def test_429_uses_up_no_attempt(kind: ErrorKind) -> None:
+    assert decide(Failure(kind, "", http_status=429)) is Decision.WAIT
+
+
+def test_a_passing_error_under_status_429_uses_up_no_attempt() -> None:
+    assert decide(Failure(ErrorKind.SERVER_ERROR, "", http_status=429)) is Decision.WAIT
+    assert decide(Failure(ErrorKind.SERVER_ERROR, "", http_status=500)) is Decision.RETRY
+
+
+def test_what_was_not_sent_uses_up_no_attempt() -> None:
+    assert decide(Failure(ErrorKind.CONNECTION_ERROR, "", sent=False)) is Decision.WAIT
+    assert decide(Failure(ErrorKind.CONNECTION_ERROR, "", sent=True)) is Decision.RETRY
+
+
+def test_a_job_wide_refusal_stops_even_where_nothing_was_sent() -> None:
+    assert decide(Failure(ErrorKind.TLS_ERROR, "", sent=False)) is Decision.STOP
+    assert decide(Failure(ErrorKind.DAILY_QUOTA, "", http_status=429)) is Decision.STOP
+
+
+def test_a_prompt_that_cannot_be_made_fails_its_row() -> None:
+    assert decide(Failure(ErrorKind.EMPTY_PROMPT, "", sent=False)) is Decision.FAIL
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 1.5 ", 1.5),
+        ("1e2", 100.0),
+        ("99999999999", 99999999999.0),
+        ("Wed, 21 Oct 2015 07:29:00 GMT", 60.0),
+        ("Wednesday, 21-Oct-15 07:29:00 GMT", 60.0),
+        ("Wed Oct 21 07:29:00 2015", 60.0),
+        ("Wed, 21 Oct 2015 09:29:00 +0200", 60.0),
+        ("Wed, 21 Oct 2015 07:27:00 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
+    assert retry_after({"Retry-After": value}, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "-1", "-0.5", "nan", "inf", "Infinity", "1e999", "9" * 400, "1_000", "soon", "1, 2", "1 s", "0x10", "٣",
+        "Wed, 99 Oct 2015 07:29:00 GMT", "Wed, 21 Oct 2015 25:61:00 GMT", "2015-10-21T07:29:00Z",
+        "Wed, 21 Oct 2015 07:29:00 GMT, Wed, 21 Oct 2015 07:30:00 GMT",
+    ],
+)  # fmt: skip
+def test_a_retry_after_that_is_no_sound_one_counts_as_absent(value: str) -> None:
+    assert retry_after({"Retry-After": value}, NOW) is None
+
+
+def test_the_header_is_found_whatever_its_case_and_only_once() -> None:
+    assert retry_after({"rEtry-aFter": "3"}, NOW) == 3.0
+    assert retry_after({"Retry-After": "3", "retry-after": "4"}, NOW) is None
+    assert retry_after({}, NOW) is None
+
+
+def test_a_date_is_measured_by_the_clock_of_the_endpoint_where_it_shows() -> None:
+    headers = {"Retry-After": "Wed, 21 Oct 2015 07:29:00 GMT", "Date": "Wed, 21 Oct 2015 07:28:50 GMT"}
+    assert retry_after(headers, NOW.replace(day=20)) == 10.0
+
+
+def test_the_windows_of_the_backoff_double_up_to_the_longest() -> None:
+    class Highest(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return b
+
+    backoff = Backoff(1.0, 60.0, Highest())
+    assert [backoff.seconds(tries) for tries in (1, 2, 3, 6, 7, 8, 5000)] == [1, 2, 4, 32, 60, 60, 60]
+
+
+def test_a_first_window_beyond_the_longest_is_cut() -> None:
+    assert all(0 <= Backoff(100.0, 5.0).seconds(tries) <= 5.0 for tries in range(1, 50))
+
+
+def test_the_backoff_is_jittered_and_repeats_with_its_source() -> None:
+    waits = [Backoff(1.0, 60.0, random.Random(7)).seconds(4) for _ in range(2)]
+    assert waits[0] == waits[1]
+    backoff = Backoff(1.0, 60.0, random.Random(7))
+    assert len({backoff.seconds(4) for _ in range(20)}) == 20

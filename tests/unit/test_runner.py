@@ -1,0 +1,375 @@
+"""The runner against a scripted engine in virtual time: nothing sleeps, every wait is exact."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.catalogue import Price
+from pipeline.client import Attempt, Pause, Task
+from pipeline.config.models import LimitsConfig, RetryConfig
+from pipeline.errors import ErrorKind, InvalidInput
+from pipeline.journal import Event, Journal
+from pipeline.plan import SUCCEEDED, Plan, Standing
+from pipeline.records import Failure, Reply, Request, Usage
+from pipeline.runner import Runner, Stop, StopRequest, Work
+from pipeline.runner.feed import History
+
+PRICE = Price(Decimal("0.32"), Decimal("0.34"), "2025-06-11")
+Answer = Reply | Failure
+Script = Callable[[str, int, float], tuple[Answer, float]]
+"""(prompt, which attempt of it, now) -> the result and its latency in seconds."""
+
+
+def answered(prompt: str, attempt: int = 1, now: float = 0.0) -> tuple[Answer, float]:
+    return Reply(f"answer to {prompt}", "text", None, Usage(10, 5, 15, "{}")), 1.0
+
+
+def failed(kind: ErrorKind, **facts: Any) -> tuple[Answer, float]:
+    return Failure(kind, "no", **facts), 1.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class ScriptedEngine:
+    """Sends nothing: it lets virtual time pass. Checks at each send what has to hold then."""
+
+    def __init__(self, clock: Clock, script: Script, journal: Journal, pause: Pause) -> None:
+        self.clock, self.script, self.journal, self.pause = clock, script, journal, pause
+        self.sent: list[tuple[float, str]] = []
+        self.attempts: Counter[str] = Counter()
+        self.most_in_flight = 0
+        self.at_send: Callable[[], None] = lambda: None
+        self.never_ends = False
+        self._ends: list[tuple[float, int, Attempt]] = []
+        self._turns = itertools.count()
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        open_claims = {claim.number for claim in self.journal.claims()}
+        assert {task.number for task in tasks} <= open_claims, "sent before its claim was durable"
+        self.at_send()
+        for task in tasks:
+            prompt = str(task.request.messages[0]["content"])
+            now = self.clock.now
+            assert now >= self.pause.until, "sent before Retry-After was over"
+            self.attempts[prompt] += 1
+            self.sent.append((now, prompt))
+            result, latency = self.script(prompt, self.attempts[prompt], now)
+            attempt = Attempt(task.number, result, now, now + latency, latency)
+            heapq.heappush(self._ends, (now + latency, next(self._turns), attempt))
+        self.most_in_flight = max(self.most_in_flight, len(self._ends))
+        assert len(open_claims) == len(self._ends), "a slot was used again before its outcome was durable"
+
+    def receive(self, timeout: float) -> list[Attempt]:
+        until = self.clock.now + timeout
+        if self.never_ends or not self._ends or self._ends[0][0] > until:
+            self.clock.now = until + 1e-6
+            return []
+        self.clock.now = max(self.clock.now, self._ends[0][0])
+        attempts = []
+        while self._ends and self._ends[0][0] <= self.clock.now:
+            attempts.append(heapq.heappop(self._ends)[2])
+        return attempts
+
+    def wake(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Bench:
+    """A journal, a plan of `rows` rows and a runner over them."""
+
+    def __init__(self, directory: Path, rows: int, script: Script = answered) -> None:
+        Journal.create(directory, job="test", simulated=False)
+        self.journal = Journal.write(directory)
+        self.settings = self.journal.register_settings("0" * 32, {"model": "m"})
+        empty = np.zeros(0, np.uint32)
+        self.plan = Plan(
+            number=1, fingerprint="", digest="", latest=np.zeros(rows, np.uint64), repeated=empty, occurrences=empty,
+            orphaned=0,
+        )  # fmt: skip
+        self.clock, self.pause, self.stop_request = Clock(), Pause(), StopRequest()
+        self.engine = ScriptedEngine(self.clock, script, self.journal, self.pause)
+        self.histories: dict[int, History] = {}
+        self.fed = 0
+        self.runner: Runner
+
+    def works(self) -> Iterator[Work | Event]:
+        for position in range(len(self.plan)):
+            self.fed += 1
+            request = Request("m", ({"role": "user", "content": f"p{position}"},), {"max_tokens": 100})
+            yield Work(
+                position, f"r{position}", "c", request, f"{position:032d}", self.histories.get(position, History())
+            )
+
+    def run(
+        self, *, feed: Iterator[Work | Event] | None = None, retry: dict[str, Any] | None = None,
+        limit: int | None = None, **limits: Any,
+    ) -> Stop | None:  # fmt: skip
+        self.runner = Runner(
+            feed=feed or self.works(), plan=self.plan, journal=self.journal, engine=self.engine, pause=self.pause,
+            limits=LimitsConfig(**limits), retry=RetryConfig(**(retry or {})), settings=self.settings, price=PRICE,
+            context_window=1000, limit=limit, stop_request=self.stop_request, clock=self.clock, wall_clock=self.clock,
+        )  # fmt: skip
+        return self.runner.run()
+
+    def count(self, *standings: Standing) -> int:
+        return self.plan.count(*standings)
+
+    def record(self, position: int) -> dict[str, Any]:
+        return self.journal.record(self.plan.event(position))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(rows: int, script: Script = answered) -> Bench:
+        made.append(Bench(tmp_path, rows, script))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.journal.close()
+
+
+def test_every_row_gets_its_own_answer_and_no_claim_stays_open(bench: Callable[..., Bench]) -> None:
+    job = bench(100)
+    assert job.run(concurrency=8) is None
+    assert job.count(Standing.ANSWERED) == 100
+    assert [job.record(n)["response"] for n in range(100)] == [f"answer to p{n}" for n in range(100)]
+    assert job.journal.claims() == []
+    assert job.engine.most_in_flight == 8
+    assert job.journal.totals.cost_usd == 100 * (10 * Decimal("0.32") + 5 * Decimal("0.34")) / 10**6
+
+
+def test_a_429_uses_up_no_attempt(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        return failed(ErrorKind.RATE_LIMITED, http_status=429) if attempt <= 10 else answered(prompt)
+
+    job = bench(3, script)
+    assert job.run(concurrency=4, retry={"max_attempts": 2}) is None
+    assert job.count(Standing.ANSWERED) == 3
+    assert job.record(0)["attempts"] == 11
+
+
+def test_a_poisonous_row_fails_after_its_attempts_while_the_others_are_answered(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        return failed(ErrorKind.SERVER_ERROR, http_status=500) if prompt == "p5" else answered(prompt)
+
+    job = bench(50, script)
+    assert job.run(concurrency=4, retry={"max_attempts": 3}) is None
+    assert job.plan.standing(5) is Standing.FAILED_PASSING
+    assert job.count(*SUCCEEDED) == 49
+    assert job.record(5)["attempts"] == 3
+    assert job.record(5)["failed_runs"] == 1
+    assert job.record(5)["error_kind"] == "server_error"
+
+
+def test_an_outage_of_minutes_fails_no_row_and_is_only_probed(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        return failed(ErrorKind.SERVER_ERROR, http_status=500) if 1010 < now < 1310 else answered(prompt)
+
+    job = bench(200, script)
+    assert job.run(concurrency=8, retry={"max_attempts": 2}) is None
+    assert job.count(Standing.ANSWERED) == 200
+    during = [at for at, _ in job.engine.sent if 1020 < at < 1310]
+    assert 3 <= len(during) <= 40
+
+
+def test_an_outage_that_does_not_end_stops_the_run_and_leaves_rows_pending(bench: Callable[..., Bench]) -> None:
+    job = bench(20, lambda prompt, attempt, now: failed(ErrorKind.GATEWAY_ERROR, http_status=502))
+    stop = job.run(concurrency=4, retry={"max_attempts": 2, "max_elapsed_seconds": 120.0})
+    assert stop is not None
+    assert (stop.exit_code, stop.kind) == (5, "outage")
+    assert job.count(Standing.NEW, Standing.ATTEMPTED) == 20
+    assert 120 <= job.clock.now - 1000 < 140
+
+
+def test_fewer_than_five_rows_may_fail_though_nothing_was_answered(bench: Callable[..., Bench]) -> None:
+    job = bench(3, lambda prompt, attempt, now: failed(ErrorKind.SERVER_ERROR, http_status=500))
+    assert job.run(retry={"max_attempts": 3}) is None
+    assert job.count(Standing.FAILED_PASSING) == 3
+    assert set(job.engine.attempts.values()) == {3}
+
+
+def test_rows_that_failed_in_an_earlier_run_may_fail_again_without_any_answer(bench: Callable[..., Bench]) -> None:
+    job = bench(10, lambda prompt, attempt, now: failed(ErrorKind.SERVER_ERROR, http_status=500))
+    job.histories = {n: History(2, None, 1) for n in range(10)}
+    assert job.run(retry={"max_attempts": 2}) is None
+    assert job.count(Standing.FAILED_PASSING) == 10
+    assert job.record(0)["attempts"] == 4
+    assert job.record(0)["failed_runs"] == 2
+
+
+def test_nothing_is_sent_before_retry_after_is_over(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        if prompt == "p3" and attempt == 1:
+            return failed(ErrorKind.RATE_LIMITED, http_status=429, retry_after=30.0)
+        return answered(prompt)
+
+    job = bench(40, script)
+    assert job.run(concurrency=4) is None
+    refused = next(at for at, prompt in job.engine.sent if prompt == "p3") + 1.0
+    after = [at for at, _ in job.engine.sent if at >= refused]
+    assert min(after) >= refused + 30.0
+    assert job.journal.totals.pause is not None
+
+
+def test_a_pause_longer_than_max_elapsed_stops_the_run(bench: Callable[..., Bench]) -> None:
+    job = bench(10, lambda *_: failed(ErrorKind.RATE_LIMITED, http_status=429, retry_after=86_400.0))
+    stop = job.run(concurrency=2)
+    assert stop is not None
+    assert (stop.exit_code, stop.kind) == (5, "retry_after")
+    assert len(job.engine.sent) == 2
+
+
+def test_credentials_stop_the_run_within_the_requests_in_flight_and_fail_no_row(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        return failed(ErrorKind.BAD_CREDENTIALS, http_status=401) if now > 1005 else answered(prompt)
+
+    job = bench(500, script)
+    stop = job.run(concurrency=8)
+    assert stop is not None
+    assert (stop.exit_code, stop.kind) == (5, "bad_credentials")
+    assert job.count(Standing.FAILED, Standing.FAILED_PASSING) == 0
+    assert sum(at > 1005 for at, _ in job.engine.sent) <= 8
+
+
+def test_a_row_that_the_endpoint_refuses_fails_at_once(bench: Callable[..., Bench]) -> None:
+    job = bench(8, lambda *_: failed(ErrorKind.BAD_REQUEST, http_status=400))
+    assert job.run() is None
+    assert job.count(Standing.FAILED) == 8
+    assert set(job.engine.attempts.values()) == {1}
+
+
+def test_the_cap_holds_with_everything_in_flight_at_its_worst(bench: Callable[..., Bench]) -> None:
+    job = bench(1000, lambda *_: failed(ErrorKind.TIMEOUT, possibly_billed=True) if _[1] == 1 else answered(_[0]))
+    cap = Decimal("0.01")
+    stop = job.run(concurrency=16, max_cost_usd=cap)
+    assert stop is not None
+    assert (stop.exit_code, stop.kind) == (4, "cost_cap")
+    totals = job.journal.totals
+    assert 0 < totals.cost_usd + totals.possibly_billed_usd <= cap
+
+
+def test_the_deadline_stops_the_run(bench: Callable[..., Bench]) -> None:
+    job = bench(1000)
+    stop = job.run(concurrency=2, deadline_seconds=10.0)
+    assert stop is not None
+    assert (stop.exit_code, stop.kind) == (4, "deadline")
+    assert max(at for at, _ in job.engine.sent) <= 1010
+    assert job.count(Standing.ANSWERED) == len(job.engine.sent)
+
+
+def test_a_signal_brings_home_what_is_in_flight(bench: Callable[..., Bench]) -> None:
+    job = bench(100)
+    job.engine.at_send = lambda: job.stop_request.ask(15) if len(job.engine.sent) > 20 else None
+    stop = job.run(concurrency=4)
+    assert stop is not None
+    assert stop.exit_code == 143
+    assert job.count(Standing.ANSWERED) == len(job.engine.sent)
+    assert job.journal.claims() == []
+
+
+def test_what_the_drain_does_not_bring_home_counts_as_possibly_billed(bench: Callable[..., Bench]) -> None:
+    job = bench(100)
+
+    def interrupt() -> None:
+        job.stop_request.ask(2)
+        job.engine.never_ends = True
+
+    job.engine.at_send = interrupt
+    stop = job.run(concurrency=4, drain_seconds=7.0)
+    assert stop is not None
+    assert stop.exit_code == 130
+    assert 1007 <= job.clock.now < 1009
+    assert job.count(Standing.ATTEMPTED) == 4
+    assert job.journal.totals.possibly_billed_usd > 0
+    assert job.journal.claims() == []
+
+
+def test_a_second_signal_ends_the_drain(bench: Callable[..., Bench]) -> None:
+    job = bench(100)
+
+    def interrupt() -> None:
+        job.stop_request.ask(2)
+        job.stop_request.ask(2)
+        job.engine.never_ends = True
+
+    job.engine.at_send = interrupt
+    job.run(concurrency=4, drain_seconds=500.0)
+    assert job.clock.now < 1003
+
+
+def test_requests_stay_below_their_rate_over_any_minute(bench: Callable[..., Bench]) -> None:
+    job = bench(400)
+    assert job.run(concurrency=50, requests_per_minute=100.0) is None
+    times = [at for at, _ in job.engine.sent]
+    assert all(later - earlier >= 60 for earlier, later in zip(times, times[100:], strict=False))
+    assert times[-1] - times[0] < 60 * 4
+
+
+def test_waiting_rows_do_not_pile_up(bench: Callable[..., Bench]) -> None:
+    job = bench(2000, lambda prompt, attempt, now: failed(ErrorKind.RATE_LIMITED, http_status=429))
+    job.run(concurrency=4, deadline_seconds=300.0, retry={"initial_seconds": 50.0, "max_seconds": 60.0})
+    assert job.fed <= 4 * 3 + 4
+
+
+def test_an_input_that_breaks_off_does_not_lose_what_is_in_flight(bench: Callable[..., Bench]) -> None:
+    job = bench(100)
+
+    def breaking() -> Iterator[Work | Event]:
+        yield from itertools.islice(job.works(), 10)
+        raise InvalidInput("the input changed")
+
+    with pytest.raises(InvalidInput):
+        job.run(feed=breaking(), concurrency=16)
+    assert job.count(Standing.ANSWERED) == 10
+
+
+def test_a_limit_counts_rows_not_attempts(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        return failed(ErrorKind.SERVER_ERROR, http_status=500) if attempt == 1 else answered(prompt)
+
+    job = bench(50, script)
+    assert job.run(limit=7, concurrency=2) is None
+    assert job.count(Standing.ANSWERED) == 7
+    assert sorted({prompt for _, prompt in job.engine.sent}) == sorted(f"p{n}" for n in range(7))
+
+
+def test_an_answer_without_usage_has_no_cost_and_is_possibly_billed(bench: Callable[..., Bench]) -> None:
+    job = bench(6, lambda *_: (Reply("yes", "text", None, Usage(None, 5, None, "{}")), 1.0))
+    assert job.run() is None
+    assert job.count(Standing.UNPRICED) == 6
+    assert job.record(0)["cost_usd"] is None
+    assert job.journal.totals.cost_usd == 0
+    assert job.journal.totals.possibly_billed_usd > 0
+
+
+def test_a_billed_attempt_without_a_usable_result_is_part_of_the_rows_cost(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        if attempt == 1:
+            return Failure(ErrorKind.INVALID_REPLY, "no", http_status=200, usage=Usage(10, 7, 17, "{}")), 1.0
+        return answered(prompt)
+
+    job = bench(1, script)
+    assert job.run() is None
+    assert Decimal(job.record(0)["cost_usd"]) == (20 * Decimal("0.32") + 12 * Decimal("0.34")) / 10**6
+    assert job.record(0)["attempts"] == 2
