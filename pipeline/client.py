@@ -14,6 +14,7 @@ from pipeline.records import Failure, Reply, Request
 from pipeline.retry import retry_after
 from pipeline.transport import Transport, TransportError
 
+_SHORTEST_SECRET = 8
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -56,7 +57,8 @@ class Client:
         self._endpoint = endpoint
         self._transport = transport
         self._pause = pause
-        self._key = key
+        # A shorter key is no secret, and might stand in an answer by chance.
+        self._key = key.encode() if key is not None and len(key) >= _SHORTEST_SECRET else None
 
     def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
         """Send one task and type what comes back. Raises nothing that the endpoint or the network can cause."""
@@ -66,11 +68,8 @@ class Client:
             return Attempt(task.number, None, started_at, started_at, 0.0)
         result = self._send(body)
         latency = clock() - start
-        if isinstance(result, Failure):
-            if result.retry_after is not None:
-                self._pause.extend(start + latency + result.retry_after)
-            if self._key and self._key in result.message:
-                result = replace(result, message=result.message.replace(self._key, "[key]"))
+        if isinstance(result, Failure) and result.retry_after is not None:
+            self._pause.extend(start + latency + result.retry_after)
         return Attempt(task.number, result, started_at, started_at + latency, latency)
 
     def _send(self, body: bytes) -> Reply | Failure:
@@ -79,12 +78,16 @@ class Client:
         except TransportError as error:
             billed = error.sent and error.kind is not ErrorKind.TLS_ERROR
             return Failure(error.kind, error.message, sent=error.sent, possibly_billed=billed)
-        result = self._endpoint.parse(raw.status, raw.headers, raw.body)
+        result = self._endpoint.parse(raw.status, raw.headers, self._without_key(raw.body))
         if isinstance(result, Failure):
             wait = retry_after(raw.headers, datetime.now(UTC))
             if wait is not None:
                 result = replace(result, retry_after=wait)
         return result
+
+    def _without_key(self, body: bytes) -> bytes:
+        """An endpoint may echo the key, in an error or in an answer; it must not reach the journal."""
+        return body.replace(self._key, b"[key]") if self._key is not None and self._key in body else body
 
     def close(self) -> None:
         """Drop every connection."""

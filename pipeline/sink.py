@@ -23,7 +23,7 @@ from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, Standing
 
 _ROWS_A_SLICE = 256
 _ROWS_A_GROUP = 65_536
-_BYTES_A_GROUP = 32 * 2**20
+_BYTES_A_GROUP = 16 * 2**20
 _METADATA_KEY = b"llm-batch-pipeline"
 
 RESULT_FIELDS = (

@@ -14,7 +14,7 @@ from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Event, JobLock, Journal, State
 from pipeline.plan import Change, Plan, Planner, Standing, load_plan, save_plan
 from pipeline.records import digest
-from pipeline.sink import read_metadata
+from pipeline.sink import partial_path, read_metadata
 
 _EVENTS_A_COMMIT = 1000
 _RECALL_SECONDS = 61.0
@@ -43,47 +43,48 @@ def open_journal(job: Job, directory: Path) -> Journal | None:
     """The job's journal for reading, None where nothing has been sent yet.
 
     Raises:
-        InvalidInput: it belongs to another job, or to another kind of endpoint; or a foreign file is at the output's
-            path.
+        InvalidInput: it belongs to another job, or to another kind of endpoint.
         CheckpointFailed: it is missing or cannot be trusted.
     """
-    output = Path(job.config.output.path)
-    metadata = read_metadata(output) if output.exists() else None
     if not Journal.exists(directory):
-        if output.exists() and not job.config.output.overwrite:
-            if metadata is not None and metadata.get("job") == job.config.name:
-                raise CheckpointFailed(
-                    f"{directory}: the checkpoint is missing, though {output} was written from it; put it back, or set"
-                    " output.overwrite: true to begin anew and pay again"
-                )
-            raise _foreign_output(output)
         return None
     journal = Journal.read(directory)
-    simulated = job.config.endpoint.is_simulator
     if journal.job != job.config.name:
         message = f"checkpoint.path: {directory} belongs to the job {journal.job!r}; give this job one of its own"
-    elif journal.simulated != simulated:
+    elif journal.simulated != job.config.endpoint.is_simulator:
         made = "the simulator" if journal.simulated else "a real endpoint"
-        message = f"endpoint.url: the checkpoint {directory} was made with {made} and cannot go on with another"
-        message += "; give the job another name or checkpoint.path"
-    elif output.exists() and not job.config.output.overwrite and not _is_ours(metadata, journal):
-        journal.close()
-        raise _foreign_output(output)
+        message = (
+            f"endpoint.url: the checkpoint {directory} was made with {made} and cannot go on with another;"
+            " give the job another name or checkpoint.path"
+        )
     else:
         return journal
     journal.close()
     raise InvalidInput(message)
 
 
-def _is_ours(metadata: dict[str, object] | None, journal: Journal) -> bool:
-    return metadata is not None and metadata.get("checkpoint_id") == journal.checkpoint_id
+def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) -> None:
+    """Refuse to replace a file that was not written from this checkpoint, unless the job says so.
 
-
-def _foreign_output(output: Path) -> InvalidInput:
-    return InvalidInput(
-        f"output.path: {output} exists and was not written from this job's checkpoint; move it away, or set"
-        " output.overwrite: true"
-    )
+    Raises:
+        InvalidInput: it is another job's, or no output at all.
+        CheckpointFailed: it is this job's, and the checkpoint that it was written from is gone.
+    """
+    output = Path(job.config.output.path)
+    for path in (output, partial_path(output)):
+        if job.config.output.overwrite or not path.exists():
+            continue
+        metadata = read_metadata(path) or {}
+        if journal is None and metadata.get("job") == job.config.name:
+            raise CheckpointFailed(
+                f"{directory}: the checkpoint is missing, though {path} was written from it; put it back, or set"
+                " output.overwrite: true to begin anew and pay again"
+            )
+        if journal is None or metadata.get("checkpoint_id") != journal.checkpoint_id:
+            raise InvalidInput(
+                f"output.path: {path} exists and was not written from this job's checkpoint; move it away, or set"
+                " output.overwrite: true"
+            )
 
 
 def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app import checkpoint
-from pipeline.app.job import OpenJob, first_rows, open_job, try_templates
+from pipeline.app.job import first_rows, open_job, try_templates
+from pipeline.app.preview import full_estimate
 from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.summary import Summary, job_figures
 from pipeline.config import Job
 from pipeline.endpoints import make_endpoint
 from pipeline.errors import InvalidInput, JobLocked
-from pipeline.estimate import Sizes, assumptions, estimate
+from pipeline.estimate import assumptions
 from pipeline.export import export
 from pipeline.journal import Journal, read_progress
-from pipeline.plan import TO_SEND, Plan, Planner, UnsentFailure, load_plan
+from pipeline.plan import Planner, load_plan
 from pipeline.prompts import PromptFailure
 from pipeline.sink import Results
-from pipeline.sources.identity import row_values
 
 
 def validate(job: Job, show: int = 0) -> tuple[int, list[dict[str, Any]]]:
@@ -61,36 +61,13 @@ def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:
                 plan = made.plan
         if journal is not None:
             select_retries(plan, journal, job.config.retry.max_runs, options)
-        sizes = Sizes()
-        for request in _requests(opened, plan):
-            sizes.add(request)
-    return {
-        "job": job.config.name,
-        "rows": asdict(plan.counts()),
-        **estimate(sizes, opened.price, job.config.limits),
-        "assumptions": assumptions(),
-    }
-
-
-def _requests(opened: OpenJob, plan: Plan) -> Iterator[Any]:
-    wanted = {int(one) for one in TO_SEND}
-    for start, batch in opened.rows.batches():
-        standings = plan.standings(start, start + batch.num_rows)
-        if not wanted & set(standings.tolist()):
-            continue
-        _, contents = opened.rows.identities(start, batch)
-        for values, content, standing in zip(row_values(batch), contents, standings, strict=True):
-            if int(standing) in wanted:
-                request, _ = opened.rows.request(values, content)
-                if not isinstance(request, UnsentFailure):
-                    yield request
+        found = full_estimate(opened, plan)
+    return {"job": job.config.name, "rows": asdict(plan.counts()), **found, "assumptions": assumptions()}
 
 
 def status(job: Job) -> tuple[dict[str, Any], bool]:
     """Where the job stands, and whether a run of it is under way."""
     directory = job.checkpoint_path
-    if not directory.exists():
-        return Summary(job=job.config.name).as_json(), False
     try:
         with _reading(job) as journal:
             if journal is None:

@@ -7,7 +7,7 @@ import resource
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -25,7 +25,7 @@ from pipeline.endpoints import make_endpoint
 from pipeline.engines.local import LocalEngine
 from pipeline.errors import EndpointRefused, Interrupted, InvalidInput, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
-from pipeline.plan import Counts, Plan, Standing
+from pipeline.plan import Plan, Standing
 from pipeline.records import digest
 from pipeline.runner import Progress, Runner, Stop, feed
 from pipeline.simulator import Settings, Simulator
@@ -52,7 +52,7 @@ class RunOptions:
 class Watcher:
     """What a run tells while it goes on. The command line shows it; by default nobody listens."""
 
-    def planned(self, opened: OpenJob, counts: Counts, notes: list[str]) -> None:
+    def planned(self, opened: OpenJob, plan: Plan, notes: list[str]) -> None:
         """The plan is made, and nothing has been sent yet."""
 
     def progressed(self, progress: Progress, summary: Summary) -> None:
@@ -99,6 +99,7 @@ class Run:
 
     def _run(self, opened: OpenJob, directory: Path) -> None:
         self._journal = checkpoint.open_journal(self._job, directory)
+        checkpoint.refuse_foreign_output(self._job, directory, self._journal)
         notes: list[str] = []
         plan = checkpoint.standing_plan(opened, directory, self._journal)
         self._settle_claims(plan, directory)
@@ -113,7 +114,7 @@ class Run:
         select_retries(plan, journal, self._job.config.retry.max_runs, self._options)
         self._update(**job_figures(plan, journal))
         counts = plan.counts()
-        self._watcher.planned(opened, counts, notes)
+        self._watcher.planned(opened, plan, notes)
         stop = None
         if counts.new + counts.changed + counts.to_retry and self._options.limit != 0:
             journal = self._writer(directory)
@@ -177,14 +178,14 @@ class Run:
                 endpoint.url, _headers(key), connections=config.limits.concurrency,
                 timeout_seconds=config.limits.timeout_seconds,
             )  # fmt: skip
-            client = Client(endpoint, transport, pause, key)
+            client = Client(endpoint, transport, pause, None if address else key)
             engine = LocalEngine(client.attempt, config.limits.concurrency, transport.abandon)
             runner = Runner(
                 feed=feed(opened.rows, plan, journal, settings), plan=plan, journal=journal, engine=engine, pause=pause,
                 limits=config.limits, retry=config.retry, settings=settings, price=opened.price,
                 context_window=opened.context_window, limit=self._options.limit,
                 stop_request=self._signals.stop_request,
-                observe=lambda progress: self._observe(progress, plan, journal, directory),
+                started=self._started, observe=lambda progress: self._observe(progress, plan, journal, directory),
             )  # fmt: skip
             runner.remember(checkpoint.sent_lately(journal, config.limits.requests_per_minute))
             with self._signals.draining(engine.wake):
@@ -221,9 +222,9 @@ class Run:
             self._write_progress(directory, replace(self.summary, **figures), journal)
 
     def _write_progress(self, directory: Path, summary: Summary, journal: Journal) -> None:
-        write_progress(directory, {
-            **summary.as_json(), "events": journal.totals.events, "pid": os.getpid(), "updated_at": time.time()
-        })  # fmt: skip
+        facts = {"events": journal.totals.events, "pid": os.getpid(), "updated_at": time.time()}
+        with suppress(OSError):  # a full disk shows at the journal; this file is only for those who watch
+            write_progress(directory, {**summary.as_json(), **facts})
 
     # ---- the end
 

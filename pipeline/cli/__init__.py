@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -31,6 +32,9 @@ def main() -> None:
     4 stopped at a cap or the deadline; 5 the endpoint refuses the job; 6 the disk or the checkpoint failed;
     75 another run holds the lock; 130/143 stopped by a signal; 1 a fault of the program.
     """
+    # Until a command takes the signals over, they end it with the documented exit codes.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: sys.exit(128 + received))
     # What a terminal or pipe cannot show must not end a run.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

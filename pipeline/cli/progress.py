@@ -12,7 +12,7 @@ from pipeline.cli.console import Console
 
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob
-    from pipeline.plan import Counts
+    from pipeline.plan import Plan
     from pipeline.runner import Progress
 
 _SECONDS_A_LINE = 5.0
@@ -28,9 +28,10 @@ class ConsoleWatcher(Watcher):
         self._sending_since = 0.0
         self._last_line = 0.0
 
-    def planned(self, opened: OpenJob, counts: Counts, notes: list[str]) -> None:
+    def planned(self, opened: OpenJob, plan: Plan, notes: list[str]) -> None:
         """Say what will be sent, before anything is."""
         console = self._console
+        counts = plan.counts()
         for note in notes:
             console.note(note)
         self._to_send = counts.new + counts.changed + counts.to_retry
@@ -38,6 +39,13 @@ class ConsoleWatcher(Watcher):
             f"plan: {counts.total:,} rows: {counts.done:,} done, {counts.new:,} new, {counts.changed:,} changed,"
             f" {counts.to_retry:,} to retry; {counts.orphaned:,} orphaned answers"
         )
+        if self._to_send and console.is_chatty:
+            from pipeline.app.preview import quick_estimate
+
+            spent = quick_estimate(opened, plan)["cost_usd"]
+            if spent["expected"] is not None:
+                console.note(f"to send: {self._to_send:,} rows for about ${spent['expected']} "
+                             f"(${spent['low']} to ${spent['high']}; `pipeline estimate` says how)")  # fmt: skip
         limits = opened.job.config.limits
         if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
             console.note("no cost cap is set; limits.max_cost_usd sets one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -108,3 +109,9 @@ def _summary_of(
             return started.execute(), None
         except PipelineError as error:
             return started.summary, error
+        except Exception:
+            # A fault of the program: --json still owes its one object, then the traceback tells.
+            if console.is_json:
+                fault = RunError("internal_error", "a fault of the program; the traceback is on stderr")
+                click.echo(json.dumps(replace(started.summary, error=fault).as_json(), ensure_ascii=False))
+            raise

@@ -162,7 +162,7 @@ class _Composer:
 
     def _alias(self, name: str, place: Place, above: int) -> tuple[Node, int]:
         if name not in self._anchors:
-            self._stop(place, f"nothing is named `&{name}` before this", "put text that begins with `*` in quotes")
+            self._stop(place, "no anchor of this name stands before", "put text that begins with `*` in quotes")
         anchored = self._anchors[name]
         self._count(anchored.nodes, place)
         if above + anchored.levels > MOST_LEVELS:

@@ -38,7 +38,7 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
         faults.setdefault(place_of(found), found)
     excused = set(unset)
     for path, fault in faults.items():
-        if fault["type"] == "extra_forbidden" and (meant := nearest(str(path[-1]), schema.keys_at(path[:-1]))):
+        if fault["type"] == "extra_forbidden" and (meant := _sibling_meant(path)):
             excused.add((*path[:-1], meant))
     mistakes = []
     for path, fault in faults.items():
@@ -53,7 +53,9 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
 
 def place_of(fault: ErrorDetails) -> KeyPath:
     """Where in the document a fault is; pydantic's own words for alternatives are not part of it."""
-    return tuple(part for part in fault["loc"] if part not in TAGS)
+    *above, last = fault["loc"]
+    is_own = fault["type"] == "extra_forbidden" or last not in TAGS  # an unknown key can have any name
+    return (*(part for part in above if part not in TAGS), *([last] if is_own else []))
 
 
 def unknown_key(path: KeyPath, place: Place) -> Mistake:
@@ -63,8 +65,12 @@ def unknown_key(path: KeyPath, place: Place) -> Mistake:
 
 def nearest(word: str, known: Collection[str]) -> str | None:
     """The known word that was most likely meant, or None."""
-    near = difflib.get_close_matches(word.lower().replace("-", "_"), known, n=1) if len(word) <= 100 else []
+    near = difflib.get_close_matches(word, known, n=1) if len(word) <= 100 else []
     return near[0] if near else None
+
+
+def _sibling_meant(path: KeyPath) -> str | None:
+    return nearest(str(path[-1]).lower().replace("-", "_"), schema.keys_at(path[:-1]))
 
 
 def _instead_of(path: KeyPath) -> str:
@@ -74,7 +80,7 @@ def _instead_of(path: KeyPath) -> str:
         return _NAME_THE_VARIABLE
     if key == "<<":
         return "YAML 1.2 has no merge keys; write the keys out"
-    if near := nearest(key, siblings):
+    if near := _sibling_meant(path):
         return f"did you mean `{near}`?"
     if elsewhere := [place for place in schema.places_of(key) if place[:-1] != section]:
         return f"did you mean {listed([shown(place) for place in elsewhere], 'or')}?"
@@ -86,9 +92,9 @@ def _instead_of(path: KeyPath) -> str:
 
 
 def _missing(path: KeyPath, filled: Filled) -> Mistake:
-    section, key, example = path[:-1], path[-1], schema.example(path)
+    section, key = path[:-1], path[-1]
     place = filled.places[section].key
-    line = f"`{key}: {'…' if example is None else example}`"
+    line = f"`{key}: {schema.example(path)}`"
     where = f" below `{section[-1]}:`" if section else ""
     # The root has no line of its own to show.
     return (place if section else replace(place, text=None)).mistake(

@@ -9,6 +9,9 @@ from pipeline.errors import Mistake
 _MOST_SHOWN = 100
 """Characters of a line that are shown around its mistake."""
 
+_LONGEST = 1_000
+"""Characters of anything that is shown; keys can be as long as the file."""
+
 _HIDDEN = "\ufffd"
 
 
@@ -62,4 +65,5 @@ def _width(character: str) -> int:
 
 def _harmless(text: str) -> str:
     """The text without characters that act on a terminal: escapes, line ends, changes of direction; tabs are blanks."""
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return "".join(character if character.isprintable() else _HIDDEN for character in text.replace("\t", " "))

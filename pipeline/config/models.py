@@ -346,15 +346,15 @@ class JobConfig(_Section):
         description="Names the checkpoint; letters, digits, - and _.",
         examples=["my-answers"],
     )
-    input: InputConfig = Field(description="Where the rows come from.", examples=["{path: data/problems.parquet}"])
-    prompt: PromptConfig = Field(description="What is asked of each row.", examples=['{user: "{{ question }}"}'])
+    input: InputConfig = Field(description="Where the rows come from.", examples=[{"path": "data/problems.parquet"}])
+    prompt: PromptConfig = Field(description="What is asked of each row.", examples=[{"user": "{{ question }}"}])
     endpoint: EndpointConfig = Field(
-        description="Who is asked.", examples=["{model: meta/llama-4-scout-17b-16e-instruct}"]
+        description="Who is asked.", examples=[{"model": "meta/llama-4-scout-17b-16e-instruct"}]
     )
     parameters: ParametersConfig = Field(default=ParametersConfig(), description="Generation parameters.")
     limits: LimitsConfig = Field(default=LimitsConfig(), description="How fast, how dear and how long.")
     retry: RetryConfig = Field(default=RetryConfig(), description="What happens after a passing failure.")
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="Where the progress is kept.")
-    output: OutputConfig = Field(description="Where the answers go.", examples=["{path: data/out/answers.parquet}"])
+    output: OutputConfig = Field(description="Where the answers go.", examples=[{"path": "data/out/answers.parquet"}])
     pricing: PricingConfig | None = Field(default=None, description="Prices; without them, those of the catalogue.")
     simulator: SimulatorConfig | None = Field(default=None, description="How the embedded endpoint behaves.")

@@ -37,6 +37,7 @@ def job_schema() -> dict[str, Any]:
     }
 
 
+@cache
 def keys_at(path: KeyPath) -> tuple[str, ...]:
     """The keys a mapping at this place may have; none where no mapping may stand."""
     found: list[str] = []
@@ -71,10 +72,10 @@ def default(path: KeyPath) -> object:
     return None if isinstance(found, dict) else found
 
 
-def example(path: KeyPath) -> object:
-    """A value to show for a missing key, in YAML; None where there is none."""
-    examples = _field(path).get("examples") or [None]
-    return examples[0]
+def example(path: KeyPath) -> str:
+    """A value to show for a missing key, in YAML."""
+    found = _field(path).get("examples", ["…"])[0]
+    return _flow(found)
 
 
 def describe(path: KeyPath) -> str:
@@ -99,6 +100,12 @@ def _for_editors(schema: Mapping[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {key: made.pop(key) for key in ("description", "default", "examples") if key in made}
         return {**kept, "anyOf": [made, {"$ref": "#/$defs/Variable"}]}
     return made
+
+
+def _flow(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    return f'"{value}"' if isinstance(value, str) and value.startswith("{") else str(value)
 
 
 @cache

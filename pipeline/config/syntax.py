@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
+from ruamel.yaml.error import YAMLError
+
 from pipeline.config.source import Place, Source
 from pipeline.errors import Mistake
 
 _QUOTE_TEMPLATE = 'put a template in quotes: "{{ question }}"'
 _QUOTE_TEXT = "put the text in quotes"
+
+_BEYOND_UNICODE = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
 
 _TABLE: tuple[tuple[str, str, str | None], ...] = (
     (r"^a tag$", "a job file has no tags", "leave the tag out, or put text that begins with `!` in quotes"),
@@ -31,7 +35,9 @@ _TABLE: tuple[tuple[str, str, str | None], ...] = (
 def explain_syntax(error: Exception, source: Source) -> Mistake:
     """The mistake that an error of ruamel.yaml's reader, scanner or parser stands for."""
     place = _place(error, source)
-    problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "this cannot be read as YAML")
+    problem = (
+        getattr(error, "problem", None) or getattr(error, "reason", None) or "an escape beyond Unicode's characters"
+    )
     message, suggestion = problem, None
     for pattern, words, hint in _TABLE:
         if found := re.search(pattern, problem):
@@ -50,6 +56,9 @@ def explain_syntax(error: Exception, source: Source) -> Mistake:
 def _place(error: Exception, source: Source) -> Place | None:
     if isinstance(index := getattr(error, "position", None), int):
         return source.place_of_index(index)
+    if not isinstance(error, YAMLError):
+        beyond = _BEYOND_UNICODE.search(source.text)
+        return source.place_of_index(beyond.start()) if beyond else None
     problem, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     # At the end of the text only the beginning of what has no end helps.
     mark = context if context and problem and problem.index >= len(source.text.rstrip()) else problem or context

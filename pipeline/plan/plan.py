@@ -87,6 +87,7 @@ class Plan:
         self._latest = latest
         self._repeated = repeated
         self._occurrences = occurrences
+        self._counts: list[int] | None = None  # rows by standing, kept up to date once asked for
 
     def __len__(self) -> int:
         return len(self._latest)
@@ -103,6 +104,9 @@ class Plan:
 
     def put(self, position: int, event: int, standing: int) -> None:
         """Record where the row stands now."""
+        if self._counts is not None:
+            self._counts[int(self._latest[position]) & _MASK] -= 1
+            self._counts[standing] += 1
         self._latest[position] = (event << _BITS) | standing
 
     def mark(self, position: int, standing: Standing) -> None:
@@ -135,8 +139,9 @@ class Plan:
 
     def count(self, *standings: Standing) -> int:
         """How many rows stand so."""
-        by_standing = np.bincount(self.standings(), minlength=_MASK + 1)
-        return int(sum(by_standing[one] for one in standings))
+        if self._counts is None:
+            self._counts = np.bincount(self.standings(), minlength=_MASK + 1).tolist()
+        return sum(self._counts[one] for one in standings)
 
     def counts(self) -> Counts:
         """The plan in figures."""
@@ -152,6 +157,7 @@ class Plan:
     def apply(self, index: Iterable[IndexEntry]) -> None:
         """Bring the plan up to the journal: take in every event that was made under this plan's number."""
         number, latest = self.number, self._latest
+        self._counts = None
         for seq, plan, position, state, *_, source in index:
             if plan == number:
                 latest[position] = ((source or seq) << _BITS) | state

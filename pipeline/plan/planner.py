@@ -197,7 +197,7 @@ class Planner:
             ids, contents = rows.identities(position, batch)
             hashes = rows.request_hashes(batch, contents) if with_requests else [None] * len(ids)
             # Length first: no two lists of rows give the same bytes.
-            digest.update("".join(f"{len(id_)}:{id_}{content}" for id_, content in zip(ids, contents)).encode())
+            digest.update("".join(f"{len(id_)}:{id_}{content}" for id_, content in zip(ids, contents, strict=True)).encode())
             self._scratch.executemany(
                 "INSERT INTO input VALUES (?,?,?,?)",
                 zip(range(position, position + len(ids)), ids, hashes, contents, strict=True),
@@ -211,7 +211,9 @@ class Planner:
             " ORDER BY min(position) LIMIT 6"
         ).fetchall()
         if found:
-            named = [f"{id_!r} ({rows.source.place(first)} and {rows.source.place(last)})" for id_, first, last in found[:5]]
+            named = [
+                f"{id_!r} ({rows.source.place(first)} and {rows.source.place(last)})" for id_, first, last in found[:5]
+            ]
             more = ", and more" if len(found) > 5 else ""
             raise InvalidInput(
                 f"input.id: the column {rows.id_column!r} must be unique, but these ids stand twice: "

@@ -94,7 +94,7 @@ def read_number(value: Any, allowed: ParameterRange) -> int | float | None:
 def _is_finite(value: float | Decimal) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:
+    except (OverflowError, ValueError):  # an int beyond floats, a signalling NaN
         return False
 
 

@@ -102,6 +102,7 @@ class Runner:
         feed: the rows to send, in order (see `pipeline.runner.feed`).
         limit: the most rows to send; None for all.
         price, context_window: of the model, as far as known.
+        started: when the run began, on `clock`; the deadline counts from then.
         observe: called every half second or so, and at the end.
     """
 
@@ -120,6 +121,7 @@ class Runner:
         context_window: int | None,
         limit: int | None = None,
         stop_request: StopRequest,
+        started: float | None = None,
         observe: Callable[[Progress], None] = lambda progress: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -138,6 +140,7 @@ class Runner:
         self._stop_request = stop_request
         self._observe = observe
         self._clock = clock
+        self._started = clock() if started is None else started
         self._wall_clock = wall_clock
 
         self.progress = Progress()
@@ -179,8 +182,7 @@ class Runner:
 
     def run(self) -> Stop | None:
         """Send until every row has an outcome or something stops the run; returns what stopped it."""
-        started = self._clock()
-        deadline = started + (self._limits.deadline_seconds or math.inf)
+        deadline = self._started + (self._limits.deadline_seconds or math.inf)
         observed = drained = -math.inf
         while True:
             now = self._clock()

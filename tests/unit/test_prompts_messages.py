@@ -172,7 +172,24 @@ def test_an_empty_cell_leaves_its_parameter_out(value: str | None) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [0, 51, 2.5, True, "secret", "1_0", "nan", "inf", float("nan"), "0x5", "٣", "1" * 500, 10**400, [5], "5 secret"],
+    [
+        0,
+        51,
+        2.5,
+        True,
+        "secret",
+        "1_0",
+        "nan",
+        "inf",
+        float("nan"),
+        "0x5",
+        "٣",
+        "1" * 500,
+        10**400,
+        Decimal("sNaN"),
+        [5],
+        "5 secret",
+    ],
 )
 def test_a_cell_that_is_no_number_in_range_fails_its_row(value: Any) -> None:
     made = make(PromptConfig(column="c"), ParametersConfig(top_k=ColumnReference(column="k")), columns=("c", "k"))

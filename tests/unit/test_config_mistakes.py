@@ -1,0 +1,334 @@
+"""Every mistake in one go, at its place, with what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import InvalidJob, Job, Mistake, load_job
+
+JOB = """\
+name: answers
+input: {path: data/problems.parquet}
+prompt: {user: "{{ question }}"}
+endpoint: {model: meta/llama-4-scout-17b-16e-instruct}
+output: {path: data/out/answers.parquet}
+"""
+
+
+def load(tmp_path: Path, text: str) -> Job:
+    path = tmp_path / "job.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_job(path, environ={})
+
+
+def mistakes(tmp_path: Path, text: str) -> list[Mistake]:
+    with pytest.raises(InvalidJob) as refused:
+        load(tmp_path, text)
+    return list(refused.value.mistakes)
+
+
+def only(tmp_path: Path, text: str) -> Mistake:
+    found = mistakes(tmp_path, text)
+    assert len(found) == 1, [(mistake.key, mistake.message) for mistake in found]
+    return found[0]
+
+
+def test_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
+    job = load(tmp_path, JOB)
+    config = job.config
+    assert (config.endpoint.kind, config.endpoint.api_key_env) == ("dataoorts", "DATAOORTS_API_KEY")
+    assert config.endpoint.url == "https://cloud.dataoorts.com/api/v1"
+    limits, retry = config.limits, config.retry
+    assert (limits.concurrency, limits.timeout_seconds, limits.drain_seconds) == (32, 300, 60)
+    assert (retry.max_attempts, retry.initial_seconds, retry.max_seconds) == (6, 1, 60)
+    assert (retry.max_elapsed_seconds, retry.max_runs) == (900, 3)
+    assert job.checkpoint_path == Path(".checkpoints/answers")
+
+
+def test_the_documented_example_is_read(tmp_path: Path) -> None:
+    text = """
+name: gsm8k-answers
+input:
+  path: data/problems.parquet
+  format: parquet
+  id: problem_id
+  columns: [problem_id, topic]
+  csv: {delimiter: ",", encoding: utf-8}
+prompt:
+  system: "You are a careful tutor."
+  user: "{{ question }}"
+endpoint:
+  kind: dataoorts
+  url: simulator
+  model: meta/llama-4-scout-17b-16e-instruct
+  api_key_env: DATAOORTS_API_KEY
+parameters: {temperature: 0.1, top_p: 0.9, top_k: 40, max_tokens: 1024}
+limits:
+  concurrency: 64
+  requests_per_minute: 300
+  tokens_per_minute: 200000
+  max_cost_usd: 50.00
+  max_run_cost_usd: 5.00
+  deadline_seconds: 7200
+  timeout_seconds: 300
+  drain_seconds: 60
+retry: {max_attempts: 6, initial_seconds: 1, max_seconds: 60, max_elapsed_seconds: 900, max_runs: 3}
+checkpoint: {path: .checkpoints/gsm8k-answers}
+output: {path: data/out/gsm8k-answers.parquet, compression: zstd, prefix: "", overwrite: false}
+pricing: {input_usd_per_million: 0.32, output_usd_per_million: 0.34}
+simulator: {latency_seconds: 0.2, latency_spread: 0.5, fault_rate: 0.05, seed: 7, requests_per_minute: 600, ledger: sim.jsonl}
+"""
+    assert load(tmp_path, text).config.simulator is not None
+
+
+def test_all_mistakes_come_in_one_go_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = """\
+name: two words
+input:
+  pth: x.csv
+  columns: topic
+prompt:
+  user: "{{ question }}"
+  column: question
+endpoint:
+  model: meta/lama-4-scout-17b-16e-instruct
+  allow_insecure_http: "true"
+parameters: {max_tokens: 1.5, top_k: 0, max_token: 3}
+limits:
+  concurency: 64
+  requests_per_minute: -1
+  max_cost_usd: 1
+retry: {initial_seconds: 90}
+output:
+  path: data/out/
+  compression: zip
+notify: me
+"""
+    found = [(one.line, one.column, one.key) for one in mistakes(tmp_path, text)]
+    assert found == [
+        (1, 7, "name"),
+        (3, 3, "input.pth"),
+        (4, 12, "input.columns"),
+        (7, 11, "prompt.column"),
+        (9, 10, "endpoint.model"),
+        (10, 24, "endpoint.allow_insecure_http"),
+        (11, 26, "parameters.max_tokens"),
+        (11, 38, "parameters.top_k"),
+        (11, 41, "parameters.max_token"),
+        (13, 3, "limits.concurency"),
+        (14, 24, "limits.requests_per_minute"),
+        (16, 26, "retry.initial_seconds"),
+        (18, 9, "output.path"),
+        (19, 16, "output.compression"),
+        (20, 1, "notify"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "suggestion"),
+    [
+        ("limits: {concurency: 8}", "did you mean `concurrency`?"),
+        ("limits: {Concurrency: 8}", "did you mean `concurrency`?"),
+        ("limits: {requests-per-minute: 8}", "did you mean `requests_per_minute`?"),
+        ("temperature: 0.5", "did you mean `parameters.temperature`?"),
+        ("requests_per_minute: 5", "did you mean `limits.requests_per_minute` or `simulator.requests_per_minute`?"),
+        ("limits.concurrency: 8", "write sections: `limits: {concurrency: …}`"),
+        ("retry: {zzz: 8}", "`retry` takes `max_attempts`, `initial_seconds`, `max_seconds`, `max_elapsed_seconds` and `max_runs`"),
+        ("limits: {concurrency: 1_0}", "write 10: digits stand without marks between them"),
+        ("limits: {concurrency: 64.0}", "write 64"),
+        ('limits: {concurrency: "64"}', "take the quotes away"),
+        ("limits: {concurrency:}", "give it a value, or leave the key out for the default, 32"),
+        ("limits:", "give it a value, or leave the key out"),
+        ("limits: {concurrency: many}", "the default is 32"),
+        ("checkpoint: {path: 7}", "put it in quotes"),
+        ("pricing: {input_usd_per_million: 1}", "add `output_usd_per_million: 0.34` below `pricing:`"),
+        ("a number: 1", None),
+    ],
+)  # fmt: skip
+def test_a_mistake_says_how_to_mend_it(tmp_path: Path, line: str, suggestion: str | None) -> None:
+    found = only(tmp_path, JOB + line)
+    assert found.line == 6
+    assert found.source == line
+    if suggestion is not None:
+        assert found.suggestion == suggestion
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [
+        ("limits.concurrency", "0"), ("limits.concurrency", "2001"), ("limits.requests_per_minute", "0"),
+        ("limits.tokens_per_minute", "-1"), ("limits.deadline_seconds", "0.0"), ("limits.timeout_seconds", "0"),
+        ("limits.drain_seconds", "0"), ("limits.max_cost_usd", "0"), ("limits.max_run_cost_usd", "-0.5"),
+        ("retry.max_attempts", "0"), ("retry.initial_seconds", "0"), ("retry.max_seconds", "0"),
+        ("retry.max_elapsed_seconds", "0"), ("retry.max_runs", "-1"), ("simulator.fault_rate", "1.1"),
+        ("simulator.latency_seconds", "-1"), ("simulator.latency_spread", "-1"), ("simulator.requests_per_minute", "0"),
+        ("retry.max_runs", "true"), ("limits.drain_seconds", "false"), ("checkpoint.path", '""'), ("checkpoint.path", '"\\0"'),
+        ("parameters.temperature", "-0.1"), ("parameters.temperature", "5.1"), ("parameters.top_p", "2.1"),
+        ("parameters.top_k", "0"), ("parameters.top_k", "51"), ("parameters.max_tokens", "0"), ("parameters.seed", "0"),
+        ("parameters.seed", "10000000000"), ("parameters.presence_penalty", "2.5"), ("parameters.top_k", "1.0"),
+        ("parameters.seed", "{col: x}"), ("parameters.seed", "{column: 1}"), ("parameters.seed", '{column: ""}'),
+        ("parameters.temperature", "9" * 400),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_its_range_or_type_is_refused(tmp_path: Path, key: str, written: str) -> None:
+    section, name = key.split(".")
+    text = JOB.replace("{model", "{url: simulator, model") + f"{section}: {{{name}: {written}}}"
+    keys = [one.key for one in mistakes(tmp_path, text) if "`parameters.max_tokens`" not in one.message]
+    assert keys
+    assert all(found is not None and found.startswith(key) for found in keys)
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [
+        ("limits.concurrency", "1"), ("limits.concurrency", "2000"), ("limits.requests_per_minute", "0.5"),
+        ("limits.drain_seconds", "1"), ("retry.max_runs", "0"), ("simulator.fault_rate", "1"), ("parameters.temperature", "5"),
+        ("parameters.seed", "9999999999"), ("parameters.max_tokens", "1000000"), ("parameters.top_k", "{column: k}"),
+        ("parameters.temperature", "{column: t}"), ("simulator.seed", "-3"),
+    ],
+)  # fmt: skip
+def test_values_at_the_ends_of_their_range_are_taken(tmp_path: Path, key: str, written: str) -> None:
+    section, name = key.split(".")
+    load(tmp_path, JOB.replace("{model", "{url: simulator, model") + f"{section}: {{{name}: {written}}}")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "right"),
+    [('","', True), ('"\\t"', True), ('"|"', True), ('""', False), ('",,"', False), ("'\"'", False), ('"\\n"', False)],
+)
+def test_a_delimiter_is_one_character_that_can_part_cells(tmp_path: Path, delimiter: str, right: bool) -> None:
+    text = JOB.replace("parquet}\nprompt", f"parquet, csv: {{delimiter: {delimiter}}}}}\nprompt")
+    if right:
+        load(tmp_path, text)
+    else:
+        assert only(tmp_path, text).key == "input.csv.delimiter"
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "hex", "undefined", "base64", '""', '"\\0"', '"a/../b"'])
+def test_an_encoding_python_cannot_decode_with_is_refused(tmp_path: Path, encoding: str) -> None:
+    text = JOB.replace("parquet}\nprompt", f"parquet, csv: {{encoding: {encoding}}}}}\nprompt")
+    assert only(tmp_path, text).key == "input.csv.encoding"
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/x.csv", "gs://bucket/x.csv", "https://example.com/x.csv", '""', "[]", '["a", ""]'])
+def test_inputs_that_cannot_be_read_here_are_refused(tmp_path: Path, path: str) -> None:
+    found = only(tmp_path, JOB.replace("data/problems.parquet", path))
+    assert found.key is not None
+    assert found.key.startswith("input.path")
+    if path.startswith(("s3", "gs")):
+        assert found.message == f"reading from {path[:5]} is not built yet"
+
+
+@pytest.mark.parametrize("path", ['""', "data/out/", ".", "..", "data/."])
+def test_an_output_that_names_no_file_is_refused(tmp_path: Path, path: str) -> None:
+    assert only(tmp_path, JOB.replace("data/out/answers.parquet", path)).key == "output.path"
+
+
+def test_an_output_over_the_input_is_refused(tmp_path: Path) -> None:
+    assert only(tmp_path, JOB.replace("data/out/answers.parquet", "./data//problems.parquet")).key == "output.path"
+
+
+def test_a_tilde_stays_a_tilde(tmp_path: Path) -> None:
+    assert load(tmp_path, JOB + "checkpoint: {path: ~/x}").checkpoint_path == Path("~/x")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "keys"),
+    [
+        ("{}", ["prompt"]),
+        ("{system: s}", ["prompt"]),
+        ("{user: null}", ["prompt"]),
+        ('{user: ""}', ["prompt.user"]),
+        ("{usr: x}", ["prompt.usr"]),
+        ("{user: x, column: y}", ["prompt.column"]),
+        ("{column: x, user: y, messages: z}", ["prompt.column", "prompt.messages"]),
+        ("null", ["prompt"]),
+        ("[x]", ["prompt"]),
+    ],
+)
+def test_a_prompt_is_exactly_one_of_three(tmp_path: Path, prompt: str, keys: list[str]) -> None:
+    found = mistakes(tmp_path, JOB.replace('{user: "{{ question }}"}', prompt))
+    assert sorted(one.key or "" for one in found) == keys
+
+
+def test_missing_keys_are_shown_with_what_to_add(tmp_path: Path) -> None:
+    found = {one.key: one.suggestion for one in mistakes(tmp_path, "input: {id: a}\nendpoint: {}\n")}
+    assert found == {
+        "name": "add `name: my-answers`",
+        "input.path": "add `path: data/problems.parquet` below `input:`",
+        "prompt": 'add `prompt: {user: "{{ question }}"}`',
+        "endpoint.model": "add `model: meta/llama-4-scout-17b-16e-instruct` below `endpoint:`",
+        "output": "add `output: {path: data/out/answers.parquet}`",
+    }
+
+
+def test_a_misspelt_required_key_is_one_mistake(tmp_path: Path) -> None:
+    assert only(tmp_path, JOB.replace("name:", "nam:")).key == "nam"
+
+
+@pytest.mark.parametrize("name", ["two words", "a/b", "..", '""', "ä", "a" * 201, '"a\\n"'])
+def test_a_name_that_cannot_name_a_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
+    assert only(tmp_path, JOB.replace("name: answers", f"name: {name}")).key == "name"
+
+
+@pytest.mark.parametrize("cap", ["max_cost_usd", "max_run_cost_usd"])
+def test_a_cap_on_cost_needs_max_tokens_and_a_price(tmp_path: Path, cap: str) -> None:
+    limits = f"limits: {{{cap}: 1}}\n"
+    assert "max_tokens" in only(tmp_path, JOB + limits).message
+    load(tmp_path, JOB + limits + "parameters: {max_tokens: 1}")
+    load(tmp_path, JOB + limits + "parameters: {max_tokens: {column: most}}")
+    server = JOB.replace("{model: meta/llama-4-scout-17b-16e-instruct}", "{kind: openai, url: 'http://localhost/v1', model: x}")
+    assert "price" in only(tmp_path, server + limits + "parameters: {max_tokens: 1}").message
+    pricing = "pricing: {input_usd_per_million: 0, output_usd_per_million: 1}\n"
+    load(tmp_path, server + limits + "parameters: {max_tokens: 1}\n" + pricing)
+
+
+def test_no_mistake_follows_from_another(tmp_path: Path) -> None:
+    text = JOB + "limits: {max_cost_usd: 1}\nparameters: {max_tokens: ${MOST}}".replace("${MOST}", '"${MOST}"')
+    assert [one.key for one in mistakes(tmp_path, text)] == ["parameters.max_tokens"]
+    assert [one.key for one in mistakes(tmp_path, JOB + "simulator: {seed: 1}").copy()] == ["simulator"]
+    text = JOB.replace("{model", '{url: "${WHERE}", model') + "simulator: {seed: 1}"
+    assert [one.key for one in mistakes(tmp_path, text)] == ["endpoint.url"]
+
+
+def test_an_unknown_model_names_the_near_ones_unless_priced(tmp_path: Path) -> None:
+    text = JOB.replace("meta/llama-4-scout-17b-16e-instruct", "llama-3.1-8b-instruct")
+    found = only(tmp_path, text)
+    assert found.key == "endpoint.model"
+    assert found.suggestion is not None
+    assert "`meta/llama-3.1-8b-instruct`" in found.suggestion
+    pricing = "pricing: {input_usd_per_million: 1, output_usd_per_million: 1}\n"
+    load(tmp_path, text + pricing)
+    assert only(tmp_path, text + pricing + "parameters: {top_k: 51}").key == "parameters.top_k"
+
+
+def test_parameters_are_held_to_what_the_model_takes(tmp_path: Path) -> None:
+    guard = JOB.replace("meta/llama-4-scout-17b-16e-instruct", "meta/llama-guard-3-8b")
+    found = only(tmp_path, guard + "parameters: {top_k: {column: k}, temperature: 5}")
+    assert (found.key, found.message) == ("parameters.top_k", "meta/llama-guard-3-8b takes no `top_k`")
+    server = JOB.replace("{model: meta", "{kind: openai, url: 'http://localhost/v1', model: meta")
+    load(tmp_path, server + "parameters: {seed: -1, top_k: 100, presence_penalty: -2}")
+    assert only(tmp_path, server + "parameters: {top_p: 1.5}").key == "parameters.top_p"
+
+
+def test_places_lead_to_the_key_or_the_nearest_section(tmp_path: Path) -> None:
+    job = load(tmp_path, JOB.replace("input: {", "input:\n  {id: a, columns: [a, b], "))
+    assert job.place("input.id") == (3, 8, "  {id: a, columns: [a, b], path: data/problems.parquet}")
+    assert job.place("input.columns[1]") == (3, 24, "  {id: a, columns: [a, b], path: data/problems.parquet}")
+    assert job.place("input.csv.delimiter") == (2, 1, "input:")
+    assert job.place("prompt.user") == (4, 16, 'prompt: {user: "{{ question }}"}')
+    assert job.place("pricing.input_usd_per_million") is None
+
+
+def test_a_later_mistake_is_placed_in_the_file_or_the_flag(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB)
+    job = load_job(path, ["input.id=problem"], environ={})
+    placed = job.placed(Mistake("no such column", key="input.id"))
+    assert (placed.file, placed.source) == ("--set input.id=…", "input.id=problem")
+    assert job.place("input.id") is None
+    placed = job.placed(Mistake("no such column", key="prompt.user"))
+    assert (placed.file, placed.line, placed.column) == (str(path), 3, 16)
+    assert job.placed(Mistake("of the whole")).file == str(path)
