@@ -115,7 +115,7 @@ def _check_delimiter(delimiter: str) -> str:
 def _check_encoding(encoding: str) -> str:
     try:
         codecs.lookup(encoding)
-        b"".decode(encoding)
+        "a".encode(encoding)
     except (LookupError, ValueError):
         raise PydanticCustomError(
             "encoding", "not an encoding of text that Python knows",

@@ -7,7 +7,6 @@ free again only when its answer is on disk, and after a kill the open claims are
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
 import time
@@ -16,63 +15,26 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pipeline.catalogue import Price, most_prompt_tokens, worst_cost
+from pipeline.catalogue import Price
 from pipeline.client import Attempt, Pause, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, State, lost_claims
-from pipeline.limits import AdaptiveConcurrency, Budget, Outage, SlidingWindow
+from pipeline.limits import AdaptiveConcurrency, Outage
 from pipeline.plan import TO_SEND, Plan
 from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Backoff, Decision, decide
+from pipeline.runner.admission import Admission, OverBudget, Reservation
 from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work
-from pipeline.runner.settle import bill, failed_record, record_of
+from pipeline.runner.progress import Progress, Stop, StopRequest
+from pipeline.runner.settle import Bill, bill, failed_record, record_of
+from pipeline.runner.waiting import WaitingRows
 
 _FEW_ROWS = 5
 _TICK_SECONDS = 0.5
 _MOST_WAITING_A_SLOT = 2
 _MOST_UNSENT_A_TURN = 1000
-_COMPLETION_TOKENS_UNKNOWN = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Why a run ended before its rows did: the exit code, a stable word, and a sentence."""
-
-    exit_code: int
-    kind: str
-    message: str
-
-
-class StopRequest:
-    """What a signal handler leaves for the runner: the first signal drains, a second one stops at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.at_once = False
-
-    def ask(self, signal: int) -> None:
-        """Take note of a signal."""
-        self.at_once = self.signal is not None
-        self.signal = self.signal or signal
-
-
-@dataclass(slots=True)
-class Progress:
-    """This run so far. Tokens are those of usable usage; money is in USD."""
-
-    requests: int = 0
-    retries: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
-    possibly_billed_usd: Decimal = Decimal(0)
-    in_flight: int = 0
-    waiting: int = 0
-    paused_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -80,8 +42,7 @@ class _InFlight:
     work: Work
     claim: Claim
     sent_at: float
-    worst: Decimal | None
-    tokens: list[float] | None
+    reserved: Reservation
 
 
 @dataclass(slots=True)
@@ -135,7 +96,6 @@ class Runner:
         self._retry = retry
         self._settings = settings
         self._price = price
-        self._context_window = context_window
         self._rows_left = math.inf if limit is None else limit
         self._stop_request = stop_request
         self._observe = observe
@@ -146,19 +106,18 @@ class Runner:
         self.progress = Progress()
         self.stop: Stop | None = None
         totals = journal.totals
-        self._budget = Budget(
-            job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd,
+        self._admission = Admission(
+            limits,
+            price=price,
+            context_window=context_window,
             spent=totals.cost_usd + totals.possibly_billed_usd,
-        )  # fmt: skip
-        self._requests = SlidingWindow(limits.requests_per_minute) if limits.requests_per_minute else None
-        self._tokens = SlidingWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
+        )
         self._concurrency = AdaptiveConcurrency(limits.concurrency)
         self._backoff = Backoff(retry.initial_seconds, retry.max_seconds)
         self._outage = Outage(backoff=self._backoff.seconds, most_seconds=retry.max_elapsed_seconds)
         self._unfinished = plan.count(*TO_SEND)
         self._in_flight: dict[int, _InFlight] = {}
-        self._waiting: list[tuple[float, int, Work]] = []  # due (monotonic seconds; infinite: out of attempts), turn
-        self._turns = itertools.count()
+        self._waiting = WaitingRows()
         self._claim_numbers = itertools.count(1)
         self._put_back: Work | None = None
         self._last_usable = -math.inf
@@ -167,16 +126,9 @@ class Runner:
         self._fed = False
         self._fault: Exception | None = None
 
-    # ---- before
-
     def remember(self, sent: list[tuple[float, float]]) -> None:
         """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
-        now = self._clock()
-        for age, tokens in sent:
-            if self._requests:
-                self._requests.remember(1, age, now)
-            if self._tokens:
-                self._tokens.remember(tokens, age, now)
+        self._admission.remember(sent, self._clock())
 
     # ---- the loop
 
@@ -232,11 +184,13 @@ class Runner:
         if now < self._pause.until:
             self._wake_at = min(self._wake_at, self._pause.until)
             return []
-        self._fail_those_out_of_attempts()
+        if not self._outage.is_open:
+            for spent in self._waiting.take_spent(self._may_fail):
+                self._fail(spent)
         claims: list[Claim] = []
         while len(self._in_flight) < self._concurrency.limit:
             if self._outage.is_open and (self._in_flight or now < self._outage.next_probe):
-                self._wake_at = min(self._wake_at, self._outage.next_probe if not self._in_flight else math.inf)
+                self._wake_at = min(self._wake_at, math.inf if self._in_flight else self._outage.next_probe)
                 break
             work = self._next(now)
             if work is None:
@@ -253,10 +207,9 @@ class Runner:
         if self._put_back is not None:
             work, self._put_back = self._put_back, None
             return work
-        if self._waiting and (self._waiting[0][0] <= now or self._outage.is_open):
-            return heapq.heappop(self._waiting)[2]
-        if self._waiting:
-            self._wake_at = min(self._wake_at, self._waiting[0][0])
+        if self._waiting and (self._waiting.next_due <= now or self._outage.is_open):
+            return self._waiting.take()
+        self._wake_at = min(self._wake_at, self._waiting.next_due)
         if self._rows_left <= 0 or len(self._waiting) >= _MOST_WAITING_A_SLOT * self._limits.concurrency:
             return None
         try:
@@ -269,6 +222,7 @@ class Runner:
                     self._wake_at = now
                     return None
         except Exception as error:
+            # What is in flight is brought home first; then `run` raises it.
             self._fault = error
             self.stop = Stop(1, "input", "the input could not be read on")
         self._fed = True
@@ -276,31 +230,21 @@ class Runner:
 
     def _claim(self, work: Work, now: float) -> Claim | None:
         """Reserve what a request needs, or say when to look again; a cap that is reached stops the run."""
-        worst = worst_cost(self._price, work.request.messages, work.request.max_tokens, self._context_window)
-        if not self._budget.allows(worst):
+        try:
+            reserved = self._admission.reserve(work.request, now)
+        except OverBudget:
             if not self._in_flight:
-                self.stop = Stop(4, "cost_cap", "the next request might exceed the cost cap (limits.max_cost_usd,"
-                                                " limits.max_run_cost_usd)")  # fmt: skip
+                caps = "limits.max_cost_usd, limits.max_run_cost_usd"
+                self.stop = Stop(4, "cost_cap", f"the next request might exceed the cost cap ({caps})")
             return None
-        most_tokens = most_prompt_tokens(work.request.messages) + (
-            work.request.max_tokens or self._context_window or _COMPLETION_TOKENS_UNKNOWN
-        )
-        wait = max(
-            self._requests.wait(1, now) if self._requests else 0.0,
-            self._tokens.wait(most_tokens, now) if self._tokens else 0.0,
-        )
-        if wait > 0:
-            self._wake_at = min(self._wake_at, now + wait)
+        if not isinstance(reserved, Reservation):
+            self._wake_at = min(self._wake_at, now + reserved)
             return None
-        self._budget.reserve(worst)
-        if self._requests:
-            self._requests.take(1, now)
-        entry = self._tokens.take(most_tokens, now) if self._tokens else None
-        claim = Claim(
-            next(self._claim_numbers), self._plan.number, work.position, work.row_id, work.request_hash, self._settings,
-            work.content, self._wall_clock(), None if worst is None else str(worst), most_tokens, work.history.facts(),
-        )  # fmt: skip
-        self._in_flight[claim.number] = _InFlight(work, claim, now, worst, entry)
+        identity = (self._plan.number, work.position, work.row_id, work.request_hash, self._settings, work.content)
+        worst = None if reserved.worst is None else str(reserved.worst)
+        number = next(self._claim_numbers)
+        claim = Claim(number, *identity, self._wall_clock(), worst, reserved.most_tokens, work.history.facts())
+        self._in_flight[number] = _InFlight(work, claim, now, reserved)
         return claim
 
     # ---- recording
@@ -326,16 +270,8 @@ class Runner:
             self._unfinished -= 1
 
     def _event(self, work: Work, state: State, record: dict[str, Any]) -> Event:
-        return Event(
-            self._plan.number,
-            work.position,
-            state,
-            work.row_id,
-            work.request_hash,
-            self._settings,
-            work.content,
-            record,
-        )
+        identity = (work.row_id, work.request_hash, self._settings, work.content)
+        return Event(self._plan.number, work.position, state, *identity, record)
 
     # ---- settling
 
@@ -345,11 +281,11 @@ class Runner:
         work, result = flight.work, attempt.result
         self._group.release.append(attempt.number)
         if result is None:
-            self._settle_limits(flight, Decimal(0), 0)
-            heapq.heappush(self._waiting, (self._pause.until, next(self._turns), work))
+            self._admission.settle(flight.reserved, Bill())
+            self._waiting.put(work, self._pause.until)
             return
-        charge = bill(result, self._price, flight.worst)
-        self._settle_limits(flight, (charge.known or Decimal(0)) + (charge.at_most or Decimal(0)), charge.tokens)
+        charge = bill(result, self._price, flight.reserved.worst)
+        self._admission.settle(flight.reserved, charge)
         self._group.cost += charge.known or 0
         self._group.possibly += charge.at_most or 0
         self._count(result, work, charge.known, charge.at_most)
@@ -385,13 +321,11 @@ class Runner:
         if decision is Decision.RETRY and (may_fail or not self._outage.is_open):
             work.tries += 1
         if work.tries < self._retry.max_attempts:
-            due = now + self._backoff.seconds(work.failures)
+            self._waiting.put(work, now + self._backoff.seconds(work.failures))
         elif self._may_fail(work):
             self._fail(work)
-            return
         else:
-            due = math.inf
-        heapq.heappush(self._waiting, (due, next(self._turns), work))
+            self._waiting.put(work)
 
     def _may_fail(self, work: Work) -> bool:
         """Whether a row out of attempts has failed, rather than the endpoint."""
@@ -407,42 +341,22 @@ class Runner:
         state = State.FAILED_PASSING if kind in PASSING else State.FAILED
         self._add(self._event(work, state, failed_record(work.failure)))
 
-    def _fail_those_out_of_attempts(self) -> None:
-        """Rows out of attempts fail once another request has been answered, or few rows are left."""
-        if self._outage.is_open or not any(due == math.inf for due, _, _ in self._waiting):
-            return
-        keep = []
-        for entry in self._waiting:
-            if entry[0] == math.inf and self._may_fail(entry[2]):
-                self._fail(entry[2])
-            else:
-                keep.append(entry)
-        heapq.heapify(keep)
-        self._waiting = keep
-
     def _usable(self, now: float) -> None:
         """The endpoint works. If it was down, that was no row's fault: all begin their attempts anew."""
         self._last_usable = now
         if self._outage.usable():
-            self._waiting = [(min(due, now), turn, work) for due, turn, work in self._waiting]
-            heapq.heapify(self._waiting)
-            for _, _, work in self._waiting:
-                work.tries, work.first_failure = 0, None
+            self._waiting.begin_anew(now)
 
     def _pause_for(self, seconds: float, now: float) -> None:
-        wall = self._wall_clock()
         self._pause.extend(now + seconds)
-        self._group.pause = (wall, max(wall + seconds, self._group.pause[1] if self._group.pause else 0.0))
+        wall = self._wall_clock()
+        standing = self._group.pause or self._journal.totals.pause or (wall, wall)
+        self._group.pause = (wall, max(wall + seconds, standing[1]))
         if seconds > self._retry.max_elapsed_seconds:
             self.stop = self.stop or Stop(
                 5, "retry_after", f"the endpoint asks for a pause of {seconds:.0f} s, longer than"
                 " retry.max_elapsed_seconds",
             )  # fmt: skip
-
-    def _settle_limits(self, flight: _InFlight, billed: Decimal, tokens: int | None) -> None:
-        self._budget.settle(flight.worst, billed)
-        if self._tokens and flight.tokens is not None and tokens is not None:
-            self._tokens.settle(flight.tokens, tokens)
 
     def _count(self, result: Reply | Failure, work: Work, known: Decimal | None, at_most: Decimal | None) -> None:
         progress = self.progress

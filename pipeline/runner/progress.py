@@ -1,0 +1,45 @@
+"""How a run goes, and how it is stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run ended before its rows did: the exit code, a stable word, and a sentence."""
+
+    exit_code: int
+    kind: str
+    message: str
+
+
+class StopRequest:
+    """What a signal handler leaves for the runner: the first signal drains, a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.at_once = False
+
+    def ask(self, signal: int) -> None:
+        """Take note of a signal."""
+        self.at_once = self.signal is not None
+        self.signal = self.signal or signal
+
+
+@dataclass(slots=True)
+class Progress:
+    """This run so far. Tokens are those of usable usage; money is in USD."""
+
+    requests: int = 0
+    retries: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    possibly_billed_usd: Decimal = Decimal(0)
+    in_flight: int = 0
+    waiting: int = 0
+    paused_seconds: float = 0.0
