@@ -26,7 +26,7 @@ def run(path: str | Path, overrides: Sequence[str] = (), *, limit: int | None = 
         pipeline.errors.PipelineError: the job or its input is wrong, another run is under way, or the checkpoint
             failed. A run that stops early, or that leaves failed rows, returns: see `Summary.exit_code`.
     """
+    from pipeline.app.job import load_job
     from pipeline.app.run import Run, RunOptions
-    from pipeline.config import load_job
 
     return Run(load_job(path, overrides), RunOptions(limit=limit)).execute()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, Model, Price, find_model
-from pipeline.config import Job, environment_mistakes
+from pipeline.config import Job, JobConfig, environment_mistakes, read_job
 from pipeline.errors import InvalidInput, InvalidJob, Mistake
 from pipeline.plan import Rows
 from pipeline.prompts import Prompter
@@ -54,6 +54,21 @@ class OpenJob:
         return self.model.context_window if self.model else None
 
 
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+    """Read a job file. Where it has mistakes, what can still be looked at is, so that all show in one go.
+
+    Raises:
+        InvalidJob: with every mistake, those of the input and the templates included.
+    """
+    job, mistakes = read_job(path, overrides)
+    if job is not None and not mistakes:
+        return job
+    if job is not None:
+        wrong = {(mistake.key or "").partition(".")[0] for mistake in mistakes}
+        mistakes += _look(job, os.environ, for_sending=True, wrong=wrong).mistakes
+    raise InvalidJob(mistakes)
+
+
 def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending: bool = True) -> OpenJob:
     """Open and check everything that a job names; sends and writes nothing.
 
@@ -63,31 +78,52 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     Raises:
         InvalidJob: with every mistake that could be found.
     """
+    found = _look(job, os.environ if environ is None else environ, for_sending=for_sending)
+    if found.mistakes or found.source is None or found.prompter is None:
+        raise InvalidJob(found.mistakes)
     config = job.config
-    mistakes: list[Mistake] = []
-    if for_sending:
-        mistakes += environment_mistakes(job, os.environ if environ is None else environ)
-        mistakes += _path_mistakes(job)
+    rows = Rows(found.source, config.input.id, found.prompter, config.endpoint.kind, config.endpoint.model)
+    return OpenJob(job, rows, _model(config), _price(config))
+
+
+@dataclass(slots=True)
+class _Found:
+    mistakes: list[Mistake]
     source: Source | None = None
-    with _noting(mistakes, "input.path"):
-        source = open_source(config.input)
-    if source is None:
-        raise InvalidJob([job.placed(mistake) for mistake in mistakes])
-    mistakes += _column_mistakes(job, source)
-    model = find_model(config.endpoint.model) if config.endpoint.kind == "dataoorts" else None
-    ranges = (
-        OPENAI_PARAMETERS if config.endpoint.kind == "openai" else model.parameters if model else DEFAULT_PARAMETERS
-    )
-    prompter = None
-    with _noting(mistakes, "prompt"):
-        prompter = Prompter(
-            config.prompt, config.parameters, config.endpoint.model, source.schema.names, ranges,
-            model.context_window if model else None,
-        )  # fmt: skip
-    if mistakes or prompter is None:
-        raise InvalidJob([job.placed(mistake) for mistake in mistakes])
-    rows = Rows(source, config.input.id, prompter, config.endpoint.kind, config.endpoint.model)
-    return OpenJob(job, rows, model, _price(job, model))
+    prompter: Prompter | None = None
+
+
+def _look(job: Job, environ: Mapping[str, str], *, for_sending: bool, wrong: Collection[str] = ()) -> _Found:
+    """Everything a job names, as far as the sections that are not `wrong` already allow."""
+    config = job.config
+    found = _Found([])
+    if for_sending and "endpoint" not in wrong:
+        found.mistakes += environment_mistakes(job, environ)
+    if for_sending and not {"input", "output", "checkpoint"} & set(wrong):
+        found.mistakes += _path_mistakes(job)
+    if "input" not in wrong:
+        with _noting(found.mistakes, "input.path"):
+            found.source = open_source(config.input)
+        if found.source is None:
+            # A wrong id or column must not hide what is wrong with the templates.
+            with suppress(InvalidInput):
+                found.source = open_source(config.input.model_copy(update={"id": None, "columns": None}))
+    if found.source is not None and "output" not in wrong:
+        found.mistakes += _column_mistakes(job, found.source)
+    if found.source is not None and not {"prompt", "parameters", "endpoint"} & set(wrong):
+        model = _model(config)
+        ranges = OPENAI_PARAMETERS if config.endpoint.kind == "openai" else DEFAULT_PARAMETERS
+        with _noting(found.mistakes, "prompt"):
+            found.prompter = Prompter(
+                config.prompt,
+                config.parameters,
+                config.endpoint.model,
+                found.source.schema.names,
+                model.parameters if model else ranges,
+                model.context_window if model else None,
+            )
+    found.mistakes = [job.placed(mistake) for mistake in found.mistakes]
+    return found
 
 
 def try_templates(opened: OpenJob, rows: int = 1000) -> None:
@@ -119,14 +155,17 @@ def _noting(mistakes: list[Mistake], key: str) -> Iterator[None]:
     except InvalidJob as error:
         mistakes += error.mistakes
     except InvalidInput as error:
-        named, _, _ = str(error).partition(":")
-        mistakes.append(Mistake(str(error), key=named if named.startswith("input.") else key))
+        named, _, rest = str(error).partition(": ")
+        is_named = named.startswith("input.")
+        mistakes.append(Mistake(rest if is_named else str(error), key=named if is_named else key))
 
 
 def _column_mistakes(job: Job, source: Source) -> list[Mistake]:
     config = job.config
     names = source.schema.names
-    carried = names if config.input.columns is None else config.input.columns
+    carried = [name for name in config.input.columns or () if name in names]
+    if config.input.columns is None:
+        carried = names
     mistakes = []
     if len(set(carried)) != len(carried):
         mistakes.append(Mistake("a column is named twice", key="input.columns"))
@@ -170,8 +209,12 @@ def _unwritable(directory: Path) -> Path | None:
     return directory
 
 
-def _price(job: Job, model: Model | None) -> Price | None:
-    pricing = job.config.pricing
+def _model(config: JobConfig) -> Model | None:
+    return find_model(config.endpoint.model) if config.endpoint.kind == "dataoorts" else None
+
+
+def _price(config: JobConfig) -> Price | None:
+    model, pricing = _model(config), config.pricing
     if pricing is not None:
         return Price(pricing.input_usd_per_million, pricing.output_usd_per_million, None)
     return Price(model.input_usd_per_million, model.output_usd_per_million, model.priced_on) if model else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 
@@ -9,6 +10,7 @@ import click
 
 from pipeline import __version__
 from pipeline.cli import look, make, run
+from pipeline.errors import InvalidInput
 
 NOT_BUILT_YET = ("recover", "report")
 
@@ -24,14 +26,22 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pipeline")
-def main() -> None:
+def commands() -> None:
     """Offline batch inference: a YAML job reads prompts, asks a chat endpoint, and writes one Parquet file.
 
     \b
-    Exit codes: 0 every row has an answer; 2 the job, its input or a flag is wrong; 3 finished, some rows failed;
-    4 stopped at a cap or the deadline; 5 the endpoint refuses the job; 6 the disk or the checkpoint failed;
-    75 another run holds the lock; 130/143 stopped by a signal; 1 a fault of the program.
+    Exit codes: 0 every row has an answer; 2 the job, its input or a flag is wrong; 3 finished, some rows
+    failed; 4 stopped at a cap or the deadline; 5 the endpoint refuses the job; 6 the disk or the checkpoint
+    failed; 75 another run holds the lock; 130/143 stopped by a signal; 1 a fault of the program.
     """
+
+
+for command in (*run.COMMANDS, *look.COMMANDS, *make.COMMANDS):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """The entry point: runs the command line and exits with the documented codes."""
     # Until a command takes the signals over, they end it with the documented exit codes.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, frame: sys.exit(128 + received))
@@ -39,7 +49,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-
-
-for command in (*run.COMMANDS, *look.COMMANDS, *make.COMMANDS):
-    main.add_command(command)
+    try:
+        sys.exit(commands.main(prog_name="pipeline", standalone_mode=False))
+    except click.ClickException as error:
+        if "--json" in sys.argv:
+            found = {"kind": InvalidInput.kind, "message": error.format_message()}
+            click.echo(json.dumps({"error": found}, ensure_ascii=False))
+        error.show()
+        sys.exit(InvalidInput.exit_code)

@@ -33,7 +33,7 @@ def job_options(command: Command) -> Command:
 
 def load(job_file: str, overrides: Sequence[str]) -> Job:
     """The job of a command."""
-    from pipeline.config import load_job
+    from pipeline.app.job import load_job
 
     return load_job(job_file, overrides)
 

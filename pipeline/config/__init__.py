@@ -2,7 +2,7 @@
 
 from pipeline.config.credentials import api_key
 from pipeline.config.formatting import format_mistake, format_mistake_line
-from pipeline.config.loader import Job, environment_mistakes, load_job
+from pipeline.config.loader import Job, environment_mistakes, load_job, read_job
 from pipeline.config.models import (
     DATAOORTS_URL,
     SIMULATOR_URL,
@@ -48,4 +48,5 @@ __all__ = [
     "format_mistake_line",
     "job_schema",
     "load_job",
+    "read_job",
 ]

@@ -81,27 +81,43 @@ class Job:
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> Job:
-    """Read and check a job file; opens nothing but the file itself.
+    """Read and check a job file; opens nothing but the file itself. Takes the arguments of `read_job`.
+
+    Raises:
+        InvalidJob: with every mistake.
+    """
+    job, mistakes = read_job(path, overrides, environ=environ)
+    if mistakes or job is None:
+        raise InvalidJob(mistakes)
+    return job
+
+
+def read_job(
+    path: str | Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str] | None = None
+) -> tuple[Job | None, list[Mistake]]:
+    """Read a job file as far as it can be read, and all that is wrong with it.
+
+    Beside mistakes the job is what can be made of the rest, to look further: wrong values have stand-ins there.
 
     Args:
         path: the job file.
         overrides: `a.b=value`, each replacing one key; the value is YAML.
         environ: the environment for `${NAME}`; that of the process if not given.
-
-    Raises:
-        InvalidJob: with every mistake that could be found. Keys in the environment are not looked at:
-            `environment_mistakes` does that.
     """
     file = str(path)
-    root, mistakes = _read(path, overrides)
+    try:
+        root, mistakes = _read(path, overrides)
+    except InvalidJob as error:
+        return None, list(error.mistakes)
     filled = fill_document(root, os.environ if environ is None else environ)
     mistakes += filled.mistakes
     config, found = _validate(filled)
     mistakes += found
-    if mistakes or config is None:
-        raise InvalidJob(sorted(mistakes, key=lambda mistake: _order(mistake, file)))
+    mistakes.sort(key=lambda mistake: _order(mistake, file))
+    if config is None:
+        return None, mistakes
     places = {shown(where): place for where, place in filled.places.items() if where}
-    return Job(config, file, _document(config.model_dump(), (), filled.written), places)
+    return Job(config, file, _document(config.model_dump(), (), filled.written), places), mistakes
 
 
 def environment_mistakes(job: Job, environ: Mapping[str, str] | None = None) -> list[Mistake]:

@@ -25,8 +25,8 @@ _SECRET_TEXT = re.compile(
     https?://[^\s"']*[?\#@]                          # an address with a password or a query
     | \bbearer\s+\S{8}
     | \bsk-[\w-]{16}
-    | \bapi_key_env["']?\s*[:=]\s*                   # a key where the name of a variable should be
-      (?!["']?[A-Z_][A-Z0-9_]*["']?\s*(?:[,}\#]|$) | ["']?\$\{ | (?:null|Null|NULL|~)?\s*(?:[,}\#]|$))
+    | \bapi_key_env["']?\s*[:=]\s*+                  # a key where the name of a variable should be
+      (?!["']?(?-i:[A-Z_][A-Z0-9_]*)["']?\s*(?:[,}\#]|$) | ["']?\$\{ | (?:null|~)?\s*(?:[,}\#]|$))
     """,
     re.I | re.X,
 )

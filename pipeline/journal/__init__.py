@@ -1,9 +1,9 @@
 """The durable record of what was asked, answered and billed. See `Journal`."""
 
-from pipeline.journal.events import ADOPTIONS, ANSWERS, FAILURES, Claim, Event, State
+from pipeline.journal.events import ADOPTIONS, ANSWERS, FAILURES, Claim, Event, IndexEntry, State, lost_claims
 from pipeline.journal.lock import JobLock
 from pipeline.journal.progress import read_progress, write_progress
-from pipeline.journal.store import IndexEntry, Journal, Totals, lost_claims
+from pipeline.journal.store import Journal, Totals
 
 __all__ = [
     "ADOPTIONS", "ANSWERS", "FAILURES", "Claim", "Event", "IndexEntry", "JobLock", "Journal", "State", "Totals",

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
@@ -32,9 +33,15 @@ class State(IntEnum):
     ADOPTED_UNPRICED = 7
 
 
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_decode_json = json.JSONDecoder().raw_decode
+
 ANSWERS = (State.ANSWERED, State.UNPRICED)
 ADOPTIONS = (State.ADOPTED, State.ADOPTED_UNPRICED)
 FAILURES = (State.FAILED_PASSING, State.FAILED)
+
+IndexEntry = tuple[int, int, int, int, str, str, int, str, int]
+"""seq, plan, position, state, row_id, request_hash, settings, content, and the adopted event's seq (else 0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +79,63 @@ class Claim:
     history: Mapping[str, Any] = field(repr=False)
 
 
-def encode(value: object) -> bytes:
-    """JSON text as the journal stores it. A lone surrogate becomes U+FFFD."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def pack_event(event: Event) -> bytes:
+    """An event as the journal stores it: a line of JSON with its facts, then its record."""
+    source = event.record["source"] if event.state in ADOPTIONS else 0
+    facts = [event.plan, event.position, int(event.state), event.row_id, event.request_hash, event.settings,
+             event.content, source]  # fmt: skip
+    return _encode(facts) + b"\n" + _encode(event.record)
+
+
+def unpack_facts(seq: int, packed: bytes) -> IndexEntry:
+    """The facts of event number `seq`, without its record."""
+    return (seq, *_decode_json(packed[: packed.index(b"\n")].decode())[0])  # the list is that of pack_event
+
+
+def unpack_record(packed: bytes) -> dict[str, Any]:
+    """The record of an event."""
+    found: dict[str, Any] = json.loads(packed[packed.index(b"\n") :])
+    return found
+
+
+def pack_claim(claim: Claim) -> bytes:
+    """A claim as the journal stores it, without its number."""
+    return _encode([claim.plan, claim.position, claim.row_id, claim.request_hash, claim.settings, claim.content,
+                    claim.claimed_at, claim.worst_cost, claim.worst_tokens, claim.history])  # fmt: skip
+
+
+def unpack_claim(number: int, packed: bytes) -> Claim:
+    """The claim with the given number."""
+    return Claim(number, *json.loads(packed))
+
+
+def checksum(number: int, packed: bytes) -> int:
+    """CRC-32 of what is stored under a number; it finds every burst of up to 32 wrong bits, and nearly all other
+    damage, also what is whole but stands under another number.
+    """
+    return zlib.crc32(packed, number)
+
+
+def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decimal]:
+    """What a kill left open, as events: each request may have been billed. Returns events, claims to close, and the
+    worst that they can have cost.
+    """
+    events, numbers, worst = [], [], Decimal(0)
+    for claim in claims:
+        attempts = claim.history.get("attempts", 0) + 1
+        record = {**claim.history, "attempts": attempts, "error_kind": "cut_off", "possibly_billed": claim.worst_cost,
+                  "tokens": claim.worst_tokens, "started_at": claim.claimed_at}  # fmt: skip
+        events.append(Event(claim.plan, claim.position, State.ATTEMPTED, claim.row_id, claim.request_hash,
+                            claim.settings, claim.content, record))  # fmt: skip
+        numbers.append(claim.number)
+        worst += Decimal(claim.worst_cost or 0)
+    return events, numbers, worst
+
+
+def _encode(value: object) -> bytes:
+    """JSON text in UTF-8, on one line. A lone surrogate becomes U+FFFD."""
+    text = _encode_json(value)
     try:
         return text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-def checksum(columns: Sequence[object]) -> int:
-    """CRC-32 over a row's columns; it finds every burst of up to 32 wrong bits, and nearly all other damage."""
-    *head, last = columns
-    return zlib.crc32(last if isinstance(last, bytes) else str(last).encode(), zlib.crc32(repr(head).encode()))

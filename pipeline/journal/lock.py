@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -27,31 +28,59 @@ class JobLock:
     """
 
     def __init__(self, directory: Path, *, shared: bool = False) -> None:
-        path = directory / "lock"
-        try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise CheckpointFailed(f"{path}: cannot open the job's lock: {error.strerror}") from error
+        self._path = directory / "lock"
+        self._shared = shared
         give_up = time.monotonic() + (0 if shared else _PATIENCE_SECONDS)
-        while True:
-            try:
-                fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= give_up:
-                    holder = os.pread(self._file, 200, 0).decode(errors="replace").strip()
-                    os.close(self._file)
-                    raise JobLocked(f"another run of this job is under way ({holder or 'process unknown'})") from None
-                time.sleep(_POLL_SECONDS)
-            except OSError as error:
-                os.close(self._file)
-                raise CheckpointFailed(f"{path}: cannot lock the job: {error.strerror}") from error
+        while (file := self._try()) is None:
+            if time.monotonic() >= give_up:
+                raise JobLocked(self._holder())
+            time.sleep(_POLL_SECONDS)
+        self._file = file
         if not shared:
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, json.dumps({"pid": os.getpid(), "since": int(time.time())}).encode(), 0)
+            with suppress(OSError):  # The name is a kindness to whoever is refused; the disk may be full.
+                os.ftruncate(file, 0)
+                os.pwrite(file, json.dumps({"pid": os.getpid(), "since": int(time.time())}).encode(), 0)
+
+    def _try(self) -> int | None:
+        """The lock's file, locked; None where another process is in the way."""
+        while True:
+            file = self._open()
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                # The lock of a file that has been removed in the meantime keeps nobody out.
+                if os.path.samestat(os.fstat(file), os.stat(self._path)):
+                    return file
+                os.close(file)
+            except FileNotFoundError:
+                os.close(file)
+            except BlockingIOError:
+                os.close(file)
+                return None
+            except OSError as error:
+                os.close(file)
+                raise CheckpointFailed(f"{self._path}: cannot lock the job: {error.strerror}") from error
+
+    def _open(self) -> int:
+        try:
+            # A command that made the directory for nothing may have removed it again.
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise CheckpointFailed(f"{self._path}: cannot open the job's lock: {error.strerror}") from error
+
+    def _holder(self) -> str:
+        try:
+            found = json.loads(self._path.read_bytes())
+            since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found["since"]))
+            return f"another run of this job is under way: process {found['pid']}, since {since}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another run of this job is under way, or another command is reading its checkpoint"
 
     def close(self) -> None:
         """Give the lock back."""
+        if not self._shared:
+            with suppress(OSError):
+                os.ftruncate(self._file, 0)
         os.close(self._file)
 
     def __enter__(self) -> JobLock:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 
 def write_progress(directory: Path, progress: Mapping[str, Any]) -> None:
-    """Replace the progress file atomically. It is a convenience, never a fact: it is not synced. Raises OSError."""
+    """Replace the progress file atomically. It is a convenience, never a fact: it is not synced, and where the disk
+    does not take it, it stays as it was. The journal tells of a disk that failed.
+    """
     draft = directory / "progress.json.new"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(progress, file)
-    draft.rename(directory / "progress.json")
+    with suppress(OSError):
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(progress, file)
+        draft.rename(directory / "progress.json")
 
 
 def read_progress(directory: Path) -> dict[str, Any] | None:

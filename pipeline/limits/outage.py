@@ -34,7 +34,8 @@ class Outage:
         if self._since is None:
             self._since = now
         self._failures += counts
-        if self.is_open:
+        # What was in flight when the breaker opened fails before the next probe is due, and says nothing new.
+        if self.is_open and now >= self.next_probe:
             self._probes += 1
             self.next_probe = now + self._backoff(self._probes)
 
@@ -43,6 +44,7 @@ class Outage:
         ended = self.is_open
         self._failures = self._probes = 0
         self._since = None
+        self.next_probe = 0.0
         return ended
 
     def gives_up_at(self) -> float | None:

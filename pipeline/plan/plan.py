@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ import numpy.typing as npt
 from pipeline.journal import Event, IndexEntry
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
+_ROWS_A_CHUNK = 65_536
+_BYTES_A_CHUNK = 2**20
+_BYTES_OF_CRC = 4
 _BITS = 4
 _MASK = (1 << _BITS) - 1
 
@@ -117,7 +121,8 @@ class Plan:
         """The ids of the rows at `positions`, made unique: from its second occurrence on, a content gets `#n`."""
         unique = list(ids)
         if len(self._repeated):
-            found = np.searchsorted(self._repeated, positions)
+            # Of the array's own type: else it would be converted as a whole, each time.
+            found = np.searchsorted(self._repeated, np.asarray(positions, np.uint32))
             for at, (position, index) in enumerate(zip(positions, found, strict=True)):
                 if index < len(self._repeated) and self._repeated[index] == position:
                     unique[at] += f"#{self._occurrences[index]}"
@@ -127,7 +132,8 @@ class Plan:
 
     def standings(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
         """The standing of each row from `start` to before `stop`."""
-        return (self._latest[start:stop] & np.uint64(_MASK)).astype(np.uint8)
+        # The lowest byte of each first: one byte a row, where masking would copy eight.
+        return self._latest[start:stop].astype(np.uint8) & np.uint8(_MASK)
 
     def events(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
         """The event numbers of the rows from `start` to before `stop`."""
@@ -170,9 +176,13 @@ class Plan:
 
     def state_digest(self) -> str:
         """A digest of the rows and what is known of each: the same where the output would be the same."""
-        settled = self._latest.copy()
-        settled[self.standings() == Standing.RETRY] &= np.uint64(~_MASK & (2**64 - 1))
-        return f"{self.digest}-{zlib.crc32(settled.tobytes()):08x}"
+        crc = 0
+        for start in range(0, len(self), _ROWS_A_CHUNK):
+            settled = self._latest[start : start + _ROWS_A_CHUNK].copy()
+            # A failure reads the same, whether or not it was to be tried again.
+            settled[np.isin(self.standings(start, start + _ROWS_A_CHUNK), FAILED)] &= ~np.uint64(_MASK)
+            crc = zlib.crc32(settled.data, crc)
+        return f"{self.digest}-{crc:08x}"
 
 
 def save_plan(plan: Plan, directory: Path) -> None:
@@ -187,7 +197,7 @@ def save_plan(plan: Plan, directory: Path) -> None:
         for part in (text, plan._latest.data, plan._repeated.data, plan._occurrences.data):
             crc = zlib.crc32(part, crc)
             file.write(part)
-        file.write(crc.to_bytes(4, "big"))
+        file.write(crc.to_bytes(_BYTES_OF_CRC, "big"))
         file.flush()
         os.fsync(file.fileno())
     draft.rename(directory / "plan")
@@ -195,24 +205,27 @@ def save_plan(plan: Plan, directory: Path) -> None:
 
 def load_plan(directory: Path) -> Plan | None:
     """The plan that was saved last; None where there is none, or where it is damaged (it can be made anew)."""
-    with suppress(OSError, ValueError, KeyError, EOFError), (directory / "plan").open("rb") as file:
-        if file.readline() != _FORMAT:
+    with suppress(OSError), (directory / "plan").open("rb") as file:
+        if not _is_whole(file):
             return None
-        text = file.readline()
-        header = json.loads(text)
-        crc = zlib.crc32(text)
-        arrays = []
-        for kind, length in (("u8", header["rows"]), ("u4", header["repeated"]), ("u4", header["repeated"])):
-            array = np.fromfile(file, kind, length)
-            if len(array) != length:
-                return None
-            crc = zlib.crc32(array.data, crc)
-            arrays.append(array)
-        if file.read() != crc.to_bytes(4, "big"):
-            return None
-        latest, repeated, occurrences = arrays
+        file.seek(len(_FORMAT))
+        header = json.loads(file.readline())
         return Plan(
-            number=header["number"], fingerprint=header["fingerprint"], digest=header["digest"], latest=latest,
-            repeated=repeated, occurrences=occurrences, orphaned=header["orphaned"], kept_empty=header["kept_empty"],
+            number=header["number"], fingerprint=header["fingerprint"], digest=header["digest"],
+            latest=np.fromfile(file, np.uint64, header["rows"]),
+            repeated=np.fromfile(file, np.uint32, header["repeated"]),
+            occurrences=np.fromfile(file, np.uint32, header["repeated"]),
+            orphaned=header["orphaned"], kept_empty=header["kept_empty"],
         )  # fmt: skip
     return None
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    """Whether this is a plan of this format, and as it was written. Nothing in it is read before that is known."""
+    if file.read(len(_FORMAT)) != _FORMAT:
+        return False
+    crc, left = 0, os.fstat(file.fileno()).st_size - len(_FORMAT) - _BYTES_OF_CRC
+    while left > 0 and (chunk := file.read(min(left, _BYTES_A_CHUNK))):
+        crc = zlib.crc32(chunk, crc)
+        left -= len(chunk)
+    return left == 0 and file.read() == crc.to_bytes(_BYTES_OF_CRC, "big")

@@ -6,7 +6,7 @@ The work is done in a scratch database beside the journal, so that memory does n
 from __future__ import annotations
 
 import hashlib
-import itertools
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,48 +17,14 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import InvalidInput
-from pipeline.journal import ADOPTIONS, ANSWERS, IndexEntry
+from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.journal import IndexEntry
+from pipeline.plan.matching import INDEX_INPUT, SCHEMA, load_journal, match
 from pipeline.plan.plan import Plan, Standing
 from pipeline.plan.rows import Rows
 
-_SCHEMA = """
-CREATE TABLE input (position INTEGER PRIMARY KEY, row_id TEXT, request_hash TEXT, content TEXT);
-CREATE TABLE answers (seq INTEGER PRIMARY KEY, state INTEGER, row_id TEXT, owner TEXT, request_hash TEXT,
-    settings INTEGER, content TEXT);
-CREATE TABLE accepted (row_id TEXT, request_hash TEXT, seq INTEGER);
-CREATE TABLE adoptions (seq INTEGER PRIMARY KEY, source INTEGER, row_id TEXT);
-CREATE TABLE unanswered (row_id TEXT PRIMARY KEY, seq INTEGER, state INTEGER, request_hash TEXT) WITHOUT ROWID;
-CREATE TABLE matches (position INTEGER PRIMARY KEY, seq INTEGER, standing INTEGER, is_new INTEGER);
-"""
-_INDEXES = """
-CREATE INDEX input_by_request ON input (request_hash);
-CREATE INDEX accepted_by_row ON accepted (row_id, request_hash);
-UPDATE answers SET owner = (SELECT a.row_id FROM adoptions a WHERE a.source = answers.seq ORDER BY a.seq DESC LIMIT 1)
-    WHERE seq IN (SELECT source FROM adoptions);
-CREATE INDEX answers_by_owner ON answers (owner);
-"""
-# An answer that is told to a row which did not ask for it itself, or to another request, counts as adopted.
-_ADOPTED = f"CASE a.state WHEN {Standing.UNPRICED} THEN {Standing.ADOPTED_UNPRICED} ELSE {Standing.ADOPTED} END"
-_MATCH = f"""
-INSERT INTO matches SELECT i.position, max(a.seq),
-        CASE WHEN a.row_id = i.row_id AND a.request_hash = i.request_hash THEN a.state ELSE {_ADOPTED} END, 0
-    FROM input i JOIN accepted c ON c.row_id = i.row_id AND c.request_hash = i.request_hash
-    JOIN answers a ON a.seq = c.seq AND a.owner = i.row_id GROUP BY i.position;
-CREATE INDEX matches_by_event ON matches (seq);
-INSERT INTO matches SELECT wanting.position, a.seq, {_ADOPTED}, 1
-    FROM (SELECT position, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY position) AS turn
-          FROM input WHERE request_hash IN (SELECT request_hash FROM answers)
-          AND position NOT IN (SELECT position FROM matches)) wanting
-    JOIN (SELECT seq, state, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY seq) AS turn
-          FROM answers WHERE seq NOT IN (SELECT seq FROM matches)) a
-    ON a.request_hash = wanting.request_hash AND a.turn = wanting.turn;
-INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
-    FROM input i JOIN unanswered u ON u.row_id = i.row_id AND u.request_hash = i.request_hash;
-INSERT OR IGNORE INTO matches SELECT i.position, max(a.seq), {Standing.CHANGED}, 0
-    FROM input i JOIN answers a ON a.owner = i.row_id
-    WHERE a.seq NOT IN (SELECT seq FROM matches) GROUP BY i.position;
-"""
+# Up to 32 MiB however many rows there are; ten times SQLite's own choice, which would read most pages again and again.
+_CACHE_KIB = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +59,16 @@ class Planner:
     ) -> None:
         self._path = directory / "planning.sqlite"
         self._remove()
-        self._scratch = sqlite3.connect(self._path, isolation_level=None)
         try:
-            self._scratch.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN; {_SCHEMA}")
-            has_events = self._load_journal(index)
-            count, digest = self._load_input(rows, with_requests=has_events)
-            self._scratch.execute("CREATE INDEX input_by_row ON input (row_id)")
-            if rows.id_column is not None:
-                self._refuse_duplicates(rows)
-            repeated, occurrences = self._tell_repeated_apart()
-            latest = np.zeros(count, np.uint64)
-            self.plan = Plan(
-                number=number, fingerprint=fingerprint, digest=digest, latest=latest, repeated=repeated,
-                occurrences=occurrences, orphaned=0,
-            )  # fmt: skip
-            if has_events:
-                self._match()
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+            self._scratch = sqlite3.connect(self._path, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise _failed(self._path, error) from error
+        try:
+            self.plan = self._make(rows, index, number, fingerprint)
+        except sqlite3.Error as error:
+            self.close()
+            raise _failed(self._path, error) from error
         except BaseException:
             self.close()
             raise
@@ -130,7 +90,9 @@ class Planner:
 
     def answered_rows(self) -> int:
         """How many rows of the input have an answer under their id, whatever it was asked for."""
-        return self._number("SELECT count(*) FROM input WHERE row_id IN (SELECT owner FROM answers)")
+        return self._number(
+            "SELECT count(DISTINCT i.position) FROM answers a CROSS JOIN input i ON i.row_id = a.owner"
+        )
 
     def changed_rows(self, settings: int | None) -> tuple[int, int]:
         """How many answered rows now make another request: because the settings changed, and because they did."""
@@ -161,6 +123,24 @@ class Planner:
 
     # ---- within
 
+    def _make(self, rows: Rows, index: Iterable[IndexEntry], number: int, fingerprint: str) -> Plan:
+        self._scratch.executescript(
+            f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB}; BEGIN; {SCHEMA}"
+        )
+        has_events = load_journal(self._scratch, index)
+        count, digest = self._load_input(rows, with_requests=has_events)
+        self._scratch.executescript(INDEX_INPUT)
+        if rows.id_column is not None:
+            self._refuse_duplicates(rows)
+        repeated, occurrences = self._tell_repeated_apart()
+        plan = Plan(
+            number=number, fingerprint=fingerprint, digest=digest, latest=np.zeros(count, np.uint64), repeated=repeated,
+            occurrences=occurrences, orphaned=match(self._scratch) if has_events else 0,
+        )  # fmt: skip
+        for position, seq, standing in self._scratch.execute("SELECT position, seq, standing FROM matches"):
+            plan.put(position, seq, standing)
+        return plan
+
     def _changes(self, condition: str) -> Iterator[Change]:
         for position, row_id, request_hash, content, source, state, settings in self._scratch.execute(
             "SELECT i.position, i.row_id, i.request_hash, i.content, a.seq, a.state, a.settings FROM matches m"
@@ -169,35 +149,14 @@ class Planner:
         ):
             yield Change(position, row_id, request_hash, content, source, state != Standing.UNPRICED, settings)
 
-    def _load_journal(self, index: Iterable[IndexEntry]) -> bool:
-        execute_many = self._scratch.executemany
-        seen = False
-        events = iter(index)
-        while chunk := list(itertools.islice(events, 10_000)):
-            seen = True
-            answers, accepted, adoptions, unanswered = [], [], [], []
-            for seq, _, _, state, row_id, request_hash, settings, content, source in chunk:
-                if state in ANSWERS:
-                    answers.append((seq, state, row_id, row_id, request_hash, settings, content))
-                    accepted.append((row_id, request_hash, seq))
-                elif state in ADOPTIONS:
-                    adoptions.append((seq, source, row_id))
-                    accepted.append((row_id, request_hash, source))
-                else:
-                    unanswered.append((row_id, seq, state, request_hash))
-            execute_many("INSERT INTO answers VALUES (?,?,?,?,?,?,?)", answers)
-            execute_many("INSERT INTO accepted VALUES (?,?,?)", accepted)
-            execute_many("INSERT INTO adoptions VALUES (?,?,?)", adoptions)
-            execute_many("INSERT OR REPLACE INTO unanswered VALUES (?,?,?,?)", unanswered)
-        return seen
-
     def _load_input(self, rows: Rows, *, with_requests: bool) -> tuple[int, str]:
         digest, count = hashlib.blake2b(digest_size=16), 0
         for position, batch in rows.batches():
             ids, contents = rows.identities(position, batch)
             hashes = rows.request_hashes(batch, contents) if with_requests else [None] * len(ids)
             # Length first: no two lists of rows give the same bytes.
-            digest.update("".join(f"{len(id_)}:{id_}{content}" for id_, content in zip(ids, contents, strict=True)).encode())
+            identities = zip(ids, contents, strict=True)
+            digest.update("".join(f"{len(row_id)}:{row_id}{content}" for row_id, content in identities).encode())
             self._scratch.executemany(
                 "INSERT INTO input VALUES (?,?,?,?)",
                 zip(range(position, position + len(ids)), ids, hashes, contents, strict=True),
@@ -222,7 +181,8 @@ class Planner:
 
     def _tell_repeated_apart(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         self._scratch.executescript(
-            "CREATE TABLE repeated AS SELECT position, turn FROM (SELECT position, row_number() OVER (PARTITION BY"
+            "CREATE TABLE repeated (position INTEGER PRIMARY KEY, turn INTEGER);"
+            "INSERT INTO repeated SELECT position, turn FROM (SELECT position, row_number() OVER (PARTITION BY"
             " row_id ORDER BY position) AS turn FROM input WHERE row_id IN (SELECT row_id FROM input GROUP BY row_id"
             " HAVING count(*) > 1)) WHERE turn > 1 ORDER BY position;"
             "UPDATE input SET row_id = row_id || '#' || (SELECT turn FROM repeated r WHERE r.position = input.position)"
@@ -230,19 +190,13 @@ class Planner:
         )
         count = self._number("SELECT count(*) FROM repeated")
         columns = [
-            np.fromiter((value for (value,) in self._scratch.execute(f"SELECT {name} FROM repeated")), np.uint32, count)
+            np.fromiter(
+                (value for (value,) in self._scratch.execute(f"SELECT {name} FROM repeated ORDER BY position")),
+                np.uint32, count,
+            )
             for name in ("position", "turn")
         ]
         return columns[0], columns[1]
-
-    def _match(self) -> None:
-        self._scratch.executescript(_INDEXES + _MATCH)
-        for position, seq, standing in self._scratch.execute("SELECT position, seq, standing FROM matches"):
-            self.plan.put(position, seq, standing)
-        self.plan.orphaned = self._number(
-            "SELECT count(*) FROM answers WHERE seq NOT IN (SELECT seq FROM matches)"
-            " AND owner NOT IN (SELECT row_id FROM input)"
-        )
 
     def _number(self, query: str) -> int:
         (number,) = self._scratch.execute(query).fetchone()
@@ -251,3 +205,7 @@ class Planner:
     def _remove(self) -> None:
         with suppress(FileNotFoundError):
             self._path.unlink()
+
+
+def _failed(path: Path, error: Exception) -> CheckpointFailed:
+    return CheckpointFailed(f"{path}: cannot plan: {error}")

@@ -24,14 +24,10 @@ from pipeline.sources.streams import pieces
 def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
     """Reads each file's header.
 
-    Raises InvalidInput where a header is faulty, the delimiter is not ASCII, or the encoding is not one of text.
+    Raises InvalidInput where a header is faulty, or the delimiter is not ASCII.
     """
     if not config.delimiter.isascii():
         raise InvalidInput("input.csv.delimiter: must be an ASCII character; pandas parses no other")
-    try:
-        io.TextIOWrapper(io.BytesIO(), encoding=config.encoding).close()  # refuses codecs such as hex
-    except LookupError as error:
-        raise InvalidInput(f"input.csv.encoding: {config.encoding!r} is no text encoding; for example utf-8") from error
     return [_reader(file, config) for file in files]
 
 

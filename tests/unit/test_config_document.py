@@ -53,7 +53,9 @@ def test_numbers_are_read_by_the_core_schema(tmp_path: Path, written: str, value
     assert type(read) is float
 
 
-@pytest.mark.parametrize("written", ["1_000", "0b1", "1:30", "2025-06-11", '"8"', "8.0", "1e1", "true", "[8]", "{}", "~"])
+@pytest.mark.parametrize(
+    "written", ["1_000", "0b1", "1:30", "2025-06-11", '"8"', "8.0", "1e1", "true", "[8]", "{}", "~"]
+)
 def test_what_is_no_whole_number_is_refused_for_one(tmp_path: Path, written: str) -> None:
     found = only(tmp_path, JOB + f"limits: {{concurrency: {written}}}")
     assert (found.key, found.line) == ("limits.concurrency", 6)
@@ -113,7 +115,9 @@ def test_aliases_are_expanded(tmp_path: Path) -> None:
 
 
 def test_an_alias_bomb_is_refused_where_it_goes_off(tmp_path: Path) -> None:
-    bomb = "".join(f"{to}: &{to} [{', '.join(f'*{of}' for _ in range(10))}]\n" for of, to in zip("abcdef", "bcdefg", strict=True))
+    bomb = "".join(
+        f"{to}: &{to} [{', '.join(f'*{of}' for _ in range(10))}]\n" for of, to in zip("abcdef", "bcdefg", strict=True)
+    )
     found = only(tmp_path, "a: &a [x]\n" + bomb)
     assert "10,000" in found.message
     assert found.line == 5
@@ -162,7 +166,9 @@ def test_broken_yaml_is_refused_at_its_place(tmp_path: Path, text: str, place: t
     assert (found.line, found.column) == place
 
 
-@pytest.mark.parametrize("text", ["user: {{ question }}", "user: {{ question }} and more", "user: {% if a %}", "a: [{{ b }}]"])
+@pytest.mark.parametrize(
+    "text", ["user: {{ question }}", "user: {{ question }} and more", "user: {% if a %}", "a: [{{ b }}]"]
+)
 def test_an_unquoted_template_is_told_about_quotes(tmp_path: Path, text: str) -> None:
     assert any(one.suggestion == 'put a template in quotes: "{{ question }}"' for one in mistakes(tmp_path, text))
 
@@ -206,7 +212,9 @@ def test_what_is_no_file_is_a_mistake(tmp_path: Path, name: str) -> None:
     assert refused.value.mistakes[0].file == str(tmp_path / name)
 
 
-@pytest.mark.parametrize("text", ["a: !" + "x" * 500_000, "[" * 500_000, "k: " + "x " * 250_000, "!" * 500_000, "\n" * 500_000])
+@pytest.mark.parametrize(
+    "text", ["a: !" + "x" * 500_000, "[" * 500_000, "k: " + "x " * 250_000, "!" * 500_000, "\n" * 500_000]
+)
 def test_hostile_text_is_refused_quickly(tmp_path: Path, text: str) -> None:
     start = time.monotonic()
     mistakes(tmp_path, text)

@@ -78,7 +78,8 @@ retry: {max_attempts: 6, initial_seconds: 1, max_seconds: 60, max_elapsed_second
 checkpoint: {path: .checkpoints/gsm8k-answers}
 output: {path: data/out/gsm8k-answers.parquet, compression: zstd, prefix: "", overwrite: false}
 pricing: {input_usd_per_million: 0.32, output_usd_per_million: 0.34}
-simulator: {latency_seconds: 0.2, latency_spread: 0.5, fault_rate: 0.05, seed: 7, requests_per_minute: 600, ledger: sim.jsonl}
+simulator: {latency_seconds: 0.2, latency_spread: 0.5, fault_rate: 0.05, seed: 7, requests_per_minute: 600,
+            ledger: sim.jsonl}
 """
     assert load(tmp_path, text).config.simulator is not None
 
@@ -135,11 +136,12 @@ notify: me
         ("temperature: 0.5", "did you mean `parameters.temperature`?"),
         ("requests_per_minute: 5", "did you mean `limits.requests_per_minute` or `simulator.requests_per_minute`?"),
         ("limits.concurrency: 8", "write sections: `limits: {concurrency: …}`"),
-        ("retry: {zzz: 8}", "`retry` takes `max_attempts`, `initial_seconds`, `max_seconds`, `max_elapsed_seconds` and `max_runs`"),
+        ("retry: {zzz: 8}",
+         "`retry` takes `max_attempts`, `initial_seconds`, `max_seconds`, `max_elapsed_seconds` and `max_runs`"),
         ("limits: {concurrency: 1_0}", "write 10: digits stand without marks between them"),
         ("limits: {concurrency: 64.0}", "write 64"),
         ('limits: {concurrency: "64"}', "take the quotes away"),
-        ("limits: {concurrency:}", "give it a value, or leave the key out for the default, 32"),
+        ("limits: {concurrency: }", "give it a value, or leave the key out for the default, 32"),
         ("limits:", "give it a value, or leave the key out"),
         ("limits: {concurrency: many}", "the default is 32"),
         ("checkpoint: {path: 7}", "put it in quotes"),
@@ -164,7 +166,8 @@ def test_a_mistake_says_how_to_mend_it(tmp_path: Path, line: str, suggestion: st
         ("retry.max_attempts", "0"), ("retry.initial_seconds", "0"), ("retry.max_seconds", "0"),
         ("retry.max_elapsed_seconds", "0"), ("retry.max_runs", "-1"), ("simulator.fault_rate", "1.1"),
         ("simulator.latency_seconds", "-1"), ("simulator.latency_spread", "-1"), ("simulator.requests_per_minute", "0"),
-        ("retry.max_runs", "true"), ("limits.drain_seconds", "false"), ("checkpoint.path", '""'), ("checkpoint.path", '"\\0"'),
+        ("retry.max_runs", "true"), ("limits.drain_seconds", "false"), ("checkpoint.path", '""'),
+        ("checkpoint.path", '"\\0"'),
         ("parameters.temperature", "-0.1"), ("parameters.temperature", "5.1"), ("parameters.top_p", "2.1"),
         ("parameters.top_k", "0"), ("parameters.top_k", "51"), ("parameters.max_tokens", "0"), ("parameters.seed", "0"),
         ("parameters.seed", "10000000000"), ("parameters.presence_penalty", "2.5"), ("parameters.top_k", "1.0"),
@@ -184,7 +187,8 @@ def test_a_value_out_of_its_range_or_type_is_refused(tmp_path: Path, key: str, w
     ("key", "written"),
     [
         ("limits.concurrency", "1"), ("limits.concurrency", "2000"), ("limits.requests_per_minute", "0.5"),
-        ("limits.drain_seconds", "1"), ("retry.max_runs", "0"), ("simulator.fault_rate", "1"), ("parameters.temperature", "5"),
+        ("limits.drain_seconds", "1"), ("retry.max_runs", "0"), ("simulator.fault_rate", "1"),
+        ("parameters.temperature", "5"),
         ("parameters.seed", "9999999999"), ("parameters.max_tokens", "1000000"), ("parameters.top_k", "{column: k}"),
         ("parameters.temperature", "{column: t}"), ("simulator.seed", "-3"),
     ],
@@ -212,7 +216,9 @@ def test_an_encoding_python_cannot_decode_with_is_refused(tmp_path: Path, encodi
     assert only(tmp_path, text).key == "input.csv.encoding"
 
 
-@pytest.mark.parametrize("path", ["s3://bucket/x.csv", "gs://bucket/x.csv", "https://example.com/x.csv", '""', "[]", '["a", ""]'])
+@pytest.mark.parametrize(
+    "path", ["s3://bucket/x.csv", "gs://bucket/x.csv", "https://example.com/x.csv", '""', "[]", '["a", ""]']
+)
 def test_inputs_that_cannot_be_read_here_are_refused(tmp_path: Path, path: str) -> None:
     found = only(tmp_path, JOB.replace("data/problems.parquet", path))
     assert found.key is not None
@@ -279,7 +285,9 @@ def test_a_cap_on_cost_needs_max_tokens_and_a_price(tmp_path: Path, cap: str) ->
     assert "max_tokens" in only(tmp_path, JOB + limits).message
     load(tmp_path, JOB + limits + "parameters: {max_tokens: 1}")
     load(tmp_path, JOB + limits + "parameters: {max_tokens: {column: most}}")
-    server = JOB.replace("{model: meta/llama-4-scout-17b-16e-instruct}", "{kind: openai, url: 'http://localhost/v1', model: x}")
+    server = JOB.replace(
+        "{model: meta/llama-4-scout-17b-16e-instruct}", "{kind: openai, url: 'http://localhost/v1', model: x}"
+    )
     assert "price" in only(tmp_path, server + limits + "parameters: {max_tokens: 1}").message
     pricing = "pricing: {input_usd_per_million: 0, output_usd_per_million: 1}\n"
     load(tmp_path, server + limits + "parameters: {max_tokens: 1}\n" + pricing)

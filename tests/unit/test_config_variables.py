@@ -107,7 +107,9 @@ def test_what_a_variable_holds_is_never_shown(tmp_path: Path) -> None:
     text = JOB.replace("name: answers", "name: ${S}") + (
         "limits:\n  concurrency: ${S}\n  drain_seconds: ${N}\ncheckpoint:\n  path: [1]\nretry: ${S}\n"
     )
-    text = text.replace("output: {", 'output: {compression: "${S}", ').replace("model: meta", 'kind: "${S}", model: meta')
+    text = text.replace("output: {", 'output: {compression: "${S}", ').replace(
+        "model: meta", 'kind: "${S}", model: meta'
+    )
     found = mistakes(tmp_path, text, {"S": "s3cr3t value", "N": "-77551"})
     assert len(found) == 7
     assert "s3cr3t" not in repr(found)
@@ -188,7 +190,8 @@ def test_set_does_not_reach_other_uses_of_an_alias(tmp_path: Path) -> None:
         ("concurrency=8", "concurrency", "did you mean `limits.concurrency`?"),
         ("name.x=8", "name.x", "`name` takes no keys"),
         ("input.path.0=x", "input.path.0", "`input.path` takes no keys"),
-        ("prompt.user={{ question }}", "prompt.user", """put the value in quotes inside the shell's: --set 'prompt.user="…"'"""),
+        ("prompt.user={{ question }}", "prompt.user",
+         """put the value in quotes inside the shell's: --set 'prompt.user="…"'"""),
         ("prompt.user=[a", "prompt.user", """put the value in quotes inside the shell's: --set 'prompt.user="…"'"""),
         ("name=!!python/name:os.system", "name", """put the value in quotes inside the shell's: --set 'name="…"'"""),
         ("limits.concurrency=1_0", "limits.concurrency", "write 10: digits stand without marks between them"),

@@ -151,11 +151,6 @@ def test_a_delimiter_beyond_ascii_is_refused(tmp_path: Path) -> None:
     assert "input.csv.delimiter" in refusal(tmp_path, "a\n1\n", delimiter="é")
 
 
-@pytest.mark.parametrize("encoding", ["hex", "rot13"])
-def test_what_is_no_text_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
-    assert "input.csv.encoding" in refusal(tmp_path, "a\n1\n", encoding=encoding)
-
-
 def test_cells_of_ten_megabytes_are_read(tmp_path: Path) -> None:
     long = 'x"\n,' * 2_500_000
     quoted = '"' + long.replace('"', '""') + '"'

@@ -1,0 +1,64 @@
+"""How many commits were acknowledged, in a small file apart from the journal.
+
+A torn write-ahead log looks to SQLite just like a shorter one: only a count that is kept elsewhere shows that part of
+it is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.errors import CheckpointFailed
+
+FILE_NAME = "acknowledged"
+
+
+def read_count(directory: Path) -> int | None:
+    """How many commits were acknowledged; None where the file is missing. Raises CheckpointFailed."""
+    path = directory / FILE_NAME
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointFailed(f"{path}: cannot be read: {error.strerror}") from error
+    number, _, _ = text.partition(b" ")
+    if not number.isdigit() or text != _text(int(number)):
+        raise CheckpointFailed(f"{path}: damaged: it holds no count")
+    return int(number)
+
+
+class Count:
+    """The file, open for the one writer. A missing one is made, and is on disk then. Raises OSError."""
+
+    def __init__(self, directory: Path, count: int) -> None:
+        path = directory / FILE_NAME
+        is_new = not path.exists()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if is_new:
+            self.put(count)
+            os.fsync(self._file)
+            sync_directory(directory)
+
+    def put(self, count: int) -> None:
+        """Set the count. Not synced: it may lag behind the journal, never run ahead of it."""
+        os.pwrite(self._file, _text(count), 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def sync_directory(directory: Path) -> None:
+    """Put a directory's entries on disk. Raises OSError."""
+    file = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _text(count: int) -> bytes:
+    # The complement shows a wrong digit.
+    return b"%020d %020d\n" % (count, 10**20 - 1 - count)

@@ -1,0 +1,176 @@
+"""The journal's SQLite file: how it is made, and how it is opened for reading or for writing.
+
+Write-ahead logging with `synchronous=FULL` costs one fsync a commit where a rollback journal costs three. One
+connection in exclusive mode keeps clear of the WAL-reset defect of SQLite versions up to 3.51.2, and needs no memory
+shared between processes. Pages of 8 KiB read a quarter faster than those of 4.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.errors import CheckpointFailed
+from pipeline.journal.count import sync_directory
+from pipeline.journal.events import checksum
+
+FORMAT = 1
+FILE_NAME = "journal.sqlite"
+LOG_NAME = "journal.sqlite-wal"
+_DRAFT_NAME = "journal.sqlite.new"
+_APPLICATION_ID = 0x6C6D6270  # "lmbp"
+_STATEMENTS_KEPT = 512
+
+_SCHEMA = f"""
+PRAGMA page_size=8192;
+PRAGMA application_id={_APPLICATION_ID};
+PRAGMA user_version={FORMAT};
+PRAGMA journal_mode=MEMORY;
+PRAGMA synchronous=FULL;
+BEGIN;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (seq INTEGER PRIMARY KEY, event BLOB NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE claims (number INTEGER PRIMARY KEY, claim BLOB NOT NULL, checksum INTEGER NOT NULL);
+"""
+
+
+def create_database(directory: Path, meta: Mapping[str, str]) -> None:
+    """Make a database without events, whole or not at all. Raises OSError, sqlite3.Error."""
+    path, draft = directory / FILE_NAME, directory / _DRAFT_NAME
+    with suppress(FileNotFoundError):
+        draft.unlink()
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL, 0o600))
+    connection = sqlite3.connect(draft, isolation_level=None)
+    try:
+        connection.executescript(_SCHEMA)
+        for name, value in meta.items():
+            set_meta(connection, name, value)
+        connection.execute("COMMIT")
+        # Kept in the file's header: who opens it to write need not change that, so no kill can leave it half changed.
+        _expect(connection, "journal_mode=WAL", "wal")
+    finally:
+        connection.close()
+    _sync_file(draft)
+    draft.rename(path)
+    sync_directory(directory)
+    sync_directory(directory.absolute().parent)
+
+
+def open_reader(directory: Path) -> sqlite3.Connection:
+    """Open for reading, so that no file changes. SQLite adds a file of its own (`-shm`) where a log is left over.
+
+    Raises:
+        CheckpointFailed: it is missing, no journal, or of another version.
+    """
+    path, log = directory / FILE_NAME, directory / LOG_NAME
+    try:
+        if path.stat().st_size == 0:
+            # Not even to be opened: SQLite would take the log for a remnant, and remove it.
+            raise CheckpointFailed(f"{path}: the journal is empty; what it held is lost")
+        # Without a log there is nothing that SQLite would have to share or to make up for.
+        mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    except FileNotFoundError:
+        raise CheckpointFailed(f"{path}: the journal is missing, though answers were acknowledged in it") from None
+    except OSError as error:
+        raise CheckpointFailed(f"{path}: cannot be read: {error.strerror}") from error
+    connection = _connect(path, mode)
+    try:
+        _check_version(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_writer(directory: Path) -> sqlite3.Connection:
+    """Open as the one writer, after a look over the file's structure that changes nothing.
+
+    Raises:
+        CheckpointFailed: it is damaged, or cannot be written to.
+    """
+    path = directory / FILE_NAME
+    reader = open_reader(directory)
+    try:
+        # Records have checksums; this finds damage to the tree they stand in, and to the list of free pages, which
+        # would have the next write destroy what is whole.
+        (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise CheckpointFailed(f"{path}: damaged: {found}")
+    except (sqlite3.Error, ValueError) as error:
+        raise CheckpointFailed(f"{path}: damaged: {error}") from error
+    finally:
+        reader.close()
+    connection = _connect(path, "mode=rw")
+    try:
+        # Before anything is read: else SQLite begins with memory shared between processes, and stays with it.
+        _expect(connection, "locking_mode=EXCLUSIVE", "exclusive")
+        _expect(connection, "journal_mode=WAL", "wal")
+        connection.execute("PRAGMA synchronous=FULL")
+        # The writer moves the log into the database itself: SQLite would ignore it when that fails.
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise CheckpointFailed(f"{path}: cannot be written to: {error}") from error
+        raise
+    return connection
+
+
+def set_meta(connection: sqlite3.Connection, name: str, value: str) -> None:
+    """Set one of the named values. Raises sqlite3.Error."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", (name, value, _meta_checksum(name, value)))
+
+
+def get_meta(connection: sqlite3.Connection, name: str) -> str:
+    """One of the named values, checked. Raises sqlite3.Error, and ValueError where it is missing or damaged."""
+    found = connection.execute("SELECT value, checksum FROM meta WHERE name=?", (name,)).fetchone()
+    if found is None or _meta_checksum(name, found[0]) != found[1]:
+        raise ValueError(f"its record of {name} is damaged")
+    return str(found[0])
+
+
+def _meta_checksum(name: str, value: str) -> int:
+    return checksum(0, f"{name}={value}".encode())
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(
+            f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, cached_statements=_STATEMENTS_KEPT
+        )
+    except sqlite3.Error as error:
+        raise CheckpointFailed(f"{path}: cannot be opened: {error}") from error
+
+
+def _check_version(path: Path, connection: sqlite3.Connection) -> None:
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        raise CheckpointFailed(f"{path}: cannot be read: {error}") from error
+    if application != _APPLICATION_ID:
+        raise CheckpointFailed(f"{path}: this is not a journal of this program")
+    if version > FORMAT:
+        raise CheckpointFailed(
+            f"{path}: made by a newer version of the program, in format {version}; this one reads format {FORMAT}: "
+            "use the newer one"
+        )
+    if version != FORMAT:
+        raise CheckpointFailed(f"{path}: damaged: format {version} is unknown")
+
+
+def _expect(connection: sqlite3.Connection, setting: str, wanted: str) -> None:
+    (found,) = connection.execute(f"PRAGMA {setting}").fetchone()
+    if found != wanted:
+        raise sqlite3.OperationalError(f"{setting} is not to be had here: it stays {found}")
+
+
+def _sync_file(path: Path) -> None:
+    file = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,98 @@
+"""Which answer belongs to which row: the join of input and journal, in SQL over a scratch database.
+
+An answer belongs to the row it was given to last, its owner: the row that asked, or one that took it over. It stands
+for that row as long as the row makes a request that the answer was given for, or accepted for. Answers that stand for
+no row go to rows without one that make the same request, one to one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from itertools import islice
+
+from pipeline.journal import ADOPTIONS, ANSWERS, IndexEntry
+from pipeline.plan.plan import Standing
+
+_EVENTS_A_CHUNK = 10_000
+
+SCHEMA = """
+CREATE TABLE input (position INTEGER PRIMARY KEY, row_id TEXT, request_hash TEXT, content TEXT);
+CREATE TABLE answers (seq INTEGER PRIMARY KEY, state INTEGER, row_id TEXT, owner TEXT, request_hash TEXT,
+    settings INTEGER, content TEXT);
+CREATE TABLE accepted (row_id TEXT, request_hash TEXT, source INTEGER);
+CREATE TABLE given (source INTEGER PRIMARY KEY, owner TEXT, settings INTEGER);
+CREATE TABLE unanswered (row_id TEXT PRIMARY KEY, seq INTEGER, state INTEGER, request_hash TEXT) WITHOUT ROWID;
+CREATE TABLE matches (position INTEGER PRIMARY KEY, seq INTEGER, standing INTEGER, is_new INTEGER);
+"""
+"""`settings` of an answer are those under which its owner got it. `unanswered` holds the rows whose latest event is no
+answer; `accepted` the requests for which a row took over an answer.
+"""
+
+INDEX_INPUT = "CREATE INDEX input_by_row ON input (row_id, request_hash);"
+
+_ADOPTED = f"CASE a.state WHEN {Standing.UNPRICED} THEN {Standing.ADOPTED_UNPRICED} ELSE {Standing.ADOPTED} END"
+_LATEST_WINS = "ON CONFLICT DO UPDATE SET seq = excluded.seq, standing = excluded.standing WHERE excluded.seq > seq"
+_MATCH = f"""
+UPDATE answers SET (owner, settings) = (SELECT g.owner, g.settings FROM given g WHERE g.source = answers.seq)
+    WHERE seq IN (SELECT source FROM given);
+INSERT INTO matches SELECT i.position, a.seq, a.state, 0
+    FROM answers a CROSS JOIN input i ON i.row_id = a.row_id AND i.request_hash = a.request_hash
+    WHERE a.owner = a.row_id {_LATEST_WINS};
+INSERT INTO matches SELECT i.position, a.seq, {_ADOPTED}, 0
+    FROM accepted c CROSS JOIN answers a ON a.seq = c.source AND a.owner = c.row_id
+    CROSS JOIN input i ON i.row_id = c.row_id AND i.request_hash = c.request_hash
+    WHERE true {_LATEST_WINS};
+CREATE INDEX matches_by_event ON matches (seq);
+CREATE TABLE wanting AS SELECT position, request_hash,
+        row_number() OVER (PARTITION BY request_hash ORDER BY position) AS turn
+    FROM input i WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.position = i.position);
+CREATE INDEX wanting_by_request ON wanting (request_hash, turn);
+INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
+    FROM (SELECT seq, state, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY seq) AS turn
+          FROM answers WHERE seq NOT IN (SELECT seq FROM matches)) a
+    CROSS JOIN wanting w ON w.request_hash = a.request_hash AND w.turn = a.turn;
+INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
+    FROM unanswered u CROSS JOIN input i ON i.row_id = u.row_id AND i.request_hash = u.request_hash;
+INSERT OR IGNORE INTO matches SELECT i.position, a.seq, {Standing.CHANGED}, 0
+    FROM answers a CROSS JOIN input i ON i.row_id = a.owner
+    WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq) ORDER BY a.seq DESC;
+"""
+_ORPHANED = """
+SELECT count(*) FROM answers a WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq)
+    AND NOT EXISTS (SELECT 1 FROM input i WHERE i.row_id = a.owner)
+"""
+
+
+def load_journal(scratch: sqlite3.Connection, index: Iterable[IndexEntry]) -> bool:
+    """Take in every event, oldest first. Returns whether there was one."""
+    events = iter(index)
+    seen = False
+    while chunk := list(islice(events, _EVENTS_A_CHUNK)):
+        seen = True
+        answers, accepted, given = [], [], []
+        unanswered: dict[str, tuple[str, int, int, str] | None] = {}
+        for seq, _, _, state, row_id, request_hash, settings, content, source in chunk:
+            unanswered[row_id] = None
+            if state in ANSWERS:
+                answers.append((seq, state, row_id, row_id, request_hash, settings, content))
+            elif state in ADOPTIONS:
+                accepted.append((row_id, request_hash, source))
+                given.append((source, row_id, settings))
+            else:
+                unanswered[row_id] = (row_id, seq, state, request_hash)
+        scratch.executemany("INSERT INTO answers VALUES (?,?,?,?,?,?,?)", answers)
+        scratch.executemany("INSERT INTO accepted VALUES (?,?,?)", accepted)
+        scratch.executemany("INSERT OR REPLACE INTO given VALUES (?,?,?)", given)
+        left = [facts for facts in unanswered.values() if facts is not None]
+        ended = [(row_id,) for row_id, facts in unanswered.items() if facts is None]
+        scratch.executemany("DELETE FROM unanswered WHERE row_id = ?", ended)
+        scratch.executemany("INSERT OR REPLACE INTO unanswered VALUES (?,?,?,?)", left)
+    return seen
+
+
+def match(scratch: sqlite3.Connection) -> int:
+    """Fill `matches`, with the latest event where several would do. Returns how many answers are orphaned."""
+    scratch.executescript(_MATCH)
+    (orphaned,) = scratch.execute(_ORPHANED).fetchone()
+    return int(orphaned)

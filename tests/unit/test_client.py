@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from pipeline.client import Client, Pause, Task
+from pipeline.endpoints.dataoorts import Dataoorts
+from pipeline.errors import ErrorKind
+from pipeline.records import Failure, Reply, Request
+from pipeline.transport import Transport
+
+KEY = "sk-very-secret-0123456789"
+ANSWER = {"result": {"response": "42", "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}}
+REQUEST = Request("m", ({"role": "user", "content": "six times seven, in “figures”"},), {"max_tokens": 5})
+
+
+class Server:
+    """Answers each POST with what `status`, `headers` and `body` say, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.status, self.headers, self.body = 200, dict[str, str](), json.dumps(ANSWER)
+        self.received: list[tuple[str | None, Any]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.received.append((self.headers["Authorization"], sent))
+                body = outer.body.encode()
+                self.send_response(outer.status)
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http.server_port}/api/v1"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+@pytest.fixture
+def pause() -> Pause:
+    return Pause()
+
+
+@pytest.fixture
+def client(server: Server, pause: Pause) -> Iterator[Client]:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    made = Client(Dataoorts(server.url), Transport(server.url, headers, connections=2, timeout_seconds=5), pause, KEY)
+    yield made
+    made.close()
+
+
+def test_an_attempt_sends_the_request_and_types_the_answer(client: Client, server: Server) -> None:
+    attempt = client.attempt(Task(7, REQUEST))
+    assert attempt.number == 7
+    assert isinstance(attempt.result, Reply)
+    assert attempt.result.response == "42"
+    assert attempt.finished_at == pytest.approx(attempt.started_at + attempt.latency)
+    assert server.received == [
+        (f"Bearer {KEY}", {"model": "m", "data": {"messages": list(REQUEST.messages), "max_tokens": 5}})
+    ]
+
+
+def test_nothing_is_sent_during_a_pause(client: Client, server: Server, pause: Pause) -> None:
+    pause.extend(1e12)
+    assert client.attempt(Task(1, REQUEST)).result is None
+    assert server.received == []
+
+
+def test_a_retry_after_pauses_every_sender_at_once(client: Client, server: Server, pause: Pause) -> None:
+    server.status, server.headers, server.body = 429, {"Retry-After": "30"}, "{}"
+    result = client.attempt(Task(1, REQUEST)).result
+    assert isinstance(result, Failure)
+    assert (result.kind, result.retry_after) == (ErrorKind.RATE_LIMITED, 30.0)
+    assert client.attempt(Task(2, REQUEST)).result is None
+    assert len(server.received) == 1
+
+
+def test_a_key_that_the_endpoint_echoes_is_taken_out(client: Client, server: Server) -> None:
+    padding = "x" * 280
+    server.status, server.body = 400, json.dumps({"errors": [{"message": f"{padding} bad header Bearer {KEY}"}]})
+    refused = client.attempt(Task(1, REQUEST)).result
+    assert isinstance(refused, Failure)
+    assert "sk-" not in refused.message
+    server.status, server.body = 200, json.dumps({"result": {"response": f"your key is {KEY}"}})
+    answered = client.attempt(Task(2, REQUEST)).result
+    assert isinstance(answered, Reply)
+    assert answered.response == "your key is [key]"
+
+
+def test_what_was_not_sent_is_not_possibly_billed(pause: Pause) -> None:
+    url = "http://127.0.0.1:9/api/v1"
+    refused = Client(Dataoorts(url), Transport(url, {}, connections=1, timeout_seconds=2), pause, None)
+    result = refused.attempt(Task(1, REQUEST)).result
+    assert isinstance(result, Failure)
+    assert (result.kind, result.sent, result.possibly_billed) == (ErrorKind.CONNECTION_ERROR, False, False)
+    refused.close()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from pipeline.catalogue import Price
+from pipeline.client import Attempt
+from pipeline.errors import ErrorKind
+from pipeline.records import Failure, Reply, Request, Usage
+from pipeline.runner.feed import History
+from pipeline.runner.settle import bill, record_of, truncated
+
+PRICE = Price(Decimal("0.32"), Decimal("0.34"), None)
+WORST = Decimal("0.5")
+SOUND = Usage(100, 10, 110, "{}")
+COST = (100 * Decimal("0.32") + 10 * Decimal("0.34")) / 10**6
+
+
+def reply(usage: Usage, finish_reason: str | None = None) -> Reply:
+    return Reply("yes", "text", None, usage, finish_reason)
+
+
+def test_a_sound_usage_is_billed_exactly() -> None:
+    assert bill(reply(SOUND), PRICE, WORST).known == COST
+
+
+@pytest.mark.parametrize("usage", [Usage(None, 10, 10), Usage(100, None, 100), Usage()])
+def test_an_answer_without_sound_usage_is_billed_at_most_its_worst(usage: Usage) -> None:
+    found = bill(reply(usage), PRICE, WORST)
+    assert (found.known, found.at_most) == (None, WORST)
+
+
+def test_a_total_that_is_not_sound_does_not_matter_for_the_cost() -> None:
+    assert bill(reply(Usage(100, 10, None)), PRICE, WORST).known == COST
+
+
+def test_a_refusal_costs_nothing_and_a_lost_reply_its_worst() -> None:
+    assert bill(Failure(ErrorKind.SERVER_ERROR, "no"), PRICE, WORST).at_most is None
+    assert bill(Failure(ErrorKind.TIMEOUT, "no", possibly_billed=True), PRICE, WORST).at_most == WORST
+
+
+def test_a_useless_reply_with_usage_is_billed_by_it() -> None:
+    found = bill(Failure(ErrorKind.INVALID_REPLY, "no", usage=SOUND, possibly_billed=True), PRICE, WORST)
+    assert (found.known, found.at_most) == (COST, None)
+
+
+def test_the_records_cost_is_that_of_all_billed_attempts() -> None:
+    attempt = Attempt(1, reply(SOUND), 1.0, 2.0, 1.0)
+    request = Request("m", (), {"max_tokens": 10})
+    record = record_of(
+        attempt, reply(SOUND), request, History(2, Decimal("0.1"), 1), bill(reply(SOUND), PRICE, WORST), PRICE
+    )
+    assert Decimal(record["cost_usd"]) == Decimal("0.1") + COST
+    assert record["attempts"] == 3
+    assert record["truncated"] is True
+
+
+def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> None:
+    attempt = Attempt(1, reply(Usage()), 1.0, 2.0, 1.0)
+    record = record_of(
+        attempt,
+        reply(Usage()),
+        Request("m", (), {}),
+        History(1, Decimal("0.1"), 0),
+        bill(reply(Usage()), PRICE, WORST),
+        PRICE,
+    )
+    assert record["cost_usd"] is None
+
+
+def test_a_failure_that_was_not_sent_is_no_attempt() -> None:
+    failure = Failure(ErrorKind.CONNECTION_ERROR, "refused", sent=False)
+    attempt = Attempt(1, failure, 1.0, 1.0, 0.0)
+    record = record_of(attempt, failure, Request("m", (), {}), History(), bill(failure, PRICE, WORST), PRICE)
+    assert record["attempts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("usage", "finish_reason", "max_tokens", "expected"),
+    [
+        (SOUND, None, 10, True),
+        (SOUND, None, 11, False),
+        (SOUND, "stop", 10, False),
+        (SOUND, "length", 99, True),
+        (SOUND, None, None, False),
+        (Usage(), None, 10, None),
+    ],
+)
+def test_truncated(usage: Usage, finish_reason: str | None, max_tokens: int | None, expected: bool | None) -> None:
+    assert truncated(reply(usage, finish_reason), max_tokens) is expected
