@@ -54,7 +54,7 @@ class InvalidJob(InvalidInput):
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("; ".join(mistake.message for mistake in self.mistakes))
+        super().__init__("; ".join(f"{one.key}: {one.message}" if one.key else one.message for one in self.mistakes))
 
 
 class EndpointRefused(PipelineError):

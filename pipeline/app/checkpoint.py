@@ -101,12 +101,21 @@ def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> 
 
 
 @contextmanager
-def planner(opened: OpenJob, directory: Path, journal: Journal | None) -> Iterator[Planner]:
-    """A plan made anew. Its number becomes the journal's with `record_plan`."""
+def planner(
+    opened: OpenJob, directory: Path, journal: Journal | None, *, forget_kept: bool = False
+) -> Iterator[Planner]:
+    """A plan made anew; see `Planner`. Its number becomes the journal's with `record_plan`."""
     number = (journal.totals.plan if journal else 0) + 1
     index = journal.index() if journal else iter(())
     try:
-        with Planner(opened.rows, index, directory, number=number, fingerprint=opened.fingerprint) as made:
+        with Planner(
+            opened.rows,
+            index,
+            directory,
+            number=number,
+            fingerprint=opened.fingerprint,
+            forget_kept=forget_kept,
+        ) as made:
             yield made
     except OSError as error:
         raise CheckpointFailed(f"{directory}: cannot plan: {error}") from error

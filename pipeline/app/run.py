@@ -102,6 +102,8 @@ class Run:
         checkpoint.refuse_foreign_output(self._job, directory, self._journal)
         notes: list[str] = []
         plan = checkpoint.standing_plan(opened, directory, self._journal)
+        if plan is not None and self._options.on_change == "rerun" and plan.keeps_answers():
+            plan = None
         self._settle_claims(plan, directory)
         if plan is None:
             try_templates(opened)
@@ -116,7 +118,8 @@ class Run:
         counts = plan.counts()
         self._watcher.planned(opened, plan, notes)
         stop = None
-        if counts.new + counts.changed + counts.to_retry and self._options.limit != 0:
+        self._update(is_idle=not (counts.new + counts.changed + counts.to_retry))
+        if not self.summary.is_idle and self._options.limit != 0:
             journal = self._writer(directory)
             stop = self._send(opened, plan, journal, directory)
             self._update(**job_figures(plan, journal))
@@ -126,7 +129,8 @@ class Run:
 
     def _plan_anew(self, opened: OpenJob, directory: Path, notes: list[str]) -> Plan:
         keep = self._options.on_change == "keep"
-        with checkpoint.planner(opened, directory, self._journal) as made:
+        rerun = self._options.on_change == "rerun"
+        with checkpoint.planner(opened, directory, self._journal, forget_kept=rerun) as made:
             if self._options.on_change == "refuse":
                 checkpoint.refuse_changes(opened, self._journal, made)
             if self._journal is None:

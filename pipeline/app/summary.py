@@ -45,11 +45,13 @@ class Summary:
     output: str | None = None
     error: RunError | None = None
     exit_code: int = 0
+    is_idle: bool = False
+    """Whether there was nothing to send."""
 
     def as_json(self) -> dict[str, Any]:
         """The summary as `--json` prints it: money as exact decimal text, `error` only where there is one."""
         found = asdict(self)
-        del found["exit_code"]
+        del found["exit_code"], found["is_idle"]
         if self.error is None:
             del found["error"]
         for name in ("cost_usd", "job_cost_usd", "possibly_billed_usd"):

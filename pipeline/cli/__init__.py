@@ -50,10 +50,13 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        sys.exit(commands.main(prog_name="pipeline", standalone_mode=False))
+        sys.exit(commands.main(standalone_mode=False))
     except click.ClickException as error:
         if "--json" in sys.argv:
             found = {"kind": InvalidInput.kind, "message": error.format_message()}
             click.echo(json.dumps({"error": found}, ensure_ascii=False))
-        error.show()
+        if sys.stderr.isatty():
+            error.show()
+        else:
+            click.echo(f"pipeline: {error.format_message()}", err=True)
         sys.exit(InvalidInput.exit_code)

@@ -70,7 +70,7 @@ def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
         click.echo(summary_text(summary, job_file))
     if error is not None:
         _say_error(console, error, summary)
-    elif summary.exit_code and not (console.is_chatty and not console.is_json):
+    elif summary.exit_code and not summary.is_idle and (console.is_json or not console.is_chatty):
         from pipeline.cli.summary import one_line
 
         console.warn(one_line(summary), exit_code=summary.exit_code)
@@ -80,12 +80,12 @@ def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
 def _say_error(console: Console, error: PipelineError, summary: Summary) -> None:
     from pipeline.cli.summary import counts_text
 
-    is_busy = summary.exit_code == 75
-    if is_busy and not console.is_chatty:
+    if summary.exit_code == 75 and not console.is_chatty:
         return
-    console.error(error)
-    if summary.rows is not None and console.is_chatty:
-        console.warn(counts_text(summary))
+    if summary.rows is None:
+        console.error(error)
+    else:
+        console.warn(f"{summary.job}: {error}: {counts_text(summary)}", kind=error.kind)
 
 
 def _summary_of(

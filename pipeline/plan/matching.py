@@ -58,6 +58,11 @@ INSERT OR IGNORE INTO matches SELECT i.position, a.seq, {Standing.CHANGED}, 0
     FROM answers a CROSS JOIN input i ON i.row_id = a.owner
     WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq) ORDER BY a.seq DESC;
 """
+# A row that was told to keep an answer to another request.
+_FORGET_KEPT = f"""
+UPDATE matches SET standing = {Standing.CHANGED} WHERE EXISTS (SELECT 1 FROM answers a
+    JOIN input i ON i.position = matches.position WHERE a.seq = matches.seq AND a.request_hash != i.request_hash);
+"""
 _ORPHANED = """
 SELECT count(*) FROM answers a WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq)
     AND NOT EXISTS (SELECT 1 FROM input i WHERE i.row_id = a.owner)
@@ -91,8 +96,11 @@ def load_journal(scratch: sqlite3.Connection, index: Iterable[IndexEntry]) -> bo
     return seen
 
 
-def match(scratch: sqlite3.Connection) -> int:
-    """Fill `matches`, with the latest event where several would do. Returns how many answers are orphaned."""
-    scratch.executescript(_MATCH)
+def match(scratch: sqlite3.Connection, *, forget_kept: bool) -> int:
+    """Fill `matches`, with the latest event where several would do. Returns how many answers are orphaned.
+
+    With `forget_kept` rows that were told to keep an answer to another request count as changed again.
+    """
+    scratch.executescript(_MATCH + (_FORGET_KEPT if forget_kept else ""))
     (orphaned,) = scratch.execute(_ORPHANED).fetchone()
     return int(orphaned)

@@ -149,6 +149,10 @@ class Plan:
             self._counts = np.bincount(self.standings(), minlength=_MASK + 1).tolist()
         return sum(self._counts[one] for one in standings)
 
+    def keeps_answers(self) -> bool:
+        """Whether rows, or an output, may stand here that were kept when `run` was told to."""
+        return self.kept_empty or self.count(Standing.ADOPTED, Standing.ADOPTED_UNPRICED) > 0
+
     def counts(self) -> Counts:
         """The plan in figures."""
         return Counts(

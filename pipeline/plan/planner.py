@@ -49,13 +49,21 @@ class Planner:
         directory: where the scratch database may stand.
         number: the new plan's number.
         fingerprint: names the input and the settings.
+        forget_kept: rows that were told to keep an answer to another request count as changed again.
 
     Raises:
         InvalidInput: duplicate or missing ids, or input that cannot be read.
     """
 
     def __init__(
-        self, rows: Rows, index: Iterable[IndexEntry], directory: Path, *, number: int, fingerprint: str
+        self,
+        rows: Rows,
+        index: Iterable[IndexEntry],
+        directory: Path,
+        *,
+        number: int,
+        fingerprint: str,
+        forget_kept: bool = False,
     ) -> None:
         self._path = directory / "planning.sqlite"
         self._remove()
@@ -65,7 +73,7 @@ class Planner:
         except (OSError, sqlite3.Error) as error:
             raise _failed(self._path, error) from error
         try:
-            self.plan = self._make(rows, index, number, fingerprint)
+            self.plan = self._make(rows, index, number, fingerprint, forget_kept)
         except sqlite3.Error as error:
             self.close()
             raise _failed(self._path, error) from error
@@ -90,9 +98,7 @@ class Planner:
 
     def answered_rows(self) -> int:
         """How many rows of the input have an answer under their id, whatever it was asked for."""
-        return self._number(
-            "SELECT count(DISTINCT i.position) FROM answers a CROSS JOIN input i ON i.row_id = a.owner"
-        )
+        return self._number("SELECT count(DISTINCT i.position) FROM answers a CROSS JOIN input i ON i.row_id = a.owner")
 
     def changed_rows(self, settings: int | None) -> tuple[int, int]:
         """How many answered rows now make another request: because the settings changed, and because they did."""
@@ -123,7 +129,7 @@ class Planner:
 
     # ---- within
 
-    def _make(self, rows: Rows, index: Iterable[IndexEntry], number: int, fingerprint: str) -> Plan:
+    def _make(self, rows: Rows, index: Iterable[IndexEntry], number: int, fingerprint: str, forget_kept: bool) -> Plan:
         self._scratch.executescript(
             f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB}; BEGIN; {SCHEMA}"
         )
@@ -135,7 +141,7 @@ class Planner:
         repeated, occurrences = self._tell_repeated_apart()
         plan = Plan(
             number=number, fingerprint=fingerprint, digest=digest, latest=np.zeros(count, np.uint64), repeated=repeated,
-            occurrences=occurrences, orphaned=match(self._scratch) if has_events else 0,
+            occurrences=occurrences, orphaned=match(self._scratch, forget_kept=forget_kept) if has_events else 0,
         )  # fmt: skip
         for position, seq, standing in self._scratch.execute("SELECT position, seq, standing FROM matches"):
             plan.put(position, seq, standing)
@@ -192,7 +198,8 @@ class Planner:
         columns = [
             np.fromiter(
                 (value for (value,) in self._scratch.execute(f"SELECT {name} FROM repeated ORDER BY position")),
-                np.uint32, count,
+                np.uint32,
+                count,
             )
             for name in ("position", "turn")
         ]

@@ -301,6 +301,8 @@ class Runner:
 
     def _failed(self, work: Work, failure: Failure, record: dict[str, Any], sent_at: float, now: float) -> None:
         decision = decide(failure)
+        if failure.retry_after is not None:
+            self._pause_for(failure.retry_after, now, stops=decision is not Decision.STOP)
         if decision is Decision.FAIL:
             self._usable(now)
             self._add(self._event(work, State.FAILED, _last(record)))
@@ -314,8 +316,6 @@ class Runner:
         self._outage.failed(now, counts=not failure.sent or (decision is Decision.RETRY and not may_fail))
         if failure.kind in (ErrorKind.RATE_LIMITED, ErrorKind.OUT_OF_CAPACITY) or failure.http_status == 503:
             self._concurrency.refused(sent_at, now)
-        if failure.retry_after is not None:
-            self._pause_for(failure.retry_after, now)
         work.failures += 1
         work.first_failure = now if work.first_failure is None else work.first_failure
         if decision is Decision.RETRY and (may_fail or not self._outage.is_open):
@@ -347,12 +347,13 @@ class Runner:
         if self._outage.usable():
             self._waiting.begin_anew(now)
 
-    def _pause_for(self, seconds: float, now: float) -> None:
+    def _pause_for(self, seconds: float, now: float, *, stops: bool) -> None:
+        """Keep a Retry-After, this run and the next ones. One that is too long stops the run, unless more does."""
         self._pause.extend(now + seconds)
         wall = self._wall_clock()
         standing = self._group.pause or self._journal.totals.pause or (wall, wall)
         self._group.pause = (wall, max(wall + seconds, standing[1]))
-        if seconds > self._retry.max_elapsed_seconds:
+        if stops and seconds > self._retry.max_elapsed_seconds:
             self.stop = self.stop or Stop(
                 5, "retry_after", f"the endpoint asks for a pause of {seconds:.0f} s, longer than"
                 " retry.max_elapsed_seconds",

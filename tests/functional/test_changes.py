@@ -1,0 +1,230 @@
+"""CONTRACT section 4, promises 1, 3 and 4: what is never asked twice, and what is asked of the user first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.functional.conftest import COST, Endpoint, Workspace, refusal, usual
+
+
+@pytest.fixture
+def finished(ws: Workspace, endpoint: Endpoint) -> Workspace:
+    """A job of six rows, three of which ask the same, done."""
+    ws.csv([[f"i{n}", q] for n, q in enumerate(["a", "b", "c", "same", "same", "same"])], ["id", "question"])
+    ws.job()
+    ws.run()
+    endpoint.forget()
+    return ws
+
+
+ROWS = [["i0", "a"], ["i1", "b"], ["i2", "c"], ["i3", "same"], ["i4", "same"], ["i5", "same"]]
+
+
+@pytest.mark.parametrize("id_column", [None, "id"])
+def test_rows_appended_removed_and_put_in_another_order_buy_nothing_twice(
+    ws: Workspace, endpoint: Endpoint, id_column: str | None
+) -> None:
+    ws.csv(ROWS, ["id", "question"])
+    ws.job(input={"id": id_column})
+    ws.run()
+    endpoint.forget()
+    ws.csv([["i9", "new"], *ROWS[::-1][:-1]], ["id", "question"])
+    found = ws.run()
+    assert endpoint.prompts == ["new"]
+    assert [row["question"] for row in ws.rows()] == ["new", "same", "same", "same", "c", "b"]
+    assert [row["response"] for row in ws.rows()] == [f"answer to {row['question']}" for row in ws.rows()]
+    assert Decimal(found["job_cost_usd"]) == 7 * Decimal(COST)
+    ws.csv(ROWS, ["id", "question"])
+    assert ws.run()["requests"] == 0
+    assert [row["id"] for row in ws.rows()] == [row[0] for row in ROWS]
+
+
+def test_another_file_name_format_or_id_and_a_new_column_buy_nothing_twice(
+    finished: Workspace, endpoint: Endpoint
+) -> None:
+    ws = finished
+    (ws.path / "in.csv").rename(ws.path / "other.csv")
+    ws.job(input={"path": "other.csv"})
+    assert ws.run()["requests"] == 0
+    columns = {"id": [row[0] for row in ROWS], "question": [row[1] for row in ROWS]}
+    pq.write_table(pa.table(columns), ws.path / "in.parquet")
+    ws.job(input={"path": "in.parquet"})
+    assert ws.run()["requests"] == 0
+    pq.write_table(pa.table({**columns, "number": range(6)}), ws.path / "in.parquet")
+    assert ws.run()["requests"] == 0
+    assert [row["number"] for row in ws.rows()] == list(range(6))
+    ws.job(input={"path": "in.parquet", "id": "id"})
+    assert ws.run()["requests"] == 0
+    assert [row["row_id"] for row in ws.rows()] == columns["id"]
+    ws.job(input={"path": "in.parquet", "id": "number"})
+    assert ws.run()["requests"] == 0
+    assert [row["row_id"] for row in ws.rows()] == [str(n) for n in range(6)]
+    assert not endpoint.asked
+
+
+def test_take_over_is_one_to_one(finished: Workspace, endpoint: Endpoint) -> None:
+    ws = finished
+    ws.csv([[f"n{n}", "same"] for n in range(5)], ["id", "question"])
+    assert ws.run()["requests"] == 2
+    assert endpoint.prompts == ["same", "same"]
+
+
+@pytest.mark.parametrize("change", [
+    {"prompt": {"user": "Say {{ question }}"}}, {"endpoint": {"model": "google/gemma-3-12b-it"}},
+    {"parameters": {"temperature": 0.3}},
+], ids=["prompt", "model", "parameters"])  # fmt: skip
+def test_changed_settings_are_refused_with_the_count_the_difference_and_the_cost(
+    finished: Workspace, endpoint: Endpoint, change: dict[str, dict[str, object]]
+) -> None:
+    ws = finished
+    ws.csv([*ROWS, ["i6", "new"]], ["id", "question"])
+    ws.job(**change)
+    before = (ws.path / "out.parquet").read_bytes()
+    refused = ws.pipeline("run", "job.yaml")
+    assert (refused.code, len(refused.lines)) == (2, 1)
+    difference = {"prompt": "prompt", "endpoint": "gemma-3-12b-it", "parameters": "temperature"}[next(iter(change))]
+    assert all(word in refused.err for word in ("6", difference, "$", "--on-change"))
+    assert not endpoint.asked
+    assert (ws.path / "out.parquet").read_bytes() == before
+    estimated = ws.command("estimate")["rows"]
+    assert (estimated["changed"], estimated["new"], estimated["done"]) == (6, 1, 0)
+
+
+def test_rerun_sends_changed_rows_and_the_job_cost_keeps_what_was_replaced(
+    finished: Workspace, endpoint: Endpoint
+) -> None:
+    ws = finished
+    ws.job(prompt={"user": "Say {{ question }}"})
+    found = ws.run("--on-change", "rerun")
+    assert found["requests"] == 6
+    assert Counter(endpoint.prompts) == {"Say a": 1, "Say b": 1, "Say c": 1, "Say same": 3}
+    assert Decimal(found["job_cost_usd"]) == 12 * Decimal(COST)
+    assert Decimal(found["cost_usd"]) == 6 * Decimal(COST)
+    assert {row["response"] for row in ws.rows()} == {f"answer to Say {q}" for q in ("a", "b", "c", "same")}
+    assert {row["cost_usd"] for row in ws.rows()} == {Decimal(COST)}
+    endpoint.forget()
+    assert ws.run()["requests"] == 0
+    ws.job()
+    assert ws.run()["requests"] == 0
+    assert {row["response"] for row in ws.rows()} == {f"answer to {q}" for q in ("a", "b", "c", "same")}
+
+
+def test_an_interrupted_rerun_goes_on_without_asking_again(finished: Workspace, endpoint: Endpoint) -> None:
+    ws = finished
+    ws.job(prompt={"user": "Say {{ question }}"})
+    ws.run("--on-change", "rerun", "--limit", "2")
+    assert ws.run("--on-change", "rerun")["requests"] == 4
+    assert len(endpoint.asked) == 6
+
+
+def test_keep_is_remembered_for_these_settings_and_new_rows_use_the_new_ones(
+    finished: Workspace, endpoint: Endpoint
+) -> None:
+    ws = finished
+    hashes = [row["request_hash"] for row in ws.rows()]
+    ws.csv([*ROWS, ["i6", "new"]], ["id", "question"])
+    ws.job(endpoint={"model": "google/gemma-3-12b-it"})
+    found = ws.run("--on-change", "keep")
+    assert (endpoint.prompts, found["requests"], found["succeeded"]) == (["new"], 1, 7)
+    assert [row["request_hash"] for row in ws.rows()][:6] == hashes
+    assert [row["model"].partition("/")[0] for row in ws.rows()] == [*["meta"] * 6, "google"]
+    ws.csv([*ROWS, ["i6", "new"], ["i7", "newer"]], ["id", "question"])
+    assert ws.run()["requests"] == 1
+    ws.job(endpoint={"model": "google/gemma-3-12b-it"}, parameters={"temperature": 1})
+    ws.run(code=2)
+    ws.job()
+    ws.csv(ROWS, ["id", "question"])
+    assert ws.run()["requests"] == 0
+
+
+def test_with_an_id_only_a_changed_request_counts(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.csv([[n, f"q{n}", "x"] for n in range(6)], ["id", "question", "note"])
+    ws.job(input={"id": "id"})
+    ws.run()
+    endpoint.forget()
+    ws.csv([[n, f"q{n}", "y"] for n in range(6)], ["id", "question", "note"])
+    shown = ws.pipeline("run", "job.yaml", "--verbose")
+    assert shown.code == 0
+    assert "6" in next(line for line in shown.lines if "carried" in line)
+    assert not endpoint.asked
+    assert {row["note"] for row in ws.rows()} == {"y"}
+    ws.csv([[n, f"q{n}" if n > 1 else f"new{n}", "y"] for n in range(6)], ["id", "question", "note"])
+    found = ws.run()
+    assert sorted(endpoint.prompts) == ["new0", "new1"]
+    assert Decimal(found["job_cost_usd"]) == 8 * Decimal(COST)
+    ws.csv([[n, f"other{n}" if n < 4 else f"q{n}", "y"] for n in range(6)], ["id", "question", "note"])
+    refused = ws.pipeline("run", "job.yaml")
+    assert (refused.code, len(refused.lines)) == (2, 1)
+    assert all(word in refused.err for word in ("4", "6", "$", "--on-change"))
+    assert ws.run("--on-change", "rerun")["requests"] == 4
+
+
+def test_half_of_the_rows_is_not_more_than_half(ws: Workspace) -> None:
+    ws.csv([[n, f"q{n}"] for n in range(4)], ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run()
+    ws.csv([[n, f"q{n}" if n > 1 else f"new{n}"] for n in range(4)], ["id", "question"])
+    assert ws.run()["requests"] == 2
+
+
+def test_an_empty_input_with_answers_is_refused_until_the_user_says_so(finished: Workspace, endpoint: Endpoint) -> None:
+    ws = finished
+    before = (ws.path / "out.parquet").read_bytes()
+    ws.csv([], ["id", "question"])
+    assert "6" in ws.run(code=2)["error"]["message"]
+    assert ws.run("--on-change", "keep")["requests"] == 0
+    assert (ws.path / "out.parquet").read_bytes() == before
+    assert ws.run("--on-change", "rerun")["requests"] == 0
+    assert ws.table().num_rows == 0
+    ws.csv(ROWS, ["id", "question"])
+    assert ws.run()["requests"] == 0
+    assert ws.table().num_rows == 6
+    assert not endpoint.asked
+
+
+def test_rerun_sends_rows_that_were_kept_before(finished: Workspace, endpoint: Endpoint) -> None:
+    ws = finished
+    ws.job(prompt={"user": "Say {{ question }}"})
+    assert ws.run("--on-change", "keep")["requests"] == 0
+    assert ws.run("--on-change", "rerun")["requests"] == 6
+    assert ws.rows()[0]["response"] == "answer to Say a"
+
+
+def test_without_an_id_the_plan_shows_new_rows_with_their_cost_before_anything_is_sent(
+    finished: Workspace, endpoint: Endpoint
+) -> None:
+    ws = finished
+    ws.csv([["i0", "changed"], *ROWS[1:]], ["id", "question"])
+    endpoint.gate.clear()
+    with ws.running("--verbose") as process:
+        endpoint.wait_for(1)
+        process.kill()
+        shown = process.communicate()[1].decode().splitlines()
+    plan = [line for line in shown if "new" in line]
+    assert plan
+    assert any("1 new" in line and "5 done" in line for line in plan)
+    assert any("$" in line for line in shown), shown
+
+
+def test_a_failed_row_whose_request_changed_is_sent_without_asking(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.csv([["1", "a"], ["2", "bad"]], ["id", "question"])
+    ws.job(input={"id": "id"})
+    endpoint.reply = lambda asked: refusal(400, 5006) if asked.prompt == "bad" else usual(asked)
+    ws.run(code=3)
+    assert ws.run(code=3)["requests"] == 0
+    ws.csv([["1", "a"], ["2", "good"]], ["id", "question"])
+    assert ws.run()["requests"] == 1
+    assert sorted(endpoint.prompts) == ["a", "bad", "good"]
+
+
+def test_duplicate_ids_are_exit_2_and_named(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.csv([["x1", "a"], ["x2", "b"], ["x1", "c"]], ["id", "question"])
+    ws.job(input={"id": "id"})
+    assert "x1" in ws.run(code=2)["error"]["message"]
+    assert ws.command("validate", code=2)["valid"] is False
+    assert not endpoint.asked

@@ -1,0 +1,156 @@
+"""CONTRACT section 1, exit 6, and section 4, promise 10: a checkpoint that cannot be trusted is left as it is."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.functional.conftest import Endpoint, Workspace, refusal, usual
+
+
+def empty(journal: Path) -> None:
+    journal.write_bytes(b"")
+
+
+def garbage(journal: Path) -> None:
+    journal.write_bytes(b"not a journal at all\n" * 400)
+
+
+def truncated(journal: Path) -> None:
+    journal.write_bytes(journal.read_bytes()[: journal.stat().st_size // 2])
+
+
+def deleted(journal: Path) -> None:
+    journal.unlink()
+
+
+def flipped(journal: Path) -> None:
+    content = bytearray(journal.read_bytes())
+    at = content.rindex(b"answer to")
+    content[at] ^= 1
+    journal.write_bytes(bytes(content))
+
+
+def newer(journal: Path) -> None:
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+
+def shortened(journal: Path) -> None:
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.execute("DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)")
+        connection.commit()
+
+
+def journal_of(ws: Workspace) -> Path:
+    return max((ws.path / ".checkpoints/job").iterdir(), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize(("damage", "is_finished"), [
+    (empty, True), (garbage, False), (truncated, True), (deleted, True), (deleted, False), (flipped, True),
+    (flipped, False), (newer, True), (shortened, True),
+])  # fmt: skip
+def test_exit_6_at_every_run_names_it_leaves_it_as_it_is_and_sends_nothing(
+    ws: Workspace, endpoint: Endpoint, damage: Callable[[Path], None], is_finished: bool
+) -> None:
+    ws.questions(*range(6))
+    ws.job()
+    ws.run(*(() if is_finished else ("--limit", "4")))
+    journal = journal_of(ws)
+    damage(journal)
+    before, asked = ws.files(), len(endpoint.asked)
+    for command in ("run", "retry-failed"):
+        result = ws.pipeline(command, "job.yaml", "--json")
+        assert result.code == 6
+        assert result.data["error"]["kind"] == "checkpoint_failed"
+        assert ".checkpoints/job" in result.data["error"]["message"]
+        assert len(result.lines) == 1
+    after = ws.files()
+    assert {name: after.get(name) for name in before if "lock" not in name} == {
+        name: content for name, content in before.items() if "lock" not in name
+    }
+    assert len(endpoint.asked) == asked
+
+
+@pytest.mark.parametrize("command", ["status", "estimate"])
+def test_commands_that_look_find_the_damage_too(ws: Workspace, command: str) -> None:
+    ws.questions(*range(6))
+    ws.job()
+    ws.run()
+    garbage(journal_of(ws))
+    assert ws.command(command, code=6)["error"]["kind"] == "checkpoint_failed"
+
+
+def test_a_deleted_checkpoint_is_exit_6_while_its_output_stands(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run()
+    shutil.rmtree(ws.path / ".checkpoints")
+    ws.run(code=6)
+    ws.run(code=6)
+    assert len(endpoint.asked) == 2
+
+
+def test_a_deleted_checkpoint_is_exit_6_while_its_partial_output_stands(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run("--limit", "1")
+    shutil.rmtree(ws.path / ".checkpoints")
+    ws.run(code=6)
+    assert len(endpoint.asked) == 1
+
+
+def test_a_damaged_plan_is_made_anew_and_costs_nothing(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run()
+    for path in (ws.path / ".checkpoints/job").iterdir():
+        if path != journal_of(ws) and path.name in ("plan", "progress.json"):
+            path.write_bytes(b"garbage")
+    assert ws.run()["requests"] == 0
+
+
+def test_a_checkpoint_made_with_the_simulator_is_exit_2_for_another_endpoint_and_the_reverse(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b")
+    ws.job(endpoint={"url": "simulator"})
+    ws.run("--limit", "1")
+    ws.job()
+    assert "simulator" in ws.run(code=2)["error"]["message"]
+    assert not endpoint.asked
+    ws.job(name="real", output={"path": "real.parquet"})
+    ws.run("--limit", "1")
+    ws.job(name="real", output={"path": "real.parquet"}, endpoint={"url": "simulator"})
+    assert "real endpoint" in ws.run(code=2)["error"]["message"]
+
+
+def test_two_jobs_on_one_checkpoint_path_are_exit_2(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job(checkpoint={"path": "shared"})
+    ws.run()
+    ws.job(name="other", checkpoint={"path": "shared"}, output={"path": "other.parquet"})
+    assert "shared" in ws.run(code=2)["error"]["message"]
+    assert len(endpoint.asked) == 2
+
+
+def test_the_endpoints_address_limits_retries_and_paths_may_change_between_runs(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b", "c", "d", "e", "f")
+    ws.job()
+    endpoint.reply = lambda asked: refusal(402) if asked.prompt == "d" else usual(asked)
+    ws.run(code=5)
+    endpoint.reply = usual
+    address = endpoint.url.replace("127.0.0.1", "localhost")
+    (ws.path / "in.csv").rename(ws.path / "moved.csv")
+    ws.job(endpoint={"url": address}, input={"path": "moved.csv"}, limits={"concurrency": 9},
+           retry={"max_attempts": 2}, output={"path": "moved.parquet"})  # fmt: skip
+    ws.run()
+    assert sorted(endpoint.prompts) == ["a", "b", "c", "d", "d", "e", "f"]
+    assert ws.table("moved.parquet").num_rows == 6

@@ -1,0 +1,181 @@
+"""CONTRACT section 1, the table of exits: 3, 4, 5 and 75, each resumable, with nothing lost."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.functional.conftest import RUN_KEYS, Asked, Endpoint, Reply, Workspace, answer, ended, refusal, usual
+
+
+def test_exit_3_when_a_row_failed_and_the_output_says_which_and_why(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "bad", "c")
+    ws.job()
+    endpoint.reply = lambda asked: refusal(400, 5006, "Bad input") if asked.prompt == "bad" else usual(asked)
+    found = ws.run(code=3)
+    assert found.keys() == RUN_KEYS
+    assert (found["succeeded"], found["failed"], found["pending"], found["output"]) == (2, 1, 0, "out.parquet")
+    bad = ws.rows()[1]
+    assert (bad["status"], bad["error_kind"], bad["http_status"], bad["attempts"]) == ("failed", "bad_request", 400, 1)
+    assert "Bad input" in bad["error_message"]
+    assert bad["response"] is bad["cost_usd"] is bad["response_type"] is None
+    assert ws.run(code=3)["requests"] == 0
+
+
+@pytest.mark.parametrize("cap", ["max_cost_usd", "max_run_cost_usd"])
+def test_exit_4_at_a_cost_cap_which_holds_with_the_worst_case_reserved(
+    ws: Workspace, endpoint: Endpoint, cap: str
+) -> None:
+    ws.questions(*range(40))
+    ws.job(limits={cap: 0.0003})
+    endpoint.reply = lambda asked: answer("x", usage={"prompt_tokens": 40, "completion_tokens": 100}, wait=0.02)
+    each = Decimal("0.0000468")
+    found = ws.run(code=4)
+    assert found["error"]["kind"]
+    assert cap in found["error"]["message"]
+    assert 1 <= found["succeeded"] < 40
+    assert Decimal(found["cost_usd"]) == each * len(endpoint.asked) <= Decimal("0.0003")
+    again = ws.run(code=4)
+    if cap == "max_cost_usd":
+        assert again["requests"] == 0
+    else:
+        assert again["requests"] >= 1
+        assert Decimal(again["cost_usd"]) <= Decimal("0.0003")
+    assert len(set(endpoint.prompts)) == len(endpoint.prompts)
+
+
+def test_what_was_possibly_billed_counts_against_the_cap(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(20))
+    ws.job(limits={"max_cost_usd": 0.0005, "concurrency": 1})
+    endpoint.reply = lambda asked: answer("x", usage=None)
+    found = ws.run(code=4)
+    assert 1 <= found["unpriced_rows"] == found["succeeded"] <= 8
+    assert Decimal(found["job_cost_usd"]) == 0
+    assert 0 < Decimal(found["possibly_billed_usd"]) <= Decimal("0.0005")
+
+
+def test_exit_4_at_the_deadline_keeps_what_was_in_flight(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(30))
+    ws.job(limits={"deadline_seconds": 0.5, "concurrency": 2})
+    endpoint.reply = lambda asked: answer("x", wait=0.3)
+    found = ws.run(code=4)
+    assert "deadline" in found["error"]["message"]
+    assert found["succeeded"] == len(endpoint.asked) == found["requests"]
+    assert found["output"] == "out.partial.parquet"
+    assert ws.table("out.partial.parquet").num_rows == found["succeeded"]
+    assert not ws.exists("out.parquet")
+
+
+@pytest.mark.parametrize(("reply", "kind"), [
+    (refusal(401, 10000, "Authentication error"), "bad_credentials"), (refusal(402), "payment_required"),
+    (refusal(404, 5007, "No such model"), "model_not_found"), (refusal(403, 3023, "blocked"), "not_allowed"),
+    (refusal(429, 4006, "daily free allocation used up"), "daily_quota"),
+    (Reply(b"", 302, {"Location": "http://127.0.0.1:9/api/v1"}), "redirected"),
+    (Reply(b"", 308, {"Location": "/api/v1/"}), "redirected"),
+], ids=["401", "402", "model", "403", "quota", "302", "308"])  # fmt: skip
+def test_exit_5_when_the_endpoint_refuses_the_job_and_no_row_fails_for_it(
+    ws: Workspace, endpoint: Endpoint, reply: Reply, kind: str
+) -> None:
+    ws.questions(*range(12))
+    ws.job(limits={"concurrency": 2})
+    endpoint.reply = lambda asked: reply
+    found = ws.run(code=5)
+    assert found["error"]["kind"] == kind
+    assert (found["succeeded"], found["failed"], found["pending"]) == (0, 0, 12)
+    assert len(endpoint.asked) <= 2
+    if kind == "redirected":
+        return
+    endpoint.reply = usual
+    assert ws.run()["succeeded"] == 12
+    assert [row["status"] for row in ws.rows()] == ["succeeded"] * 12
+
+
+def test_exit_5_midway_drains_and_keeps_the_answers_in_flight(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(20))
+    ws.job(limits={"concurrency": 4})
+    endpoint.reply = lambda asked: refusal(401, 10000) if asked.prompt == "6" else answer("x", wait=0.3)
+    found = ws.run(code=5)
+    answered = [asked.prompt for asked in endpoint.answered if asked.prompt != "6"]
+    assert found["succeeded"] == len(answered) >= 5
+    assert {row["question"] for row in ws.rows("out.partial.parquet")} == set(answered)
+    endpoint.reply = usual
+    ws.run()
+    assert sorted(endpoint.prompts) == sorted([*map(str, range(20)), "6"])
+    assert not ws.exists("out.partial.parquet")
+
+
+def test_exit_5_after_an_outage_which_fails_no_row(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(10))
+    ws.job(retry={"max_elapsed_seconds": 0.8, "max_attempts": 2})
+    endpoint.reply = lambda asked: refusal(500, 3043)
+    found = ws.run(code=5)
+    assert (found["succeeded"], found["failed"], found["pending"]) == (0, 0, 10)
+    assert "max_elapsed_seconds" in found["error"]["message"]
+    endpoint.reply = usual
+    assert ws.run()["succeeded"] == 10
+
+
+def test_exit_5_when_nobody_listens_and_nothing_counts_as_billed(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(3))
+    endpoint.close()
+    ws.job(retry={"max_elapsed_seconds": 0.5, "max_attempts": 2})
+    found = ws.run(code=5)
+    assert (found["requests"], found["failed"], found["pending"]) == (0, 0, 3)
+    assert Decimal(found["possibly_billed_usd"]) == 0
+
+
+def test_an_outage_that_passes_is_no_rows_fault(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(12))
+    ws.job(retry={"max_attempts": 2})
+    start: list[float] = []
+
+    def reply(asked: Asked) -> Reply:
+        start[:] = start or [asked.at]
+        return refusal(503) if asked.at < start[0] + 0.8 else usual(asked)
+
+    endpoint.reply = reply
+    found = ws.run()
+    assert found["succeeded"] == 12
+
+
+def test_exit_75_while_another_run_holds_the_lock_and_nothing_is_touched(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(4))
+    ws.job(limits={"concurrency": 1})
+    endpoint.gate.clear()
+    with ws.running() as process:
+        endpoint.wait_for(1)
+        silent = ws.pipeline("run", "job.yaml")
+        assert (silent.code, silent.out, silent.err) == (75, "", "")
+        found = ws.run(code=75)
+        assert found["error"]["kind"]
+        assert found["requests"] == 0
+        assert ws.pipeline("retry-failed", "job.yaml").code == 75
+        endpoint.gate.set()
+        assert ended(process).code == 0
+    assert len(endpoint.asked) == 4
+
+
+def test_limit_sends_the_first_rows_in_input_order_and_only_the_partial_output_is_written(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "bad", "c", "d")
+    ws.job()
+    endpoint.reply = lambda asked: refusal(400, 5006) if asked.prompt == "bad" else usual(asked)
+    first = ws.run("--limit", "1")
+    assert (endpoint.prompts, first["pending"], first["output"]) == (["a"], 3, "out.partial.parquet")
+    assert ws.run("--limit", "2", code=3)["pending"] == 1
+    assert sorted(endpoint.prompts) == ["a", "bad", "c"]
+    assert not ws.exists("out.parquet")
+    last = ws.run("--limit", "5", code=3)
+    assert (last["requests"], last["pending"], last["output"]) == (1, 0, "out.parquet")
+    assert not ws.exists("out.partial.parquet")
+    assert [row["question"] for row in ws.rows()] == ["a", "bad", "c", "d"]
+
+
+def test_a_run_cap_needs_max_tokens(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job(parameters={"max_tokens": None}, limits={"max_run_cost_usd": 1})
+    found = ws.run(code=2)
+    assert "max_tokens" in found["error"]["message"]
+    assert not endpoint.asked

@@ -1,0 +1,152 @@
+"""CONTRACT section 4, promise 6: Retry-After and the rates, within a run and over a restart."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal, usual
+
+
+def pause_of(endpoint: Endpoint) -> float:
+    """Seconds between the first answer and the next request."""
+    return endpoint.asked[1].at - endpoint.asked[0].at
+
+
+def http_date(seconds: float) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(("status", "value", "least"), [
+    (429, "1", 1.0), (429, "1.25", 1.25), (503, "1", 1.0), (500, "1", 1.0), (429, "date", 0.9),
+])  # fmt: skip
+def test_a_sound_retry_after_is_kept_whatever_the_status(
+    ws: Workspace, endpoint: Endpoint, value: str, least: float, status: int
+) -> None:
+    def reply(asked: Asked) -> Reply:
+        if len(endpoint.asked) > 1:
+            return usual(asked)
+        return refusal(status, Retry_After=http_date(2) if value == "date" else value)
+
+    endpoint.reply = reply
+    ws.questions("a")
+    ws.job()
+    ws.run()
+    assert least <= pause_of(endpoint) <= least + 4
+
+
+def test_a_retry_after_that_is_not_sound_counts_as_absent(ws: Workspace, endpoint: Endpoint) -> None:
+    odd = ["-5", "nan", "inf", "soon", "1e999", "1 second", "", "Mon, 99 Feb 2999 00:00:00 GMT"]
+
+    def reply(asked: Asked) -> Reply:
+        return refusal(429, 3021, Retry_After=odd[int(asked.prompt)]) if len(endpoint.asked) <= 8 else usual(asked)
+
+    endpoint.reply = reply
+    ws.questions(*range(8))
+    ws.job(limits={"concurrency": 8})
+    assert ws.run()["succeeded"] == 8
+    assert endpoint.asked[-1].at - endpoint.asked[0].at < 5
+
+
+def test_retry_after_holds_back_every_row_not_only_the_one_that_met_it(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(12))
+    ws.job(limits={"concurrency": 4})
+    pause = refusal(429, 3021, Retry_After="1.2")
+    endpoint.reply = lambda asked: pause if endpoint.prompts.count("5") == 1 and asked.prompt == "5" else usual(asked)
+    ws.run()
+    met = next(asked.at for asked in endpoint.asked if asked.prompt == "5")
+    later = [asked.at - met for asked in endpoint.asked if asked.at > met]
+    assert not [seconds for seconds in later if 0.15 < seconds < 1.2]
+    assert len(later) >= 2
+
+
+@pytest.mark.parametrize("reply", [
+    refusal(429, 3021, Retry_After="4"), refusal(503, Retry_After="4"), refusal(429, 4006, Retry_After="4"),
+    refusal(402, Retry_After="4"),
+], ids=["429", "503", "daily quota", "402"])  # fmt: skip
+def test_retry_after_is_kept_over_a_restart(ws: Workspace, endpoint: Endpoint, reply: Reply) -> None:
+    endpoint.reply = lambda asked: reply if len(endpoint.asked) == 1 else usual(asked)
+    ws.questions("a", "b")
+    ws.job(limits={"concurrency": 1}, retry={"max_elapsed_seconds": 3})
+    ws.run(code=5)
+    ws.job(limits={"concurrency": 1})
+    ws.run()
+    assert pause_of(endpoint) >= 4.0
+
+
+def test_a_retry_after_beyond_max_elapsed_seconds_is_exit_5_also_in_the_next_run(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    endpoint.reply = lambda asked: refusal(429, 3021, Retry_After="1000")
+    ws.questions("a", "b", "c", "d", "e", "f")
+    ws.job(limits={"concurrency": 1})
+    found = ws.run(code=5)
+    assert (found["failed"], found["pending"]) == (0, 6)
+    endpoint.reply = usual
+    again = ws.pipeline("run", "job.yaml")
+    assert again.code == 5
+    assert len(endpoint.asked) == 1
+    assert len(again.lines) == 1
+    assert "6" in again.err
+    assert "pending" in again.err
+    assert ws.run(code=5)["pending"] == 6
+    patient = ("--set", "retry.max_elapsed_seconds=2000", "--set", "limits.deadline_seconds=0.5")
+    assert ws.run(*patient, code=4)["requests"] == 0
+    assert len(endpoint.asked) == 1
+
+
+def test_a_retry_after_on_a_row_that_fails_holds_back_the_others(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: refusal(400, 5006, Retry_After="1.2") if asked.prompt == "a" else usual(asked)
+    ws.questions("a", "b")
+    ws.job(limits={"concurrency": 1})
+    ws.run(code=3)
+    assert pause_of(endpoint) >= 1.2
+
+
+def test_requests_per_minute_holds_over_several_runs(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(8))
+    ws.job(limits={"requests_per_minute": 3, "concurrency": 8, "deadline_seconds": 1})
+    for _ in range(5):
+        ws.pipeline("run", "job.yaml", "--limit", "1")
+    assert len(endpoint.asked) == 3
+
+
+def test_requests_are_spread_below_their_rate(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(30))
+    ws.job(limits={"requests_per_minute": 120, "concurrency": 30, "deadline_seconds": 2})
+    ws.run(code=4)
+    assert 6 <= len(endpoint.asked) <= 14
+
+
+def test_tokens_per_minute_reserves_what_is_in_flight(ws: Workspace, endpoint: Endpoint) -> None:
+    # Of 100 completion tokens and about as many for the prompt, 1,000 tokens hold five in flight at most.
+    ws.questions(*range(12))
+    ws.job(limits={"tokens_per_minute": 1000, "concurrency": 12, "deadline_seconds": 2})
+    endpoint.reply = lambda asked: answer("x", usage={"prompt_tokens": 400, "completion_tokens": 100})
+    ws.run(code=4)
+    assert 1 <= len(endpoint.asked) <= 5
+
+
+def test_no_more_than_concurrency_requests_are_in_flight(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(12))
+    ws.job(limits={"concurrency": 3})
+    endpoint.gate.clear()
+    with ws.running() as process:
+        endpoint.wait_for(3)
+        time.sleep(0.4)
+        assert len(endpoint.asked) == 3
+        endpoint.gate.set()
+        assert process.wait(timeout=20) == 0
+    assert len(endpoint.asked) == 12
+
+
+def test_a_request_that_takes_too_long_is_given_up_and_tried_again(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job(limits={"timeout_seconds": 0.6})
+    endpoint.reply = lambda asked: answer("x", wait=3.0 if len(endpoint.asked) == 1 else 0.0)
+    found = ws.run()
+    assert (found["requests"], found["succeeded"]) == (2, 1)
+    assert 0.5 <= pause_of(endpoint) <= 2.5

@@ -1,0 +1,142 @@
+"""CONTRACT section 1, exits 130 and 143, and section 4, promise 2: signals, kill -9, and what a resume sends."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from tests.functional.conftest import Endpoint, Simulated, Workspace, answer, ended, usual, wait_until
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_drains_saves_and_is_resumable(
+    ws: Workspace, endpoint: Endpoint, number: signal.Signals, code: int
+) -> None:
+    ws.questions(*range(30))
+    ws.job(limits={"concurrency": 3})
+    endpoint.reply = lambda asked: answer(asked.prompt, wait=0.3)
+    with ws.running() as process:
+        endpoint.wait_for(6)
+        process.send_signal(number)
+        result = ended(process)
+    assert result.code == code
+    found = result.data
+    assert found["error"].keys() == {"kind", "message"}
+    assert found["succeeded"] == len(endpoint.asked) == len(endpoint.answered) < 30
+    assert Decimal(found["possibly_billed_usd"]) == 0
+    assert found["output"] == "out.partial.parquet"
+    assert ws.table("out.partial.parquet").num_rows == found["succeeded"]
+    endpoint.reply = usual
+    assert ws.run()["succeeded"] == 30
+    assert len(endpoint.asked) == 30
+    assert not ws.exists("out.partial.parquet")
+
+
+def test_the_drain_ends_after_drain_seconds_and_what_is_left_may_have_been_billed(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions(*range(6))
+    ws.job(limits={"concurrency": 2, "drain_seconds": 0.5})
+    endpoint.reply = lambda asked: answer("x", wait=6.0 if asked.prompt in "01" else 0.0)
+    with ws.running() as process:
+        endpoint.wait_for(2)
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        result = ended(process)
+    assert time.monotonic() - asked < 3
+    assert result.code == 143
+    assert (result.data["succeeded"], result.data["pending"]) == (0, 6)
+    assert Decimal(result.data["possibly_billed_usd"]) > 0
+
+
+def test_a_second_signal_stops_at_once_and_the_job_stays_consistent(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(8))
+    ws.job(limits={"concurrency": 3})
+    endpoint.reply = lambda asked: answer("x", wait=8.0 if asked.prompt in "56" else 0.0)
+    with ws.running() as process:
+        endpoint.wait_for(7)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        stopped = time.monotonic()
+        result = ended(process)
+    assert time.monotonic() - stopped < 2
+    assert result.code == 130
+    endpoint.reply = usual
+    found = ws.run()
+    assert found["succeeded"] == 8
+    assert Counter(endpoint.prompts).most_common(1)[0][1] <= 2
+    assert len(endpoint.prompts) <= 8 + 3
+    assert Decimal(found["possibly_billed_usd"]) > 0
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "estimate"])
+def test_an_interrupt_before_anything_is_sent_is_130_too(ws: Workspace, command: str) -> None:
+    ws.questions("a")
+    os.mkfifo(ws.path / "job.yaml")
+    with ws.running(command=command) as process:
+        # Returns once the command has opened the job file; it then waits for text that never comes.
+        job = os.open(ws.path / "job.yaml", os.O_WRONLY)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        result = ended(process)
+        os.close(job)
+    assert result.code in (130, -signal.SIGINT), result
+
+
+def test_after_a_kill_at_most_the_requests_in_flight_are_sent_again(
+    ws: Workspace, simulate: Callable[..., Simulated]
+) -> None:
+    served = simulate("--latency-seconds", "0.15", "--latency-spread", "0.5", "--seed", "3")
+    ws.csv([[n, f"question {n}"] for n in range(60)], ["id", "question"])
+    ws.job(input={"id": "id"}, endpoint={"url": served.url}, limits={"concurrency": 6})
+    kills = 0
+    for _ in range(3):
+        with ws.running() as process:
+            asked = len(served.records("asked")) if served.ledger.exists() else 0
+            wait_until(lambda asked=asked: len(served.records("asked")) >= asked + 10)  # type: ignore[misc]
+            time.sleep(random.random() / 10)
+            process.kill()
+            process.wait()
+            kills += 1
+        status = ws.command("status")
+        assert status["running"] is False
+        assert status["rows"] == 60
+        assert not ws.exists("out.parquet")
+    found = ws.run()
+    assert found["succeeded"] == 60
+    asked_for = Counter(record["prompt"] for record in served.records("asked"))
+    assert len(asked_for) == 60
+    assert sum(asked_for.values()) <= 60 + 6 * kills
+    billed = {record["n"]: Decimal(record["cost_usd"]) for record in served.records("answered")}
+    assert Decimal(found["job_cost_usd"]) <= sum(billed.values())
+    assert Decimal(found["job_cost_usd"]) + Decimal(found["possibly_billed_usd"]) >= sum(billed.values())
+    assert [row["row_id"] for row in ws.rows()] == [str(n) for n in range(60)]
+    assert sum(row["cost_usd"] for row in ws.rows()) == Decimal(found["job_cost_usd"])
+    assert max(row["attempts"] for row in ws.rows()) <= 1 + kills
+    assert sum(row["attempts"] for row in ws.rows()) >= sum(asked_for.values())
+
+
+def test_status_after_a_kill_counts_what_is_on_disk_and_what_may_have_been_billed(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions(*range(10))
+    ws.job(limits={"concurrency": 2})
+    endpoint.reply = lambda asked: answer("x", wait=20.0 if asked.prompt in "45" else 0.0)
+    with ws.running() as process:
+        endpoint.wait_for(6)
+        time.sleep(0.2)
+        process.kill()
+        process.wait()
+    found = ws.command("status")
+    assert (found["running"], found["rows"], found["succeeded"], found["pending"]) == (False, 10, 4, 6)
+    assert Decimal(found["job_cost_usd"]) == Decimal("0.00004")
+    assert Decimal(found["possibly_billed_usd"]) > 0
