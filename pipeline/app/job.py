@@ -214,7 +214,8 @@ def _model(config: JobConfig) -> Model | None:
 
 
 def _price(config: JobConfig) -> Price | None:
-    model, pricing = _model(config), config.pricing
+    """The job's own price, else the catalogue's, whatever the server: `pricing` is there for servers that differ."""
+    model, pricing = find_model(config.endpoint.model), config.pricing
     if pricing is not None:
         return Price(pricing.input_usd_per_million, pricing.output_usd_per_million, None)
     return Price(model.input_usd_per_million, model.output_usd_per_million, model.priced_on) if model else None

@@ -49,6 +49,8 @@ class ConsoleWatcher(Watcher):
         limits = opened.job.config.limits
         if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
             console.note("no cost cap is set; limits.max_cost_usd sets one")
+        if self._to_send and opened.job.config.endpoint.kind == "openai" and opened.price and opened.price.as_of:
+            console.note(f"priced as Dataoorts was on {opened.price.as_of}; `pricing:` sets your server's own prices")
         self._sending_since = time.monotonic()
         if self._to_send and console.is_chatty and console.is_terminal and console.log_format == "text":
             from tqdm import tqdm

@@ -83,9 +83,7 @@ def _check_parameters(config: JobConfig) -> Iterator[Finding]:
 
 
 def _check_caps(config: JobConfig) -> Iterator[Finding]:
-    has_price = config.pricing is not None or (
-        config.endpoint.kind == "dataoorts" and find_model(config.endpoint.model) is not None
-    )
+    has_price = config.pricing is not None or find_model(config.endpoint.model) is not None
     # Where the model itself is unknown, that is said already.
     is_said = config.endpoint.kind == "dataoorts"
     for name in ("max_cost_usd", "max_run_cost_usd"):
@@ -97,7 +95,7 @@ def _check_caps(config: JobConfig) -> Iterator[Finding]:
             yield Finding(cap, "a cap on cost needs `parameters.max_tokens`", hint, (path("parameters.max_tokens"),))
         if not has_price and not is_said:
             hint = "add `pricing: {input_usd_per_million: …, output_usd_per_million: …}`"
-            message = "a cap on cost needs the model's price, which is not known for `kind: openai`"
+            message = "a cap on cost needs the model's price, which the catalogue does not have"
             yield Finding(cap, message, hint, (_PRICING, _KIND))
 
 
