@@ -351,8 +351,8 @@ class Runner:
         """Keep a Retry-After, this run and the next ones. One that is too long stops the run, unless more does."""
         self._pause.extend(now + seconds)
         wall = self._wall_clock()
-        standing = self._group.pause or self._journal.totals.pause or (wall, wall)
-        self._group.pause = (wall, max(wall + seconds, standing[1]))
+        until = max(wall + seconds, self._group.pause[1] if self._group.pause else 0.0)
+        self._group.pause = (wall, until)
         if stops and seconds > self._retry.max_elapsed_seconds:
             self.stop = self.stop or Stop(
                 5, "retry_after", f"the endpoint asks for a pause of {seconds:.0f} s, longer than"
