@@ -157,9 +157,7 @@ class Journal:
         """Every event without its record, oldest first, each checked against its checksum, and their number."""
         number = 0
         with self._guarded("read"):
-            for seq, packed, stored in self._connection.execute(
-                "SELECT seq, event, checksum FROM events ORDER BY seq"
-            ):
+            for seq, packed, stored in self._connection.execute("SELECT seq, event, checksum FROM events ORDER BY seq"):
                 number += 1
                 if seq != number or checksum(seq, packed) != stored:
                     raise CheckpointFailed(
@@ -331,9 +329,7 @@ class _Guard:
             raise CheckpointFailed(f"{self._message}: {error}") from error
 
 
-def _longer_pause(
-    standing: tuple[float, float] | None, new: tuple[float, float] | None
-) -> tuple[float, float] | None:
+def _longer_pause(standing: tuple[float, float] | None, new: tuple[float, float] | None) -> tuple[float, float] | None:
     """The pause that has more left at the moment when the new one is set; a clock that went back ends none early."""
     if standing is None or new is None:
         return standing or new

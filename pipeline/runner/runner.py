@@ -120,6 +120,7 @@ class Runner:
         self._waiting = WaitingRows()
         self._claim_numbers = itertools.count(1)
         self._put_back: Work | None = None
+        self._probe_new = False
         self._last_usable = -math.inf
         self._group = _Group()
         self._wake_at = math.inf
@@ -207,10 +208,21 @@ class Runner:
         if self._put_back is not None:
             work, self._put_back = self._put_back, None
             return work
-        if self._waiting and (self._waiting.next_due <= now or self._outage.is_open):
+        if self._outage.is_open:
+            # In turns: the rows that failed may be at fault themselves, and so may the next new one.
+            self._probe_new = not self._probe_new
+            work = self._next_new(now) if self._probe_new or not self._waiting else None
+            return work or (self._waiting.take() if self._waiting else None)
+        if self._waiting and self._waiting.next_due <= now:
             return self._waiting.take()
         self._wake_at = min(self._wake_at, self._waiting.next_due)
-        if self._rows_left <= 0 or len(self._waiting) >= _MOST_WAITING_A_SLOT * self._limits.concurrency:
+        if len(self._waiting) >= _MOST_WAITING_A_SLOT * self._limits.concurrency:
+            return None
+        return self._next_new(now)
+
+    def _next_new(self, now: float) -> Work | None:
+        """The next row of the feed; rows that make no request are recorded on the way."""
+        if self._rows_left <= 0:
             return None
         try:
             for found in self._feed:

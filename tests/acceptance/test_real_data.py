@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,7 @@ def test_ten_kills_lose_and_double_nothing(
 def _moments(seconds: float, chance: random.Random) -> list[tuple[str, float]]:
     """Ten stages with the seconds after which the kill comes: from the start, or from the stage's first sign."""
     at = [0.0, *sorted(chance.uniform(0, 0.7 * seconds) for _ in range(6))]
-    sending = [("sending", later - earlier) for earlier, later in zip(at, at[1:], strict=False)]
+    sending = [("sending", later - earlier) for earlier, later in pairwise(at)]
     return [
         ("starting", chance.uniform(0, 0.5)), ("planning", 0.0), *sending, ("publishing", 0.0),
         ("publishing", chance.uniform(0, 0.05)),
@@ -216,7 +217,7 @@ def _kill(stage: str, moment: float, start: Start, directory: Path, by_hash: dic
     signs = {
         "planning": lambda: any(checkpoint.glob("*/planning.sqlite*")) or any(checkpoint.glob("*/journal.sqlite*")),
         "sending": lambda: any(checkpoint.glob("*/progress.json")) and _mtime(checkpoint) > began,
-        "publishing": lambda: (directory / ".answers.parquet.writing").exists(),
+        "publishing": (directory / ".answers.parquet.writing").exists,
     }
     began = time.time()
     process = start("run", "job.yaml", cwd=directory)
