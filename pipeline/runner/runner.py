@@ -211,8 +211,8 @@ class Runner:
         if self._outage.is_open:
             # In turns: the rows that failed may be at fault themselves, and so may the next new one.
             self._probe_new = not self._probe_new
-            work = self._next_new(now) if self._probe_new or not self._waiting else None
-            return work or (self._waiting.take() if self._waiting else None)
+            fresh = self._next_new(now) if self._probe_new or not self._waiting else None
+            return fresh or (self._waiting.take() if self._waiting else None)
         if self._waiting and self._waiting.next_due <= now:
             return self._waiting.take()
         self._wake_at = min(self._wake_at, self._waiting.next_due)

@@ -198,7 +198,7 @@ def test_ten_kills_lose_and_double_nothing(
         print(f"\n{prompts.name}, {len(kills)} kills: re-sent per kill: median {statistics.median(resent):g}, max"
               f" {max(resent)} (while sending: median {statistics.median(while_sending):g}) of {CONCURRENCY} slots;"
               f" lost {missing}, doubled {doubled}, cost difference {difference};"
-              f" {ended.summary['job_cost_usd']} USD, possibly {ended.summary['possibly_billed_usd']} more")  # fmt: skip
+              f" {ended.summary['job_cost_usd']} USD, perhaps {ended.summary['possibly_billed_usd']} more")  # fmt: skip
 
 
 def _moments(seconds: float, chance: random.Random) -> list[tuple[str, float]]:
@@ -216,7 +216,7 @@ def _kill(stage: str, moment: float, start: Start, directory: Path, by_hash: dic
     checkpoint = directory / ".checkpoints"
     signs = {
         "planning": lambda: any(checkpoint.glob("*/planning.sqlite*")) or any(checkpoint.glob("*/journal.sqlite*")),
-        "sending": lambda: any(checkpoint.glob("*/progress.json")) and _mtime(checkpoint) > began,
+        "sending": lambda: any(checkpoint.glob("*/progress.json")) and _mtime(checkpoint) > began,  # type: ignore[has-type]
         "publishing": (directory / ".answers.parquet.writing").exists,
     }
     began = time.time()

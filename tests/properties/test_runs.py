@@ -151,7 +151,7 @@ class Endpoint(socketserver.ThreadingTCPServer):
     def settle(self) -> None:
         """Wait until all that clients sent is in the books and every client has hung up."""
         give_up = time.monotonic() + 10
-        with socket.create_connection(self.server_address[:2]) as last:  # accepted after all that came before it
+        with socket.create_connection(self.server_address[:2]) as last:  # accepted after all that came before it  # type: ignore[arg-type]
             while self.last_accepted != last.getsockname() and time.monotonic() < give_up:
                 time.sleep(0.0005)
         while self.active and time.monotonic() < give_up:
@@ -437,7 +437,7 @@ class Runs(RuleBasedStateMachine):
             seen[row] += 1
             key = (row.id,) if self.has_ids else (row.id, row.text, row.note, str(seen[row]))
             found.append((key, row, Prompt(self.system, row.text)))
-        return found
+        return found  # type: ignore[return-value]
 
     def _output_stamp(self) -> tuple[int, int] | None:
         path = self.directory / "output.parquet"
