@@ -151,7 +151,7 @@ class Endpoint(socketserver.ThreadingTCPServer):
     def settle(self) -> None:
         """Wait until all that clients sent is in the books and every client has hung up."""
         give_up = time.monotonic() + 10
-        with socket.create_connection(self.server_address[:2]) as last:  # accepted after all that came before it  # type: ignore[arg-type]
+        with socket.create_connection(self.server_address[:2]) as last:  # accepted after all that came before it
             while self.last_accepted != last.getsockname() and time.monotonic() < give_up:
                 time.sleep(0.0005)
         while self.active and time.monotonic() < give_up:
