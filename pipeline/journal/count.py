@@ -33,12 +33,13 @@ class Count:
     """The file, open for the one writer. A missing one is made, and is on disk then. Raises OSError."""
 
     def __init__(self, directory: Path, count: int) -> None:
-        path = directory / FILE_NAME
-        is_new = not path.exists()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if is_new:
+        path, draft = directory / FILE_NAME, directory / f"{FILE_NAME}.new"
+        is_missing = not path.exists()
+        self._file = os.open(draft if is_missing else path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if is_missing:
             self.put(count)
             os.fsync(self._file)
+            draft.rename(path)
             sync_directory(directory)
 
     def put(self, count: int) -> None:

@@ -23,6 +23,10 @@ LOG_NAME = "journal.sqlite-wal"
 _DRAFT_NAME = "journal.sqlite.new"
 _APPLICATION_ID = 0x6C6D6270  # "lmbp"
 _STATEMENTS_KEPT = 512
+# https://www.sqlite.org/fileformat2.html#the_database_header
+_HEADER_BYTES = 100
+_LOG_FLAGS = slice(18, 20)
+_WITH_LOG = b"\x02\x02"
 
 _SCHEMA = f"""
 PRAGMA page_size=8192;
@@ -67,9 +71,11 @@ def open_reader(directory: Path) -> sqlite3.Connection:
     """
     path, log = directory / FILE_NAME, directory / LOG_NAME
     try:
-        if path.stat().st_size == 0:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        if len(header) < _HEADER_BYTES:
             # Not even to be opened: SQLite would take the log for a remnant, and remove it.
-            raise CheckpointFailed(f"{path}: the journal is empty; what it held is lost")
+            raise CheckpointFailed(f"{path}: the journal is empty or cut off; what it held is lost")
         # Without a log there is nothing that SQLite would have to share or to make up for.
         mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
     except FileNotFoundError:
@@ -79,6 +85,8 @@ def open_reader(directory: Path) -> sqlite3.Connection:
     connection = _connect(path, mode)
     try:
         _check_version(path, connection)
+        if header[_LOG_FLAGS] != _WITH_LOG:
+            raise CheckpointFailed(f"{path}: damaged: it was made with a write-ahead log, and does not say so")
     except BaseException:
         connection.close()
         raise
