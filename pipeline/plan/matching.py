@@ -42,7 +42,8 @@ INSERT INTO matches SELECT i.position, a.seq, a.state, 0
 INSERT INTO matches SELECT i.position, a.seq, {_ADOPTED}, 0
     FROM accepted c CROSS JOIN answers a ON a.seq = c.source AND a.owner = c.row_id
     CROSS JOIN input i ON i.row_id = c.row_id AND i.request_hash = c.request_hash
-    WHERE true {_LATEST_WINS};
+    WHERE NOT EXISTS (SELECT 1 FROM unanswered u WHERE u.row_id = c.row_id AND u.request_hash = c.request_hash
+        AND u.request_hash != a.request_hash) {_LATEST_WINS};
 CREATE INDEX matches_by_event ON matches (seq);
 CREATE TABLE wanting AS SELECT position, request_hash,
         row_number() OVER (PARTITION BY request_hash ORDER BY position) AS turn

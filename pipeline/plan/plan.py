@@ -146,7 +146,10 @@ class Plan:
     def count(self, *standings: Standing) -> int:
         """How many rows stand so."""
         if self._counts is None:
-            self._counts = np.bincount(self.standings(), minlength=_MASK + 1).tolist()
+            by_standing = np.zeros(_MASK + 1, np.int64)
+            for start in range(0, len(self), _ROWS_A_CHUNK):
+                by_standing += np.bincount(self.standings(start, start + _ROWS_A_CHUNK), minlength=_MASK + 1)
+            self._counts = by_standing.tolist()
         return sum(self._counts[one] for one in standings)
 
     def keeps_answers(self) -> bool:
@@ -183,8 +186,8 @@ class Plan:
         crc = 0
         for start in range(0, len(self), _ROWS_A_CHUNK):
             settled = self._latest[start : start + _ROWS_A_CHUNK].copy()
-            # A failure reads the same, whether or not it was to be tried again.
-            settled[np.isin(self.standings(start, start + _ROWS_A_CHUNK), FAILED)] &= ~np.uint64(_MASK)
+            # An outcome reads the same, whether or not it is to be tried again, or was taken over.
+            settled[np.isin(self.standings(start, start + _ROWS_A_CHUNK), (*SUCCEEDED, *FAILED))] &= ~np.uint64(_MASK)
             crc = zlib.crc32(settled.data, crc)
         return f"{self.digest}-{crc:08x}"
 

@@ -53,6 +53,7 @@ class Planner:
 
     Raises:
         InvalidInput: duplicate or missing ids, or input that cannot be read.
+        CheckpointFailed: the journal is damaged, or the scratch database cannot be written.
     """
 
     def __init__(
