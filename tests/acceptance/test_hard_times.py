@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +80,17 @@ def usable(exchanges: list[Exchange]) -> Counter[str]:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("part", range(3))
 def test_every_fault_ends_in_a_typed_outcome_and_memory_stays_bounded(
-    start: Start, simulate: Simulate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    part: int, start: Start, simulate: Simulate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slow = ["hang", "slow_drip", "endless"]
-    faults = slow + [name for name in FAULTS if name not in (*slow, *STOPPING)]
-    plain = ["none"] * (100 - len(faults))
-    names = [name for pair in zip_longest(faults, plain) for name in pair if name is not None]
+    faults = [name for name in FAULTS if name not in STOPPING][part::3]
+    # Four plain rows to a fault: failures that come one upon the other would be an outage, which fails no row.
+    names = [name for fault in faults for name in (fault, *["none"] * 4)]
+    names = [*names, *["none"] * 100][:100]
     prompts = [_prompt(number, name) for number, name in enumerate(names)]
     write_prompts(tmp_path, prompts)
-    address = simulate(tmp_path / "ledger.jsonl", latency_seconds=0.1)
+    address = simulate(tmp_path / "ledger.jsonl", latency_seconds=0.2)
     (tmp_path / "job.yaml").write_text(job(address, timeout_seconds=3))
     code, summary, memory = finish(start("run", "job.yaml", "--json", cwd=tmp_path))
 
@@ -111,19 +111,20 @@ def test_every_fault_ends_in_a_typed_outcome_and_memory_stays_bounded(
     assert summary["requests"] == len(exchanges) == sum(line["attempts"] for line in output)
     assert memory < MOST_MEMORY_BYTES
     with capsys.disabled():
-        print(f"\n{len(faults)} faults in 100 rows: {summary['seconds']:.1f} s, {summary['failed']} failed,"
+        print(f"\n{len(faults)} faults among 100 rows: {summary['seconds']:.1f} s, {summary['failed']} failed,"
               f" {memory / 2**20:.0f} MiB")  # fmt: skip
 
 
 def test_rows_that_always_fail_at_the_head_of_the_input_keep_no_other_row_from_its_answer(
     start: Start, simulate: Simulate, tmp_path: Path
 ) -> None:
-    write_prompts(tmp_path, [_prompt(n, "500" if n < 2 * CONCURRENCY else "none") for n in range(100)])
+    failing = 2 * CONCURRENCY
+    write_prompts(tmp_path, [_prompt(n, "500" if n < failing else "none") for n in range(100)])
     (tmp_path / "job.yaml").write_text(job(simulate(tmp_path / "ledger.jsonl")))
-    code, summary, _ = finish(
-        start("run", "job.yaml", "--json", "--set", "retry.max_elapsed_seconds=10", cwd=tmp_path)
-    )  # fmt: skip
-    assert (code, summary["failed"], summary["pending"]) == (3, 2 * CONCURRENCY, 0)
+    code, summary, _ = finish(start("run", "job.yaml", "--json", "--set", "retry.max_elapsed_seconds=5", cwd=tmp_path))
+    # Once only they are left, nothing tells their failures from an outage.
+    assert (code, summary["failed"] + summary["pending"]) in ((3, failing), (5, failing))
+    assert summary["succeeded"] == 100 - failing
 
 
 @pytest.mark.parametrize("fault", STOPPING)

@@ -151,7 +151,8 @@ class Endpoint(socketserver.ThreadingTCPServer):
     def settle(self) -> None:
         """Wait until all that clients sent is in the books and every client has hung up."""
         give_up = time.monotonic() + 10
-        with socket.create_connection(self.server_address[:2]) as last:  # accepted after all that came before it
+        # This connection is accepted after all that came before it.
+        with socket.create_connection(("127.0.0.1", self.server_address[1])) as last:
             while self.last_accepted != last.getsockname() and time.monotonic() < give_up:
                 time.sleep(0.0005)
         while self.active and time.monotonic() < give_up:
@@ -243,6 +244,15 @@ class Shown(NamedTuple):
     response: str | None
     error_kind: str | None
 
+    @property
+    def answered(self) -> Prompt:
+        """What the answer was given to: an earlier prompt where the row kept its answer."""
+        return Prompt(*(self.response or "||").split("|")[:2])
+
+    @property
+    def is_kept(self) -> bool:
+        return self.response is not None and self.answered != self.prompt
+
 
 Key = tuple[str, ...]
 
@@ -322,7 +332,7 @@ class Runs(RuleBasedStateMachine):
         plan = self.directory / "checkpoint" / "plan"
         if not plan.exists():
             return
-        content = bytearray(plan.read_bytes())
+        content = bytearray(plan.read_bytes()) or bytearray(1)
         if way == "remove":
             plan.unlink()
         elif way == "flip":
@@ -410,11 +420,14 @@ class Runs(RuleBasedStateMachine):
             self._check_partial(run.summary, options)
             self.is_settled = self.is_steady = False
         else:
-            has_passing_failures = any(shown.error_kind == "server_error" for shown in self.shown.values())
-            if self.is_settled and not has_passing_failures and not options.retry:
+            may_send = options.retry or any(
+                shown.error_kind == "server_error" or (shown.is_kept and options.on_change == "rerun")
+                for shown in self.shown.values()
+            )
+            if self.is_settled and not may_send:
                 assert len(self.endpoint.books) == first, "a second run sent something"
                 assert self._output_stamp() == output_before, "a second run touched the output"
-            self._check_whole(run.summary, first)
+            self._check_whole(run.summary, first, options)
             self.is_settled = self.is_steady = True
 
     def _settle(self) -> None:
@@ -475,11 +488,12 @@ class Runs(RuleBasedStateMachine):
         answered = self._answered()
         return any(
             (shown := self.shown.get(key)) is not None
-            and shown.status == "succeeded"
-            and shown.prompt.system != self.system
+            and shown.response is not None
+            and shown.answered.system != self.system
+            and prompt.is_answerable
             and prompt not in answered
             and prompt not in self.wanted[key]
-            and (key, prompt) not in self.may_keep
+            and not any((key, kept) in self.may_keep for kept in self.wanted[key] if kept.system == self.system)
             for key, _, prompt in self._keyed()
         )
 
@@ -564,7 +578,7 @@ class Runs(RuleBasedStateMachine):
             else:
                 raise AssertionError("the partial output has rows that are not the input's, or in another order")
 
-    def _check_whole(self, summary: Summary, first: int) -> None:
+    def _check_whole(self, summary: Summary, first: int, options: RunOptions) -> None:
         found = pq.read_table(self.directory / "output.parquet").to_pylist()
         assert not (self.directory / "output.partial.parquet").exists()
         assert not list(self.directory.glob(".*.writing"))
@@ -579,8 +593,11 @@ class Runs(RuleBasedStateMachine):
         shown = {}
         for (key, row, prompt), line in zip(keyed, found, strict=True):
             shown[key] = self._check_line(line, key, row, prompt)
+            assert not (shown[key].is_kept and options.on_change == "rerun"), "a rerun left an old answer"
             before = self.shown.get(key)
-            if before is not None and self.is_steady and before.prompt == prompt and before.status == "succeeded":
+            if before is None or not self.is_steady or (before.is_kept and options.on_change == "rerun"):
+                pass  # a new row, one that other runs had to do with, or one whose kept answer is given up
+            elif before.prompt == prompt and before.status == "succeeded":
                 assert line["response"] == before.response, "an acknowledged answer was replaced"
             if line["status"] == "failed" and prompt.kind == "doomed" and prompt in asked:
                 self.failed_runs[key, prompt] += 1
