@@ -35,13 +35,15 @@ def read_messages(value: Any) -> tuple[Message, ...]:
 
 
 def _entries(value: Any) -> Sequence[Any]:
-    if isinstance(value, str):
-        if is_blank(value):
-            return ()
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise _failure("the messages are no JSON text") from None
+    # Twice: a JSONL column with lists in some rows and their text in others is JSON text throughout.
+    for _ in range(2):
+        if isinstance(value, str):
+            if is_blank(value):
+                return ()
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                raise _failure("the messages are no JSON text") from None
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)):

@@ -65,7 +65,7 @@ def test_a_column_of_lists_is_no_prompt(value: Any) -> None:
     assert kind(column, value) is ErrorKind.PROMPT_ERROR
 
 
-@pytest.mark.parametrize("wrap", [lambda value: value, tuple, json.dumps])
+@pytest.mark.parametrize("wrap", [lambda value: value, tuple, json.dumps, lambda value: json.dumps(json.dumps(value))])
 def test_messages_are_a_list_or_its_json_text(wrap: Any) -> None:
     turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": ""},
              {"role": "tool", "content": "t"}]  # fmt: skip
@@ -93,7 +93,7 @@ def test_parts_of_text_and_embedded_images_pass_and_null_fields_go() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        None, "", "  ", [], "[]", "null", [{"role": "user", "content": " "}], [{"role": "user", "content": None}],
+        None, "", "  ", '""', [], "[]", "null", [{"role": "user", "content": " "}], [{"role": "user", "content": None}],
         [{"role": "system", "content": "only"}], [{"role": "user", "content": []}],
         [{"role": "user", "content": [{"type": "text", "text": ""}]}],
     ],
