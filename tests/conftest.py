@@ -1,10 +1,55 @@
-"""What holds for every test."""
+"""What holds for every test, and what those of whole jobs share: the command and the endpoint as processes."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+KEY = "acceptance-key-4b1d"
 
 # A deadline for each example measures the machine, not the code; pytest-timeout stops what hangs. The parent is the
 # profile in force, so that CI keeps the fixed seed that Hypothesis gives it there.
 settings.register_profile("repository", settings(), deadline=None)
 settings.load_profile("repository")
+
+
+@pytest.fixture(scope="session")
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command with the given words; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *map(str, words)], cwd=cwd, text=True,
+            env={**os.environ, "DATAOORTS_API_KEY": KEY}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture(scope="session")
+def simulate(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., str]:
+    """Starts `pipeline simulate` with a ledger; returns the address for `endpoint.url`."""
+
+    def serve(ledger: Path, **settings: float) -> str:
+        words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        server = start("simulate", "--ledger", ledger, *words, cwd=ledger.parent)
+        assert server.stdout is not None
+        return server.stdout.readline().strip() + "/api/v1"
+
+    return serve

@@ -1,17 +1,13 @@
-"""What the acceptance tests share: the data, the command, and the endpoint as a process of its own."""
+"""Where the acceptance tests find their data."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KEY = "acceptance-key-4b1d"
 
 
 @pytest.fixture(scope="session")
@@ -22,39 +18,3 @@ def data() -> Path:
     if missing:
         pytest.fail(f"{', '.join(missing)} not found: set PIPELINE_ACCEPTANCE_DATA to the directory that holds them")
     return found
-
-
-@pytest.fixture(scope="session")
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command with the given words; what still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *map(str, words)], cwd=cwd, text=True,
-            env={**os.environ, "DATAOORTS_API_KEY": KEY}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-
-
-@pytest.fixture(scope="session")
-def simulate(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., str]:
-    """Starts `pipeline simulate` with a ledger; returns the address for `endpoint.url`."""
-
-    def serve(ledger: Path, **settings: float) -> str:
-        words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-        server = start("simulate", "--ledger", ledger, *words, cwd=ledger.parent)
-        assert server.stdout is not None
-        return server.stdout.readline().strip() + "/api/v1"
-
-    return serve
