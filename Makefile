@@ -17,7 +17,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup test acceptance chaos soak lint format demo run validate status wheel pins clean
+.PHONY: help setup test acceptance chaos soak fuzz lint format demo run validate status wheel pins clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,10 @@ chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99),
 soak: $(installed) ## An hour with 1% faults, memory flat (SOAK_SECONDS=600 for less)
 	$(bin)/python -m pytest tests/soak --timeout 7200 $(ARGS)
 
+fuzz: $(installed) ## Fuzz TARGET=replies or jobs with atheris; SECONDS=600 for longer
+	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/fuzz.txt
+	PYTHONPATH=. $(bin)/python tests/fuzz/fuzz.py $(or $(TARGET),replies) -max_total_time=$(or $(SECONDS),60) $(ARGS)
+
 lint: $(installed) ## ruff, mypy and the floors of the architecture
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
@@ -107,6 +111,7 @@ pins: ## Resolve requirements/ anew from pyproject.toml, with Python 3.11
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/core.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra dev --constraint requirements/core.txt \
 	    --output-file requirements/dev.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/fuzz.txt requirements/fuzz.in
 
 clean: ## Remove the environment and caches, nothing that a run made
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
