@@ -27,8 +27,8 @@ help: ## What can be made
 	@echo
 	@echo "  When a command fails, make ends with 2, and its last line (Error N) has the command's own exit code. Of run:"
 	@echo '  1 fault of the program   2 job file or input wrong   3 some rows failed   4 cost cap or deadline'
-	@echo '  5 endpoint refuses   6 disk or checkpoint   75 already running   130, 143 stopped by a signal'
-	@echo '  After 3, 4, 5, 6, 130 and 143 the same command goes on from where it stands.'
+	@echo '  5 endpoint refuses   6 disk or checkpoint   75 already running   129, 130, 143 stopped by a signal'
+	@echo '  After 3, 4, 5, 6, 129, 130 and 143 the same command goes on from where it stands.'
 
 setup: $(installed) ## Make .venv with the command and the tools in it
 	@echo 'Ready: $(bin)/pipeline'

@@ -6,7 +6,7 @@
     ├── EndpointRefused           5   the endpoint refuses this job, or has been down too long
     ├── CheckpointFailed          6   the disk or the checkpoint failed
     ├── JobLocked                75   another run of this job is under way
-    └── Interrupted       130 or 143   a signal came while nothing was being sent
+    └── Interrupted     128 + n   signal n came while nothing was being sent (129 hangup, 130 Ctrl-C, 143 TERM)
 
 Anything else that reaches the top is a fault of the program itself (exit 1).
 """

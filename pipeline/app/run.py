@@ -23,11 +23,11 @@ from pipeline.client import Client, Pause
 from pipeline.config import Job, api_key
 from pipeline.endpoints import make_endpoint
 from pipeline.engines.local import LocalEngine
-from pipeline.errors import EndpointRefused, Interrupted, InvalidInput, PipelineError
+from pipeline.errors import EndpointRefused, InvalidInput, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.plan import Plan, Standing
 from pipeline.records import digest
-from pipeline.runner import Progress, Runner, Stop, feed
+from pipeline.runner import Progress, Runner, Stop, StopRequest, feed
 from pipeline.simulator import Settings, Simulator
 from pipeline.sink import OutOfTime, Results, partial_path, publish, read_metadata
 from pipeline.transport import Transport
@@ -68,6 +68,7 @@ class Run:
         self._watcher = watcher or Watcher()
         self._started = time.monotonic()
         self._signals = Signals()
+        self._stop_request = StopRequest()
         self._journal: Journal | None = None
         self._is_writer = False
         self._failed_now = 0
@@ -89,8 +90,8 @@ class Run:
                 with checkpoint.locked(self._job) as directory:
                     self._run(opened, directory)
         except PipelineError as error:
-            status = "interrupted" if isinstance(error, Interrupted) else "stopped"
-            self._update(status=status, error=RunError(error.kind, str(error)), exit_code=error.exit_code)
+            self._update()
+            self.summary = self.summary.ended_by(error)
             raise
         finally:
             if self._journal is not None:
@@ -188,16 +189,18 @@ class Run:
                 feed=feed(opened.rows, plan, journal, settings), plan=plan, journal=journal, engine=engine, pause=pause,
                 limits=config.limits, retry=config.retry, settings=settings, price=opened.price,
                 context_window=opened.context_window, limit=self._options.limit,
-                stop_request=self._signals.stop_request,
+                stop_request=self._stop_request,
                 started=self._started, observe=lambda progress: self._observe(progress, plan, journal, directory),
             )  # fmt: skip
             runner.remember(checkpoint.sent_lately(journal, config.limits.requests_per_minute))
-            with self._signals.draining(engine.wake):
+            with self._signals.draining(self._stop_request, engine.wake):
                 try:
-                    return runner.run()
+                    stop = runner.run()
                 finally:
                     engine.close()
                     transport.close()
+            # One that came too late for the runner still bounds the time for publishing.
+            return stop or self._stop_request.stop()
 
     def _wait_out_pause(self, journal: Journal, pause: Pause) -> None:
         """Keep the endpoint's Retry-After of an earlier run. Where the clock went back, the whole pause is kept."""
@@ -252,10 +255,10 @@ class Run:
         assert path is not None
         standing = read_metadata(path) if path.exists() else None
         if standing is None or standing.get("state") != metadata["state"]:
-            interrupted = stop is not None and stop.kind == "interrupted"
+            seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
             try:
                 publish(results, path, compression=config.output.compression, metadata=metadata, whole=is_whole,
-                        seconds=config.limits.drain_seconds if interrupted else None)  # fmt: skip
+                        seconds=seconds)  # fmt: skip
             except OutOfTime:
                 path = path if path.exists() else None
         if is_whole:

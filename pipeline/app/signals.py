@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: they drain a run that is sending, and end a command that is not."""
+"""SIGINT, SIGTERM and SIGHUP: they drain a run that is sending, and end a command that is not."""
 
 from __future__ import annotations
 
@@ -7,46 +7,81 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Interrupted
-from pipeline.runner import StopRequest
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+if TYPE_CHECKING:
+    from pipeline.runner import StopRequest
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Received(BaseException):
+    """Raised where a signal ends what the main thread is doing. No `except Exception` on the way takes it for a fault
+    of its own, such as a row's.
+    """
 
 
 class Signals:
-    """Handles the signals within a `with` block; outside the main thread, where Python allows no handler, it does
-    nothing.
+    """Handles the signals within a `with` block, which a signal ends with Interrupted, whatever is done in it.
+
+    Outside the main thread, where Python allows no handler, it does nothing. A hangup that is ignored, as under
+    `nohup`, stays ignored.
     """
 
     def __init__(self) -> None:
-        self.stop_request = StopRequest()
-        self._wake: Callable[[], None] | None = None
+        self._received: int | None = None
+        self._drain: Callable[[int], None] | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+            for number in _SIGNALS:
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, handler)
+        if kind is not SystemExit:
+            # Also where a library swallowed it, or made an error of its own of it.
+            self.check()
+
+    def check(self) -> None:
+        """Raise Interrupted where a signal came that was not left to a drain."""
+        if self._received is not None:
+            raise Interrupted(self._received) from None
 
     @contextmanager
-    def draining(self, wake: Callable[[], None]) -> Iterator[None]:
+    def draining(self, request: StopRequest, wake: Callable[[], None]) -> Iterator[None]:
         """While a runner runs: a signal is left for it, and `wake` ends its wait."""
-        self._wake = wake
+
+        def drain(number: int) -> None:
+            request.ask(number)
+            wake()
+
+        self._drain = drain
         try:
+            self.check()
             yield
         finally:
-            self._wake = None
+            self._drain = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._wake is None:
-            raise Interrupted(number)
-        self.stop_request.ask(number)
-        self._wake()
+        if self._drain is not None:
+            self._drain(number)
+        else:
+            self._received = self._received or number
+            raise _Received
+
+
+def ignore_signals() -> None:
+    """From here on no signal ends the program: what it has to say is all that is left to do."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)

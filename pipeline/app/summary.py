@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from pipeline.errors import Interrupted, PipelineError
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Plan, Standing
 
@@ -47,6 +48,11 @@ class Summary:
     exit_code: int = 0
     is_idle: bool = False
     """Whether there was nothing to send."""
+
+    def ended_by(self, error: PipelineError) -> Summary:
+        """The summary of a run that an error ended."""
+        status = "interrupted" if isinstance(error, Interrupted) else "stopped"
+        return replace(self, status=status, error=RunError(error.kind, str(error)), exit_code=error.exit_code)
 
     def as_json(self) -> dict[str, Any]:
         """The summary as `--json` prints it: money as exact decimal text, `error` only where there is one."""

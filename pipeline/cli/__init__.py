@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
+from typing import Any
 
 import click
 
 from pipeline import __version__
+from pipeline.app.signals import Signals
 from pipeline.cli import look, make, run
-from pipeline.errors import InvalidInput
+from pipeline.cli.console import Console, printable
+from pipeline.cli.options import failed, faulty
+from pipeline.cli.streams import Streams
+from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
 
 NOT_BUILT_YET = ("recover", "report")
 
@@ -32,7 +35,7 @@ def commands() -> None:
     \b
     Exit codes: 0 every row has an answer; 2 the job, its input or a flag is wrong; 3 finished, some rows
     failed; 4 stopped at a cap or the deadline; 5 the endpoint refuses the job; 6 the disk or the checkpoint
-    failed; 75 another run holds the lock; 130/143 stopped by a signal; 1 a fault of the program.
+    failed; 75 another run holds the lock; 129/130/143 stopped by a signal; 1 a fault of the program.
     """
 
 
@@ -42,21 +45,27 @@ for command in (*run.COMMANDS, *look.COMMANDS, *make.COMMANDS):
 
 def main() -> None:
     """The entry point: runs the command line and exits with the documented codes."""
-    # Until a command takes the signals over, they end it with the documented exit codes.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: sys.exit(128 + received))
-    # What a terminal or pipe cannot show must not end a run.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    streams = Streams()
+    console = Console("--json" in sys.argv)
+    code: Any = 1
     try:
-        sys.exit(commands.main(standalone_mode=False))
+        with Signals():
+            code = commands.main(standalone_mode=False)
+    except SystemExit as ended:
+        code = ended.code
     except click.ClickException as error:
-        if "--json" in sys.argv:
-            found = {"kind": InvalidInput.kind, "message": error.format_message()}
-            click.echo(json.dumps({"error": found}, ensure_ascii=False))
-        if sys.stderr.isatty():
+        code = InvalidInput.exit_code
+        if console.is_json:
+            console.result("", {"error": {"kind": InvalidInput.kind, "message": error.format_message()}})
+        if console.is_terminal:
             error.show()
         else:
-            click.echo(f"pipeline: {error.format_message()}", err=True)
-        sys.exit(InvalidInput.exit_code)
+            click.echo(f"pipeline: {printable(error.format_message())}", err=True)
+    except PipelineError as error:
+        code = failed(console, error)
+    except Exception:
+        code = faulty(console)
+    if (lost := streams.lost()) is not None:
+        click.echo(f"pipeline: stdout cannot be written to: {lost.strerror}", err=True)
+        code = code or CheckpointFailed.exit_code
+    sys.exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 import click
 
+from pipeline.app.signals import ignore_signals
 from pipeline.errors import InvalidJob, PipelineError
 
 
@@ -37,8 +39,9 @@ class Console:
         return not self.is_quiet and (self.is_verbose or self.is_terminal)
 
     def result(self, text: str, data: Mapping[str, Any]) -> None:
-        """A command's result: `data` as one JSON object with --json, else `text`."""
-        click.echo(json.dumps(data, ensure_ascii=False) if self.is_json else text)
+        """The last that a command says: `data` as one JSON object with --json, else `text`. No signal cuts it off."""
+        ignore_signals()
+        click.echo(json_text(data) if self.is_json else printable(text))
 
     def note(self, message: str, **facts: Any) -> None:
         """Something that is worth knowing while all is well."""
@@ -60,13 +63,23 @@ class Console:
         else:
             self._log("error", str(error), {"kind": error.kind})
 
+    def fault(self) -> None:
+        """The traceback of the exception that is being handled: a fault of the program."""
+        self._log("error", traceback.format_exc().rstrip(), {})
+
     def _log(self, level: str, message: str, facts: Mapping[str, Any]) -> None:
         if self.log_format == "json":
             stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-            message = json.dumps({"time": stamp, "level": level, "message": message, **facts}, ensure_ascii=False)
+            message = json_text({"time": stamp, "level": level, "message": message, **facts})
         else:
             message = printable(message)
         click.echo(message, err=True)
+
+
+def json_text(data: Any, indent: int | None = None) -> str:
+    """JSON text, on one line without `indent`. Its strings hold nothing that ends a line, or that a terminal obeys."""
+    text = json.dumps(data, ensure_ascii=False, indent=indent)
+    return "".join(char if char == "\n" or char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def printable(text: str) -> str:

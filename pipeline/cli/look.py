@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import Console
+from pipeline.cli.console import Console, json_text
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import InvalidInput, InvalidJob, Mistake
 
@@ -33,14 +32,14 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
         if is_json:
             names = ("file", "line", "column", "key", "message", "suggestion")
             errors = [{name: getattr(mistake, name) for name in names} for mistake in mistakes]
-            click.echo(json.dumps({"valid": False, "errors": errors}, ensure_ascii=False))
+            console.result("", {"valid": False, "errors": errors})
         else:
             console.error(InvalidJob(mistakes))
         sys.exit(error.exit_code)
     found: dict[str, Any] = {"valid": True, "errors": []}
     if show:
         found["requests"] = requests
-    shown = "".join(f"\n{json.dumps(request, ensure_ascii=False, indent=2)}" for request in requests)
+    shown = "".join(f"\n{json_text(request, indent=2)}" for request in requests)
     console.result(f"{job_file}: valid; {rows:,} rows{shown}", found)
 
 

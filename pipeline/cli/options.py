@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.app.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.config import Job
+
+FAULT = "a fault of the program; the traceback is on stderr"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,11 +41,30 @@ def load(job_file: str, overrides: Sequence[str]) -> Job:
 
 
 def ended(console: Console, action: Callable[[], None]) -> None:
-    """Do what a command does; its errors become a line and an exit code."""
+    """Do what a command does; its errors, faults of the program and signals included, become words and an exit code."""
     try:
-        action()
+        with Signals():
+            action()
     except PipelineError as error:
-        if console.is_json:
-            click.echo(json.dumps({"error": {"kind": error.kind, "message": str(error)}}, ensure_ascii=False))
-        console.error(error)
-        sys.exit(error.exit_code)
+        sys.exit(failed(console, error))
+    except Exception:
+        sys.exit(faulty(console))
+
+
+def failed(console: Console, error: PipelineError) -> int:
+    """Say why a command ended. Returns the exit code."""
+    _say(console, error.kind, str(error))
+    console.error(error)
+    return error.exit_code
+
+
+def faulty(console: Console) -> int:
+    """Say that the exception being handled is a fault of the program. Returns the exit code."""
+    _say(console, PipelineError.kind, FAULT)
+    console.fault()
+    return PipelineError.exit_code
+
+
+def _say(console: Console, kind: str, message: str) -> None:
+    if console.is_json:
+        console.result("", {"error": {"kind": kind, "message": message}})

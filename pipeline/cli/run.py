@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from pipeline.app.signals import Signals
 from pipeline.cli.console import Console
-from pipeline.cli.options import Command, job_options, load
+from pipeline.cli.options import FAULT, Command, job_options, load
 from pipeline.errors import ErrorKind, InvalidInput, PipelineError
 
 if TYPE_CHECKING:
@@ -62,12 +62,10 @@ def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
         console, job_file, options["overrides"],
         limit=options["limit"], on_change=options["on_change"], engine=options["engine"], **retry,
     )  # fmt: skip
-    if console.is_json:
-        click.echo(json.dumps(summary.as_json(), ensure_ascii=False))
-    elif console.is_chatty and error is None:
+    if console.is_json or (console.is_chatty and error is None):
         from pipeline.cli.summary import summary_text
 
-        click.echo(summary_text(summary, job_file))
+        console.result(summary_text(summary, job_file), summary.as_json())
     if error is not None:
         _say_error(console, error, summary)
     elif summary.exit_code and not summary.is_idle and (console.is_json or not console.is_chatty):
@@ -96,22 +94,19 @@ def _summary_of(
     from pipeline.app.summary import RunError, Summary
     from pipeline.cli.progress import ConsoleWatcher
 
+    started: Run | None = None
     try:
-        if engine == "ray":
-            raise InvalidInput("--engine ray is not built yet; leave it out to use the local engine")
-        job = load(job_file, overrides)
+        with Signals():
+            if engine == "ray":
+                raise InvalidInput("--engine ray is not built yet; leave it out to use the local engine")
+            job = load(job_file, overrides)
+            with ConsoleWatcher(console) as watcher:
+                started = Run(job, RunOptions(**options), watcher)
+                return started.execute(), None
     except PipelineError as error:
-        failed = Summary(status="stopped", error=RunError(error.kind, str(error)), exit_code=error.exit_code)
-        return failed, error
-    with ConsoleWatcher(console) as watcher:
-        started = Run(job, RunOptions(**options), watcher)
-        try:
-            return started.execute(), None
-        except PipelineError as error:
-            return started.summary, error
-        except Exception:
-            # A fault of the program: --json still owes its one object, then the traceback tells.
-            if console.is_json:
-                fault = RunError("internal_error", "a fault of the program; the traceback is on stderr")
-                click.echo(json.dumps(replace(started.summary, error=fault).as_json(), ensure_ascii=False))
-            raise
+        known = Summary() if started is None else started.summary
+        return known.ended_by(error), error
+    except Exception:
+        console.fault()
+        known = Summary() if started is None else started.summary
+        return replace(known, status="stopped", error=RunError(PipelineError.kind, FAULT), exit_code=1), None

@@ -56,6 +56,8 @@ class Template:
             # new_context copies the variables, so any mapping will do.
             context = template.new_context({**row, WHOLE_ROW: row} if self._passes_row else cast(dict[str, Any], row))
             return encodable(self._environment.concat(template.root_render_func(context)))
+        except MemoryError:  # what a template may take is bounded: it is the program that has none left
+            raise
         except Exception as error:
             failure = self._failure(error)
         # Raised outside the handler: the cause could hold what stands in the row.

@@ -27,6 +27,10 @@ class StopRequest:
         self.at_once = self.signal is not None
         self.signal = self.signal or signal
 
+    def stop(self) -> Stop | None:
+        """How the run ends for it; None where no signal came."""
+        return None if self.signal is None else Stop(128 + self.signal, "interrupted", "stopped by a signal")
+
 
 @dataclass(slots=True)
 class Progress:

@@ -168,7 +168,7 @@ class Runner:
             return
         gives_up_at = self._outage.gives_up_at()
         if self._stop_request.signal is not None:
-            self.stop = Stop(128 + self._stop_request.signal, "interrupted", "stopped by a signal")
+            self.stop = self._stop_request.stop()
         elif now >= deadline:
             self.stop = Stop(4, "deadline", f"limits.deadline_seconds ({self._limits.deadline_seconds:g}) is over")
         elif gives_up_at is not None and now >= gives_up_at:

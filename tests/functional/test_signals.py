@@ -7,15 +7,42 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from tests.functional.conftest import Endpoint, Simulated, Workspace, answer, ended, usual, wait_until
+from pipeline import sink
+from pipeline.app.job import load_job
+from pipeline.app.run import Run, RunOptions
+from pipeline.errors import Interrupted
+from pipeline.prompts import templates
+from tests.functional.conftest import (
+    KEY,
+    KEY_VARIABLE,
+    Endpoint,
+    Simulated,
+    Workspace,
+    answer,
+    ended,
+    usual,
+    wait_until,
+)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """Lets commands inherit the usual SIGHUP, however these tests were started."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["INT", "TERM", "HUP"]
+)
 def test_a_signal_drains_saves_and_is_resumable(
     ws: Workspace, endpoint: Endpoint, number: signal.Signals, code: int
 ) -> None:
@@ -78,18 +105,97 @@ def test_a_second_signal_stops_at_once_and_the_job_stays_consistent(ws: Workspac
     assert Decimal(found["possibly_billed_usd"]) > 0
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "estimate"])
-def test_an_interrupt_before_anything_is_sent_is_130_too(ws: Workspace, command: str) -> None:
-    ws.questions("a")
+@pytest.mark.usefixtures("hangup")
+def test_a_hangup_that_is_ignored_stays_ignored(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job(limits={"concurrency": 1})
+    endpoint.gate.clear()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    with ws.running() as process:
+        endpoint.wait_for(1)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+        endpoint.gate.set()
+        assert ended(process).code == 0
+    assert ws.exists("out.parquet")
+
+
+@pytest.mark.usefixtures("hangup")
+@pytest.mark.parametrize(("command", "number"), [
+    ("run", signal.SIGINT), ("retry-failed", signal.SIGHUP), ("validate", signal.SIGTERM), ("estimate", signal.SIGINT),
+    ("status", signal.SIGTERM),
+])  # fmt: skip
+def test_a_signal_before_anything_is_sent_ends_the_command_with_its_one_object(
+    ws: Workspace, endpoint: Endpoint, command: str, number: signal.Signals
+) -> None:
     os.mkfifo(ws.path / "job.yaml")
     with ws.running(command=command) as process:
         # Returns once the command has opened the job file; it then waits for text that never comes.
         job = os.open(ws.path / "job.yaml", os.O_WRONLY)
         time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         result = ended(process)
         os.close(job)
-    assert result.code in (130, -signal.SIGINT), result
+    assert result.code == 128 + number, result
+    assert result.data["error"] == {"kind": "interrupted", "message": "stopped by a signal"}
+    assert len(result.lines) == 1
+    assert not endpoint.asked
+
+
+def signalled_at(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> None:
+    """Send SIGTERM to this process when a function is called, and then call it."""
+    original = getattr(module, name)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(module, name, call)
+
+
+@pytest.fixture
+def here(ws: Workspace) -> Iterator[Callable[[], Run]]:
+    """Makes runs of the job inside this process."""
+    with pytest.MonkeyPatch.context() as surroundings:
+        surroundings.setenv(KEY_VARIABLE, KEY)
+        surroundings.chdir(ws.path)
+        yield lambda: Run(load_job("job.yaml"), RunOptions())
+
+
+def test_a_signal_while_the_plan_is_made_ends_the_run_whatever_is_going_on(
+    ws: Workspace, endpoint: Endpoint, here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    # In a place where any error is taken for a fault of the row.
+    signalled_at(monkeypatch, templates, "encodable")
+    run = here()
+    with pytest.raises(Interrupted):
+        run.execute()
+    assert (run.summary.status, run.summary.exit_code) == ("interrupted", 143)
+    assert not endpoint.asked
+    assert ws.run()["succeeded"] == 2
+
+
+def test_a_signal_while_the_output_is_published_leaves_what_stood_there(
+    ws: Workspace, endpoint: Endpoint, here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws.questions("a")
+    ws.job()
+    ws.run()
+    ws.questions("a", "b")
+    before = ws.table()
+    signalled_at(monkeypatch, sink, "_check")
+    run = here()
+    with pytest.raises(Interrupted):
+        run.execute()
+    assert (run.summary.exit_code, run.summary.succeeded, run.summary.pending) == (143, 2, 0)
+    assert ws.table() == before
+    assert not [name for name in ws.files() if "writing" in name]
+    assert ws.run()["requests"] == 0
+    assert ws.table().num_rows == 2
+    assert len(endpoint.asked) == 2
 
 
 def test_after_a_kill_at_most_the_requests_in_flight_are_sent_again(
