@@ -13,6 +13,8 @@ Anything else that reaches the top is a fault of the program itself (exit 1).
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,10 +67,31 @@ class EndpointRefused(PipelineError):
 
 
 class CheckpointFailed(PipelineError):
-    """The disk or the checkpoint cannot be trusted; what was acknowledged is left as it is."""
+    """The disk or the checkpoint cannot be trusted; what was acknowledged is left as it is. Where the cause is one of
+    the disk's own, the message says what to do about it.
+    """
 
     exit_code = 6
     kind = "checkpoint_failed"
+
+    def __str__(self) -> str:
+        remedy = _remedy(self.__cause__)
+        if remedy is None:
+            return super().__str__()
+        return f"{super().__str__()}; {remedy}, then run the job again: every acknowledged answer is in its checkpoint"
+
+
+def _remedy(cause: BaseException | None) -> str | None:
+    """What to do about an OSError or an error of SQLite (https://www.sqlite.org/rescode.html)."""
+    number = getattr(cause, "errno", None)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
+        return "free some space there"
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM) or code == sqlite3.SQLITE_READONLY:
+        return "make it writable"
+    if number == errno.EIO or code == sqlite3.SQLITE_IOERR:
+        return "see to the disk, which failed"
+    return None
 
 
 class JobLocked(PipelineError):

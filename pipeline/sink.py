@@ -181,6 +181,14 @@ def publish(
     return rows
 
 
+def remove(path: Path) -> None:
+    """Take away an output that is superseded, if it is there. Raises CheckpointFailed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointFailed(f"{path}: superseded, and cannot be removed: {error.strerror}") from error
+
+
 def _write(
     results: Results, draft: Path, compression: str, metadata: Mapping[str, Any], give_up: float | None
 ) -> tuple[int, Decimal]:

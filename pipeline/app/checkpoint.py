@@ -28,13 +28,13 @@ def locked(job: Job, *, shared: bool = False) -> Iterator[Path]:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInput(f"checkpoint.path: {directory} cannot be made: {error.strerror}") from error
+        raise CheckpointFailed(f"checkpoint.path: {directory} cannot be made: {error.strerror}") from error
     with JobLock(directory, shared=shared):
         try:
             yield directory
         finally:
-            if not Journal.exists(directory) and {path.name for path in directory.iterdir()} <= {"lock"}:
-                with suppress(OSError):
+            with suppress(OSError):
+                if not Journal.exists(directory) and {path.name for path in directory.iterdir()} <= {"lock"}:
                     (directory / "lock").unlink()
                     directory.rmdir()
 

@@ -18,7 +18,7 @@ from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.summary import Summary, job_figures
 from pipeline.config import Job
 from pipeline.endpoints import make_endpoint
-from pipeline.errors import InvalidInput, JobLocked
+from pipeline.errors import CheckpointFailed, InvalidInput, JobLocked
 from pipeline.estimate import assumptions
 from pipeline.export import export
 from pipeline.journal import Journal, read_progress
@@ -37,9 +37,7 @@ def validate(job: Job, show: int = 0) -> tuple[int, list[dict[str, Any]]]:
     """
     opened = open_job(job)
     try_templates(opened)
-    with tempfile.TemporaryDirectory() as scratch, Planner(
-        opened.rows, iter(()), Path(scratch), number=1, fingerprint=""
-    ) as made:  # fmt: skip
+    with _scratch() as scratch, Planner(opened.rows, iter(()), scratch, number=1, fingerprint="") as made:
         rows = len(made.plan)
     endpoint = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None)
     requests: list[dict[str, Any]] = []
@@ -57,7 +55,7 @@ def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:
     with _reading(job) as journal:
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
         if plan is None:
-            with tempfile.TemporaryDirectory() as scratch, checkpoint.planner(opened, Path(scratch), journal) as made:
+            with _scratch() as scratch, checkpoint.planner(opened, scratch, journal) as made:
                 plan = made.plan
         if journal is not None:
             select_retries(plan, journal, job.config.retry.max_runs, options)
@@ -108,10 +106,21 @@ def export_answers(job: Job, to: str, path: Path) -> int:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: pipeline run {job.file}")
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
         if plan is None:
-            with tempfile.TemporaryDirectory() as scratch, checkpoint.planner(opened, Path(scratch), journal) as made:
+            with _scratch() as scratch, checkpoint.planner(opened, scratch, journal) as made:
                 plan = made.plan
         config = job.config
         return export(Results(opened.rows, plan, journal, config.input.columns, config.output.prefix), to, path)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A directory of its own, that nobody else can read, for as long as something is worked out."""
+    try:
+        directory = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise CheckpointFailed(f"no scratch directory can be made (TMPDIR names where): {error.strerror}") from error
+    with directory as path:
+        yield Path(path)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pipeline import __version__
 from pipeline.app import checkpoint
 from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.signals import Signals
-from pipeline.app.summary import RunError, Summary, job_figures
+from pipeline.app.summary import RunError, Summary, job_figures, row_figures
 from pipeline.client import Client, Pause
 from pipeline.config import Job, api_key
 from pipeline.endpoints import make_endpoint
@@ -29,7 +29,7 @@ from pipeline.plan import Plan, Standing
 from pipeline.records import digest
 from pipeline.runner import Progress, Runner, Stop, StopRequest, feed
 from pipeline.simulator import Settings, Simulator
-from pipeline.sink import OutOfTime, Results, partial_path, publish, read_metadata
+from pipeline.sink import OutOfTime, Results, partial_path, publish, read_metadata, remove
 from pipeline.transport import Transport
 
 _PROGRESS_FILE_SECONDS = 1.0
@@ -123,7 +123,6 @@ class Run:
         if not self.summary.is_idle and self._options.limit != 0:
             journal = self._writer(directory)
             stop = self._send(opened, plan, journal, directory)
-            self._update(**job_figures(plan, journal))
         self._finish(opened, plan, journal, directory, stop)
 
     # ---- planning
@@ -199,6 +198,12 @@ class Run:
                 finally:
                     engine.close()
                     transport.close()
+                    self._take(runner.progress)
+                    # What is in doubt where the journal failed stands in no total.
+                    possibly = journal.totals.possibly_billed_usd + runner.in_doubt_usd()
+                    self._update(
+                        **row_figures(plan), job_cost_usd=journal.totals.cost_usd, possibly_billed_usd=possibly
+                    )
             # One that came too late for the runner still bounds the time for publishing.
             return stop or self._stop_request.stop()
 
@@ -214,7 +219,7 @@ class Run:
             )
         pause.extend(time.monotonic() + left)
 
-    def _observe(self, progress: Progress, plan: Plan, journal: Journal, directory: Path) -> None:
+    def _take(self, progress: Progress) -> None:
         seconds = self._seconds()
         self._failed_now = progress.failed
         self.summary = replace(
@@ -222,6 +227,10 @@ class Run:
             prompt_tokens=progress.prompt_tokens, completion_tokens=progress.completion_tokens,
             cost_usd=progress.cost_usd, seconds=seconds, rows_per_second=progress.succeeded / seconds,
         )  # fmt: skip
+
+    def _observe(self, progress: Progress, plan: Plan, journal: Journal, directory: Path) -> None:
+        self._take(progress)
+        seconds = self.summary.seconds
         self._watcher.progressed(progress, self.summary)
         if seconds - self._progress_written >= _PROGRESS_FILE_SECONDS or not self._progress_written:
             self._progress_written = seconds
@@ -262,7 +271,7 @@ class Run:
             except OutOfTime:
                 path = path if path.exists() else None
         if is_whole:
-            partial_path(output).unlink(missing_ok=True)
+            remove(partial_path(output))
         status, code, error = "succeeded", 0, None
         if stop is not None:
             status = "interrupted" if stop.kind == "interrupted" else "stopped"

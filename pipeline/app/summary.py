@@ -76,11 +76,18 @@ def job_figures(plan: Plan, journal: Journal) -> dict[str, Any]:
     """The job's figures over all runs; requests that a kill cut off count as possibly billed."""
     open_claims = sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))
     return {
+        **row_figures(plan),
+        "job_cost_usd": journal.totals.cost_usd,
+        "possibly_billed_usd": journal.totals.possibly_billed_usd + open_claims,
+    }
+
+
+def row_figures(plan: Plan) -> dict[str, int]:
+    """The job's rows by outcome, as far as outcomes are acknowledged."""
+    return {
         "rows": len(plan),
         "succeeded": plan.count(*SUCCEEDED),
         "failed": plan.count(*FAILED),
         "pending": plan.count(Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED),
         "unpriced_rows": plan.count(*WITHOUT_PRICE),
-        "job_cost_usd": journal.totals.cost_usd,
-        "possibly_billed_usd": journal.totals.possibly_billed_usd + open_claims,
     }

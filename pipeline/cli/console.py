@@ -43,10 +43,15 @@ class Console:
         ignore_signals()
         click.echo(json_text(data) if self.is_json else printable(text))
 
-    def note(self, message: str, **facts: Any) -> None:
+    def note(self, message: str) -> None:
         """Something that is worth knowing while all is well."""
         if self.is_chatty:
-            self._log("info", message, facts)
+            self._log("info", message, {})
+
+    def caution(self, message: str) -> None:
+        """Something that may not end well."""
+        if self.is_chatty:
+            self._log("warning", message if self.log_format == "json" else f"warning: {message}", {})
 
     def warn(self, message: str, **facts: Any) -> None:
         """Something that is not well; said even in cron."""

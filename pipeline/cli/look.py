@@ -22,11 +22,13 @@ _FORMATS = ("jsonl", "csv", *_NOT_BUILT_YET)
 @click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Show the first N requests.")
 def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) -> None:
     """Check everything that can be checked without a call, and name all mistakes at once."""
+    from pipeline.app.disk import checkpoint_warnings
     from pipeline.app.look import validate as check
 
     console = Console(is_json, is_verbose=True)
     try:
-        rows, requests = check(load(job_file, overrides), show)
+        job = load(job_file, overrides)
+        rows, requests = check(job, show)
     except InvalidInput as error:
         mistakes = error.mistakes if isinstance(error, InvalidJob) else (Mistake(str(error), file=job_file),)
         if is_json:
@@ -36,6 +38,8 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
         else:
             console.error(InvalidJob(mistakes))
         sys.exit(error.exit_code)
+    for warning in checkpoint_warnings(job.checkpoint_path):
+        console.caution(warning)
     found: dict[str, Any] = {"valid": True, "errors": []}
     if show:
         found["requests"] = requests

@@ -33,19 +33,23 @@ class ConsoleWatcher(Watcher):
         console = self._console
         counts = plan.counts()
         for note in notes:
-            console.note(note)
+            console.caution(note)
         self._to_send = counts.new + counts.changed + counts.to_retry
         console.note(
             f"plan: {counts.total:,} rows: {counts.done:,} done, {counts.new:,} new, {counts.changed:,} changed,"
             f" {counts.to_retry:,} to retry; {counts.orphaned:,} orphaned answers"
         )
         if self._to_send and console.is_chatty:
+            from pipeline.app.disk import disk_warnings
             from pipeline.app.preview import quick_estimate
 
-            spent = quick_estimate(opened, plan)["cost_usd"]
+            estimate = quick_estimate(opened, plan)
+            spent = estimate["cost_usd"]
             if spent["expected"] is not None:
                 console.note(f"to send: {self._to_send:,} rows for about ${spent['expected']} "
                              f"(${spent['low']} to ${spent['high']}; `pipeline estimate` says how)")  # fmt: skip
+            for warning in disk_warnings(opened, plan, estimate["completion_tokens"]["expected"]):
+                console.caution(warning)
         limits = opened.job.config.limits
         if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
             console.note("no cost cap is set; limits.max_cost_usd sets one")

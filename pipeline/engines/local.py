@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from pipeline.client import Attempt, Task
+from pipeline.errors import PipelineError
 
 _STACK_BYTES = 512 * 1024
 
@@ -14,7 +15,8 @@ _STACK_BYTES = 512 * 1024
 class LocalEngine:
     """Up to `slots` threads, started as they are needed. `close` ends what `attempt` is doing by way of `abandon`.
 
-    A fault of the program inside a thread is raised from `receive`.
+    A fault of the program inside a thread is raised from `receive`. Where the system has no thread left, `send` raises
+    PipelineError.
     """
 
     def __init__(self, attempt: Callable[[Task], Attempt], slots: int, abandon: Callable[[], None]) -> None:
@@ -69,6 +71,11 @@ class LocalEngine:
         try:
             thread = threading.Thread(target=self._work, name="sender", daemon=True)
             thread.start()
+        except RuntimeError as error:
+            raise PipelineError(
+                f"the system starts no thread beside the {len(self._threads)} that send: lower limits.concurrency, or"
+                " raise the limit on processes (ulimit -u)"
+            ) from error
         finally:
             threading.stack_size(previous)
         self._threads.append(thread)

@@ -384,6 +384,10 @@ class Runner:
 
     # ---- the end
 
+    def in_doubt_usd(self) -> Decimal:
+        """What the requests in flight may cost at most, in USD: all that is known of them where the journal fails."""
+        return sum((flight.reserved.worst or Decimal(0) for flight in self._in_flight.values()), Decimal(0))
+
     def _give_up_in_flight(self) -> None:
         """What the drain did not bring home may have been billed, just as after a kill."""
         events, numbers, worst = lost_claims(flight.claim for flight in self._in_flight.values())

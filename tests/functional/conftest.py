@@ -21,6 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.app.job import load_job
+from pipeline.app.run import Run, RunOptions
+
 COMMAND = str(Path(sys.executable).with_name("pipeline"))
 KEY_VARIABLE = "FUNCTIONAL_TEST_KEY"
 KEY = "sk-7f3b9c2e51d84a06b1c8e0d2f4a69358"
@@ -189,6 +192,8 @@ class Workspace:
     def __init__(self, path: Path, url: str) -> None:
         self.path = path
         self.url = url
+        self.prefix: tuple[str, ...] = ()
+        """What the command is started by, such as `nsenter` with its flags."""
         self.environment = {
             name: value for name, value in os.environ.items()
             if not name.lower().endswith("_proxy") and name != "DATAOORTS_API_KEY"
@@ -224,8 +229,8 @@ class Workspace:
     def pipeline(self, *arguments: str, seconds: float = 30.0) -> Result:
         """Run the command to its end, away from any terminal."""
         done = subprocess.run(
-            [COMMAND, *arguments], cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=seconds, check=False,
+            [*self.prefix, COMMAND, *arguments], cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=seconds, check=False,
         )  # fmt: skip
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -243,7 +248,7 @@ class Workspace:
     def running(self, *arguments: str, command: str = "run") -> Iterator[subprocess.Popen[bytes]]:
         """`pipeline run job.yaml --json` as a process under way; it is killed if it is still there in the end."""
         with subprocess.Popen(
-            [COMMAND, command, "job.yaml", "--json", *arguments], cwd=self.path, env=self.environment,
+            [*self.prefix, COMMAND, command, "job.yaml", "--json", *arguments], cwd=self.path, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
             try:
@@ -295,6 +300,14 @@ def endpoint() -> Iterator[Endpoint]:
 @pytest.fixture
 def ws(tmp_path: Path, endpoint: Endpoint) -> Workspace:
     return Workspace(tmp_path, endpoint.url)
+
+
+@pytest.fixture
+def run_here(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Run]:
+    """Makes runs of the job inside this process, in the workspace's directory."""
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.chdir(ws.path)
+    return lambda: Run(load_job("job.yaml"), RunOptions())
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,10 @@ from typing import Any
 import pytest
 
 from pipeline import sink
-from pipeline.app.job import load_job
-from pipeline.app.run import Run, RunOptions
+from pipeline.app.run import Run
 from pipeline.errors import Interrupted
 from pipeline.prompts import templates
 from tests.functional.conftest import (
-    KEY,
-    KEY_VARIABLE,
     Endpoint,
     Simulated,
     Workspace,
@@ -147,30 +144,21 @@ def signalled_at(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> 
     original = getattr(module, name)
 
     def call(*arguments: Any, **named: Any) -> Any:
-        monkeypatch.undo()
+        monkeypatch.setattr(module, name, original)
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments, **named)
 
     monkeypatch.setattr(module, name, call)
 
 
-@pytest.fixture
-def here(ws: Workspace) -> Iterator[Callable[[], Run]]:
-    """Makes runs of the job inside this process."""
-    with pytest.MonkeyPatch.context() as surroundings:
-        surroundings.setenv(KEY_VARIABLE, KEY)
-        surroundings.chdir(ws.path)
-        yield lambda: Run(load_job("job.yaml"), RunOptions())
-
-
 def test_a_signal_while_the_plan_is_made_ends_the_run_whatever_is_going_on(
-    ws: Workspace, endpoint: Endpoint, here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+    ws: Workspace, endpoint: Endpoint, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ws.questions("a", "b")
     ws.job()
     # In a place where any error is taken for a fault of the row.
     signalled_at(monkeypatch, templates, "encodable")
-    run = here()
+    run = run_here()
     with pytest.raises(Interrupted):
         run.execute()
     assert (run.summary.status, run.summary.exit_code) == ("interrupted", 143)
@@ -179,7 +167,7 @@ def test_a_signal_while_the_plan_is_made_ends_the_run_whatever_is_going_on(
 
 
 def test_a_signal_while_the_output_is_published_leaves_what_stood_there(
-    ws: Workspace, endpoint: Endpoint, here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+    ws: Workspace, endpoint: Endpoint, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ws.questions("a")
     ws.job()
@@ -187,7 +175,7 @@ def test_a_signal_while_the_output_is_published_leaves_what_stood_there(
     ws.questions("a", "b")
     before = ws.table()
     signalled_at(monkeypatch, sink, "_check")
-    run = here()
+    run = run_here()
     with pytest.raises(Interrupted):
         run.execute()
     assert (run.summary.exit_code, run.summary.succeeded, run.summary.pending) == (143, 2, 0)

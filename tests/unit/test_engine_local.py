@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.client import Attempt, Task
 from pipeline.engines.local import LocalEngine
+from pipeline.errors import PipelineError
 from pipeline.records import Request
 
 REQUEST = Request("m", (), {})
@@ -73,3 +74,19 @@ def test_close_abandons_what_is_under_way() -> None:
     engine.send([Task(0, REQUEST)])
     engine.close()
     assert abandoned.is_set()
+
+
+def test_a_thread_that_the_system_does_not_start_is_said_instead_of_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = LocalEngine(ended, 4, lambda: None)
+    engine.send([Task(0, REQUEST)])
+    assert collect(engine, 1) == [0]
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(PipelineError, match="no thread beside the 1 that send.*concurrency"):
+        engine.send([Task(1, REQUEST), Task(2, REQUEST)])
+    engine.close()
