@@ -87,6 +87,6 @@ def test_a_thread_that_the_system_does_not_start_is_said_instead_of_waited_for(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(PipelineError, match="no thread beside the 1 that send.*concurrency"):
+    with pytest.raises(PipelineError, match=r"no thread beside the 1 that send.*concurrency"):
         engine.send([Task(1, REQUEST), Task(2, REQUEST)])
     engine.close()
