@@ -184,8 +184,8 @@ def keep_changes(made: Planner) -> Iterator[Change]:
 
 
 def record_plan(plan: Plan, directory: Path, journal: Journal, settings: int, adopted: Iterable[Change]) -> None:
-    """Make a new plan the journal's, with the answers that rows take over. After a kill half-way the next run plans
-    anew: the plan's number is taken, but its file is not there.
+    """Make a new plan the journal's, with the answers that rows take over. Its file comes after, with `keep_plan`:
+    until then the next run plans anew, for the plan's number is taken, but its file is not there.
     """
     events: list[Event] = []
     for change in adopted:
@@ -196,6 +196,10 @@ def record_plan(plan: Plan, directory: Path, journal: Journal, settings: int, ad
             journal.commit(events, plan=plan.number)
             events = []
     journal.commit(events, plan=plan.number)
+
+
+def keep_plan(plan: Plan, directory: Path) -> None:
+    """Save the plan for the next run, once nothing is left of its making. Raises CheckpointFailed."""
     try:
         save_plan(plan, directory)
     except OSError as error:

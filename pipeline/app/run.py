@@ -142,6 +142,7 @@ class Run:
             kept = checkpoint.keep_changes(made) if keep else ()
             made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
             checkpoint.record_plan(made.plan, directory, journal, settings, chain(made.adoptions(), kept))
+        checkpoint.keep_plan(made.plan, directory)
         return made.plan
 
     def _settle_claims(self, plan: Plan | None, directory: Path) -> None:
