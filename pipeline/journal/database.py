@@ -127,6 +127,20 @@ def open_writer(directory: Path) -> sqlite3.Connection:
     return connection
 
 
+def abandon(connection: sqlite3.Connection) -> None:
+    """Close after a failure, with the files left as they are.
+
+    Closing would have SQLite sync the log once more and move it into the database. Where a sync has failed, a second
+    one may succeed without a word of what the first one lost.
+    """
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("PRAGMA synchronous=OFF")
+    connection.interrupt()  # nothing executes any more: it ends what the close would begin
+    connection.close()
+
+
 def set_meta(connection: sqlite3.Connection, name: str, value: str) -> None:
     """Set one of the named values. Raises sqlite3.Error."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", (name, value, _meta_checksum(name, value)))

@@ -146,7 +146,10 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; what was committed is on disk already."""
-        self._connection.close()
+        if self._broken:
+            database.abandon(self._connection)
+        else:
+            self._connection.close()
         if self._count is not None:
             self._count.close()
             self._count = None

@@ -340,6 +340,8 @@ def test_after_a_failed_commit_nothing_more_is_taken_and_what_was_acknowledged_s
             journal.commit([event(2)])
         with pytest.raises(CheckpointFailed, match="failed before"):
             journal.register_run("run")
+        before = kept_files(directory)
+    assert kept_files(directory) == before
     with closing(Journal.read(directory)) as journal:
         assert [entry[4] for entry in journal.index()] == ["row-0"]
 
