@@ -76,7 +76,7 @@ class Client:
         try:
             raw = self._transport.post(body)
         except TransportError as error:
-            billed = error.sent and error.kind is not ErrorKind.TLS_ERROR
+            billed = error.is_whole and error.kind is not ErrorKind.TLS_ERROR
             return Failure(error.kind, error.message, sent=error.sent, possibly_billed=billed)
         result = self._endpoint.parse(raw.status, raw.headers, self._without_key(raw.body))
         if isinstance(result, Failure):

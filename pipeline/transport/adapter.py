@@ -62,8 +62,9 @@ class DeadlineAdapter(BaseAdapter):
             reply = connection.exchange(message, deadline, self._most_bytes)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if self._is_abandoned:
-                raise TransportError(ErrorKind.CONNECTION_ERROR, "abandoned by this program", sent) from None
-            raise explain(error, sent=sent, timeout_seconds=timeout) from error
+                words = "abandoned by this program"
+                raise TransportError(ErrorKind.CONNECTION_ERROR, words, sent, connection.has_sent) from None
+            raise explain(error, sent=sent, is_whole=connection.has_sent, timeout_seconds=timeout) from error
         finally:
             self._under_way.discard(connection)
             self._give_back(connection)

@@ -38,7 +38,9 @@ def read_body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
                 raise too_large(most_bytes)
             pieces.append(piece)
     except zlib.error:
-        raise TransportError(ErrorKind.INVALID_REPLY, f"the reply's {encoding} encoding is broken", sent=True) from None
+        raise TransportError(
+            ErrorKind.INVALID_REPLY, f"the reply's {encoding} encoding is broken", True, True
+        ) from None
     return b"".join(pieces)
 
 
@@ -50,7 +52,7 @@ def _encoding_of(response: http.client.HTTPResponse) -> str | None:
     if not codings:
         return None
     if len(codings) > 1 or codings[0] not in ("gzip", "deflate"):
-        raise TransportError(ErrorKind.INVALID_REPLY, "the reply's content encoding is not supported", sent=True)
+        raise TransportError(ErrorKind.INVALID_REPLY, "the reply's content encoding is not supported", True, True)
     return codings[0]
 
 

@@ -90,12 +90,15 @@ class Connection:
         self._is_cut = False
         self.is_reusable = False
         """Whether the last reply was read to its end and the server keeps the connection."""
+        self.has_sent = False
+        """Whether the whole of the last request went out."""
 
     def open(self, deadline: float) -> None:
         """Connects, unless the kept connection still stands. Nothing of a request is sent.
 
         Raises OSError, ssl.SSLError, http.client.HTTPException and ValueError, TimeoutError at the deadline.
         """
+        self.has_sent = False
         if self._socket is not None:
             if not _is_readable(self._socket):
                 return
@@ -112,6 +115,7 @@ class Connection:
         refusal = None
         try:
             self._send(message, deadline)
+            self.has_sent = True
         except (ConnectionError, ssl.SSLEOFError) as error:
             refusal = error  # the server may have replied, and hung up, before it had read everything
         try:

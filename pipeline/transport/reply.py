@@ -27,15 +27,17 @@ class RawReply:
 class TransportError(Exception):
     """An attempt without a complete reply.
 
-    `sent` is False only where no byte of the request can have reached the server. `message` names the cause in a few
-    words and holds nothing of the request or the reply.
+    `sent` is False only where no byte of the request can have reached the server; `is_whole` says whether all of it
+    went out, so that the server may have acted on it. `message` names the cause in a few words and holds nothing of the
+    request or the reply.
     """
 
-    def __init__(self, kind: ErrorKind, message: str, sent: bool) -> None:
-        super().__init__(kind, message, sent)
+    def __init__(self, kind: ErrorKind, message: str, sent: bool, is_whole: bool) -> None:
+        super().__init__(kind, message, sent, is_whole)
         self.kind = kind
         self.message = message
         self.sent = sent
+        self.is_whole = is_whole
 
     def __str__(self) -> str:
         return self.message
@@ -43,10 +45,10 @@ class TransportError(Exception):
 
 def too_large(most_bytes: int) -> TransportError:
     """The error for a reply beyond the cap."""
-    return TransportError(ErrorKind.REPLY_TOO_LARGE, f"the reply is larger than {most_bytes:,} bytes", sent=True)
+    return TransportError(ErrorKind.REPLY_TOO_LARGE, f"the reply is larger than {most_bytes:,} bytes", True, True)
 
 
-def explain(error: Exception, *, sent: bool, timeout_seconds: float) -> TransportError:
+def explain(error: Exception, *, sent: bool, is_whole: bool, timeout_seconds: float) -> TransportError:
     """The typed error for what the sockets, TLS or http.client raised before (`sent` False) or after sending began."""
     kind = ErrorKind.CONNECTION_ERROR
     # A TimeoutError with an errno is the kernel's (ETIMEDOUT): the connection broke before the deadline.
@@ -74,4 +76,4 @@ def explain(error: Exception, *, sent: bool, timeout_seconds: float) -> Transpor
         message = "the reply is not sound HTTP"
     else:
         message = "the host name, or the proxy's reply, is not sound"
-    return TransportError(kind, message, sent)
+    return TransportError(kind, message, sent, is_whole)

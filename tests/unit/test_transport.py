@@ -278,14 +278,15 @@ def test_the_early_reply_to_a_large_body_is_given_when_the_server_hangs_up() -> 
     assert (reply.status, reply.body) == (413, b"big")
 
 
-def test_a_reset_amid_a_large_body_counts_as_sent() -> None:
+def test_a_reset_amid_a_large_body_counts_as_sent_and_not_as_whole() -> None:
     def script(peer: Peer) -> None:
         peer.socket.recv(100)
         peer.reset()
 
     with serving(script) as server, transport_to(server.url) as transport, pytest.raises(TransportError) as caught:
         transport.post(b"x" * 10_000_000)
-    assert (caught.value.kind, caught.value.sent) == (ErrorKind.CONNECTION_ERROR, True)
+    error = caught.value
+    assert (error.kind, error.sent, error.is_whole) == (ErrorKind.CONNECTION_ERROR, True, False)
 
 
 # Kept connections
@@ -338,6 +339,7 @@ def test_a_kept_connection_that_ends_without_a_reply_counts_as_sent_and_is_not_t
         with pytest.raises(TransportError) as caught:
             transport.post(b"{}")
         assert (caught.value.kind, caught.value.sent) == (ErrorKind.CONNECTION_ERROR, True)
+        assert caught.value.is_whole
         assert caught.value.message == "the server closed the connection without a reply"
     assert (server.connections, len(server.requests)) == (1, 2)
 
@@ -423,13 +425,14 @@ def _reset_amid(peer: Peer) -> None:
 )
 def test_a_broken_reply_is_a_connection_error_that_counts_as_sent(script: Script) -> None:
     error = failure_of(script)
-    assert (error.kind, error.sent) == (ErrorKind.CONNECTION_ERROR, True)
+    assert (error.kind, error.sent, error.is_whole) == (ErrorKind.CONNECTION_ERROR, True, True)
     assert len(error.message) < 80
 
 
 def test_an_error_survives_pickling() -> None:
-    error = pickle.loads(pickle.dumps(TransportError(ErrorKind.TIMEOUT, "too slow", sent=True)))
-    assert (error.kind, error.message, error.sent, str(error)) == (ErrorKind.TIMEOUT, "too slow", True, "too slow")
+    error = pickle.loads(pickle.dumps(TransportError(ErrorKind.TIMEOUT, "too slow", True, False)))
+    assert (error.kind, error.message, error.sent, error.is_whole) == (ErrorKind.TIMEOUT, "too slow", True, False)
+    assert str(error) == "too slow"
 
 
 # The deadline
@@ -478,7 +481,7 @@ def test_the_deadline_bounds_a_server_that_does_not_read() -> None:
         pytest.raises(TransportError) as caught,
     ):
         transport.post(b"x" * 50_000_000)
-    assert (caught.value.kind, caught.value.sent) == (ErrorKind.TIMEOUT, True)
+    assert (caught.value.kind, caught.value.sent, caught.value.is_whole) == (ErrorKind.TIMEOUT, True, False)
 
 
 def test_the_deadline_bounds_connecting_and_then_nothing_was_sent() -> None:
