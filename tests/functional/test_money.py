@@ -1,0 +1,98 @@
+"""CONTRACT section 3, "possibly billed", and section 4, promise 5, by the witness of the endpoint's own ledger."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from tests.functional.conftest import Simulated, Workspace, ended, wait_until
+from tests.oracle import SOCKET_SECONDS, Ledger, billed, is_known
+
+RETRY = {"max_attempts": 2, "initial_seconds": 0.01, "max_seconds": 0.02}
+FAULTS = ("", "success_false_billed x1", "504 x3", "usage_missing", "", "truncated x1", "400", "bad_json x1")
+"""Billed and not, known and unknown, passing and lasting."""
+
+
+def questions(count: int) -> list[str]:
+    """Prompts that differ, and meet the faults in turn."""
+    faults = [FAULTS[number % len(FAULTS)] for number in range(count)]
+    return [f"question {number} " + (f"[[fault: {fault}]]" if fault else "") for number, fault in enumerate(faults)]
+
+
+def check_bill(found: Mapping[str, Any], served: Simulated, *, is_exact: bool) -> tuple[Decimal, Decimal]:
+    """Hold a summary's money to the ledger. It is exact as long as no reply came to a run that was cut off."""
+    time.sleep(SOCKET_SECONDS)
+    ledger = Ledger(served.ledger)
+    cost, possibly = Decimal(found["job_cost_usd"]), Decimal(found["possibly_billed_usd"])
+    known = sum((billed(one) for one in ledger.exchanges if is_known(one)), Decimal(0))
+    assert cost == known if is_exact else cost <= known
+    assert cost + possibly >= ledger.billed
+    return cost, possibly
+
+
+def test_the_cost_is_what_the_ledger_billed_whatever_the_job_goes_through(
+    ws: Workspace, simulate: Callable[..., Simulated]
+) -> None:
+    served = simulate("--latency-seconds", "0.05")
+    rows = questions(24)
+    ws.questions(*rows)
+    job: dict[str, Any] = {"endpoint": {"url": served.url}, "limits": {"concurrency": 6}, "retry": RETRY}
+    ws.job(**job)
+    bills = [check_bill(ws.run(code=3), served, is_exact=True)]
+    bills.append(check_bill(ws.command("retry-failed", code=3), served, is_exact=True))
+
+    # Answers that are replaced, in a run that is cut off: by a second signal, and by a kill.
+    ws.job(**job, prompt={"user": "Again: {{ question }}"})
+    with ws.running("--on-change", "rerun") as process:
+        wait_for_more(served, 9)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        result = ended(process)
+    assert result.code == 143
+    bills.append(check_bill(result.data, served, is_exact=False))
+    with ws.running("--on-change", "rerun") as process:
+        wait_for_more(served, 9)
+        process.kill()
+    bills.append(check_bill(ws.command("status"), served, is_exact=False))
+    whole = ws.run("--on-change", "rerun", code=3)
+    bills.append(check_bill(whole, served, is_exact=False))
+
+    # Answers that rows under new ids take over cost nothing.
+    ws.csv([[f"new {number}", question] for number, question in enumerate(rows)], ["id", "question"])
+    ws.job(**job, prompt={"user": "Again: {{ question }}"}, input={"id": "id"})
+    found = ws.run(code=3)
+    assert found["requests"] - found["retries"] <= 24 - whole["succeeded"]
+    bills.append(check_bill(found, served, is_exact=False))
+    assert bills == sorted(bills), "money that was spent went away again"
+    assert [one for _, one in bills] == sorted(one for _, one in bills)
+    assert sum(row["cost_usd"] or 0 for row in ws.rows()) <= bills[-1][0]
+
+
+def test_a_cap_holds_for_what_the_endpoint_billed_over_kills_and_faults(
+    ws: Workspace, simulate: Callable[..., Simulated]
+) -> None:
+    served = simulate("--latency-seconds", "0.1")
+    ws.questions(*questions(80))
+    cap = Decimal("0.002")
+    ws.job(endpoint={"url": served.url}, limits={"concurrency": 8, "max_cost_usd": float(cap)}, retry=RETRY)
+    for _ in range(2):
+        with ws.running() as process:
+            wait_for_more(served, 10)
+            process.kill()
+    found = ws.run(code=4)
+    assert found["error"]["kind"] == "cost_cap"
+    cost, possibly = check_bill(found, served, is_exact=False)
+    assert cost + possibly <= cap
+    assert Ledger(served.ledger).billed <= cap
+    assert ws.run(code=4)["requests"] == 0
+    raised = ws.pipeline("run", "job.yaml", "--json", "--set", "limits.max_cost_usd=1", "--limit", "1")
+    assert raised.data["requests"] >= 1
+
+
+def wait_for_more(served: Simulated, requests: int) -> None:
+    """Until the endpoint was asked so many times more."""
+    before = len(served.records("asked")) if served.ledger.exists() else 0
+    wait_until(lambda: served.ledger.exists() and len(served.records("asked")) >= before + requests)
