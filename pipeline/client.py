@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pipeline.retry import retry_after
 from pipeline.transport import Transport, TransportError
 
 _SHORTEST_SECRET = 8
+_INSTEAD = b"[key]"
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -59,6 +61,8 @@ class Client:
         self._pause = pause
         # A shorter key is no secret, and might stand in an answer by chance.
         self._key = key.encode() if key is not None and len(key) >= _SHORTEST_SECRET else None
+        self._escaped_key = _escaped(key or "")
+        self._escapes = [b"\\u00", *(b"\\" + char.encode() for char in '"/\\' if char in (key or ""))]
 
     def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
         """Send one task and type what comes back. Raises nothing that the endpoint or the network can cause."""
@@ -87,8 +91,19 @@ class Client:
 
     def _without_key(self, body: bytes) -> bytes:
         """An endpoint may echo the key, in an error or in an answer; it must not reach the journal."""
-        return body.replace(self._key, b"[key]") if self._key is not None and self._key in body else body
+        if self._key is None:
+            return body
+        if self._key in body:
+            body = body.replace(self._key, _INSTEAD)
+        # The search takes four times as long as one for plain text.
+        return self._escaped_key.sub(_INSTEAD, body) if any(escape in body for escape in self._escapes) else body
 
     def close(self) -> None:
         """Drop every connection."""
         self._transport.close()
+
+
+def _escaped(key: str) -> re.Pattern[bytes]:
+    """Finds the key in JSON text with any of its characters escaped, also where that text stands in a JSON string."""
+    letters = ((re.escape(char.encode()), re.escape(f"{ord(char):04x}".encode())) for char in key)
+    return re.compile(b"".join(rb"(?:%s|\\+(?:%s|u(?i:%s)))" % (char, char, code) for char, code in letters))

@@ -14,7 +14,7 @@ from pipeline.errors import ErrorKind
 from pipeline.records import Failure, Reply, Request
 from pipeline.transport import Transport
 
-KEY = "sk-very-secret-0123456789"
+KEY = "sk-very/secret-0123456789"
 ANSWER = {"result": {"response": "42", "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}}
 REQUEST = Request("m", ({"role": "user", "content": "six times seven, in “figures”"},), {"max_tokens": 5})
 
@@ -109,6 +109,26 @@ def test_a_key_that_the_endpoint_echoes_is_taken_out(client: Client, server: Ser
     answered = client.attempt(Task(2, REQUEST)).result
     assert isinstance(answered, Reply)
     assert answered.response == "your key is [key]"
+
+
+def as_json_may_write_it(text: str) -> list[str]:
+    every = "".join(f"\\u{ord(char):04X}" for char in text)
+    return [text.replace("s", "\\u0073", 1), every, json.dumps(every)[1:-1], text.replace("/", "\\/")]
+
+
+@pytest.mark.parametrize("written", as_json_may_write_it(KEY))
+def test_a_key_that_is_echoed_in_escapes_is_taken_out_too(client: Client, server: Server, written: str) -> None:
+    usage = '{"prompt_tokens": 3, "completion_tokens": 1, "note": "KEY"}'
+    body = '{"result": {"response": "é KEY \\u00e9", "tool_calls": ["KEY"], "usage": USAGE}}'
+    server.body = body.replace("USAGE", usage).replace("KEY", written)
+    answered = client.attempt(Task(1, REQUEST)).result
+    assert isinstance(answered, Reply)
+    assert answered.response == "é [key] é"
+    for padding in ("", "x" * 280):
+        server.status, server.body = 400, '{"errors": [{"message": "' + padding + written + '"}]}'
+        refused = client.attempt(Task(2, REQUEST)).result
+        assert isinstance(refused, Failure)
+        assert not [part for part in (KEY, "very", "\\u0073", "0123") if part in repr(answered) + repr(refused)]
 
 
 def test_what_was_not_sent_is_not_possibly_billed(pause: Pause) -> None:
