@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import IndexEntry, Journal
+from pipeline.journal import IndexEntry, Journal, sync_path
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, Standing
 
 _ROWS_A_SLICE = 256
@@ -170,9 +170,9 @@ def publish(
         if whole and rows != len(results.plan):
             raise CheckpointFailed(f"{path}: {rows} rows where the plan has {len(results.plan)}; it was not published")
         _check(draft, results, rows, cost)
-        _sync(draft, os.O_RDWR)
+        _sync(draft)
         draft.rename(path)
-        _sync(path.parent, os.O_RDONLY)
+        sync_path(path.parent)
     except (OSError, pa.ArrowException) as error:
         raise CheckpointFailed(f"{path}: the output cannot be written: {error}") from error
     finally:
@@ -229,8 +229,8 @@ def _check(draft: Path, results: Results, rows: int, cost: Decimal) -> None:
         raise CheckpointFailed(f"{draft}: reads back otherwise than it was written; nothing was published")
 
 
-def _sync(path: Path, mode: int) -> None:
-    file = os.open(path, mode)
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDWR)
     try:
         os.fsync(file)
     finally:

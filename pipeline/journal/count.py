@@ -7,6 +7,7 @@ it is missing.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import CheckpointFailed
@@ -30,7 +31,7 @@ def read_count(directory: Path) -> int | None:
 
 
 class Count:
-    """The file, open for the one writer. A missing one is made, and is on disk then. Raises OSError."""
+    """The file, open for the one writer. A missing one is made; the caller puts its name on disk. Raises OSError."""
 
     def __init__(self, directory: Path, count: int) -> None:
         path, draft = directory / FILE_NAME, directory / f"{FILE_NAME}.new"
@@ -40,7 +41,6 @@ class Count:
             self.put(count)
             os.fsync(self._file)
             draft.rename(path)
-            sync_directory(directory)
 
     def put(self, count: int) -> None:
         """Set the count. Not synced: it may lag behind the journal, never run ahead of it."""
@@ -58,6 +58,17 @@ def sync_directory(directory: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def sync_path(directory: Path) -> None:
+    """Put a directory's entries on disk, and its own in those above it, any of which may be new. Raises OSError."""
+    directory = directory.absolute()
+    sync_directory(directory)
+    for parent in directory.parents:
+        if parent.stat().st_dev != directory.stat().st_dev:
+            break  # a mount point was there before
+        with suppress(PermissionError):  # and so was a directory that may not be read
+            sync_directory(parent)
 
 
 def _text(count: int) -> bytes:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import CheckpointFailed
-from pipeline.journal.count import sync_directory
+from pipeline.journal.count import sync_path
 from pipeline.journal.events import checksum
 
 FORMAT = 1
@@ -59,8 +59,7 @@ def create_database(directory: Path, meta: Mapping[str, str]) -> None:
         connection.close()
     _sync_file(draft)
     draft.rename(path)
-    sync_directory(directory)
-    sync_directory(directory.absolute().parent)
+    sync_path(directory)
 
 
 def open_reader(directory: Path) -> sqlite3.Connection:

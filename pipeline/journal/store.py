@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import database
 from pipeline.journal.count import FILE_NAME as COUNT_NAME
-from pipeline.journal.count import Count, read_count
+from pipeline.journal.count import Count, read_count, sync_directory
 from pipeline.journal.events import (
     Claim,
     Event,
@@ -139,6 +139,8 @@ class Journal:
         try:
             with journal._guarded("written to"):
                 journal._count = Count(directory, journal.totals.commits)
+                # The log may be new as well. SQLite syncs its name too, but goes on where that fails.
+                sync_directory(directory)
         except BaseException:
             journal.close()
             raise
