@@ -24,6 +24,8 @@ FAULTS = {2: "500 x1", 5: "reset_amid x1", 8: "usage_missing", 11: "400", 14: "b
           20: "truncated x1", 23: "empty_response"}  # fmt: skip
 """What the endpoint does with some rows; the others are answered at once."""
 _LATENCY_SECONDS = 0.01
+_ARRIVAL_SECONDS = 0.05
+"""What a killed run had sent is in the ledger by then, and the next run has not begun to send."""
 _UNPRICED = "usage_missing"
 _LASTING_FILES = {
     "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "acknowledged", "plan", "progress.json", "lock"
@@ -42,7 +44,7 @@ class _Cut:
 
     answered: dict[str, int]
     open_since: dict[str, float]
-    until: float = field(default_factory=time.time)
+    until: float = field(default_factory=lambda: time.time() + _ARRIVAL_SECONDS)
 
 
 class Job:
@@ -109,16 +111,16 @@ class Job:
 
     def check(self, summary: dict[str, Any]) -> None:
         """The job has come to its end: every row has its own answer, nothing was lost, doubled or miscounted."""
-        output = pq.read_table(self.output).to_pylist()
         asked = self.exchanges()
-        self._check_rows(output)
-        self._check_requests(output, asked)
+        self._check_requests(self.check_output(), asked)
         self._check_money(summary, asked)
         standing = [*self.checkpoint.iterdir(), *self.output.parent.iterdir()]
         leftover = {path.name for path in standing} - _LASTING_FILES - {self.output.name}
         assert not leftover
 
-    def _check_rows(self, output: list[dict[str, Any]]) -> None:
+    def check_output(self) -> list[dict[str, Any]]:
+        """The output's rows, which are those of the input, in order, each with its own answer or failure."""
+        output: list[dict[str, Any]] = pq.read_table(self.output).to_pylist()
         assert [(line["id"], line["question"]) for line in output] == list(self.rows.items())
         for line in output:
             fault = FAULTS.get(int(line["id"]))
@@ -129,6 +131,7 @@ class Job:
             else:
                 assert line["status"] == "succeeded"
                 assert line["response"].startswith(f"[{self.prompts[line['id']]}]")
+        return output
 
     def _check_requests(self, output: list[dict[str, Any]], asked: dict[str, list[Exchange]]) -> None:
         for line in output:
