@@ -144,24 +144,29 @@ def refuse_changes(opened: OpenJob, journal: Journal | None, made: Planner) -> N
             f"the input is empty, but {answers} answers exist; --on-change rerun publishes the empty output,"
             " --on-change keep leaves the old answers"
         )
-    each = journal.totals.cost_usd / max(1, answers)
     choice = "--on-change rerun sends them again, --on-change keep leaves their answers as they are"
     if by_settings:
         raise InvalidInput(
-            f"{by_settings} finished rows would be asked anew, for about ${money(round(each * by_settings, 6))},"
-            f" because the settings changed ({_difference(opened, journal, made)}); {choice}"
+            f"{by_settings} finished rows would be asked anew, {_price_of(by_settings, answers, journal)}, because the"
+            f" settings changed ({_difference(opened, journal, made, known)}); {choice}"
         )
     if by_content * 2 > made.answered_rows():
         raise InvalidInput(
-            f"{by_content} of {made.answered_rows()} finished rows would be asked anew, for about"
-            f" ${money(round(each * by_content, 6))}, because their content changed; {choice}"
+            f"{by_content} of {made.answered_rows()} finished rows would be asked anew,"
+            f" {_price_of(by_content, answers, journal)}, because their content changed; {choice}"
         )
 
 
-def _difference(opened: OpenJob, journal: Journal, made: Planner) -> str:
+def _price_of(rows: int, answers: int, journal: Journal) -> str:
+    """What so many answers would cost, by what the job's answers have cost so far."""
+    if not journal.totals.cost_usd:
+        return "at a cost that is not known"
+    return f"for about ${money(round(journal.totals.cost_usd / answers * rows, 6))}"
+
+
+def _difference(opened: OpenJob, journal: Journal, made: Planner, known: int | None) -> str:
     """Which settings changed; prompts by their key alone, since they may be long or private."""
-    known = journal.settings()
-    before = known[next(change.settings for change in made.changes())]
+    before = journal.settings()[next(change.settings for change in made.changes() if change.settings != known)]
     differences = []
     for key, now in opened.settings.items():
         was = before.get(key)

@@ -103,7 +103,7 @@ class Run:
         checkpoint.refuse_foreign_output(self._job, directory, self._journal)
         notes: list[str] = []
         plan = checkpoint.standing_plan(opened, directory, self._journal)
-        if plan is not None and self._options.on_change == "rerun" and plan.keeps_answers():
+        if plan is not None and self._decides_anew(plan):
             plan = None
         self._settle_claims(plan, directory)
         if plan is None:
@@ -126,6 +126,12 @@ class Run:
         self._finish(opened, plan, journal, directory, stop)
 
     # ---- planning
+
+    def _decides_anew(self, plan: Plan) -> bool:
+        """Whether the user says otherwise now about rows that an earlier run kept, or was to ask again."""
+        if self._options.on_change == "keep":
+            return plan.count(Standing.CHANGED) > 0
+        return self._options.on_change == "rerun" and plan.keeps_answers()
 
     def _plan_anew(self, opened: OpenJob, directory: Path, notes: list[str]) -> Plan:
         keep = self._options.on_change == "keep"
@@ -297,14 +303,15 @@ def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOpti
     whatever `options` asks for.
     """
     standings = (Standing.FAILED_PASSING, Standing.FAILED) if options.retry else (Standing.FAILED_PASSING,)
-    by_event = {plan.event(int(position)): int(position) for position in plan.positions(standings)}
-    for entry, record in journal.records(sorted(by_event)):
-        if options.retry:
-            wanted = options.retry_kind in (None, record["error_kind"])
-        else:
-            wanted = record["failed_runs"] <= max_runs
-        if wanted:
-            plan.mark(by_event[entry[0]], Standing.RETRY)
+    for positions in plan.positions(standings):
+        by_event = {plan.event(position): position for position in positions}
+        for entry, record in journal.records(sorted(by_event)):
+            if options.retry:
+                wanted = options.retry_kind in (None, record["error_kind"])
+            else:
+                wanted = record["failed_runs"] <= max_runs
+            if wanted:
+                plan.mark(by_event[entry[0]], Standing.RETRY)
 
 
 def _headers(key: str | None) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 An answer belongs to the row it was given to last, its owner: the row that asked, or one that took it over. It stands
 for that row as long as the row makes a request that the answer was given for, or accepted for. Answers that stand for
-no row go to rows without one that make the same request, one to one.
+no row go to rows without one that make the same request, or that they were last accepted for, one to one. Those that
+are left count as changed for rows of the same content.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ CREATE TABLE answers (seq INTEGER PRIMARY KEY, state INTEGER, row_id TEXT, owner
     settings INTEGER, content TEXT);
 CREATE TABLE accepted (row_id TEXT, request_hash TEXT, source INTEGER);
 CREATE TABLE given (source INTEGER PRIMARY KEY, owner TEXT, settings INTEGER);
-CREATE TABLE unanswered (row_id TEXT PRIMARY KEY, seq INTEGER, state INTEGER, request_hash TEXT) WITHOUT ROWID;
+CREATE TABLE unanswered (row_id TEXT, request_hash TEXT, seq INTEGER, state INTEGER,
+    PRIMARY KEY (row_id, request_hash)) WITHOUT ROWID;
 CREATE TABLE matches (position INTEGER PRIMARY KEY, seq INTEGER, standing INTEGER, is_new INTEGER);
 """
-"""`settings` of an answer are those under which its owner got it. `unanswered` holds the rows whose latest event is no
-answer; `accepted` the requests for which a row took over an answer.
+"""`settings` of an answer are those under which its owner got it. `unanswered` holds the requests of rows whose latest
+event is no answer; `accepted` the requests for which a row took over an answer.
 """
 
 INDEX_INPUT = "CREATE INDEX input_by_row ON input (row_id, request_hash);"
@@ -53,20 +55,40 @@ INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
     FROM (SELECT seq, state, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY seq) AS turn
           FROM answers WHERE seq NOT IN (SELECT seq FROM matches)) a
     CROSS JOIN wanting w ON w.request_hash = a.request_hash AND w.turn = a.turn;
+"""
+_ADOPT_ACCEPTED = f"""
+INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
+    FROM (SELECT a.seq, a.state, k.request_hash, row_number() OVER (PARTITION BY k.request_hash ORDER BY a.seq) AS turn
+          FROM answers a JOIN (SELECT source, row_id, request_hash, max(rowid) FROM accepted GROUP BY source, row_id) k
+              ON k.source = a.seq AND k.row_id = a.owner
+          WHERE a.seq NOT IN (SELECT seq FROM matches)) a
+    CROSS JOIN (SELECT position, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY position) AS turn
+          FROM wanting WHERE position NOT IN (SELECT position FROM matches)) w
+        ON w.request_hash = a.request_hash AND w.turn = a.turn;
+"""
+_LEFT = f"""
 INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
     FROM unanswered u CROSS JOIN input i ON i.row_id = u.row_id AND i.request_hash = u.request_hash;
 INSERT OR IGNORE INTO matches SELECT i.position, a.seq, {Standing.CHANGED}, 0
     FROM answers a CROSS JOIN input i ON i.row_id = a.owner
     WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq) ORDER BY a.seq DESC;
+CREATE TABLE orphans AS SELECT a.seq, a.content,
+        row_number() OVER (PARTITION BY a.content ORDER BY a.seq) AS turn
+    FROM answers a WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq)
+        AND NOT EXISTS (SELECT 1 FROM input i WHERE i.row_id = a.owner);
+"""
+_CHANGED_BY_CONTENT = f"""
+CREATE INDEX orphans_by_content ON orphans (content, turn);
+INSERT INTO matches SELECT i.position, o.seq, {Standing.CHANGED}, 0
+    FROM (SELECT position, content, row_number() OVER (PARTITION BY content ORDER BY position) AS turn FROM input
+          WHERE content IN (SELECT content FROM orphans) AND position NOT IN (SELECT position FROM matches)) i
+    CROSS JOIN orphans o ON o.content = i.content AND o.turn = i.turn;
+DELETE FROM orphans WHERE seq IN (SELECT seq FROM matches);
 """
 # A row that was told to keep an answer to another request.
 _FORGET_KEPT = f"""
 UPDATE matches SET standing = {Standing.CHANGED} WHERE EXISTS (SELECT 1 FROM answers a
     JOIN input i ON i.position = matches.position WHERE a.seq = matches.seq AND a.request_hash != i.request_hash);
-"""
-_ORPHANED = """
-SELECT count(*) FROM answers a WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq)
-    AND NOT EXISTS (SELECT 1 FROM input i WHERE i.row_id = a.owner)
 """
 
 
@@ -77,22 +99,22 @@ def load_journal(scratch: sqlite3.Connection, index: Iterable[IndexEntry]) -> bo
     while chunk := list(islice(events, _EVENTS_A_CHUNK)):
         seen = True
         answers, accepted, given = [], [], []
-        unanswered: dict[str, tuple[str, int, int, str] | None] = {}
+        unanswered: dict[tuple[str, str], tuple[int, int] | None] = {}
         for seq, _, _, state, row_id, request_hash, settings, content, source in chunk:
-            unanswered[row_id] = None
+            unanswered[row_id, request_hash] = None
             if state in ANSWERS:
                 answers.append((seq, state, row_id, row_id, request_hash, settings, content))
             elif state in ADOPTIONS:
                 accepted.append((row_id, request_hash, source))
                 given.append((source, row_id, settings))
             else:
-                unanswered[row_id] = (row_id, seq, state, request_hash)
+                unanswered[row_id, request_hash] = (seq, state)
         scratch.executemany("INSERT INTO answers VALUES (?,?,?,?,?,?,?)", answers)
         scratch.executemany("INSERT INTO accepted VALUES (?,?,?)", accepted)
         scratch.executemany("INSERT OR REPLACE INTO given VALUES (?,?,?)", given)
-        left = [facts for facts in unanswered.values() if facts is not None]
-        ended = [(row_id,) for row_id, facts in unanswered.items() if facts is None]
-        scratch.executemany("DELETE FROM unanswered WHERE row_id = ?", ended)
+        left = [(*asked, *facts) for asked, facts in unanswered.items() if facts is not None]
+        ended = [asked for asked, facts in unanswered.items() if facts is None]
+        scratch.executemany("DELETE FROM unanswered WHERE row_id = ? AND request_hash = ?", ended)
         scratch.executemany("INSERT OR REPLACE INTO unanswered VALUES (?,?,?,?)", left)
     return seen
 
@@ -102,6 +124,18 @@ def match(scratch: sqlite3.Connection, *, forget_kept: bool) -> int:
 
     With `forget_kept` rows that were told to keep an answer to another request count as changed again.
     """
-    scratch.executescript(_MATCH + (_FORGET_KEPT if forget_kept else ""))
-    (orphaned,) = scratch.execute(_ORPHANED).fetchone()
+    scratch.executescript(_MATCH)
+    if _any(scratch, "accepted"):
+        scratch.executescript(_ADOPT_ACCEPTED)
+    scratch.executescript(_LEFT)
+    if _any(scratch, "orphans"):
+        scratch.executescript(_CHANGED_BY_CONTENT)
+    if forget_kept:
+        scratch.executescript(_FORGET_KEPT)
+    (orphaned,) = scratch.execute("SELECT count(*) FROM orphans").fetchone()
     return int(orphaned)
+
+
+def _any(scratch: sqlite3.Connection, table: str) -> bool:
+    (found,) = scratch.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()
+    return bool(found)

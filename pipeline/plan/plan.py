@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -139,9 +139,12 @@ class Plan:
         """The event numbers of the rows from `start` to before `stop`."""
         return self._latest[start:stop] >> np.uint64(_BITS)
 
-    def positions(self, standings: Iterable[Standing]) -> npt.NDArray[np.int64]:
-        """The positions of all rows that stand so, in input order."""
-        return np.flatnonzero(np.isin(self.standings(), [int(one) for one in standings]))
+    def positions(self, standings: Iterable[Standing]) -> Iterator[list[int]]:
+        """The positions of all rows that stand so, in input order, in bounded lists."""
+        wanted = [int(one) for one in standings]
+        for start in range(0, len(self), _ROWS_A_CHUNK):
+            found = np.flatnonzero(np.isin(self.standings(start, start + _ROWS_A_CHUNK), wanted))
+            yield (found + start).tolist()
 
     def count(self, *standings: Standing) -> int:
         """How many rows stand so."""

@@ -102,11 +102,16 @@ class Planner:
         return self._number("SELECT count(DISTINCT i.position) FROM answers a CROSS JOIN input i ON i.row_id = a.owner")
 
     def changed_rows(self, settings: int | None) -> tuple[int, int]:
-        """How many answered rows now make another request: because the settings changed, and because they did."""
-        by_settings = self._number(
-            f"SELECT count(*) FROM matches m JOIN answers a ON a.seq = m.seq WHERE m.standing = {Standing.CHANGED}"
-            f" AND a.settings IS NOT {'NULL' if settings is None else int(settings)}"
-        )
+        """How many answered rows now make another request: because the settings changed, and because they did.
+
+        Settings are the cause where they are not those of the answer and some such row is what it was.
+        """
+        (unlike, unchanged) = self._scratch.execute(
+            "SELECT count(*), coalesce(sum(a.content = i.content), 0) FROM matches m JOIN answers a ON a.seq = m.seq"
+            f" JOIN input i ON i.position = m.position WHERE m.standing = {Standing.CHANGED}"
+            " AND a.settings IS NOT ?", (settings,)
+        ).fetchone()  # fmt: skip
+        by_settings = int(unlike) if unchanged else 0
         return by_settings, self.plan.count(Standing.CHANGED) - by_settings
 
     def carried_changes(self) -> int:
@@ -118,7 +123,7 @@ class Planner:
 
     def adoptions(self) -> Iterator[Change]:
         """Rows without an answer that take over an orphaned one to the same request."""
-        return self._changes("m.is_new = 1")
+        return self._changes(f"m.is_new = 1 AND m.standing != {Standing.CHANGED}")
 
     def changes(self) -> Iterator[Change]:
         """Answered rows that now make another request."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.functional.conftest import COST, Endpoint, Workspace, refusal, usual
+from tests.functional.conftest import COST, Endpoint, Reply, Workspace, refusal, usual
 
 
 @pytest.fixture
@@ -228,3 +228,78 @@ def test_duplicate_ids_are_exit_2_and_named(ws: Workspace, endpoint: Endpoint) -
     assert "x1" in ws.run(code=2)["error"]["message"]
     assert ws.command("validate", code=2)["valid"] is False
     assert not endpoint.asked
+
+
+def test_keep_counts_though_a_rerun_was_begun_and_not_finished(finished: Workspace, endpoint: Endpoint) -> None:
+    ws = finished
+    ws.job(prompt={"user": "Say {{ question }}"})
+    ws.run("--on-change", "rerun", "--limit", "2")
+    endpoint.forget()
+    kept = ws.run("--on-change", "keep")
+    assert (kept["requests"], kept["succeeded"]) == (0, 6)
+    assert ws.run()["requests"] == 0
+    assert not endpoint.asked
+
+
+def test_kept_answers_are_not_bought_again_for_a_new_column_format_or_id(
+    finished: Workspace, endpoint: Endpoint
+) -> None:
+    ws = finished
+    ws.job(prompt={"user": "Say {{ question }}"})
+    ws.run("--on-change", "keep")
+    columns = {"id": [row[0] for row in ROWS], "question": [row[1] for row in ROWS], "number": range(6)}
+    pq.write_table(pa.table(columns), ws.path / "in.parquet")
+    for changes in ({"path": "in.parquet"}, {"path": "in.parquet", "id": "number"}):
+        ws.job(prompt={"user": "Say {{ question }}"}, input=changes)
+        assert ws.run()["requests"] == 0
+    assert [row["response"] for row in ws.rows()] == [f"answer to {row[1]}" for row in ROWS]
+    assert not endpoint.asked
+
+
+def test_changed_settings_are_refused_also_where_the_rows_are_known_by_an_id_from_now_on(
+    finished: Workspace, endpoint: Endpoint
+) -> None:
+    ws = finished
+    ws.job(prompt={"user": "Say {{ question }}"}, input={"id": "id"})
+    refused = ws.run(code=2)
+    assert "6 finished rows" in refused["error"]["message"]
+    assert not endpoint.asked
+    assert ws.run("--on-change", "keep")["requests"] == 0
+
+
+def test_the_difference_is_named_though_some_rows_were_asked_anew_already(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.csv(ROWS, ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run()
+    ws.job(input={"id": "id"}, prompt={"user": "Say {{ question }}"})
+    ws.run("--on-change", "rerun", "--limit", "2")
+    ws.csv([["i0", "edited"], *ROWS[1:]], ["id", "question"])
+    message = ws.run(code=2)["error"]["message"]
+    assert "prompt.user" in message and "an earlier change" not in message
+
+
+def test_one_edited_row_under_settings_that_ask_the_same_is_sent(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.csv(ROWS, ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run()
+    endpoint.forget()
+    ws.csv([["i0", "edited"], *ROWS[1:]], ["id", "question"])
+    ws.job(input={"id": "id"}, prompt={"user": "{{question}}"})
+    assert ws.run()["requests"] == 1
+    assert endpoint.prompts == ["edited"]
+
+
+def test_a_row_that_is_edited_and_edited_back_keeps_its_history(ws: Workspace, endpoint: Endpoint) -> None:
+    billed = {"errors": [{"code": 3043}], "messages": [], "success": False,
+              "result": {"usage": {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}}}  # fmt: skip
+    ws.job(input={"id": "id"}, retry={"max_attempts": 1})
+    ws.csv([["i0", "a"], ["i1", "b"]], ["id", "question"])
+    endpoint.reply = lambda asked: Reply(billed) if asked.prompt == "b" else usual(asked)
+    ws.run(code=3)
+    endpoint.reply = usual
+    ws.csv([["i0", "a"], ["i1", "other"]], ["id", "question"])
+    ws.run()
+    ws.csv([["i0", "a"], ["i1", "b"]], ["id", "question"])
+    ws.run()
+    row = ws.rows()[1]
+    assert (row["response"], row["attempts"], row["cost_usd"]) == ("answer to b", 2, 2 * Decimal(COST))

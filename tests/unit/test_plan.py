@@ -177,6 +177,47 @@ def test_a_kept_answer_stays_kept_until_it_is_to_be_forgotten(job: Job) -> None:
     assert standings(job.plan(("a", "1"), ("b", "2"))) == [CHANGED, CHANGED]
 
 
+def test_a_kept_answer_moves_with_its_row_to_a_new_id(job: Job) -> None:
+    job.run(("a", "1"), ("b", "2"))
+    job.system = "other"
+    with job.planner(job.rows(("a", "1"), ("b", "2"))) as made:
+        job.record(made.changes())
+    moved = job.plan(("x", "2"), ("y", "1"))
+    assert standings(moved) == [ADOPTED, ADOPTED]
+    assert [moved.event(0), moved.event(1)] == [2, 1]
+    forgotten = job.plan(("v", "1"), forget_kept=True)
+    assert standings(forgotten) == [CHANGED]
+    assert standings(job.plan(("x", "2"), ("y", "1"))) == [ADOPTED, ADOPTED], "a rerun that only looked took nothing"
+
+
+def test_a_row_of_the_same_content_under_a_new_id_and_other_settings_is_changed_and_not_new(without_id: Job) -> None:
+    without_id.run(("", "1"), ("", "2"))
+    without_id.system = "other"
+    with_id = Job(without_id.directory)
+    with_id.index, with_id.plans, with_id.system = without_id.index, without_id.plans, "other"
+    rows = without_id.rows(("", "1"), ("", "2"), ("", "3"))
+    named = Rows(rows.source, "question", rows.prompter, rows.endpoint_kind, rows.model)
+    with with_id.planner(named) as made:
+        assert standings(made.plan) == [CHANGED, CHANGED, NEW]
+        assert made.changed_rows(None) == (2, 0)
+        assert made.plan.orphaned == 0
+
+
+def test_an_edited_row_under_settings_that_change_no_request_is_changed_by_its_content(job: Job) -> None:
+    job.run(("a", "1"), ("b", "2"), ("c", "3"))
+    with job.planner(job.rows(("a", "other"), ("b", "2"), ("c", "3"))) as made:
+        assert standings(made.plan) == [CHANGED, ANSWERED, ANSWERED]
+        assert made.changed_rows(None) == (0, 1)
+
+
+def test_a_request_that_failed_before_its_row_was_answered_otherwise_keeps_its_history(job: Job) -> None:
+    job.run(("a", "1"), states=[State.FAILED_PASSING])
+    job.run(("a", "2"))
+    again = job.plan(("a", "1"))
+    assert standings(again) == [Standing.FAILED_PASSING]
+    assert again.event(0) == 1
+
+
 def test_a_new_id_takes_over_the_orphaned_answer_to_its_request_one_to_one(job: Job) -> None:
     job.run(("a", "same"), ("b", "same"))
     plan = job.plan(("x", "same"), ("y", "same"), ("z", "same"))
