@@ -100,6 +100,8 @@ class Run:
 
     def _run(self, opened: OpenJob, directory: Path) -> None:
         self._journal = checkpoint.open_journal(self._job, directory)
+        if self._journal is not None:
+            self._journal.sync()
         checkpoint.refuse_foreign_output(self._job, directory, self._journal)
         notes: list[str] = []
         plan = checkpoint.standing_plan(opened, directory, self._journal)

@@ -57,7 +57,7 @@ def create_database(directory: Path, meta: Mapping[str, str]) -> None:
         _expect(connection, "journal_mode=WAL", "wal")
     finally:
         connection.close()
-    _sync_file(draft)
+    sync_file(draft)
     draft.rename(path)
     sync_path(directory)
 
@@ -140,6 +140,15 @@ def abandon(connection: sqlite3.Connection) -> None:
     connection.close()
 
 
+def sync_file(path: Path) -> None:
+    """Put a file's content on disk. Raises OSError."""
+    file = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def set_meta(connection: sqlite3.Connection, name: str, value: str) -> None:
     """Set one of the named values. Raises sqlite3.Error."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", (name, value, _meta_checksum(name, value)))
@@ -187,11 +196,3 @@ def _expect(connection: sqlite3.Connection, setting: str, wanted: str) -> None:
     (found,) = connection.execute(f"PRAGMA {setting}").fetchone()
     if found != wanted:
         raise sqlite3.OperationalError(f"{setting} is not to be had here: it stays {found}")
-
-
-def _sync_file(path: Path) -> None:
-    file = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

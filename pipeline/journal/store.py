@@ -10,7 +10,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -145,6 +145,12 @@ class Journal:
             journal.close()
             raise
         return journal
+
+    def sync(self) -> None:
+        """Put on disk what an earlier run has written: killed before it could, it may have left that in memory only."""
+        log = self._directory / database.LOG_NAME
+        with self._guarded("synced"), suppress(FileNotFoundError):
+            database.sync_file(log)
 
     def close(self) -> None:
         """Close the file; what was committed is on disk already."""
