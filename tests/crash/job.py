@@ -36,6 +36,13 @@ _DRAFTS = {
 }  # fmt: skip
 
 
+def known_cost(exchange: Exchange) -> Decimal:
+    """What a request cost, in USD, as far as its reply told; 0 where it did not tell."""
+    answered = exchange.answered
+    is_known = answered is not None and answered["delivered"] and answered["usage"] is not None
+    return Decimal(answered["cost_usd"]) if answered is not None and is_known else Decimal(0)
+
+
 @dataclass
 class _Cut:
     """What the journal held when a run had been cut off: how often each answered row had been asked, and the requests
@@ -154,10 +161,9 @@ class Job:
             for exchange in exchanges:
                 answered = exchange.answered
                 assert answered is not None
-                cost = Decimal(answered["cost_usd"])
-                billed += cost
-                if answered["delivered"] and answered["usage"] is not None and (row, exchange.asked["n"]) not in lost:
-                    recorded += cost
+                billed += Decimal(answered["cost_usd"])
+                if (row, exchange.asked["n"]) not in lost:
+                    recorded += known_cost(exchange)
         assert Decimal(summary["job_cost_usd"]) == recorded
         assert recorded + Decimal(summary["possibly_billed_usd"]) >= billed
         assert summary["unpriced_rows"] == sum(_UNPRICED in text for text in self.rows.values())

@@ -39,9 +39,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "DATAOORTS_API_KEY": KEY}
 
 
-def run(directory: Path, *arguments: str, before: Sequence[str] = ()) -> Result:
-    """Run the command to its end in a new process, behind the words `before` (a tracer, say)."""
-    words = [*before, sys.executable, "-m", "pipeline", *arguments]
+PROGRAM = ("-m", "pipeline")
+
+
+def run(directory: Path, *arguments: str, before: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> Result:
+    """Run the command to its end in a new process, behind the words `before` (a tracer, say). `program` is what the
+    interpreter is told to run.
+    """
+    words = [*before, sys.executable, *program, *arguments]
     done = subprocess.run(
         words, cwd=directory, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100,
         check=False,

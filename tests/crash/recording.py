@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.crash.processes import Result, run
+from tests.crash.processes import PROGRAM, Result, run
 
 _SYSCALLS = (
     "openat", "lseek", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "unlink", "mkdir", "sendto",
@@ -78,12 +78,12 @@ class Send:
 Step = Open | Write | Truncate | Sync | Rename | Unlink | Mkdir | Send
 
 
-def record(directory: Path, disk: Path, *arguments: str) -> tuple[Result, list[Step]]:
+def record(directory: Path, disk: Path, *arguments: str, program: Sequence[str] = PROGRAM) -> tuple[Result, list[Step]]:
     """Run the command, and give its steps: changes under `disk`, with paths relative to it, and requests sent."""
     log = directory / "recording.log"
     tracing = ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", str(2**24), "-o", str(log), "-e", "signal=none",
                "-e", f"trace={','.join(_SYSCALLS)}"]  # fmt: skip
-    result = run(directory, *arguments, before=tracing)
+    result = run(directory, *arguments, before=tracing, program=program)
     assert log.exists(), result.err
     root = os.fsencode(disk) + b"/"
     steps = list(_steps(log, root))
