@@ -17,7 +17,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup test acceptance chaos soak fuzz lint format demo run validate status wheel pins clean
+.PHONY: help setup test acceptance chaos crash soak fuzz lint format demo run validate status wheel pins clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ acceptance: $(installed) ## The long tests: whole jobs, killed and resumed
 
 chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99), 200 kills; a quarter of an hour
 	$(bin)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
+
+crash: $(installed) ## SIGKILL, EIO, a full disk and power loss at every step; needs strace; a quarter of an hour
+	$(bin)/python -m pytest tests/crash -n 2 --timeout 1800 $(ARGS)
 
 soak: $(installed) ## An hour with 1% faults, memory flat (SOAK_SECONDS=600 for less)
 	$(bin)/python -m pytest tests/soak --timeout 7200 $(ARGS)

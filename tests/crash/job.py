@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.journal import ANSWERS, Journal
 from pipeline.simulator import Exchange, Settings, Simulator, prompt_digest, read_ledger
+from tests.oracle import billed, is_known
 
 CONCURRENCY = 4
 FAULTS = {2: "500 x1", 5: "reset_amid x1", 8: "usage_missing", 11: "400", 14: "bad_json x1", 17: "429 x1",
@@ -38,9 +39,7 @@ _DRAFTS = {
 
 def known_cost(exchange: Exchange) -> Decimal:
     """What a request cost, in USD, as far as its reply told; 0 where it did not tell."""
-    answered = exchange.answered
-    is_known = answered is not None and answered["delivered"] and answered["usage"] is not None
-    return Decimal(answered["cost_usd"]) if answered is not None and is_known else Decimal(0)
+    return billed(exchange) if is_known(exchange) else Decimal(0)
 
 
 @dataclass
@@ -156,16 +155,14 @@ class Job:
             for cut in self._cuts for row, since in cut.open_since.items()
             for exchange in asked[row] if since <= exchange.asked["at"] <= cut.until
         }  # fmt: skip
-        recorded = billed = Decimal(0)
+        recorded = in_all = Decimal(0)
         for row, exchanges in asked.items():
             for exchange in exchanges:
-                answered = exchange.answered
-                assert answered is not None
-                billed += Decimal(answered["cost_usd"])
+                in_all += billed(exchange)
                 if (row, exchange.asked["n"]) not in lost:
                     recorded += known_cost(exchange)
         assert Decimal(summary["job_cost_usd"]) == recorded
-        assert recorded + Decimal(summary["possibly_billed_usd"]) >= billed
+        assert recorded + Decimal(summary["possibly_billed_usd"]) >= in_all
         assert summary["unpriced_rows"] == sum(_UNPRICED in text for text in self.rows.values())
 
     def _write(self, address: str) -> None:

@@ -68,13 +68,13 @@ class Warm:
         self,
         directory: Path,
         *arguments: str,
-        die_at: tuple[str, int] | None = None,
+        die_at: int | None = None,
         attach: Callable[[int], subprocess.Popen[str]] | None = None,
     ) -> Result:
         """Run the command to its end.
 
         Args:
-            die_at: "before" or "after", and which step of those that the disk sees.
+            die_at: before which of its commits, renames and removals it is killed, counted from 1.
             attach: gets the process id before the run begins, and gives a tracer that is ready.
         """
         order = {"directory": str(directory), "arguments": arguments, "held": attach is not None, "die_at": die_at}

@@ -20,6 +20,13 @@ from tests.crash.strace import CHANGES, Call, injecting, read_log, require_strac
 ROWS = {"pwrite64": 12}
 CONVENIENCES = ("lock", "progress.json", "progress.json.new")
 """Files that a run can do without: a disk that fails shows elsewhere."""
+HARMLESS = {
+    ("mkdir", "job"),  # the directory is there
+    ("openat", "plan"),  # it is made anew
+    ("unlink", ".answers.parquet.writing"),  # it has been renamed
+    ("ftruncate", "journal.sqlite"),  # SQLite cuts off pages that are not in use
+    ("openat", "job"), ("fdatasync", "job"),  # SQLite syncs the directory, which the program does itself
+}  # fmt: skip
 JOURNAL = ("journal.sqlite", "journal.sqlite-wal")
 
 
@@ -42,8 +49,11 @@ def test_a_disk_error_ends_the_run_at_once_and_the_next_one_loses_and_doubles_no
         if failed is None:
             break
         errors += 1
-        if _is_refused(job, result, calls[failed]):
+        if result.code == job.exit_code:
+            assert _is_harmless(calls[failed], calls[:failed]), calls[failed]
+        else:
             ended += 1
+            _check_refusal(job, result)
             assert not _touches_the_journal(calls[failed:]), calls[failed:]
             job.cut_off()
             _check_claims(job, calls[:failed])
@@ -54,18 +64,25 @@ def test_a_disk_error_ends_the_run_at_once_and_the_next_one_loses_and_doubles_no
     record_property("errors survived", f"{errors} ({ended} ended the run) in {time.monotonic() - began:.0f} s")
 
 
-def _is_refused(job: Job, result: Result, call: Call) -> bool:
-    """Whether the run ended for the error; then it says so, in one line that names a path of the job."""
-    if result.code == job.exit_code:
-        print("TOL", call)
-        return False
-    assert result.code == 6 or (result.code == 2 and not job.exchanges()), (call, result)
-    lines = result.err.splitlines()
-    assert len(lines) == 1, (call, result.err)
-    assert str(job.disk) in lines[0], (call, lines)
+def _is_harmless(failed: Call, before: Sequence[Call]) -> bool:
+    """Whether a run may go on to its end over a failure, for nothing depends on that call."""
+    name = Path(failed.path).name
+    has_published = any(call.name == "rename" and call.path.endswith(".writing") for call in before)
+    return (
+        name in CONVENIENCES
+        or (failed.name, name) in HARMLESS
+        # In the end SQLite moves the log into the database; where that fails, the log stays.
+        or (has_published and name in JOURNAL)
+    )
+
+
+def _check_refusal(job: Job, result: Result) -> None:
+    """It is exit 6, or 2 where nothing was sent yet, in one line that names a path of the job."""
+    assert result.code == 6 or (result.code == 2 and not job.exchanges()), result
+    (line,) = result.err.splitlines()
+    assert str(job.disk) in line, line
     if result.code == 6:
         assert result.summary["error"]["kind"] == "checkpoint_failed"
-    return True
 
 
 def _touches_the_journal(calls: Sequence[Call]) -> bool:

@@ -48,30 +48,27 @@ def _begin(order: dict[str, Any]) -> None:
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
     sys.argv = ["pipeline", *order["arguments"]]
     if order["die_at"]:
-        _die_at(*order["die_at"])
+        _die_at(order["die_at"])
     if order["held"]:
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY, 0, 0, 0)
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _die_at(moment: str, number: int) -> None:
-    """Have this process killed before or after the given one of its steps that the disk sees."""
+def _die_at(number: int) -> None:
+    """Have this process killed before the given one of its commits, renames and removals, counted from 1."""
     left = number
 
     def step(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **named: Any) -> Any:
             nonlocal left
             left -= 1
-            if left == 0 and moment == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = function(*arguments, **named)
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            return function(*arguments, **named)
 
         return wrapped
 
-    for owner, name in ((Journal, "commit"), (Path, "rename"), (Path, "unlink"), (os, "fsync"), (os, "pwrite")):
+    for owner, name in ((Journal, "commit"), (Path, "rename"), (Path, "unlink")):
         setattr(owner, name, step(getattr(owner, name)))
 
 
