@@ -7,7 +7,7 @@ import itertools
 from tests.crash.conftest import NewJob
 from tests.crash.processes import Warm
 
-ROWS = 8
+ROWS = 6
 
 
 def test_a_kill_before_any_commit_rename_or_removal_loses_and_doubles_nothing(warm: Warm, new_job: NewJob) -> None:
