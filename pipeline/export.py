@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import pyarrow as pa
 
 from pipeline.errors import CheckpointFailed
-from pipeline.sink import Results
+from pipeline.sink import Results, draft_path
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _FROM_ENDPOINT = ("response", "tool_calls", "error_message")
@@ -23,7 +23,7 @@ def export(results: Results, to: str, path: Path) -> int:
 
     Raises CheckpointFailed where the file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.writing")
+    draft = draft_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", encoding="utf-8", newline="") as file:

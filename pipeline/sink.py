@@ -139,6 +139,11 @@ def partial_path(output: Path) -> Path:
     return output.with_name(output.name.removesuffix(".parquet") + ".partial.parquet")
 
 
+def draft_path(path: Path) -> Path:
+    """Where a file is written before it takes its place."""
+    return path.with_name(f".{path.name}.writing")
+
+
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """What this program wrote into a Parquet file's metadata; None where the file is not one of ours."""
     try:
@@ -162,7 +167,7 @@ def publish(
         OutOfTime: it took longer than `seconds`; `path` is as it was.
         CheckpointFailed: the disk failed, or the check did; `path` is as it was.
     """
-    draft = path.with_name(f".{path.name}.writing")
+    draft = draft_path(path)
     give_up = None if seconds is None else time.monotonic() + seconds
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

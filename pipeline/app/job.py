@@ -15,7 +15,7 @@ from pipeline.errors import InvalidInput, InvalidJob, Mistake
 from pipeline.plan import Rows
 from pipeline.prompts import Prompter
 from pipeline.records import digest
-from pipeline.sink import RESULT_NAMES, partial_path
+from pipeline.sink import RESULT_NAMES, draft_path, partial_path
 from pipeline.sources import Source, fingerprint, open_source
 
 PLAN_VERSION = 1
@@ -181,7 +181,12 @@ def _column_mistakes(job: Job, source: Source) -> list[Mistake]:
 
 def _path_mistakes(job: Job) -> list[Mistake]:
     output = Path(job.config.output.path)
-    mistakes = []
+    places = {"output.path": output, "checkpoint.path": job.checkpoint_path}
+    if output.name:
+        places["output.path"] = draft_path(partial_path(output))  # the longest name that is needed
+    mistakes = [Mistake(why, key=key) for key, path in places.items() if (why := _unusable(path)) is not None]
+    if mistakes:
+        return mistakes
     if output.is_dir():
         mistakes.append(Mistake(f"{output} is a directory", key="output.path", suggestion="name a file, such as"
                                 f" {output / (job.config.name + '.parquet')}"))  # fmt: skip
@@ -199,6 +204,17 @@ def _path_mistakes(job: Job) -> list[Mistake]:
 def _input_paths(job: Job) -> tuple[str, ...]:
     path = job.config.input.path
     return (path,) if isinstance(path, str) else tuple(path)
+
+
+def _unusable(path: Path) -> str | None:
+    """Why there can be no such path, such as a name that is too long or a directory that may not be looked into."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        return f"{path} cannot be used: {getattr(error, 'strerror', None) or error}"
+    return None
 
 
 def _unwritable(directory: Path) -> Path | None:

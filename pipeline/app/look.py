@@ -97,7 +97,11 @@ def export_answers(job: Job, to: str, path: Path) -> int:
     Raises InvalidInput where there are none yet, or where the input has changed since the last run.
     """
     opened = open_job(job, for_sending=False)
-    if path.is_dir():
+    try:
+        is_directory = path.is_dir()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be used: {error.strerror}") from error
+    if is_directory:
         raise InvalidInput(f"{path} is a directory; name a file")
     if os.path.realpath(path) in {os.path.realpath(file.path) for file in opened.rows.source.files}:
         raise InvalidInput(f"{path} is the job's input; name another file")
