@@ -27,7 +27,7 @@ from pipeline.errors import EndpointRefused, InvalidInput, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.plan import Plan, Standing
 from pipeline.records import digest
-from pipeline.runner import Progress, Runner, Stop, StopRequest, feed
+from pipeline.runner import Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.simulator import Settings, Simulator
 from pipeline.sink import OutOfTime, Results, partial_path, publish, read_metadata, remove
 from pipeline.transport import Transport
@@ -193,8 +193,9 @@ class Run:
             )  # fmt: skip
             client = Client(endpoint, transport, pause, None if address else key)
             engine = LocalEngine(client.attempt, config.limits.concurrency, transport.abandon)
+            works = while_unchanged(feed(opened.rows, plan, journal, settings), opened.rows.source.files)
             runner = Runner(
-                feed=feed(opened.rows, plan, journal, settings), plan=plan, journal=journal, engine=engine, pause=pause,
+                feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
                 limits=config.limits, retry=config.retry, settings=settings, price=opened.price,
                 context_window=opened.context_window, limit=self._options.limit,
                 stop_request=self._stop_request,

@@ -1,7 +1,7 @@
 """Sends what a plan says is to be sent, and records every outcome before its slot is used again."""
 
-from pipeline.runner.feed import Work, feed
+from pipeline.runner.feed import Work, feed, while_unchanged
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.runner import Runner
 
-__all__ = ["Progress", "Runner", "Stop", "StopRequest", "Work", "feed"]
+__all__ = ["Progress", "Runner", "Stop", "StopRequest", "Work", "feed", "while_unchanged"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,7 +14,10 @@ import numpy as np
 from pipeline.journal import Event, Journal, State
 from pipeline.plan import TO_SEND, Plan, Rows, Standing, UnsentFailure
 from pipeline.records import Request
+from pipeline.sources.files import InputFile, check_unchanged
 from pipeline.sources.identity import row_values
+
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,23 @@ def feed(rows: Rows, plan: Plan, journal: Journal, settings: int) -> Iterator[Wo
         left -= len(positions)
         if not left:
             return
+
+
+def while_unchanged(
+    works: Iterator[Work | Event], files: Sequence[InputFile], clock: Callable[[], float] = time.monotonic
+) -> Iterator[Work | Event]:
+    """The same rows, as long as the input's files are what they were: looked at once a second, because many rows are
+    read at once and sent for a long time.
+
+    Raises InvalidInput where a file has changed.
+    """
+    looked = -math.inf
+    for work in works:
+        if clock() - looked >= _SECONDS_BETWEEN_LOOKS:
+            for file in files:
+                check_unchanged(file)
+            looked = clock()
+        yield work
 
 
 def _histories(plan: Plan, journal: Journal, positions: list[int]) -> dict[int, History]:

@@ -105,6 +105,25 @@ def test_exit_5_midway_drains_and_keeps_the_answers_in_flight(ws: Workspace, end
     assert not ws.exists("out.partial.parquet")
 
 
+@pytest.mark.parametrize("reply", [
+    refusal(402), refusal(403, 3041, "not allowed"), refusal(404, 5007), refusal(429, 3036), refusal(401),
+], ids=["402", "403", "model", "quota", "401"])  # fmt: skip
+def test_exit_5_midway_stops_within_what_is_in_flight_and_no_row_fails_for_it(
+    ws: Workspace, endpoint: Endpoint, reply: Reply
+) -> None:
+    ws.questions(*range(40))
+    ws.job(limits={"concurrency": 3}, retry={"max_attempts": 1})
+    endpoint.reply = lambda asked: reply if len(endpoint.asked) > 12 else usual(asked)
+    found = ws.run(code=5)
+    assert 10 <= found["succeeded"] <= 12
+    assert (found["failed"], found["pending"]) == (0, 40 - found["succeeded"])
+    assert len(endpoint.asked) <= 12 + 3
+    endpoint.reply = usual
+    found = ws.run()
+    assert (found["succeeded"], found["failed"]) == (40, 0)
+    assert {row["attempts"] for row in ws.rows()} <= {1, 2}
+
+
 def test_exit_5_after_an_outage_which_fails_no_row(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(10))
     ws.job(retry={"max_elapsed_seconds": 0.8, "max_attempts": 2})

@@ -1,0 +1,83 @@
+"""No memory left, wherever it shows first: exit 1, no row pays for it, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pipeline.app.run import Run
+from pipeline.client import Client
+from pipeline.plan import Rows
+from pipeline.prompts import templates
+from tests.functional.conftest import Endpoint, Workspace
+
+
+def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, turn: int) -> None:
+    """Let a function fail from its `turn`-th call on."""
+    original, calls = getattr(owner, name), []
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        calls.append(name)
+        if len(calls) >= turn:
+            raise MemoryError
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, fail)
+
+
+@pytest.mark.parametrize(("owner", "name", "turn"), [
+    (Client, "attempt", 5), (Rows, "request", 5), (templates, "encodable", 25), (Rows, "batches", 1),
+], ids=["a sender", "the feed", "a template", "the planner"])  # fmt: skip
+def test_a_run_without_memory_ends_and_the_next_one_goes_on(
+    ws: Workspace, endpoint: Endpoint, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch, owner: Any,
+    name: str, turn: int,
+) -> None:  # fmt: skip
+    ws.questions(*range(20))
+    ws.job(limits={"concurrency": 2})
+    with monkeypatch.context() as fault:
+        out_of_memory(fault, owner, name, turn)
+        with pytest.raises(MemoryError):
+            run_here().execute()
+    asked = len(endpoint.asked)
+    found = ws.run()
+    assert (found["succeeded"], found["failed"]) == (20, 0)
+    assert len(endpoint.asked) <= 20 + 2
+    assert (asked > 0) == (name != "batches")
+    assert Decimal(found["job_cost_usd"]) == 20 * Decimal("0.00001")
+
+
+def test_a_fault_of_the_program_is_exit_1_with_its_object_and_a_traceback(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job()
+    (ws.path / "sitecustomize.py").write_text(
+        "import pipeline.transport as t\ndef post(self, body): raise ZeroDivisionError\nt.Transport.post = post\n"
+    )
+    ws.environment["PYTHONPATH"] = str(ws.path)
+    result = ws.pipeline("run", "job.yaml", "--json")
+    assert result.code == 1
+    assert (result.data["error"]["kind"], result.data["pending"]) == ("internal_error", 1)
+    assert "ZeroDivisionError" in result.err
+    assert result.lines[-1].startswith("job: a fault of the program")
+    del ws.environment["PYTHONPATH"]
+    assert ws.run()["succeeded"] == 1
+
+
+def test_a_system_without_threads_to_give_is_said_in_one_line(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(10))
+    ws.job(limits={"concurrency": 8})
+    (ws.path / "sitecustomize.py").write_text(
+        "import threading\nstart = threading.Thread.start\ndef fail(self):\n"
+        "    if sum(one.name == 'sender' for one in threading.enumerate()) >= 3:\n"
+        '        raise RuntimeError("can\'t start new thread")\n'
+        "    start(self)\nthreading.Thread.start = fail\n"
+    )
+    ws.environment["PYTHONPATH"] = os.pathsep.join([str(ws.path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    result = ws.pipeline("run", "job.yaml")
+    assert (result.code, result.out, len(result.lines)) == (1, "", 1), result
+    assert "no thread beside the 3 that send" in result.err and "0 failed" in result.err
+    ws.environment.pop("PYTHONPATH")
+    assert ws.run()["succeeded"] == 10
