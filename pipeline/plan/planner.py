@@ -25,6 +25,7 @@ from pipeline.plan.rows import Rows
 
 # Up to 32 MiB however many rows there are; ten times SQLite's own choice, which would read most pages again and again.
 _CACHE_KIB = 32 * 1024
+_STEPS_BETWEEN_SIGNALS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Planner:
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
             self._scratch = sqlite3.connect(self._path, isolation_level=None)
+            # A long statement comes back to Python now and then, or else no signal would end it.
+            self._scratch.set_progress_handler(lambda: 0, _STEPS_BETWEEN_SIGNALS)
         except (OSError, sqlite3.Error) as error:
             raise _failed(self._path, error) from error
         try:

@@ -113,6 +113,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         filters = {**{name: FILTERS[name] for name in _PLAIN_FILTERS.split()}, **bounds.FILTERS}
         self.filters = {name: self._bounded(function) for name, function in filters.items()}
         self.filters["watched"] = self._watched
+        # `reject("in", …)` compares every item of one list with every one of another.
+        tests = cast(Mapping[str, Callable[..., Any]], self.tests)
+        self.tests = {name: self._bounded(function) for name, function in tests.items()}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """An item of a mapping, or else an attribute that the type is known to give safely."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import pytest
 from pipeline import sink
 from pipeline.app.run import Run
 from pipeline.errors import Interrupted
+from pipeline.plan import planner
 from pipeline.prompts import templates
 from tests.functional.conftest import (
     Endpoint,
@@ -164,6 +167,28 @@ def test_a_signal_while_the_plan_is_made_ends_the_run_whatever_is_going_on(
     assert (run.summary.status, run.summary.exit_code) == ("interrupted", 143)
     assert not endpoint.asked
     assert ws.run()["succeeded"] == 2
+
+
+def test_a_signal_ends_a_long_statement_of_the_planner(
+    ws: Workspace, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run("--limit", "1")
+    ws.questions("a", "b", "c")
+
+    def match(scratch: sqlite3.Connection, **_: bool) -> int:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        scratch.execute(
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+        ).fetchone()
+        return 0
+
+    monkeypatch.setattr(planner, "match", match)
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        run_here().execute()
+    assert time.monotonic() - began < 10
 
 
 def test_a_signal_while_the_output_is_published_leaves_what_stood_there(

@@ -262,6 +262,7 @@ SPINS = [
     "{% for a in 'x' * 99999 %}{% for b in 'x' * 99999 if b == 'y' %}{% endfor %}{% endfor %}",
     "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
     "{% set l = range(50000) | list %}{% for i in l %}{% set x = l | join %}{% endfor %}",
+    "{% set l = range(50000) | list %}{{ l | reject('in', l) | list | length }}",
 ]
 
 
