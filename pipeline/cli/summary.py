@@ -26,7 +26,7 @@ def one_line(summary: Summary) -> str:
     """Everything that a mail from cron has to say."""
     cause = summary.error.message if summary.error else _MEANING.get(summary.status, summary.status)
     where = f"; see {summary.output}" if summary.output else ""
-    return f"{summary.job}: {cause}: {counts_text(summary)}{where}"
+    return f"{summary.job or 'pipeline'}: {cause}: {counts_text(summary)}{where}"
 
 
 def summary_text(summary: Summary, job_file: str) -> str:

@@ -6,7 +6,18 @@ from decimal import Decimal
 
 import pytest
 
-from tests.functional.conftest import RUN_KEYS, Asked, Endpoint, Reply, Workspace, answer, ended, refusal, usual
+from tests.functional.conftest import (
+    RUN_KEYS,
+    Asked,
+    Endpoint,
+    Reply,
+    Workspace,
+    answer,
+    ended,
+    refusal,
+    usual,
+    wait_until,
+)
 
 
 def test_exit_3_when_a_row_failed_and_the_output_says_which_and_why(ws: Workspace, endpoint: Endpoint) -> None:
@@ -198,3 +209,16 @@ def test_a_run_cap_needs_max_tokens(ws: Workspace, endpoint: Endpoint) -> None:
     found = ws.run(code=2)
     assert "max_tokens" in found["error"]["message"]
     assert not endpoint.asked
+
+
+def test_cron_that_starts_over_itself_runs_the_job_once(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(6))
+    ws.job(limits={"concurrency": 2})
+    endpoint.gate.clear()
+    with ws.running() as first, ws.running() as second, ws.running() as third:
+        processes = (first, second, third)
+        wait_until(lambda: sum(process.poll() is not None for process in processes) == 2)
+        endpoint.gate.set()
+        assert sorted(ended(process).code for process in processes) == [0, 75, 75]
+    assert len(endpoint.asked) == 6
+    assert ws.run()["requests"] == 0
