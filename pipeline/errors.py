@@ -5,6 +5,7 @@
     │   └── InvalidJob            2   ... with every mistake and its place
     ├── EndpointRefused           5   the endpoint refuses this job, or has been down too long
     ├── CheckpointFailed          6   the disk or the checkpoint failed
+    │   └── CheckpointDamaged     6   ... what it holds cannot be trusted: `pipeline recover` makes a sound one
     ├── JobLocked                75   another run of this job is under way
     └── Interrupted     128 + n   signal n came while nothing was being sent (129 hangup, 130 Ctrl-C, 143 TERM)
 
@@ -92,6 +93,13 @@ def _remedy(cause: BaseException | None) -> str | None:
     if number == errno.EIO or code == sqlite3.SQLITE_IOERR:
         return "see to the disk, which failed"
     return None
+
+
+class CheckpointDamaged(CheckpointFailed):
+    """What a checkpoint holds cannot be trusted, or is missing; the message ends with the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}; `pipeline recover JOB.yaml` makes a sound checkpoint of what is whole")
 
 
 class JobLocked(PipelineError):

@@ -204,8 +204,9 @@ def _write(
     group: list[pa.RecordBatch] = []
     group_rows = group_bytes = 0
     with pq.ParquetWriter(
-        draft, schema.with_metadata(kept), compression=compression, write_page_index=True, write_statistics=True
-    ) as writer:
+        draft, schema.with_metadata(kept), compression=compression, write_page_index=True, write_statistics=True,
+        write_page_checksum=True,  # answers may have to be recovered from here: damage must not pass for one
+    ) as writer:  # fmt: skip
         for batch in results.batches():
             if give_up is not None and time.monotonic() >= give_up:
                 raise OutOfTime

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pipeline.app.job import OpenJob
 from pipeline.app.summary import money
 from pipeline.config import Job
-from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import Event, JobLock, Journal, State
+from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput
+from pipeline.journal import Event, Identity, JobLock, Journal, State
 from pipeline.plan import Change, Plan, Planner, Standing, load_plan, save_plan
 from pipeline.records import digest
 from pipeline.sink import partial_path, read_metadata
@@ -49,18 +50,26 @@ def open_journal(job: Job, directory: Path) -> Journal | None:
     if not Journal.exists(directory):
         return None
     journal = Journal.read(directory)
-    if journal.job != job.config.name:
-        message = f"checkpoint.path: {directory} belongs to the job {journal.job!r}; give this job one of its own"
-    elif journal.simulated != job.config.endpoint.is_simulator:
-        made = "the simulator" if journal.simulated else "a real endpoint"
-        message = (
+    try:
+        refuse_foreign_checkpoint(job, directory, journal.identity)
+    except InvalidInput:
+        journal.close()
+        raise
+    return journal
+
+
+def refuse_foreign_checkpoint(job: Job, directory: Path, identity: Identity) -> None:
+    """Refuse a checkpoint of another job, or of another kind of endpoint. Raises InvalidInput."""
+    if identity.job != job.config.name:
+        raise InvalidInput(
+            f"checkpoint.path: {directory} belongs to the job {identity.job!r}; give this job one of its own"
+        )
+    if identity.simulated != job.config.endpoint.is_simulator:
+        made = "the simulator" if identity.simulated else "a real endpoint"
+        raise InvalidInput(
             f"endpoint.url: the checkpoint {directory} was made with {made} and cannot go on with another;"
             " give the job another name or checkpoint.path"
         )
-    else:
-        return journal
-    journal.close()
-    raise InvalidInput(message)
 
 
 def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) -> None:
@@ -68,23 +77,51 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
 
     Raises:
         InvalidInput: it is another job's, or no output at all.
-        CheckpointFailed: it is this job's, and the checkpoint that it was written from is gone.
+        CheckpointDamaged: it is this job's, and the checkpoint that it was written from is gone, or older than it.
     """
     output = Path(job.config.output.path)
     for path in (output, partial_path(output)):
-        if job.config.output.overwrite or not path.exists():
+        if not path.exists():
             continue
         metadata = read_metadata(path) or {}
-        if journal is None and metadata.get("job") == job.config.name:
-            raise CheckpointFailed(
+        if journal is not None and metadata.get("checkpoint_id") == journal.checkpoint_id:
+            refuse_older_journal(directory, journal, metadata, path)
+        elif job.config.output.overwrite:
+            continue
+        elif journal is None and metadata.get("job") == job.config.name:
+            raise CheckpointDamaged(
                 f"{directory}: the checkpoint is missing, though {path} was written from it; put it back, or set"
                 " output.overwrite: true to begin anew and pay again"
             )
-        if journal is None or metadata.get("checkpoint_id") != journal.checkpoint_id:
+        else:
             raise InvalidInput(
                 f"output.path: {path} exists and was not written from this job's checkpoint; move it away, or set"
                 " output.overwrite: true"
             )
+
+
+def refuse_older_journal(directory: Path, journal: Journal, metadata: Mapping[str, Any], path: Path) -> None:
+    """Refuse to go on with a journal that lacks what its own output was written from. Raises CheckpointDamaged."""
+    commits = metadata.get("journal", {}).get("commits", 0)
+    if commits > journal.totals.commits:
+        raise CheckpointDamaged(
+            f"{directory}: the journal ends at commit {journal.totals.commits}, but {path} was written from it at"
+            f" commit {commits}; part of it is lost, or an older copy was put back"
+        )
+
+
+def journal_facts(journal: Journal) -> dict[str, Any]:
+    """What an output tells of the journal that it is written from: it shows when the journal is older, and what was
+    billed, should the journal be lost.
+    """
+    totals = journal.totals
+    return {
+        "simulated": journal.simulated,
+        "commits": totals.commits,
+        "events": totals.events,
+        "cost_usd": str(totals.cost_usd),
+        "possibly_billed_usd": str(totals.possibly_billed_usd),
+    }
 
 
 def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:

@@ -263,6 +263,7 @@ class Run:
         metadata = {
             "job": config.name,
             "checkpoint_id": journal.checkpoint_id,
+            "journal": checkpoint.journal_facts(journal),
             "version": __version__,
             "configuration": self._job.document,
             "price": None if opened.price is None else _price_facts(opened),

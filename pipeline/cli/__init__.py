@@ -9,13 +9,13 @@ import click
 
 from pipeline import __version__
 from pipeline.app.signals import Signals
-from pipeline.cli import look, make, run
+from pipeline.cli import look, make, recover, run
 from pipeline.cli.console import Console, printable
 from pipeline.cli.options import failed, faulty
 from pipeline.cli.streams import Streams
 from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
 
-NOT_BUILT_YET = ("recover", "report")
+NOT_BUILT_YET = ("report",)
 
 
 class _Commands(click.Group):
@@ -39,7 +39,7 @@ def commands() -> None:
     """
 
 
-for command in (*run.COMMANDS, *look.COMMANDS, *make.COMMANDS):
+for command in (*run.COMMANDS, *look.COMMANDS, *recover.COMMANDS, *make.COMMANDS):
     commands.add_command(command)
 
 

@@ -10,13 +10,16 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.errors import CheckpointFailed
+from pipeline.errors import CheckpointDamaged, CheckpointFailed
 
 FILE_NAME = "acknowledged"
 
 
 def read_count(directory: Path) -> int | None:
-    """How many commits were acknowledged; None where the file is missing. Raises CheckpointFailed."""
+    """How many commits were acknowledged; None where the file is missing.
+
+    Raises CheckpointDamaged, and CheckpointFailed where it cannot be read.
+    """
     path = directory / FILE_NAME
     try:
         text = path.read_bytes()
@@ -26,7 +29,7 @@ def read_count(directory: Path) -> int | None:
         raise CheckpointFailed(f"{path}: cannot be read: {error.strerror}") from error
     number, _, _ = text.partition(b" ")
     if not number.isdigit() or text != _text(int(number)):
-        raise CheckpointFailed(f"{path}: damaged: it holds no count")
+        raise CheckpointDamaged(f"{path}: damaged: it holds no count")
     return int(number)
 
 

@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.errors import CheckpointFailed
+from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal.count import sync_path
 from pipeline.journal.events import checksum
+from pipeline.journal.replacement import is_under_way
 
 FORMAT = 1
 FILE_NAME = "journal.sqlite"
 LOG_NAME = "journal.sqlite-wal"
+PAGE_BYTES = 8192
 _DRAFT_NAME = "journal.sqlite.new"
 _APPLICATION_ID = 0x6C6D6270  # "lmbp"
 _STATEMENTS_KEPT = 512
 # https://www.sqlite.org/fileformat2.html#the_database_header
 _HEADER_BYTES = 100
+_MAGIC = b"SQLite format 3\0"
 _LOG_FLAGS = slice(18, 20)
+_FORMAT_NUMBER = slice(60, 64)
+_APPLICATION_NUMBER = slice(68, 72)
 _WITH_LOG = b"\x02\x02"
 
 _SCHEMA = f"""
-PRAGMA page_size=8192;
+PRAGMA page_size={PAGE_BYTES};
 PRAGMA application_id={_APPLICATION_ID};
 PRAGMA user_version={FORMAT};
 PRAGMA journal_mode=MEMORY;
@@ -41,8 +46,16 @@ CREATE TABLE claims (number INTEGER PRIMARY KEY, claim BLOB NOT NULL, checksum I
 """
 
 
-def create_database(directory: Path, meta: Mapping[str, str]) -> None:
-    """Make a database without events, whole or not at all. Raises OSError, sqlite3.Error."""
+def create_database(
+    directory: Path,
+    meta: Mapping[str, str],
+    events: Iterable[tuple[int, bytes]] = (),
+    claims: Iterable[tuple[int, bytes]] = (),
+) -> None:
+    """Make a database, whole or not at all, with numbered events and claims as they are packed.
+
+    Raises OSError, sqlite3.Error.
+    """
     path, draft = directory / FILE_NAME, directory / _DRAFT_NAME
     with suppress(FileNotFoundError):
         draft.unlink()
@@ -52,6 +65,9 @@ def create_database(directory: Path, meta: Mapping[str, str]) -> None:
         connection.executescript(_SCHEMA)
         for name, value in meta.items():
             set_meta(connection, name, value)
+        for table, rows in (("events", events), ("claims", claims)):
+            checked = ((number, packed, checksum(number, packed)) for number, packed in rows)
+            connection.executemany(f"INSERT INTO {table} VALUES (?,?,?)", checked)
         connection.execute("COMMIT")
         # Kept in the file's header: who opens it to write need not change that, so no kill can leave it half changed.
         _expect(connection, "journal_mode=WAL", "wal")
@@ -66,26 +82,29 @@ def open_reader(directory: Path) -> sqlite3.Connection:
     """Open for reading, so that no file changes. SQLite adds a file of its own (`-shm`) where a log is left over.
 
     Raises:
-        CheckpointFailed: it is missing, no journal, or of another version.
+        CheckpointDamaged: it is missing, no journal, or half replaced by a recovery.
+        CheckpointFailed: it cannot be read, or is of a newer version.
     """
     path, log = directory / FILE_NAME, directory / LOG_NAME
+    if is_under_way(directory):
+        raise CheckpointDamaged(f"{directory}: a recovery of the checkpoint was cut off")
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES:
             # Not even to be opened: SQLite would take the log for a remnant, and remove it.
-            raise CheckpointFailed(f"{path}: the journal is empty or cut off; what it held is lost")
+            raise CheckpointDamaged(f"{path}: the journal is empty or cut off")
         # Without a log there is nothing that SQLite would have to share or to make up for.
         mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
     except FileNotFoundError:
-        raise CheckpointFailed(f"{path}: the journal is missing, though answers were acknowledged in it") from None
+        raise CheckpointDamaged(f"{path}: the journal is missing, though answers were acknowledged in it") from None
     except OSError as error:
         raise CheckpointFailed(f"{path}: cannot be read: {error.strerror}") from error
     connection = _connect(path, mode)
     try:
         _check_version(path, connection)
         if header[_LOG_FLAGS] != _WITH_LOG:
-            raise CheckpointFailed(f"{path}: damaged: it was made with a write-ahead log, and does not say so")
+            raise CheckpointDamaged(f"{path}: damaged: it was made with a write-ahead log, and does not say so")
     except BaseException:
         connection.close()
         raise
@@ -96,20 +115,10 @@ def open_writer(directory: Path) -> sqlite3.Connection:
     """Open as the one writer, after a look over the file's structure that changes nothing.
 
     Raises:
-        CheckpointFailed: it is damaged, or cannot be written to.
+        CheckpointDamaged: it cannot be trusted; CheckpointFailed: it cannot be written to.
     """
     path = directory / FILE_NAME
-    reader = open_reader(directory)
-    try:
-        # Records have checksums; this finds damage to the tree they stand in, and to the list of free pages, which
-        # would have the next write destroy what is whole.
-        (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise CheckpointFailed(f"{path}: damaged: {found}")
-    except (sqlite3.Error, ValueError) as error:
-        raise CheckpointFailed(f"{path}: damaged: {error}") from error
-    finally:
-        reader.close()
+    check_structure(directory)
     connection = _connect(path, "mode=rw")
     try:
         # Before anything is read: else SQLite begins with memory shared between processes, and stays with it.
@@ -149,20 +158,54 @@ def sync_file(path: Path) -> None:
         os.close(file)
 
 
+def check_structure(directory: Path) -> None:
+    """Look over the tree that the records stand in, and the list of free pages: damage there would have the next write
+    destroy what is whole, and the records' own checksums do not show it. Changes nothing. Raises CheckpointDamaged.
+    """
+    path = directory / FILE_NAME
+    reader = open_reader(directory)
+    try:
+        (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise CheckpointDamaged(f"{path}: damaged: {found}")
+    except (sqlite3.Error, ValueError) as error:
+        raise CheckpointDamaged(f"{path}: damaged: {error}") from error
+    finally:
+        reader.close()
+
+
+def refuse_newer(directory: Path) -> None:
+    """Refuse a journal that a newer version of the program made, by its file's header, without opening it.
+
+    Raises CheckpointFailed.
+    """
+    path = directory / FILE_NAME
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError:
+        return
+    version = int.from_bytes(header[_FORMAT_NUMBER], "big")
+    is_ours = header.startswith(_MAGIC) and header[_APPLICATION_NUMBER] == _APPLICATION_ID.to_bytes(4, "big")
+    if is_ours and version > FORMAT:
+        raise _made_by_newer(path, version)
+
+
 def set_meta(connection: sqlite3.Connection, name: str, value: str) -> None:
     """Set one of the named values. Raises sqlite3.Error."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", (name, value, _meta_checksum(name, value)))
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", (name, value, meta_checksum(name, value)))
 
 
 def get_meta(connection: sqlite3.Connection, name: str) -> str:
     """One of the named values, checked. Raises sqlite3.Error, and ValueError where it is missing or damaged."""
     found = connection.execute("SELECT value, checksum FROM meta WHERE name=?", (name,)).fetchone()
-    if found is None or _meta_checksum(name, found[0]) != found[1]:
+    if found is None or meta_checksum(name, found[0]) != found[1]:
         raise ValueError(f"its record of {name} is damaged")
     return str(found[0])
 
 
-def _meta_checksum(name: str, value: str) -> int:
+def meta_checksum(name: str, value: str) -> int:
+    """The checksum that is stored with one of the named values."""
     return checksum(0, f"{name}={value}".encode())
 
 
@@ -180,16 +223,20 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
-        raise CheckpointFailed(f"{path}: cannot be read: {error}") from error
+        raise CheckpointDamaged(f"{path}: cannot be read: {error}") from error
     if application != _APPLICATION_ID:
-        raise CheckpointFailed(f"{path}: this is not a journal of this program")
+        raise CheckpointDamaged(f"{path}: this is not a journal of this program")
     if version > FORMAT:
-        raise CheckpointFailed(
-            f"{path}: made by a newer version of the program, in format {version}; this one reads format {FORMAT}: "
-            "use the newer one"
-        )
+        raise _made_by_newer(path, version)
     if version != FORMAT:
-        raise CheckpointFailed(f"{path}: damaged: format {version} is unknown")
+        raise CheckpointDamaged(f"{path}: damaged: format {version} is unknown")
+
+
+def _made_by_newer(path: Path, version: int) -> CheckpointFailed:
+    return CheckpointFailed(
+        f"{path}: made by a newer version of the program, in format {version}; this one reads format {FORMAT}: "
+        "use the newer one"
+    )
 
 
 def _expect(connection: sqlite3.Connection, setting: str, wanted: str) -> None:

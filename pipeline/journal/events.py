@@ -47,7 +47,8 @@ IndexEntry = tuple[int, int, int, int, str, str, int, str, int]
 @dataclass(frozen=True, slots=True)
 class Event:
     """One fact about a row. `position` is the row's place in the input under plan number `plan`, as a cache: identity
-    is `row_id` and `request_hash`. `content` is the key of all the row's input columns. `record` is a JSON object.
+    is `row_id` and `request_hash`. `content` is the key of all the row's input columns, empty where it is not known.
+    `record` is a JSON object.
     """
 
     plan: int
@@ -96,6 +97,12 @@ def unpack_record(packed: bytes) -> dict[str, Any]:
     """The record of an event."""
     found: dict[str, Any] = json.loads(packed[packed.index(b"\n") :])
     return found
+
+
+def with_source(packed: bytes, source: int) -> bytes:
+    """A packed event that took over an answer, with another number of the event that it names."""
+    (*facts, _), _ = _decode_json(packed[: packed.index(b"\n")].decode())
+    return _encode([*facts, source]) + b"\n" + _encode({**unpack_record(packed), "source": source})
 
 
 def pack_claim(claim: Claim) -> bytes:

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from pipeline.errors import CheckpointFailed, JobLocked
 
+FILE_NAME = "lock"
 _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.02
 
@@ -28,7 +29,7 @@ class JobLock:
     """
 
     def __init__(self, directory: Path, *, shared: bool = False) -> None:
-        self._path = directory / "lock"
+        self._path = directory / FILE_NAME
         self._shared = shared
         give_up = time.monotonic() + (0 if shared else _PATIENCE_SECONDS)
         while (file := self._try()) is None:

@@ -11,16 +11,17 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import CheckpointFailed
+from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal import database
 from pipeline.journal.count import FILE_NAME as COUNT_NAME
 from pipeline.journal.count import Count, read_count, sync_directory
 from pipeline.journal.events import (
+    ANSWERS,
     Claim,
     Event,
     IndexEntry,
@@ -31,6 +32,8 @@ from pipeline.journal.events import (
     unpack_facts,
     unpack_record,
 )  # fmt: skip
+from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
+from pipeline.journal.replacement import is_under_way
 
 _ROWS_A_STATEMENT = 1000
 _LOG_BYTES = 16 * 2**20
@@ -66,6 +69,27 @@ class Totals:
         return cls(commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose journal it is. `renumbered` is the number of the commit since which the events have their numbers; a
+    recovery gives them new ones.
+    """
+
+    job: str
+    simulated: bool
+    checkpoint_id: str
+    renumbered: int = 0
+
+    def text(self) -> str:
+        """The identity as the journal stores it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """The identity from its stored form."""
+        return cls(**json.loads(text))
+
+
 class Journal:
     """An open journal, for reading or for the one writer. Make one with `create`, `read` or `write`.
 
@@ -80,30 +104,31 @@ class Journal:
         self._count: Count | None = None
         self._log_bytes = 0
         try:
-            with self._guarded("read"):
-                identity = json.loads(database.get_meta(connection, "identity"))
+            with self._reading():
+                self.identity = Identity.parse(database.get_meta(connection, "identity"))
                 self.totals = Totals.parse(database.get_meta(connection, "totals"))
         except BaseException:
             connection.close()
             raise
-        self.job: str = identity["job"]
-        self.simulated: bool = identity["simulated"]
-        self.checkpoint_id: str = identity["checkpoint_id"]
+        self.job = self.identity.job
+        self.simulated = self.identity.simulated
+        self.checkpoint_id = self.identity.checkpoint_id
 
     # ---- opening
 
     @staticmethod
     def exists(directory: Path) -> bool:
         """Whether the directory holds a journal, or what is left of one."""
-        return any((directory / name).exists() for name in (database.FILE_NAME, database.LOG_NAME, COUNT_NAME))
+        names = (database.FILE_NAME, database.LOG_NAME, COUNT_NAME, PROGRESS_NAME)
+        return is_under_way(directory) or any((directory / name).exists() for name in names)
 
     @classmethod
     def create(cls, directory: Path, *, job: str, simulated: bool) -> None:
         """Make an empty journal, whole or not at all. Raises CheckpointFailed, also where there is one."""
         if cls.exists(directory):
             raise CheckpointFailed(f"{directory}: there is a checkpoint already; it is left as it is")
-        identity = {"job": job, "simulated": simulated, "checkpoint_id": secrets.token_hex(8)}
-        meta = {"identity": json.dumps(identity), "totals": Totals().text(), "settings": "[]", "runs": "[]"}
+        identity = Identity(job, simulated, secrets.token_hex(8))
+        meta = {"identity": identity.text(), "totals": Totals().text(), "settings": "[]", "runs": "[]"}
         try:
             database.create_database(directory, meta)
         except (OSError, sqlite3.Error) as error:
@@ -114,16 +139,17 @@ class Journal:
         """Open for reading: nothing in the directory is changed, so a damaged journal is left as it is.
 
         Raises:
-            CheckpointFailed: it is missing, damaged, of a newer version, or lacks commits that were acknowledged.
+            CheckpointDamaged: it is missing or damaged, or lacks commits that were acknowledged.
+            CheckpointFailed: it cannot be read, or is of a newer version.
         """
         journal = cls(directory, database.open_reader(directory))
         commits = journal.totals.commits
         try:
             acknowledged = read_count(directory)
             if acknowledged is None and commits:
-                raise CheckpointFailed(f"{directory / COUNT_NAME}: missing; without it nothing shows what may be lost")
+                raise CheckpointDamaged(f"{directory / COUNT_NAME}: missing; without it nothing shows what may be lost")
             if commits < (acknowledged or 0):
-                raise CheckpointFailed(
+                raise CheckpointDamaged(
                     f"{directory}: the journal ends at commit {commits}, but {acknowledged} were acknowledged; part of "
                     "it is lost"
                 )
@@ -137,7 +163,7 @@ class Journal:
         """Open as the one writer. The caller holds the job's lock and has read the whole index before."""
         journal = cls(directory, database.open_writer(directory))
         try:
-            with journal._guarded("written to"):
+            with journal._writing():
                 journal._count = Count(directory, journal.totals.commits)
                 # The log may be new as well. SQLite syncs its name too, but goes on where that fails.
                 sync_directory(directory)
@@ -149,7 +175,7 @@ class Journal:
     def sync(self) -> None:
         """Put on disk what an earlier run has written: killed before it could, it may have left that in memory only."""
         log = self._directory / database.LOG_NAME
-        with self._guarded("synced"), suppress(FileNotFoundError):
+        with self._writing(), suppress(FileNotFoundError):
             database.sync_file(log)
 
     def close(self) -> None:
@@ -167,30 +193,29 @@ class Journal:
     def index(self) -> Iterator[IndexEntry]:
         """Every event without its record, oldest first, each checked against its checksum, and their number."""
         number = 0
-        with self._guarded("read"):
+        with self._reading():
             for seq, packed, stored in self._connection.execute("SELECT seq, event, checksum FROM events ORDER BY seq"):
                 number += 1
                 if seq != number or checksum(seq, packed) != stored:
-                    raise CheckpointFailed(
-                        f"{self._directory}: event {number} of the journal is damaged or missing; "
-                        "`pipeline recover` makes a sound checkpoint of what is whole"
-                    )
+                    raise CheckpointDamaged(f"{self._directory}: event {number} of the journal is damaged or missing")
                 yield unpack_facts(seq, packed)
         if number != self.totals.events:
-            raise CheckpointFailed(f"{self._directory}: {number} events where {self.totals.events} were recorded")
+            raise CheckpointDamaged(f"{self._directory}: {number} events where {self.totals.events} were recorded")
 
     def claims(self) -> list[Claim]:
         """The claims that no event has closed: requests that were under way when the program died."""
         claims = []
-        with self._guarded("read"):
+        with self._reading():
             for number, packed, stored in self._connection.execute(
                 "SELECT number, claim, checksum FROM claims ORDER BY number"
             ):
                 if checksum(number, packed) != stored:
-                    raise CheckpointFailed(f"{self._directory}: claim {number} of the journal is damaged")
+                    raise CheckpointDamaged(f"{self._directory}: claim {number} of the journal is damaged")
                 claims.append(unpack_claim(number, packed))
         if len(claims) != self.totals.claims:
-            raise CheckpointFailed(f"{self._directory}: {len(claims)} open claims where {self.totals.claims} were made")
+            raise CheckpointDamaged(
+                f"{self._directory}: {len(claims)} open claims where {self.totals.claims} were made"
+            )
         return claims
 
     def records(self, sequence: Sequence[int]) -> Iterator[tuple[IndexEntry, dict[str, Any]]]:
@@ -198,17 +223,17 @@ class Journal:
         for start in range(0, len(sequence), _ROWS_A_STATEMENT):
             part = set(sequence[start : start + _ROWS_A_STATEMENT])
             found = 0
-            with self._guarded("read"):
+            with self._reading():
                 for seq, packed, stored in self._connection.execute(
                     f"SELECT seq, event, checksum FROM events WHERE seq IN ({','.join('?' * len(part))}) ORDER BY seq",
                     sorted(part),
                 ):
                     if checksum(seq, packed) != stored:
-                        raise CheckpointFailed(f"{self._directory}: event {seq} of the journal is damaged")
+                        raise CheckpointDamaged(f"{self._directory}: event {seq} of the journal is damaged")
                     found += 1
                     yield unpack_facts(seq, packed), unpack_record(packed)
             if found != len(part):
-                raise CheckpointFailed(f"{self._directory}: {len(part) - found} events of the journal are missing")
+                raise CheckpointDamaged(f"{self._directory}: {len(part) - found} events of the journal are missing")
 
     def record(self, seq: int) -> dict[str, Any]:
         """The record of one event."""
@@ -221,9 +246,17 @@ class Journal:
 
     def runs(self) -> list[str]:
         """The ids of all runs so far, oldest first."""
-        with self._guarded("read"):
+        with self._reading():
             found: list[str] = json.loads(database.get_meta(self._connection, "runs"))
         return found
+
+    def verify(self) -> int:
+        """Check everything that the journal holds, and the file that it stands in. Returns the number of answers."""
+        database.check_structure(self._directory)
+        self.claims()
+        self.settings()
+        self.runs()
+        return sum(entry[3] in ANSWERS for entry in self.index())
 
     # ---- writing
 
@@ -287,7 +320,7 @@ class Journal:
             raise CheckpointFailed(f"{self._directory}: the journal failed before and takes nothing more")
         totals = replace(totals, commits=totals.commits + 1)
         self._broken = True
-        with self._guarded("written to"):
+        with self._writing():
             self._connection.execute("BEGIN IMMEDIATE")
             yield
             database.set_meta(self._connection, "totals", totals.text())
@@ -315,21 +348,25 @@ class Journal:
             marks = ",".join("?" * len(part))
             released += self._connection.execute(f"DELETE FROM claims WHERE number IN ({marks})", part).rowcount
         if released != len(numbers):
-            raise CheckpointFailed(f"{self._directory}: {len(numbers) - released} claims of the journal are missing")
+            raise CheckpointDamaged(f"{self._directory}: {len(numbers) - released} claims of the journal are missing")
 
     def _settings(self) -> list[list[Any]]:
-        with self._guarded("read"):
+        with self._reading():
             found: list[list[Any]] = json.loads(database.get_meta(self._connection, "settings"))
         return found
 
-    def _guarded(self, doing: str) -> _Guard:
-        return _Guard(f"{self._directory}: the journal cannot be {doing}")
+    def _reading(self) -> _Guard:
+        return _Guard(CheckpointDamaged, f"{self._directory}: the journal cannot be read")
+
+    def _writing(self) -> _Guard:
+        return _Guard(CheckpointFailed, f"{self._directory}: the journal cannot be written to")
 
 
 class _Guard:
-    """Turns SQLite's errors, and nonsense found in its rows, into CheckpointFailed."""
+    """Turns SQLite's errors, and nonsense found in its rows, into an error of the checkpoint."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, kind: type[CheckpointFailed], message: str) -> None:
+        self._kind = kind
         self._message = message
 
     def __enter__(self) -> None:
@@ -337,7 +374,7 @@ class _Guard:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.Error | OSError | ValueError | TypeError | KeyError):
-            raise CheckpointFailed(f"{self._message}: {error}") from error
+            raise self._kind(f"{self._message}: {error}") from error
 
 
 def _longer_pause(standing: tuple[float, float] | None, new: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -121,7 +121,7 @@ class Planner:
         """How many rows have a sound answer and yet other content than when it was asked: carried columns changed."""
         return self._number(
             "SELECT count(*) FROM matches m JOIN answers a ON a.seq = m.seq JOIN input i ON i.position = m.position"
-            f" WHERE m.standing IN ({Standing.ANSWERED}, {Standing.UNPRICED}) AND a.content != i.content"
+            f" WHERE m.standing IN ({Standing.ANSWERED}, {Standing.UNPRICED}) AND a.content NOT IN ('', i.content)"
         )
 
     def adoptions(self) -> Iterator[Change]:

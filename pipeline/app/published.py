@@ -1,0 +1,114 @@
+"""The outputs that a job's checkpoint has written, read back: what they hold of it should it be damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import Job
+from pipeline.journal import Event, Published, State
+from pipeline.retry import PASSING
+from pipeline.sink import RESULT_NAMES, partial_path, read_metadata
+
+_MICROSECONDS = 1_000_000
+_ROWS_A_BATCH = 1024
+_KEPT_AS_THEY_ARE = (
+    "attempts", "http_status", "latency_seconds", "prompt_tokens", "completion_tokens", "total_tokens",
+)  # fmt: skip
+_OF_ANSWERS = ("response", "response_type", "tool_calls", "truncated")
+_OF_FAILURES = ("error_kind", "error_message")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output file of a job, with what its metadata tells."""
+
+    path: Path
+    metadata: dict[str, Any]
+
+    @property
+    def checkpoint_id(self) -> str:
+        """The checkpoint that it was written from."""
+        return str(self.metadata["checkpoint_id"])
+
+    def published(self, renumbered: int) -> Published:
+        """What it says of the journal, whose events have had their numbers since commit `renumbered`."""
+        facts = self.metadata.get("journal", {})
+        commits = facts.get("commits", 0)
+        return Published(
+            commits,
+            facts.get("events") if commits >= renumbered else None,
+            Decimal(facts.get("cost_usd", 0)),
+            Decimal(facts.get("possibly_billed_usd", 0)),
+        )
+
+    def outcomes(self, *, has_ids: bool) -> Iterator[tuple[Event, str]]:
+        """The outcome of each row, as an event under no plan, and the model that was asked. What is damaged in the file
+        is left out. `has_ids`: the job names an id column; else a row's id is the key of its content.
+        """
+        with suppress(OSError, pa.ArrowException), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            names = file.schema_arrow.names
+            prefix = names[-1].removesuffix(RESULT_NAMES[-1])
+            columns = [prefix + name for name in RESULT_NAMES]
+            if not set(columns) <= set(names):
+                return
+            for group in range(file.num_row_groups):
+                with suppress(OSError, pa.ArrowException):
+                    for batch in file.iter_batches(_ROWS_A_BATCH, [group], columns):
+                        for row in _rows(batch.select(columns)):
+                            yield _event(row, has_ids), row["model"]
+
+
+def outputs(job: Job) -> list[Output]:
+    """The job's output and its partial output, as far as they are there and can be read, the newest first."""
+    output = Path(job.config.output.path)
+    found = []
+    for path in (output, partial_path(output)):
+        metadata = read_metadata(path)
+        if metadata is not None and metadata.get("job") == job.config.name and "checkpoint_id" in metadata:
+            found.append(Output(path, metadata))
+    return sorted(found, key=_age, reverse=True)
+
+
+def _age(output: Output) -> tuple[str, int]:
+    runs: Sequence[str] = output.metadata.get("run_ids") or [""]
+    return runs[-1], output.metadata.get("journal", {}).get("commits", 0)
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    stamps = {"started_at": pa.int64(), "finished_at": pa.int64()}
+    arrays = [
+        column.cast(stamps[name]) if name in stamps else column
+        for name, column in zip(RESULT_NAMES, batch.columns, strict=True)
+    ]
+    yield from pa.RecordBatch.from_arrays(arrays, RESULT_NAMES).to_pylist()
+
+
+def _event(row: dict[str, Any], has_ids: bool) -> Event:
+    cost, counts = row["cost_usd"], (row["prompt_tokens"], row["completion_tokens"])
+    record = {
+        **{name: row[name] for name in _KEPT_AS_THEY_ARE},
+        "cost_usd": None if cost is None else str(cost),
+        "failed_runs": 0,
+        "billed_usd": None,
+        "possibly_billed": None,
+        "tokens": None if None in counts else sum(counts),
+    }
+    for name in ("started_at", "finished_at"):
+        if row[name] is not None:
+            record[name] = row[name] / _MICROSECONDS
+    if row["status"] == "succeeded":
+        state = State.UNPRICED if cost is None else State.ANSWERED
+        record.update({name: row[name] for name in _OF_ANSWERS})
+    else:
+        state = State.FAILED_PASSING if row["error_kind"] in PASSING else State.FAILED
+        record.update({name: row[name] for name in _OF_FAILURES}, failed_runs=1)
+    content = "" if has_ids else row["row_id"].partition("#")[0]
+    return Event(0, 0, state, row["row_id"], row["request_hash"], 0, content, record)

@@ -1,0 +1,138 @@
+"""Puts a recovered checkpoint in the place of a damaged one, so that a kill at any moment loses neither.
+
+The recovered files are made in a directory of their own within the checkpoint's. The damaged ones are kept beside the
+checkpoint. Then one rename decides: until it the damaged files stand, from it on the recovered ones are moved into
+place, by whoever comes next if need be, and until that is done nobody may read the checkpoint.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from pipeline.journal.count import sync_directory
+from pipeline.journal.lock import FILE_NAME as LOCK_NAME
+
+_DRAFT_NAME = "recovery.new"
+_DECIDED_NAME = "recovery"
+_DONE_NAME = "recovery.done"
+_RESULT_NAME = "result.json"
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def is_under_way(directory: Path) -> bool:
+    """Whether a recovery was decided and its files are not all in place yet."""
+    return (directory / _DECIDED_NAME).exists()
+
+
+def begin(directory: Path) -> Path:
+    """An empty directory for the recovered files, without what an earlier try left behind. Raises OSError."""
+    for leftover in (directory / _DRAFT_NAME, directory / _DONE_NAME, _beside(directory, ".damaged.new")):
+        with suppress(FileNotFoundError):
+            shutil.rmtree(leftover)
+    draft = directory / _DRAFT_NAME
+    draft.mkdir(mode=0o700)
+    return draft
+
+
+def keep(directory: Path) -> Path | None:
+    """Keep the files of a damaged checkpoint beside it, on disk on return, and say where; None where there are none.
+    What an earlier try kept already serves again. Raises OSError.
+    """
+    files = _files(directory)
+    if not files:
+        return None
+    beside = _beside(directory, ".damaged-")
+    for earlier in sorted(beside.parent.glob(f"{escape(beside.name)}*")):
+        if all((earlier / path.name).exists() and path.samefile(earlier / path.name) for path in files):
+            return earlier
+    draft = _beside(directory, ".damaged.new")
+    draft.mkdir(mode=0o700)
+    for path in files:
+        _link(path, draft / path.name)
+    sync_directory(draft)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    kept, number = _beside(directory, f".damaged-{stamp}"), 1
+    while kept.exists():
+        number += 1
+        kept = _beside(directory, f".damaged-{stamp}-{number}")
+    draft.rename(kept)
+    sync_directory(kept.parent)
+    return kept
+
+
+def decide(directory: Path, result: Mapping[str, Any]) -> None:
+    """Let the recovered files stand, which are complete and on disk; `result` is what there is to say of them.
+
+    Raises OSError.
+    """
+    draft = directory / _DRAFT_NAME
+    names = [path.name for path in draft.iterdir()]
+    with (draft / _RESULT_NAME).open("w", encoding="utf-8") as file:
+        json.dump({**result, "files": names}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(draft)
+    draft.rename(directory / _DECIDED_NAME)
+    sync_directory(directory)
+
+
+def finish(directory: Path) -> dict[str, Any]:
+    """Move the recovered files into place after `decide`, also where an earlier try was cut off. Returns the result.
+
+    Raises OSError, ValueError.
+    """
+    decided, done = directory / _DECIDED_NAME, directory / _DONE_NAME
+    result: dict[str, Any] = json.loads((decided / _RESULT_NAME).read_bytes())
+    names = result.pop("files")
+    # A log that is not its own would be taken into the new journal.
+    for path in _files(directory, with_memory=True):
+        if path.name not in names:
+            path.unlink()
+    sync_directory(directory)
+    for name in names:
+        if (decided / name).exists():
+            (decided / name).rename(directory / name)
+    sync_directory(directory)
+    decided.rename(done)
+    sync_directory(directory)
+    shutil.rmtree(done)
+    return result
+
+
+def _files(directory: Path, *, with_memory: bool = False) -> list[Path]:
+    """The checkpoint's files, but for the lock, and for SQLite's shared memory unless it is wanted."""
+    return sorted(
+        path for path in directory.iterdir()
+        if path.is_file() and path.name != LOCK_NAME and (with_memory or not path.name.endswith("-shm"))
+    )  # fmt: skip
+
+
+def _beside(directory: Path, ending: str) -> Path:
+    # "." and ".." have no name of their own.
+    named = directory if directory.name not in ("", "..") else Path(os.path.abspath(directory))
+    return named.with_name(named.name + ending)
+
+
+def _link(path: Path, kept: Path) -> None:
+    """Give the file a second name; where the file system knows no such thing, a copy."""
+    try:
+        os.link(path, kept)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(path, kept)
+        kept.chmod(0o600)
+        file = os.open(kept, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)

@@ -1,0 +1,248 @@
+"""What is whole in a damaged checkpoint, put in order in an index on disk.
+
+Events are facts, so a whole one counts wherever it stands, also in a commit that was not finished. Of the named values
+the newest whole one counts.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from pipeline.errors import CheckpointFailed
+from pipeline.journal import database
+from pipeline.journal.carving import Carver, Named, Numbered, Place
+from pipeline.journal.events import (
+    ANSWERS,
+    FAILURES,
+    Claim,
+    Event,
+    State,
+    pack_claim,
+    pack_event,
+    unpack_claim,
+    unpack_facts,
+    unpack_record,
+    with_source,
+)
+from pipeline.journal.store import Identity, Journal, Totals
+
+_SCHEMA = """
+PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;
+CREATE TABLE events (seq INTEGER, turn INTEGER, file INTEGER, at INTEGER, packed BLOB, plan INTEGER, state INTEGER,
+    row_id TEXT, request_hash TEXT, settings INTEGER, source INTEGER, attempts INTEGER, started INTEGER, cost_usd TEXT,
+    billed_usd TEXT, possibly_billed TEXT, PRIMARY KEY (seq, turn)) WITHOUT ROWID;
+CREATE INDEX events_by_row ON events (row_id, request_hash);
+CREATE INDEX events_by_request ON events (request_hash, started);
+CREATE TABLE claims (row_id TEXT, request_hash TEXT, attempts INTEGER, plan INTEGER, settings INTEGER, claimed INTEGER,
+    packed BLOB, PRIMARY KEY (row_id, request_hash, attempts)) WITHOUT ROWID;
+"""
+"""An event that was found has its number as `seq`, turn 0, and the place where it stands; one that was restored has the
+number of the event that it follows, a turn from 1 on, and its bytes. Stamps are in microseconds."""
+
+# A row that took over an answer which is lost has none.
+_NUMBER = """
+CREATE TABLE numbers AS SELECT seq, turn, row_number() OVER (ORDER BY seq, turn) AS number FROM events e
+    WHERE source = 0 OR EXISTS (SELECT 1 FROM events s WHERE s.seq = e.source AND s.turn = 0);
+CREATE INDEX numbers_by_event ON numbers (seq, turn);
+"""
+_IN_ORDER = """
+SELECT n.number, e.file, e.at, e.packed, s.number
+    FROM numbers n CROSS JOIN events e ON e.seq = n.seq AND e.turn = n.turn
+    LEFT JOIN numbers s ON s.seq = e.source AND s.turn = 0 AND e.source > 0 ORDER BY n.number
+"""
+# An event says how often its row was asked. One that says more than the claim knew, of a later time, has closed it.
+_OPEN_CLAIMS = """
+SELECT packed FROM claims c WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.row_id = c.row_id
+    AND e.request_hash = c.request_hash AND e.attempts > c.attempts AND e.started >= c.claimed) ORDER BY claimed
+"""
+
+
+class Salvage:
+    """The whole records of the checkpoint in `directory`, which is only read. `scratch` is the index's file.
+
+    Raises OSError and sqlite3.Error, here and in every method.
+    """
+
+    def __init__(self, directory: Path, scratch: Path) -> None:
+        self.identity: Identity | None = None
+        self.totals = Totals()
+        self.settings: list[list[Any]] = []
+        self.runs: list[str] = []
+        self.models: dict[int, str] = {}
+        """The models that outputs tell of, by the number of the settings."""
+        self.last = 0
+        """The highest number of an event that was found."""
+        self.settings_used = 0
+        """The highest number of settings that was found."""
+        self._numbers: dict[str, int] = {}
+        self.restored = self.made_good = 0
+        """How many outcomes were restored, and how many lost records they stand for."""
+        self._scratch = sqlite3.connect(scratch, isolation_level=None)
+        self._scratch.executescript(_SCHEMA)
+        self._carver = Carver(directory)
+        try:
+            self._take_all()
+            self._trust_standing_claims(directory)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the files."""
+        self._carver.close()
+        self._scratch.close()
+
+    def __enter__(self) -> Salvage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- taking in
+
+    def restore(self, event: Event, model: str, after: int) -> None:
+        """Take in an outcome that an output tells of, unless the journal has it: the latest of its row up to event
+        number `after`. Settings that nothing is known of are known by the `model` from here on.
+        """
+        row = (event.row_id, event.request_hash)
+        states = ANSWERS if event.state in ANSWERS else (*ANSWERS, *FAILURES)
+        # By its stamp too: it may be the answer of another row, taken over.
+        known = self._scratch.execute(
+            f"SELECT settings FROM events WHERE state IN ({','.join(str(int(state)) for state in states)})"
+            " AND (row_id = ? AND request_hash = ? OR request_hash = ? AND started = ?) LIMIT 1",
+            (*row, event.request_hash, _started(event.record)),
+        ).fetchone()
+        if known is not None:
+            self.models.setdefault(known[0], model)
+            return
+        attempts, cost = self._scratch.execute(
+            "SELECT max(attempts), cost_usd FROM events WHERE row_id = ? AND request_hash = ?", row
+        ).fetchone()
+        billed = Decimal(event.record["cost_usd"] or 0) - Decimal(cost or 0)
+        record = {**event.record, "billed_usd": str(billed) if billed > 0 else None}
+        settings = self._numbers.setdefault(model, self.settings_used + 1 + len(self._numbers))
+        self.models[settings] = model
+        self.restored += 1
+        self.made_good += max(1, event.record["attempts"] - (attempts or 0))
+        restored = replace(event, settings=settings, record=record)
+        self._insert(after, self.restored, None, pack_event(restored), restored)
+
+    def _take_all(self) -> None:
+        for record in self._carver.records():
+            # What has the right checksum was written by this program; it can only be of a kind that is not known here.
+            with suppress(ValueError, KeyError, TypeError, IndexError):
+                if isinstance(record, Named):
+                    self._take_named(record)
+                elif b"\n" in record.packed:
+                    self._take_event(record)
+                else:
+                    self._take_claim(unpack_claim(record.number, record.packed))
+        self.last = self._number("SELECT max(seq) FROM events")
+        self.settings_used = max(len(self.settings), self._most("settings"))
+
+    def _take_named(self, record: Named) -> None:
+        if record.name == "totals":
+            totals = Totals.parse(record.value)
+            self.totals = totals if totals.commits > self.totals.commits else self.totals
+            return
+        found = json.loads(record.value)
+        if record.name == "identity":
+            self.identity = self.identity or Identity.parse(record.value)
+        elif record.name == "settings":
+            self.settings = max(self.settings, found, key=len)
+        else:
+            self.runs = max(self.runs, found, key=len)
+
+    def _take_event(self, found: Numbered) -> None:
+        _, plan, position, state, row_id, request_hash, settings, content, _ = unpack_facts(found.number, found.packed)
+        record = unpack_record(found.packed)
+        event = Event(plan, position, State(state), row_id, request_hash, settings, content, record)
+        self._insert(found.number, 0, found.place, None, event)
+
+    def _insert(self, seq: int, turn: int, place: Place | None, packed: bytes | None, event: Event) -> None:
+        record = event.record
+        self._scratch.execute(
+            f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 16)})",
+            (seq, turn, *(place or (None, None)), packed, event.plan, int(event.state), event.row_id,
+             event.request_hash, event.settings, record.get("source", 0), record.get("attempts", 0), _started(record),
+             record.get("cost_usd"), record.get("billed_usd"), record.get("possibly_billed")),
+        )  # fmt: skip
+
+    def _take_claim(self, claim: Claim) -> None:
+        self._scratch.execute(
+            "INSERT INTO claims VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET plan = excluded.plan,"
+            " settings = excluded.settings, claimed = excluded.claimed, packed = excluded.packed"
+            " WHERE excluded.claimed > claimed",
+            (claim.row_id, claim.request_hash, claim.history.get("attempts", 0), claim.plan, claim.settings,
+             _microseconds(claim.claimed_at), pack_claim(claim)),
+        )  # fmt: skip
+
+    def _trust_standing_claims(self, directory: Path) -> None:
+        """Where SQLite reads the newest commit that is known, the claims that are open there are those that are open.
+        Elsewhere every claim that is whole may be, as pages keep what was deleted from them.
+        """
+        with suppress(CheckpointFailed), closing(Journal(directory, database.open_reader(directory))) as journal:
+            claims = journal.claims()
+            if journal.totals.commits == self.totals.commits:
+                self._scratch.execute("DELETE FROM claims")
+                for claim in claims:
+                    self._take_claim(claim)
+
+    # ---- giving out
+
+    def number_anew(self) -> int:
+        """Number the events from 1 in their order, when all are taken in; an event that took over an answer which is
+        lost is left out. Returns how many of those that were found are kept.
+        """
+        self._scratch.executescript(_NUMBER)
+        return self._number("SELECT count(*) FROM numbers WHERE turn = 0")
+
+    def events(self) -> Iterator[tuple[int, bytes]]:
+        """Every event with its new number, packed, after `number_anew`."""
+        for number, file, at, packed, source in self._scratch.execute(_IN_ORDER):
+            found = self._carver.packed(Place(file, at)) if packed is None else packed
+            yield number, found if source is None else with_source(found, source)
+
+    def answers(self) -> int:
+        """How many of all events are answers."""
+        return self._number(f"SELECT count(*) FROM events WHERE state IN {tuple(int(state) for state in ANSWERS)}")
+
+    def open_claims(self) -> list[tuple[int, bytes]]:
+        """The claims that no event has closed, packed, with new numbers."""
+        return list(enumerate((packed for (packed,) in self._scratch.execute(_OPEN_CLAIMS)), 1))
+
+    def most_plan(self) -> int:
+        """The highest number of a plan."""
+        return self._most("plan")
+
+    def billed(self, column: Literal["billed_usd", "possibly_billed"], since: int | None = None) -> Decimal:
+        """The sum over all events in USD, or over those that were found with a higher number than `since`."""
+        condition = "" if since is None else f"AND turn = 0 AND seq > {since}"
+        found = self._scratch.execute(f"SELECT {column} FROM events WHERE {column} IS NOT NULL {condition}")
+        return sum((Decimal(amount) for (amount,) in found), Decimal(0))
+
+    def _most(self, column: str) -> int:
+        return max(self._number(f"SELECT max({column}) FROM {table}") for table in ("events", "claims"))
+
+    def _number(self, query: str) -> int:
+        (number,) = self._scratch.execute(query).fetchone()
+        return int(number or 0)
+
+
+def _started(record: Mapping[str, Any]) -> int | None:
+    stamp = record.get("started_at")
+    return None if stamp is None else _microseconds(stamp)
+
+
+def _microseconds(stamp: float) -> int:
+    return round(stamp * 1_000_000)
