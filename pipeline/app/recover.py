@@ -6,6 +6,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,12 @@ def recover(job: Job) -> Recovery:
                     f"nothing to recover: there is no checkpoint at {directory}, and no output of the job"
                     f" {job.config.name!r} at {job.config.output.path}"
                 )
-            _make(job, directory, found)
+            try:
+                _make(job, directory, found)
+            except BaseException:
+                with suppress(OSError):
+                    replacement.abandon(directory)
+                raise
             return _put_in_place(directory)
         except (OSError, sqlite3.Error, json.JSONDecodeError) as error:
             raise CheckpointFailed(f"{directory}: the recovery failed: {error}; run it again") from error

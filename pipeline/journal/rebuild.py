@@ -86,7 +86,7 @@ def rebuild(
     create_database(directory, meta, salvage.events(), claims)
     Count(directory, totals.commits).close()
     written = max(salvage.last, salvage.totals.events, _shown(damaged), *(one.events or 0 for one in published), 0)
-    lost = max(0, written - kept - salvage.made_good)
+    lost = max(0, written - totals.events - salvage.covered())
     answers = salvage.answers()
     # Of commits that nothing else is left of, it is not known how many records they held.
     return Recovered(answers, totals.events - answers, max(lost, 1) if acknowledged > known else lost)

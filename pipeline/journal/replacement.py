@@ -35,12 +35,17 @@ def is_under_way(directory: Path) -> bool:
 
 def begin(directory: Path) -> Path:
     """An empty directory for the recovered files, without what an earlier try left behind. Raises OSError."""
-    for leftover in (directory / _DRAFT_NAME, directory / _DONE_NAME, _beside(directory, ".damaged.new")):
-        with suppress(FileNotFoundError):
-            shutil.rmtree(leftover)
+    abandon(directory)
     draft = directory / _DRAFT_NAME
     draft.mkdir(mode=0o700)
     return draft
+
+
+def abandon(directory: Path) -> None:
+    """Remove what was begun and not decided. Raises OSError."""
+    for leftover in (directory / _DRAFT_NAME, directory / _DONE_NAME, _beside(directory, ".damaged.new")):
+        with suppress(FileNotFoundError):
+            shutil.rmtree(leftover)
 
 
 def keep(directory: Path) -> Path | None:

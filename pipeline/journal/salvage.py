@@ -63,6 +63,12 @@ _OPEN_CLAIMS = """
 SELECT packed FROM claims c WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.row_id = c.row_id
     AND e.request_hash = c.request_hash AND e.attempts > c.attempts AND e.started >= c.claimed) ORDER BY claimed
 """
+# Each attempt left an event; one that ended as a failure for a passing cause left a second one, of the failure.
+_COVERED = f"""
+SELECT sum(most - seen) FROM (SELECT max(attempts) AS most,
+    count(DISTINCT CASE WHEN attempts > 0 AND state != {State.FAILED_PASSING:d} THEN attempts END) AS seen
+    FROM events GROUP BY row_id, request_hash)
+"""
 
 
 class Salvage:
@@ -83,8 +89,8 @@ class Salvage:
         self.settings_used = 0
         """The highest number of settings that was found."""
         self._numbers: dict[str, int] = {}
-        self.restored = self.made_good = 0
-        """How many outcomes were restored, and how many lost records they stand for."""
+        self.restored = 0
+        """How many outcomes were restored."""
         self._scratch = sqlite3.connect(scratch, isolation_level=None)
         self._scratch.executescript(_SCHEMA)
         self._carver = Carver(directory)
@@ -125,7 +131,7 @@ class Salvage:
         if known is not None:
             self.models.setdefault(known[0], model)
             return
-        attempts, cost = self._scratch.execute(
+        _, cost = self._scratch.execute(
             "SELECT max(attempts), cost_usd FROM events WHERE row_id = ? AND request_hash = ?", row
         ).fetchone()
         billed = Decimal(event.record["cost_usd"] or 0) - Decimal(cost or 0)
@@ -133,7 +139,6 @@ class Salvage:
         settings = self._numbers.setdefault(model, self.settings_used + 1 + len(self._numbers))
         self.models[settings] = model
         self.restored += 1
-        self.made_good += max(1, event.record["attempts"] - (attempts or 0))
         restored = replace(event, settings=settings, record=record)
         self._insert(after, self.restored, None, pack_event(restored), restored)
 
@@ -212,6 +217,10 @@ class Salvage:
         for number, file, at, packed, source in self._scratch.execute(_IN_ORDER):
             found = self._carver.packed(Place(file, at)) if packed is None else packed
             yield number, found if source is None else with_source(found, source)
+
+    def covered(self) -> int:
+        """How many attempts are not among the events though later ones of their rows count them, and what they cost."""
+        return self._number(_COVERED)
 
     def answers(self) -> int:
         """How many of all events are answers."""
