@@ -28,7 +28,7 @@ from tests.functional.conftest import (
     usual,
 )
 
-COMMANDS_WITH_JOB = ("run", "validate", "estimate", "status", "retry-failed", "export")
+COMMANDS_WITH_JOB = ("run", "validate", "estimate", "status", "retry-failed", "recover", "export")
 COMMANDS = (*COMMANDS_WITH_JOB, "simulate", "init", "schema", "models")
 
 
