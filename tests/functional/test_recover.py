@@ -363,6 +363,34 @@ def test_an_answer_that_was_taken_over_is_not_doubled(at: Workspace, endpoint: E
     assert [row["response"] for row in at.rows()] == ["answer to a", "answer to b"]
 
 
+def test_a_failure_that_is_lost_comes_back_from_the_output_as_the_latest_of_its_row(
+    at: Workspace, endpoint: Endpoint
+) -> None:
+    at.questions("a", "b", "out of order")
+    at.job(retry={"max_attempts": 2, "max_runs": 0})
+    endpoint.reply = lambda asked: refusal(503) if asked.prompt == "out of order" else usual(asked)
+    assert run()["failed"] == 1
+    damage(JOURNAL, lambda content: flip(content, content.rindex(b'"failed_runs":1')))(CHECKPOINT)
+    assert (made_sound().lost, len(endpoint.asked)) == (0, 4)
+    summary = run()
+    assert (summary["failed"], summary["requests"]) == (1, 0)
+
+
+def test_an_output_that_is_older_than_the_journal_overrides_nothing_in_it(at: Workspace, endpoint: Endpoint) -> None:
+    at.questions("a")
+    at.job()
+    run()
+    shutil.copy("out.parquet", "older.parquet")
+    at.job(parameters={"max_tokens": 50})
+    endpoint.reply = lambda asked: refusal(400, 5006)
+    assert run(on_change="rerun")["failed"] == 1
+    Path("older.parquet").replace("out.parquet")
+    damage(JOURNAL, lambda content: flip(content, content.index(b"answer to a")))(CHECKPOINT)
+    assert made_sound().answers == 1
+    summary = run()
+    assert (summary["failed"], summary["requests"]) == (1, 0)
+
+
 def test_what_is_not_the_jobs_own_output_is_nothing_to_recover_from(at: Workspace, endpoint: Endpoint) -> None:
     at.questions("a")
     at.job()

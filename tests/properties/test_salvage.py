@@ -309,6 +309,22 @@ def test_claims_that_a_kill_left_open_still_count_where_the_tree_is_broken(
     assert {claim.row_id for claim in original.open_claims} <= {claim.row_id for claim in found.claims}
 
 
+def test_of_two_events_with_one_number_the_one_that_was_committed_counts(
+    originals: dict[str, Original], place: Path
+) -> None:
+    original = originals["closed"]
+    other = place / "other"
+    shutil.rmtree(other, ignore_errors=True)
+    other.mkdir()
+    Journal.create(other, job="job", simulated=True)
+    with closing(Journal.write(other)) as journal:
+        # What a commit that was never finished may leave in the log.
+        journal.commit([make_event(1), *(make_event(n) for n in range(2, 5)), make_event(len(original.events))])
+        log = (other / LOG).read_bytes()
+    found = recover(original, {**original.files, LOG: log}, place)
+    assert found.numbers == list(range(1, len(original.events) + 1))
+
+
 def test_settings_that_are_lost_leave_no_answer_without_a_model(originals: dict[str, Original], place: Path) -> None:
     original = originals["closed"]
     database = original.files[DATABASE].replace(b'"model": "m1"', b'"model": "mX"')
