@@ -168,22 +168,23 @@ class Carver:
                 yield data[start:end] + rest
 
     def _chains(self, first: int, size: int) -> Iterator[bytes]:
-        """What may stand in the pages that begin with `first`. Each page is tried in every image there is of it, in a
-        bounded number of steps.
+        """What may stand in the pages that begin with `first`: all in their newest images, or in their oldest, or as
+        they come in a bounded number of steps.
         """
-        parts: list[bytes] = []
-        images = [(0, image) for image in self._images(first)]
-        for _ in range(size // _BYTES_A_LATER_PAGE + 1 + _SPARE_STEPS):
-            if not images:
-                return
-            depth, image = images.pop()
-            del parts[depth:]
-            parts.append(image[_BYTES_A_LINK:])
-            if len(parts) * _BYTES_A_LATER_PAGE >= size:
-                yield b"".join(parts)[:size]
-            else:
-                following = int.from_bytes(image[:_BYTES_A_LINK], "big")
-                images += [(depth + 1, image) for image in self._images(following)]
+        for step in (1, -1):
+            parts: list[bytes] = []
+            images = [(0, image) for image in self._images(first)[::step]]
+            for _ in range(size // _BYTES_A_LATER_PAGE + 1 + _SPARE_STEPS):
+                if not images:
+                    break
+                depth, image = images.pop()
+                del parts[depth:]
+                parts.append(image[_BYTES_A_LINK:])
+                if len(parts) * _BYTES_A_LATER_PAGE >= size:
+                    yield b"".join(parts)[:size]
+                else:
+                    following = int.from_bytes(image[:_BYTES_A_LINK], "big")
+                    images += [(depth + 1, image) for image in self._images(following)[::step]]
 
     def _images(self, page: int) -> list[bytes]:
         """The different images of a page, the newest last. A page that is cut off has zeros for what is missing."""

@@ -20,7 +20,7 @@ from pipeline.app.job import load_job
 from pipeline.app.recover import Recovery, recover
 from pipeline.app.run import Run, RunOptions
 from pipeline.errors import CheckpointFailed, PipelineError
-from pipeline.journal import JobLock, Journal
+from pipeline.journal import JobLock, Journal, replacement
 from tests.functional.conftest import (
     COST,
     KEY,
@@ -196,8 +196,22 @@ def test_without_any_output_what_is_whole_in_the_journal_comes_back_and_only_the
     if name in ("a bit of an answer flipped", "the last event gone"):
         assert len(set(asked_again)) == 1
         assert found.lost == 1
+        assert Decimal(summary["job_cost_usd"]) == 6 * Decimal(COST), "the lost answer was billed too"
     elif name.startswith("the count") or ("header" in name and "cut" not in name):
         assert not asked_again
+
+
+def test_without_journal_and_output_the_progress_still_shows_that_there_was_one(
+    finished: Workspace, endpoint: Endpoint
+) -> None:
+    Path("out.parquet").unlink()
+    without(JOURNAL, COUNT)(CHECKPOINT)
+    expect_refusal(endpoint)
+    found = made_sound()
+    assert (found.answers, found.others, found.lost) == (0, 0, ASKED)
+    endpoint.forget()
+    assert run()["succeeded"] == 5
+    assert {asked.prompt for asked in endpoint.asked} == set(ROWS)
 
 
 @pytest.mark.parametrize("harm", [
@@ -409,10 +423,11 @@ def test_what_is_not_the_jobs_own_output_is_nothing_to_recover_from(at: Workspac
     assert files(CHECKPOINT) == before
 
 
-def test_a_newer_journal_is_left_to_the_newer_program(finished: Workspace, endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("harm", [without(COUNT), damage(JOURNAL, lambda content: content[:10_000])])
+def test_a_newer_journal_is_left_to_the_newer_program(finished: Workspace, endpoint: Endpoint, harm: Damage) -> None:
     with closing(sqlite3.connect(CHECKPOINT / JOURNAL)) as connection:
         connection.execute("PRAGMA user_version = 2")
-    without(COUNT)(CHECKPOINT)
+    harm(CHECKPOINT)
     before = files(CHECKPOINT)
     with pytest.raises(CheckpointFailed, match="use the newer one"):
         made_sound()
@@ -437,6 +452,20 @@ def test_a_second_damage_is_recovered_from_too(finished: Workspace, endpoint: En
         kept.add(found.kept_at)
     assert len(kept) == 3
     assert run()["requests"] == 0
+
+
+def test_what_was_said_to_be_lost_once_is_not_lost_again(at: Workspace, endpoint: Endpoint) -> None:
+    at.questions("a", "b", "orphaned")
+    at.job()
+    run()
+    at.questions("a", "b")
+    assert run()["rows"] == 2
+    damage(JOURNAL, lambda content: flip(content, content.index(b"answer to orphaned")))(CHECKPOINT)
+    found = made_sound()
+    assert (found.answers, found.lost) == (2, 1)
+    without(COUNT)(CHECKPOINT)
+    found = made_sound()
+    assert (found.answers, found.lost) == (2, 0)
 
 
 # ---- killed at any step
@@ -514,6 +543,25 @@ def test_killed_at_any_step_it_is_still_refused_or_recovered_and_the_next_try_ge
     endpoint.forget()
     assert run()["succeeded"] == 6
     assert endpoint.prompts == ["3"]
+
+
+def test_a_recovery_out_of_the_output_alone_that_was_cut_off_is_never_begun_anew_by_a_run(
+    at: Workspace, endpoint: Endpoint
+) -> None:
+    at.questions("a", "b")
+    at.job(output={"overwrite": True})
+    run()
+    cut_off = 0
+    for step in range(200):
+        shutil.rmtree(CHECKPOINT, ignore_errors=True)
+        is_done = killed_at_step(step)
+        if replacement.is_under_way(CHECKPOINT):
+            cut_off += 1
+            expect_refusal(endpoint)
+        if is_done:
+            break
+    assert cut_off > 2
+    assert run()["requests"] == 0
 
 
 def test_on_a_full_disk_the_damaged_checkpoint_stays_as_it_is(finished: Workspace, endpoint: Endpoint) -> None:

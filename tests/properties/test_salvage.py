@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,7 @@ def recover(original: Original, files: Mapping[str, bytes], place: Path) -> Outc
         assert billed <= journal.totals.cost_usd <= original.totals.cost_usd
         assert possibly <= journal.totals.possibly_billed_usd <= original.totals.possibly_billed_usd
         assert max((entry[1] for entry, _ in records), default=0) <= journal.totals.plan
+        assert journal.identity == replace(identity, renumbered=journal.totals.commits)
         return Outcome(numbers, journal.claims(), journal.totals, found, recovered)
 
 
@@ -276,6 +277,47 @@ def expect_all_whole(original: Original, found: Outcome, touched: list[tuple[str
     rows = {claim.row_id for claim in found.claims}
     assert not rows & {f"row-{seq - 1}" for seq in found.numbers if seq not in adopted}
     assert rows <= {claim.row_id for claim in original.claims}
+
+
+@pytest.mark.parametrize("name", [DATABASE, LOG])
+def test_a_page_that_is_damaged_in_one_file_comes_from_the_other(
+    originals: dict[str, Original], place: Path, name: str
+) -> None:
+    original = originals["killed after the log began anew"]
+    long_in_both = [
+        pieces for pieces in original.pieces
+        if len(pieces) > 1 and all({file for file, _, _ in places} == {DATABASE, LOG} for places in pieces)
+    ]  # fmt: skip
+    assert long_in_both
+    # Every page that such an event goes on in, but not the page where it begins.
+    files, touched = dict(original.files), []
+    content = bytearray(files[name])
+    for pieces in long_in_both:
+        for file, _, end in (place for places in pieces[1:] for place in places):
+            if file == name:
+                content[end - 20 : end - 10] = b"0123456789"
+                touched.append((file, end - 20, end - 10))
+    files[name] = bytes(content)
+    found = recover(original, files, place)
+    expect_all_whole(original, found, touched)
+
+
+@pytest.mark.parametrize("name", [DATABASE, LOG])
+def test_a_long_record_of_which_all_but_the_first_page_is_damaged_in_one_file_comes_from_the_other(
+    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setattr(store, "_LOG_BYTES", 0)
+    event = Event(1, 0, State.ANSWERED, "row-0", "h", 1, "c", {"attempts": 1, "response": "word " * 80_000})
+    Journal.create(tmp_path, job="job", simulated=True)
+    with closing(Journal.write(tmp_path)) as journal:
+        journal.commit([event])
+        original = Original({n: (tmp_path / n).read_bytes() for n in (DATABASE, LOG)}, [event], [], [], journal.totals)
+    original.locate()
+    content = bytearray(original.files[name])
+    for file, at, _ in (place for places in original.pieces[0][1:] for place in places):
+        if file == name:
+            content[at + 1000 : at + 1010] = b"0123456789"
+    assert recover(original, {**original.files, name: bytes(content)}, place).numbers == [1]
 
 
 def test_a_journal_of_which_nothing_is_left_becomes_an_empty_one(originals: dict[str, Original], place: Path) -> None:
