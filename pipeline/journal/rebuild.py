@@ -88,8 +88,10 @@ def rebuild(
     written = max(salvage.last, salvage.totals.events, _shown(damaged), *(one.events or 0 for one in published), 0)
     lost = max(0, written - totals.events - salvage.covered())
     answers = salvage.answers()
-    # Of commits that nothing else is left of, it is not known how many records they held.
-    return Recovered(answers, totals.events - answers, max(lost, 1) if acknowledged > known else lost)
+    # Of commits that nothing is left of, it is not known how many records they held. Where no totals are left, events
+    # that were found may be of any commit.
+    are_commits_lost = acknowledged > known and (known > 0 or salvage.last == 0)
+    return Recovered(answers, totals.events - answers, max(lost, int(are_commits_lost)))
 
 
 def _billed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,22 @@ FRAME = PAGE + 24
 DATABASE, LOG = "journal.sqlite", "journal.sqlite-wal"
 
 
-@dataclass
 class Original:
-    """A sound checkpoint, and all that was written to it."""
+    """A sound checkpoint, and all that was written to it. No dataclass: Hypothesis would print its megabytes.
 
-    files: dict[str, bytes]
-    events: list[Event]
-    claims: list[Claim]
-    open_claims: list[Claim]
-    totals: Totals
-    pieces: list[list[list[tuple[str, int, int]]]] = field(default_factory=list)
-    """For each event its pieces, and for each piece every place where it stands: file, first byte, end."""
+    `pieces` has for each event its pieces, and for each piece every place where it stands: file, first byte, end.
+    """
+
+    def __init__(
+        self, files: dict[str, bytes], events: list[Event], claims: list[Claim], open_claims: list[Claim],
+        totals: Totals,
+    ) -> None:  # fmt: skip
+        self.files = files
+        self.events = events
+        self.claims = claims
+        self.open_claims = open_claims
+        self.totals = totals
+        self.pieces: list[list[list[tuple[str, int, int]]]] = []
 
     def locate(self) -> None:
         self.pieces = [
