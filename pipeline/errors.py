@@ -67,6 +67,19 @@ class EndpointRefused(PipelineError):
     kind = "endpoint_refused"
 
 
+def _remedy(cause: BaseException | None) -> str | None:
+    """What to do about an OSError or an error of SQLite (https://www.sqlite.org/rescode.html)."""
+    number = getattr(cause, "errno", None)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
+        return "free some space there"
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM) or code == sqlite3.SQLITE_READONLY:
+        return "make it writable"
+    if number == errno.EIO or code == sqlite3.SQLITE_IOERR:
+        return "see to the disk, which failed"
+    return None
+
+
 class CheckpointFailed(PipelineError):
     """The disk or the checkpoint cannot be trusted; what was acknowledged is left as it is. Where the cause is one of
     the disk's own, the message says what to do about it.
@@ -82,24 +95,14 @@ class CheckpointFailed(PipelineError):
         return f"{super().__str__()}; {remedy}, then run the job again: every acknowledged answer is in its checkpoint"
 
 
-def _remedy(cause: BaseException | None) -> str | None:
-    """What to do about an OSError or an error of SQLite (https://www.sqlite.org/rescode.html)."""
-    number = getattr(cause, "errno", None)
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
-        return "free some space there"
-    if number in (errno.EROFS, errno.EACCES, errno.EPERM) or code == sqlite3.SQLITE_READONLY:
-        return "make it writable"
-    if number == errno.EIO or code == sqlite3.SQLITE_IOERR:
-        return "see to the disk, which failed"
-    return None
-
-
 class CheckpointDamaged(CheckpointFailed):
-    """What a checkpoint holds cannot be trusted, or is missing; the message ends with the remedy."""
+    """What a checkpoint holds cannot be trusted, or is missing. The message ends with the remedy."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(f"{message}; `pipeline recover JOB.yaml` makes a sound checkpoint of what is whole")
+    def __str__(self) -> str:
+        remedy = _remedy(self.__cause__)
+        first = "" if remedy is None else f"{remedy}, then "
+        message = PipelineError.__str__(self)
+        return f"{message}; {first}`pipeline recover JOB.yaml` makes a sound checkpoint of what is whole"
 
 
 class JobLocked(PipelineError):

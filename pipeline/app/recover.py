@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.app import checkpoint
 from pipeline.app.published import Output, outputs
 from pipeline.config import Job
-from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput
+from pipeline.errors import CheckpointDamaged, InvalidInput
 from pipeline.journal import Identity, Journal, Salvage, rebuild, refuse_newer, replacement
 
 
@@ -66,7 +66,7 @@ def recover(job: Job) -> Recovery:
                 raise
             return _put_in_place(directory)
         except (OSError, sqlite3.Error, json.JSONDecodeError) as error:
-            raise CheckpointFailed(f"{directory}: the recovery failed: {error}; run it again") from error
+            raise CheckpointDamaged(f"{directory}: the recovery failed: {error}") from error
 
 
 def _answers_if_sound(job: Job, directory: Path, found: Sequence[Output]) -> int | None:

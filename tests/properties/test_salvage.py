@@ -284,9 +284,9 @@ def expect_all_whole(original: Original, found: Outcome, touched: list[tuple[str
     assert rows <= {claim.row_id for claim in original.claims}
 
 
-@pytest.mark.parametrize("name", [DATABASE, LOG])
+@pytest.mark.parametrize("names", [[DATABASE], [LOG], [DATABASE, LOG], [LOG, DATABASE]], ids="-".join)
 def test_a_page_that_is_damaged_in_one_file_comes_from_the_other(
-    originals: dict[str, Original], place: Path, name: str
+    originals: dict[str, Original], place: Path, names: list[str]
 ) -> None:
     original = originals["killed after the log began anew"]
     long_in_both = [
@@ -294,16 +294,14 @@ def test_a_page_that_is_damaged_in_one_file_comes_from_the_other(
         if len(pieces) > 1 and all({file for file, _, _ in places} == {DATABASE, LOG} for places in pieces)
     ]  # fmt: skip
     assert long_in_both
-    # Every page that such an event goes on in, but not the page where it begins.
-    files, touched = dict(original.files), []
-    content = bytearray(files[name])
+    # Every page that such an event goes on in, in one of the files or by turns, but not the page where it begins.
+    files, touched = {name: bytearray(content) for name, content in original.files.items()}, []
     for pieces in long_in_both:
-        for file, _, end in (place for places in pieces[1:] for place in places):
-            if file == name:
-                content[end - 20 : end - 10] = b"0123456789"
-                touched.append((file, end - 20, end - 10))
-    files[name] = bytes(content)
-    found = recover(original, files, place)
+        for places, name in zip(pieces[1:], names * len(pieces), strict=False):
+            for at in (end - 10 for file, _, end in places if file == name):
+                files[name][at : at + 1] = b"!"
+                touched.append((name, at, at + 1))
+    found = recover(original, {name: bytes(content) for name, content in files.items()}, place)
     expect_all_whole(original, found, touched)
 
 
