@@ -10,16 +10,15 @@ from typing import Any
 
 from pipeline.app.job import OpenJob
 from pipeline.app.summary import money
-from pipeline.config import Job
+from pipeline.config import Job, LimitsConfig
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput
 from pipeline.journal import Event, Identity, JobLock, Journal, State
+from pipeline.limits import window_seconds
 from pipeline.plan import Change, Plan, Planner, Standing, load_plan, save_plan
 from pipeline.records import digest
 from pipeline.sink import partial_path, read_metadata
 
 _EVENTS_A_COMMIT = 1000
-_RECALL_SECONDS = 61.0
-_MOST_RECALLED = 20_000
 
 
 @contextmanager
@@ -248,23 +247,33 @@ def keep_plan(plan: Plan, directory: Path) -> None:
         raise CheckpointFailed(f"{directory}: cannot save the plan: {error}") from error
 
 
-def sent_lately(journal: Journal, requests_per_minute: float | None) -> list[tuple[float, float]]:
-    """What earlier runs sent within the longest window of a rate: (seconds ago, tokens), oldest first. A stamp in the
+def sent_lately(journal: Journal, limits: LimitsConfig) -> list[tuple[float, float]]:
+    """What earlier runs sent that still counts against a rate: (seconds ago, tokens), oldest first. A stamp in the
     future, from a clock that was put back, counts as now.
+
+    Events are recorded as their requests end, not in the order in which they were sent. So the search goes back until
+    all of a part of the journal ended before the rates' windows began, or until what was surely sent last fills them.
     """
-    window = _RECALL_SECONDS * max(1.0, 1 / (requests_per_minute or 1.0))
-    now, found, last = time.time(), [], journal.totals.events
-    first = max(1, last - _MOST_RECALLED + 1)
-    while last >= first:
-        start = max(first, last - _EVENTS_A_COMMIT + 1)
-        ages = [
-            (max(0.0, now - record["started_at"]), float(record.get("tokens") or 0))
-            for _, record in journal.records(range(start, last + 1))
-            if "started_at" in record
-        ]
-        recent = [(age, tokens) for age, tokens in ages if age < window]
-        found += recent
-        if len(recent) < len(ages):
+    rates = [rate for rate in (limits.requests_per_minute, limits.tokens_per_minute) if rate is not None]
+    if not rates:
+        return []
+    now, last = time.time(), journal.totals.events
+    begin = now - max(map(window_seconds, rates))
+    found: list[tuple[float, float]] = []
+    while last > 0:
+        first = max(1, last - _EVENTS_A_COMMIT + 1)
+        # Without tokens, an event has sent nothing: it repeats an attempt that was recorded, or never was one.
+        sent = [record for _, record in journal.records(range(first, last + 1)) if record.get("tokens") is not None]
+        found += [(one["started_at"], float(one["tokens"])) for one in sent if one["started_at"] > begin]
+        ends = [one["finished_at"] for one in sent if "finished_at" in one]
+        if ends and (max(ends) <= begin or _fill([one for one in found if one[0] >= min(ends)], limits)):
             break
-        last = start - 1
-    return sorted(found, reverse=True)
+        last = first - 1
+    return [(max(0.0, now - sent_at), tokens) for sent_at, tokens in sorted(found)]
+
+
+def _fill(sent: list[tuple[float, float]], limits: LimitsConfig) -> bool:
+    """Whether nothing that was sent before can count any more."""
+    return len(sent) >= (limits.requests_per_minute or 0) and sum(tokens for _, tokens in sent) >= (
+        limits.tokens_per_minute or 0
+    )

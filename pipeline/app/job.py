@@ -131,7 +131,8 @@ def try_templates(opened: OpenJob, rows: int = 1000) -> None:
 
     Raises InvalidJob where the template spins, or fails on every one of them: then it is the template that is wrong.
     """
-    faults = opened.rows.prompter.trial(first_rows(opened.rows.source, rows))
+    most_tokens = opened.job.config.limits.tokens_per_minute
+    faults = opened.rows.prompter.trial(first_rows(opened.rows.source, rows), most_tokens=most_tokens)
     if faults:
         raise InvalidJob([opened.job.placed(mistake) for mistake in faults])
 

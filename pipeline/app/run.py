@@ -201,7 +201,7 @@ class Run:
                 stop_request=self._stop_request,
                 started=self._started, observe=lambda progress: self._observe(progress, plan, journal, directory),
             )  # fmt: skip
-            runner.remember(checkpoint.sent_lately(journal, config.limits.requests_per_minute))
+            runner.remember(checkpoint.sent_lately(journal, config.limits))
             with self._signals.draining(self._stop_request, engine.wake):
                 try:
                     stop = runner.run()

@@ -24,6 +24,7 @@ def check_job(config: JobConfig) -> Iterator[Finding]:
     yield from _check_model(config)
     yield from _check_parameters(config)
     yield from _check_caps(config)
+    yield from _check_tokens(config)
     if config.retry.initial_seconds > config.retry.max_seconds:
         message = "longer than `retry.max_seconds`"
         yield Finding(path("retry.initial_seconds"), message, "make it the shorter one", (path("retry.max_seconds"),))
@@ -97,6 +98,14 @@ def _check_caps(config: JobConfig) -> Iterator[Finding]:
             hint = "add `pricing: {input_usd_per_million: …, output_usd_per_million: …}`"
             message = "a cap on cost needs the model's price, which the catalogue does not have"
             yield Finding(cap, message, hint, (_PRICING, _KIND))
+
+
+def _check_tokens(config: JobConfig) -> Iterator[Finding]:
+    most, rate = config.parameters.max_tokens, config.limits.tokens_per_minute
+    if isinstance(most, int) and rate is not None and most > rate:
+        hint = f"lower it, or raise `limits.tokens_per_minute` to {most:,} at least"
+        message = f"one answer may take more tokens than `limits.tokens_per_minute` allows, {rate:,g}"
+        yield Finding(path("parameters.max_tokens"), message, hint, (path("limits.tokens_per_minute"),))
 
 
 def _check_output(config: JobConfig) -> Iterator[Finding]:

@@ -4,8 +4,19 @@ Every class here is plain arithmetic over a clock that is passed in, and lives i
 """
 
 from pipeline.limits.budget import Budget
-from pipeline.limits.concurrency import AdaptiveConcurrency
+from pipeline.limits.concurrency import RAMP_STEP_SECONDS, AdaptiveConcurrency, ramp
+from pipeline.limits.learned import LearnedRate
 from pipeline.limits.outage import Outage
-from pipeline.limits.rates import SlidingWindow
+from pipeline.limits.rates import Entry, SlidingWindow, window_seconds
 
-__all__ = ["AdaptiveConcurrency", "Budget", "Outage", "SlidingWindow"]
+__all__ = [
+    "RAMP_STEP_SECONDS",
+    "AdaptiveConcurrency",
+    "Budget",
+    "Entry",
+    "LearnedRate",
+    "Outage",
+    "SlidingWindow",
+    "ramp",
+    "window_seconds",
+]

@@ -1,19 +1,40 @@
-"""How many requests may be in flight: all that the job allows, and fewer where the endpoint pushes back."""
+"""How many requests may be in flight: what the job allows, fewer at the start and where the endpoint pushes back."""
 
 from __future__ import annotations
 
+import math
+
 _CUT = 0.7
 _GROWTH = 0.1
+_TOLERATED_SHARE = 0.1
+_FEWEST = 2
+_RAMP_START = 32
+_RAMP_PER_SECOND = 1024
+RAMP_STEP_SECONDS = 1 / 64
+
+
+def ramp(seconds: float) -> int:
+    """Requests that may be in flight `seconds` after the sending began, or began again after a pause.
+
+    No endpoint sees a thousand connections open in one instant, and still a thousand are in flight after a second.
+    """
+    return _RAMP_START + math.floor(max(0.0, seconds) * _RAMP_PER_SECOND)
 
 
 class AdaptiveConcurrency:
-    """Cut once for each burst of refusals, grown only while every slot is in use. Times are monotonic seconds."""
+    """Cut once for each burst of refusals, grown only while every slot is in use. Times are monotonic seconds.
+
+    It goes in rounds of as many answers as there are slots. A round in which a tenth is refused, and two at least,
+    ends in a cut; a round without a cut, with all slots in use, in growth. So what is refused now and then does not add
+    up to a standstill.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._limit = float(most)
-        self._last_cut = float("-inf")
+        self._last_cut = -math.inf
         self._answers = 0
+        self._refusals = 0
 
     @property
     def limit(self) -> int:
@@ -22,16 +43,21 @@ class AdaptiveConcurrency:
 
     def refused(self, sent_at: float, now: float) -> None:
         """The endpoint asked to slow down. Requests sent before the last cut say nothing new."""
-        if sent_at >= self._last_cut:
+        if sent_at < self._last_cut:
+            return
+        self._refusals += 1
+        if self._refusals >= max(_FEWEST, self.limit * _TOLERATED_SHARE):
             self._limit = max(1.0, self._limit * _CUT)
             self._last_cut = now
-            self._answers = 0
+            self._answers = self._refusals = 0
 
-    def answered(self, in_flight: int) -> None:
+    def answered(self, sent_at: float, in_flight: int) -> None:
         """A usable reply came while `in_flight` requests, itself included, were under way."""
-        if self._limit >= self._most or in_flight < self.limit:
+        if self._limit >= self._most and not self._refusals:
+            return
+        if sent_at < self._last_cut or in_flight < self.limit:
             return
         self._answers += 1
         if self._answers >= self.limit:
-            self._answers = 0
+            self._answers = self._refusals = 0
             self._limit = min(self._most, self._limit + max(1.0, self._limit * _GROWTH))

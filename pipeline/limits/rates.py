@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 
 MINUTE = 60.0
-# What was admitted reaches the endpoint a little later, and not always equally late: a window that is longer by this
-# much keeps the endpoint's own count below the limit too. It costs 0.4% of the rate.
-_TRANSIT_SECONDS = 0.25
+TRANSIT_SECONDS = 0.25
+"""What is sent reaches the endpoint a little later, and not always equally late: a window that is longer by this much
+keeps the endpoint's own count below the limit too. It costs 0.4% of the rate."""
+
 _BURST_SHARE = 0.05
 # Who waits for as long as `wait` says must be let in then, however the sum of the times is rounded.
 _ROUNDING_SECONDS = 1e-6
+
+
+@dataclass(slots=True)
+class Entry:
+    """An amount in a window. `sent_at` is when it was let in, and later when it was sent, as far as that is known."""
+
+    sent_at: float
+    amount: float
+    counts: bool = True
+
+
+def window_seconds(per_minute: float) -> float:
+    """How long an amount counts against a rate: a minute, and below one unit a minute as long as one unit takes."""
+    return MINUTE * max(1.0, 1 / per_minute) + TRANSIT_SECONDS
 
 
 class SlidingWindow:
@@ -23,10 +39,10 @@ class SlidingWindow:
 
     def __init__(self, per_minute: float) -> None:
         self.capacity = max(1, math.floor(per_minute))
-        self._window = MINUTE * max(1.0, 1 / per_minute) + _TRANSIT_SECONDS
+        self._window = window_seconds(per_minute)
         self._per_second = self.capacity / self._window
         self._burst = max(1.0, self.capacity * _BURST_SHARE)
-        self._entries: deque[list[float]] = deque()
+        self._entries: deque[Entry] = deque()
         self._used = 0.0
         self._spread_until = -math.inf
 
@@ -40,42 +56,50 @@ class SlidingWindow:
         wait = max(spread, self._until_free(self._used + amount - self.capacity, now))
         return wait if wait > _ROUNDING_SECONDS else 0.0
 
-    def take(self, amount: float, now: float) -> list[float]:
-        """Enter `amount`; the entry is handed to `settle` once the true amount is known."""
-        entry = [now, 0.0]
+    def take(self, amount: float, now: float) -> Entry:
+        """Let `amount` in; its entry is handed to `settle` once the true amount is known."""
+        entry = Entry(now, 0.0)
         self._entries.append(entry)
         self._spread_until = max(self._spread_until, now)
-        self.settle(entry, amount)
+        self._put(entry, amount)
         return entry
 
-    def settle(self, entry: list[float], amount: float) -> None:
-        """Put the true amount in the place of the one that was reserved."""
-        amount = min(amount, self.capacity)
-        difference = amount - entry[1]
-        entry[1] = amount
-        if self._entries and entry[0] >= self._entries[0][0]:
-            self._used += difference
-            self._spread_until += difference / self._per_second
+    def settle(self, entry: Entry, amount: float, sent_at: float | None = None) -> None:
+        """Put the true amount in the place of the one that was reserved, and the moment when it was sent, if it was
+        later than when it was let in.
+        """
+        if entry.counts:
+            entry.sent_at = max(entry.sent_at, entry.sent_at if sent_at is None else sent_at)
+            self._put(entry, amount)
 
     def remember(self, amount: float, age: float, now: float) -> None:
         """Enter what an earlier run sent `age` seconds ago; oldest first, before anything is taken."""
         if 0 <= age < self._window:
             amount = min(amount, self.capacity)
-            self._entries.append([now - age, amount])
+            self._entries.append(Entry(now - age, amount))
             self._used += amount
+
+    def _put(self, entry: Entry, amount: float) -> None:
+        amount = min(amount, self.capacity)
+        self._used += amount - entry.amount
+        self._spread_until += (amount - entry.amount) / self._per_second
+        entry.amount = amount
 
     def _until_free(self, excess: float, now: float) -> float:
         """Seconds until entries that make up for `excess` units are older than the window."""
         wait = 0.0
-        for entered, amount in self._entries:
+        for entry in self._entries:
             if excess <= 0:
                 break
-            excess -= amount
-            wait = entered + self._window - now
+            excess -= entry.amount
+            wait = max(wait, entry.sent_at + self._window - now)
         return wait
 
     def _forget(self, now: float) -> None:
-        while self._entries and self._entries[0][0] + self._window <= now + _ROUNDING_SECONDS:
-            self._used -= self._entries.popleft()[1]
+        # In the order they were let in: one that was sent late keeps the next ones for that little longer.
+        while self._entries and self._entries[0].sent_at + self._window <= now + _ROUNDING_SECONDS:
+            entry = self._entries.popleft()
+            entry.counts = False
+            self._used -= entry.amount
         if not self._entries:
             self._used = 0.0

@@ -71,11 +71,14 @@ class Prompter:
         self._check_window(messages)
         return Request(self._model, messages, self._read_parameters(row))
 
-    def trial(self, rows: Iterable[Mapping[str, Any]], seconds: float = RENDER_SECONDS) -> list[Mistake]:
+    def trial(
+        self, rows: Iterable[Mapping[str, Any]], seconds: float = RENDER_SECONDS, most_tokens: float | None = None
+    ) -> list[Mistake]:
         """Make the requests of some rows, send none, and give the mistakes of the templates that show.
 
         A template that exceeds its bounds on any row is a mistake, and one that fails on every row. (One that fails on
-        some rows is not: those rows fail by themselves.) No row is begun after `seconds`, nor may one take longer.
+        some rows is not: those rows fail by themselves.) So is a row that asks for more than `most_tokens`. No row is
+        begun after `seconds`, nor may one take longer.
         """
         end = time.monotonic() + seconds
         first: PromptFailure | None = None
@@ -84,8 +87,10 @@ class Prompter:
             if time.monotonic() > end:
                 break
             try:
-                self.request(row, seconds)
+                max_tokens = self.request(row, seconds).max_tokens
                 some_fit = True
+                if most_tokens is not None and max_tokens is not None and max_tokens > most_tokens:
+                    return [_asks_for_too_much(max_tokens, most_tokens, number)]
             except PromptFailure as failure:
                 if failure.exceeded_limit:
                     return [Mistake(f"{failure.message} (row {number} of the input)", key=failure.key)]
@@ -123,6 +128,15 @@ class Prompter:
         if fewest > self._context_window:
             message = f"the prompt has at least {fewest:,} tokens; the model takes {self._context_window:,}"
             raise PromptFailure(ErrorKind.CONTEXT_WINDOW_EXCEEDED, message)
+
+
+def _asks_for_too_much(max_tokens: int, most_tokens: float, number: int) -> Mistake:
+    return Mistake(
+        f"row {number} of the input asks for {max_tokens:,} tokens, more than `limits.tokens_per_minute` allows,"
+        f" {most_tokens:,g}",
+        key="parameters.max_tokens",
+        suggestion=f"lower it there, or raise `limits.tokens_per_minute` to {max_tokens:,} at least",
+    )
 
 
 def _template(text: str | None, key: str, columns: Sequence[str]) -> Template | None:

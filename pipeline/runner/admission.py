@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from pipeline.catalogue import Price, most_prompt_tokens, worst_cost
 from pipeline.config.models import LimitsConfig
-from pipeline.limits import Budget, SlidingWindow
+from pipeline.limits import Budget, Entry, LearnedRate, SlidingWindow
 from pipeline.records import Request
 from pipeline.runner.settle import Bill
 
@@ -17,11 +17,15 @@ _COMPLETION_TOKENS_UNKNOWN = 1024
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a request in flight holds: its worst cost in USD (None where not known) and the most tokens it can take."""
+    """What a request in flight holds: its worst cost in USD (None where not known) and the most tokens it can take.
+    `taken_at` is when it was let in, in monotonic seconds.
+    """
 
     worst: Decimal | None
     most_tokens: int
-    entry: list[float] | None
+    taken_at: float
+    request: Entry | None
+    tokens: Entry | None
 
 
 class OverBudget(Exception):
@@ -39,6 +43,7 @@ class Admission:
         self._budget = Budget(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd, spent=spent)
         self._requests = SlidingWindow(limits.requests_per_minute) if limits.requests_per_minute else None
         self._tokens = SlidingWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
+        self._learned = LearnedRate()
 
     def remember(self, sent: Iterable[tuple[float, float]], now: float) -> None:
         """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
@@ -61,16 +66,43 @@ class Admission:
         wait = max(
             self._requests.wait(1, now) if self._requests else 0.0,
             self._tokens.wait(most_tokens, now) if self._tokens else 0.0,
+            self._learned.wait(now),
         )
         if wait > 0:
             return wait
         self._budget.reserve(worst)
-        if self._requests:
-            self._requests.take(1, now)
-        return Reservation(worst, most_tokens, self._tokens.take(most_tokens, now) if self._tokens else None)
+        self._learned.take(now)
+        return Reservation(
+            worst, most_tokens, now, self._requests.take(1, now) if self._requests else None,
+            self._tokens.take(most_tokens, now) if self._tokens else None,
+        )  # fmt: skip
 
-    def settle(self, reservation: Reservation, bill: Bill) -> None:
-        """Put what a request came to in the place of what it had reserved."""
+    def settle(self, reservation: Reservation, bill: Bill, sent_at: float) -> None:
+        """Put what a request came to in the place of what it had reserved; `sent_at` is when it really went out."""
         self._budget.settle(reservation.worst, (bill.known or Decimal(0)) + (bill.at_most or Decimal(0)))
-        if self._tokens and reservation.entry is not None and bill.tokens is not None:
-            self._tokens.settle(reservation.entry, bill.tokens)
+        if self._requests and reservation.request:
+            self._requests.settle(reservation.request, 1, sent_at)
+        if self._tokens and reservation.tokens:
+            self._tokens.settle(reservation.tokens, bill.tokens, sent_at)
+
+    def withdraw(self, reservation: Reservation) -> None:
+        """Give back all that a request had reserved: it certainly never reached the endpoint."""
+        self._budget.settle(reservation.worst, Decimal(0))
+        self._learned.withdraw(reservation.taken_at)
+        if self._requests and reservation.request:
+            self._requests.settle(reservation.request, 0)
+        if self._tokens and reservation.tokens:
+            self._tokens.settle(reservation.tokens, 0)
+
+    @property
+    def is_pacing(self) -> bool:
+        """Whether requests are spread at a rate that was learned from refusals."""
+        return self._learned.is_pacing
+
+    def accepted(self, reservation: Reservation) -> None:
+        """The endpoint dealt with a request, well or badly, and did not refuse it for its rate."""
+        self._learned.accepted(reservation.taken_at)
+
+    def refused(self, reservation: Reservation, now: float, resumes_at: float) -> None:
+        """The endpoint refused a request for its rate; `resumes_at` is when its Retry-After is over."""
+        self._learned.refused(reservation.taken_at, now, resumes_at)

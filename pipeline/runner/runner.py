@@ -7,11 +7,10 @@ free again only when its answer is on disk, and after a kill the open claims are
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -19,17 +18,19 @@ from pipeline.catalogue import Price
 from pipeline.client import Attempt, Pause, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
-from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, State, lost_claims
-from pipeline.limits import AdaptiveConcurrency, Outage
-from pipeline.plan import TO_SEND, Plan
+from pipeline.journal import Claim, Event, Journal, State
+from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, ramp
+from pipeline.plan import Plan
 from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Backoff, Decision, decide
 from pipeline.runner.admission import Admission, OverBudget, Reservation
 from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work
 from pipeline.runner.progress import Progress, Stop, StopRequest
-from pipeline.runner.settle import Bill, bill, failed_record, record_of
+from pipeline.runner.recorder import Recorder
+from pipeline.runner.settle import bill, failed_record, record_of
 from pipeline.runner.waiting import WaitingRows
+from pipeline.runner.watchdog import Watchdog
 
 _FEW_ROWS = 5
 _TICK_SECONDS = 0.5
@@ -41,19 +42,7 @@ _MOST_UNSENT_A_TURN = 1000
 class _InFlight:
     work: Work
     claim: Claim
-    sent_at: float
     reserved: Reservation
-
-
-@dataclass(slots=True)
-class _Group:
-    """What the next commit makes durable."""
-
-    events: list[Event] = field(default_factory=list)
-    release: list[int] = field(default_factory=list)
-    cost: Decimal = Decimal(0)
-    possibly: Decimal = Decimal(0)
-    pause: tuple[float, float] | None = None
 
 
 class Runner:
@@ -88,23 +77,19 @@ class Runner:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._feed = feed
-        self._plan = plan
-        self._journal = journal
         self._engine = engine
         self._pause = pause
         self._limits = limits
         self._retry = retry
-        self._settings = settings
         self._price = price
         self._rows_left = math.inf if limit is None else limit
         self._stop_request = stop_request
         self._observe = observe
         self._clock = clock
         self._started = clock() if started is None else started
-        self._wall_clock = wall_clock
 
-        self.progress = Progress()
         self.stop: Stop | None = None
+        self._recorder = Recorder(journal, plan, settings, wall_clock)
         totals = journal.totals
         self._admission = Admission(
             limits,
@@ -115,17 +100,21 @@ class Runner:
         self._concurrency = AdaptiveConcurrency(limits.concurrency)
         self._backoff = Backoff(retry.initial_seconds, retry.max_seconds)
         self._outage = Outage(backoff=self._backoff.seconds, most_seconds=retry.max_elapsed_seconds)
-        self._unfinished = plan.count(*TO_SEND)
+        self._watchdog = Watchdog(limits.timeout_seconds, _TICK_SECONDS)
         self._in_flight: dict[int, _InFlight] = {}
         self._waiting = WaitingRows()
-        self._claim_numbers = itertools.count(1)
         self._put_back: Work | None = None
         self._probe_new = False
         self._last_usable = -math.inf
-        self._group = _Group()
+        self._sending_since: float | None = None
         self._wake_at = math.inf
         self._fed = False
         self._fault: Exception | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How the run goes."""
+        return self._recorder.progress
 
     def remember(self, sent: list[tuple[float, float]]) -> None:
         """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
@@ -141,7 +130,9 @@ class Runner:
             now = self._clock()
             self._check_stops(now, deadline)
             claims = [] if self.stop else self._admit(now)
-            self._commit_and_send(claims, now)
+            self._recorder.commit(claims)
+            if claims:
+                self._engine.send([Task(claim.number, self._in_flight[claim.number].work.request) for claim in claims])
             if self.stop and drained == -math.inf:
                 drained = now + self._limits.drain_seconds
             if now - observed >= _TICK_SECONDS:
@@ -152,9 +143,13 @@ class Runner:
             if self.stop and (now >= drained or self._stop_request.at_once):
                 break
             until = min(now + _TICK_SECONDS, drained if self.stop else min(self._wake_at, deadline))
-            for attempt in self._engine.receive(max(0.0, until - now)):
+            attempts = self._engine.receive(max(0.0, until - now))
+            self._watchdog.waited(self._clock() - now, heard=bool(attempts) or not self._in_flight)
+            for attempt in attempts:
                 self._settle(attempt, self._clock())
-        self._give_up_in_flight()
+        self._recorder.give_up(flight.claim for flight in self._in_flight.values())
+        self._in_flight.clear()
+        self._recorder.commit([])
         self._show(self._clock())
         if self._fault is not None:
             raise self._fault
@@ -167,6 +162,7 @@ class Runner:
         if self.stop:
             return
         gives_up_at = self._outage.gives_up_at()
+        hangs = self._watchdog.stop(len(self._in_flight))
         if self._stop_request.signal is not None:
             self.stop = self._stop_request.stop()
         elif now >= deadline:
@@ -176,6 +172,8 @@ class Runner:
                 5, "outage", "the endpoint has given no usable reply for"
                 f" {self._retry.max_elapsed_seconds:g} s (retry.max_elapsed_seconds)",
             )  # fmt: skip
+        elif hangs is not None:
+            self.stop = hangs
 
     # ---- admitting
 
@@ -189,7 +187,8 @@ class Runner:
             for spent in self._waiting.take_spent(self._may_fail):
                 self._fail(spent)
         claims: list[Claim] = []
-        while len(self._in_flight) < self._concurrency.limit:
+        slots = self._slots(now)
+        while len(self._in_flight) < slots:
             if self._outage.is_open and (self._in_flight or now < self._outage.next_probe):
                 self._wake_at = min(self._wake_at, math.inf if self._in_flight else self._outage.next_probe)
                 break
@@ -202,6 +201,15 @@ class Runner:
                 break
             claims.append(claim)
         return claims
+
+    def _slots(self, now: float) -> int:
+        """How many requests may be in flight now. Sets when there may be more."""
+        if self._sending_since is None:
+            self._sending_since = now
+        ramped = ramp(now - max(self._sending_since, self._pause.until))
+        if ramped < self._concurrency.limit:
+            self._wake_at = min(self._wake_at, now + RAMP_STEP_SECONDS)
+        return min(ramped, self._concurrency.limit)
 
     def _next(self, now: float) -> Work | None:
         """The row to send next: one whose wait is over, else a new one."""
@@ -216,7 +224,7 @@ class Runner:
         if self._waiting and self._waiting.next_due <= now:
             return self._waiting.take()
         self._wake_at = min(self._wake_at, self._waiting.next_due)
-        if len(self._waiting) >= _MOST_WAITING_A_SLOT * self._limits.concurrency:
+        if self._waiting.due_by_themselves >= _MOST_WAITING_A_SLOT * self._limits.concurrency:
             return None
         return self._next_new(now)
 
@@ -229,8 +237,8 @@ class Runner:
                 if isinstance(found, Work):
                     self._rows_left -= 1
                     return found
-                self._add(found)
-                if len(self._group.events) >= _MOST_UNSENT_A_TURN:
+                self._recorder.add(found)
+                if self._recorder.gathered >= _MOST_UNSENT_A_TURN:
                     self._wake_at = now
                     return None
         except Exception as error:
@@ -252,82 +260,54 @@ class Runner:
         if not isinstance(reserved, Reservation):
             self._wake_at = min(self._wake_at, now + reserved)
             return None
-        identity = (self._plan.number, work.position, work.row_id, work.request_hash, self._settings, work.content)
-        worst = None if reserved.worst is None else str(reserved.worst)
-        number = next(self._claim_numbers)
-        claim = Claim(number, *identity, self._wall_clock(), worst, reserved.most_tokens, work.history.facts())
-        self._in_flight[number] = _InFlight(work, claim, now, reserved)
+        claim = self._recorder.claim(work, reserved)
+        self._in_flight[claim.number] = _InFlight(work, claim, reserved)
         return claim
-
-    # ---- recording
-
-    def _commit_and_send(self, claims: list[Claim], now: float) -> None:
-        group, self._group = self._group, _Group()
-        if group.events or group.release or claims or group.pause:
-            first = self._journal.commit(
-                group.events, release=group.release, claims=claims, cost_usd=group.cost,
-                possibly_billed_usd=group.possibly, pause=group.pause,
-            )  # fmt: skip
-            self._plan.take(first, group.events)
-        if claims:
-            self._engine.send([Task(claim.number, self._in_flight[claim.number].work.request) for claim in claims])
-
-    def _add(self, event: Event) -> None:
-        self._group.events.append(event)
-        if event.state in ANSWERS:
-            self.progress.succeeded += 1
-            self._unfinished -= 1
-        elif event.state in FAILURES:
-            self.progress.failed += 1
-            self._unfinished -= 1
-
-    def _event(self, work: Work, state: State, record: dict[str, Any]) -> Event:
-        identity = (work.row_id, work.request_hash, self._settings, work.content)
-        return Event(self._plan.number, work.position, state, *identity, record)
 
     # ---- settling
 
     def _settle(self, attempt: Attempt, now: float) -> None:
         """Take in one attempt: bill it, record it, and decide what becomes of its row."""
         flight = self._in_flight.pop(attempt.number)
-        work, result = flight.work, attempt.result
-        self._group.release.append(attempt.number)
+        work, result, reserved = flight.work, attempt.result, flight.reserved
+        self._recorder.release(attempt.number)
         if result is None:
-            self._admission.settle(flight.reserved, Bill())
+            self._admission.withdraw(reserved)
             self._waiting.put(work, self._pause.until)
             return
-        charge = bill(result, self._price, flight.reserved.worst)
-        self._admission.settle(flight.reserved, charge)
-        self._group.cost += charge.known or 0
-        self._group.possibly += charge.at_most or 0
-        self._count(result, work, charge.known, charge.at_most)
+        charge = bill(result, self._price, reserved.worst, reserved.most_tokens)
+        if isinstance(result, Failure) and not result.sent:
+            self._admission.withdraw(reserved)
+        else:
+            self._admission.settle(reserved, charge, now - attempt.latency)
+        self._recorder.bill(result, work, charge)
         record = record_of(attempt, result, work.request, work.history, charge, self._price)
         if isinstance(result, Reply):
             self._usable(now)
-            self._concurrency.answered(len(self._in_flight) + 1)
-            self._add(self._event(work, State.ANSWERED if charge.known is not None else State.UNPRICED, record))
+            self._admission.accepted(reserved)
+            self._concurrency.answered(reserved.taken_at, len(self._in_flight) + 1)
+            self._recorder.record(work, State.ANSWERED if charge.known is not None else State.UNPRICED, record)
             return
         work.history = type(work.history).of(record)
         work.failure = record
-        self._failed(work, result, record, flight.sent_at, now)
+        self._failed(work, result, record, reserved, now)
 
-    def _failed(self, work: Work, failure: Failure, record: dict[str, Any], sent_at: float, now: float) -> None:
+    def _failed(self, work: Work, failure: Failure, record: dict[str, Any], reserved: Reservation, now: float) -> None:
         decision = decide(failure)
         if failure.retry_after is not None:
             self._pause_for(failure.retry_after, now, stops=decision is not Decision.STOP)
+        self._push_back(failure, reserved, now)
         if decision is Decision.FAIL:
             self._usable(now)
-            self._add(self._event(work, State.FAILED, _last(record)))
+            self._recorder.record(work, State.FAILED, _last(record))
             return
         if failure.sent:
-            self._add(self._event(work, State.ATTEMPTED, record))
+            self._recorder.record(work, State.ATTEMPTED, record)
         if decision is Decision.STOP:
             self.stop = self.stop or Stop(5, failure.kind, failure.message)
             return
         may_fail = self._may_fail(work)
         self._outage.failed(now, counts=not failure.sent or (decision is Decision.RETRY and not may_fail))
-        if failure.kind in (ErrorKind.RATE_LIMITED, ErrorKind.OUT_OF_CAPACITY) or failure.http_status == 503:
-            self._concurrency.refused(sent_at, now)
         work.failures += 1
         work.first_failure = now if work.first_failure is None else work.first_failure
         if decision is Decision.RETRY and (may_fail or not self._outage.is_open):
@@ -337,11 +317,23 @@ class Runner:
         elif self._may_fail(work):
             self._fail(work)
         else:
-            self._waiting.put(work)
+            self._waiting.put_spent(work)
+
+    def _push_back(self, failure: Failure, reserved: Reservation, now: float) -> None:
+        """What a failure says of how fast the endpoint takes requests."""
+        is_rate = failure.kind is ErrorKind.RATE_LIMITED
+        is_capacity = failure.kind is ErrorKind.OUT_OF_CAPACITY or failure.http_status == 503
+        # Once requests are spread at a rate, fewer in flight would only keep them from it.
+        if is_capacity or (is_rate and not self._admission.is_pacing):
+            self._concurrency.refused(reserved.taken_at, now)
+        if is_rate:
+            self._admission.refused(reserved, now, self._pause.until)
+        elif failure.sent:
+            self._admission.accepted(reserved)
 
     def _may_fail(self, work: Work) -> bool:
         """Whether a row out of attempts has failed, rather than the endpoint."""
-        unfinished = min(self._unfinished, self._rows_left + len(self._in_flight) + len(self._waiting) + 1)
+        unfinished = min(self._recorder.unfinished, self._rows_left + len(self._in_flight) + len(self._waiting) + 1)
         return (
             work.history.failed_runs > 0
             or unfinished < _FEW_ROWS
@@ -351,7 +343,7 @@ class Runner:
     def _fail(self, work: Work) -> None:
         kind = ErrorKind(work.failure["error_kind"])
         state = State.FAILED_PASSING if kind in PASSING else State.FAILED
-        self._add(self._event(work, state, failed_record(work.failure)))
+        self._recorder.record(work, state, failed_record(work.failure))
 
     def _usable(self, now: float) -> None:
         """The endpoint works. If it was down, that was no row's fault: all begin their attempts anew."""
@@ -362,42 +354,18 @@ class Runner:
     def _pause_for(self, seconds: float, now: float, *, stops: bool) -> None:
         """Keep a Retry-After, this run and the next ones. One that is too long stops the run, unless more does."""
         self._pause.extend(now + seconds)
-        wall = self._wall_clock()
-        until = max(wall + seconds, self._group.pause[1] if self._group.pause else 0.0)
-        self._group.pause = (wall, until)
+        self._recorder.pause(seconds)
         if stops and seconds > self._retry.max_elapsed_seconds:
             self.stop = self.stop or Stop(
                 5, "retry_after", f"the endpoint asks for a pause of {seconds:.0f} s, longer than"
                 " retry.max_elapsed_seconds",
             )  # fmt: skip
 
-    def _count(self, result: Reply | Failure, work: Work, known: Decimal | None, at_most: Decimal | None) -> None:
-        progress = self.progress
-        if isinstance(result, Reply) or result.sent:
-            progress.requests += 1
-            progress.retries += work.history.attempts > 0
-        if result.usage is not None:
-            progress.prompt_tokens += result.usage.prompt_tokens or 0
-            progress.completion_tokens += result.usage.completion_tokens or 0
-        progress.cost_usd += known or 0
-        progress.possibly_billed_usd += at_most or 0
-
     # ---- the end
 
     def in_doubt_usd(self) -> Decimal:
         """What the requests in flight may cost at most, in USD: all that is known of them where the journal fails."""
         return sum((flight.reserved.worst or Decimal(0) for flight in self._in_flight.values()), Decimal(0))
-
-    def _give_up_in_flight(self) -> None:
-        """What the drain did not bring home may have been billed, just as after a kill."""
-        events, numbers, worst = lost_claims(flight.claim for flight in self._in_flight.values())
-        self.progress.possibly_billed_usd += worst
-        self.progress.requests += len(events)
-        self._group.events += events
-        self._group.release += numbers
-        self._group.possibly += worst
-        self._in_flight.clear()
-        self._commit_and_send([], self._clock())
 
     def _show(self, now: float) -> None:
         self.progress.in_flight = len(self._in_flight)

@@ -19,19 +19,19 @@ class Bill:
 
     known: Decimal | None = None
     at_most: Decimal | None = None
-    tokens: int | None = 0
-    """Tokens billed; None where that is not known."""
+    tokens: int = 0
+    """Tokens billed; the most that it can have been where that is not known."""
 
 
-def bill(result: Reply | Failure, price: Price | None, worst: Decimal | None) -> Bill:
-    """What the endpoint charged for an attempt, as far as its reply says."""
+def bill(result: Reply | Failure, price: Price | None, worst: Decimal | None, most_tokens: int) -> Bill:
+    """What the endpoint charged for an attempt, as far as its reply says; at most `worst` and `most_tokens`."""
     usage = result.usage or NO_USAGE
     if usage.prompt_tokens is not None and usage.completion_tokens is not None:
         tokens = usage.prompt_tokens + usage.completion_tokens
         known = cost(price, usage)
         return Bill(known, None if known is not None else worst, tokens)
     if isinstance(result, Reply) or result.possibly_billed:
-        return Bill(None, worst, None)
+        return Bill(None, worst, most_tokens)
     return Bill()
 
 
@@ -80,8 +80,11 @@ def truncated(reply: Reply, max_tokens: int | None) -> bool | None:
 
 
 def failed_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a row's failure, from that of its last attempt, which has been billed already."""
-    return {**record, "failed_runs": record["failed_runs"] + 1, "billed_usd": None, "possibly_billed": None}
+    """The record of a row's failure, from that of its last attempt, which has been recorded and billed already: what
+    the event itself adds is nothing sent (tokens None) and nothing billed.
+    """
+    once = {"billed_usd": None, "possibly_billed": None, "tokens": None}
+    return {**record, **once, "failed_runs": record["failed_runs"] + 1}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

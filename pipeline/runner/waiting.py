@@ -16,37 +16,52 @@ class WaitingRows:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, int, Work]] = []
+        self._due: list[tuple[float, int, Work]] = []
+        self._spent: list[Work] = []
         self._turns = itertools.count()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._due) + len(self._spent)
+
+    @property
+    def due_by_themselves(self) -> int:
+        """Rows that wait for nothing but their time."""
+        return len(self._due)
 
     @property
     def next_due(self) -> float:
         """When the first row is due; infinite where none is."""
-        return self._rows[0][0] if self._rows else math.inf
+        return self._due[0][0] if self._due else math.inf
 
-    def put(self, work: Work, due: float = math.inf) -> None:
-        """Let a row wait until then; without a time, it is out of attempts."""
-        heapq.heappush(self._rows, (due, next(self._turns), work))
+    def put(self, work: Work, due: float) -> None:
+        """Let a row wait until then."""
+        heapq.heappush(self._due, (due, next(self._turns), work))
+
+    def put_spent(self, work: Work) -> None:
+        """Let a row wait that is out of attempts."""
+        self._spent.append(work)
 
     def take(self) -> Work:
-        """The row that is due first, whether its time has come or not."""
-        return heapq.heappop(self._rows)[2]
+        """The row that is due first, whether its time has come or not; one out of attempts where there is no other."""
+        return heapq.heappop(self._due)[2] if self._due else self._spent.pop(0)
 
     def take_spent(self, condition: Callable[[Work], bool]) -> list[Work]:
         """The rows out of attempts that meet a condition."""
-        taken = [work for due, _, work in self._rows if due == math.inf and condition(work)]
-        if taken:
-            numbers = {id(work) for work in taken}
-            self._rows = [row for row in self._rows if id(row[2]) not in numbers]
-            heapq.heapify(self._rows)
+        taken = [work for work in self._spent if condition(work)]
+        self._spent = [work for work in self._spent if work not in taken] if taken else self._spent
         return taken
 
     def begin_anew(self, now: float) -> None:
         """All rows are due, and their attempts so far do not count."""
-        self._rows = [(min(due, now), turn, work) for due, turn, work in self._rows]
-        heapq.heapify(self._rows)
-        for _, _, work in self._rows:
-            work.tries, work.first_failure = 0, None
+        for _, _, work in self._due:
+            self._reset(work)
+        self._due = [(min(due, now), turn, work) for due, turn, work in self._due]
+        heapq.heapify(self._due)
+        for work in self._spent:
+            self._reset(work)
+            self.put(work, now)
+        self._spent = []
+
+    @staticmethod
+    def _reset(work: Work) -> None:
+        work.tries, work.first_failure = 0, None

@@ -2,138 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from pipeline.catalogue import Price
-from pipeline.client import Attempt, Pause, Task
-from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind, InvalidInput
-from pipeline.journal import Event, Journal
-from pipeline.plan import SUCCEEDED, Plan, Standing
-from pipeline.records import Failure, Reply, Request, Usage
-from pipeline.runner import Runner, Stop, StopRequest, Work
+from pipeline.journal import Event
+from pipeline.plan import SUCCEEDED, Standing
+from pipeline.records import Failure, Reply, Usage
+from pipeline.runner import Work
 from pipeline.runner.feed import History
-
-PRICE = Price(Decimal("0.32"), Decimal("0.34"), "2025-06-11")
-Answer = Reply | Failure
-Script = Callable[[str, int, float], tuple[Answer, float]]
-"""(prompt, which attempt of it, now) -> the result and its latency in seconds."""
-
-
-def answered(prompt: str, attempt: int = 1, now: float = 0.0) -> tuple[Answer, float]:
-    return Reply(f"answer to {prompt}", "text", None, Usage(10, 5, 15, "{}")), 1.0
-
-
-def failed(kind: ErrorKind, **facts: Any) -> tuple[Answer, float]:
-    return Failure(kind, "no", **facts), 1.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class ScriptedEngine:
-    """Sends nothing: it lets virtual time pass. Checks at each send what has to hold then."""
-
-    def __init__(self, clock: Clock, script: Script, journal: Journal, pause: Pause) -> None:
-        self.clock, self.script, self.journal, self.pause = clock, script, journal, pause
-        self.sent: list[tuple[float, str]] = []
-        self.attempts: Counter[str] = Counter()
-        self.most_in_flight = 0
-        self.at_send: Callable[[], None] = lambda: None
-        self.never_ends = False
-        self._ends: list[tuple[float, int, Attempt]] = []
-        self._turns = itertools.count()
-
-    def send(self, tasks: Sequence[Task]) -> None:
-        open_claims = {claim.number for claim in self.journal.claims()}
-        assert {task.number for task in tasks} <= open_claims, "sent before its claim was durable"
-        self.at_send()
-        for task in tasks:
-            prompt = str(task.request.messages[0]["content"])
-            now = self.clock.now
-            assert now >= self.pause.until, "sent before Retry-After was over"
-            self.attempts[prompt] += 1
-            self.sent.append((now, prompt))
-            result, latency = self.script(prompt, self.attempts[prompt], now)
-            attempt = Attempt(task.number, result, now, now + latency, latency)
-            heapq.heappush(self._ends, (now + latency, next(self._turns), attempt))
-        self.most_in_flight = max(self.most_in_flight, len(self._ends))
-        assert len(open_claims) == len(self._ends), "a slot was used again before its outcome was durable"
-
-    def receive(self, timeout: float) -> list[Attempt]:
-        until = self.clock.now + timeout
-        if self.never_ends or not self._ends or self._ends[0][0] > until:
-            self.clock.now = until + 1e-6
-            return []
-        self.clock.now = max(self.clock.now, self._ends[0][0])
-        attempts = []
-        while self._ends and self._ends[0][0] <= self.clock.now:
-            attempts.append(heapq.heappop(self._ends)[2])
-        return attempts
-
-    def wake(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class Bench:
-    """A journal, a plan of `rows` rows and a runner over them."""
-
-    def __init__(self, directory: Path, rows: int, script: Script = answered) -> None:
-        Journal.create(directory, job="test", simulated=False)
-        self.journal = Journal.write(directory)
-        self.settings = self.journal.register_settings("0" * 32, {"model": "m"})
-        empty = np.zeros(0, np.uint32)
-        self.plan = Plan(
-            number=1, fingerprint="", digest="", latest=np.zeros(rows, np.uint64), repeated=empty, occurrences=empty,
-            orphaned=0,
-        )  # fmt: skip
-        self.clock, self.pause, self.stop_request = Clock(), Pause(), StopRequest()
-        self.engine = ScriptedEngine(self.clock, script, self.journal, self.pause)
-        self.histories: dict[int, History] = {}
-        self.fed = 0
-        self.runner: Runner
-
-    def works(self) -> Iterator[Work | Event]:
-        for position in range(len(self.plan)):
-            self.fed += 1
-            request = Request("m", ({"role": "user", "content": f"p{position}"},), {"max_tokens": 100})
-            yield Work(
-                position, f"r{position}", "c", request, f"{position:032d}", self.histories.get(position, History())
-            )
-
-    def run(
-        self, *, feed: Iterator[Work | Event] | None = None, retry: dict[str, Any] | None = None,
-        limit: int | None = None, **limits: Any,
-    ) -> Stop | None:  # fmt: skip
-        self.runner = Runner(
-            feed=feed or self.works(), plan=self.plan, journal=self.journal, engine=self.engine, pause=self.pause,
-            limits=LimitsConfig(**limits), retry=RetryConfig(**(retry or {})), settings=self.settings, price=PRICE,
-            context_window=1000, limit=limit, stop_request=self.stop_request, clock=self.clock, wall_clock=self.clock,
-        )  # fmt: skip
-        return self.runner.run()
-
-    def count(self, *standings: Standing) -> int:
-        return self.plan.count(*standings)
-
-    def record(self, position: int) -> dict[str, Any]:
-        return self.journal.record(self.plan.event(position))
+from tests.virtual import Answer, Bench, Script, answered, failed
 
 
 @pytest.fixture

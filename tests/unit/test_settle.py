@@ -22,26 +22,26 @@ def reply(usage: Usage, finish_reason: str | None = None) -> Reply:
 
 
 def test_a_sound_usage_is_billed_exactly() -> None:
-    assert bill(reply(SOUND), PRICE, WORST).known == COST
+    assert bill(reply(SOUND), PRICE, WORST, 999).known == COST
 
 
 @pytest.mark.parametrize("usage", [Usage(None, 10, 10), Usage(100, None, 100), Usage()])
 def test_an_answer_without_sound_usage_is_billed_at_most_its_worst(usage: Usage) -> None:
-    found = bill(reply(usage), PRICE, WORST)
+    found = bill(reply(usage), PRICE, WORST, 999)
     assert (found.known, found.at_most) == (None, WORST)
 
 
 def test_a_total_that_is_not_sound_does_not_matter_for_the_cost() -> None:
-    assert bill(reply(Usage(100, 10, None)), PRICE, WORST).known == COST
+    assert bill(reply(Usage(100, 10, None)), PRICE, WORST, 999).known == COST
 
 
 def test_a_refusal_costs_nothing_and_a_lost_reply_its_worst() -> None:
-    assert bill(Failure(ErrorKind.SERVER_ERROR, "no"), PRICE, WORST).at_most is None
-    assert bill(Failure(ErrorKind.TIMEOUT, "no", possibly_billed=True), PRICE, WORST).at_most == WORST
+    assert bill(Failure(ErrorKind.SERVER_ERROR, "no"), PRICE, WORST, 999).at_most is None
+    assert bill(Failure(ErrorKind.TIMEOUT, "no", possibly_billed=True), PRICE, WORST, 999).at_most == WORST
 
 
 def test_a_useless_reply_with_usage_is_billed_by_it() -> None:
-    found = bill(Failure(ErrorKind.INVALID_REPLY, "no", usage=SOUND, possibly_billed=True), PRICE, WORST)
+    found = bill(Failure(ErrorKind.INVALID_REPLY, "no", usage=SOUND, possibly_billed=True), PRICE, WORST, 999)
     assert (found.known, found.at_most) == (COST, None)
 
 
@@ -49,7 +49,7 @@ def test_the_records_cost_is_that_of_all_billed_attempts() -> None:
     attempt = Attempt(1, reply(SOUND), 1.0, 2.0, 1.0)
     request = Request("m", (), {"max_tokens": 10})
     record = record_of(
-        attempt, reply(SOUND), request, History(2, Decimal("0.1"), 1), bill(reply(SOUND), PRICE, WORST), PRICE
+        attempt, reply(SOUND), request, History(2, Decimal("0.1"), 1), bill(reply(SOUND), PRICE, WORST, 999), PRICE
     )
     assert Decimal(record["cost_usd"]) == Decimal("0.1") + COST
     assert record["attempts"] == 3
@@ -63,7 +63,7 @@ def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> N
         reply(Usage()),
         Request("m", (), {}),
         History(1, Decimal("0.1"), 0),
-        bill(reply(Usage()), PRICE, WORST),
+        bill(reply(Usage()), PRICE, WORST, 999),
         PRICE,
     )
     assert record["cost_usd"] is None
@@ -72,7 +72,7 @@ def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> N
 def test_a_failure_that_was_not_sent_is_no_attempt() -> None:
     failure = Failure(ErrorKind.CONNECTION_ERROR, "refused", sent=False)
     attempt = Attempt(1, failure, 1.0, 1.0, 0.0)
-    record = record_of(attempt, failure, Request("m", (), {}), History(), bill(failure, PRICE, WORST), PRICE)
+    record = record_of(attempt, failure, Request("m", (), {}), History(), bill(failure, PRICE, WORST, 999), PRICE)
     assert record["attempts"] == 0
 
 

@@ -1,0 +1,111 @@
+"""What a run records: all that a turn brings becomes durable in one commit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, State, lost_claims
+from pipeline.plan import TO_SEND, Plan
+from pipeline.records import Failure, Reply
+from pipeline.runner.admission import Reservation
+from pipeline.runner.feed import Work
+from pipeline.runner.progress import Progress
+from pipeline.runner.settle import Bill
+
+
+@dataclass(slots=True)
+class _Group:
+    """What the next commit makes durable."""
+
+    events: list[Event] = field(default_factory=list)
+    release: list[int] = field(default_factory=list)
+    cost: Decimal = Decimal(0)
+    possibly: Decimal = Decimal(0)
+    pause: tuple[float, float] | None = None
+
+
+class Recorder:
+    """Gathers events, bills and the endpoint's pause for the next commit, and keeps the run's figures up to date.
+
+    `unfinished` is the number of rows without an outcome. `wall_clock` gives Unix seconds.
+    """
+
+    def __init__(self, journal: Journal, plan: Plan, settings: int, wall_clock: Callable[[], float]) -> None:
+        self._journal = journal
+        self._plan = plan
+        self._settings = settings
+        self._wall_clock = wall_clock
+        self._group = _Group()
+        self._claim_numbers = itertools.count(1)
+        self.progress = Progress()
+        self.unfinished = plan.count(*TO_SEND)
+
+    @property
+    def gathered(self) -> int:
+        """Events that wait for the next commit."""
+        return len(self._group.events)
+
+    def claim(self, work: Work, reserved: Reservation) -> Claim:
+        """The claim of a request that is about to be sent; it becomes durable with the `commit` it is given to."""
+        worst = None if reserved.worst is None else str(reserved.worst)
+        identity = (self._plan.number, work.position, work.row_id, work.request_hash, self._settings, work.content)
+        number = next(self._claim_numbers)
+        return Claim(number, *identity, self._wall_clock(), worst, reserved.most_tokens, work.history.facts())
+
+    def release(self, number: int) -> None:
+        """The request of a claim is over."""
+        self._group.release.append(number)
+
+    def bill(self, result: Reply | Failure, work: Work, charge: Bill) -> None:
+        """Count an attempt and what it cost."""
+        self._group.cost += charge.known or 0
+        self._group.possibly += charge.at_most or 0
+        progress = self.progress
+        if isinstance(result, Reply) or result.sent:
+            progress.requests += 1
+            progress.retries += work.history.attempts > 0
+        if result.usage is not None:
+            progress.prompt_tokens += result.usage.prompt_tokens or 0
+            progress.completion_tokens += result.usage.completion_tokens or 0
+        progress.cost_usd += charge.known or 0
+        progress.possibly_billed_usd += charge.at_most or 0
+
+    def record(self, work: Work, state: State, record: dict[str, Any]) -> None:
+        """Add what happened to a row."""
+        identity = (work.row_id, work.request_hash, self._settings, work.content)
+        self.add(Event(self._plan.number, work.position, state, *identity, record))
+
+    def add(self, event: Event) -> None:
+        """Add an event as it is."""
+        self._group.events.append(event)
+        self.progress.succeeded += event.state in ANSWERS
+        self.progress.failed += event.state in FAILURES
+        self.unfinished -= event.state in ANSWERS or event.state in FAILURES
+
+    def pause(self, seconds: float) -> None:
+        """Keep the endpoint's Retry-After for the next runs."""
+        now = self._wall_clock()
+        self._group.pause = (now, max(now + seconds, self._group.pause[1] if self._group.pause else 0.0))
+
+    def give_up(self, claims: Iterable[Claim]) -> None:
+        """Requests whose end is not waited for may have been billed, just as after a kill."""
+        events, numbers, worst = lost_claims(claims)
+        self.progress.possibly_billed_usd += worst
+        self.progress.requests += len(events)
+        self._group.events += events
+        self._group.release += numbers
+        self._group.possibly += worst
+
+    def commit(self, claims: list[Claim]) -> None:
+        """Make what was gathered durable, together with the claims of the requests that go out next."""
+        group, self._group = self._group, _Group()
+        if group.events or group.release or claims or group.pause:
+            first = self._journal.commit(
+                group.events, release=group.release, claims=claims, cost_usd=group.cost,
+                possibly_billed_usd=group.possibly, pause=group.pause,
+            )  # fmt: skip
+            self._plan.take(first, group.events)
