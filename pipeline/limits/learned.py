@@ -116,7 +116,7 @@ class LearnedRate:
             resumes_at = resumes_at if resumes_at > now else now + hold
         if resumes_at - now >= _LONG_PAUSE_SECONDS:
             self._step = self._patience = MINUTE
-        self._next_at = resumes_at
+        self._next_at = max(self._next_at, resumes_at)
         self._is_open, self._since_before = False, self._since
         self._begin(now)
 

@@ -179,9 +179,7 @@ askings = st.lists(
 )
 
 
-@given(
-    askings, st.floats(0.5, 100.0), st.floats(100.0, 5000.0), st.decimals("0.0001", "0.02", places=6), st.booleans()
-)
+@given(askings, st.floats(0.5, 100.0), st.floats(100.0, 5000.0), st.decimals("0.0001", "0.02", places=6), st.booleans())
 def test_rates_and_caps_hold_together_whatever_requests_come_to(
     askings: list[Asking], per_minute: float, tokens_per_minute: float, cap: Decimal, is_job_cap: bool
 ) -> None:
@@ -217,14 +215,15 @@ def test_rates_and_caps_hold_together_whatever_requests_come_to(
         worst = sum((one[1].worst or Decimal(0) for one in under_way), Decimal(0))
         assert cost + worst <= max(cap, spent), "what is in flight is reserved"
         try:
-            reserved = admission.reserve(request("a question", asking.max_tokens), now)
-            if not isinstance(reserved, Reservation):
-                assert reserved <= 60.0 * max(1.0, 1 / per_minute) + 1
-                now += reserved
-                reserved = admission.reserve(request("a question", asking.max_tokens), now)
-            assert isinstance(reserved, Reservation), "who waits as told is let in"
+            found = admission.reserve(request("a question", asking.max_tokens), now)
+            if not isinstance(found, Reservation):
+                assert found <= 60.0 * max(1.0, 1 / per_minute) + 1
+                now += found
+                found = admission.reserve(request("a question", asking.max_tokens), now)
+            assert isinstance(found, Reservation), "who waits as told is let in"
         except OverBudget:
             continue
+        reserved = found
         assert reserved.most_tokens == most_prompt_tokens(request("a question", 1).messages) + asking.max_tokens
         capacity = max(1, int(tokens_per_minute))
         sent, used = Sent(now, 1), Sent(now, min(reserved.most_tokens, capacity))
