@@ -19,13 +19,13 @@ from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal
 from pipeline.plan import Plan, Standing
 from pipeline.records import Failure, Reply, Request, Usage
-from pipeline.runner import Runner, Stop, StopRequest, Work
+from pipeline.runner import Progress, Runner, Stop, StopRequest, Work
 from pipeline.runner.feed import History
 
 PRICE = Price(Decimal("0.32"), Decimal("0.34"), "2025-06-11")
 Answer = Reply | Failure
-Script = Callable[[str, int, float], tuple[Answer, float]]
-"""(prompt, which attempt of it, now) -> the result and its latency in seconds."""
+Script = Callable[[str, int, float], tuple[Answer | None, float]]
+"""(prompt, which attempt of it, now) -> the result (None: held back by a pause) and its latency in seconds."""
 
 
 def answered(prompt: str, attempt: int = 1, now: float = 0.0) -> tuple[Answer, float]:
@@ -61,10 +61,13 @@ class ScriptedEngine:
         open_claims = {claim.number for claim in self.journal.claims()}
         assert {task.number for task in tasks} <= open_claims, "sent before its claim was durable"
         self.at_send()
+        now = self.clock.now
+        assert now >= self.pause.until, "sent before Retry-After was over"
         for task in tasks:
             prompt = str(task.request.messages[0]["content"])
-            now = self.clock.now
-            assert now >= self.pause.until, "sent before Retry-After was over"
+            if now < self.pause.until:  # another sender has met a pause in this very moment
+                heapq.heappush(self._ends, (now, next(self._turns), Attempt(task.number, None, now, now, 0.0)))
+                continue
             self.attempts[prompt] += 1
             self.sent.append((now, prompt))
             result, latency = self.script(prompt, self.attempts[prompt], now)
@@ -119,12 +122,13 @@ class Bench:
 
     def run(
         self, *, feed: Iterator[Work | Event] | None = None, retry: dict[str, Any] | None = None,
-        limit: int | None = None, **limits: Any,
+        limit: int | None = None, observe: Callable[[Progress], None] = lambda progress: None, **limits: Any,
     ) -> Stop | None:  # fmt: skip
         self.runner = Runner(
             feed=feed or self.works(), plan=self.plan, journal=self.journal, engine=self.engine, pause=self.pause,
             limits=LimitsConfig(**limits), retry=RetryConfig(**(retry or {})), settings=self.settings, price=PRICE,
             context_window=1000, limit=limit, stop_request=self.stop_request, clock=self.clock, wall_clock=self.clock,
+            observe=observe,
         )  # fmt: skip
         return self.runner.run()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -255,3 +256,127 @@ def test_a_billed_attempt_without_a_usable_result_is_part_of_the_rows_cost(bench
     assert job.run() is None
     assert Decimal(job.record(0)["cost_usd"]) == (20 * Decimal("0.32") + 12 * Decimal("0.34")) / 10**6
     assert job.record(0)["attempts"] == 2
+
+
+def test_a_run_stops_when_nothing_comes_back_long_after_the_timeout(bench: Callable[..., Bench]) -> None:
+    job = bench(100)
+    job.engine.never_ends = True
+    stop = job.run(concurrency=4, timeout_seconds=30.0, drain_seconds=5.0)
+    assert stop is not None
+    assert (stop.exit_code, stop.kind) == (5, "no_progress")
+    assert 90 <= job.clock.now - 1000 < 97
+    assert job.count(Standing.ATTEMPTED) == 4
+    assert job.count(Standing.NEW) == 96
+    assert job.journal.totals.possibly_billed_usd > 0
+    assert job.journal.claims() == []
+
+
+def test_one_request_that_hangs_lets_the_others_end_first(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        result, latency = answered(prompt)
+        return result, 1e9 if prompt == "p1" else latency
+
+    job = bench(300, script)
+    stop = job.run(concurrency=2, timeout_seconds=30.0, drain_seconds=5.0)
+    assert stop is not None
+    assert stop.kind == "no_progress"
+    assert job.count(Standing.ANSWERED) == 299
+
+
+def test_slow_answers_and_long_pauses_are_no_hang(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        if prompt == "p2" and attempt == 1:
+            return failed(ErrorKind.RATE_LIMITED, http_status=429, retry_after=500.0)
+        return answered(prompt)[0], 29.0
+
+    job = bench(5, script)
+    assert job.run(concurrency=2, timeout_seconds=30.0) is None
+    assert job.count(Standing.ANSWERED) == 5
+
+
+def test_a_program_that_was_stopped_for_hours_is_not_taken_for_one_that_hangs(bench: Callable[..., Bench]) -> None:
+    job = bench(50, lambda prompt, attempt, now: (answered(prompt)[0], 20.0))
+    stopped: list[bool] = []
+
+    def stop_the_program(progress: object) -> None:
+        if job.clock.now > 1010 and not stopped:
+            stopped.append(True)
+            job.clock.now += 7200
+
+    assert job.run(concurrency=4, timeout_seconds=30.0, observe=stop_the_program) is None
+    assert stopped
+    assert job.count(Standing.ANSWERED) == 50
+
+
+def test_requests_begin_in_steps_not_all_in_one_instant(bench: Callable[..., Bench]) -> None:
+    job = bench(1500, lambda prompt, attempt, now: (answered(prompt)[0], 30.0))
+    job.run(concurrency=1000, deadline_seconds=5.0)
+    instants = Counter(at for at, _ in job.engine.sent)
+    assert max(instants.values()) <= 32
+    assert sum(at < 1000.3 for at, _ in job.engine.sent) >= 128
+    assert sum(at < 1001.0 for at, _ in job.engine.sent) == 1000
+
+
+def test_requests_begin_in_steps_again_after_a_pause(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        if prompt == "p0" and attempt == 1:
+            return failed(ErrorKind.SERVER_ERROR, http_status=503, retry_after=20.0)
+        return answered(prompt)[0], 1.0 if now < 1010 else 30.0
+
+    job = bench(900, script)
+    job.run(concurrency=400, deadline_seconds=25.0)
+    instants = Counter(at for at, _ in job.engine.sent if at > 1010)
+    assert sum(instants.values()) >= 390
+    assert max(instants.values()) <= 32
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2])
+def test_rows_out_of_attempts_do_not_keep_new_ones_from_being_sent(
+    bench: Callable[..., Bench], max_attempts: int
+) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        return failed(ErrorKind.SERVER_ERROR, http_status=500) if prompt in ("p0", "p1") else answered(prompt)
+
+    job = bench(50, script)
+    assert job.run(concurrency=1, retry={"max_attempts": max_attempts}) is None
+    assert job.count(Standing.ANSWERED) == 48
+    assert job.count(Standing.FAILED_PASSING) == 2
+    assert job.clock.now < 1200
+
+
+def test_a_request_that_never_reached_the_endpoint_gives_its_place_in_a_rate_back(
+    bench: Callable[..., Bench],
+) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        if attempt <= 3:
+            return failed(ErrorKind.CONNECTION_ERROR, sent=False)
+        return answered(prompt)
+
+    job = bench(4, script)
+    retry = {"initial_seconds": 0.1, "max_seconds": 0.1}
+    assert job.run(concurrency=1, requests_per_minute=4.0, tokens_per_minute=1200.0, retry=retry) is None
+    assert job.count(Standing.ANSWERED) == 4
+    assert job.clock.now - 1000 < 65
+
+
+def test_a_request_held_back_by_a_pause_gives_its_place_in_a_rate_back(bench: Callable[..., Bench]) -> None:
+    job = bench(2)
+    held: list[str] = []
+
+    def hold_back(prompt: str, attempt: int, now: float) -> tuple[Answer | None, float]:
+        if not held:
+            held.append(prompt)
+            job.pause.extend(now + 3.0)
+            return None, 0.0
+        return answered(prompt)
+
+    job.engine.script = hold_back
+    assert job.run(concurrency=1, requests_per_minute=1.0) is None
+    assert job.clock.now - 1000 < 70
+
+
+def test_tokens_of_an_answer_without_usage_count_at_their_most(bench: Callable[..., Bench]) -> None:
+    job = bench(3, lambda *_: (Reply("yes", "text", None, Usage()), 1.0))
+    job.run(concurrency=1, tokens_per_minute=300.0, deadline_seconds=59.0)
+    assert len(job.engine.sent) == 1
+    assert job.record(0)["tokens"] > 100
