@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 FAILURES_THAT_MEAN_OUTAGE = 5
@@ -27,12 +28,12 @@ class Outage:
         """Whether the endpoint is taken to be down."""
         return self._failures >= FAILURES_THAT_MEAN_OUTAGE
 
-    def failed(self, now: float, *, counts: bool) -> None:
-        """An attempt failed for a passing cause. Only those that count speak for an outage; all start the time after
-        which the run gives up.
+    def failed(self, now: float, *, counts: bool, resumes_at: float = -math.inf) -> None:
+        """An attempt failed for a passing cause. Only those that count speak for an outage; the first of all starts the
+        time after which the run gives up, once the pause that the endpoint asked for is over.
         """
         if self._since is None:
-            self._since = now
+            self._since = max(now, resumes_at)
         self._failures += counts
         # What was in flight when the breaker opened fails before the next probe is due, and says nothing new.
         if self.is_open and now >= self.next_probe:

@@ -99,10 +99,6 @@ class Admission:
         """Whether requests are spread at a rate that was learned from refusals."""
         return self._learned.is_pacing
 
-    def accepted(self, reservation: Reservation) -> None:
-        """The endpoint dealt with a request, well or badly, and did not refuse it for its rate."""
-        self._learned.accepted(reservation.taken_at)
-
     def refused(self, reservation: Reservation, now: float, resumes_at: float) -> None:
         """The endpoint refused a request for its rate; `resumes_at` is when its Retry-After is over."""
         self._learned.refused(reservation.taken_at, now, resumes_at)

@@ -156,7 +156,11 @@ class Runner:
         return self.stop
 
     def _is_done(self) -> bool:
-        return not self._waiting and self._put_back is None and (self._fed or self._rows_left <= 0)
+        return not self._waiting and self._put_back is None and self._is_fed()
+
+    def _is_fed(self) -> bool:
+        """Whether no new row will come."""
+        return self._fed or self._rows_left <= 0
 
     def _check_stops(self, now: float, deadline: float) -> None:
         if self.stop:
@@ -284,7 +288,6 @@ class Runner:
         record = record_of(attempt, result, work.request, work.history, charge, self._price)
         if isinstance(result, Reply):
             self._usable(now)
-            self._admission.accepted(reserved)
             self._concurrency.answered(reserved.taken_at, len(self._in_flight) + 1)
             self._recorder.record(work, State.ANSWERED if charge.known is not None else State.UNPRICED, record)
             return
@@ -307,10 +310,12 @@ class Runner:
             self.stop = self.stop or Stop(5, failure.kind, failure.message)
             return
         may_fail = self._may_fail(work)
-        self._outage.failed(now, counts=not failure.sent or (decision is Decision.RETRY and not may_fail))
+        speaks_of_outage = not failure.sent or (decision is Decision.RETRY and not may_fail)
+        self._outage.failed(now, counts=speaks_of_outage, resumes_at=self._pause.until)
         work.failures += 1
         work.first_failure = now if work.first_failure is None else work.first_failure
-        if decision is Decision.RETRY and (may_fail or not self._outage.is_open):
+        # During an outage no attempt counts, but where no new row is left that could show its end.
+        if decision is Decision.RETRY and (not self._outage.is_open or (may_fail and self._is_fed())):
             work.tries += 1
         if work.tries < self._retry.max_attempts:
             self._waiting.put(work, now + self._backoff.seconds(work.failures))
@@ -328,15 +333,12 @@ class Runner:
             self._concurrency.refused(reserved.taken_at, now)
         if is_rate:
             self._admission.refused(reserved, now, self._pause.until)
-        elif failure.sent:
-            self._admission.accepted(reserved)
 
     def _may_fail(self, work: Work) -> bool:
         """Whether a row out of attempts has failed, rather than the endpoint."""
-        unfinished = min(self._recorder.unfinished, self._rows_left + len(self._in_flight) + len(self._waiting) + 1)
         return (
             work.history.failed_runs > 0
-            or unfinished < _FEW_ROWS
+            or self._recorder.unfinished < _FEW_ROWS
             or (work.first_failure is not None and self._last_usable > work.first_failure)
         )
 
@@ -346,7 +348,9 @@ class Runner:
         self._recorder.record(work, state, failed_record(work.failure))
 
     def _usable(self, now: float) -> None:
-        """The endpoint works. If it was down, that was no row's fault: all begin their attempts anew."""
+        """The endpoint works. If it was down, that was no row's fault: all begin their attempts anew. When they first
+        failed stays, so that rows which are at fault themselves do not pass for an outage again and again.
+        """
         self._last_usable = now
         if self._outage.usable():
             self._waiting.begin_anew(now)

@@ -47,21 +47,20 @@ class WaitingRows:
 
     def take_spent(self, condition: Callable[[Work], bool]) -> list[Work]:
         """The rows out of attempts that meet a condition."""
-        taken = [work for work in self._spent if condition(work)]
-        self._spent = [work for work in self._spent if work not in taken] if taken else self._spent
+        taken: list[Work] = []
+        kept: list[Work] = []
+        for work in self._spent:
+            (taken if condition(work) else kept).append(work)
+        self._spent = kept
         return taken
 
     def begin_anew(self, now: float) -> None:
         """All rows are due, and their attempts so far do not count."""
         for _, _, work in self._due:
-            self._reset(work)
+            work.tries = 0
         self._due = [(min(due, now), turn, work) for due, turn, work in self._due]
         heapq.heapify(self._due)
         for work in self._spent:
-            self._reset(work)
+            work.tries = 0
             self.put(work, now)
         self._spent = []
-
-    @staticmethod
-    def _reset(work: Work) -> None:
-        work.tries, work.first_failure = 0, None
