@@ -21,7 +21,7 @@ SCHEMA = """
 CREATE TABLE input (position INTEGER PRIMARY KEY, row_id TEXT, request_hash TEXT, content TEXT);
 CREATE TABLE answers (seq INTEGER PRIMARY KEY, state INTEGER, row_id TEXT, owner TEXT, request_hash TEXT,
     settings INTEGER, content TEXT);
-CREATE TABLE accepted (row_id TEXT, request_hash TEXT, source INTEGER);
+CREATE TABLE accepted (row_id TEXT, request_hash TEXT, content TEXT, source INTEGER);
 CREATE TABLE given (source INTEGER PRIMARY KEY, owner TEXT, settings INTEGER);
 CREATE TABLE unanswered (row_id TEXT, request_hash TEXT, seq INTEGER, state INTEGER,
     PRIMARY KEY (row_id, request_hash)) WITHOUT ROWID;
@@ -56,12 +56,15 @@ INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
           FROM answers WHERE seq NOT IN (SELECT seq FROM matches)) a
     CROSS JOIN wanting w ON w.request_hash = a.request_hash AND w.turn = a.turn;
 """
+# Only where nothing but the settings had changed: an answer kept for an edited row is that row's alone.
 _ADOPT_ACCEPTED = f"""
+CREATE INDEX accepted_by_source ON accepted (source, request_hash);
 INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
     FROM (SELECT a.seq, a.state, k.request_hash, row_number() OVER (PARTITION BY k.request_hash ORDER BY a.seq) AS turn
           FROM answers a JOIN (SELECT source, row_id, request_hash, max(rowid) FROM accepted GROUP BY source, row_id) k
               ON k.source = a.seq AND k.row_id = a.owner
-          WHERE a.seq NOT IN (SELECT seq FROM matches)) a
+          WHERE a.seq NOT IN (SELECT seq FROM matches) AND EXISTS (SELECT 1 FROM accepted s
+              WHERE s.source = a.seq AND s.request_hash = k.request_hash AND s.content = a.content)) a
     CROSS JOIN (SELECT position, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY position) AS turn
           FROM wanting WHERE position NOT IN (SELECT position FROM matches)) w
         ON w.request_hash = a.request_hash AND w.turn = a.turn;
@@ -105,12 +108,12 @@ def load_journal(scratch: sqlite3.Connection, index: Iterable[IndexEntry]) -> bo
             if state in ANSWERS:
                 answers.append((seq, state, row_id, row_id, request_hash, settings, content))
             elif state in ADOPTIONS:
-                accepted.append((row_id, request_hash, source))
+                accepted.append((row_id, request_hash, content, source))
                 given.append((source, row_id, settings))
             else:
                 unanswered[row_id, request_hash] = (seq, state)
         scratch.executemany("INSERT INTO answers VALUES (?,?,?,?,?,?,?)", answers)
-        scratch.executemany("INSERT INTO accepted VALUES (?,?,?)", accepted)
+        scratch.executemany("INSERT INTO accepted VALUES (?,?,?,?)", accepted)
         scratch.executemany("INSERT OR REPLACE INTO given VALUES (?,?,?)", given)
         left = [(*asked, *facts) for asked, facts in unanswered.items() if facts is not None]
         ended = [asked for asked, facts in unanswered.items() if facts is None]

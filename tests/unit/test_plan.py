@@ -190,6 +190,23 @@ def test_a_kept_answer_moves_with_its_row_to_a_new_id(job: Job) -> None:
     assert standings(job.plan(("x", "2"), ("y", "1"))) == [ADOPTED, ADOPTED], "a rerun that only looked took nothing"
 
 
+def test_a_kept_answer_moves_again_and_again(job: Job) -> None:
+    job.run(("a", "1"))
+    job.system = "other"
+    with job.planner(job.rows(("a", "1"))) as made:
+        job.record(made.changes())
+    for row_id in ("b", "c", "d"):
+        assert standings(job.plan((row_id, "1", f"note of {row_id}"))) == [ADOPTED]
+
+
+def test_an_answer_that_an_edited_row_kept_goes_to_no_other_row(job: Job) -> None:
+    job.run(("a", "1"))
+    with job.planner(job.rows(("a", "2"))) as made:
+        job.record(made.changes())
+    assert standings(job.plan(("a", "2"))) == [ADOPTED]
+    assert standings(job.plan(("b", "2"))) == [NEW]
+
+
 def test_a_row_of_the_same_content_under_a_new_id_and_other_settings_is_changed_and_not_new(without_id: Job) -> None:
     without_id.run(("", "1"), ("", "2"))
     without_id.system = "other"
