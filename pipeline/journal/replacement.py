@@ -128,7 +128,9 @@ def _beside(directory: Path, ending: str) -> Path:
 
 
 def _link(path: Path, kept: Path) -> None:
-    """Give the file a second name; where the file system knows no such thing, a copy."""
+    """Give the file a second name; where the file system knows no such thing, a copy. On disk on return: what the
+    program wrote before it was killed may be in memory only.
+    """
     try:
         os.link(path, kept)
     except OSError as error:
@@ -136,8 +138,8 @@ def _link(path: Path, kept: Path) -> None:
             raise
         shutil.copyfile(path, kept)
         kept.chmod(0o600)
-        file = os.open(kept, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
+    file = os.open(kept, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
