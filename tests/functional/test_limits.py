@@ -150,3 +150,16 @@ def test_a_request_that_takes_too_long_is_given_up_and_tried_again(ws: Workspace
     found = ws.run()
     assert (found["requests"], found["succeeded"]) == (2, 1)
     assert 0.5 <= pause_of(endpoint) <= 2.5
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_row_that_could_never_fit_the_token_rate_is_exit_2_with_its_number(
+    ws: Workspace, endpoint: Endpoint, command: str
+) -> None:
+    ws.csv([["a", "100"], ["b", ""], ["c", "501"]], ["question", "budget"])
+    ws.job(parameters={"max_tokens": {"column": "budget"}}, limits={"tokens_per_minute": 500})
+    refused = ws.pipeline(command, "job.yaml")
+    assert refused.code == 2
+    assert all(word in refused.err for word in ("job.yaml:", "parameters.max_tokens", "row 3", "501", "500"))
+    assert "raise `limits.tokens_per_minute` to 501" in refused.err
+    assert not endpoint.asked

@@ -340,3 +340,22 @@ def test_a_later_mistake_is_placed_in_the_file_or_the_flag(tmp_path: Path) -> No
     placed = job.placed(Mistake("no such column", key="prompt.user"))
     assert (placed.file, placed.line, placed.column) == (str(path), 3, 16)
     assert job.placed(Mistake("of the whole")).file == str(path)
+
+
+@pytest.mark.parametrize(("max_tokens", "rate"), [("1001", "1000"), ("1000", "999.5"), ("1", "0.5")])
+def test_a_request_that_could_never_fit_the_token_rate_is_refused(tmp_path: Path, max_tokens: str, rate: str) -> None:
+    text = f"{JOB}parameters: {{max_tokens: {max_tokens}}}\nlimits:\n  tokens_per_minute: {rate}\n"
+    found = only(tmp_path, text)
+    assert (found.key, found.line, found.column) == ("parameters.max_tokens", 6, 26)
+    assert "limits.tokens_per_minute" in found.message
+    assert found.suggestion is not None
+    assert f"raise `limits.tokens_per_minute` to {int(max_tokens):,}" in found.suggestion
+
+
+@pytest.mark.parametrize("more", [
+    "parameters: {max_tokens: 1000}\nlimits: {tokens_per_minute: 1000}\n",
+    "parameters: {max_tokens: {column: budget}}\nlimits: {tokens_per_minute: 1}\n",
+    "limits: {tokens_per_minute: 1}\n",
+])  # fmt: skip
+def test_what_may_fit_the_token_rate_is_not_refused(tmp_path: Path, more: str) -> None:
+    assert load(tmp_path, JOB + more).config.limits.tokens_per_minute is not None

@@ -380,3 +380,13 @@ def test_tokens_of_an_answer_without_usage_count_at_their_most(bench: Callable[.
     job.run(concurrency=1, tokens_per_minute=300.0, deadline_seconds=59.0)
     assert len(job.engine.sent) == 1
     assert job.record(0)["tokens"] > 100
+
+
+def test_a_request_beyond_the_whole_token_rate_is_sent_by_itself_and_does_not_wait_for_ever(
+    bench: Callable[..., Bench],
+) -> None:
+    job = bench(4, lambda *_: (Reply("yes", "text", None, Usage(60, 60, 120, "{}")), 1.0))
+    assert job.run(concurrency=4, tokens_per_minute=50.0) is None
+    assert job.count(Standing.ANSWERED) == 4
+    times = [at for at, _ in job.engine.sent]
+    assert all(60 <= later - earlier < 62 for earlier, later in itertools.pairwise(times))

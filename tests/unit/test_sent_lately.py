@@ -1,0 +1,111 @@
+"""What a run counts against its rates of what earlier ones sent; CONTRACT section 4, promise 6."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.app.checkpoint import sent_lately
+from pipeline.config import LimitsConfig
+from pipeline.journal import Event, Journal, State
+from pipeline.runner.settle import failed_record
+
+Write = Callable[..., Journal]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Iterator[Write]:
+    """A journal with an event for each record."""
+    made: list[Journal] = []
+
+    def make(records: list[dict[str, Any]], state: State = State.ANSWERED) -> Journal:
+        if not made:
+            Journal.create(tmp_path, job="test", simulated=False)
+            made.append(Journal.write(tmp_path))
+        for start in range(0, len(records), 1000):
+            made[0].commit([
+                Event(1, row, state, f"r{row}", "0" * 32, 1, "c", record)
+                for row, record in enumerate(records[start : start + 1000], start)
+            ])  # fmt: skip
+        return made[0]
+
+    yield make
+    for journal in made:
+        journal.close()
+
+
+def sent(ago: float, latency: float = 1.0, tokens: int | None = 10) -> dict[str, Any]:
+    started = time.time() - ago
+    return {"started_at": started, "finished_at": started + latency, "tokens": tokens, "failed_runs": 0}
+
+
+PER_MINUTE = LimitsConfig(requests_per_minute=1e6, tokens_per_minute=1e9)
+
+
+def test_more_than_a_thousand_requests_of_the_last_minute_all_count(write: Write) -> None:
+    journal = write([sent(200.0)] * 2500 + [sent(50.0 - number / 100) for number in range(4500)])
+    found = sent_lately(journal, PER_MINUTE)
+    assert len(found) == 4500
+    assert found == sorted(found, reverse=True)
+    assert found[0][0] == pytest.approx(50.0, abs=2)
+
+
+def test_a_long_request_that_was_recorded_late_does_not_hide_those_before_it(write: Write) -> None:
+    lately = [sent(30.0)] * 1500
+    journal = write([sent(30.0)] * 1500 + [sent(250.0, latency=245.0)] + lately)
+    assert len(sent_lately(journal, PER_MINUTE)) == 3000
+
+
+def test_adoptions_of_a_new_plan_do_not_hide_what_was_sent_before(write: Write) -> None:
+    write([sent(20.0)] * 5)
+    journal = write([{"source": 1}] * 3000, State.ADOPTED)
+    assert len(sent_lately(journal, PER_MINUTE)) == 5
+
+
+def test_requests_that_a_kill_cut_off_count_and_do_not_hide_others(write: Write) -> None:
+    write([sent(5.0)] * 3)
+    cut_off = {"started_at": time.time() - 100.0, "tokens": 500}
+    journal = write([cut_off] * 1200 + [{**cut_off, "started_at": time.time() - 10.0}], State.ATTEMPTED)
+    assert [tokens for _, tokens in sent_lately(journal, PER_MINUTE)] == [500, 10, 10, 10]
+
+
+def test_the_last_attempt_of_a_failed_row_counts_once(write: Write) -> None:
+    attempt = sent(5.0, tokens=7)
+    write([attempt], State.ATTEMPTED)
+    journal = write([failed_record(attempt)], State.FAILED_PASSING)
+    assert [tokens for _, tokens in sent_lately(journal, PER_MINUTE)] == [7]
+
+
+def test_stamps_of_a_clock_that_was_put_back_count_as_now(write: Write) -> None:
+    journal = write([sent(-7200.0)])
+    ((age, _),) = sent_lately(journal, PER_MINUTE)
+    assert age == 0.0
+
+
+def test_below_one_a_minute_what_was_sent_longer_ago_counts(write: Write) -> None:
+    journal = write([sent(100.0)])
+    assert len(sent_lately(journal, LimitsConfig(requests_per_minute=0.5))) == 1
+    assert len(sent_lately(journal, LimitsConfig(tokens_per_minute=0.5))) == 1
+    assert sent_lately(journal, LimitsConfig(requests_per_minute=1.0)) == []
+
+
+def test_no_more_of_a_journal_is_read_than_fills_the_rates(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = write([sent(50.0 - number / 1000) for number in range(20_000)])
+    read: list[int] = []
+    records = journal.records
+
+    def noted(numbers: Sequence[int]) -> Iterator[Any]:
+        read.extend(numbers)
+        return records(numbers)
+
+    monkeypatch.setattr(journal, "records", noted)
+    found = sent_lately(journal, LimitsConfig(requests_per_minute=1500, tokens_per_minute=5000))
+    assert 1500 <= len(found) <= 4000
+    assert len(read) <= 4000
+    read.clear()
+    assert sent_lately(journal, LimitsConfig()) == []
+    assert read == []
