@@ -25,9 +25,6 @@ def check_job(config: JobConfig) -> Iterator[Finding]:
     yield from _check_parameters(config)
     yield from _check_caps(config)
     yield from _check_tokens(config)
-    if config.retry.initial_seconds > config.retry.max_seconds:
-        message = "longer than `retry.max_seconds`"
-        yield Finding(path("retry.initial_seconds"), message, "make it the shorter one", (path("retry.max_seconds"),))
     yield from _check_output(config)
     if config.simulator is not None and not config.endpoint.is_simulator:
         hint = "leave the section out, or set `endpoint.url: simulator`"

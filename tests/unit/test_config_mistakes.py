@@ -101,7 +101,7 @@ limits:
   concurency: 64
   requests_per_minute: -1
   max_cost_usd: 1
-retry: {initial_seconds: 90}
+retry: {initial_seconds: 0}
 output:
   path: data/out/
   compression: zip
@@ -196,6 +196,11 @@ def test_a_value_out_of_its_range_or_type_is_refused(tmp_path: Path, key: str, w
 def test_values_at_the_ends_of_their_range_are_taken(tmp_path: Path, key: str, written: str) -> None:
     section, name = key.split(".")
     load(tmp_path, JOB.replace("{model", "{url: simulator, model") + f"{section}: {{{name}: {written}}}")
+
+
+def test_the_first_wait_may_be_longer_than_the_longest(tmp_path: Path) -> None:
+    """The longest cuts it: a job that only shortens the waits need not name both."""
+    assert load(tmp_path, JOB + "retry: {max_seconds: 0.5}").config.retry.initial_seconds == 1
 
 
 @pytest.mark.parametrize(
