@@ -1,6 +1,6 @@
 """The job file as frozen models: read from YAML with its variables, checked, every mistake at its place."""
 
-from pipeline.config.credentials import api_key
+from pipeline.config.credentials import api_key, key_note
 from pipeline.config.formatting import format_mistake, format_mistake_line
 from pipeline.config.loader import Job, environment_mistakes, load_job, read_job
 from pipeline.config.models import (
@@ -47,6 +47,7 @@ __all__ = [
     "format_mistake",
     "format_mistake_line",
     "job_schema",
+    "key_note",
     "load_job",
     "read_job",
 ]

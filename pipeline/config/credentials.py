@@ -66,6 +66,15 @@ def key_findings(endpoint: EndpointConfig, environ: Mapping[str, str]) -> Iterat
         yield Finding(_KEY_VARIABLE, message, "copy the key anew, on one line")
 
 
+def key_note(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
+    """Where Dataoorts' key goes, if to another server without the job saying so; None where there is nothing to say."""
+    host = urlsplit(endpoint.url).hostname
+    is_named = "api_key_env" in endpoint.model_fields_set
+    if is_named or host == _DATAOORTS_HOST or api_key(endpoint, environ) is None:
+        return None
+    return f"the key in {endpoint.api_key_env} goes to {host}"
+
+
 def _address_faults(url: str) -> Iterator[Finding]:
     usual = f"write a whole address, such as {DATAOORTS_URL}, or `{SIMULATOR_URL}`"
     try:
@@ -86,17 +95,9 @@ def _address_faults(url: str) -> Iterator[Finding]:
 
 def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
     parts = urlsplit(endpoint.url)
-    host = parts.hostname or ""
-    if endpoint.api_key_env is None or _is_loopback(host):
+    if endpoint.api_key_env is None or _is_loopback(parts.hostname or ""):
         return
-    if "api_key_env" not in endpoint.model_fields_set and host != _DATAOORTS_HOST:
-        yield Finding(
-            _URL,
-            f"the key in {DATAOORTS_KEY_VARIABLE} goes to {_DATAOORTS_HOST} only",
-            "add `api_key_env: NAME` below `endpoint:` for this server's key, or `api_key_env: null` if it takes none",
-            (_KEY_VARIABLE,),
-        )
-    elif parts.scheme == "http" and not endpoint.allow_insecure_http:
+    if parts.scheme == "http" and not endpoint.allow_insecure_http:
         yield Finding(
             _URL,
             "the key would go over the network unencrypted",

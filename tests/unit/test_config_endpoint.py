@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import InvalidJob, Job, Mistake, api_key, environment_mistakes, format_mistake, load_job
+from pipeline.config import (
+    InvalidJob,
+    Job,
+    Mistake,
+    api_key,
+    environment_mistakes,
+    format_mistake,
+    key_note,
+    load_job,
+)
 
 JOB = """\
 name: answers
@@ -113,23 +122,42 @@ def test_a_key_that_looks_like_a_name_is_not_repeated(tmp_path: Path) -> None:
         ({"url": "http://api.example.com/v1", "api_key_env": "null"}, None),
         ({"url": "http://api.example.com/v1", "api_key_env": "KEY", "allow_insecure_http": "true"}, None),
         ({"url": "simulator"}, None),
-        ({"url": "https://api.example.com/v1"}, "goes to cloud.dataoorts.com only"),
-        ({"url": "https://cloud.dataoorts.com.example.com"}, "goes to cloud.dataoorts.com only"),
-        ({"url": "https://localhost.example.com"}, "goes to cloud.dataoorts.com only"),
-        ({"url": "http://127.1/v1"}, "goes to cloud.dataoorts.com only"),
+        ({"url": "https://api.example.com/v1"}, None),
+        ({"url": "http://api.example.com/v1"}, "unencrypted"),
+        ({"url": "http://localhost.example.com"}, "unencrypted"),
+        ({"url": "http://127.1/v1"}, "unencrypted"),
         ({"url": "http://cloud.dataoorts.com/api/v1"}, "unencrypted"),
         ({"url": "http://api.example.com/v1", "api_key_env": "KEY"}, "unencrypted"),
         ({"url": "http://10.0.0.1/v1", "api_key_env": "DATAOORTS_API_KEY"}, "unencrypted"),
     ],
 )
 @pytest.mark.parametrize("kind", ["dataoorts", "openai"])
-def test_a_key_goes_only_where_it_belongs(
+def test_a_key_goes_over_plain_http_to_this_machine_only(
     tmp_path: Path, endpoint: dict[str, str], fault: str | None, kind: str
 ) -> None:
     if fault is None:
         load(tmp_path, {"kind": kind, **endpoint})
     else:
         assert fault in only(tmp_path, {"kind": kind, **endpoint}).message
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environ", "note"),
+    [
+        ({"url": "https://api.example.com:8443/v1"}, {"DATAOORTS_API_KEY": "k"},
+         "the key in DATAOORTS_API_KEY goes to api.example.com"),
+        ({"url": "https://cloud.dataoorts.com.example.com"}, {"DATAOORTS_API_KEY": "k"},
+         "the key in DATAOORTS_API_KEY goes to cloud.dataoorts.com.example.com"),
+        ({"url": "https://api.example.com/v1", "api_key_env": "DATAOORTS_API_KEY"}, {"DATAOORTS_API_KEY": "k"}, None),
+        ({"kind": "openai", "url": "http://localhost/v1"}, {}, None),
+        ({"url": "simulator"}, {"DATAOORTS_API_KEY": "k"}, None),
+        ({}, {"DATAOORTS_API_KEY": "k"}, None),
+    ],
+)  # fmt: skip
+def test_a_key_that_goes_elsewhere_unsaid_is_worth_a_note(
+    tmp_path: Path, endpoint: dict[str, str], environ: dict[str, str], note: str | None
+) -> None:
+    assert key_note(load(tmp_path, endpoint).config.endpoint, environ) == note
 
 
 def test_an_openai_server_has_to_be_named(tmp_path: Path) -> None:
