@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from types import UnionType
@@ -30,6 +31,8 @@ from pipeline.config.scalars import FilledText, WrittenNumber, read_scalar
 DATAOORTS_URL = "https://cloud.dataoorts.com/api/v1"
 DATAOORTS_KEY_VARIABLE = "DATAOORTS_API_KEY"
 SIMULATOR_URL = "simulator"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 PRICE_DECIMALS = 6
 """A price of this many decimals per million tokens gives costs that fit the 12 decimals of `cost_usd`."""
@@ -81,6 +84,15 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _check_written_path(path: str) -> str:
+    if scheme := _SCHEME.match(path):
+        raise PydanticCustomError(
+            "path", "writing to {scheme}:// is not built yet",
+            {"scheme": scheme[1], "suggestion": "give a path on this machine, and copy from there"},
+        )  # fmt: skip
+    return path
+
+
 def _check_output_path(path: str) -> str:
     if path.endswith(("/", "/.", "/..")) or path in (".", ".."):
         raise PydanticCustomError(
@@ -90,15 +102,11 @@ def _check_output_path(path: str) -> str:
 
 
 def _check_input_path(path: str) -> str:
-    scheme, separator, _ = path.partition("://")
-    if separator and scheme in ("s3", "gs"):
-        message = "reading from {scheme}:// is not built yet"
-        context = {"scheme": scheme, "suggestion": "copy the files to this machine and name them here"}
-        raise PydanticCustomError("path", message, context)
-    if separator and scheme.isalnum():
+    if scheme := _SCHEME.match(path):
         raise PydanticCustomError(
-            "path", "an input is a file, glob or directory on this machine", {"suggestion": "give a path, not a URL"}
-        )
+            "path", "reading from {scheme}:// is not built yet",
+            {"scheme": scheme[1], "suggestion": "copy the files to this machine and name them here"},
+        )  # fmt: skip
     return path
 
 
@@ -146,7 +154,8 @@ class ColumnReference(_Section):
 Text = Annotated[str, Field(min_length=1)]
 PathText = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
 InputPath = Annotated[PathText, AfterValidator(_check_input_path)]
-OutputPath = Annotated[PathText, AfterValidator(_check_output_path)]
+WrittenPath = Annotated[PathText, AfterValidator(_check_written_path)]
+OutputPath = Annotated[WrittenPath, AfterValidator(_check_output_path)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -290,7 +299,7 @@ class RetryConfig(_Section):
 class CheckpointConfig(_Section):
     """Where the progress is kept."""
 
-    path: PathText | None = Field(
+    path: WrittenPath | None = Field(
         default=None, description="A directory of the job's own; without it, .checkpoints/<name>."
     )
 
@@ -332,7 +341,7 @@ class SimulatorConfig(_Section):
     requests_per_minute: Positive | None = Field(
         default=None, description="The rate beyond which the simulator answers 429."
     )
-    ledger: PathText | None = Field(
+    ledger: WrittenPath | None = Field(
         default=None, description="A JSONL file to which the simulator adds what it was asked and what it billed."
     )
 

@@ -70,6 +70,8 @@ def test_python_m_pipeline_is_the_same_and_help_imports_neither_pandas_nor_pyarr
     ("export job.yaml --to parquet x", "--to parquet"), ("export job.yaml --to openai-batch x", "--to openai-batch"),
     ("run job.yaml --set input.path=s3://bucket/in.csv", "s3://"),
     ("run job.yaml --set input.path=[gs://bucket/in.csv]", "gs://"),
+    ("run job.yaml --set output.path=s3://bucket/out.parquet", "s3://"),
+    ("run job.yaml --set checkpoint.path=gs://bucket/job", "gs://"),
 ])  # fmt: skip
 def test_what_is_not_built_is_refused_by_its_name(ws: Workspace, endpoint: Endpoint, command: str, name: str) -> None:
     ws.questions("a")

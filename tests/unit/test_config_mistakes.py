@@ -228,8 +228,21 @@ def test_inputs_that_cannot_be_read_here_are_refused(tmp_path: Path, path: str) 
     found = only(tmp_path, JOB.replace("data/problems.parquet", path))
     assert found.key is not None
     assert found.key.startswith("input.path")
-    if path.startswith(("s3", "gs")):
-        assert found.message == f"reading from {path[:5]} is not built yet"
+    if ":" in path:
+        assert found.message == f"reading from {path.partition('//')[0]}// is not built yet"
+
+
+@pytest.mark.parametrize("key", ["output.path", "checkpoint.path", "simulator.ledger"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "hdfs", "file", "x+y"])
+def test_object_storage_is_refused_by_name_where_something_is_written(tmp_path: Path, key: str, scheme: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB.replace("{model", "{url: simulator, model"))
+    with pytest.raises(InvalidJob) as refused:
+        load_job(path, [f"{key}={scheme}://bucket/x"], environ={})
+    (found,) = refused.value.mistakes
+    assert (found.key, found.file) == (key, f"--set {key}=…")
+    assert found.message == f"writing to {scheme}:// is not built yet"
+    assert found.suggestion
 
 
 @pytest.mark.parametrize("path", ['""', "data/out/", ".", "..", "data/."])
