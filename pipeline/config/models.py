@@ -46,7 +46,13 @@ class _Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _read(cls, value: object, info: ValidationInfo) -> object:
-        """Bring what YAML gives into the field's type where nothing is lost: lists, whole numbers, exact decimals."""
+        """Bring what YAML gives into the field's type where nothing is lost: lists, whole numbers, exact decimals.
+
+        A section that may be left out may also be empty, as it is when all of its lines are commented out.
+        """
+        default = cls.model_fields[str(info.field_name)].default
+        if value is None and isinstance(default, _Section):
+            return default
         types = _types(cls.model_fields[str(info.field_name)].annotation)
         if isinstance(value, FilledText) and str not in types:
             value = read_scalar(value.strip())

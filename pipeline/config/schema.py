@@ -89,7 +89,10 @@ def _for_editors(schema: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(made.get("default"), dict):
         del made["default"]
     if "properties" in made:
-        made["properties"] = {name: _for_editors(value) for name, value in made["properties"].items()}
+        made["properties"] = {
+            name: _or_empty(value) if isinstance(value.get("default"), dict) else _for_editors(value)
+            for name, value in made["properties"].items()
+        }
         return made
     for word in ("anyOf", "oneOf"):
         if word in made:
@@ -100,6 +103,12 @@ def _for_editors(schema: Mapping[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {key: made.pop(key) for key in ("description", "default", "examples") if key in made}
         return {**kept, "anyOf": [made, {"$ref": "#/$defs/Variable"}]}
     return made
+
+
+def _or_empty(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section that may be left out, or stand there with nothing in it."""
+    kept = {key: value for key, value in section.items() if key not in ("default", "$ref")}
+    return {**kept, "anyOf": [{"$ref": section["$ref"]}, {"type": "null"}]}
 
 
 def _flow(value: object) -> str:

@@ -142,7 +142,7 @@ notify: me
         ("limits: {concurrency: 64.0}", "write 64"),
         ('limits: {concurrency: "64"}', "take the quotes away"),
         ("limits: {concurrency: }", "give it a value, or leave the key out for the default, 32"),
-        ("limits:", "give it a value, or leave the key out"),
+        ("limits: 5", None),
         ("limits: {concurrency: many}", "the default is 32"),
         ("checkpoint: {path: 7}", "put it in quotes"),
         ("pricing: {input_usd_per_million: 1}", "add `output_usd_per_million: 0.34` below `pricing:`"),
@@ -155,6 +155,16 @@ def test_a_mistake_says_how_to_mend_it(tmp_path: Path, line: str, suggestion: st
     assert found.source == line
     if suggestion is not None:
         assert found.suggestion == suggestion
+
+
+@pytest.mark.parametrize("section", ["limits", "retry", "checkpoint", "parameters"])
+def test_a_section_whose_lines_are_all_commented_out_is_empty(tmp_path: Path, section: str) -> None:
+    assert load(tmp_path, JOB + f"{section}:\n  # nothing: 1\n").config == load(tmp_path, JOB).config
+
+
+def test_a_section_that_is_needed_cannot_be_empty(tmp_path: Path) -> None:
+    found = only(tmp_path, JOB.replace("output: {path: data/out/answers.parquet}", "output:"))
+    assert (found.key, found.line) == ("output", 5)
 
 
 @pytest.mark.parametrize(

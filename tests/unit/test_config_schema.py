@@ -43,7 +43,7 @@ def test_the_schema_is_one_and_every_key_is_described() -> None:
         if "properties" in section:
             assert section["additionalProperties"] is False
             for field in section["properties"].values():
-                assert field.get("description") or "$ref" in field
+                assert field.get("description") or "$ref" in field.get("anyOf", [field])[0]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
@@ -73,6 +73,7 @@ def test_the_conversations_are_whole() -> None:
         {"name": "job-${NAME}"},
         {"input": {"path": ["a", "${B}"], "format": "${F}"}},
         {"prompt": {"messages": "chat", "user": None}},
+        {"limits": None, "checkpoint": None, "parameters": None, "retry": None},
     ],
 )
 def test_the_schema_takes_variables_wherever_values_stand(section: dict[str, Any]) -> None:
@@ -88,6 +89,7 @@ def test_the_schema_takes_variables_wherever_values_stand(section: dict[str, Any
         {"limits": {"max_cost_usd": 0}},
         {"output": {"path": "x", "compression": "zip"}},
         {"output": {}},
+        {"output": None},
         {"prompt": {}},
         {"prompt": {"user": "x", "column": "y"}},
         {"name": "two words"},
