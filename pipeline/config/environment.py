@@ -103,7 +103,8 @@ def _fill_scalar(scalar: Scalar, path: KeyPath, place: KeyPlace, environ: Mappin
         return None
     if text != scalar.text:
         filled.written[path] = scalar.text
-        return FilledText(text) if scalar.plain else text
+        # Within { } a variable can only stand in quotes, so they do not make text of a value that is one alone.
+        return FilledText(text) if scalar.plain or _VARIABLE.fullmatch(scalar.text) else text
     return read_scalar(text) if scalar.plain else text
 
 

@@ -54,7 +54,7 @@ class Job:
     @property
     def checkpoint_path(self) -> Path:
         """The directory of the job's checkpoint: `checkpoint.path`, or `.checkpoints/<name>`."""
-        return Path(self.config.checkpoint.path or f".checkpoints/{self.config.name}")
+        return Path(self.config.checkpoint.path or _default_checkpoint(self.config.name))
 
     def place(self, key: str) -> tuple[int, int, str | None] | None:
         """Line and column (from 1) of a key or of the nearest section above it, and the line's text.
@@ -117,13 +117,19 @@ def read_job(
     if config is None:
         return None, mistakes
     places = {shown(where): place for where, place in filled.places.items() if where}
-    return Job(config, file, _document(config.model_dump(), (), filled.written), places), mistakes
+    resolved = _document(config.model_dump(), (), filled.written)
+    resolved["checkpoint"]["path"] = resolved["checkpoint"]["path"] or _default_checkpoint(resolved["name"])
+    return Job(config, file, resolved, places), mistakes
 
 
 def environment_mistakes(job: Job, environ: Mapping[str, str] | None = None) -> list[Mistake]:
     """What is wrong with the key in the environment, which only sending needs."""
     findings = key_findings(job.config.endpoint, os.environ if environ is None else environ)
     return [job.placed(Mistake(one.message, key=shown(one.path), suggestion=one.suggestion)) for one in findings]
+
+
+def _default_checkpoint(name: str) -> str:
+    return f".checkpoints/{name}"
 
 
 def _read(path: str | Path, overrides: Sequence[str]) -> tuple[document.Mapping, list[Mistake]]:

@@ -36,7 +36,9 @@ class WrittenNumber(float):
 
 
 class FilledText(str):
-    """An unquoted scalar with variables, filled in: text for a field of text, for any other read again as a scalar."""
+    """An unquoted scalar with variables, or a variable alone, filled in: text for a field of text, for any other read
+    again as a scalar.
+    """
 
     __slots__ = ()
 

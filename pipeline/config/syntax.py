@@ -47,7 +47,7 @@ def explain_syntax(error: Exception, source: Source) -> Mistake:
         return Mistake(f"not valid YAML: {message}", source.file, suggestion=suggestion)
     line = source.line(place.line - 1)
     if re.search(r"[{,\[].*\$\{", line) and "expected ','" in problem:
-        suggestion = "inside { } or [ ] put `${NAME}` in quotes; for a number, use a line of its own"
+        suggestion = "inside { } or [ ] put `${NAME}` in quotes"
     elif re.search(r"(^|[:=\-,\[]\s*)\{[{%]", line):
         suggestion = _QUOTE_TEMPLATE
     return place.mistake(f"not valid YAML: {message}", suggestion=suggestion)

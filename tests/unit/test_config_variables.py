@@ -78,9 +78,17 @@ def test_an_unquoted_variable_can_be_a_number_or_a_truth_value(tmp_path: Path) -
     assert job.config.parameters.max_tokens == 120
 
 
-def test_a_quoted_variable_stays_text(tmp_path: Path) -> None:
-    found = mistakes(tmp_path, JOB + 'limits: {requests_per_minute: "${RPM:-300}"}')
-    assert found[0].suggestion == "take the quotes away"
+def test_a_variable_alone_is_what_its_field_takes_also_in_quotes(tmp_path: Path) -> None:
+    text = JOB.replace("output: {", 'output: {prefix: "${RPM}", overwrite: "${YES}", ')
+    text += 'limits: {requests_per_minute: "${RPM:-300}", concurrency: "${SLOTS:-8}"}'
+    config = load(tmp_path, text, {"RPM": "60", "YES": "true"}).config
+    assert (config.limits.requests_per_minute, config.limits.concurrency) == (60, 8)
+    assert (config.output.prefix, config.output.overwrite) == ("60", True)
+
+
+def test_quoted_text_with_a_variable_in_it_stays_text(tmp_path: Path) -> None:
+    (found,) = mistakes(tmp_path, JOB + 'limits: {requests_per_minute: "${RPM}0"}', {"RPM": "6"})
+    assert found.suggestion == "take the quotes away"
 
 
 def test_variables_stand_in_lists_too(tmp_path: Path) -> None:
@@ -121,6 +129,7 @@ def test_the_document_keeps_variables_as_written(tmp_path: Path) -> None:
     job = load(tmp_path, text, {"RPM": "60"}, ["prompt.system=$${A} ${B:-b}"])
     assert job.config.prompt.system == "${A} b"
     assert job.document["name"] == "${N:-x}"
+    assert job.document["checkpoint"] == {"path": ".checkpoints/${N:-x}"}
     assert job.document["limits"] == {
         "concurrency": 32, "requests_per_minute": "${RPM}", "tokens_per_minute": None, "max_cost_usd": None,
         "max_run_cost_usd": None, "deadline_seconds": None, "timeout_seconds": 300, "drain_seconds": 60,
@@ -135,7 +144,8 @@ def test_the_document_is_a_job_file_that_gives_the_same_job(tmp_path: Path) -> N
     job = load(tmp_path, text, {"CAP": "1.50"})
     written = {key: value for key, value in job.document.items() if value is not None}
     again = load(tmp_path, json.dumps(written).replace('"${CAP}"', "1.50"), {})
-    assert again.config == job.config
+    assert again.config.model_copy(update={"checkpoint": job.config.checkpoint}) == job.config
+    assert again.checkpoint_path == job.checkpoint_path
 
 
 def test_set_replaces_adds_and_makes_sections(tmp_path: Path) -> None:
