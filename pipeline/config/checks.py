@@ -77,7 +77,7 @@ def _check_parameters(config: JobConfig) -> Iterator[Finding]:
         elif not isinstance(value, ColumnReference) and not _is_within(value, ranges[name]):
             whose = f"for {endpoint.model}" if model else f"for `kind: {endpoint.kind}`"
             message = f"out of range; {whose} it is {_describe(ranges[name])}"
-            yield Finding(("parameters", name), message, None, (_MODEL, _KIND))
+            yield Finding(("parameters", name), message, f"use {_describe(ranges[name])}", (_MODEL, _KIND))
 
 
 def _check_caps(config: JobConfig) -> Iterator[Finding]:

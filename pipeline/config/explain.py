@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -115,14 +116,15 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
         case "greater_than" | "greater_than_equal" | "less_than_equal":
             message = f"out of range; wanted is {wanted}"
         case "decimal_max_places":
-            message = f"a price has at most {PRICE_DECIMALS} decimals"
+            message, suggestion = f"a price has at most {PRICE_DECIMALS} decimals", "round it"
         case "literal_error" if isinstance(value, str):
             message = f"this is none of {wanted}"
-        case "string_too_short":
-            message = "this is empty"
-        case "too_short":
-            message = "this list is empty"
+        case "string_too_short" | "too_short":
+            message = "this is empty" if isinstance(value, str) else "this list is empty"
+            shown_value = schema.example(path)
+            suggestion = "give it a value, or leave the key out" if shown_value == "…" else f"such as `{shown_value}`"
         case "string_too_long":
+            suggestion = "write a shorter one"
             message = (
                 f"this is longer than {context['max_length']} characters"
                 if context["max_length"] > 1
@@ -130,6 +132,8 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
             )
         case "string_pattern_mismatch":
             message = "only the letters a-z and A-Z, digits, - and _ can stand here"
+            name = "" if path in filled.written else re.sub("[^A-Za-z0-9_-]+", "-", str(value)).strip("-")
+            suggestion = f"write `{name or schema.example(path)}`"
         case _:
             message = f"this is {_kind(value)}, not {wanted}"
     if path in filled.written:
@@ -166,7 +170,7 @@ def _mended(path: KeyPath, value: object, filled: Filled) -> str | None:
         return "put it in quotes"
     if isinstance(value, int) and not isinstance(value, bool) and wanted == "true or false" and value in (0, 1):
         return f"write {_yaml(bool(value))}"
-    return f"the default is {_yaml(default)}" if default not in (None, "") else None
+    return f"the default is {_yaml(default)}" if default not in (None, "") else f"use {wanted}"
 
 
 def _kind(value: object) -> str:

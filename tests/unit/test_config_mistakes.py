@@ -142,7 +142,16 @@ notify: me
         ("limits: {concurrency: 64.0}", "write 64"),
         ('limits: {concurrency: "64"}', "take the quotes away"),
         ("limits: {concurrency: }", "give it a value, or leave the key out for the default, 32"),
-        ("limits: 5", None),
+        ("limits: {concurrency: 5000}", "the default is 32"),
+        ("limits: {requests_per_minute: 0}", "use a number greater than 0"),
+        ("limits: {max_cost_usd: -1}", "use a number greater than 0"),
+        ("parameters: {temperature: 6}", "use a number from 0 to 5"),
+        ("parameters: {max_tokens: 0}", "use a whole number of at least 1"),
+        ("pricing: {input_usd_per_million: -1, output_usd_per_million: 1}", "use a number of at least 0"),
+        ('checkpoint: {path: ""}', "give it a value, or leave the key out"),
+        ("limits: 5",
+         "use a mapping with `concurrency`, `requests_per_minute`, `tokens_per_minute`, `max_cost_usd`,"
+         " `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds` and `drain_seconds`"),
         ("limits: {concurrency: many}", "the default is 32"),
         ("checkpoint: {path: 7}", "put it in quotes"),
         ("pricing: {input_usd_per_million: 1}", "add `output_usd_per_million: 0.34` below `pricing:`"),
@@ -304,7 +313,20 @@ def test_a_misspelt_required_key_is_one_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["two words", "a/b", "..", '""', "ä", "a" * 201, '"a\\n"'])
 def test_a_name_that_cannot_name_a_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
-    assert only(tmp_path, JOB.replace("name: answers", f"name: {name}")).key == "name"
+    found = only(tmp_path, JOB.replace("name: answers", f"name: {name}"))
+    assert found.key == "name"
+    assert found.suggestion
+
+
+@pytest.mark.parametrize(("name", "suggestion"), [("two words", "two-words"), ("ä", "my-answers"), ("a/b", "a-b")])
+def test_a_name_that_cannot_be_has_one_beside_it_that_can(tmp_path: Path, name: str, suggestion: str) -> None:
+    assert only(tmp_path, JOB.replace("name: answers", f"name: {name}")).suggestion == f"write `{suggestion}`"
+
+
+@pytest.mark.parametrize(("written", "suggestion"), [("gz", "gzip"), ("zstandard", "zstd"), ("Snappy", "snappy")])
+def test_a_compression_that_is_none_has_a_near_one_beside_it(tmp_path: Path, written: str, suggestion: str) -> None:
+    text = JOB.replace("output: {", f"output: {{compression: {written}, ")
+    assert only(tmp_path, text).suggestion == f"did you mean `{suggestion}`?"
 
 
 @pytest.mark.parametrize("cap", ["max_cost_usd", "max_run_cost_usd"])
