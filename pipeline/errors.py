@@ -49,6 +49,12 @@ class Mistake:
     source: str | None = None
     """The offending line as it stands in the file, for the caret."""
 
+    def __str__(self) -> str:
+        is_line = self.file is not None and self.line is not None and not self.file.startswith("--set")
+        place = f"{self.file}, line {self.line}" if is_line else self.file
+        words = ": ".join(part for part in (self.key, place, self.message) if part)
+        return f"{words} ({self.suggestion})" if self.suggestion else words
+
 
 class InvalidJob(InvalidInput):
     """A job with one or more mistakes, all of those that could be found in one go."""
@@ -57,7 +63,7 @@ class InvalidJob(InvalidInput):
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("; ".join(f"{one.key}: {one.message}" if one.key else one.message for one in self.mistakes))
+        super().__init__("; ".join(map(str, self.mistakes)))
 
 
 class EndpointRefused(PipelineError):

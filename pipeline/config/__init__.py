@@ -2,7 +2,7 @@
 
 from pipeline.config.credentials import api_key, key_note
 from pipeline.config.formatting import format_mistake, format_mistake_line
-from pipeline.config.loader import Job, environment_mistakes, load_job, read_job
+from pipeline.config.loader import Job, environment_mistakes, in_order, load_job, read_job
 from pipeline.config.models import (
     DATAOORTS_URL,
     SIMULATOR_URL,
@@ -46,6 +46,7 @@ __all__ = [
     "environment_mistakes",
     "format_mistake",
     "format_mistake_line",
+    "in_order",
     "job_schema",
     "key_note",
     "load_job",

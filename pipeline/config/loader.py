@@ -50,11 +50,19 @@ class Job:
     document: dict[str, Any]
     places: Mapping[str, KeyPlace] = field(default_factory=dict, repr=False)
     """Where each written key stands, by its dotted name (`input.path[1]`)."""
+    doubtful: frozenset[KeyPath] = field(default_factory=frozenset, repr=False)
+    """Keys whose value is not what the file says, since that is wrong or cannot be known; none in a job that is right.
+    """
 
     @property
     def checkpoint_path(self) -> Path:
         """The directory of the job's checkpoint: `checkpoint.path`, or `.checkpoints/<name>`."""
         return Path(self.config.checkpoint.path or _default_checkpoint(self.config.name))
+
+    def is_doubtful(self, key: str) -> bool:
+        """Whether nothing can be concluded from the value of a key, or of something in it."""
+        path = tuple(key.split("."))
+        return any(path[: len(one)] == one[: len(path)] for one in self.doubtful)
 
     def place(self, key: str) -> tuple[int, int, str | None] | None:
         """Line and column (from 1) of a key or of the nearest section above it, and the line's text.
@@ -67,10 +75,12 @@ class Job:
         return place.pointed.line, place.pointed.column, place.pointed.text
 
     def placed(self, mistake: Mistake) -> Mistake:
-        """The mistake with the place of its key, in the file or in a `--set`."""
+        """The mistake with the place of its key, in the file or in a `--set`; one that has a file is left as it is."""
+        if mistake.file is not None:
+            return mistake
         place = None if mistake.key is None else self._place(mistake.key)
-        if mistake.line is not None or place is None:
-            return mistake if mistake.file else replace(mistake, file=self.file)
+        if place is None:
+            return replace(mistake, file=self.file)
         spot = place.pointed
         return replace(mistake, file=spot.file, line=spot.line, column=spot.column, source=spot.text)
 
@@ -111,15 +121,19 @@ def read_job(
         return None, list(error.mistakes)
     filled = fill_document(root, os.environ if environ is None else environ)
     mistakes += filled.mistakes
-    config, found = _validate(filled)
-    mistakes += found
-    mistakes.sort(key=lambda mistake: _order(mistake, file))
+    config, found, doubtful = _validate(filled)
+    mistakes = in_order([*mistakes, *found], file)
     if config is None:
         return None, mistakes
     places = {shown(where): place for where, place in filled.places.items() if where}
     resolved = _document(config.model_dump(), (), filled.written)
     resolved["checkpoint"]["path"] = resolved["checkpoint"]["path"] or _default_checkpoint(resolved["name"])
-    return Job(config, file, resolved, places), mistakes
+    return Job(config, file, resolved, places, doubtful), mistakes
+
+
+def in_order(mistakes: Sequence[Mistake], file: str) -> list[Mistake]:
+    """The mistakes in the order of the job file, those of other files after them."""
+    return sorted(mistakes, key=lambda one: (one.file != file, one.file or "", one.line or 0, one.column or 0))
 
 
 def environment_mistakes(job: Job, environ: Mapping[str, str] | None = None) -> list[Mistake]:
@@ -160,8 +174,10 @@ def _read(path: str | Path, overrides: Sequence[str]) -> tuple[document.Mapping,
     return root, mistakes
 
 
-def _validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake]]:
-    """The configuration, and what is wrong with it; the checks see what is right even where other keys are wrong."""
+def _validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake], frozenset[KeyPath]]:
+    """The configuration, what is wrong with it, and what nothing can be concluded from; the checks see what is right
+    even where other keys are wrong.
+    """
     unset = {_field_of(path) for path in filled.unset}
     values = _copied(filled.values)
     _take_out(values, unset)
@@ -179,7 +195,7 @@ def _validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake]]:
         config, error = _try(values)
     if config is not None:
         mistakes += [_placed(finding, filled) for finding in check_job(config) if not _rests_on(finding, doubtful)]
-    return config, mistakes
+    return config, mistakes, frozenset(doubtful)
 
 
 def _try(values: Any) -> tuple[JobConfig | None, ValidationError | None]:
@@ -233,10 +249,6 @@ def _placed(finding: Finding, filled: Filled) -> Mistake:
     if not path:  # the root has no line of its own to show
         place = replace(place, text=None)
     return place.mistake(finding.message, key=shown(finding.path), suggestion=finding.suggestion)
-
-
-def _order(mistake: Mistake, file: str) -> tuple[bool, str, int, int]:
-    return mistake.file != file, mistake.file or "", mistake.line or 0, mistake.column or 0
 
 
 def _document(value: Any, path: KeyPath, written: Mapping[KeyPath, str]) -> Any:

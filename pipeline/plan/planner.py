@@ -17,7 +17,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.errors import CheckpointFailed, InvalidJob, Mistake
 from pipeline.journal import IndexEntry
 from pipeline.plan.matching import INDEX_INPUT, SCHEMA, load_journal, match
 from pipeline.plan.plan import Plan, Standing
@@ -53,7 +53,7 @@ class Planner:
         forget_kept: rows that were told to keep an answer to another request count as changed again.
 
     Raises:
-        InvalidInput: duplicate or missing ids, or input that cannot be read.
+        InvalidJob: duplicate or missing ids, or input that cannot be read.
         CheckpointFailed: the journal is damaged, or the scratch database cannot be written.
     """
 
@@ -189,10 +189,11 @@ class Planner:
                 f"{id_!r} ({rows.source.place(first)} and {rows.source.place(last)})" for id_, first, last in found[:5]
             ]
             more = ", and more" if len(found) > 5 else ""
-            raise InvalidInput(
-                f"input.id: the column {rows.id_column!r} must be unique, but these ids stand twice: "
-                f"{', '.join(named)}{more}"
+            message = (
+                f"the column {rows.id_column!r} must be unique, but these ids stand twice: {', '.join(named)}{more}"
             )
+            hint = "give each row an id of its own, or leave out `input.id`"
+            raise InvalidJob([Mistake(message, key="input.id", suggestion=hint)])
 
     def _tell_repeated_apart(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         self._scratch.executescript(

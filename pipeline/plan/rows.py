@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import ErrorKind, InvalidInput
+from pipeline.errors import ErrorKind
 from pipeline.prompts import Prompter, PromptFailure
 from pipeline.records import Request, digest, request_hash
 from pipeline.sources import Source
@@ -42,7 +42,7 @@ class Rows:
 
     def identities(self, position: int, batch: pa.RecordBatch) -> tuple[list[str], list[str]]:
         """Each row's id (its content key where the job names no id column; repeated ones are not told apart yet) and
-        its content key. `position` is that of the first row. Raises InvalidInput for a null or empty id.
+        its content key. `position` is that of the first row. Raises InvalidJob for a null or empty id.
         """
         contents = content_keys(batch)
         if self.id_column is None:
@@ -50,9 +50,8 @@ class Rows:
         ids = id_texts(batch, self.id_column)
         if None in ids:
             place = self.source.place(position + ids.index(None))
-            raise InvalidInput(
-                f"{place}: the id column {self.id_column!r} is empty; give the row an id, or leave out input.id"
-            )
+            message = f"the id column {self.id_column!r} is empty"
+            raise place.fault(message, "give the row an id, or leave out `input.id`", key="input.id")
         return [text for text in ids if text is not None], contents
 
     def request(self, row: Mapping[str, Any], content: str) -> tuple[Request | UnsentFailure, str]:

@@ -76,9 +76,10 @@ class Prompter:
     ) -> list[Mistake]:
         """Make the requests of some rows, send none, and give the mistakes of the templates that show.
 
-        A template that exceeds its bounds on any row is a mistake, and one that fails on every row. (One that fails on
-        some rows is not: those rows fail by themselves.) So is a row that asks for more than `most_tokens`. No row is
-        begun after `seconds`, nor may one take longer.
+        A template that exceeds its bounds on any row is a mistake; and so is a template, a messages column or a
+        parameter's column that fails on every row. (What fails on some rows is not: those rows fail by themselves. Nor
+        is a prompt that is empty, or too long.) So is a row that asks for more than `most_tokens`. No row is begun
+        after `seconds`, nor may one take longer.
         """
         end = time.monotonic() + seconds
         first: PromptFailure | None = None
@@ -94,8 +95,7 @@ class Prompter:
             except PromptFailure as failure:
                 if failure.exceeded_limit:
                     return [Mistake(f"{failure.message} (row {number} of the input)", key=failure.key)]
-                # Whatever else fails here is a fault of the row's own content.
-                some_fit = some_fit or failure.template_line is None
+                some_fit = some_fit or failure.kind is not ErrorKind.PROMPT_ERROR
                 first = first or failure
         if first is None or some_fit:
             return []
@@ -137,6 +137,20 @@ def _asks_for_too_much(max_tokens: int, most_tokens: float, number: int) -> Mist
         key="parameters.max_tokens",
         suggestion=f"lower it there, or raise `limits.tokens_per_minute` to {max_tokens:,} at least",
     )
+
+
+def template_mistakes(prompt: PromptConfig) -> list[Mistake]:
+    """What is wrong with the templates of a prompt whatever columns there are."""
+    mistakes: list[Mistake] = []
+    for key, text in (("prompt.system", prompt.system), ("prompt.user", prompt.user)):
+        if text is not None:
+            from pipeline.prompts.templates import parse
+
+            try:
+                parse(text, key)
+            except InvalidJob as error:
+                mistakes += error.mistakes
+    return mistakes
 
 
 def _template(text: str | None, key: str, columns: Sequence[str]) -> Template | None:

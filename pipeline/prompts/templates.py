@@ -37,10 +37,7 @@ class Template:
 
     def __init__(self, text: str, key: str, columns: Sequence[str]) -> None:
         self._key = key
-        parsed = _parse(text, key)
-        mistakes = [*_forbidden(parsed, key), *_unknown(parsed, key)]
-        if mistakes:
-            raise InvalidJob(mistakes)
+        parsed = parse(text, key)
         self.columns, mistakes = _columns(parsed, key, columns)
         if mistakes:
             raise InvalidJob(mistakes)
@@ -81,6 +78,15 @@ class Template:
             template_line=line,
             exceeded_limit=isinstance(error, (TooMuch, RecursionError)),
         )
+
+
+def parse(text: str, key: str) -> nodes.Template:
+    """The template's syntax tree. Raises InvalidJob with all that is wrong with it whatever columns there are."""
+    parsed = _parse(text, key)
+    mistakes = [*_forbidden(parsed, key), *_unknown(parsed, key)]
+    if mistakes:
+        raise InvalidJob(mistakes)
+    return parsed
 
 
 def _parse(text: str, key: str) -> nodes.Template:

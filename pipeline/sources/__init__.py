@@ -7,6 +7,7 @@
 | csv, parquet, jsonl | a file -> its columns and its rows in chunks |
 | scan | text -> blocks of whole CSV rows, held to the grammar |
 | streams | a file -> pieces of bytes, unpacked |
+| places | where a row stands, and what is wrong there |
 | identity | rows -> values for prompts, content keys, ids |
 | canonical, values, nested | Arrow values -> bytes to hash, or Python values, however deep |
 """
@@ -14,6 +15,6 @@
 from __future__ import annotations
 
 from pipeline.sources.files import InputFile
-from pipeline.sources.source import Source, fingerprint, open_source
+from pipeline.sources.source import Source, column_mistakes, fingerprint, open_source
 
-__all__ = ["InputFile", "Source", "fingerprint", "open_source"]
+__all__ = ["InputFile", "Source", "column_mistakes", "fingerprint", "open_source"]

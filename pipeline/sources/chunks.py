@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.sources.files import InputFile
+from pipeline.sources.places import Place
 
 BATCH_ROWS = 4096
 BATCH_BYTES = 16 * 2**20
@@ -17,12 +18,12 @@ BATCH_BYTES = 16 * 2**20
 class Chunk:
     """Rows that follow each other in a file; to be read before the next chunk is asked for, or not at all.
 
-    `read` gives them as batches, `place` says where the row at an index within the chunk stands ("line 12").
+    `read` gives them as batches, `place` says where the row at an index within the chunk stands.
     """
 
     rows: int
     read: Callable[[], Iterator[pa.RecordBatch]]
-    place: Callable[[int], str]
+    place: Callable[[int], Place]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from functools import partial
 import pyarrow as pa
 
 from pipeline.config.models import CsvConfig
-from pipeline.errors import InvalidInput
+from pipeline.errors import InvalidJob, Mistake
 from pipeline.sources.chunks import Chunk, FileReader
 from pipeline.sources.files import InputFile
+from pipeline.sources.places import Place
 from pipeline.sources.scan import Block, Grammar, Scan
 from pipeline.sources.streams import pieces
 
@@ -27,7 +28,8 @@ def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
     Raises InvalidInput where a header is faulty, or the delimiter is not ASCII.
     """
     if not config.delimiter.isascii():
-        raise InvalidInput("input.csv.delimiter: must be an ASCII character; pandas parses no other")
+        message, hint = "must be an ASCII character; pandas parses no other", 'the usual ones are "," ";" and "\\t"'
+        raise InvalidJob([Mistake(message, key="input.csv.delimiter", suggestion=hint)])
     return [_reader(file, config) for file in files]
 
 
@@ -44,7 +46,7 @@ def _chunks(path: str, config: CsvConfig, schema: pa.Schema) -> Iterator[Chunk]:
         yield Chunk(
             block.rows,
             partial(_parse, path, block, schema, config.delimiter),
-            partial(_place, block, len(schema), config.delimiter),
+            partial(_place, path, block, len(schema), config.delimiter),
         )
 
 
@@ -69,20 +71,19 @@ def _parse(path: str, block: Block, schema: pa.Schema, delimiter: str) -> Iterat
         low_memory=False,
     )
     if len(frame) != block.rows:
-        raise InvalidInput(
-            f"{path}, line {block.line} and after: pandas reads {len(frame)} rows where {block.rows} stand"
-        )
+        message = f"from here on pandas reads {len(frame)} rows where {block.rows} stand"
+        raise Place(path, block.line).fault(message)
     columns = [pa.array(frame[index], type=pa.string()) for index in range(cells)]
     yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _place(block: Block, cells: int, delimiter: str, index: int) -> str:
+def _place(path: str, block: Block, cells: int, delimiter: str, index: int) -> Place:
     row = Grammar(delimiter).row(cells)
     at = 0
     for _ in range(index):
         match = row.match(block.text, at)
         at = match.end() if match else at
-    return f"line {block.line + block.text.count(chr(10), 0, at)}"
+    return Place(path, block.line + block.text.count("\n", 0, at))
 
 
 def _texts(path: str, encoding: str) -> Iterator[str]:
@@ -96,9 +97,9 @@ def _texts(path: str, encoding: str) -> Iterator[str]:
             text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is no text
         except UnicodeError as error:
             line += _sound_lines(error)
-            raise InvalidInput(
-                f"{path}, line {line}: not {encoding}: {getattr(error, 'reason', error)}; "
-                "set input.csv.encoding to the file's (latin-1, cp1252, utf-16, …)"
+            raise Place(path, line).fault(
+                f"not {encoding}: {getattr(error, 'reason', error)}",
+                "set `input.csv.encoding` to the file's (latin-1, cp1252, utf-16, …)",
             ) from error
         if first and text:
             text = text.removeprefix("\ufeff")

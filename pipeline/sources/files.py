@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import os
 import stat
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import InvalidInput
+from pipeline.sources.places import path_fault
 
 Format = Literal["csv", "parquet", "jsonl"]
 
@@ -26,6 +28,8 @@ ENDINGS: dict[str, Format] = {
     ".ndjson.gz": "jsonl",
     ".ndjson.zst": "jsonl",
 }
+
+_STANDS_STILL = "run again when it stands still"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[t
     formats = {found: file_format or _format_of(found) for found in paths}
     distinct = sorted(set(formats.values()))
     if len(distinct) > 1:
-        raise InvalidInput(f"input.path: the files have several formats ({', '.join(distinct)}); give one of them")
+        message = f"the files have several formats ({', '.join(distinct)})"
+        raise path_fault(message, "name files of one format, or set `input.format`")
     return tuple(_distinct_files(paths)), distinct[0]
 
 
@@ -67,13 +72,16 @@ def _expand(entry: str, file_format: Format | None) -> list[str]:
             if not name.startswith(".") and name.lower().endswith(tuple(endings))
         ]
         if not found:
-            raise InvalidInput(f"input.path: the directory {entry} holds no file that ends in {', '.join(endings)}")
+            raise path_fault(
+                f"the directory {entry} holds no file that ends in {', '.join(endings)}",
+                "name the file, and its format under `input.format`",
+            )
         return found
     if os.path.lexists(entry) or not glob.has_magic(entry):
         return [entry]
     matches = [match for match in glob.glob(entry, recursive=True) if not os.path.isdir(match)]
     if not matches:
-        raise InvalidInput(f"input.path: no file matches {entry}")
+        raise path_fault(f"no file matches {entry}", _where_paths_begin(entry))
     return matches
 
 
@@ -82,8 +90,9 @@ def _format_of(path: str) -> Format:
     for ending, file_format in ENDINGS.items():
         if name.endswith(ending):
             return file_format
-    raise InvalidInput(
-        f"input.path: {path}: its ending says no format; known are {', '.join(ENDINGS)}; or set input.format"
+    raise path_fault(
+        f"{path}: its ending says no format; known are {', '.join(ENDINGS)}",
+        "set `input.format` to csv, parquet or jsonl",
     )
 
 
@@ -92,12 +101,12 @@ def _distinct_files(paths: Sequence[str]) -> Iterator[InputFile]:
     for path in paths:
         facts = _stat(path)
         if not stat.S_ISREG(facts.st_mode):
-            raise InvalidInput(f"input.path: {path} is no regular file; the input is read more than once")
+            raise path_fault(f"{path} is no regular file", "write it to a file: the input is read more than once")
         if facts.st_size == 0:
-            raise InvalidInput(f"input.path: {path} holds no bytes at all")
+            raise path_fault(f"{path} holds no bytes at all", "a file without rows has the names of its columns")
         identity = (facts.st_dev, facts.st_ino)
         if identity in seen:
-            raise InvalidInput(f"input.path: the same file comes up twice: {seen[identity]} and {path}")
+            raise path_fault(f"the same file comes up twice: {seen[identity]} and {path}", "name it once")
         seen[identity] = path
         yield InputFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
 
@@ -106,9 +115,22 @@ def _stat(path: str) -> os.stat_result:
     try:
         return os.stat(path)
     except FileNotFoundError as error:
-        raise InvalidInput(f"input.path: no such file: {path}") from error
+        raise path_fault(f"no such file: {path}", _near_file(path) or _where_paths_begin(path)) from error
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"input.path: {path} cannot be read: {error}") from error
+        raise path_fault(f"{path} cannot be read: {error}") from error
+
+
+def _near_file(path: str) -> str | None:
+    directory, name = os.path.split(path)
+    try:
+        near = difflib.get_close_matches(name, os.listdir(directory or "."), n=1)
+    except OSError:
+        return None
+    return f"did you mean `{os.path.join(directory, near[0])}`?" if near else None
+
+
+def _where_paths_begin(path: str) -> str | None:
+    return None if os.path.isabs(path) else f"a path begins in the directory the command runs in, {os.getcwd()}"
 
 
 def check_unchanged(file: InputFile) -> None:
@@ -116,9 +138,9 @@ def check_unchanged(file: InputFile) -> None:
     try:
         facts = os.stat(file.path)
     except OSError as error:
-        raise InvalidInput(f"{file.path} went away while it was read; run again when it stands still") from error
+        raise path_fault(f"{file.path} went away while it was read", _STANDS_STILL) from error
     if (facts.st_size, facts.st_mtime_ns, facts.st_ino) != (file.size, file.modified_ns, file.inode):
-        raise InvalidInput(f"{file.path} changed while it was read; run again when it stands still")
+        raise path_fault(f"{file.path} changed while it was read", _STANDS_STILL)
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import InvalidInput
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
 from pipeline.sources.files import InputFile, watched
+from pipeline.sources.places import Place, path_fault
 from pipeline.sources.streams import pieces
 
 LINE_BYTES = 64 * 2**20
@@ -28,6 +28,7 @@ JSON_TEXT = "JSON text"
 _CHUNK_BYTES = BATCH_BYTES // 4
 _BLANKS = b" \t\r"
 _TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+_ONE_OBJECT = 'each line holds one object, such as {"question": "…"}'
 # An escape of a surrogate pair, half a pair (the group), or any other escape.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
@@ -48,7 +49,7 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
                 for name, value in _parse(file.path, number, line).items():
                     kinds[name] = _joined(kinds.get(name), _kind(value))
     if rows and not kinds:
-        raise InvalidInput(f"{files[0].path}: the objects have no keys, so there are no columns")
+        raise path_fault(f"{files[0].path}: the objects have no keys, so there are no columns")
     schema = pa.schema([pa.field(name, _TYPES.get(kind or "str", pa.string())) for name, kind in kinds.items()])
     texts = frozenset(name for name, kind in kinds.items() if kind == JSON_TEXT)
     return [FileReader(file, schema, partial(_chunks, file.path, schema, texts)) for file in files]
@@ -85,7 +86,9 @@ def _chunks(path: str, schema: pa.Schema, texts: frozenset[str]) -> Iterator[Chu
 
 
 def _chunk(path: str, first: int, lines: list[bytes], schema: pa.Schema, texts: frozenset[str]) -> Chunk:
-    return Chunk(len(lines), partial(_read, path, first, lines, schema, texts), lambda index: f"line {first + index}")
+    return Chunk(
+        len(lines), partial(_read, path, first, lines, schema, texts), lambda index: Place(path, first + index)
+    )
 
 
 def _read(
@@ -100,9 +103,9 @@ def _read(
                 values = [None if value is None else _json_text(value) for value in values]
             columns.append(pa.array(values, type=field.type))
         except RecursionError as error:
-            raise InvalidInput(f'{path}: column "{field.name}": a value is nested too deeply') from error
+            raise path_fault(f'{path}: column "{field.name}": a value is nested too deeply') from error
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise InvalidInput(f'{path}: column "{field.name}" is no longer {field.type} throughout') from error
+            raise path_fault(f'{path}: column "{field.name}" is no longer {field.type} throughout') from error
     yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -111,6 +114,7 @@ def _json_text(value: object) -> str:
 
 
 def _parse(path: str, number: int, line: bytes) -> dict[str, Any]:
+    place = Place(path, number)
     try:
         text = line.decode("utf-8")
         if "\\u" in text:
@@ -118,17 +122,17 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, Any]:
             text = _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
         value = _DECODER.decode(text)
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path}, line {number}: not UTF-8: {error.reason}; JSON is UTF-8") from error
+        raise place.fault(f"not UTF-8: {error.reason}", "JSON is UTF-8; convert the file") from error
     except json.JSONDecodeError as error:
-        raise InvalidInput(f"{path}, line {number}, column {error.colno}: no JSON: {error.msg}") from error
+        raise place.fault(f"no JSON: {error.msg} (column {error.colno})", _ONE_OBJECT) from error
     except _Refused as error:
-        raise InvalidInput(f"{path}, line {number}: {error}") from error
+        raise place.fault(str(error)) from error
     except RecursionError as error:
-        raise InvalidInput(f"{path}, line {number}: nested too deeply") from error
+        raise place.fault("nested too deeply") from error
     except ValueError as error:  # Python's own limit on digits
-        raise InvalidInput(f"{path}, line {number}: an integer is too long; write it as a string") from error
+        raise place.fault("an integer is too long", "write it as a string") from error
     if not isinstance(value, dict):
-        raise InvalidInput(f'{path}, line {number}: no JSON object; each line holds one, such as {{"question": "…"}}')
+        raise place.fault("no JSON object", _ONE_OBJECT)
     return value
 
 
@@ -170,7 +174,7 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
         if not line.strip(_BLANKS):
             blank = blank or number
         elif blank:
-            raise InvalidInput(f"{path}, line {blank}: a blank line between the rows")
+            raise Place(path, blank).fault("a blank line between the rows", "take it out")
         else:
             yield number, line
 
@@ -189,6 +193,6 @@ def _raw_lines(path: str) -> Iterator[bytes]:
             yield from rest[:-1]
             carry, carried = [rest[-1]], len(rest[-1])
         if carried > LINE_BYTES:
-            raise InvalidInput(f"{path}: a line is longer than {LINE_BYTES // 2**20} MiB; is this one object a line?")
+            raise path_fault(f"{path}: a line is longer than {LINE_BYTES // 2**20} MiB; is this one object a line?")
     if carried:
         yield b"".join(carry)

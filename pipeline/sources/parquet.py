@@ -9,9 +9,9 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InvalidInput
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
 from pipeline.sources.files import InputFile
+from pipeline.sources.places import Place, path_fault
 
 _BUFFER_BYTES = 2**20
 _PROBE_ROWS = 16
@@ -28,9 +28,9 @@ def _reader(file: InputFile) -> FileReader:
         rows = parquet.metadata.num_rows
     double = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if double:
-        raise InvalidInput(f'{file.path}: two columns have the name "{double[0]}"')
+        raise path_fault(f'{file.path}: two columns have the name "{double[0]}"')
     if rows and not schema.names:
-        raise InvalidInput(f"{file.path} has rows but no columns")
+        raise path_fault(f"{file.path} has rows but no columns")
     return FileReader(file, schema, partial(_chunks, file.path))
 
 
@@ -41,7 +41,7 @@ def _chunks(path: str) -> Iterator[Chunk]:
         first = 1
         for group in range(parquet.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows
-            yield Chunk(rows, partial(_read, path, parquet, group), partial(_place, first))
+            yield Chunk(rows, partial(_read, path, parquet, group), partial(_place, path, first))
             first += rows
 
 
@@ -53,7 +53,7 @@ def _read(path: str, parquet: pq.ParquetFile, group: int) -> Iterator[pa.RecordB
             left -= batch.num_rows
             yield batch
         if left:
-            raise InvalidInput(f"{path} is damaged: row group {group} does not hold as many rows as the footer says")
+            raise path_fault(f"{path} is damaged: row group {group} does not hold as many rows as the footer says")
 
 
 def _batch_rows(parquet: pq.ParquetFile, group: int) -> int:
@@ -71,8 +71,8 @@ def _batch_rows(parquet: pq.ParquetFile, group: int) -> int:
     return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, row_bytes))))
 
 
-def _place(first: int, index: int) -> str:
-    return f"row {first + index}"
+def _place(path: str, first: int, index: int) -> Place:
+    return Place(path, first + index, "row")
 
 
 def _open(path: str) -> pq.ParquetFile:
@@ -88,6 +88,6 @@ def _sound(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InvalidInput(
+        raise path_fault(
             f"{path} cannot be read as Parquet; it is damaged, cut short or of another format: {error}"
         ) from error

@@ -13,13 +13,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.errors import InvalidInput
+from pipeline.errors import InvalidJob
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS
+from pipeline.sources.places import Place
 
 BLOCK_CHARACTERS = BATCH_BYTES // 4  # a character takes at most four bytes
 ROW_CHARACTERS = 64 * 2**20
 
 _BLANK_LINES = re.compile(r"(?:\r?\n)++")
+
+_DOUBLED = "a quote within a quoted cell is written twice"
+_LINE_ENDS = "rows end in a line feed, or in both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,12 @@ class Block:
 
 
 class _Fault(Exception):
-    """What is wrong, and at which index of the text."""
+    """What is wrong, at which index of the text, and what to do about it."""
 
-    def __init__(self, message: str, at: int) -> None:
+    def __init__(self, message: str, at: int, suggestion: str | None = None) -> None:
         super().__init__(message)
         self.at = at
+        self.suggestion = suggestion
 
 
 class _Unfinished(_Fault):
@@ -73,7 +78,7 @@ class Grammar:
                 cells.append(text[at + 1 : end].replace('""', '"'))
                 end += 1
             elif end == len(text):
-                raise _Unfinished("a quote that is not closed before the end of the file", at)
+                raise _Unfinished("a quote that is not closed before the end of the file", at, _DOUBLED)
             following = text[end : end + 2]
             if following[:1] == self._delimiter:
                 at = end + 1
@@ -84,12 +89,12 @@ class Grammar:
             elif following == "":
                 raise _Unfinished("the file ends where the names of the columns should stand", end)
             elif following[0] == "\0":
-                raise _Fault("a NUL character; the file is damaged, or its encoding is another", end)
+                raise _Fault("a NUL character", end, "the file is damaged, or `input.csv.encoding` is another")
             elif following[0] == "\r":
                 fault = _Unfinished if following == "\r" else _Fault
-                raise fault("a carriage return alone; rows end in a line feed, or in both", end)
+                raise fault("a carriage return alone", end, _LINE_ENDS)
             else:
-                raise _Fault("text after a closing quote; a quote within a quoted cell is written twice", end)
+                raise _Fault("text after a closing quote", end, _DOUBLED)
 
 
 class Scan:
@@ -109,15 +114,18 @@ class Scan:
             pass
         names, end = row
         if self._buffer[0] in "\r\n":
-            raise self._refusal("a blank line where the names of the columns should stand")
+            message = "a blank line where the names of the columns should stand"
+            raise self._refusal(message, suggestion="take it out")
         seen: set[str] = set()
         for number, name in enumerate(names, start=1):
             if not name:
                 raise self._refusal(
-                    f"column {number} of the header has no name (an index written by pandas? write with index=False)"
+                    f"column {number} of the header has no name",
+                    suggestion="give it one; an index written by pandas is left out with index=False",
                 )
             if name in seen:
-                raise self._refusal(f'the header names the column "{name}" twice')
+                message = f'the header names the column "{name}" twice'
+                raise self._refusal(message, suggestion="rename one of the two")
             seen.add(name)
         self._consume(end)
         return names
@@ -144,7 +152,10 @@ class Scan:
                 self._pass_blank_lines(cells)
             elif (split := self._split()) is not None:
                 found = len(split[0])
-                raise self._refusal(f"{found} cell{'s' if found > 1 else ''} where the header has {cells}")
+                raise self._refusal(
+                    f"{found} cell{'s' if found > 1 else ''} where the header has {cells}",
+                    suggestion="a cell that holds the delimiter or a line end stands in quotes",
+                )
 
     def _pass_blank_lines(self, cells: int) -> None:
         """Reads on over blank lines, and drops them where nothing else follows."""
@@ -152,13 +163,14 @@ class Scan:
         end = match.end() if match else 0
         rest = self._buffer[end:]
         if cells == 1:
-            raise self._refusal('a blank line, which may mean an empty cell or nothing; write an empty cell as ""')
+            message = "a blank line, which may mean an empty cell or nothing"
+            raise self._refusal(message, suggestion='write an empty cell as "", or take the line out')
         if rest not in ("", "\r"):
-            raise self._refusal("a blank line between the rows")
+            raise self._refusal("a blank line between the rows", suggestion="take it out")
         if not self._ended:
             self._read_on()
         elif rest:
-            raise self._refusal("a carriage return alone; rows end in a line feed, or in both", end)
+            raise self._refusal("a carriage return alone", end, _LINE_ENDS)
         else:
             self._consume(end)
 
@@ -168,11 +180,11 @@ class Scan:
             return self._grammar.split(self._buffer)
         except _Unfinished as fault:
             if self._ended:
-                raise self._refusal(str(fault), fault.at) from fault
+                raise self._refusal(str(fault), fault.at, fault.suggestion) from fault
             self._read_on()
             return None
         except _Fault as fault:
-            raise self._refusal(str(fault), fault.at) from fault
+            raise self._refusal(str(fault), fault.at, fault.suggestion) from fault
 
     def _read_on(self) -> None:
         """Adds at least as much text as there is, so that a long cell is not scanned once for each piece."""
@@ -196,6 +208,6 @@ class Scan:
         self._line += self._buffer.count("\n", 0, end)
         self._buffer = self._buffer[end:]
 
-    def _refusal(self, message: str, at: int = 0) -> InvalidInput:
+    def _refusal(self, message: str, at: int = 0, suggestion: str | None = None) -> InvalidJob:
         line = self._line + self._buffer.count("\n", 0, at)
-        return InvalidInput(f"{self._path}, line {line}: {message}")
+        return Place(self._path, line).fault(message, suggestion)

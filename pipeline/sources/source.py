@@ -9,12 +9,13 @@ from typing import Protocol
 import pyarrow as pa
 
 from pipeline.config.models import InputConfig
-from pipeline.errors import InvalidInput
+from pipeline.errors import InvalidJob, Mistake
 from pipeline.records import digest
 from pipeline.sources import csv, jsonl, parquet
 from pipeline.sources.chunks import FileReader
 from pipeline.sources.files import InputFile, check_unchanged, find_files, watched
 from pipeline.sources.identity import is_id_type
+from pipeline.sources.places import Place, path_fault
 
 
 class Source(Protocol):
@@ -34,8 +35,8 @@ class Source(Protocol):
         """
         ...
 
-    def place(self, position: int) -> str:
-        """Where the row at a position stands: "data/x.csv, line 12" or "data/x.parquet, row 12" (from 1).
+    def place(self, position: int) -> Place:
+        """Where the row at a position stands.
 
         May read the files up to there. Raises IndexError where there is no such row.
         """
@@ -64,12 +65,12 @@ class _FileSource:
         for file in self.files:
             check_unchanged(file)
 
-    def place(self, position: int) -> str:
+    def place(self, position: int) -> Place:
         left = position
         for reader in self._readers:
             for chunk in reader.chunks():
                 if left < chunk.rows:
-                    return f"{reader.file.path}, {chunk.place(left)}"
+                    return chunk.place(left)
                 left -= chunk.rows
         raise IndexError(f"the input has no row at position {position}")
 
@@ -84,7 +85,7 @@ def open_source(config: InputConfig) -> Source:
     Several files must have the same columns with the same types; they may stand in another order, the first
     file's counts.
 
-    Raises InvalidInput where no file matches, one cannot be read or holds nothing, the columns are faulty or differ
+    Raises InvalidJob where no file matches, one cannot be read or holds nothing, the columns are faulty or differ
     between files, `input.id` or one of `input.columns` is missing, or the id is neither text nor integer.
     """
     files, file_format = find_files(config.path, config.format)
@@ -95,7 +96,9 @@ def open_source(config: InputConfig) -> Source:
     else:
         readers = jsonl.readers(files)
     source = _FileSource(readers)
-    _check_named_columns(source.schema, config)
+    mistakes = column_mistakes(source.schema, config)
+    if mistakes:
+        raise InvalidJob(mistakes)
     return source
 
 
@@ -117,7 +120,7 @@ def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:
             if field.name not in missing and reader.schema.field(field.name).type != field.type
         ]
         if faults:
-            raise InvalidInput(
+            raise path_fault(
                 f"{reader.file.path}: its columns differ from those of {first.file.path}: {'; '.join(faults)}"
             )
     return pa.schema(
@@ -126,25 +129,24 @@ def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:
     )
 
 
-def _check_named_columns(schema: pa.Schema, config: InputConfig) -> None:
+def column_mistakes(schema: pa.Schema, config: InputConfig) -> list[Mistake]:
+    """What is wrong with `input.id` and `input.columns`, given the input's columns."""
     named = [("input.id", config.id)] if config.id is not None else []
-    named += [("input.columns", name) for name in config.columns or ()]
-    faults = [
-        f'{key}: the input has no column "{name}"{_near(name, schema.names)}'
+    named += [(f"input.columns[{index}]", name) for index, name in enumerate(config.columns or ())]
+    mistakes = [
+        Mistake(f'the input has no column "{name}"', key=key, suggestion=_near(name, schema.names))
         for key, name in named
         if name not in schema.names
     ]
     if config.id in schema.names and not is_id_type(schema.field(config.id).type):
-        faults.append(
-            f'input.id: column "{config.id}" is {schema.field(config.id).type}; an id must be text or an integer'
-        )
-    if faults:
-        raise InvalidInput("; ".join(faults))
+        message = f'column "{config.id}" is {schema.field(config.id).type}; an id must be text or an integer'
+        mistakes.append(Mistake(message, key="input.id", suggestion="leave `input.id` out: rows are known by content"))
+    return mistakes
 
 
 def _near(name: str, names: Sequence[str]) -> str:
     lowered = {known.lower(): known for known in names}
-    near = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3)]
+    near = [f"`{lowered[match]}`" for match in difflib.get_close_matches(name.lower(), lowered, n=3)]
     if near:
-        return f"; did you mean {' or '.join(near)}?"
-    return f"; it has {', '.join(names[:10])}{', …' if len(names) > 10 else ''}"
+        return f"did you mean {' or '.join(near)}?"
+    return f"it has {', '.join(names[:10])}{', …' if len(names) > 10 else ''}" if names else "it has no columns"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipeline.errors import InvalidInput
+from pipeline.sources.places import path_fault
 
 PIECE_BYTES = 2**20
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
@@ -28,6 +28,6 @@ def pieces(path: str) -> Iterator[bytes]:
                 yield piece
     except (OSError, pa.ArrowException) as error:
         what = f"cannot be unpacked; it is cut short, damaged or not {codec}" if codec else "cannot be read"
-        raise InvalidInput(f"{path} {what}: {error}") from error
+        raise path_fault(f"{path} {what}: {error}") from error
     if empty:
-        raise InvalidInput(f"{path} holds no bytes at all")
+        raise path_fault(f"{path} holds no bytes at all")

@@ -278,7 +278,7 @@ def test_duplicate_ids_are_named_with_their_places_five_at_most(job: Job) -> Non
 
 
 def test_a_row_without_an_id_is_named_with_its_place(job: Job) -> None:
-    with pytest.raises(InvalidInput, match=r"in\.parquet, row 2: the id column 'id' is empty"):
+    with pytest.raises(InvalidInput, match=r"in\.parquet: row 2: the id column 'id' is empty"):
         job.plan(("a", "1"), ("", "2"))
 
 

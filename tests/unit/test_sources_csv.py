@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config.models import CsvConfig, InputConfig
-from pipeline.errors import InvalidInput
+from pipeline.errors import InvalidInput, InvalidJob
 from pipeline.sources import Source, open_source, scan
 
 
@@ -115,9 +115,14 @@ def test_a_quoted_empty_cell_alone_is_a_row(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_sound_csv_is_refused_with_its_line(tmp_path: Path, content: str, line: int, words: str) -> None:
-    message = refusal(tmp_path, content)
-    assert f"x.csv, line {line}: " in message
-    assert words in message
+    config = write(tmp_path, content)
+    with pytest.raises(InvalidJob) as caught:
+        rows_of(open_source(config))
+    (mistake,) = caught.value.mistakes
+    assert (mistake.file, mistake.line, mistake.key) == (config.path, line, "input.path")
+    assert words in mistake.message
+    assert mistake.suggestion
+    assert f"x.csv, line {line}: " in str(caught.value)
 
 
 def test_a_fault_beyond_the_first_pieces_of_the_file_has_its_line(tmp_path: Path) -> None:
@@ -200,8 +205,8 @@ def test_reading_begins_at_any_row(tmp_path: Path) -> None:
 def test_a_place_is_the_line_on_which_the_row_begins(tmp_path: Path) -> None:
     config = write(tmp_path, 'a,b\n1,"x\ny"\n2,z\n' + "3,4\n" * 5_000)
     source = open_source(config)
-    assert source.place(0) == f"{config.path}, line 2"
-    assert source.place(1) == f"{config.path}, line 4"
-    assert source.place(5_001) == f"{config.path}, line 5004"
+    assert str(source.place(0)) == f"{config.path}, line 2"
+    assert str(source.place(1)) == f"{config.path}, line 4"
+    assert str(source.place(5_001)) == f"{config.path}, line 5004"
     with pytest.raises(IndexError):
         source.place(5_002)

@@ -119,9 +119,9 @@ def test_a_place_is_the_row_within_the_file(tmp_path: Path) -> None:
     write(tmp_path, pa.table({"a": range(10)}), "1.parquet", row_group_size=3)
     write(tmp_path, pa.table({"a": range(10)}), "2.parquet", row_group_size=3)
     source = open_source(InputConfig(path=str(tmp_path)))
-    assert source.place(0) == f"{tmp_path}/1.parquet, row 1"
-    assert source.place(9) == f"{tmp_path}/1.parquet, row 10"
-    assert source.place(14) == f"{tmp_path}/2.parquet, row 5"
+    assert str(source.place(0)) == f"{tmp_path}/1.parquet, row 1"
+    assert str(source.place(9)) == f"{tmp_path}/1.parquet, row 10"
+    assert str(source.place(14)) == f"{tmp_path}/2.parquet, row 5"
 
 
 @pytest.mark.parametrize("use_dictionary", [False, True])

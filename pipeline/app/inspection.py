@@ -1,0 +1,108 @@
+"""Everything that a job names, opened and checked as far as its mistakes allow, so that all of them show in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.app.paths import path_mistakes
+from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, Model, ParameterRange, find_model
+from pipeline.config import Job, JobConfig, environment_mistakes, in_order
+from pipeline.errors import InvalidJob, Mistake
+from pipeline.prompts import Prompter, template_mistakes
+from pipeline.sink import RESULT_NAMES
+from pipeline.sources import Source, column_mistakes, open_source
+
+_KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found: every mistake, at its place. The input and the prompter are None where they cannot be used."""
+
+    mistakes: tuple[Mistake, ...]
+    source: Source | None
+    prompter: Prompter | None
+
+
+def inspect_job(
+    job: Job, environ: Mapping[str, str], *, for_sending: bool = True, known: Sequence[Mistake] = ()
+) -> Inspection:
+    """Open and check everything that a job names; sends and writes nothing.
+
+    Args:
+        for_sending: check also what only sending needs: the key, and that what a run writes can be written.
+        known: the mistakes of the job file itself; what only follows from one of them is left out.
+    """
+    source, mistakes = _open(job)
+    if for_sending and not wrong(_KEY_RESTS_ON, job, known):
+        mistakes += environment_mistakes(job, environ)
+    if for_sending:
+        mistakes += path_mistakes(job, source)
+    if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
+        mistakes += _clashes(job.config, source)
+    prompter, found = _prompter(job, source)
+    further = [job.placed(one) for one in (*mistakes, *found) if one.key is None or not wrong([one.key], None, known)]
+    return Inspection(tuple(in_order([*known, *further], job.file)), source, prompter)
+
+
+def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> bool:
+    """Whether something is wrong with one of these keys, or below it."""
+    for key in keys:
+        if job is not None and job.is_doubtful(key):
+            return True
+        if any(one.key is not None and f"{one.key}.".startswith(f"{key}.") for one in mistakes):
+            return True
+    return False
+
+
+def model_of(config: JobConfig) -> Model | None:
+    """The catalogue's facts about the job's model, where it is asked of Dataoorts."""
+    return find_model(config.endpoint.model) if config.endpoint.kind == "dataoorts" else None
+
+
+def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
+    section = job.config.input
+    if any(map(job.is_doubtful, ("input.path", "input.format", "input.csv"))):
+        return None, []
+    try:
+        # A wrong id or column must not hide what is wrong with the templates.
+        source = open_source(section.model_copy(update={"id": None, "columns": None}))
+    except InvalidJob as error:
+        return None, list(error.mistakes)
+    return source, column_mistakes(source.schema, section)
+
+
+def _clashes(config: JobConfig, source: Source) -> Iterator[Mistake]:
+    carried = source.schema.names if config.input.columns is None else config.input.columns
+    added = [config.output.prefix + name for name in RESULT_NAMES]
+    taken = [repr(name) for name in carried if name in added and name in source.schema.names]
+    if taken:
+        columns = f"a column {taken[0]}" if len(taken) == 1 else f"columns {', '.join(taken)}"
+        yield Mistake(
+            f"the input already has {columns}, which the output adds", key="output.prefix",
+            suggestion='set output.prefix, for example "answer_", or name the columns to carry in input.columns',
+        )  # fmt: skip
+
+
+def _prompter(job: Job, source: Source | None) -> tuple[Prompter | None, list[Mistake]]:
+    config = job.config
+    if source is None:
+        return None, template_mistakes(config.prompt)
+    model = model_of(config)
+    try:
+        return Prompter(
+            config.prompt, config.parameters, config.endpoint.model, source.schema.names, _ranges(job, model),
+            model.context_window if model else None,
+        ), []  # fmt: skip
+    except InvalidJob as error:
+        return None, list(error.mistakes)
+
+
+def _ranges(job: Job, model: Model | None) -> Mapping[str, ParameterRange]:
+    if job.is_doubtful("endpoint.kind") or job.is_doubtful("endpoint.model"):
+        # Which ranges hold is not known then; that the columns are there still is.
+        return {name: replace(one, minimum=None, maximum=None) for name, one in DEFAULT_PARAMETERS.items()}
+    if job.config.endpoint.kind == "openai":
+        return OPENAI_PARAMETERS
+    return model.parameters if model else DEFAULT_PARAMETERS

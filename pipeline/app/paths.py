@@ -1,0 +1,101 @@
+"""Whether what a run will write can be written, found out before anything is sent."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config import Job
+from pipeline.errors import Mistake
+from pipeline.sink import partial_path
+from pipeline.sources import Source
+
+_NAME_BYTES_ADDED = 32
+"""The most that the names of the partial output and of the files that become outputs add to the output's own."""
+
+# A disk without space is not the job file's fault: it is found, and told, where the space is needed.
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
+    """What is wrong with the places of the output, the checkpoint and the simulator's ledger. Leaves nothing behind."""
+    taken = _taken(job, source)
+    output = Path(job.config.output.path)
+    if not job.is_doubtful("output.path"):
+        yield from _output_mistakes(job, output, taken)
+    if not job.is_doubtful("checkpoint.path") and not job.is_doubtful("name"):
+        blocked = _blocked(job.checkpoint_path, 0)
+        if blocked is not None:
+            yield _unwritable("checkpoint.path", blocked)
+    simulator = job.config.simulator
+    if job.config.endpoint.is_simulator and simulator is not None and simulator.ledger is not None:
+        taken[os.path.realpath(output)] = "the output"
+        yield from _ledger_mistakes(Path(simulator.ledger), taken)
+
+
+def _taken(job: Job, source: Source | None) -> dict[str, str]:
+    """Files that nothing may be written over, and what each of them is."""
+    named = () if job.is_doubtful("input.path") else job.config.input.path
+    inputs = [named] if isinstance(named, str) else list(named)
+    if source is not None:
+        inputs += [file.path for file in source.files]
+    return {**{os.path.realpath(one): "the input" for one in inputs}, os.path.realpath(job.file): "the job file"}
+
+
+def _output_mistakes(job: Job, output: Path, taken: dict[str, str]) -> Iterator[Mistake]:
+    if os.path.isdir(output):
+        suggestion = f"name a file, such as {output / (job.config.name + '.parquet')}"
+        yield Mistake(f"{output} is a directory", key="output.path", suggestion=suggestion)
+        return
+    over = next((taken[path] for path in map(os.path.realpath, (output, partial_path(output))) if path in taken), None)
+    if over is not None:
+        suggestion = "give the answers a file of their own"
+        yield Mistake(f"the output would overwrite {over}", key="output.path", suggestion=suggestion)
+    blocked = _blocked(output, _NAME_BYTES_ADDED, is_file=True)
+    if blocked is not None:
+        yield _unwritable("output.path", blocked)
+
+
+def _ledger_mistakes(ledger: Path, taken: dict[str, str]) -> Iterator[Mistake]:
+    over = taken.get(os.path.realpath(ledger))
+    if over is not None:
+        suggestion = "give the ledger a file of its own"
+        yield Mistake(f"the ledger would be added to {over}", key="simulator.ledger", suggestion=suggestion)
+        return
+    blocked = _blocked(ledger, 0, is_file=True)
+    if blocked is None and os.path.lexists(ledger):
+        try:
+            os.close(os.open(ledger, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK))
+        except OSError as error:
+            blocked = f"{ledger} cannot be written to: {error.strerror}"
+    if blocked is not None:
+        yield _unwritable("simulator.ledger", blocked)
+
+
+def _unwritable(key: str, blocked: str) -> Mistake:
+    return Mistake(blocked, key=key, suggestion="choose another place, or change its permissions")
+
+
+def _blocked(path: Path, name_bytes_added: int, *, is_file: bool = False) -> str | None:
+    """Why a directory, or a file, could not be made or written in; None if it could be.
+
+    The nearest directory above that exists is tried with a file that is gone at once: what permissions say is not all
+    there is to it (a mount that is read-only, /proc, a user who may do everything).
+    """
+    directory = path.parent if is_file else path
+    standing = next(one for one in (directory, *directory.absolute().parents) if os.path.lexists(one))
+    if not os.path.isdir(standing):
+        return f"{standing} cannot be written to: it is no directory"
+    try:
+        longest = os.pathconf(standing, "PC_NAME_MAX")
+        with tempfile.TemporaryFile(dir=standing):
+            pass
+    except OSError as error:
+        return None if error.errno in _FULL else f"{standing} cannot be written to: {error.strerror}"
+    made = path.absolute().parts[len(standing.absolute().parts) :]
+    if any(len(os.fsencode(name)) + name_bytes_added > longest for name in made):
+        return f"{path} cannot be written to: a name in it is too long"
+    return None

@@ -1,0 +1,31 @@
+"""Where something of the input stands, and what is wrong there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.errors import InvalidJob, Mistake
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a text file, or a row of a file that has no lines; both count from 1."""
+
+    file: str
+    number: int
+    unit: Literal["line", "row"] = "line"
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.unit} {self.number}"
+
+    def fault(self, message: str, suggestion: str | None = None, *, key: str = "input.path") -> InvalidJob:
+        """What is wrong here, to be raised; `key` is that of the job file which has to do with it."""
+        if self.unit == "line":
+            return InvalidJob([Mistake(message, self.file, self.number, key=key, suggestion=suggestion)])
+        return InvalidJob([Mistake(f"row {self.number}: {message}", self.file, key=key, suggestion=suggestion)])
+
+
+def path_fault(message: str, suggestion: str | None = None) -> InvalidJob:
+    """What is wrong with what `input.path` names, to be raised; the message names the file."""
+    return InvalidJob([Mistake(message, key="input.path", suggestion=suggestion)])
