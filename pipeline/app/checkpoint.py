@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.app.job import OpenJob
 from pipeline.app.summary import money
 from pipeline.config import Job, LimitsConfig
-from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput
+from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Identity, JobLock, Journal, State
 from pipeline.limits import window_seconds
 from pipeline.plan import Change, Plan, Planner, Standing, load_plan, save_plan
@@ -43,7 +43,7 @@ def open_journal(job: Job, directory: Path) -> Journal | None:
     """The job's journal for reading, None where nothing has been sent yet.
 
     Raises:
-        InvalidInput: it belongs to another job, or to another kind of endpoint.
+        InvalidJob: it belongs to another job, or to another kind of endpoint.
         CheckpointFailed: it is missing or cannot be trusted.
     """
     if not Journal.exists(directory):
@@ -58,24 +58,24 @@ def open_journal(job: Job, directory: Path) -> Journal | None:
 
 
 def refuse_foreign_checkpoint(job: Job, directory: Path, identity: Identity) -> None:
-    """Refuse a checkpoint of another job, or of another kind of endpoint. Raises InvalidInput."""
+    """Refuse a checkpoint of another job, or of another kind of endpoint. Raises InvalidJob."""
     if identity.job != job.config.name:
-        raise InvalidInput(
-            f"checkpoint.path: {directory} belongs to the job {identity.job!r}; give this job one of its own"
-        )
-    if identity.simulated != job.config.endpoint.is_simulator:
+        message = f"{directory} belongs to the job {identity.job!r}"
+        mistake = Mistake(message, key="checkpoint.path", suggestion="give this job one of its own")
+    elif identity.simulated != job.config.endpoint.is_simulator:
         made = "the simulator" if identity.simulated else "a real endpoint"
-        raise InvalidInput(
-            f"endpoint.url: the checkpoint {directory} was made with {made} and cannot go on with another;"
-            " give the job another name or checkpoint.path"
-        )
+        message = f"the checkpoint {directory} was made with {made} and cannot go on with another"
+        mistake = Mistake(message, key="endpoint.url", suggestion="give the job another name or checkpoint.path")
+    else:
+        return
+    raise InvalidJob([job.placed(mistake)])
 
 
 def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) -> None:
     """Refuse to replace a file that was not written from this checkpoint, unless the job says so.
 
     Raises:
-        InvalidInput: it is another job's, or no output at all.
+        InvalidJob: it is another job's, or no output at all.
         CheckpointDamaged: it is this job's, and the checkpoint that it was written from is gone, or older than it.
     """
     output = Path(job.config.output.path)
@@ -93,10 +93,9 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
                 " output.overwrite: true to begin anew and pay again"
             )
         else:
-            raise InvalidInput(
-                f"output.path: {path} exists and was not written from this job's checkpoint; move it away, or set"
-                " output.overwrite: true"
-            )
+            message = f"{path} exists and was not written from this job's checkpoint"
+            hint = "move it away, or set output.overwrite: true"
+            raise InvalidJob([job.placed(Mistake(message, key="output.path", suggestion=hint))])
 
 
 def refuse_older_journal(directory: Path, journal: Journal, metadata: Mapping[str, Any], path: Path) -> None:
@@ -153,6 +152,8 @@ def planner(
             forget_kept=forget_kept,
         ) as made:
             yield made
+    except InvalidJob as error:
+        raise InvalidJob([opened.job.placed(mistake) for mistake in error.mistakes]) from error
     except OSError as error:
         raise CheckpointFailed(f"{directory}: cannot plan: {error}") from error
 

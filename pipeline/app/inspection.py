@@ -13,6 +13,7 @@ from pipeline.prompts import Prompter, template_mistakes
 from pipeline.sink import RESULT_NAMES
 from pipeline.sources import Source, column_mistakes, open_source
 
+_READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
 _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
 
 
@@ -63,7 +64,7 @@ def model_of(config: JobConfig) -> Model | None:
 
 def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     section = job.config.input
-    if any(map(job.is_doubtful, ("input.path", "input.format", "input.csv"))):
+    if any(map(job.is_doubtful, _READING_RESTS_ON)):
         return None, []
     try:
         # A wrong id or column must not hide what is wrong with the templates.

@@ -17,6 +17,8 @@ from pipeline.records import digest
 from pipeline.sources import Source, fingerprint
 
 PLAN_VERSION = 1
+TRIED_ROWS = 1000
+"""Rows whose requests are made before anything is sent, to see whether they can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,13 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     return OpenJob(job, rows, model_of(config), _price(config))
 
 
-def try_templates(opened: OpenJob, rows: int = 1000) -> None:
+def try_templates(opened: OpenJob) -> None:
     """Make the requests of the first rows, under a watch.
 
-    Raises InvalidJob where the template spins, or fails on every one of them: then it is the template that is wrong.
+    Raises InvalidJob where a template spins, or every one of them fails: then it is the job that is wrong.
     """
     most_tokens = opened.job.config.limits.tokens_per_minute
-    faults = opened.rows.prompter.trial(first_rows(opened.rows.source, rows), most_tokens=most_tokens)
+    faults = opened.rows.prompter.trial(first_rows(opened.rows.source, TRIED_ROWS), most_tokens=most_tokens)
     if faults:
         raise InvalidJob([opened.job.placed(mistake) for mistake in faults])
 

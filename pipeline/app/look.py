@@ -4,49 +4,120 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pipeline.app import checkpoint
-from pipeline.app.job import first_rows, open_job, try_templates
+from pipeline.app.inspection import inspect_job, wrong
+from pipeline.app.job import TRIED_ROWS, first_rows, open_job
 from pipeline.app.preview import full_estimate
 from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.summary import Summary, job_figures
-from pipeline.config import Job
+from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
 from pipeline.endpoints import make_endpoint
-from pipeline.errors import CheckpointFailed, InvalidInput, JobLocked
+from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, JobLocked, Mistake
 from pipeline.estimate import assumptions
 from pipeline.export import export
 from pipeline.journal import Journal, read_progress
-from pipeline.plan import Planner, load_plan
-from pipeline.prompts import PromptFailure
+from pipeline.plan import Planner, Rows, load_plan
+from pipeline.prompts import Prompter, PromptFailure
 from pipeline.sink import Results
+from pipeline.sources import Source
 
 
-def validate(job: Job, show: int = 0) -> tuple[int, list[dict[str, Any]]]:
-    """Check all that can be checked without a call, the whole input included.
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A job without mistakes: the number of its rows, and the bodies of the first requests (for a row that makes none,
+    why).
+    """
 
-    Returns the number of rows and the bodies of the first `show` requests (for a row that makes none, why).
+    job: Job
+    rows: int
+    requests: list[dict[str, Any]]
+
+
+def validate(path: str | Path, overrides: Sequence[str] = (), show: int = 0) -> Validated:
+    """Check all that can be checked without a call, the whole input and what stands in the way of a run included.
 
     Raises:
-        InvalidJob: with every mistake; InvalidInput: the input cannot be read, or its ids are not unique.
+        InvalidJob: with every mistake.
+        CheckpointFailed: the job is right, but its checkpoint cannot be trusted.
     """
-    opened = open_job(job)
-    try_templates(opened)
-    with _scratch() as scratch, Planner(opened.rows, iter(()), scratch, number=1, fingerprint="") as made:
-        rows = len(made.plan)
+    job, mistakes = read_job(path, overrides)
+    if job is None:
+        raise InvalidJob(mistakes)
+    found = inspect_job(job, os.environ, known=mistakes)
+    mistakes = list(found.mistakes)
+    rows = 0
+    if found.source is not None:
+        rows, further = _count_rows(job, found.source, found.mistakes)
+        mistakes += further
+        if found.prompter is not None:
+            mistakes += found.prompter.trial(_sound_rows(found.source))
+    try:
+        _check_standing(job, mistakes)
+    except InvalidJob as error:
+        mistakes += error.mistakes
+    except CheckpointFailed:
+        if not mistakes:
+            raise
+    if mistakes or found.source is None or found.prompter is None:
+        raise InvalidJob(in_order([job.placed(mistake) for mistake in mistakes], job.file))
+    return Validated(job, rows, _first_requests(job, found.source, found.prompter, show))
+
+
+def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
+    """How many rows there are, and what is wrong with one of them or with their ids."""
+    section, model = job.config.input, job.config.endpoint.model
+    id_column = None if wrong(["input.id"], job, known) else section.id
+    # Nothing is asked for a plan without a journal, so any prompt will do, also where the job's is wrong.
+    prompter = Prompter(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
+    try:
+        with (
+            _scratch() as scratch,
+            Planner(
+                Rows(source, id_column, prompter, job.config.endpoint.kind, model),
+                iter(()),
+                scratch,
+                number=1,
+                fingerprint="",
+            ) as made,
+        ):
+            return len(made.plan), ()
+    except InvalidJob as error:
+        return 0, error.mistakes
+
+
+def _sound_rows(source: Source) -> Iterator[dict[str, Any]]:
+    with suppress(InvalidJob):  # said already, when they were counted
+        yield from first_rows(source, TRIED_ROWS)
+
+
+def _check_standing(job: Job, known: Sequence[Mistake]) -> None:
+    """Raise what a run would, for what stands in the checkpoint and at the output's path already."""
+    if wrong(["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite"], job, known):
+        return
+    directory = job.checkpoint_path
+    if not Journal.exists(directory):
+        checkpoint.refuse_foreign_output(job, directory, None)
+        return
+    with suppress(JobLocked), _reading(job) as journal:  # a run under way has checked this itself
+        checkpoint.refuse_foreign_output(job, directory, journal)
+
+
+def _first_requests(job: Job, source: Source, prompter: Prompter, count: int) -> list[dict[str, Any]]:
     endpoint = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None)
     requests: list[dict[str, Any]] = []
-    for row in islice(first_rows(opened.rows.source, show), show) if show else ():
+    for row in islice(first_rows(source, count), count) if count else ():
         try:
-            requests.append(endpoint.payload(opened.rows.prompter.request(row)))
+            requests.append(endpoint.payload(prompter.request(row)))
         except PromptFailure as failure:
             requests.append({"error_kind": failure.kind, "error_message": failure.message})
-    return rows, requests
+    return requests
 
 
 def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import click
 
 from pipeline.cli.console import Console, json_text
 from pipeline.cli.options import ended, job_options, load
-from pipeline.errors import InvalidInput, InvalidJob, Mistake
+from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, Mistake
 
 _NOT_BUILT_YET = ("parquet", "messages", "prompt-completion", "openai-batch", "hf")
 _FORMATS = ("jsonl", "csv", *_NOT_BUILT_YET)
@@ -27,9 +27,8 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
 
     console = Console(is_json, is_verbose=True)
     try:
-        job = load(job_file, overrides)
-        rows, requests = check(job, show)
-    except InvalidInput as error:
+        found = check(job_file, overrides, show)
+    except (InvalidInput, CheckpointFailed) as error:
         mistakes = error.mistakes if isinstance(error, InvalidJob) else (Mistake(str(error), file=job_file),)
         if is_json:
             names = ("file", "line", "column", "key", "message", "suggestion")
@@ -38,13 +37,13 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
         else:
             console.error(InvalidJob(mistakes))
         sys.exit(error.exit_code)
-    for warning in checkpoint_warnings(job.checkpoint_path):
+    for warning in checkpoint_warnings(found.job.checkpoint_path):
         console.caution(warning)
-    found: dict[str, Any] = {"valid": True, "errors": []}
+    data: dict[str, Any] = {"valid": True, "errors": []}
     if show:
-        found["requests"] = requests
-    shown = "".join(f"\n{json_text(request, indent=2)}" for request in requests)
-    console.result(f"{job_file}: valid; {rows:,} rows{shown}", found)
+        data["requests"] = found.requests
+    shown = "".join(f"\n{json_text(request, indent=2)}" for request in found.requests)
+    console.result(f"{job_file}: valid; {found.rows:,} rows{shown}", data)
 
 
 @click.command()

@@ -40,7 +40,7 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
     excused = set(unset)
     for path, fault in faults.items():
         if fault["type"] == "extra_forbidden" and (meant := _sibling_meant(path)):
-            excused.add((*path[:-1], meant))
+            excused |= {(*path[:-1], meant)} - filled.places.keys()
     mistakes = []
     for path, fault in faults.items():
         if fault["type"] == "extra_forbidden":

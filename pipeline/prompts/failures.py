@@ -38,7 +38,7 @@ def missing_column(key: str, column: str, columns: Iterable[str], where: str = "
     return Mistake(
         message=f"{where}the input has no column {column!r}; it has: {', '.join(map(repr, known)) or 'none'}",
         key=key,
-        suggestion=nearest(column, known) or ("name one of these" if known else None),
+        suggestion=nearest(column, known) or ("name one of these columns" if known else None),
     )
 
 

@@ -142,7 +142,7 @@ def test_every_missing_column_is_found_at_once() -> None:
         make(PromptConfig(column="questoin", system="{{ x }}"), parameters, columns=("question", "top_p", "c"))
     found = {mistake.key: mistake.suggestion for mistake in caught.value.mistakes}
     assert found == {
-        "prompt.system": None,
+        "prompt.system": "name one of these columns",
         "prompt.column": "did you mean 'question'?",
         "parameters.top_p": "did you mean 'top_p'?",
     }

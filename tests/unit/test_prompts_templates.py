@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.catalogue import DEFAULT_PARAMETERS
-from pipeline.config.models import ParametersConfig, PromptConfig
+from pipeline.config.models import ColumnReference, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts import Prompter, PromptFailure
 
@@ -18,10 +18,13 @@ COLUMNS = ("question", "n", "tags", "my column", "_id")
 ROW = {"question": "What is 2 + 2?", "n": 3, "tags": ["a", None, 1], "my column": "x", "_id": "r1"}
 
 
-def prompter(user: str, columns: tuple[str, ...] = COLUMNS, system: str | None = None) -> Prompter:
-    return Prompter(
-        PromptConfig(user=user, system=system), ParametersConfig(), "m", columns, DEFAULT_PARAMETERS, 10_000_000
-    )
+def prompter(
+    user: str,
+    columns: tuple[str, ...] = COLUMNS,
+    system: str | None = None,
+    parameters: ParametersConfig = ParametersConfig(),  # noqa: B008 - it is frozen
+) -> Prompter:
+    return Prompter(PromptConfig(user=user, system=system), parameters, "m", columns, DEFAULT_PARAMETERS, 10_000_000)
 
 
 def render(user: str, row: Mapping[str, Any] = ROW, seconds: float = 5.0) -> str:
@@ -126,7 +129,7 @@ def test_every_undefined_column_is_named_with_its_line_and_the_near_ones() -> No
     first, second, third = mistakes("{{ Question }}\n{{ nothing_like_it }}\n{% if row['my colum'] %}{% endif %}")
     assert first.message.startswith("template line 1: the input has no column 'Question'")
     assert (first.suggestion, first.key) == ("did you mean 'question'?", "prompt.user")
-    assert "template line 2" in second.message and second.suggestion is None
+    assert "template line 2" in second.message and second.suggestion == "name one of these columns"
     assert "template line 3" in third.message and third.suggestion == "did you mean 'my column'?"
 
 
@@ -307,6 +310,13 @@ def test_a_trial_finds_a_template_that_spins_on_a_later_row() -> None:
 def test_a_trial_finds_a_template_that_fails_on_every_row() -> None:
     (mistake,) = prompter("{{ 1 / n }}").trial([{**ROW, "n": 0}] * 3)
     assert "all rows tried" in mistake.message
+
+
+def test_a_trial_finds_a_column_of_a_parameter_that_fails_on_every_row() -> None:
+    made = prompter("{{ question }}", parameters=ParametersConfig(seed=ColumnReference(column="question")))
+    (mistake,) = made.trial([ROW] * 3)
+    assert (mistake.key, "all rows tried" in mistake.message) == ("parameters.seed", True)
+    assert made.trial([ROW, {**ROW, "question": "7"}]) == []
 
 
 def test_a_trial_leaves_rows_that_fail_by_themselves() -> None:
