@@ -10,11 +10,8 @@ from pathlib import Path
 
 from pipeline.config import Job
 from pipeline.errors import Mistake
-from pipeline.sink import partial_path
+from pipeline.sink import draft_path, partial_path
 from pipeline.sources import Source
-
-_NAME_BYTES_ADDED = 32
-"""The most that the names of the partial output and of the files that become outputs add to the output's own."""
 
 # A disk without space is not the job file's fault: it is found, and told, where the space is needed.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
@@ -27,7 +24,7 @@ def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
     if not job.is_doubtful("output.path"):
         yield from _output_mistakes(job, output, taken)
     if not job.is_doubtful("checkpoint.path") and not job.is_doubtful("name"):
-        blocked = _blocked(job.checkpoint_path, 0)
+        blocked = _blocked(job.checkpoint_path)
         if blocked is not None:
             yield _unwritable("checkpoint.path", blocked)
     simulator = job.config.simulator
@@ -54,7 +51,7 @@ def _output_mistakes(job: Job, output: Path, taken: dict[str, str]) -> Iterator[
     if over is not None:
         suggestion = "give the answers a file of their own"
         yield Mistake(f"the output would overwrite {over}", key="output.path", suggestion=suggestion)
-    blocked = _blocked(output, _NAME_BYTES_ADDED, is_file=True)
+    blocked = _blocked(draft_path(partial_path(output)), is_file=True)  # the longest name that is needed
     if blocked is not None:
         yield _unwritable("output.path", blocked)
 
@@ -65,7 +62,7 @@ def _ledger_mistakes(ledger: Path, taken: dict[str, str]) -> Iterator[Mistake]:
         suggestion = "give the ledger a file of its own"
         yield Mistake(f"the ledger would be added to {over}", key="simulator.ledger", suggestion=suggestion)
         return
-    blocked = _blocked(ledger, 0, is_file=True)
+    blocked = _blocked(ledger, is_file=True)
     if blocked is None and os.path.lexists(ledger):
         try:
             os.close(os.open(ledger, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK))
@@ -79,12 +76,18 @@ def _unwritable(key: str, blocked: str) -> Mistake:
     return Mistake(blocked, key=key, suggestion="choose another place, or change its permissions")
 
 
-def _blocked(path: Path, name_bytes_added: int, *, is_file: bool = False) -> str | None:
+def _blocked(path: Path, *, is_file: bool = False) -> str | None:
     """Why a directory, or a file, could not be made or written in; None if it could be.
 
     The nearest directory above that exists is tried with a file that is gone at once: what permissions say is not all
     there is to it (a mount that is read-only, /proc, a user who may do everything).
     """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        return f"{path} cannot be used: {error.strerror}"
     directory = path.parent if is_file else path
     standing = next(one for one in (directory, *directory.absolute().parents) if os.path.lexists(one))
     if not os.path.isdir(standing):
@@ -96,6 +99,6 @@ def _blocked(path: Path, name_bytes_added: int, *, is_file: bool = False) -> str
     except OSError as error:
         return None if error.errno in _FULL else f"{standing} cannot be written to: {error.strerror}"
     made = path.absolute().parts[len(standing.absolute().parts) :]
-    if any(len(os.fsencode(name)) + name_bytes_added > longest for name in made):
-        return f"{path} cannot be written to: a name in it is too long"
+    if any(len(os.fsencode(name)) > longest for name in made):
+        return f"{path} cannot be used: a name in it is too long"
     return None
