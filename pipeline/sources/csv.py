@@ -25,7 +25,7 @@ from pipeline.sources.streams import pieces
 def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
     """Reads each file's header.
 
-    Raises InvalidInput where a header is faulty, or the delimiter is not ASCII.
+    Raises InvalidJob where a header is faulty, or the delimiter is not ASCII.
     """
     if not config.delimiter.isascii():
         message, hint = "must be an ASCII character; pandas parses no other", 'the usual ones are "," ";" and "\\t"'
@@ -87,7 +87,7 @@ def _place(path: str, block: Block, cells: int, delimiter: str, index: int) -> P
 
 
 def _texts(path: str, encoding: str) -> Iterator[str]:
-    """The file's text in pieces, without its byte order mark. Raises InvalidInput, with the line, at bad bytes."""
+    """The file's text in pieces, without its byte order mark. Raises InvalidJob, with the line, at bad bytes."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     first = True

@@ -50,7 +50,7 @@ def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[t
     need one in the pattern). A directory stands for the files directly in it that have a known ending (of
     `file_format`, where that is given) and no leading dot. `file_format` overrides the endings.
 
-    Raises InvalidInput where nothing matches, a file comes up twice, is no regular file or holds no bytes, an
+    Raises InvalidJob where nothing matches, a file comes up twice, is no regular file or holds no bytes, an
     ending says nothing, or the formats differ.
     """
     entries = (path,) if isinstance(path, str) else tuple(path)
@@ -134,7 +134,7 @@ def _where_paths_begin(path: str) -> str | None:
 
 
 def check_unchanged(file: InputFile) -> None:
-    """Raises InvalidInput where the file's size, time of change or inode are no longer those at opening."""
+    """Raises InvalidJob where the file's size, time of change or inode are no longer those at opening."""
     try:
         facts = os.stat(file.path)
     except OSError as error:

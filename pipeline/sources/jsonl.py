@@ -38,7 +38,7 @@ _ESCAPE = re.compile(
 def readers(files: Sequence[InputFile]) -> list[FileReader]:
     """Reads every file once, for the columns that they have together.
 
-    Raises InvalidInput, with the line, at what is no JSON object, a key that stands twice, NaN or Infinity.
+    Raises InvalidJob, with the line, at what is no JSON object, a key that stands twice, NaN or Infinity.
     """
     kinds: dict[str, str | None] = {}
     rows = False
@@ -166,7 +166,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:
     """The lines with their numbers, without line ends, byte order mark, and blank lines at the end of the file.
 
-    Raises InvalidInput at a blank line with more after it, and at a line of more than 64 MiB.
+    Raises InvalidJob at a blank line with more after it, and at a line of more than 64 MiB.
     """
     blank = 0
     number = 0

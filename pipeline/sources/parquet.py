@@ -18,7 +18,7 @@ _PROBE_ROWS = 16
 
 
 def readers(files: Sequence[InputFile]) -> list[FileReader]:
-    """Reads each file's footer. Raises InvalidInput where it is damaged, or names a column twice or none."""
+    """Reads each file's footer. Raises InvalidJob where it is damaged, or names a column twice or none."""
     return [_reader(file) for file in files]
 
 

@@ -109,7 +109,7 @@ class Scan:
         self._ended = False
 
     def header(self) -> list[str]:
-        """The names of the columns. Raises InvalidInput where one is empty or double, or the row is faulty."""
+        """The names of the columns. Raises InvalidJob where one is empty or double, or the row is faulty."""
         while (row := self._split()) is None:
             pass
         names, end = row
@@ -134,7 +134,7 @@ class Scan:
         """All further rows, each of so many cells. Blank lines at the end of the file are no rows.
 
         A block has at most 4,096 rows and 4 Mi characters, unless a single row is longer.
-        Raises InvalidInput at the first fault, when the rows before it have been given.
+        Raises InvalidJob at the first fault, when the rows before it have been given.
         """
         row = self._grammar.row(cells)
         while self._buffer or not self._ended:

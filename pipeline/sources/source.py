@@ -30,7 +30,7 @@ class Source(Protocol):
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
         """The rows from position `start` (from 0) on, in order; never an empty batch.
 
-        A batch has at most 4,096 rows and about 16 MiB, unless a single row is larger. Raises InvalidInput at a
+        A batch has at most 4,096 rows and about 16 MiB, unless a single row is larger. Raises InvalidJob at a
         faulty row, with its place, and where a file is not what it was at opening.
         """
         ...

@@ -15,7 +15,7 @@ _CODECS = {".gz": "gzip", ".zst": "zstd"}
 def pieces(path: str) -> Iterator[bytes]:
     """The file's bytes in pieces of at most 1 MiB, none of them empty.
 
-    Raises InvalidInput where the file cannot be read, is cut short or damaged, or unpacks to nothing.
+    Raises InvalidJob where the file cannot be read, is cut short or damaged, or unpacks to nothing.
     """
     codec = next((codec for ending, codec in _CODECS.items() if path.lower().endswith(ending)), None)
     empty = True
