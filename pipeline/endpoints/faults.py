@@ -98,7 +98,9 @@ def classify(status: int, headers: Mapping[str, str], text: str, document: Any) 
 def describe(status: int, headers: Mapping[str, str], text: str, document: Any) -> str:
     """What happened, in the endpoint's own words where it gives any: at most MAX_MESSAGE printable characters."""
     words = "; ".join(": ".join(filter(None, error)) for error in _errors(document) if any(error))
-    if not words and document is None:
+    if 300 <= status < 400:
+        words = "; ".join(filter(None, ["a redirect, which is never followed", words]))
+    elif not words and document is None:
         words = _shape(headers, text)
     elif not words:
         words = "no usable result in the reply" if 200 <= status < 300 else "no error message in the reply"

@@ -96,6 +96,7 @@ def test_exit_5_when_the_endpoint_refuses_the_job_and_no_row_fails_for_it(
     assert (found["succeeded"], found["failed"], found["pending"]) == (0, 0, 12)
     assert len(endpoint.asked) <= 2
     if kind == "redirected":
+        assert "a redirect, which is never followed" in found["error"]["message"]
         return
     endpoint.reply = usual
     assert ws.run()["succeeded"] == 12
