@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from pipeline.errors import InvalidInput
+
 
 @click.command()
 @click.argument("directory", metavar="DIR")
@@ -80,7 +82,11 @@ def simulate(**settings: Any) -> None:
     """Serve the embedded endpoint on 127.0.0.1 (/api/v1 and /v1/chat/completions) until interrupted."""
     from pipeline.simulator import Settings, serve
 
-    serve(Settings(**settings), click.echo)
+    try:
+        serve(Settings(**settings), click.echo)
+    except OSError as error:
+        flags = f"--port {settings['port']}" + (f" --ledger {settings['ledger']}" if settings["ledger"] else "")
+        raise InvalidInput(f"{flags}: the embedded endpoint cannot start: {error}") from error
 
 
 COMMANDS = (init, schema, models, simulate)

@@ -300,6 +300,15 @@ def test_simulate_prints_its_address_first_and_serves_both_apis(ws: Workspace, s
     assert {record["path"] for record in served.records("asked")} == {"/api/v1", "/v1/chat/completions"}
 
 
+@pytest.mark.parametrize("fault", ["port", "ledger"])
+def test_simulate_says_in_one_line_what_it_cannot_have(ws: Workspace, endpoint: Endpoint, fault: str) -> None:
+    ws.questions("a")
+    flags = {"port": ("--port", str(endpoint.port)), "ledger": ("--ledger", "in.csv/ledger.jsonl")}[fault]
+    refused = ws.pipeline("simulate", *flags)
+    assert (refused.code, refused.out, len(refused.lines)) == (2, "", 1), refused.err
+    assert all(word in refused.err for word in flags)
+
+
 def test_a_job_runs_from_python(tmp_path: Path, ws: Workspace) -> None:
     ws.questions("a", "b")
     ws.job()
