@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,8 +15,9 @@ import pyarrow as pa
 from pipeline.errors import CheckpointFailed
 from pipeline.sink import Results, draft_path
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_FROM_ENDPOINT = ("response", "tool_calls", "error_message")
+# https://owasp.org/www-community/attacks/CSV_Injection; spreadsheets look behind leading blanks too.
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@]")
+_NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def export(results: Results, to: str, path: Path) -> int:
@@ -47,13 +49,12 @@ def _write_jsonl(results: Results, file: TextIO) -> int:
 
 
 def _write_csv(results: Results, file: TextIO) -> int:
-    """Nulls are empty cells; nested values are JSON text. What the endpoint sent never starts a formula."""
-    guarded = {results.prefix + name for name in _FROM_ENDPOINT}
+    """Nulls are empty cells; nested values are JSON text. No text, wherever it comes from, starts a formula."""
     writer = csv.writer(file)
-    writer.writerow(results.schema.names)
+    writer.writerow([_cell(name) for name in results.schema.names])
     rows = 0
     for row in _rows(results):
-        writer.writerow([_defused(value) if name in guarded else _cell(value) for name, value in row.items()])
+        writer.writerow([_cell(value) for value in row.values()])
         rows += 1
     return rows
 
@@ -64,16 +65,12 @@ def _rows(results: Results) -> Iterator[dict[str, Any]]:
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
-
-
-def _defused(value: Any) -> Any:
-    """A spreadsheet runs a cell that starts so as a formula; an apostrophe makes it text. Plain numbers stay."""
-    if not isinstance(value, str) or not value.startswith(_FORMULA_STARTS):
-        return value
-    try:
-        float(value)
-    except ValueError:
+    """The value as it stands in a cell. A spreadsheet runs some texts as a formula; an apostrophe before them makes
+    them text. Plain numbers stay.
+    """
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return "'" + value
     return value
 

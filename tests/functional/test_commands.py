@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -258,6 +259,23 @@ def test_export_writes_the_answers_so_far(ws: Workspace, endpoint: Endpoint) -> 
     assert header.startswith("question,row_id,status,response")
     assert ",=HYPERLINK" not in first
     assert len(endpoint.asked) == 2
+
+
+def test_no_text_of_a_csv_export_starts_a_formula_and_numbers_stay_numbers(ws: Workspace, endpoint: Endpoint) -> None:
+    hostile = ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\tx", "\rx", "\nx", "  =1+1", "\u00a0@x", "-1_0", "-inf"]
+    plain = ["-5", "+4.25", "-1e-3", "a=1", "  x", "007", ""]
+    cells = [*hostile, *plain]
+    ws.csv([[f"{cell}#{n}", cell, "q"] for n, cell in enumerate(cells)], ["id", "=note", "question"])
+    ws.job(input={"id": "id"})
+    endpoint.reply = lambda asked: answer("-2.5")
+    ws.run()
+    ws.command("export", "--to", "csv", "out.csv")
+    with (ws.path / "out.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header[:4] == ["id", "'=note", "question", "row_id"]
+    assert [row[1] for row in rows] == [*("'" + cell for cell in hostile), *plain]
+    assert all(row[0] == row[3] == f"'{hostile[n]}#{n}" for n, row in enumerate(rows[: len(hostile)]))
+    assert {row[header.index("response")] for row in rows} == {"-2.5"}
 
 
 def test_the_starter_job_runs_as_it_is_and_is_never_overwritten(ws: Workspace) -> None:
