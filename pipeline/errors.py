@@ -3,7 +3,6 @@
     PipelineError                 carries the exit code of the command
     ├── InvalidInput              2   the job file, the input or a flag is wrong; nothing was sent
     │   └── InvalidJob            2   ... with every mistake and its place
-    ├── EndpointRefused           5   the endpoint refuses this job, or has been down too long
     ├── CheckpointFailed          6   the disk or the checkpoint failed
     │   └── CheckpointDamaged     6   ... what it holds cannot be trusted: `pipeline recover` makes a sound one
     ├── JobLocked                75   another run of this job is under way
@@ -64,13 +63,6 @@ class InvalidJob(InvalidInput):
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
         super().__init__("; ".join(map(str, self.mistakes)))
-
-
-class EndpointRefused(PipelineError):
-    """The endpoint refuses the whole job: credentials, payment, model, daily quota, outage."""
-
-    exit_code = 5
-    kind = "endpoint_refused"
 
 
 def _remedy(cause: BaseException | None) -> str | None:

@@ -23,7 +23,7 @@ from pipeline.client import Client, Pause
 from pipeline.config import Job, api_key
 from pipeline.endpoints import make_endpoint
 from pipeline.engines.local import LocalEngine
-from pipeline.errors import EndpointRefused, InvalidInput, PipelineError
+from pipeline.errors import InvalidInput, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.plan import Plan, Standing
 from pipeline.records import digest
@@ -180,7 +180,8 @@ class Run:
     def _send(self, opened: OpenJob, plan: Plan, journal: Journal, directory: Path) -> Stop | None:
         config = self._job.config
         pause = Pause()
-        self._wait_out_pause(journal, pause)
+        if (too_long := self._wait_out_pause(journal, pause)) is not None:
+            return too_long
         settings = journal.register_settings(digest(opened.settings), opened.settings)
         journal.register_run(self.summary.run_id or "")
         _allow_connections(config.limits.concurrency)
@@ -217,17 +218,21 @@ class Run:
             # One that came too late for the runner still bounds the time for publishing.
             return stop or self._stop_request.stop()
 
-    def _wait_out_pause(self, journal: Journal, pause: Pause) -> None:
-        """Keep the endpoint's Retry-After of an earlier run. Where the clock went back, the whole pause is kept."""
+    def _wait_out_pause(self, journal: Journal, pause: Pause) -> Stop | None:
+        """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one. Where the clock
+        went back, the whole pause is kept.
+        """
         if journal.totals.pause is None:
-            return
+            return None
         since, until = journal.totals.pause
         left = until - max(time.time(), since)
         if left > self._job.config.retry.max_elapsed_seconds:
-            raise EndpointRefused(
-                f"the endpoint asked for a pause that lasts another {left:.0f} s, longer than retry.max_elapsed_seconds"
-            )
+            return Stop(
+                5, "retry_after", f"the endpoint asked for a pause that lasts another {left:.0f} s, longer than"
+                " retry.max_elapsed_seconds",
+            )  # fmt: skip
         pause.extend(time.monotonic() + left)
+        return None
 
     def _take(self, progress: Progress) -> None:
         seconds = self._seconds()

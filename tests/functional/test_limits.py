@@ -92,7 +92,11 @@ def test_a_retry_after_beyond_max_elapsed_seconds_is_exit_5_also_in_the_next_run
     assert len(again.lines) == 1
     assert "6" in again.err
     assert "pending" in again.err
-    assert ws.run(code=5)["pending"] == 6
+    (ws.path / "out.partial.parquet").unlink()
+    refused = ws.run(code=5)
+    assert (refused["pending"], refused["output"]) == (6, "out.partial.parquet")
+    assert refused["error"]["kind"] == "retry_after"
+    assert ws.exists("out.partial.parquet")
     patient = ("--set", "retry.max_elapsed_seconds=2000", "--set", "limits.deadline_seconds=0.5")
     assert ws.run(*patient, code=4)["requests"] == 0
     assert len(endpoint.asked) == 1
