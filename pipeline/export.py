@@ -25,7 +25,7 @@ def export(results: Results, to: str, path: Path) -> int:
 
     Raises CheckpointFailed where the file cannot be written.
     """
-    draft = draft_path(path)
+    draft = draft_path(path, results.journal.checkpoint_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", encoding="utf-8", newline="") as file:

@@ -139,9 +139,20 @@ def partial_path(output: Path) -> Path:
     return output.with_name(output.name.removesuffix(".parquet") + ".partial.parquet")
 
 
-def draft_path(path: Path) -> Path:
-    """Where a file is written before it takes its place."""
-    return path.with_name(f".{path.name}.writing")
+def draft_path(path: Path, checkpoint_id: str) -> Path:
+    """Where the file for `path` is written first: each checkpoint has a place of its own, so that no two jobs meet."""
+    return path.with_name(f".{path.name}.{checkpoint_id}.writing")
+
+
+def is_foreign(path: Path, checkpoint_id: str) -> bool:
+    """Whether a file stands at `path` that was not written from this checkpoint."""
+    return path.exists() and (read_metadata(path) or {}).get("checkpoint_id") != checkpoint_id
+
+
+def shows(path: Path, state: str, rows: int) -> bool:
+    """Whether the file at `path` is the output of this state, in so many rows."""
+    metadata = read_metadata(path)
+    return metadata is not None and metadata.get("state") == state and pq.read_metadata(path).num_rows == rows
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
@@ -154,20 +165,23 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
 
 
 def publish(
-    results: Results, path: Path, *, compression: str, metadata: Mapping[str, Any], whole: bool,
+    results: Results, path: Path, *, compression: str, metadata: Mapping[str, Any], whole: bool, overwrite: bool,
     seconds: float | None = None,
 ) -> int:  # fmt: skip
     """Write the results beside `path`, check them, and put them in its place. Returns the number of rows.
 
     Args:
         whole: every row of the plan must be there.
+        overwrite: replace a file that was not written from this checkpoint too.
         seconds: give up after so long.
 
     Raises:
         OutOfTime: it took longer than `seconds`; `path` is as it was.
         CheckpointFailed: the disk failed, or the check did; `path` is as it was.
+        InvalidInput: a file of somebody else's has come to stand at `path`, and was left there.
     """
-    draft = draft_path(path)
+    checkpoint_id = results.journal.checkpoint_id
+    draft = draft_path(path, checkpoint_id)
     give_up = None if seconds is None else time.monotonic() + seconds
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,6 +190,11 @@ def publish(
             raise CheckpointFailed(f"{path}: {rows} rows where the plan has {len(results.plan)}; it was not published")
         _check(draft, results, rows, cost)
         _sync(draft)
+        if not overwrite and is_foreign(path, checkpoint_id):
+            raise InvalidInput(
+                f"output.path: {path} was put there by something else while the job ran; move it away, or set"
+                " output.overwrite: true, and run the job again: every answer is safe in its checkpoint"
+            )
         draft.rename(path)
         sync_path(path.parent)
     except (OSError, pa.ArrowException) as error:

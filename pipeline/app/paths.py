@@ -51,7 +51,7 @@ def _output_mistakes(job: Job, output: Path, taken: dict[str, str]) -> Iterator[
     if over is not None:
         suggestion = "give the answers a file of their own"
         yield Mistake(f"the output would overwrite {over}", key="output.path", suggestion=suggestion)
-    blocked = _blocked(draft_path(partial_path(output)), is_file=True)  # the longest name that is needed
+    blocked = _blocked(draft_path(partial_path(output), "0" * 16), is_file=True)  # the longest name that is needed
     if blocked is not None:
         yield _unwritable("output.path", blocked)
 

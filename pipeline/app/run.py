@@ -25,11 +25,11 @@ from pipeline.endpoints import make_endpoint
 from pipeline.engines.local import LocalEngine
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
-from pipeline.plan import Plan, Standing
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Standing
 from pipeline.records import digest
 from pipeline.runner import Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.simulator import Settings, Simulator
-from pipeline.sink import OutOfTime, Results, partial_path, publish, read_metadata, remove
+from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
 from pipeline.transport import Transport
 
 _PROGRESS_FILE_SECONDS = 1.0
@@ -265,7 +265,7 @@ class Run:
         output = Path(config.output.path)
         results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
         is_whole = plan.count(*_PENDING) == 0
-        metadata = {
+        metadata: dict[str, Any] = {
             "job": config.name,
             "checkpoint_id": journal.checkpoint_id,
             "journal": checkpoint.journal_facts(journal),
@@ -276,18 +276,21 @@ class Run:
             "state": digest([plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns,
                              str(results.schema)]),
         }  # fmt: skip
-        path: Path | None = output if is_whole else partial_path(output)
+        partial = partial_path(output)
+        path: Path | None = output if is_whole else partial
         assert path is not None
-        standing = read_metadata(path) if path.exists() else None
-        if standing is None or standing.get("state") != metadata["state"]:
+        if not shows(path, metadata["state"], plan.count(*SUCCEEDED, *FAILED)):
             seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
             try:
                 publish(results, path, compression=config.output.compression, metadata=metadata, whole=is_whole,
-                        seconds=seconds)  # fmt: skip
+                        overwrite=config.output.overwrite, seconds=seconds)  # fmt: skip
             except OutOfTime:
                 path = path if path.exists() else None
-        if is_whole:
-            remove(partial_path(output))
+        if is_whole and (config.output.overwrite or not is_foreign(partial, journal.checkpoint_id)):
+            remove(partial)
+        for place in (output, partial):
+            with suppress(OSError):  # what a killed run left there is only in the way
+                draft_path(place, journal.checkpoint_id).unlink(missing_ok=True)
         status, code, error = "succeeded", 0, None
         if stop is not None:
             status = "interrupted" if stop.kind == "interrupted" else "stopped"

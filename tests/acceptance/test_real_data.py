@@ -214,10 +214,10 @@ def _moments(seconds: float, chance: random.Random) -> list[tuple[str, float]]:
 def _kill(stage: str, moment: float, start: Start, directory: Path, by_hash: dict[str, str]) -> Kill:
     """Start a run and kill it in that stage, unless it is over by then."""
     checkpoint = directory / ".checkpoints"
-    signs = {
+    signs: dict[str, Callable[[], bool]] = {
         "planning": lambda: any(checkpoint.glob("*/planning.sqlite*")) or any(checkpoint.glob("*/journal.sqlite*")),
         "sending": lambda: any(checkpoint.glob("*/progress.json")) and _mtime(checkpoint) > began,  # type: ignore[has-type]
-        "publishing": (directory / ".answers.parquet.writing").exists,
+        "publishing": lambda: any(directory.glob(".answers.parquet.*.writing")),
     }
     began = time.time()
     process = start("run", "job.yaml", cwd=directory)

@@ -28,6 +28,8 @@ _LATENCY_SECONDS = 0.01
 _ARRIVAL_SECONDS = 0.05
 """What a killed run had sent is in the ledger by then, and the next run has not begun to send."""
 _UNPRICED = "usage_missing"
+CHECKPOINT_ID = "0" * 16
+"""That of every checkpoint a warm process makes."""
 _LASTING_FILES = {
     "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "acknowledged", "plan", "progress.json", "lock"
 }  # fmt: skip
@@ -79,8 +81,9 @@ class Job:
     def files(self) -> list[Path]:
         """Every path that a run may change, drafts included, with the directories."""
         directories = (self.checkpoint.parent, self.checkpoint, self.output.parent)
-        drafts = (self.output.parent / ".answers.parquet.writing", self.output.parent / "answers.partial.parquet")
-        return [*directories, *(self.checkpoint / name for name in _LASTING_FILES | _DRAFTS), self.output, *drafts]
+        drafts = (".answers.parquet." + CHECKPOINT_ID + ".writing", "answers.partial.parquet")
+        outputs = (self.output, *(self.output.parent / name for name in drafts))
+        return [*directories, *(self.checkpoint / name for name in _LASTING_FILES | _DRAFTS), *outputs]
 
     @property
     def exit_code(self) -> int:

@@ -262,7 +262,19 @@ def test_export_writes_the_answers_so_far(ws: Workspace, endpoint: Endpoint) -> 
 
 
 def test_no_text_of_a_csv_export_starts_a_formula_and_numbers_stay_numbers(ws: Workspace, endpoint: Endpoint) -> None:
-    hostile = ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\tx", "\rx", "\nx", "  =1+1", "\u00a0@x", "-1_0", "-inf"]
+    hostile = [
+        "=1+1",
+        "+cmd|' /C calc'!A0",
+        "-1+1",
+        "@SUM(A1)",
+        "\tx",
+        "\rx",
+        "\nx",
+        "  =1+1",
+        "\u00a0@x",
+        "-1_0",
+        "-inf",
+    ]
     plain = ["-5", "+4.25", "-1e-3", "a=1", "  x", "007", ""]
     cells = [*hostile, *plain]
     ws.csv([[f"{cell}#{n}", cell, "q"] for n, cell in enumerate(cells)], ["id", "=note", "question"])

@@ -24,6 +24,7 @@ from tests.functional.conftest import (
     Reply,
     Workspace,
     answer,
+    ended,
     refusal,
     usual,
 )
@@ -256,6 +257,67 @@ def test_a_foreign_file_put_in_the_outputs_place_later_is_exit_2_too(ws: Workspa
     pq.write_table(pa.table({"mine": [1]}), ws.path / "out.parquet")
     ws.run(code=2)
     assert ws.table().schema.names == ["mine"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--limit", "1")], ids=["output", "partial"])
+def test_a_foreign_file_that_comes_while_the_job_runs_is_exit_2_and_no_answer_is_lost(
+    ws: Workspace, endpoint: Endpoint, arguments: tuple[str, ...]
+) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    endpoint.gate.clear()
+    place = ws.path / ("out.partial.parquet" if arguments else "out.parquet")
+    with ws.running(*arguments) as process:
+        endpoint.wait_for(1)
+        place.write_text("mine")
+        endpoint.gate.set()
+        found = ended(process)
+    assert (found.code, found.data["error"]["kind"]) == (2, "invalid_input")
+    assert "safe in its checkpoint" in found.data["error"]["message"]
+    assert place.read_text() == "mine"
+    assert found.data["succeeded"] == len(endpoint.asked)
+    place.unlink()
+    assert ws.run()["succeeded"] == len(endpoint.asked) == 2
+    assert {path.name for path in ws.path.iterdir()} == {".checkpoints", "in.csv", "job.yaml", "out.parquet"}
+
+
+def test_two_jobs_with_one_output_path_leave_each_other_alone(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    endpoint.gate.clear()
+    with ws.running() as one, ws.running("--set", "name=other") as other:
+        endpoint.wait_for(4)
+        endpoint.gate.set()
+        codes = sorted((ended(one).code, ended(other).code))
+    assert codes == [0, 2]
+    assert ws.table().num_rows == 2
+
+
+def test_a_draft_that_a_kill_left_goes_with_the_next_run(ws: Workspace) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run("--limit", "1")
+    metadata = json.loads(ws.table("out.partial.parquet").schema.metadata[b"llm-batch-pipeline"])
+    drafts = [
+        ws.path / f".{name}.{metadata['checkpoint_id']}.writing" for name in ("out.parquet", "out.partial.parquet")
+    ]
+    for draft in drafts:
+        draft.write_text("half")
+    foreign = ws.path / ".out.parquet.0123456789abcdef.writing"
+    foreign.write_text("another job's")
+    ws.run()
+    assert [draft.exists() for draft in drafts] == [False, False]
+    assert foreign.read_text() == "another job's"
+
+
+def test_an_output_that_was_cut_to_fewer_rows_is_made_again(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b", "c")
+    ws.job()
+    ws.run()
+    table = ws.table()
+    pq.write_table(table.slice(0, 1), ws.path / "out.parquet")
+    assert ws.run()["requests"] == 0
+    assert ws.rows() == table.to_pylist()
 
 
 def test_an_output_with_nothing_new_to_show_is_left_alone_and_made_again_when_it_is_gone(
