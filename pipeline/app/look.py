@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.app import checkpoint
 from pipeline.app.inspection import inspect_job, wrong
-from pipeline.app.job import TRIED_ROWS, first_rows, open_job
+from pipeline.app.job import TRIED_ROWS, OpenJob, first_rows, open_job
 from pipeline.app.preview import full_estimate
 from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.summary import Summary, job_figures
@@ -25,7 +25,7 @@ from pipeline.export import export
 from pipeline.journal import Journal, read_progress
 from pipeline.plan import Planner, Rows, load_plan
 from pipeline.prompts import Prompter, PromptFailure
-from pipeline.sink import Results
+from pipeline.sink import Results, partial_path
 from pipeline.sources import Source
 
 
@@ -57,7 +57,7 @@ def validate(path: str | Path, overrides: Sequence[str] = (), show: int = 0) -> 
         rows, further = _count_rows(job, found.source, found.mistakes)
         mistakes += further
         if found.prompter is not None:
-            mistakes += found.prompter.trial(_sound_rows(found.source))
+            mistakes += found.prompter.trial(_sound_rows(found.source), most_tokens=job.config.limits.tokens_per_minute)
     try:
         _check_standing(job, mistakes)
     except InvalidJob as error:
@@ -174,8 +174,7 @@ def export_answers(job: Job, to: str, path: Path) -> int:
         raise InvalidInput(f"{path} cannot be used: {error.strerror}") from error
     if is_directory:
         raise InvalidInput(f"{path} is a directory; name a file")
-    if os.path.realpath(path) in {os.path.realpath(file.path) for file in opened.rows.source.files}:
-        raise InvalidInput(f"{path} is the job's input; name another file")
+    _refuse_to_overwrite(opened, path)
     with _reading(job) as journal:
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: pipeline run {job.file}")
@@ -185,6 +184,30 @@ def export_answers(job: Job, to: str, path: Path) -> int:
                 plan = made.plan
         config = job.config
         return export(Results(opened.rows, plan, journal, config.input.columns, config.output.prefix), to, path)
+
+
+def _refuse_to_overwrite(opened: OpenJob, path: Path) -> None:
+    """Raise InvalidInput where `path` is a file that the job lives by, under whatever name."""
+    job, output = opened.job, Path(opened.job.config.output.path)
+    held = {
+        "the job file": [Path(job.file)],
+        "the job's input": [Path(file.path) for file in opened.rows.source.files],
+        "the job's output": [output, partial_path(output)],
+        "a file of the job's checkpoint": [job.checkpoint_path, *job.checkpoint_path.glob("*")],
+    }
+    real = Path(os.path.realpath(path))
+    for what, files in held.items():
+        if any(_is_same(path, file) for file in files):
+            raise InvalidInput(f"{path} is {what}; name another file")
+    if Path(os.path.realpath(job.checkpoint_path)) in real.parents:
+        raise InvalidInput(f"{path} is in the job's checkpoint; name another file")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether both are one file, also by a symbolic or hard link, or would be."""
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,9 +15,14 @@ from typing import Any
 import jsonschema
 import pytest
 
+from pipeline.app.job import load_job
+from pipeline.app.look import export_answers
+from pipeline.errors import InvalidInput
 from tests.functional.conftest import (
     COMMAND,
     COST,
+    KEY,
+    KEY_VARIABLE,
     MODEL,
     RUN_KEYS,
     Asked,
@@ -259,6 +265,31 @@ def test_export_writes_the_answers_so_far(ws: Workspace, endpoint: Endpoint) -> 
     assert header.startswith("question,row_id,status,response")
     assert ",=HYPERLINK" not in first
     assert len(endpoint.asked) == 2
+
+
+def test_export_never_overwrites_what_the_job_lives_by(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run("--limit", "1")
+    partial = (ws.path / "out.partial.parquet").read_bytes()
+    ws.run()
+    (ws.path / "out.partial.parquet").write_bytes(partial)
+    (ws.path / "soft.csv").symlink_to("out.parquet")
+    os.link(ws.path / "out.parquet", ws.path / "hard.csv")
+    os.link(ws.path / ".checkpoints/job/journal.sqlite", ws.path / "journal.csv")
+    (ws.path / "state").symlink_to(".checkpoints/job")
+    before = ws.files()
+    places = ("out.parquet", "out.partial.parquet", "in.csv", "job.yaml", ".checkpoints/job/journal.sqlite",
+              ".checkpoints/job/new.csv", "state/new.csv", "soft.csv", "hard.csv", "journal.csv")  # fmt: skip
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.chdir(ws.path)
+    job = load_job("job.yaml")  # in this process: ten commands would take seconds
+    for place in places:
+        with pytest.raises(InvalidInput, match="name another file"):
+            export_answers(job, "csv", Path(place))
+    assert "job's output" in ws.command("export", "--to", "csv", "out.parquet", code=2)["error"]["message"]
+    assert ws.files() == before
+    assert ws.command("export", "--to", "csv", "answers.csv")["rows"] == 2
 
 
 def test_no_text_of_a_csv_export_starts_a_formula_and_numbers_stay_numbers(ws: Workspace, endpoint: Endpoint) -> None:
