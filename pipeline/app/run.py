@@ -25,7 +25,7 @@ from pipeline.endpoints import make_endpoint
 from pipeline.engines.local import LocalEngine
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
-from pipeline.plan import FAILED, SUCCEEDED, Plan, Standing
+from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, Plan, Standing
 from pipeline.records import digest
 from pipeline.runner import Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.simulator import Settings, Simulator
@@ -39,8 +39,8 @@ _PENDING = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED)
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a command may ask of a run. `retry` sends failed rows again whatever their cause: all of them, or those of
-    one kind. `limit` is the most rows to send.
+    """What a command may ask of a run. `retry` sends nothing but failed rows, whatever their cause: all of them, or
+    those of one kind. `limit` is the most rows to send.
     """
 
     limit: int | None = None
@@ -48,12 +48,17 @@ class RunOptions:
     retry: bool = False
     retry_kind: str | None = None
 
+    @property
+    def to_send(self) -> tuple[Standing, ...]:
+        """Where the rows stand that the run sends."""
+        return (Standing.RETRY,) if self.retry else TO_SEND
+
 
 class Watcher:
     """What a run tells while it goes on. The command line shows it; by default nobody listens."""
 
-    def planned(self, opened: OpenJob, plan: Plan, notes: list[str]) -> None:
-        """The plan is made, and nothing has been sent yet."""
+    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[Standing, ...], notes: list[str]) -> None:
+        """The plan is made, and nothing has been sent yet. `to_send` is where the rows stand that will be."""
 
     def progressed(self, progress: Progress, summary: Summary) -> None:
         """Every half second or so while requests are under way."""
@@ -118,10 +123,9 @@ class Run:
             return
         select_retries(plan, journal, self._job.config.retry.max_runs, self._options)
         self._update(**job_figures(plan, journal))
-        counts = plan.counts()
-        self._watcher.planned(opened, plan, notes)
+        self._watcher.planned(opened, plan, self._options.to_send, notes)
         stop = None
-        self._update(is_idle=not (counts.new + counts.changed + counts.to_retry))
+        self._update(is_idle=not plan.count(*self._options.to_send))
         if not self.summary.is_idle and self._options.limit != 0:
             journal = self._writer(directory)
             stop = self._send(opened, plan, journal, directory)
@@ -194,7 +198,8 @@ class Run:
             )  # fmt: skip
             client = Client(endpoint, transport, pause, None if address else key)
             engine = LocalEngine(client.attempt, config.limits.concurrency, transport.abandon)
-            works = while_unchanged(feed(opened.rows, plan, journal, settings), opened.rows.source.files)
+            works = feed(opened.rows, plan, journal, settings, self._options.to_send)
+            works = while_unchanged(works, opened.rows.source.files)
             runner = Runner(
                 feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
                 limits=config.limits, retry=config.retry, settings=settings, price=opened.price,

@@ -12,7 +12,7 @@ from pipeline.cli.console import Console
 
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob
-    from pipeline.plan import Plan
+    from pipeline.plan import Plan, Standing
     from pipeline.runner import Progress
 
 _SECONDS_A_LINE = 5.0
@@ -28,22 +28,24 @@ class ConsoleWatcher(Watcher):
         self._sending_since = 0.0
         self._last_line = 0.0
 
-    def planned(self, opened: OpenJob, plan: Plan, notes: list[str]) -> None:
+    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[Standing, ...], notes: list[str]) -> None:
         """Say what will be sent, before anything is."""
         console = self._console
         counts = plan.counts()
         for note in notes:
             console.caution(note)
-        self._to_send = counts.new + counts.changed + counts.to_retry
+        self._to_send = plan.count(*to_send)
         console.note(
             f"plan: {counts.total:,} rows: {counts.done:,} done, {counts.new:,} new, {counts.changed:,} changed,"
             f" {counts.to_retry:,} to retry; {counts.orphaned:,} orphaned answers"
         )
-        if self._to_send and console.is_chatty:
+        if not self._to_send:
+            console.note("nothing to send")
+        elif console.is_chatty:
             from pipeline.app.disk import disk_warnings
             from pipeline.app.preview import quick_estimate
 
-            estimate = quick_estimate(opened, plan)
+            estimate = quick_estimate(opened, plan, to_send)
             spent = estimate["cost_usd"]
             if spent["expected"] is not None:
                 console.note(f"to send: {self._to_send:,} rows for about ${spent['expected']} "

@@ -45,7 +45,7 @@ def run(job_file: str, **options: Any) -> None:
 @_run_options
 @click.option("--kind", metavar="KIND", help="Only rows that failed with this error_kind.")
 def retry_failed(job_file: str, kind: str | None, **options: Any) -> None:
-    """Send failed rows again, the permanently failed ones too."""
+    """Send failed rows again, the permanently failed ones too, and no others."""
     if kind is not None and kind not in list(ErrorKind):
         raise click.BadParameter(
             f"{kind!r} is no error_kind; one of: {', '.join(sorted(ErrorKind))}", param_hint="--kind"

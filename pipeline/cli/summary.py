@@ -9,7 +9,7 @@ from pipeline.app.summary import Summary, money
 _MEANING = {
     "succeeded": "every row has an answer",
     "failed_rows": "finished; some rows failed",
-    "partial": "stopped at --limit; rows are pending",
+    "partial": "rows are pending",
     "kept": "the input is empty; the old answers were kept",
 }
 

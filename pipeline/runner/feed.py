@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -60,12 +60,14 @@ class Work:
     failure: dict[str, Any] = field(default_factory=dict)
 
 
-def feed(rows: Rows, plan: Plan, journal: Journal, settings: int) -> Iterator[Work | Event]:
-    """Every row that is to be sent; for one that makes no request, its failure as an event instead.
+def feed(
+    rows: Rows, plan: Plan, journal: Journal, settings: int, standings: Collection[Standing] = TO_SEND
+) -> Iterator[Work | Event]:
+    """Every row that is to be sent, by where it stands; for one that makes no request, its failure as an event instead.
 
     Raises InvalidInput where the input cannot be read any more, or has changed.
     """
-    wanted = np.isin(plan.standings(), [int(standing) for standing in TO_SEND])
+    wanted = np.isin(plan.standings(), [int(standing) for standing in standings])
     left = int(wanted.sum())
     if not left:
         return

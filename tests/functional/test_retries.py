@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
-from tests.functional.conftest import COST, Asked, Endpoint, Reply, Workspace, refusal, usual
+from tests.functional.conftest import COST, Asked, Endpoint, Reply, Result, Workspace, refusal, usual
 
 
 def failing(*prompts: str) -> dict[str, Reply]:
@@ -74,6 +74,50 @@ def test_retry_failed_of_a_kind_sends_only_that_kind(ws: Workspace, endpoint: En
     found = ws.command("retry-failed", "--limit", "1", code=3)
     assert (endpoint.prompts, found["failed"]) == (["bad"], 2)
     assert ws.command("retry-failed")["failed"] == 0
+
+
+def test_retry_failed_leaves_pending_rows_pending(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("bad", "good", "large", "later", "last")
+    ws.job()
+    answer_all_but(endpoint, {"bad": refusal(400, 5006), "large": refusal(413, 3006)})
+    ws.run("--limit", "3", code=3)
+    endpoint.forget()
+    answer_all_but(endpoint, {"large": refusal(413, 3006)})
+    found = ws.command("retry-failed", code=3)
+    assert endpoint.prompts == ["bad", "large"]
+    assert (found["succeeded"], found["failed"], found["pending"], found["output"]) == (2, 1, 2, "out.partial.parquet")
+    assert not ws.exists("out.parquet")
+    found = ws.command("retry-failed", "--kind", "bad_request")
+    assert (found["requests"], found["failed"], found["pending"]) == (0, 1, 2)
+    endpoint.reply = usual
+    assert ws.command("retry-failed")["pending"] == 2
+    assert ws.run()["requests"] == 2
+    assert ws.table().num_rows == 5
+
+
+def test_retry_failed_sends_nothing_and_says_so_where_no_row_failed(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    never_ran = ws.pipeline("retry-failed", "job.yaml", "--verbose")
+    assert (never_ran.code, never_ran.lines[-1]) == (0, "nothing to send")
+    assert "2 pending of 2 rows" in never_ran.out
+    assert ws.pipeline("retry-failed", "job.yaml") == Result(0, "", "")
+    ws.run("--limit", "1")
+    assert ws.command("retry-failed")["pending"] == 1
+    assert len(endpoint.asked) == 1
+
+
+def test_with_limit_only_what_was_sent_now_makes_exit_3_while_rows_are_pending(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("bad", "a", "b", "c")
+    ws.job()
+    answer_all_but(endpoint, {"bad": refusal(400, 5006)})
+    ws.run("--limit", "1", code=3)
+    found = ws.run("--limit", "1")
+    assert (found["failed"], found["pending"]) == (1, 2)
+    assert ws.run("--limit", "0")["pending"] == 2
+    assert ws.run(code=3)["pending"] == 0
 
 
 def test_429_uses_up_no_attempt(ws: Workspace, endpoint: Endpoint) -> None:

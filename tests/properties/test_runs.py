@@ -565,7 +565,7 @@ class Runs(RuleBasedStateMachine):
         self.cost, self.possibly = summary.job_cost_usd, summary.possibly_billed_usd
 
     def _check_partial(self, summary: Summary, options: RunOptions) -> None:
-        assert options.limit is not None and summary.pending
+        assert (options.limit is not None or options.retry) and summary.pending
         assert summary.exit_code in (0, 3)
         found = pq.read_table(self.directory / "output.partial.parquet").to_pylist()
         assert len(found) == summary.rows - summary.pending if summary.rows else not found
