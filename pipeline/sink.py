@@ -144,9 +144,14 @@ def draft_path(path: Path, checkpoint_id: str) -> Path:
     return path.with_name(f".{path.name}.{checkpoint_id}.writing")
 
 
+def is_own(path: Path, checkpoint_id: str) -> bool:
+    """Whether an output stands at `path` that was written from this checkpoint."""
+    return (read_metadata(path) or {}).get("checkpoint_id") == checkpoint_id
+
+
 def is_foreign(path: Path, checkpoint_id: str) -> bool:
-    """Whether a file stands at `path` that was not written from this checkpoint."""
-    return path.exists() and (read_metadata(path) or {}).get("checkpoint_id") != checkpoint_id
+    """Whether something else stands there."""
+    return path.exists() and not is_own(path, checkpoint_id)
 
 
 def shows(path: Path, state: str, rows: int) -> bool:

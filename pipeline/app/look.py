@@ -1,4 +1,4 @@
-"""What can be said of a job without sending anything: validate, estimate, status, export."""
+"""What can be said of a job without sending anything: validate, estimate, export."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipeline.app.inspection import inspect_job, wrong
 from pipeline.app.job import TRIED_ROWS, OpenJob, first_rows, open_job
 from pipeline.app.preview import full_estimate
 from pipeline.app.run import RunOptions, select_retries
-from pipeline.app.summary import Summary, job_figures
+from pipeline.app.status import reading
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
 from pipeline.endpoints import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, JobLocked, Mistake
 from pipeline.estimate import assumptions
 from pipeline.export import export
-from pipeline.journal import Journal, read_progress
-from pipeline.plan import Planner, Rows, load_plan
+from pipeline.journal import Journal
+from pipeline.plan import Planner, Rows
 from pipeline.prompts import Prompter, PromptFailure
 from pipeline.sink import Results, partial_path
 from pipeline.sources import Source
@@ -105,7 +105,7 @@ def _check_standing(job: Job, known: Sequence[Mistake]) -> None:
     if not Journal.exists(directory):
         checkpoint.refuse_foreign_output(job, directory, None)
         return
-    with suppress(JobLocked), _reading(job) as journal:  # a run under way has checked this itself
+    with suppress(JobLocked), reading(job) as journal:  # a run under way has checked this itself
         checkpoint.refuse_foreign_output(job, directory, journal)
 
 
@@ -123,7 +123,7 @@ def _first_requests(job: Job, source: Source, prompter: Prompter, count: int) ->
 def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:
     """The plan and the estimate of a run, as `estimate --json` prints them."""
     opened = open_job(job, for_sending=False)
-    with _reading(job) as journal:
+    with reading(job) as journal:
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
         if plan is None:
             with _scratch() as scratch, checkpoint.planner(opened, scratch, journal) as made:
@@ -132,34 +132,6 @@ def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:
             select_retries(plan, journal, job.config.retry.max_runs, options)
         found = full_estimate(opened, plan)
     return {"job": job.config.name, "rows": asdict(plan.counts()), **found, "assumptions": assumptions()}
-
-
-def status(job: Job) -> tuple[dict[str, Any], bool]:
-    """Where the job stands, and whether a run of it is under way."""
-    directory = job.checkpoint_path
-    try:
-        with _reading(job) as journal:
-            if journal is None:
-                return Summary(job=job.config.name).as_json(), False
-            progress = read_progress(directory)
-            if progress and progress.get("events") == journal.totals.events and progress.get("status") != "running":
-                return _shown(progress), False
-            summary = Summary(job=job.config.name, status="interrupted", **_figures(directory, journal))
-            return summary.as_json(), False
-    except JobLocked:
-        return _shown(read_progress(directory) or Summary(job=job.config.name).as_json()), True
-
-
-def _figures(directory: Path, journal: Journal) -> dict[str, Any]:
-    plan = load_plan(directory)
-    if plan is None or plan.number != journal.totals.plan:
-        return {"job_cost_usd": journal.totals.cost_usd, "possibly_billed_usd": journal.totals.possibly_billed_usd}
-    plan.apply(journal.index())
-    return job_figures(plan, journal)
-
-
-def _shown(progress: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in progress.items() if name not in ("events", "pid", "updated_at")}
 
 
 def export_answers(job: Job, to: str, path: Path) -> int:
@@ -175,7 +147,7 @@ def export_answers(job: Job, to: str, path: Path) -> int:
     if is_directory:
         raise InvalidInput(f"{path} is a directory; name a file")
     _refuse_to_overwrite(opened, path)
-    with _reading(job) as journal:
+    with reading(job) as journal:
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: pipeline run {job.file}")
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
@@ -219,18 +191,3 @@ def _scratch() -> Iterator[Path]:
         raise CheckpointFailed(f"no scratch directory can be made (TMPDIR names where): {error.strerror}") from error
     with directory as path:
         yield Path(path)
-
-
-@contextmanager
-def _reading(job: Job) -> Iterator[Journal | None]:
-    """The journal for reading, under a lock that other readers share."""
-    if not job.checkpoint_path.exists():
-        yield None
-        return
-    with checkpoint.locked(job, shared=True) as directory:
-        journal = checkpoint.open_journal(job, directory)
-        try:
-            yield journal
-        finally:
-            if journal is not None:
-                journal.close()

@@ -18,12 +18,13 @@ from pipeline import __version__
 from pipeline.app import checkpoint
 from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.signals import Signals
+from pipeline.app.status import known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
 from pipeline.client import Client, Pause
 from pipeline.config import Job, api_key
 from pipeline.endpoints import make_endpoint
 from pipeline.engines.local import LocalEngine
-from pipeline.errors import InvalidInput, PipelineError
+from pipeline.errors import Interrupted, InvalidInput, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, Plan, Standing
 from pipeline.records import digest
@@ -96,12 +97,22 @@ class Run:
                     self._run(opened, directory)
         except PipelineError as error:
             self._update()
+            if self._journal is not None:
+                with suppress(OSError):
+                    self._update(output=written_output(self._job, self._journal.checkpoint_id))
+            self._close()
+            if self.summary.rows is None and not isinstance(error, Interrupted):
+                self.summary = self.summary.with_job_of(known(self._job)[0])
             self.summary = self.summary.ended_by(error)
             raise
         finally:
-            if self._journal is not None:
-                self._journal.close()
+            self._close()
         return self.summary
+
+    def _close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     def _run(self, opened: OpenJob, directory: Path) -> None:
         self._journal = checkpoint.open_journal(self._job, directory)
@@ -119,7 +130,9 @@ class Run:
         journal = self._journal
         assert journal is not None
         if plan.kept_empty:
-            self._update(status="kept", rows=0, succeeded=0, failed=0, pending=0)
+            output = written_output(self._job, journal.checkpoint_id)
+            self._update(status="kept", output=output, is_idle=True, **job_figures(plan, journal))
+            self._write_progress(directory, self.summary, journal)
             return
         select_retries(plan, journal, self._job.config.retry.max_runs, self._options)
         self._update(**job_figures(plan, journal))
@@ -270,6 +283,8 @@ class Run:
         output = Path(config.output.path)
         results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
         is_whole = plan.count(*_PENDING) == 0
+        state = digest([plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns,
+                        str(results.schema)])  # fmt: skip
         metadata: dict[str, Any] = {
             "job": config.name,
             "checkpoint_id": journal.checkpoint_id,
@@ -278,13 +293,12 @@ class Run:
             "configuration": self._job.document,
             "price": None if opened.price is None else _price_facts(opened),
             "run_ids": journal.runs(),
-            "state": digest([plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns,
-                             str(results.schema)]),
-        }  # fmt: skip
+            "state": state,
+        }
         partial = partial_path(output)
         path: Path | None = output if is_whole else partial
         assert path is not None
-        if not shows(path, metadata["state"], plan.count(*SUCCEEDED, *FAILED)):
+        if not shows(path, state, plan.count(*SUCCEEDED, *FAILED)):
             seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
             try:
                 publish(results, path, compression=config.output.compression, metadata=metadata, whole=is_whole,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Plan, Standing
+
+_MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd")
+_OF_THE_JOB = (
+    "job", "rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd", "output",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +60,31 @@ class Summary:
         status = "interrupted" if isinstance(error, Interrupted) else "stopped"
         return replace(self, status=status, error=RunError(error.kind, str(error)), exit_code=error.exit_code)
 
+    def with_job_of(self, known: Summary) -> Summary:
+        """The summary with what another one knows of the job over all runs."""
+        return replace(self, **{name: getattr(known, name) for name in _OF_THE_JOB})
+
+    @classmethod
+    def of_json(cls, found: Mapping[str, Any]) -> Summary | None:
+        """The summary that `as_json` gave; None where it is none."""
+        values = {field.name: found[field.name] for field in fields(cls) if field.name in found}
+        try:
+            for name in _MONEY:
+                if values.get(name) is not None:
+                    values[name] = Decimal(values[name])
+            if "error" in values:
+                values["error"] = RunError(**values["error"])
+        except (ArithmeticError, TypeError, ValueError):
+            return None
+        return cls(**values)
+
     def as_json(self) -> dict[str, Any]:
         """The summary as `--json` prints it: money as exact decimal text, `error` only where there is one."""
         found = asdict(self)
         del found["exit_code"], found["is_idle"]
         if self.error is None:
             del found["error"]
-        for name in ("cost_usd", "job_cost_usd", "possibly_billed_usd"):
+        for name in _MONEY:
             found[name] = None if found[name] is None else money(found[name])
         found["seconds"], found["rows_per_second"] = round(self.seconds, 3), round(self.rows_per_second, 3)
         return found

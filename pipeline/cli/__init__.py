@@ -11,6 +11,7 @@ from pipeline import __version__
 from pipeline.app.signals import Signals
 from pipeline.cli import look, make, recover, run
 from pipeline.cli.console import Console, printable
+from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.options import failed, faulty
 from pipeline.cli.streams import Streams
 from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
@@ -56,7 +57,9 @@ def main() -> None:
     except click.ClickException as error:
         code = InvalidInput.exit_code
         if console.is_json:
-            console.result("", {"error": {"kind": InvalidInput.kind, "message": error.format_message()}})
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            failure = OF_COMMANDS.get(context.command.name if context else None, error_alone)
+            console.result("", failure(InvalidInput(error.format_message())))
         if console.is_terminal:
             error.show()
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console, json_text
+from pipeline.cli.failures import of_status, of_validate
 from pipeline.cli.options import ended, job_options, load
-from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, Mistake
+from pipeline.errors import InvalidInput
 
 _NOT_BUILT_YET = ("parquet", "messages", "prompt-completion", "openai-batch", "hf")
 _FORMATS = ("jsonl", "csv", *_NOT_BUILT_YET)
@@ -22,28 +22,22 @@ _FORMATS = ("jsonl", "csv", *_NOT_BUILT_YET)
 @click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Show the first N requests.")
 def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) -> None:
     """Check everything that can be checked without a call, and name all mistakes at once."""
-    from pipeline.app.disk import checkpoint_warnings
-    from pipeline.app.look import validate as check
+    console = Console(is_json)
 
-    console = Console(is_json, is_verbose=True)
-    try:
+    def action() -> None:
+        from pipeline.app.disk import checkpoint_warnings
+        from pipeline.app.look import validate as check
+
         found = check(job_file, overrides, show)
-    except (InvalidInput, CheckpointFailed) as error:
-        mistakes = error.mistakes if isinstance(error, InvalidJob) else (Mistake(str(error), file=job_file),)
-        if is_json:
-            names = ("file", "line", "column", "key", "message", "suggestion")
-            errors = [{name: getattr(mistake, name) for name in names} for mistake in mistakes]
-            console.result("", {"valid": False, "errors": errors})
-        else:
-            console.error(InvalidJob(mistakes))
-        sys.exit(error.exit_code)
-    for warning in checkpoint_warnings(found.job.checkpoint_path):
-        console.caution(warning)
-    data: dict[str, Any] = {"valid": True, "errors": []}
-    if show:
-        data["requests"] = found.requests
-    shown = "".join(f"\n{json_text(request, indent=2)}" for request in found.requests)
-    console.result(f"{job_file}: valid; {found.rows:,} rows{shown}", data)
+        for warning in checkpoint_warnings(found.job.checkpoint_path):
+            console.caution(warning)
+        data: dict[str, Any] = {"valid": True, "errors": []}
+        if show:
+            data["requests"] = found.requests
+        shown = "".join(f"\n{json_text(request, indent=2)}" for request in found.requests)
+        console.result(f"{job_file}: valid; {found.rows:,} rows{shown}", data)
+
+    ended(console, action, of_validate)
 
 
 @click.command()
@@ -82,10 +76,10 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.look import status as look
+        from pipeline.app.status import status as look
 
         found, is_running = look(load(job_file, overrides))
-        data = {**found, "running": is_running}
+        data = {**found.as_json(), "running": is_running}
         lines = [f"{data['job']}: {'running' if is_running else data['status'].replace('_', ' ')}"]
         for name in ("rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd",
                      "output"):  # fmt: skip
@@ -93,7 +87,7 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
                 lines.append(f"  {name:<20} {_figure(data[name])}")
         console.result("\n".join(lines), data)
 
-    ended(console, action)
+    ended(console, action, lambda error: of_status(error, job_file, overrides))
 
 
 @click.command()

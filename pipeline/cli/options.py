@@ -10,7 +10,8 @@ import click
 
 from pipeline.app.signals import Signals
 from pipeline.cli.console import Console
-from pipeline.errors import PipelineError
+from pipeline.cli.failures import Failure, error_alone
+from pipeline.errors import JobLocked, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.config import Job
@@ -40,31 +41,31 @@ def load(job_file: str, overrides: Sequence[str]) -> Job:
     return load_job(job_file, overrides)
 
 
-def ended(console: Console, action: Callable[[], None]) -> None:
-    """Do what a command does; its errors, faults of the program and signals included, become words and an exit code."""
+def ended(console: Console, action: Callable[[], None], failure: Failure = error_alone) -> None:
+    """Do what a command does; its errors, faults of the program and signals included, become words and an exit code.
+    `failure` is what --json prints of an error.
+    """
     try:
         with Signals():
             action()
     except PipelineError as error:
-        sys.exit(failed(console, error))
+        sys.exit(failed(console, error, failure))
     except Exception:
         sys.exit(faulty(console))
 
 
-def failed(console: Console, error: PipelineError) -> int:
-    """Say why a command ended. Returns the exit code."""
-    _say(console, error.kind, str(error))
-    console.error(error)
+def failed(console: Console, error: PipelineError, failure: Failure = error_alone) -> int:
+    """Say why a command ended, but in cron not that another run is under way. Returns the exit code."""
+    if console.is_json:
+        console.result("", failure(error))
+    if console.is_chatty or not isinstance(error, JobLocked):
+        console.error(error)
     return error.exit_code
 
 
 def faulty(console: Console) -> int:
     """Say that the exception being handled is a fault of the program. Returns the exit code."""
-    _say(console, PipelineError.kind, FAULT)
+    if console.is_json:
+        console.result("", error_alone(PipelineError(FAULT)))
     console.fault()
     return PipelineError.exit_code
-
-
-def _say(console: Console, kind: str, message: str) -> None:
-    if console.is_json:
-        console.result("", {"error": {"kind": kind, "message": message}})

@@ -12,7 +12,7 @@ import click
 from pipeline.app.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.options import FAULT, Command, job_options, load
-from pipeline.errors import ErrorKind, InvalidInput, PipelineError
+from pipeline.errors import ErrorKind, Interrupted, InvalidInput, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.app.summary import Summary
@@ -80,7 +80,7 @@ def _say_error(console: Console, error: PipelineError, summary: Summary) -> None
 
     if summary.exit_code == 75 and not console.is_chatty:
         return
-    if summary.rows is None:
+    if summary.rows is None or (isinstance(error, InvalidInput) and not summary.requests):
         console.error(error)
     else:
         console.warn(f"{summary.job}: {error}: {counts_text(summary)}", kind=error.kind)
@@ -91,6 +91,7 @@ def _summary_of(
 ) -> tuple[Summary, PipelineError | None]:
     """Run, and say how it ended; an error is given beside the summary of what is known."""
     from pipeline.app.run import Run, RunOptions
+    from pipeline.app.status import known_of_file
     from pipeline.app.summary import RunError, Summary
     from pipeline.cli.progress import ConsoleWatcher
 
@@ -104,7 +105,13 @@ def _summary_of(
                 started = Run(job, RunOptions(**options), watcher)
                 return started.execute(), None
     except PipelineError as error:
-        known = Summary() if started is None else started.summary
+        if started is not None:
+            return started.summary.ended_by(error), error
+        known = (
+            Summary()
+            if isinstance(error, Interrupted)
+            else Summary().with_job_of(known_of_file(job_file, overrides)[0])
+        )
         return known.ended_by(error), error
     except Exception:
         console.fault()

@@ -216,7 +216,7 @@ def _kill(stage: str, moment: float, start: Start, directory: Path, by_hash: dic
     checkpoint = directory / ".checkpoints"
     signs: dict[str, Callable[[], bool]] = {
         "planning": lambda: any(checkpoint.glob("*/planning.sqlite*")) or any(checkpoint.glob("*/journal.sqlite*")),
-        "sending": lambda: any(checkpoint.glob("*/progress.json")) and _mtime(checkpoint) > began,  # type: ignore[has-type]
+        "sending": lambda: any(checkpoint.glob("*/progress.json")) and _mtime(checkpoint) > began,
         "publishing": lambda: any(directory.glob(".answers.parquet.*.writing")),
     }
     began = time.time()

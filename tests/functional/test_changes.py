@@ -177,7 +177,14 @@ def test_an_empty_input_with_answers_is_refused_until_the_user_says_so(finished:
     before = (ws.path / "out.parquet").read_bytes()
     ws.csv([], ["id", "question"])
     assert "6" in ws.run(code=2)["error"]["message"]
-    assert ws.run("--on-change", "keep")["requests"] == 0
+    kept = ws.run("--on-change", "keep")
+    assert (kept["status"], kept["rows"], kept["requests"], kept["output"]) == ("kept", 0, 0, "out.parquet")
+    assert (Decimal(kept["job_cost_usd"]), kept["possibly_billed_usd"]) == (6 * Decimal(COST), "0")
+    assert kept["unpriced_rows"] == 0
+    assert ws.command("status") == {**kept, "running": False}
+    again = ws.run()
+    own = {name: again[name] for name in ("run_id", "seconds")}
+    assert again == {**kept, **own}
     assert (ws.path / "out.parquet").read_bytes() == before
     assert ws.run("--on-change", "rerun")["requests"] == 0
     assert ws.table().num_rows == 0

@@ -123,6 +123,8 @@ def test_the_jobs_figures_span_all_runs_and_the_rest_is_this_runs(ws: Workspace)
     ("retry-failed", "job.yaml", "--json", "--kind", "nonsense"), ("recover", "job.yaml", "--json"),
     ("run", "job.yaml", "--json", "--engine", "ray"), ("run", "missing.yaml", "--json"),
     ("status", "missing.yaml", "--json"), ("estimate", "job.yaml", "--json", "--pilot", "1"),
+    ("run", "job.yaml", "--json", "--on-change", "foo"), ("run", "job.yaml", "--json", "--engine", "foo"),
+    ("status", "job.yaml", "--json", "--no-such-flag"), ("status", "--json"),
 ], ids=" ".join)  # fmt: skip
 def test_with_json_a_usage_error_is_one_object_too(ws: Workspace, arguments: tuple[str, ...]) -> None:
     ws.questions("a")
@@ -132,6 +134,19 @@ def test_with_json_a_usage_error_is_one_object_too(ws: Workspace, arguments: tup
     error = refused.data["error"]
     assert error.keys() == {"kind", "message"}
     assert error["message"]
+    keys = {"run": RUN_KEYS, "retry-failed": RUN_KEYS, "status": RUN_KEYS | {"running"}}
+    assert refused.data.keys() == keys.get(arguments[0], set()) | {"error"}
+    known = "--engine ray" in " ".join(arguments)  # the flags are right, so the job file was read
+    assert refused.data.get("job") == ("job" if known else None)
+
+
+@pytest.mark.parametrize("arguments", [("--no-such-flag",), ("--show", "-1")], ids=" ".join)
+def test_validate_gives_its_own_object_for_a_wrong_flag_too(ws: Workspace, arguments: tuple[str, ...]) -> None:
+    found = ws.pipeline("validate", "job.yaml", "--json", *arguments)
+    assert (found.code, len(found.lines), found.data["valid"]) == (2, 1, False)
+    (mistake,) = found.data["errors"]
+    assert mistake.keys() == {"file", "line", "column", "key", "message", "suggestion"}
+    assert arguments[0] in mistake["message"]
 
 
 def test_a_wrong_job_gives_one_object_on_exit_2(ws: Workspace, endpoint: Endpoint) -> None:
@@ -237,6 +252,47 @@ def test_status_before_during_and_after(ws: Workspace, endpoint: Endpoint) -> No
     assert during["pending"] == 2
     assert Decimal(during["job_cost_usd"]) == 3 * Decimal(COST)
     assert ws.command("status") == {**done, "running": False}
+
+
+def test_status_after_a_kill_knows_the_run_that_was_cut_off_and_the_output_so_far(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b", "c", "d")
+    ws.job(limits={"concurrency": 1})
+    first = ws.run("--limit", "1")
+
+    def reply(asked: Asked) -> Reply:
+        if asked.prompt == "d":
+            endpoint.gate.clear()
+        return answer("x", wait=1.2 if asked.prompt == "c" else 0.0)
+
+    endpoint.reply = reply
+    with ws.running() as process:
+        endpoint.wait_for(4)  # "c" takes longer than the figures that status reads are old
+        process.kill()
+        process.wait()
+    found = ws.command("status")
+    assert found["run_id"] not in (None, first["run_id"])
+    assert (found["status"], found["running"], found["output"]) == ("interrupted", False, "out.partial.parquet")
+    assert (found["rows"], found["succeeded"], found["pending"]) == (4, 3, 1)
+    assert (found["requests"] >= 1, found["prompt_tokens"] >= 10, Decimal(found["cost_usd"]) > 0) == (True, True, True)
+    assert Decimal(found["job_cost_usd"]) == 3 * Decimal(COST)
+    assert Decimal(found["possibly_billed_usd"]) > 0
+
+
+def test_status_says_what_is_known_where_the_job_or_its_checkpoint_is_wrong(ws: Workspace) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ran = ws.run()
+    ws.job(limits={"concurrency": 0})
+    wrong = ws.command("status", code=2)
+    assert wrong.pop("error")["kind"] == "invalid_job"
+    assert wrong == {**ran, "status": "stopped", "running": False}
+    ws.job()
+    (ws.path / ".checkpoints/job/journal.sqlite").write_bytes(b"garbage")
+    damaged = ws.command("status", code=6)
+    assert damaged.pop("error")["kind"] == "checkpoint_failed"
+    assert damaged == {**ran, "status": "stopped", "running": False}
 
 
 def test_set_takes_any_key_as_yaml_and_is_repeatable(ws: Workspace, endpoint: Endpoint) -> None:

@@ -82,6 +82,8 @@ def test_exit_2_is_one_line_for_each_mistake(ws: Workspace) -> None:
     ws.job(limits={"concurrency": 0, "nonsense": 1}, retry={"max_runs": -1}, colour="red")
     ended = ws.pipeline("run", "job.yaml")
     assert (ended.code, ended.out, len(ended.lines)) == (2, "", 4)
+    assert ws.pipeline("validate", "job.yaml") == ended
+    assert ws.pipeline("validate", "job.yaml", "--json").err == ended.err
     for key in ("limits.concurrency", "limits.nonsense", "retry.max_runs", "colour"):
         assert sum(key in line for line in ended.lines) == 1
     assert all("job.yaml:" in line for line in ended.lines)

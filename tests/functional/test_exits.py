@@ -11,6 +11,7 @@ from tests.functional.conftest import (
     Asked,
     Endpoint,
     Reply,
+    Result,
     Workspace,
     answer,
     ended,
@@ -18,6 +19,8 @@ from tests.functional.conftest import (
     usual,
     wait_until,
 )
+
+JOBS_KEYS = ("rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd", "output")
 
 
 def test_exit_3_when_a_row_failed_and_the_output_says_which_and_why(ws: Workspace, endpoint: Endpoint) -> None:
@@ -179,11 +182,42 @@ def test_exit_75_while_another_run_holds_the_lock_and_nothing_is_touched(ws: Wor
         silent = ws.pipeline("run", "job.yaml")
         assert (silent.code, silent.out, silent.err) == (75, "", "")
         found = ws.run(code=75)
-        assert found["error"]["kind"]
+        assert found["error"]["kind"] == "job_locked"
         assert found["requests"] == 0
+        shown = ws.command("status")
+        assert {name: found[name] for name in JOBS_KEYS} == {name: shown[name] for name in JOBS_KEYS}
+        assert (found["rows"], found["pending"], found["job_cost_usd"]) == (4, 4, "0")
         assert ws.pipeline("retry-failed", "job.yaml").code == 75
+        for command in (("estimate", "job.yaml"), ("export", "job.yaml", "--to", "csv", "x.csv")):
+            assert ws.pipeline(*command) == Result(75, "", "")
         endpoint.gate.set()
         assert ended(process).code == 0
+    assert len(endpoint.asked) == 4
+
+
+@pytest.mark.parametrize("case", ["settings", "content", "foreign output", "job file", "ray", "empty input"])
+def test_exit_2_says_what_is_known_of_the_job(ws: Workspace, endpoint: Endpoint, case: str) -> None:
+    rows = [[n, f"q{n}"] for n in range(4)]
+    ws.csv(rows, ["id", "question"])
+    ws.job(input={"id": "id"})
+    ran = ws.run()
+    flags: tuple[str, ...] = ()
+    if case == "settings":
+        ws.job(input={"id": "id"}, prompt={"user": "Say {{ question }}"})
+    elif case == "content":
+        ws.csv([[row, "other"] for row, _ in rows], ["id", "question"])
+    elif case == "foreign output":
+        (ws.path / "out.parquet").write_text("mine")
+    elif case == "job file":
+        ws.job(input={"id": "id"}, limits={"concurrency": 0})
+    elif case == "ray":
+        flags = ("--engine", "ray")
+    else:
+        ws.csv([], ["id", "question"])
+    found = ws.run(*flags, code=2)
+    output = None if case == "foreign output" else "out.parquet"
+    assert {name: found[name] for name in JOBS_KEYS} == {**{name: ran[name] for name in JOBS_KEYS}, "output": output}
+    assert (found["job"], found["requests"], found["cost_usd"]) == ("job", 0, "0")
     assert len(endpoint.asked) == 4
 
 

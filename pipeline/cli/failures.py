@@ -1,0 +1,48 @@
+"""What --json prints of a command that failed: the keys that it always has, as far as they are known, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, Mistake, PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.app.summary import Summary
+
+Failure = Callable[[PipelineError], Mapping[str, Any]]
+_MISTAKE = ("file", "line", "column", "key", "message", "suggestion")
+
+
+def error_alone(error: PipelineError) -> dict[str, Any]:
+    """The error of a command that has nothing else to say."""
+    return {"error": {"kind": error.kind, "message": str(error)}}
+
+
+def of_run(error: PipelineError, known: Summary | None = None) -> dict[str, Any]:
+    """The summary of a run that came to nothing."""
+    from pipeline.app.summary import Summary
+
+    return (known or Summary()).ended_by(error).as_json()
+
+
+def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What is known of a job whose file or checkpoint is wrong."""
+    from pipeline.app.status import known_of_file
+
+    known, is_running = (None, False) if job_file is None else known_of_file(job_file, overrides)
+    return {**of_run(error, known), "running": is_running}
+
+
+def of_validate(error: PipelineError) -> dict[str, Any]:
+    """Every mistake, with its place."""
+    if not isinstance(error, InvalidInput | CheckpointFailed):
+        return error_alone(error)
+    mistakes = error.mistakes if isinstance(error, InvalidJob) else (Mistake(str(error)),)
+    return {"valid": False, "errors": [{name: getattr(one, name) for name in _MISTAKE} for one in mistakes]}
+
+
+OF_COMMANDS: Mapping[str | None, Failure] = {
+    "run": of_run, "retry-failed": of_run, "status": of_status, "validate": of_validate
+}  # fmt: skip
+"""By the command's name, for what is wrong with the command line itself."""
