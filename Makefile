@@ -17,7 +17,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup test acceptance chaos crash soak fuzz lint format demo run validate status wheel pins clean
+.PHONY: help setup test acceptance chaos crash soak fuzz protections lint format demo run validate status wheel pins clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +75,9 @@ soak: $(installed) ## An hour with 1% faults, memory flat (SOAK_SECONDS=600 for 
 fuzz: $(installed) ## Fuzz TARGET=replies or jobs with atheris; SECONDS=600 for longer
 	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/fuzz.txt
 	PYTHONPATH=. $(bin)/python tests/fuzz/fuzz.py $(or $(TARGET),replies) -max_total_time=$(or $(SECONDS),60) $(ARGS)
+
+protections: $(installed) ## Take each protection out, in a copy, and show the test that turns red; needs strace
+	$(bin)/python tests/protections.py $(ARGS)
 
 lint: $(installed) ## ruff, mypy and the floors of the architecture
 	$(bin)/ruff check .

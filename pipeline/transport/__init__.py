@@ -23,12 +23,6 @@ __all__ = ["RawReply", "Transport", "TransportError"]
 DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "llm-batch-pipeline"}
 
 
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: a redirect is a reply like any other, and the key goes nowhere else."""
-        return None
-
-
 class Transport:
     """POSTs to one URL over kept connections; safe from many threads, but made anew in each process."""
 
@@ -66,7 +60,7 @@ class Transport:
                 "a header holds characters that HTTP cannot carry; look for a line break or a blank at its ends, "
                 "or non-ASCII characters, in the API key"
             ) from None
-        self._session = _Session()
+        self._session = requests.Session()
         self._session.trust_env = False
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)

@@ -1,0 +1,160 @@
+"""Take each protection out, one at a time, and show the test that turns red: `make protections`.
+
+A protection is a piece of source and what stands there without it. The change is made in a copy of the repository, so
+nothing here is touched. Where the piece is gone from the source, or the test stays green, the command fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COPIED = ("pipeline", "tests", "configs", "data", "docs", "pyproject.toml", "README.md", "Makefile")
+_MOST_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What is protected by which lines, and the test that has to notice when they are gone."""
+
+    name: str
+    file: str
+    source: str
+    without: str
+    test: str
+
+
+_RUNNER = "tests/unit/test_runner.py"
+_POWER_LOSS = "tests/crash/test_power_loss.py"
+
+PROTECTIONS = (
+    Protection(
+        "the fsync of every commit",
+        "pipeline/journal/database.py",
+        'connection.execute("PRAGMA synchronous=FULL")',
+        'connection.execute("PRAGMA synchronous=OFF")',
+        _POWER_LOSS,
+    ),
+    Protection(
+        "the fsync of the output before it is renamed",
+        "pipeline/sink.py",
+        "        _sync(draft)\n",
+        "",
+        _POWER_LOSS,
+    ),
+    Protection(
+        "the commit of an outcome before its slot is free",
+        "pipeline/runner/recorder.py",
+        "group, self._group = self._group, _Group()",
+        "group, self._group = (_Group(), self._group) if claims else (self._group, _Group())",
+        _RUNNER,
+    ),
+    Protection(
+        "the claim before its request is sent",
+        "pipeline/runner/runner.py",
+        "            self._recorder.commit(claims)\n            if claims:\n"
+        "                self._engine.send([Task(claim.number, self._in_flight[claim.number].work.request)"
+        " for claim in claims])\n",
+        "            if claims:\n"
+        "                self._engine.send([Task(claim.number, self._in_flight[claim.number].work.request)"
+        " for claim in claims])\n            self._recorder.commit(claims)\n",
+        _RUNNER,
+    ),
+    Protection(
+        "identity by the request's hash",
+        "pipeline/plan/matching.py",
+        "ON i.row_id = a.row_id AND i.request_hash = a.request_hash",
+        "ON i.row_id = a.row_id",
+        "tests/unit/test_plan.py",
+    ),
+    Protection(
+        "the pause that Retry-After asks for",
+        "pipeline/runner/runner.py",
+        "        if now < self._pause.until:\n",
+        "        if False:\n",
+        _RUNNER,
+    ),
+    Protection(
+        "the reservation of the worst case under the cap",
+        "pipeline/runner/admission.py",
+        "        self._budget.reserve(worst)\n",
+        "",
+        _RUNNER,
+    ),
+    Protection(
+        "the checksum of each record",
+        "pipeline/journal/events.py",
+        "return zlib.crc32(packed, number)",
+        "return 0",
+        "tests/unit/test_journal.py",
+    ),
+    Protection(
+        "the number of commits in a file apart",
+        "pipeline/journal/store.py",
+        "if commits < (acknowledged or 0):",
+        "if False:",
+        "tests/unit/test_journal.py",
+    ),
+    Protection(
+        "the lock of a job",
+        "pipeline/journal/lock.py",
+        "fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX",
+        "fcntl.LOCK_SH",
+        "tests/unit/test_journal.py",
+    ),
+    Protection(
+        "the key's removal from what an endpoint echoes",
+        "pipeline/client.py",
+        "self._without_key(raw.body)",
+        "raw.body",
+        "tests/unit/test_client.py",
+    ),
+)
+
+
+def is_red(protection: Protection) -> tuple[bool, str]:
+    """Whether the test fails without the protection, and pytest's last line."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory)
+        for name in COPIED:
+            source = REPOSITORY / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy / name)
+        changed = copy / protection.file
+        text = changed.read_text(encoding="utf-8")
+        if text.count(protection.source) != 1:
+            return False, f"{protection.file} does not hold its source once: bring tests/protections.py up to date"
+        changed.write_text(text.replace(protection.source, protection.without), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", protection.test],
+            cwd=copy, env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True, text=True, timeout=_MOST_SECONDS, check=False,
+        )  # fmt: skip
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    # 1 is pytest's code for tests that failed; anything else is no verdict.
+    return done.returncode == 1 and bool(failed), (failed or done.stdout.splitlines() or [done.stderr])[-1]
+
+
+def main() -> int:
+    """Show every protection without which a test turns red; 1 where one does not."""
+    names = sys.argv[1:]
+    green = []
+    for protection in PROTECTIONS:
+        if names and not any(name in protection.name for name in names):
+            continue
+        red, line = is_red(protection)
+        print(f"{'red  ' if red else 'GREEN'}  without {protection.name}: {line}", flush=True)
+        green += [] if red else [protection.name]
+    return 1 if green else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
