@@ -126,9 +126,11 @@ def read_job(
     if config is None:
         return None, mistakes
     places = {shown(where): place for where, place in filled.places.items() if where}
-    resolved = _document(config.model_dump(), (), filled.written)
-    resolved["checkpoint"]["path"] = resolved["checkpoint"]["path"] or _default_checkpoint(resolved["name"])
-    return Job(config, file, resolved, places, doubtful), mistakes
+    values = config.model_dump()
+    values["checkpoint"]["path"] = config.checkpoint.path or _default_checkpoint(
+        filled.written.get(("name",), config.name)
+    )
+    return Job(config, file, _document(values, (), filled.written), places, doubtful), mistakes
 
 
 def in_order(mistakes: Sequence[Mistake], file: str) -> list[Mistake]:

@@ -65,6 +65,12 @@ def test_a_filled_in_value_is_text_and_never_yaml(tmp_path: Path) -> None:
     assert found[0].key == "limits"
 
 
+def test_a_variable_in_place_of_a_section_is_a_mistake_whatever_it_holds(tmp_path: Path) -> None:
+    for value in ("", "x"):
+        (found,) = mistakes(tmp_path, JOB + "checkpoint: ${SECTION}", {"SECTION": value})
+        assert (found.key, found.line) == ("checkpoint", 6)
+
+
 def test_an_unquoted_variable_can_be_a_number_or_a_truth_value(tmp_path: Path) -> None:
     text = JOB.replace("output: {", "output: {overwrite: false, ") + (
         "limits:\n  requests_per_minute: ${RPM:-300}\n  concurrency: ${SLOTS}\n  max_cost_usd: ${CAP:-0.1}\n"
