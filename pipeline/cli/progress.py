@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.app.run import Watcher
 from pipeline.app.summary import Summary, money
 from pipeline.cli.console import Console
+from pipeline.config import key_note
 
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob
@@ -57,6 +59,8 @@ class ConsoleWatcher(Watcher):
             console.note("no cost cap is set; limits.max_cost_usd sets one")
         if self._to_send and opened.job.config.endpoint.kind == "openai" and opened.price and opened.price.as_of:
             console.note(f"priced as Dataoorts was on {opened.price.as_of}; `pricing:` sets your server's own prices")
+        if self._to_send and (key := key_note(opened.job.config.endpoint, os.environ)) is not None:
+            console.note(key)
         self._sending_since = time.monotonic()
         if self._to_send and console.is_chatty and console.is_terminal and console.log_format == "text":
             from tqdm import tqdm

@@ -348,12 +348,12 @@ class Runner:
         self._recorder.record(work, state, failed_record(work.failure))
 
     def _usable(self, now: float) -> None:
-        """The endpoint works. If it was down, that was no row's fault: all begin their attempts anew. When they first
-        failed stays, so that rows which are at fault themselves do not pass for an outage again and again.
+        """The endpoint works. If it was down, that was no fault of the rows that have failed since it last worked: they
+        begin their attempts anew. Those that failed before are not forgiven again: they may be at fault themselves.
         """
-        self._last_usable = now
+        worked_before, self._last_usable = self._last_usable, now
         if self._outage.usable():
-            self._waiting.begin_anew(now)
+            self._waiting.begin_anew(now, failed_since=worked_before)
 
     def _pause_for(self, seconds: float, now: float, *, stops: bool) -> None:
         """Keep a Retry-After, this run and the next ones. One that is too long stops the run, unless more does."""

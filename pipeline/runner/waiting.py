@@ -54,13 +54,11 @@ class WaitingRows:
         self._spent = kept
         return taken
 
-    def begin_anew(self, now: float) -> None:
-        """All rows are due, and their attempts so far do not count."""
-        for _, _, work in self._due:
-            work.tries = 0
-        self._due = [(min(due, now), turn, work) for due, turn, work in self._due]
-        heapq.heapify(self._due)
-        for work in self._spent:
-            work.tries = 0
+    def begin_anew(self, now: float, *, failed_since: float) -> None:
+        """All rows are due; the attempts of those that first failed after `failed_since` do not count."""
+        rows = [*(work for _, _, work in sorted(self._due)), *self._spent]
+        self._due, self._spent = [], []
+        for work in rows:
+            if work.first_failure is None or work.first_failure > failed_since:
+                work.tries = 0
             self.put(work, now)
-        self._spent = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import ErrorKind, InvalidInput
 from pipeline.journal import Event
-from pipeline.plan import SUCCEEDED, Standing
+from pipeline.plan import FAILED, SUCCEEDED, Standing
 from pipeline.records import Failure, Reply, Usage
 from pipeline.runner import Work
 from pipeline.runner.feed import History
@@ -390,3 +390,61 @@ def test_a_request_beyond_the_whole_token_rate_is_sent_by_itself_and_does_not_wa
     assert job.count(Standing.ANSWERED) == 4
     times = [at for at, _ in job.engine.sent]
     assert all(60 <= later - earlier < 62 for earlier, later in itertools.pairwise(times))
+
+
+def bad(*rows: int) -> Script:
+    names = {f"p{row}" for row in rows}
+
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        return failed(ErrorKind.SERVER_ERROR, http_status=500) if prompt in names else answered(prompt)
+
+    return script
+
+
+@pytest.mark.parametrize("rows", [range(20, 28), range(8), [*range(4), *range(30, 38), *range(60, 68)]])
+@pytest.mark.parametrize("concurrency", [1, 4, 32])
+def test_bad_rows_side_by_side_fail_within_two_rounds_of_attempts(
+    bench: Callable[..., Bench], rows: Sequence[int], concurrency: int
+) -> None:
+    job = bench(120, bad(*rows))
+    assert job.run(concurrency=concurrency, retry={"max_attempts": 3}) is None
+    assert job.count(Standing.FAILED_PASSING) == len(rows)
+    assert job.count(Standing.ANSWERED) == 120 - len(rows)
+    assert max(job.engine.attempts[f"p{row}"] for row in rows) <= 2 * 3 + 2
+
+
+@pytest.mark.parametrize(("concurrency", "max_attempts", "head"), [(1, 2, 3), (1, 1, 4), (2, 1, 5)])
+def test_rows_out_of_attempts_at_the_head_hold_back_no_other(
+    bench: Callable[..., Bench], concurrency: int, max_attempts: int, head: int
+) -> None:
+    job = bench(12, bad(*range(head)))
+    assert job.run(concurrency=concurrency, retry={"max_attempts": max_attempts, "max_elapsed_seconds": 60.0}) is None
+    assert (job.count(Standing.ANSWERED), job.count(Standing.FAILED_PASSING)) == (12 - head, head)
+
+
+def test_two_outages_in_one_run_fail_no_row(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        is_down = 1005 <= now < 1065 or 1080 <= now < 1140
+        return failed(ErrorKind.GATEWAY_ERROR, http_status=503) if is_down else answered(prompt)
+
+    job = bench(400, script)
+    assert job.run(concurrency=8, retry={"max_attempts": 1, "max_seconds": 5.0}) is None
+    assert job.count(Standing.ANSWERED) == 400
+
+
+def test_an_outage_fails_no_row_of_a_run_with_a_limit(bench: Callable[..., Bench]) -> None:
+    job = bench(50, lambda *_: failed(ErrorKind.GATEWAY_ERROR, http_status=503))
+    stop = job.run(concurrency=4, limit=4, retry={"max_attempts": 2, "max_elapsed_seconds": 30.0})
+    assert stop is not None and (stop.exit_code, stop.kind) == (5, "outage")
+    assert job.count(*FAILED) == 0
+
+
+def test_a_pause_as_long_as_max_elapsed_is_followed_by_another_request(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        if attempt == 1:
+            return failed(ErrorKind.RATE_LIMITED, http_status=429, retry_after=20.0)
+        return answered(prompt)
+
+    job = bench(1, script)
+    assert job.run(concurrency=1, retry={"max_elapsed_seconds": 20.0}) is None
+    assert job.count(Standing.ANSWERED) == 1
