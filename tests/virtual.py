@@ -87,6 +87,11 @@ class ScriptedEngine:
             attempts.append(heapq.heappop(self._ends)[2])
         return attempts
 
+    def postpone(self, until: float) -> None:
+        """No result comes back before then."""
+        self._ends = [(max(at, until), turn, attempt) for at, turn, attempt in self._ends]
+        heapq.heapify(self._ends)
+
     def wake(self) -> None:
         pass
 

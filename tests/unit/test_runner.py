@@ -302,6 +302,7 @@ def test_a_program_that_was_stopped_for_hours_is_not_taken_for_one_that_hangs(be
         if job.clock.now > 1010 and not stopped:
             stopped.append(True)
             job.clock.now += 7200
+            job.engine.postpone(job.clock.now + 2)  # the senders were stopped too
 
     assert job.run(concurrency=4, timeout_seconds=30.0, observe=stop_the_program) is None
     assert stopped
