@@ -336,9 +336,11 @@ class Runner:
 
     def _may_fail(self, work: Work) -> bool:
         """Whether a row out of attempts has failed, rather than the endpoint."""
+        # With a limit, those that this run may still send: one that sends but a few must come to an end with them.
+        unfinished = min(self._recorder.unfinished, self._rows_left + len(self._in_flight) + len(self._waiting) + 1)
         return (
             work.history.failed_runs > 0
-            or self._recorder.unfinished < _FEW_ROWS
+            or unfinished < _FEW_ROWS
             or (work.first_failure is not None and self._last_usable > work.first_failure)
         )
 

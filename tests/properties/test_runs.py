@@ -610,7 +610,7 @@ class Runs(RuleBasedStateMachine):
         if line["status"] == "succeeded":
             system, text, _ = line["response"].split("|")
             asked = Prompt(system, text)
-            assert asked == prompt or ((key, prompt) in self.may_keep and asked in self.wanted[key])
+            assert asked == prompt or self._may_be_kept(asked, key, prompt)
             assert line["request_hash"] == asked.hash
             assert (line["cost_usd"] is None) == (asked.kind == "unpriced")
         else:
@@ -618,6 +618,16 @@ class Runs(RuleBasedStateMachine):
             assert line["error_kind"] == kinds.get(prompt.kind), "a row failed that has an answer"
             assert line["response"] is None
         return Shown(prompt, line["status"], line["response"], line["error_kind"])
+
+    def _may_be_kept(self, asked: Prompt, key: Key, prompt: Prompt) -> bool:
+        """Whether the user said to keep this answer: for this row, or, where only the settings had changed, for a row
+        that asked the same and is gone, so that its answer went to this one.
+        """
+        if (key, prompt) in self.may_keep and asked in self.wanted[key]:
+            return True
+        return asked.text == prompt.text and any(
+            kept == prompt and asked in self.wanted[row] for row, kept in self.may_keep
+        )
 
 
 @cache

@@ -433,11 +433,15 @@ def test_two_outages_in_one_run_fail_no_row(bench: Callable[..., Bench]) -> None
     assert job.count(Standing.ANSWERED) == 400
 
 
-def test_an_outage_fails_no_row_of_a_run_with_a_limit(bench: Callable[..., Bench]) -> None:
+@pytest.mark.parametrize(("limit", "failed_rows"), [(1, 1), (4, 4), (6, 0)])
+def test_a_run_of_a_few_rows_ends_with_them_and_one_of_more_with_the_outage(
+    bench: Callable[..., Bench], limit: int, failed_rows: int
+) -> None:
     job = bench(50, lambda *_: failed(ErrorKind.GATEWAY_ERROR, http_status=503))
-    stop = job.run(concurrency=4, limit=4, retry={"max_attempts": 2, "max_elapsed_seconds": 30.0})
-    assert stop is not None and (stop.exit_code, stop.kind) == (5, "outage")
-    assert job.count(*FAILED) == 0
+    stop = job.run(concurrency=4, limit=limit, retry={"max_attempts": 2, "max_elapsed_seconds": 60.0})
+    assert (stop is None) == (failed_rows > 0)
+    assert job.count(*FAILED) == failed_rows
+    assert job.clock.now < 1000 + 70
 
 
 def test_a_pause_as_long_as_max_elapsed_is_followed_by_another_request(bench: Callable[..., Bench]) -> None:
