@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, Mistake, PipelineError
+from pipeline.errors import CheckpointFailed, Interrupted, InvalidInput, InvalidJob, Mistake, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.app.summary import Summary
@@ -30,7 +30,10 @@ def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequ
     """What is known of a job whose file or checkpoint is wrong."""
     from pipeline.app.status import known_of_file
 
-    known, is_running = (None, False) if job_file is None else known_of_file(job_file, overrides)
+    # After a signal nothing is read any more: what was being read may never end.
+    if job_file is None or isinstance(error, Interrupted):
+        return {**of_run(error), "running": False}
+    known, is_running = known_of_file(job_file, overrides)
     return {**of_run(error, known), "running": is_running}
 
 

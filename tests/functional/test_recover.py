@@ -29,6 +29,7 @@ from tests.functional.conftest import (
     Endpoint,
     Reply,
     Workspace,
+    answer,
     ended,
     refusal,
     usual,
@@ -258,9 +259,8 @@ def killed_half_way(ws: Workspace, endpoint: Endpoint) -> None:
     ws.job(limits={"concurrency": 4})
 
     def reply(asked: Asked) -> Reply:
-        if len(endpoint.asked) > 4:
-            endpoint.gate.clear()
-        return usual(asked)
+        is_late = endpoint.asked.index(asked) >= 4
+        return answer(f"answer to {asked.prompt}", wait=20.0 if is_late else 0.0)
 
     endpoint.reply = reply
     with ws.running() as process:
@@ -268,7 +268,6 @@ def killed_half_way(ws: Workspace, endpoint: Endpoint) -> None:
         process.send_signal(signal.SIGKILL)
         ended(process)
     endpoint.reply = usual
-    endpoint.gate.set()
     assert (ws.path / CHECKPOINT / LOG).stat().st_size
 
 
