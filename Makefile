@@ -57,7 +57,7 @@ $(installed): pyproject.toml pipeline/__init__.py $(dependencies)
 	@$(bin)/python -m compileall -q pipeline
 	@touch $@
 
-test: $(installed) ## The tests, under five minutes
+test: $(installed) ## The tests, in six minutes or so
 	$(bin)/python -m pytest -n 2 $(ARGS)
 
 acceptance: $(installed) ## The long tests: whole jobs, killed and resumed
