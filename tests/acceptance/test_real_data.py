@@ -1,4 +1,4 @@
-"""Two real sets of prompts, each run whole and run through ten kills; the endpoint's ledger is the witness."""
+"""Two real sets of prompts, each run whole and run through fourteen kills; the endpoint's ledger is the witness."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_the_key_stands_nowhere(undisturbed: Ended) -> None:
         assert not path.is_file() or b"acceptance-key" not in path.read_bytes(), path
 
 
-def test_ten_kills_lose_and_double_nothing(
+def test_fourteen_kills_lose_and_double_nothing(
     prompts: Set, data: Path, undisturbed: Ended, start: Start, simulate: Simulate, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -191,8 +191,7 @@ def test_ten_kills_lose_and_double_nothing(
     assert in_all >= sum(map(_billed, ended.exchanges))
     assert {kill.stage for kill in kills if kill.was_in_time} == {"starting", "planning", "sending", "publishing"}
     assert sum(kill.was_in_time for kill in kills) >= 9, "runs were over before their kill came"
-    # Most of the time the job waits for a Retry-After, with nothing in flight; chaos/test_kills.py meets many more.
-    assert sum(kill.claimed > 0 for kill in kills) >= 2, "hardly any kill met a request in flight"
+    assert sum(kill.claimed > 0 for kill in kills) >= 4, "hardly any kill met a request in flight"
     resent = [len(kill.lost) for kill in kills]
     while_sending = [len(kill.lost) for kill in kills if kill.stage == "sending"]
     with capsys.disabled():
@@ -203,8 +202,8 @@ def test_ten_kills_lose_and_double_nothing(
 
 
 def _moments(seconds: float, chance: random.Random) -> list[tuple[str, float]]:
-    """Ten stages with the seconds after which the kill comes: from the start, or from the stage's first sign."""
-    at = [0.0, *sorted(chance.uniform(0, 0.7 * seconds) for _ in range(6))]
+    """Fourteen stages with the seconds after which the kill comes: from the start, or from the stage's first sign."""
+    at = [0.0, *sorted(chance.uniform(0, 0.7 * seconds) for _ in range(10))]
     sending = [("sending", later - earlier) for earlier, later in pairwise(at)]
     return [
         ("starting", chance.uniform(0, 0.5)), ("planning", 0.0), *sending, ("publishing", 0.0),
