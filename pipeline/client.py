@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from pipeline.endpoints import Endpoint
 from pipeline.errors import ErrorKind
+from pipeline.limits import Pause
 from pipeline.records import Failure, Reply, Request
 from pipeline.retry import retry_after
 from pipeline.transport import Transport, TransportError
@@ -39,17 +40,6 @@ class Attempt:
     started_at: float
     finished_at: float
     latency: float
-
-
-class Pause:
-    """The endpoint's Retry-After, seen by every sender at once: nothing is sent before `until` (monotonic seconds)."""
-
-    def __init__(self) -> None:
-        self.until = 0.0
-
-    def extend(self, until: float) -> None:
-        """Pause until then, unless a longer pause stands."""
-        self.until = max(self.until, until)
 
 
 class Client:
@@ -98,9 +88,9 @@ class Client:
         # The search takes four times as long as one for plain text.
         return self._escaped_key.sub(_INSTEAD, body) if any(escape in body for escape in self._escapes) else body
 
-    def close(self) -> None:
-        """Drop every connection."""
-        self._transport.close()
+    def abandon(self) -> None:
+        """Drop every connection, and end the attempts under way at once."""
+        self._transport.abandon()
 
 
 def _escaped(key: str) -> re.Pattern[bytes]:

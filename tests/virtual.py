@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.catalogue import Price
-from pipeline.client import Attempt, Pause, Task
+from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal
+from pipeline.limits import Pause
 from pipeline.plan import Plan, Standing
 from pipeline.records import Failure, Reply, Request, Usage
 from pipeline.runner import Progress, Runner, Stop, StopRequest, Work

@@ -20,18 +20,20 @@ from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.signals import Signals
 from pipeline.app.status import known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
-from pipeline.client import Client, Pause
 from pipeline.config import Job, api_key
 from pipeline.endpoints import make_endpoint
+from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
+from pipeline.engines.processes import ProcessEngine
+from pipeline.engines.sending import Sending
 from pipeline.errors import Interrupted, InvalidInput, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
+from pipeline.limits import Pause
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, Plan, Standing
 from pipeline.records import digest
-from pipeline.runner import Progress, Runner, Stop, StopRequest, feed, while_unchanged
+from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.simulator import Settings, Simulator
 from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
-from pipeline.transport import Transport
 
 _PROGRESS_FILE_SECONDS = 1.0
 _OTHER_FILES = 128
@@ -205,12 +207,11 @@ class Run:
         with _address(self._job) as address:
             key = "simulator" if address else api_key(config.endpoint, os.environ)
             endpoint = make_endpoint(config.endpoint, address)
-            transport = Transport(
-                endpoint.url, _headers(key), connections=config.limits.concurrency,
-                timeout_seconds=config.limits.timeout_seconds,
+            sending = Sending(
+                endpoint, _headers(key), None if address else key, config.limits.concurrency,
+                config.limits.timeout_seconds,
             )  # fmt: skip
-            client = Client(endpoint, transport, pause, None if address else key)
-            engine = LocalEngine(client.attempt, config.limits.concurrency, transport.abandon)
+            engine = self._engine(sending, plan, pause)
             works = feed(opened.rows, plan, journal, settings, self._options.to_send)
             works = while_unchanged(works, opened.rows.source.files)
             runner = Runner(
@@ -226,7 +227,6 @@ class Run:
                     stop = runner.run()
                 finally:
                     engine.close()
-                    transport.close()
                     self._take(runner.progress)
                     # What is in doubt where the journal failed stands in no total.
                     possibly = journal.totals.possibly_billed_usd + runner.in_doubt_usd()
@@ -235,6 +235,15 @@ class Run:
                     )
             # One that came too late for the runner still bounds the time for publishing.
             return stop or self._stop_request.stop()
+
+    def _engine(self, sending: Sending, plan: Plan, pause: Pause) -> Engine:
+        rows = plan.count(*self._options.to_send)
+        limit = self._options.limit
+        processes = processes_for(self._job.config.limits, rows if limit is None else min(rows, limit))
+        if processes > 1:
+            return ProcessEngine(sending, processes - 1, pause)
+        client = sending.client(pause)
+        return LocalEngine(client.attempt, sending.slots, client.abandon)
 
     def _wait_out_pause(self, journal: Journal, pause: Pause) -> Stop | None:
         """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one. Where the clock

@@ -54,7 +54,7 @@ class _Section(BaseModel):
         if value is None and isinstance(default, _Section):
             return default
         types = _types(cls.model_fields[str(info.field_name)].annotation)
-        if isinstance(value, FilledText) and str not in types:
+        if isinstance(value, FilledText) and (str not in types or int in types):
             value = read_scalar(value.strip())
         if isinstance(value, list) and tuple in types:
             return tuple(value)
@@ -142,13 +142,17 @@ def _either(given: object) -> str:
     return COLUMN_TAG if isinstance(given, Mapping | ColumnReference) else NUMBER_TAG
 
 
+def _number_or_word(given: object) -> str:
+    return WORD_TAG if isinstance(given, str) else NUMBER_TAG
+
+
 def _one_or_many(given: object) -> str:
     return MANY_TAG if isinstance(given, tuple) else ONE_TAG
 
 
 # Blanks keep these words apart from any key where pydantic puts them into the place of an error.
-NUMBER_TAG, COLUMN_TAG, ONE_TAG, MANY_TAG = "a number", "a column", "one path", "many paths"
-TAGS = frozenset({NUMBER_TAG, COLUMN_TAG, ONE_TAG, MANY_TAG})
+NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG = "a number", "a column", "a word", "one path", "many paths"
+TAGS = frozenset({NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG})
 
 
 class ColumnReference(_Section):
@@ -174,6 +178,10 @@ NumberOrColumn = Annotated[
 ]
 IntegerOrColumn = Annotated[
     Annotated[int, Tag(NUMBER_TAG)] | Annotated[ColumnReference, Tag(COLUMN_TAG)], Discriminator(_either)
+]
+Processes = Annotated[
+    Annotated[int, Field(ge=1, le=64), Tag(NUMBER_TAG)] | Annotated[Literal["auto"], Tag(WORD_TAG)],
+    Discriminator(_number_or_word),
 ]
 OneOrManyPaths = Annotated[
     Annotated[InputPath, Tag(ONE_TAG)] | Annotated[tuple[InputPath, ...], Field(min_length=1), Tag(MANY_TAG)],
@@ -269,6 +277,11 @@ class LimitsConfig(_Section):
     """How fast, how dear and how long; no limit where a key is left out and has no default."""
 
     concurrency: int = Field(default=32, ge=1, le=2000, description="The most requests in flight.")
+    processes: Processes = Field(
+        default="auto",
+        description="The processes of a run: 1 does everything in one; of several, one plans and records, and the"
+        " others send. auto: as many as are worth it.",
+    )
     requests_per_minute: Positive | None = Field(default=None, description="The most requests sent over any minute.")
     tokens_per_minute: Positive | None = Field(
         default=None, description="The most tokens over any minute, prompts and answers together."

@@ -57,13 +57,13 @@ def places_of(name: str) -> Iterator[KeyPath]:
 
 
 def is_text(path: KeyPath) -> bool:
-    """Whether text is among what this key takes."""
-    return any(option.get("type") == "string" for option in _options(path))
+    """Whether this key takes any text, rather than a certain word beside numbers."""
+    return any(option.get("type") == "string" and "const" not in option for option in _options(path))
 
 
 def choices(path: KeyPath) -> list[str]:
     """The words this key chooses from; none where it takes anything else."""
-    return [word for option in _options(path) for word in option.get("enum", ())]
+    return [word for option in _options(path) for word in option.get("enum", [option["const"]] if "const" in option else [])]
 
 
 def default(path: KeyPath) -> object:
@@ -173,6 +173,8 @@ def _words(schema: Mapping[str, Any]) -> str:
             return "a mapping with " + listed(list(schema["properties"]))
         case _ if "enum" in schema:
             return listed(schema["enum"], "or")
+        case _ if "const" in schema:
+            return f"`{schema['const']}`"
         case _:
             return "one character" if schema.get("maxLength") == 1 else "text"
 

@@ -26,12 +26,14 @@ class LocalEngine:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._results: SimpleQueue[Attempt | BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._under_way = 0
+        # Two counts, because `send` and `receive` may be called from different threads.
+        self._sent = 0
+        self._received = 0
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Start sending; never waits as long as no more than `slots` tasks are under way."""
-        self._under_way += len(tasks)
-        while len(self._threads) < min(self._slots, self._under_way):
+        self._sent += len(tasks)
+        while len(self._threads) < min(self._slots, self._sent - self._received):
             self._start_thread()
         for task in tasks:
             self._tasks.put(task)
@@ -52,12 +54,16 @@ class LocalEngine:
                 found = self._results.get_nowait()
         except Empty:
             pass
-        self._under_way -= len(attempts)
+        self._received += len(attempts)
         return attempts
 
     def wake(self) -> None:
         """End a wait in `receive` at once; safe in a signal handler."""
         self._results.put(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Have `receive` raise this."""
+        self._results.put(error)
 
     def close(self) -> None:
         """Cut off what is under way; the threads end by themselves."""

@@ -1,12 +1,14 @@
 """What may be sent now: rates over a sliding minute, money, concurrency, and the endpoint's own health.
 
-Every class here is plain arithmetic over a clock that is passed in, and lives in the one thread that sends.
+Every class here but the pause is plain arithmetic over a clock that is passed in, and lives in the one thread that
+decides.
 """
 
 from pipeline.limits.budget import Budget
 from pipeline.limits.concurrency import RAMP_STEP_SECONDS, AdaptiveConcurrency, ramp
 from pipeline.limits.learned import LearnedRate
 from pipeline.limits.outage import Outage
+from pipeline.limits.pause import Pause
 from pipeline.limits.rates import Entry, SlidingWindow, window_seconds
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Entry",
     "LearnedRate",
     "Outage",
+    "Pause",
     "SlidingWindow",
     "ramp",
     "window_seconds",

@@ -15,11 +15,11 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.catalogue import Price
-from pipeline.client import Attempt, Pause, Task
+from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
 from pipeline.journal import Claim, Event, Journal, State
-from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, ramp
+from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, ramp
 from pipeline.plan import Plan
 from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Backoff, Decision, decide

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import zlib
 from collections.abc import Iterable, Iterator
 
 from pipeline.errors import ErrorKind
+from pipeline.transport.http1 import ReplyReader
 from pipeline.transport.reply import TransportError, too_large
 
-WIRE_PIECE = 2**16
-"""Bytes asked for at a time; a read allocates no more than this, whatever Content-Length claims."""
 DECODED_PIECE = 2**20
 """The most bytes one step of decoding gives, so that a gzip bomb stops near the cap."""
 
@@ -19,20 +17,19 @@ GZIP_OR_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 NO_HEADER = -zlib.MAX_WBITS
 
 
-def read_body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
+def read_body(reply: ReplyReader, most_bytes: int) -> bytes:
     """Reads a reply's body to its end.
 
     Raises TransportError for more than `most_bytes` decoded bytes and for an encoding that is unknown or broken, and
-    http.client.IncompleteRead for a body that was cut off.
+    what `reply` raises for a body that was cut off.
     """
-    encoding = _encoding_of(response)
-    if encoding is None and response.length is not None and response.length > most_bytes:
+    encoding = _encoding_of(reply.headers.get("Content-Encoding", ""))
+    if encoding is None and reply.length is not None and reply.length > most_bytes:
         raise too_large(most_bytes)
     pieces: list[bytes] = []
     size = 0
-    wire = _wire_pieces(response)
     try:
-        for piece in wire if encoding is None else _decoded(wire, encoding):
+        for piece in reply.body() if encoding is None else _decoded(reply.body(), encoding):
             size += len(piece)
             if size > most_bytes:
                 raise too_large(most_bytes)
@@ -44,9 +41,8 @@ def read_body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
-def _encoding_of(response: http.client.HTTPResponse) -> str | None:
+def _encoding_of(header: str) -> str | None:
     """The one coding a body has, `gzip` or `deflate`, or None."""
-    header = response.getheader("Content-Encoding") or ""
     codings = [coding.strip().lower() for coding in header.split(",")]
     codings = [coding.removeprefix("x-") for coding in codings if coding not in ("", "identity")]
     if not codings:
@@ -54,13 +50,6 @@ def _encoding_of(response: http.client.HTTPResponse) -> str | None:
     if len(codings) > 1 or codings[0] not in ("gzip", "deflate"):
         raise TransportError(ErrorKind.INVALID_REPLY, "the reply's content encoding is not supported", True, True)
     return codings[0]
-
-
-def _wire_pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while piece := response.read(WIRE_PIECE):
-        yield piece
-    if response.length:  # http.client ends such a read without an error
-        raise http.client.IncompleteRead(b"", response.length)
 
 
 def _decoded(wire: Iterable[bytes], encoding: str) -> Iterator[bytes]:

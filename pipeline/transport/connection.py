@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import select
 import socket
 import ssl
 from time import monotonic
-from typing import TYPE_CHECKING, cast
-
-from requests.structures import CaseInsensitiveDict
+from typing import TYPE_CHECKING
 
 from pipeline.transport.body import read_body
+from pipeline.transport.http1 import ReplyReader
 from pipeline.transport.reply import RawReply, TransportError, too_large
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from pipeline.transport.route import Route
 
 LONGEST_WAIT = 1e6
 """Seconds; a socket takes no timeout beyond 24 days."""
 SEND_PIECE = 2**18
-READ_BUFFER = 2**14
+TIMEOUT_SLACK = 0.01
+"""Seconds by which an operation may outlast the deadline."""
 WIRE_ALLOWANCE = 2**20
 """Bytes a reply may have on the wire beyond the cap on its body, for its head, chunk sizes and trailers."""
 
@@ -37,50 +34,6 @@ def remaining(deadline: float) -> float:
     return min(seconds, LONGEST_WAIT)
 
 
-class _Stream(io.RawIOBase):
-    """What http.client reads a reply from: a socket with one deadline and one bound for all reads together."""
-
-    def __init__(self, sock: socket.socket, deadline: float, most_bytes: int) -> None:
-        self._socket = sock
-        self._deadline = deadline
-        self._most_bytes = most_bytes
-        self._bytes_left = most_bytes + WIRE_ALLOWANCE
-        self.has_ended = False
-        """Whether the server has ended the connection."""
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """The one thing http.client asks of a socket."""
-        return io.BufferedReader(self, READ_BUFFER)
-
-    def readable(self) -> bool:
-        """Always True."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """One read; the socket's timeout is what is left of the attempt, so that dripping bytes gain no time."""
-        self._socket.settimeout(remaining(self._deadline))
-        count = self._socket.recv_into(buffer)
-        self.has_ended = count == 0
-        self._bytes_left -= count
-        if self._bytes_left < 0:
-            raise too_large(self._most_bytes)
-        return count
-
-
-class _Response(http.client.HTTPResponse):
-    """Reads past every interim reply.
-
-    http.client skips only status 100; taking a 102 or 103 for the answer would leave the real one on the connection,
-    to be read as the next request's.
-    """
-
-    def begin(self) -> None:
-        super().begin()
-        while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = self.msg = cast(http.client.HTTPMessage, None)  # makes begin() read another head
-            super().begin()
-
-
 class Connection:
     """A connection over one route; used by one thread at a time, apart from `cut`."""
 
@@ -88,6 +41,7 @@ class Connection:
         self._route = route
         self._socket: socket.socket | None = None
         self._is_cut = False
+        self._allowed = 0.0
         self.is_reusable = False
         """Whether the last reply was read to its end and the server keeps the connection."""
         self.has_sent = False
@@ -119,22 +73,14 @@ class Connection:
         except (ConnectionError, ssl.SSLEOFError) as error:
             refusal = error  # the server may have replied, and hung up, before it had read everything
         try:
-            response = self._read_head("POST", deadline, most_bytes)
+            reply = self._read_reply(deadline, most_bytes)
         except OSError as error:
             raise refusal or error from None
-        try:
-            ends_with_connection = response.length is None and not response.chunked
-            body = read_body(response, most_bytes)
-            if self._is_cut and ends_with_connection:
-                raise http.client.IncompleteRead(b"")
-            headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
-            for name, value in response.headers.items():
-                headers[name] = f"{headers[name]}, {value}" if name in headers else value
-            is_final = response.status != http.HTTPStatus.SWITCHING_PROTOCOLS
-            self.is_reusable = is_final and refusal is None and not response.will_close
-            return RawReply(response.status, headers, body)
-        finally:
-            response.close()
+        body = read_body(reply, most_bytes)
+        if self._is_cut and reply.ends_with_connection:
+            raise http.client.IncompleteRead(b"")
+        self.is_reusable = refusal is None and not reply.is_last and not reply.has_more
+        return RawReply(reply.status, reply.headers, body)
 
     def cut(self) -> None:
         """From another thread: ends what is under way at once; nothing can be sent afterwards."""
@@ -155,6 +101,7 @@ class Connection:
     def _use(self, sock: socket.socket) -> None:
         """Makes the socket known to `cut` before anything on it can block."""
         self._socket = sock
+        self._allowed = 0.0
         if self._is_cut:
             raise ConnectionAbortedError("the connection was cut")
 
@@ -185,12 +132,11 @@ class Connection:
             head += f"Proxy-Authorization: {proxy.authorization}\r\n"
         self._send(f"{head}\r\n".encode("latin-1"), deadline)
         try:
-            response = self._read_head("CONNECT", deadline, 0)
+            reply = self._read_reply(deadline, 0, to_connect=True)
         except TransportError:
             raise ConnectionError("the proxy's reply is too large") from None
-        response.close()
-        if response.status != http.HTTPStatus.OK:
-            raise ConnectionError(f"the proxy refused the tunnel with status {response.status}")
+        if reply.status != http.HTTPStatus.OK:
+            raise ConnectionError(f"the proxy refused the tunnel with status {reply.status}")
 
     def _start_tls(self, tls: ssl.SSLContext, deadline: float) -> None:
         assert self._socket is not None
@@ -204,21 +150,33 @@ class Connection:
         assert self._socket is not None
         rest = memoryview(message)
         while rest:
-            self._socket.settimeout(remaining(deadline))
+            self._allow_until(deadline)
             rest = rest[self._socket.send(rest[:SEND_PIECE]) :]
 
-    def _read_head(self, method: str, deadline: float, most_bytes: int) -> http.client.HTTPResponse:
+    def _read_reply(self, deadline: float, most_bytes: int, *, to_connect: bool = False) -> ReplyReader:
+        """Reads the head; the body follows by the same deadline, and within `most_bytes` in all."""
+        sock = self._socket
+        assert sock is not None
+        bytes_left = most_bytes + WIRE_ALLOWANCE
+
+        def receive(most: int) -> bytes:
+            nonlocal bytes_left
+            self._allow_until(deadline)  # at each read, so that dripping bytes gain no time
+            data = sock.recv(most)
+            bytes_left -= len(data)
+            if bytes_left < 0:
+                raise too_large(most_bytes)
+            return data
+
+        return ReplyReader(receive, to_connect=to_connect)
+
+    def _allow_until(self, deadline: float) -> None:
+        """Lets the next operation on the socket take what is left of the attempt."""
         assert self._socket is not None
-        stream = _Stream(self._socket, deadline, most_bytes)
-        response = _Response(cast(socket.socket, stream), method=method)
-        try:
-            response.begin()
-            if stream.has_ended:  # http.client takes a head that was cut off for a whole one
-                raise http.client.IncompleteRead(b"")
-        except BaseException:
-            response.close()
-            raise
-        return response
+        seconds = remaining(deadline)
+        if abs(seconds - self._allowed) > TIMEOUT_SLACK:  # each change is a system call
+            self._socket.settimeout(seconds)
+            self._allowed = seconds
 
 
 def _is_readable(sock: socket.socket) -> bool:

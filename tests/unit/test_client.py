@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.client import Client, Pause, Task
+from pipeline.client import Client, Task
 from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.errors import ErrorKind
+from pipeline.limits import Pause
 from pipeline.records import Failure, Reply, Request
 from pipeline.transport import Transport
 
@@ -70,7 +71,7 @@ def client(server: Server, pause: Pause) -> Iterator[Client]:
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     made = Client(Dataoorts(server.url), Transport(server.url, headers, connections=2, timeout_seconds=5), pause, KEY)
     yield made
-    made.close()
+    made.abandon()
 
 
 def test_an_attempt_sends_the_request_and_types_the_answer(client: Client, server: Server) -> None:
@@ -137,4 +138,4 @@ def test_what_was_not_sent_is_not_possibly_billed(pause: Pause) -> None:
     result = refused.attempt(Task(1, REQUEST)).result
     assert isinstance(result, Failure)
     assert (result.kind, result.sent, result.possibly_billed) == (ErrorKind.CONNECTION_ERROR, False, False)
-    refused.close()
+    refused.abandon()

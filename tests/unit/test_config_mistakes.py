@@ -150,7 +150,7 @@ notify: me
         ("pricing: {input_usd_per_million: -1, output_usd_per_million: 1}", "use a number of at least 0"),
         ('checkpoint: {path: ""}', "give it a value, or leave the key out"),
         ("limits: 5",
-         "use a mapping with `concurrency`, `requests_per_minute`, `tokens_per_minute`, `max_cost_usd`,"
+         "use a mapping with `concurrency`, `processes`, `requests_per_minute`, `tokens_per_minute`, `max_cost_usd`,"
          " `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds` and `drain_seconds`"),
         ("limits: {concurrency: many}", "the default is 32"),
         ("checkpoint: {path: 7}", "put it in quotes"),

@@ -222,6 +222,11 @@ def test_headers_are_found_in_any_case_and_repeated_ones_are_joined() -> None:
     assert reply.headers.get("Date") is None
 
 
+def test_a_header_may_go_on_in_the_next_line_and_lines_may_end_in_a_line_feed_alone() -> None:
+    reply = reply_to(once(b"HTTP/1.1 200 OK\nX-Long: one\n  two\r\nContent-Length:2\n\nok"))
+    assert (reply.headers["X-Long"], reply.body) == ("one two", b"ok")
+
+
 @pytest.mark.parametrize(
     "wire",
     [sized(b"whole"), chunked(b"wh", b"ole"), b"HTTP/1.1 200 OK\r\n\r\nwhole", b"HTTP/1.0 200 OK\r\n\r\nwhole"],
@@ -403,6 +408,11 @@ def _reset_amid(peer: Peer) -> None:
         once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nhalf"),
         once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
         once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhalf\r\n0\r\n\r\n"),
+        once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nhalf\r\n0\r\n\r\n"),
+        once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhalf\r\n0\r\n\r\n"),
+        once(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 2\r\n\r\nhalf"),
+        once(b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"),
+        once(b"HTTP/1.1 200 OK\r\nName : value\r\n\r\n"),
         once(b"SSH-2.0-OpenSSH_9.2\r\n"),
         once(b"HTTP/1.1 abc\r\n\r\n"),
         once(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n"),
@@ -417,6 +427,11 @@ def _reset_amid(peer: Peer) -> None:
         "cut chunk",
         "no last chunk",
         "bad chunk size",
+        "negative chunk",
+        "overlong chunk",
+        "two lengths",
+        "a header without a name",
+        "a blank before the colon",
         "another protocol",
         "bad status",
         "endless headers",
@@ -574,13 +589,12 @@ def _endless(head: bytes, piece: bytes) -> Script:
     [
         _endless(b"", b"x" * 65536),
         _endless(b"Transfer-Encoding: chunked\r\n", b"10000\r\n" + b"x" * 65536 + b"\r\n"),
-        _endless(b"Transfer-Encoding: chunked\r\n", b"-1\r\n" + b"x" * 65536),
         _endless(b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y", b"X: " + b"y" * 1000 + b"\r\n"),
         _endless(b"Content-Length: 1000000000000\r\n", b"x" * 65536),
         once(encoded("gzip", gzip.compress(b"\0" * 2**26))),
         once(encoded("deflate", zlib.compress(b"\0" * 2**26))),
     ],
-    ids=["until the end", "chunked", "negative chunk", "trailers", "sized", "gzip bomb", "deflate bomb"],
+    ids=["until the end", "chunked", "trailers", "sized", "gzip bomb", "deflate bomb"],
 )
 def test_a_reply_beyond_the_cap_is_refused_within_twice_the_memory(script: Script) -> None:
     cap = 2**22
@@ -798,9 +812,10 @@ def test_https_goes_through_a_tunnel_and_the_proxy_never_sees_the_key(monkeypatc
     [
         (b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n", "the proxy refused the tunnel with status 407"),
         (b"", "the server closed the connection without a reply"),
-        (b"HTTP/1.1 200 OK\r\n" + (b"X: " + b"y" * 60_000 + b"\r\n") * 50, "the proxy's reply is too large"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "the host name, or the proxy's reply, is not sound"),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" * 50_000, "the proxy's reply is too large"),
     ],
-    ids=["407", "hangs up", "endless headers"],
+    ids=["407", "hangs up", "endless headers", "endless interim replies"],
 )
 def test_a_proxy_that_refuses_means_that_nothing_was_sent(
     reply: bytes, message: str, monkeypatch: pytest.MonkeyPatch

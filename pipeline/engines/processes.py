@@ -1,0 +1,157 @@
+"""Senders in processes of their own, so that sending and recording each have a core.
+
+What crosses the seam is tasks one way and attempts the other, in batches. A sender keeps nothing: it ends with its
+connection, so none outlives the run, however that ended.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+
+from pipeline.client import Attempt, Task
+from pipeline.engines.sender import Fault
+from pipeline.engines.sending import Sending
+from pipeline.errors import InvalidInput, PipelineError
+from pipeline.limits import Pause
+
+# With the modules found where this process found them, and nothing added from the directory that the command runs in.
+_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender import main; main({connection}, {pause})"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SECONDS_TO_END = 5.0
+
+
+@dataclass(slots=True)
+class _Sender:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    in_flight: int = 0
+
+
+class ProcessEngine:
+    """So many processes that send side by side, up to `sending.slots` requests together; `pause` holds for all of them.
+
+    Raises:
+        InvalidInput: nothing can be sent so (as `Sending.client` does).
+        PipelineError: here and from `send` and `receive`, where a sender cannot start, or has come to an end.
+    """
+
+    def __init__(self, sending: Sending, processes: int, pause: Pause) -> None:
+        self._senders: list[_Sender] = []
+        self._fault: Exception | None = None
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
+        shared = pause.share()
+        try:
+            for _ in range(processes):
+                self._senders.append(_start(sending, shared))
+            for sender in self._senders:
+                self._take(sender)  # its first message says that it is ready
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(shared)
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Hand tasks to the senders that have the fewest under way."""
+        shares: list[list[Task]] = [[] for _ in self._senders]
+        for task in tasks:
+            index = min(range(len(shares)), key=lambda one: self._senders[one].in_flight)
+            shares[index].append(task)
+            self._senders[index].in_flight += 1
+        for sender, share in zip(self._senders, shares, strict=True):
+            if share:
+                try:
+                    sender.connection.send_bytes(pickle.dumps(share))
+                except OSError:
+                    raise _ended(sender) from None
+
+    def receive(self, timeout: float) -> list[Attempt]:
+        """Every attempt that has ended; waits up to `timeout` seconds for the first."""
+        if self._fault is not None:
+            raise self._fault
+        by_connection = {sender.connection: sender for sender in self._senders}
+        attempts: list[Attempt] = []
+        try:
+            for ready in wait([*by_connection, self._woken], timeout):
+                if not isinstance(ready, Connection):
+                    os.read(self._woken, 1)
+                    continue
+                attempts += self._take(by_connection[ready])
+                while ready.poll():  # all that is there, so that one commit serves it
+                    attempts += self._take(by_connection[ready])
+        except Exception as fault:
+            if not attempts:
+                raise
+            self._fault = fault  # first hand over what was answered
+        return attempts
+
+    def wake(self) -> None:
+        """End a wait in `receive` at once; safe in a signal handler."""
+        with suppress(BlockingIOError):  # it is full of such words already
+            os.write(self._waker, b"!")
+
+    def close(self) -> None:
+        """End all senders, whatever they are at."""
+        for sender in self._senders:
+            sender.connection.close()
+        for sender in self._senders:
+            try:
+                sender.process.wait(_SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                sender.process.kill()
+                sender.process.wait()
+        self._senders = []
+        for end in (self._woken, self._waker):
+            with suppress(OSError):
+                os.close(end)
+
+    def _take(self, sender: _Sender) -> list[Attempt]:
+        try:
+            message: list[Attempt] | Fault = pickle.loads(sender.connection.recv_bytes())
+        except (EOFError, OSError):
+            raise _ended(sender) from None
+        if isinstance(message, Fault):
+            raise {"input": InvalidInput, "system": PipelineError}.get(message.kind, RuntimeError)(message.text)
+        sender.in_flight -= len(message)
+        return message
+
+
+def _start(sending: Sending, pause: int) -> _Sender:
+    ours, theirs = Pipe()
+    code = _BOOTSTRAP.format(path=sys.path, connection=theirs.fileno(), pause=pause)
+    # Signals are for the process that decides. A sender is born with them held back, so that none can end it early.
+    held_before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code], pass_fds=(theirs.fileno(), pause),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        ours.send_bytes(pickle.dumps(sending))
+    except OSError as error:
+        ours.close()
+        raise PipelineError(
+            f"no process can be started to send from: {error.strerror}; set limits.processes: 1"
+        ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_before)
+        theirs.close()
+    return _Sender(process, ours)
+
+
+def _ended(sender: _Sender) -> PipelineError:
+    code = sender.process.wait()
+    cause = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    return PipelineError(
+        f"a process that sends came to an end ({cause}); every acknowledged answer is safe: run the job again, and if"
+        " memory was short, with a lower limits.concurrency or limits.processes: 1"
+    )

@@ -1,0 +1,74 @@
+"""What runs in a process that only sends: tasks come in over one connection, and attempts go back over it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Literal
+
+from pipeline.client import Task
+from pipeline.engines.local import LocalEngine
+from pipeline.engines.sending import Sending
+from pipeline.errors import InvalidInput, PipelineError
+from pipeline.limits import Pause
+
+_SECONDS_BETWEEN_LOOKS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a sender cannot go on: the user's input, the system, or a fault of the program (then `text` is its trace)."""
+
+    kind: Literal["input", "system", "program"]
+    text: str
+
+
+def main(connection_number: int, pause_number: int) -> None:
+    """Send what comes in until the connection ends, and this process with it, at once.
+
+    The arguments are file descriptors. The first message in is a Sending, each other one a list of tasks; the first
+    message out is an empty list, each other one a list of attempts. A Fault may stand for any.
+    """
+    import sys
+
+    sys.setswitchinterval(0.2)
+    connection = Connection(connection_number)
+    try:
+        sending: Sending = pickle.loads(connection.recv_bytes())
+        client = sending.client(Pause.join(pause_number))
+        engine = LocalEngine(client.attempt, sending.slots, client.abandon)
+        connection.send_bytes(pickle.dumps([]))
+        threading.Thread(target=_take_in, args=(connection, engine), name="tasks", daemon=True).start()
+        while True:
+            attempts = engine.receive(_SECONDS_BETWEEN_LOOKS)
+            if attempts:
+                connection.send_bytes(pickle.dumps(attempts))
+    except (EOFError, OSError):  # nobody is there to hear of it
+        os._exit(0)
+    except BaseException as error:
+        connection.send_bytes(pickle.dumps(_fault(error)))
+        os._exit(1)
+
+
+def _take_in(connection: Connection, engine: LocalEngine) -> None:
+    """In a thread of its own, so that the other side never waits for what it sends."""
+    try:
+        while True:
+            tasks: list[Task] = pickle.loads(connection.recv_bytes())
+            engine.send(tasks)
+    except (EOFError, OSError):
+        os._exit(0)
+    except BaseException as error:
+        engine.fail(error)
+
+
+def _fault(error: BaseException) -> Fault:
+    if isinstance(error, InvalidInput):
+        return Fault("input", str(error))
+    if isinstance(error, PipelineError):
+        return Fault("system", str(error))
+    return Fault("program", "".join(traceback.format_exception(error)))

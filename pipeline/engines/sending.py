@@ -1,0 +1,33 @@
+"""All that a sender has to know, whichever process it works in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.client import Client
+from pipeline.endpoints import Endpoint
+from pipeline.limits import Pause
+from pipeline.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Where and how requests go out: at most `slots` at a time, each attempt within `timeout_seconds`.
+
+    `headers` may hold the key, which `key` names so that no reply brings it back. What else shapes a connection (proxy,
+    certificates) comes from the environment.
+    """
+
+    endpoint: Endpoint
+    headers: Mapping[str, str] = field(repr=False)
+    key: str | None = field(repr=False)
+    slots: int
+    timeout_seconds: float
+
+    def client(self, pause: Pause) -> Client:
+        """A client for this process. Connects to nothing yet. Raises InvalidInput for what cannot be sent with."""
+        transport = Transport(
+            self.endpoint.url, self.headers, connections=self.slots, timeout_seconds=self.timeout_seconds
+        )
+        return Client(self.endpoint, transport, pause, self.key)

@@ -1,0 +1,212 @@
+"""Senders in processes of their own, against a real socket; no run around them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipeline.client import Attempt, Task
+from pipeline.config.models import LimitsConfig
+from pipeline.endpoints.dataoorts import Dataoorts
+from pipeline.engines import processes_for
+from pipeline.engines.processes import ProcessEngine
+from pipeline.engines.sending import Sending
+from pipeline.errors import InvalidInput, PipelineError
+from pipeline.limits import Pause
+from pipeline.records import Failure, Reply, Request
+
+REPLY = b'{"success": true, "result": {"response": "yes", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}}'
+
+
+class Endpoint(ThreadingHTTPServer):
+    """Answers each request once `gate` is open, with `status` and Retry-After where one is set."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.status = 200
+        self.retry_after: str | None = None
+        self.bodies: list[bytes] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Endpoint
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.gate.wait(20)
+        self.send_response(self.server.status)
+        if self.server.retry_after is not None:
+            self.send_header("Retry-After", self.server.retry_after)
+        self.send_header("Content-Length", str(len(REPLY)))
+        self.end_headers()
+        self.wfile.write(REPLY)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    server = Endpoint()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.gate.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def sending(endpoint: Endpoint) -> Sending:
+    url = f"http://127.0.0.1:{endpoint.server_address[1]}/api/v1"
+    return Sending(Dataoorts(url), {"Authorization": "Bearer a-long-secret-key"}, "a-long-secret-key", 8, 20.0)
+
+
+@contextmanager
+def started(sending: Sending, processes: int, pause: Pause | None = None) -> Iterator[ProcessEngine]:
+    engine = ProcessEngine(sending, processes, pause or Pause())
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def tasks(numbers: Sequence[int]) -> list[Task]:
+    return [Task(number, Request("m", ({"role": "user", "content": f"row {number}"},), {})) for number in numbers]
+
+
+def collect(engine: ProcessEngine, count: int) -> list[Attempt]:
+    attempts: list[Attempt] = []
+    give_up = time.monotonic() + 20
+    while len(attempts) < count and time.monotonic() < give_up:
+        attempts += engine.receive(1.0)
+    return attempts
+
+
+def wait_for(endpoint: Endpoint, count: int) -> None:
+    give_up = time.monotonic() + 20
+    while len(endpoint.bodies) < count and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert len(endpoint.bodies) >= count
+
+
+def processes_of(engine: ProcessEngine) -> list[int]:
+    return [sender.process.pid for sender in engine._senders]
+
+
+def is_alive(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()
+
+
+def test_every_task_is_sent_and_comes_back_once(sending: Sending, endpoint: Endpoint) -> None:
+    with started(sending, 2) as engine:
+        engine.send(tasks(range(100)))
+        attempts = collect(engine, 100)
+    assert sorted(attempt.number for attempt in attempts) == list(range(100))
+    assert all(isinstance(attempt.result, Reply) and attempt.result.response == "yes" for attempt in attempts)
+    assert len(set(endpoint.bodies)) == len(endpoint.bodies) == 100
+
+
+def test_all_slots_are_in_flight_at_once_over_the_senders(sending: Sending, endpoint: Endpoint) -> None:
+    endpoint.gate.clear()
+    with started(sending, 2) as engine:
+        engine.send(tasks(range(8)))
+        wait_for(endpoint, 8)
+        endpoint.gate.set()
+        assert len(collect(engine, 8)) == 8
+
+
+def test_a_retry_after_that_one_sender_meets_holds_back_the_others(sending: Sending, endpoint: Endpoint) -> None:
+    endpoint.status, endpoint.retry_after = 429, "30"
+    pause = Pause()
+    with started(sending, 2, pause) as engine:
+        engine.send(tasks([1]))
+        (met,) = collect(engine, 1)
+        assert isinstance(met.result, Failure) and met.result.retry_after == 30
+        assert 25 < pause.until - time.monotonic() <= 30
+        engine.send(tasks([2, 3]))
+        assert [attempt.result for attempt in collect(engine, 2)] == [None, None]
+    assert len(endpoint.bodies) == 1
+
+
+def test_receive_ends_its_wait_when_woken(sending: Sending) -> None:
+    with started(sending, 1) as engine:
+        threading.Timer(0.05, engine.wake).start()
+        begun = time.monotonic()
+        assert engine.receive(10.0) == []
+        assert time.monotonic() - begun < 5
+
+
+def test_a_sender_that_dies_ends_the_run_after_what_was_answered(sending: Sending, endpoint: Endpoint) -> None:
+    with started(sending, 1) as engine:
+        engine.send(tasks([1]))
+        wait_for(endpoint, 1)
+        give_up = time.monotonic() + 20
+        while not engine._senders[0].connection.poll() and time.monotonic() < give_up:
+            time.sleep(0.01)
+        os.kill(processes_of(engine)[0], signal.SIGKILL)
+        assert [attempt.number for attempt in engine.receive(5)] == [1]
+        with pytest.raises(PipelineError, match="killed by signal 9"):
+            while True:
+                engine.receive(5)
+
+
+def test_a_sender_takes_no_signal_but_a_kill(sending: Sending) -> None:
+    with started(sending, 1) as engine:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(processes_of(engine)[0], number)
+        engine.send(tasks([1]))
+        assert len(collect(engine, 1)) == 1
+
+
+def test_closing_ends_the_senders_whatever_they_are_at(sending: Sending, endpoint: Endpoint) -> None:
+    endpoint.gate.clear()
+    with started(sending, 2) as engine:
+        engine.send(tasks(range(8)))
+        wait_for(endpoint, 8)
+        processes = processes_of(engine)
+        begun = time.monotonic()
+        engine.close()
+        assert time.monotonic() - begun < 5
+        assert not [process for process in processes if is_alive(process)]
+
+
+def test_what_cannot_be_sent_with_is_said_before_anything_is_sent(sending: Sending) -> None:
+    with pytest.raises(InvalidInput, match="a header holds characters"):
+        ProcessEngine(replace(sending, headers={"Authorization": "Bearer line\nbreak"}), 1, Pause())
+
+
+def test_the_key_stands_on_no_command_line(sending: Sending) -> None:
+    with started(sending, 1) as engine:
+        line = Path(f"/proc/{processes_of(engine)[0]}/cmdline").read_bytes()
+        assert b"pipeline.engines.sender" in line and b"secret" not in line
+
+
+@pytest.mark.parametrize(("limits", "rows", "one"), [
+    ({}, 1_000_000, False), ({}, 1_999, True), ({"concurrency": 15}, 1_000_000, True),
+    ({"requests_per_minute": 600}, 1_000_000, True), ({"processes": 1}, 1_000_000, True),
+])  # fmt: skip
+def test_several_processes_only_where_one_core_would_be_the_limit(
+    limits: dict[str, object], rows: int, one: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    assert processes_for(LimitsConfig.model_validate(limits), rows) == (1 if one else 4)
+
+
+def test_a_number_of_processes_is_taken_as_it_is() -> None:
+    assert processes_for(LimitsConfig(processes=3), 1) == 3
