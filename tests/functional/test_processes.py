@@ -1,0 +1,87 @@
+"""`limits.processes`: senders of their own change nothing of what a run promises."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.functional.conftest import COST, Asked, Endpoint, Reply, Workspace, ended, refusal, usual, wait_until
+
+ROWS, SLOTS = 40, 8
+
+
+def senders_of(process: subprocess.Popen[bytes]) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def at(ws: Workspace) -> Workspace:
+    ws.questions(*range(ROWS))
+    ws.job(limits={"concurrency": SLOTS, "processes": 3})
+    return ws
+
+
+def test_every_row_is_asked_once_and_gets_its_own_answer(at: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: (
+        refusal(503) if endpoint.prompts.count("7") == 1 and asked.prompt == "7" else usual(asked)
+    )
+    found = at.run()
+    assert (found["succeeded"], found["requests"], found["retries"]) == (ROWS, ROWS + 1, 1)
+    assert Decimal(found["job_cost_usd"]) == ROWS * Decimal(COST)
+    assert [row["response"] for row in at.rows()] == [f"answer to {row}" for row in range(ROWS)]
+
+
+def test_a_kill_takes_the_senders_along_and_only_what_was_in_flight_is_asked_again(
+    at: Workspace, endpoint: Endpoint
+) -> None:
+    held = ROWS // 2
+
+    def hold_back_from_half_way_on(asked: Asked) -> Reply:
+        if len(endpoint.asked) >= held:
+            endpoint.gate.clear()
+        return usual(asked)
+
+    endpoint.reply = hold_back_from_half_way_on
+    with at.running() as process:
+        endpoint.wait_for(held)
+        senders = senders_of(process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: not [sender for sender in senders if Path(f"/proc/{sender}").exists()])
+    assert len(senders) == 2
+    endpoint.reply = usual
+    endpoint.gate.set()
+    found = at.run()
+    assert found["succeeded"] == ROWS
+    assert len(endpoint.asked) <= ROWS + SLOTS
+    assert {row["response"] for row in at.rows()} == {f"answer to {row}" for row in range(ROWS)}
+
+
+def test_a_signal_to_the_whole_group_drains(at: Workspace, endpoint: Endpoint) -> None:
+    endpoint.gate.clear()
+    at.prefix = ("setsid",)
+    with at.running() as process:
+        endpoint.wait_for(SLOTS - 1)
+        os.killpg(process.pid, signal.SIGINT)
+        endpoint.gate.set()
+        result = ended(process)
+    assert result.code == 130
+    assert result.data["succeeded"] == len(endpoint.asked) >= SLOTS - 1
+
+
+def test_a_sender_that_dies_is_a_fault_that_loses_nothing(at: Workspace, endpoint: Endpoint) -> None:
+    endpoint.gate.clear()
+    with at.running() as process:
+        endpoint.wait_for(SLOTS - 1)
+        os.kill(senders_of(process)[0], signal.SIGKILL)
+        result = ended(process)
+    assert (result.code, len(result.lines)) == (1, 1)
+    assert "a process that sends came to an end (killed by signal 9)" in result.data["error"]["message"]
+    endpoint.gate.set()
+    assert at.run()["succeeded"] == ROWS
+    assert len(endpoint.asked) <= ROWS + SLOTS
