@@ -63,7 +63,9 @@ def is_text(path: KeyPath) -> bool:
 
 def choices(path: KeyPath) -> list[str]:
     """The words this key chooses from; none where it takes anything else."""
-    return [word for option in _options(path) for word in option.get("enum", [option["const"]] if "const" in option else [])]
+    return [
+        word for option in _options(path) for word in option.get("enum", [option["const"]] if "const" in option else [])
+    ]
 
 
 def default(path: KeyPath) -> object:
