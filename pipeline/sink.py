@@ -16,10 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.json import ParseOptions, ReadOptions, read_json
+from pydantic_core import to_json
 
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import IndexEntry, Journal, sync_path
+from pipeline.journal import Journal, sync_path
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, Standing
+from pipeline.sources import pick
 
 _ROWS_A_SLICE = 256
 _ROWS_A_GROUP = 65_536
@@ -50,8 +53,12 @@ RESULT_FIELDS = (
 """The columns that stand beside the input's own, as docs/output.md describes them."""
 
 RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
-_COPIED = ("response", "response_type", "tool_calls", "prompt_tokens", "completion_tokens", "total_tokens",
-           "truncated", "error_kind", "error_message", "http_status", "latency_seconds")  # fmt: skip
+# As a record has them: stamps are Unix seconds.
+_RECORD_SCHEMA = pa.schema(
+    field.with_type(pa.float64()) if pa.types.is_timestamp(field.type) else field for field in RESULT_FIELDS
+)
+# A million, made without `pa.scalar`, which imports pandas.
+_MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([1e6]))])[0]
 
 
 class OutOfTime(Exception):
@@ -87,8 +94,7 @@ class Results:
         for start, batch in self.rows.batches():
             if start + batch.num_rows > len(self.plan):
                 raise _changed()
-            ids, _ = self.rows.identities(start, batch)
-            unique = self.plan.row_ids(range(start, start + batch.num_rows), ids)
+            unique = self.plan.row_ids(range(start, start + batch.num_rows), self.rows.ids(start, batch))
             for offset in range(0, batch.num_rows, _ROWS_A_SLICE):
                 part = batch.slice(offset, _ROWS_A_SLICE)
                 yield self._join(part, start + offset, unique[offset : offset + _ROWS_A_SLICE], models, schema)
@@ -99,35 +105,33 @@ class Results:
         standings = self.plan.standings(start, start + batch.num_rows)
         finished = np.flatnonzero(np.isin(standings, [int(one) for one in (*SUCCEEDED, *FAILED)]))
         events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
-        found = {entry[0]: (entry, record) for entry, record in self.journal.records(sorted(events))}
-        if len(finished) < batch.num_rows:
-            batch = batch.take(finished)
-        columns: dict[str, list[Any]] = {name: [] for name in RESULT_NAMES}
+        found = {entry[0]: (entry, text) for entry, text in self.journal.texts(sorted(events))}
+        lines = []
         for offset, event in zip(finished.tolist(), events, strict=True):
-            entry, record = found[event]
+            entry, text = found[event]
             if entry[4] != ids[offset] and standings[offset] not in (Standing.ADOPTED, Standing.ADOPTED_UNPRICED):
                 raise _changed()
-            _append(columns, ids[offset], entry, record, models)
+            status = "failed" if standings[offset] in FAILED else "succeeded"
+            facts = {"row_id": ids[offset], "status": status, "model": models[entry[6]], "request_hash": entry[5]}
+            lines.append(to_json(facts)[:-1] + b"," + text[1:])
+        if len(finished) < batch.num_rows:
+            batch = pick(batch, finished)
         carried = [batch.column(name) for name in schema.names[: -len(RESULT_NAMES)]]
-        results = [pa.array(columns[field.name], field.type) for field in RESULT_FIELDS]
-        return pa.RecordBatch.from_arrays([*carried, *results], schema=schema)
+        return pa.RecordBatch.from_arrays([*carried, *_result_columns(lines)], schema=schema)
 
 
-def _append(
-    columns: dict[str, list[Any]], row_id: str, entry: IndexEntry, record: dict[str, Any], models: Mapping[int, str]
-) -> None:
-    cost = record.get("cost_usd")
-    columns["row_id"].append(row_id)
-    columns["status"].append("failed" if "error_kind" in record else "succeeded")
-    for name in _COPIED:
-        columns[name].append(record.get(name))
-    columns["cost_usd"].append(None if cost is None else Decimal(cost))
-    columns["attempts"].append(record["attempts"])
-    columns["model"].append(models[entry[6]])
+def _result_columns(lines: list[bytes]) -> list[pa.Array]:
+    """The columns of RESULT_FIELDS, from one JSON object a row: the journal's record, with the row's own facts."""
+    text = b"\n".join(lines)
+    table = read_json(
+        pa.BufferReader(text),
+        read_options=ReadOptions(use_threads=False, block_size=len(text) + 1),  # in one piece
+        parse_options=ParseOptions(explicit_schema=_RECORD_SCHEMA, unexpected_field_behavior="ignore"),
+    ) if lines else _RECORD_SCHEMA.empty_table()  # fmt: skip
+    columns = {name: table.column(name).combine_chunks() for name in _RECORD_SCHEMA.names}
     for name in ("started_at", "finished_at"):
-        stamp = record.get(name)
-        columns[name].append(None if stamp is None else round(stamp * 1_000_000))
-    columns["request_hash"].append(entry[5])
+        columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
+    return [columns[field.name].cast(field.type) for field in RESULT_FIELDS]
 
 
 def _changed() -> InvalidInput:

@@ -13,6 +13,7 @@ from pipeline.app.job import OpenJob
 from pipeline.estimate import Sizes, estimate
 from pipeline.plan import TO_SEND, Plan, Standing, UnsentFailure
 from pipeline.records import Request
+from pipeline.sources import pick
 from pipeline.sources.identity import row_values
 
 _SAMPLE_ROWS = 200
@@ -26,7 +27,7 @@ def requests_to_send(
     for start, batch in opened.rows.batches():
         offsets = np.flatnonzero(np.isin(plan.standings(start, start + batch.num_rows), wanted))
         if len(offsets):
-            part = batch.take(offsets)
+            part = pick(batch, offsets)
             _, contents = opened.rows.identities(start, part)
             for values, content in zip(row_values(part), contents, strict=True):
                 request, _ = opened.rows.request(values, content)

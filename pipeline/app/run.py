@@ -32,7 +32,6 @@ from pipeline.limits import Pause
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, Plan, Standing
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
-from pipeline.simulator import Settings, Simulator
 from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
 
 _PROGRESS_FILE_SECONDS = 1.0
@@ -368,6 +367,8 @@ def _address(job: Job) -> Iterator[str | None]:
     if not job.config.endpoint.is_simulator:
         yield None
         return
+    from pipeline.simulator import Settings, Simulator
+
     found = job.config.simulator
     simulator = Simulator(Settings() if found is None else Settings(**found.model_dump(exclude_none=True)))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -46,6 +47,8 @@ for command in (*run.COMMANDS, *look.COMMANDS, *recover.COMMANDS, *make.COMMANDS
 
 def main() -> None:
     """The entry point: runs the command line and exits with the documented codes."""
+    # Read when pyarrow is imported. Its own allocator keeps 40 MiB more of what was freed.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     streams = Streams()
     console = Console("--json" in sys.argv)
     code: Any = 1

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pipeline.config.models import EndpointConfig
+from typing import TYPE_CHECKING
+
 from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.endpoints.interface import Endpoint
 from pipeline.endpoints.openai import OpenAI
+
+if TYPE_CHECKING:  # a process that only sends does without the job file
+    from pipeline.config.models import EndpointConfig
 
 __all__ = ["Endpoint", "make_endpoint"]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from pipeline.config.models import LimitsConfig
+if TYPE_CHECKING:
+    from pipeline.config.models import LimitsConfig
 
 _MOST_PROCESSES = 4
 """One that decides keeps about three busy that send."""

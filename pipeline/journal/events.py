@@ -93,9 +93,14 @@ def unpack_facts(seq: int, packed: bytes) -> IndexEntry:
     return (seq, *from_json(packed[: packed.index(b"\n")]))  # the list is that of pack_event
 
 
+def record_text(packed: bytes) -> bytes:
+    """The record of an event, as JSON text."""
+    return packed[packed.index(b"\n") + 1 :]
+
+
 def unpack_record(packed: bytes) -> dict[str, Any]:
     """The record of an event."""
-    found: dict[str, Any] = from_json(packed[packed.index(b"\n") :])
+    found: dict[str, Any] = from_json(record_text(packed))
     return found
 
 

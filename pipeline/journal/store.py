@@ -16,6 +16,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal import database
 from pipeline.journal.count import FILE_NAME as COUNT_NAME
@@ -28,9 +30,9 @@ from pipeline.journal.events import (
     checksum,
     pack_claim,
     pack_event,
+    record_text,
     unpack_claim,
     unpack_facts,
-    unpack_record,
 )  # fmt: skip
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.replacement import is_under_way
@@ -220,6 +222,10 @@ class Journal:
 
     def records(self, sequence: Sequence[int]) -> Iterator[tuple[IndexEntry, dict[str, Any]]]:
         """The events with the given numbers, in ascending order of number, each once, checked, with their records."""
+        return ((entry, from_json(text)) for entry, text in self.texts(sequence))
+
+    def texts(self, sequence: Sequence[int]) -> Iterator[tuple[IndexEntry, bytes]]:
+        """The same, with each record as the JSON text that it is stored as."""
         for start in range(0, len(sequence), _ROWS_A_STATEMENT):
             part = set(sequence[start : start + _ROWS_A_STATEMENT])
             found = 0
@@ -231,7 +237,7 @@ class Journal:
                     if checksum(seq, packed) != stored:
                         raise CheckpointDamaged(f"{self._directory}: event {seq} of the journal is damaged")
                     found += 1
-                    yield unpack_facts(seq, packed), unpack_record(packed)
+                    yield unpack_facts(seq, packed), record_text(packed)
             if found != len(part):
                 raise CheckpointDamaged(f"{self._directory}: {len(part) - found} events of the journal are missing")
 

@@ -45,14 +45,18 @@ class Rows:
         its content key. `position` is that of the first row. Raises InvalidJob for a null or empty id.
         """
         contents = content_keys(batch)
+        return (contents if self.id_column is None else self.ids(position, batch)), contents
+
+    def ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
+        """Each row's id alone."""
         if self.id_column is None:
-            return contents, contents
+            return content_keys(batch)
         ids = id_texts(batch, self.id_column)
         if None in ids:
             place = self.source.place(position + ids.index(None))
             message = f"the id column {self.id_column!r} is empty"
             raise place.fault(message, "give the row an id, or leave out `input.id`", key="input.id")
-        return [text for text in ids if text is not None], contents
+        return [text for text in ids if text is not None]
 
     def request(self, row: Mapping[str, Any], content: str) -> tuple[Request | UnsentFailure, str]:
         """What the row asks, and the hash of that. A row that asks nothing has a hash of its content instead."""

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.journal import Event, Journal, State
 from pipeline.plan import TO_SEND, Plan, Rows, Standing, UnsentFailure
 from pipeline.records import Request
+from pipeline.sources import pick
 from pipeline.sources.files import InputFile, check_unchanged
 from pipeline.sources.identity import row_values
 
@@ -75,7 +76,7 @@ def feed(
         offsets = np.flatnonzero(wanted[start : start + batch.num_rows])
         if not len(offsets):
             continue
-        part = batch.take(offsets)
+        part = pick(batch, offsets)
         ids, contents = rows.identities(start, part)
         positions = [start + int(offset) for offset in offsets]
         histories = _histories(plan, journal, positions)

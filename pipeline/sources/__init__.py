@@ -14,7 +14,8 @@
 
 from __future__ import annotations
 
+from pipeline.sources.chunks import pick
 from pipeline.sources.files import InputFile
 from pipeline.sources.source import Source, column_mistakes, fingerprint, open_source
 
-__all__ = ["InputFile", "Source", "column_mistakes", "fingerprint", "open_source"]
+__all__ = ["InputFile", "Source", "column_mistakes", "fingerprint", "open_source", "pick"]

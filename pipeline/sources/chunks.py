@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.sources.files import InputFile
@@ -33,3 +35,14 @@ class FileReader:
     file: InputFile
     schema: pa.Schema
     chunks: Callable[[], Iterator[Chunk]]
+
+
+def pick(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """The rows of a batch at ascending offsets.
+
+    The offsets are handed over as memory: to make an array of Python's or numpy's numbers, pyarrow imports pandas.
+    """
+    count = len(offsets)
+    if count and offsets[-1] - offsets[0] == count - 1:
+        return batch.slice(offsets[0], count)
+    return batch.take(pa.Array.from_buffers(pa.int64(), count, [None, pa.py_buffer(offsets.astype(np.int64))]))
