@@ -257,7 +257,7 @@ def test_two_servers_share_a_ledger(path: Path) -> None:
 
 
 def test_a_kill_leaves_a_readable_ledger_with_what_was_in_flight(path: Path) -> None:
-    process, address = start_process(path, latency=0.05)
+    process, address = start_process(path, latency=0.2)
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(ask, address, f"question {number}", timeout=5) for number in range(400)]
         wait_for(lambda: sum(exchange.answered is not None for exchange in read_ledger(path)) > 20)
