@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Any
 
 from pipeline.app import checkpoint
 from pipeline.app.inspection import inspect_job, wrong
-from pipeline.app.job import TRIED_ROWS, OpenJob, first_rows, open_job
+from pipeline.app.job import TRIED_ROWS, first_rows, open_job
+from pipeline.app.paths import refuse_to_overwrite
 from pipeline.app.preview import full_estimate
 from pipeline.app.run import RunOptions, select_retries
+from pipeline.app.scratch import scratch
 from pipeline.app.status import reading
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
 from pipeline.endpoints import make_endpoint
@@ -25,7 +26,7 @@ from pipeline.export import export
 from pipeline.journal import Journal
 from pipeline.plan import Planner, Rows
 from pipeline.prompts import Prompter, PromptFailure
-from pipeline.sink import Results, partial_path
+from pipeline.sink import Results
 from pipeline.sources import Source
 
 
@@ -78,11 +79,11 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
     prompter = Prompter(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
     try:
         with (
-            _scratch() as scratch,
+            scratch() as directory,
             Planner(
                 Rows(source, id_column, prompter, job.config.endpoint.kind, model),
                 iter(()),
-                scratch,
+                directory,
                 number=1,
                 fingerprint="",
             ) as made,
@@ -126,7 +127,7 @@ def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:
     with reading(job) as journal:
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
         if plan is None:
-            with _scratch() as scratch, checkpoint.planner(opened, scratch, journal) as made:
+            with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
                 plan = made.plan
         if journal is not None:
             select_retries(plan, journal, job.config.retry.max_runs, options)
@@ -140,54 +141,13 @@ def export_answers(job: Job, to: str, path: Path) -> int:
     Raises InvalidInput where there are none yet, or where the input has changed since the last run.
     """
     opened = open_job(job, for_sending=False)
-    try:
-        is_directory = path.is_dir()
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be used: {error.strerror}") from error
-    if is_directory:
-        raise InvalidInput(f"{path} is a directory; name a file")
-    _refuse_to_overwrite(opened, path)
+    refuse_to_overwrite(job, path)
     with reading(job) as journal:
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: pipeline run {job.file}")
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
         if plan is None:
-            with _scratch() as scratch, checkpoint.planner(opened, scratch, journal) as made:
+            with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
                 plan = made.plan
         config = job.config
         return export(Results(opened.rows, plan, journal, config.input.columns, config.output.prefix), to, path)
-
-
-def _refuse_to_overwrite(opened: OpenJob, path: Path) -> None:
-    """Raise InvalidInput where `path` is a file that the job lives by, under whatever name."""
-    job, output = opened.job, Path(opened.job.config.output.path)
-    held = {
-        "the job file": [Path(job.file)],
-        "the job's input": [Path(file.path) for file in opened.rows.source.files],
-        "the job's output": [output, partial_path(output)],
-        "a file of the job's checkpoint": [job.checkpoint_path, *job.checkpoint_path.glob("*")],
-    }
-    real = Path(os.path.realpath(path))
-    for what, files in held.items():
-        if any(_is_same(path, file) for file in files):
-            raise InvalidInput(f"{path} is {what}; name another file")
-    if Path(os.path.realpath(job.checkpoint_path)) in real.parents:
-        raise InvalidInput(f"{path} is in the job's checkpoint; name another file")
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    """Whether both are one file, also by a symbolic or hard link, or would be."""
-    if os.path.realpath(path) == os.path.realpath(other):
-        return True
-    return path.exists() and other.exists() and path.samefile(other)
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A directory of its own, that nobody else can read, for as long as something is worked out."""
-    try:
-        directory = tempfile.TemporaryDirectory()
-    except OSError as error:
-        raise CheckpointFailed(f"no scratch directory can be made (TMPDIR names where): {error.strerror}") from error
-    with directory as path:
-        yield Path(path)

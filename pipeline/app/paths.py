@@ -1,4 +1,4 @@
-"""Whether what a run will write can be written, found out before anything is sent."""
+"""Whether what a command will write can be written where the job says, found out before anything is sent."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config import Job
-from pipeline.errors import Mistake
+from pipeline.errors import InvalidInput, Mistake
 from pipeline.sink import draft_path, partial_path
 from pipeline.sources import Source
+from pipeline.sources.files import find_files
 
 # A disk without space is not the job file's fault: it is found, and told, where the space is needed.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
@@ -31,6 +33,42 @@ def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
     if job.config.endpoint.is_simulator and simulator is not None and simulator.ledger is not None:
         taken[os.path.realpath(output)] = "the output"
         yield from _ledger_mistakes(Path(simulator.ledger), taken)
+
+
+def refuse_to_overwrite(job: Job, path: Path) -> None:
+    """Raise InvalidInput where `path` is a directory, or a file that the job lives by, under whatever name."""
+    try:
+        is_directory = path.is_dir()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be used: {error.strerror}") from error
+    if is_directory:
+        raise InvalidInput(f"{path} is a directory; name a file")
+    output = Path(job.config.output.path)
+    held = {
+        "the job file": [Path(job.file)],
+        "the job's input": _input_files(job),
+        "the job's output": [output, partial_path(output)],
+        "a file of the job's checkpoint": [job.checkpoint_path, *job.checkpoint_path.glob("*")],
+    }
+    for what, files in held.items():
+        if any(_is_same(path, file) for file in files):
+            raise InvalidInput(f"{path} is {what}; name another file")
+    if Path(os.path.realpath(job.checkpoint_path)) in Path(os.path.realpath(path)).parents:
+        raise InvalidInput(f"{path} is in the job's checkpoint; name another file")
+
+
+def _input_files(job: Job) -> list[Path]:
+    """The files of the input, as far as they are there."""
+    with suppress(InvalidInput):
+        return [Path(file.path) for file in find_files(job.config.input.path, job.config.input.format)[0]]
+    return []
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether both are one file, also by a symbolic or hard link, or would be."""
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _taken(job: Job, source: Source | None) -> dict[str, str]:

@@ -10,26 +10,15 @@ import click
 
 from pipeline import __version__
 from pipeline.app.signals import Signals
-from pipeline.cli import look, make, recover, run
+from pipeline.cli import look, make, recover, report, run
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.options import failed, faulty
 from pipeline.cli.streams import Streams
 from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
 
-NOT_BUILT_YET = ("report",)
 
-
-class _Commands(click.Group):
-    """The group; it refuses by name what is documented and not built yet."""
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name in NOT_BUILT_YET:
-            raise click.UsageError(f"`pipeline {name}` is not built yet in version {__version__}.")
-        return super().get_command(context, name)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pipeline")
 def commands() -> None:
     """Offline batch inference: a YAML job reads prompts, asks a chat endpoint, and writes one Parquet file.
@@ -41,7 +30,7 @@ def commands() -> None:
     """
 
 
-for command in (*run.COMMANDS, *look.COMMANDS, *recover.COMMANDS, *make.COMMANDS):
+for command in (*run.COMMANDS, *look.COMMANDS, *recover.COMMANDS, *report.COMMANDS, *make.COMMANDS):
     commands.add_command(command)
 
 

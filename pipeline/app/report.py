@@ -1,0 +1,138 @@
+"""`pipeline report`: the job's journal at a moment, also while a run has it in hand -> one HTML page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.app import checkpoint
+from pipeline.app.paths import refuse_to_overwrite
+from pipeline.app.run import RunOptions, select_retries
+from pipeline.app.scratch import scratch
+from pipeline.app.status import reading, status
+from pipeline.app.summary import job_figures
+from pipeline.config import Job
+from pipeline.errors import InvalidInput, JobLocked
+from pipeline.journal import Journal
+from pipeline.journal.snapshot import read_copy
+from pipeline.plan import Plan, load_plan
+from pipeline.report.file import publish, refuse_foreign, report_path
+from pipeline.report.page import Standing, page
+from pipeline.report.projection import project
+
+_MOST_COPIES = 5
+_MEANINGS = (
+    ("done", "have an answer"),
+    ("new", "have no outcome yet, and are sent"),
+    ("changed", "have an answer to another request, and are sent when told to"),
+    ("to_retry", "failed for a passing cause, and are sent again"),
+    ("orphaned", "answers that no row of the input claims"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report that was written: where, over how many rows (None where that is not known), and whether a run was under
+    way.
+    """
+
+    path: Path
+    rows: int | None
+    running: bool
+
+
+def report(job: Job, out: Path | None = None) -> Report:
+    """Write the report of a job; its input is not read.
+
+    Raises:
+        InvalidInput: the job has not been run, plots cannot be drawn, or another file stands at the path.
+        CheckpointFailed: the checkpoint cannot be trusted, or the report not be written.
+    """
+    try:
+        from pipeline.report.plots import draw
+    except ImportError as error:
+        raise InvalidInput(
+            f"the plots of a report need matplotlib, which is not to be had ({error}); install it with the extra"
+            " `report`: pip install 'llm-batch-pipeline[report]'"
+        ) from error
+    config = job.config
+    path = out or report_path(Path(config.output.path))
+    refuse_to_overwrite(job, path)
+    if not config.output.overwrite:
+        refuse_foreign(path, config.name)
+    with _at_a_moment(job) as (journal, is_running):
+        now = time.time()
+        plan = _plan(job, journal)
+        figures = project(journal, plan, now if is_running else None)
+        standing = _standing(job, journal, plan, is_running, now)
+        most = config.limits.max_cost_usd
+        plots = draw(figures, concurrency=config.limits.concurrency, max_cost_usd=None if most is None else float(most))
+        text = page(figures, plots, standing)
+        publish(text, path, config.name, journal.checkpoint_id, overwrite=config.output.overwrite)
+    return Report(path, None if plan is None else len(plan), is_running)
+
+
+@contextmanager
+def _at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
+    """The journal, and whether a run is under way; then it is a copy.
+
+    Raises JobLocked where it is in motion all the time.
+    """
+    with ExitStack() as stack:
+        for _ in range(_MOST_COPIES):
+            try:
+                journal, is_running = stack.enter_context(reading(job)), False
+            except JobLocked as error:
+                locked = error
+                journal, is_running = read_copy(job.checkpoint_path, stack.enter_context(scratch())), True
+                if journal is None:
+                    continue
+                stack.callback(journal.close)
+                checkpoint.refuse_foreign_checkpoint(job, job.checkpoint_path, journal.identity)
+            if journal is None:
+                raise InvalidInput(
+                    f"the job {job.config.name!r} has not been run; run it first: pipeline run {job.file}"
+                )
+            yield journal, is_running
+            return
+        raise locked
+
+
+def _plan(job: Job, journal: Journal) -> Plan | None:
+    """Where the rows stand by the last plan, brought up to the journal; None where its file is not there."""
+    plan = load_plan(job.checkpoint_path)
+    if plan is None or plan.number != journal.totals.plan:
+        return None
+    plan.apply(journal.index())
+    select_retries(plan, journal, job.config.retry.max_runs, RunOptions())
+    return plan
+
+
+def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, now: float) -> Standing:
+    config, claims = job.config, journal.totals.claims
+    known = status(job)[0]
+    rows: dict[str, Any] = dict.fromkeys(("rows", "succeeded", "failed", "pending", "unpriced_rows"))
+    rows |= {"job_cost_usd": journal.totals.cost_usd, "possibly_billed_usd": journal.totals.possibly_billed_usd}
+    counts = {} if plan is None else asdict(plan.counts())
+    if plan is not None:
+        rows |= job_figures(plan, journal)
+    return Standing(
+        job=config.name,
+        model=config.endpoint.model,
+        endpoint=job.document["endpoint"]["url"],
+        is_simulated=journal.simulated,
+        status="running" if is_running else known.status,
+        error=None if is_running else known.error,
+        moment=now,
+        rows=rows,
+        in_flight=claims if is_running else None,
+        plan=[(name.replace("_", " "), counts[name], meaning) for name, meaning in _MEANINGS if counts],
+        runs=journal.runs(),
+        configuration=job.document,
+        version=__version__,
+    )

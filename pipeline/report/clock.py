@@ -1,0 +1,75 @@
+"""A timeline laid out on an axis: stretches of time side by side, long pauses left out, ticks by the clock in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.report.timeline import Bin, Timeline
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_STEPS = (1, 2, 5, 10, 15, 30, _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, _HOUR,
+          2 * _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 28 * _DAY)  # fmt: skip
+_MOST_TICKS = 8
+_ROOM_OF_A_CUT = 0.015
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAxis:
+    """Positions are seconds from the first bin's begin, without what is left out.
+
+    `stretches` holds the edges of the bins, one more than there are bins, and the bins; `cuts` the places where time is
+    left out; `ticks` positions with their labels; `width` is that of a bin in seconds.
+    """
+
+    width: float
+    stretches: list[tuple[list[float], list[Bin]]]
+    cuts: list[float]
+    ticks: list[tuple[float, str]]
+    end: float
+
+    @classmethod
+    def of(cls, timeline: Timeline) -> TimeAxis | None:
+        """The axis of a timeline; None where nothing happened."""
+        found = list(timeline.stretches())
+        width = timeline.width
+        room = _ROOM_OF_A_CUT * width * sum(len(one.bins) for one in found)
+        stretches: list[tuple[list[float], list[Bin]]] = []
+        starts: list[tuple[float, float]] = []
+        cuts: list[float] = []
+        at = 0.0
+        for stretch in found:
+            if stretches:
+                cuts.append(at + room / 2)
+                at += room
+            edges = [at + index * width for index in range(len(stretch.bins) + 1)]
+            stretches.append((edges, stretch.bins))
+            starts.append((at, stretch.start))
+            at = edges[-1]
+        if not stretches:
+            return None
+        spans = [(edges[0], edges[-1], start) for (edges, _), (_, start) in zip(stretches, starts, strict=True)]
+        return cls(width, stretches, cuts, list(_ticks(spans)), at)
+
+
+def _ticks(spans: list[tuple[float, float, float]]) -> Iterator[tuple[float, str]]:
+    """Ticks at full steps of the clock within each span, given as its first and last position and the time (Unix
+    seconds) of the first; at the first itself where time was left out before it. The day stands with the first tick,
+    and wherever it is another.
+    """
+    total = spans[-1][1]
+    step = next((one for one in _STEPS if total / one <= _MOST_TICKS), _STEPS[-1])
+    last_position, last_day = -total, None
+    for number, (first, end, start) in enumerate(spans):
+        full = [start - start % step + step * count for count in range(int((end - first) / step) + 2)]
+        times = [time for time in full if start <= time <= start + end - first]
+        for time in [start, *times] if number or not times else times:
+            position = first + time - start
+            if position - last_position < total / (_MOST_TICKS + 2):
+                continue
+            moment = datetime.fromtimestamp(time, UTC)
+            day = f"{moment.day} {moment:%b}"
+            text = f"{moment:%H:%M}" if step >= _MINUTE else f"{moment:%H:%M:%S}"
+            yield position, text if day == last_day else f"{text}\n{day}"
+            last_position, last_day = position, day

@@ -1,0 +1,57 @@
+"""Where a report stands, and what it may stand over."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.report.page import marks
+from pipeline.sink import draft_path
+
+_BYTES_OF_A_HEAD = 4096
+
+
+def report_path(output: Path) -> Path:
+    """Where the report of a job stands, by its output's path."""
+    return output.with_name(output.name.removesuffix(".parquet") + ".html")
+
+
+def refuse_foreign(path: Path, job: str) -> None:
+    """Raise InvalidInput where something stands at `path` that is no report of this job."""
+    if os.path.lexists(path) and not _is_report(path, job):
+        raise InvalidInput(
+            f"{path} exists and is no report of the job {job!r}; move it away, name another file with --out, or set"
+            " output.overwrite: true"
+        )
+
+
+def publish(text: str, path: Path, job: str, checkpoint_id: str, *, overwrite: bool) -> None:
+    """Put a report at `path`, whole or not at all. `overwrite`: also in place of what is no report of this job.
+
+    Raises:
+        CheckpointFailed: it cannot be written; `path` is as it was.
+        InvalidInput: something else has come to stand there, and was left.
+    """
+    draft = draft_path(path, checkpoint_id)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if not overwrite:
+            refuse_foreign(path, job)
+        draft.rename(path)
+    except OSError as error:
+        raise CheckpointFailed(f"{path}: the report cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def _is_report(path: Path, job: str) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return marks(job).encode() in file.read(_BYTES_OF_A_HEAD)
+    return False

@@ -1,0 +1,169 @@
+"""The figures of a report -> one HTML page that needs nothing else: no network, no script, no markup but our own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.report.plots import Plot
+from pipeline.report.projection import MOST_ROWS, Figures
+
+_UNKNOWN = "\N{EN DASH}"
+_PRIVATE = (("prompt", "system"), ("prompt", "user"))
+"""Keys of the configuration whose values are not shown: they are what is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the job stands, beside what its events tell. Counts and money are the job's, None where not known.
+
+    `status` is a stable word of `pipeline status`; `error` has a kind and a message; `in_flight` is None where no run
+    is under way; `moment` is in Unix seconds; `plan` has the name of a standing, its rows, and what it means.
+    """
+
+    job: str
+    model: str
+    endpoint: str
+    is_simulated: bool
+    status: str
+    error: Any
+    moment: float
+    rows: Mapping[str, Any]
+    in_flight: int | None
+    plan: Sequence[tuple[str, int, str]]
+    runs: Sequence[str]
+    configuration: Mapping[str, Any]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    word: str
+    tone: str
+
+
+_STATES = {
+    "succeeded": _State("every row answered", "good"),
+    "failed_rows": _State("finished, some rows failed", "warn"),
+    "partial": _State("partly sent", "warn"),
+    "running": _State("running", "busy"),
+    "stopped": _State("stopped", "bad"),
+    "interrupted": _State("interrupted", "bad"),
+    "kept": _State("old answers kept", "good"),
+}
+
+
+def page(figures: Figures, plots: Sequence[Plot], standing: Standing) -> str:
+    """The page."""
+    style = _resource("page.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    kinds = sorted(figures.kinds.items(), key=lambda found: (-found[1].rows, -found[1].attempts, found[0]))
+    text: str = _environment().get_template("page.html").render(
+        {field.name: getattr(standing, field.name) for field in fields(standing)},
+        marks=marks(standing.job),
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
+        style=Markup(style),
+        state=_STATES.get(standing.status, _State(standing.status.replace("_", " "), "busy")),
+        figures=figures,
+        kinds=kinds,
+        plots=plots,
+        truncated=list(figures.truncated_rows.values()),
+        configuration=list(_sections(standing.configuration)),
+        has_cuts=len(list(figures.timeline.stretches())) > 1,
+        most_rows=MOST_ROWS,
+    )  # fmt: skip
+    return text
+
+
+def marks(job: str) -> Markup:
+    """What stands in the head of a job's reports, and shows that a file is one."""
+    generator = Markup('<meta name="generator" content="llm-batch-pipeline report">\n')
+    return generator + Markup('<meta name="job" content="{}">').format(job)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=DictLoader({"page.html": _resource("page.html")}), autoescape=True, undefined=StrictUndefined,
+        finalize=_visible,
+    )  # fmt: skip
+    environment.filters.update(number=_number, seconds=_seconds, usd=_usd, stamp=_stamp, short=_short)
+    return environment
+
+
+def _resource(name: str) -> str:
+    return files("pipeline.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _visible(value: Any) -> Any:
+    """What is not our own markup, without characters that a terminal obeys or that turn the text around."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)
+    return value
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _number(value: int | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return _UNKNOWN
+    return f"{value:,.1f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def _usd(amount: Decimal | None, most_decimals: int | None = None) -> str:
+    """Exact decimal text, or rounded."""
+    if amount is None:
+        return _UNKNOWN
+    if most_decimals is not None:
+        return f"{amount:,.{most_decimals}f}"
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _stamp(seconds: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return _UNKNOWN
+
+
+def _sections(configuration: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The configuration's sections, each with its keys and their values as text; the keys outside of any come first."""
+    alone = [(key, _text(value)) for key, value in configuration.items() if not isinstance(value, Mapping)]
+    yield "job", alone
+    for name, section in configuration.items():
+        if isinstance(section, Mapping):
+            yield name, list(_pairs(section, (name,)))
+
+
+def _pairs(section: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for key, value in section.items():
+        below = (*path, key)
+        if isinstance(value, Mapping):
+            yield from _pairs(value, below)
+        elif below in _PRIVATE and isinstance(value, str):
+            yield ".".join(below[1:]), f"a text of {len(value):,} characters"
+        else:
+            yield ".".join(below[1:]), _text(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return _UNKNOWN
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
