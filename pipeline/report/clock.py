@@ -33,24 +33,20 @@ class TimeAxis:
     def of(cls, timeline: Timeline) -> TimeAxis | None:
         """The axis of a timeline; None where nothing happened."""
         found = list(timeline.stretches())
-        width = timeline.width
-        room = _ROOM_OF_A_CUT * width * sum(len(one.bins) for one in found)
+        if not found:
+            return None
+        room = _ROOM_OF_A_CUT * sum(one.edges[-1] - one.edges[0] for one in found)
         stretches: list[tuple[list[float], list[Bin]]] = []
-        starts: list[tuple[float, float]] = []
-        cuts: list[float] = []
+        spans: list[tuple[float, float, float]] = []
         at = 0.0
         for stretch in found:
-            if stretches:
-                cuts.append(at + room / 2)
-                at += room
-            edges = [at + index * width for index in range(len(stretch.bins) + 1)]
+            first = stretch.edges[0]
+            edges = [at + edge - first for edge in stretch.edges]
             stretches.append((edges, stretch.bins))
-            starts.append((at, stretch.start))
-            at = edges[-1]
-        if not stretches:
-            return None
-        spans = [(edges[0], edges[-1], start) for (edges, _), (_, start) in zip(stretches, starts, strict=True)]
-        return cls(width, stretches, cuts, list(_ticks(spans)), at)
+            spans.append((at, edges[-1], first))
+            at = edges[-1] + room
+        cuts = [first - room / 2 for first, _, _ in spans[1:]]
+        return cls(timeline.width, stretches, cuts, list(_ticks(spans)), spans[-1][1])
 
 
 def _ticks(spans: list[tuple[float, float, float]]) -> Iterator[tuple[float, str]]:

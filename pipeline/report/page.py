@@ -142,28 +142,24 @@ def _stamp(seconds: float) -> str:
 
 
 def _sections(configuration: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The configuration's sections, each with its keys and their values as text; the keys outside of any come first."""
-    alone = [(key, _text(value)) for key, value in configuration.items() if not isinstance(value, Mapping)]
-    yield "job", alone
+    """The configuration's sections, each with the keys that are set and their values as text."""
+    yield "job", list(_pairs({key: value for key, value in configuration.items() if not isinstance(value, Mapping)}))
     for name, section in configuration.items():
         if isinstance(section, Mapping):
             yield name, list(_pairs(section, (name,)))
 
 
-def _pairs(section: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _pairs(section: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     for key, value in section.items():
         below = (*path, key)
         if isinstance(value, Mapping):
             yield from _pairs(value, below)
-        elif below in _PRIVATE and isinstance(value, str):
-            yield ".".join(below[1:]), f"a text of {len(value):,} characters"
-        else:
-            yield ".".join(below[1:]), _text(value)
+        elif value not in (None, ""):
+            is_private = below in _PRIVATE and isinstance(value, str)
+            yield ".".join(below[1:] or below), f"a text of {len(value):,} characters" if is_private else _text(value)
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return _UNKNOWN
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")

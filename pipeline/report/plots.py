@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -32,8 +33,11 @@ _COLORS = {
 """The colours that plots are drawn with, and the variables of the style sheet that stand for them."""
 
 TEXT, MUTED, GRID, MAIN, BAD = _COLORS
-_WIDE, _NARROW, _HEIGHT = 9.0, 4.4, 2.35
+_WIDE, _NARROW = (11.5, 2.1), (3.67, 2.0)
+"""Width and height in inches, so that letters come out in one size where the page is as wide as it gets."""
+_MARGINS = {"left": 0.06, "right": 0.995, "bottom": 0.2, "top": 0.95}
 _BARS = 48
+_ROOM_FOR_MARKS = 0.16
 _LATENCY_TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -108,10 +112,10 @@ def _cost(axis: TimeAxis, most: float | None) -> Plot:
 
 def _throughput(axis: TimeAxis) -> Plot:
     figure, axes = _axes(_WIDE)
-    per_minute = 60 / axis.width
     for edges, bins in axis.stretches:
-        answered = [one.answered * per_minute for one in bins]
-        both = [(one.answered + one.failed) * per_minute for one in bins]
+        minutes = [(end - start) / 60 for start, end in pairwise(edges)]
+        answered = [one.answered / width for one, width in zip(bins, minutes, strict=True)]
+        both = [(one.answered + one.failed) / width for one, width in zip(bins, minutes, strict=True)]
         axes.stairs(answered, edges, fill=True, color=MAIN, alpha=0.7, linewidth=0)
         axes.stairs(both, edges, baseline=answered, fill=True, color=BAD, alpha=0.85, linewidth=0)
     _over_time(axes, axis)
@@ -125,7 +129,8 @@ def _concurrency(axis: TimeAxis, most: int) -> Plot:
     figure, axes = _axes(_WIDE)
     highest = 0.0
     for edges, bins in axis.stretches:
-        in_flight = [one.in_flight_seconds / axis.width for one in bins]
+        widths = [end - start for start, end in pairwise(edges)]
+        in_flight = [one.in_flight_seconds / width for one, width in zip(bins, widths, strict=True)]
         highest = max(highest, *in_flight)
         axes.stairs(in_flight, edges, fill=True, color=MAIN, alpha=0.14, linewidth=0)
         axes.stairs(in_flight, edges, color=MAIN, linewidth=1.4, baseline=None)
@@ -178,6 +183,7 @@ def _tokens(histogram: Histogram, name: str, title: str) -> Plot:
 
 def _mark(axes: Axes, value: float | None, name: str) -> None:
     if value is not None:
+        axes.margins(y=_ROOM_FOR_MARKS)
         axes.axvline(value, color=TEXT, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(name, (value, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
                       va="top", fontsize=8)  # fmt: skip
@@ -186,9 +192,9 @@ def _mark(axes: Axes, value: float | None, name: str) -> None:
 # ---- all of them
 
 
-def _axes(width: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, _HEIGHT), layout="constrained")
-    axes = figure.subplots()
+def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    figure = Figure(size, layout="constrained" if size is _NARROW else None)
+    axes = figure.subplots(gridspec_kw=_MARGINS if size is _WIDE else None)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     return figure, axes

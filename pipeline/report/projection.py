@@ -19,7 +19,7 @@ from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.timeline import Timeline
 
-MOST_ROWS = 20
+MOST_ROWS = 10
 """Rows that a table shows at most."""
 
 _MOST_EXAMPLES = 3
@@ -64,7 +64,7 @@ class RowFigures:
 
 
 class Top:
-    """The rows with the largest values, at most 20 of them; of equal ones the earlier. They are known by the number of
+    """The rows with the largest values, at most 10 of them; of equal ones the earlier. They are known by the number of
     their event.
     """
 

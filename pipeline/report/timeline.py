@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,9 +32,9 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Bins without a pause between them, the first of which begins at `start` (Unix seconds)."""
+    """Bins without a pause between them, and their edges in Unix seconds, one more than there are bins."""
 
-    start: float
+    edges: list[float]
     bins: list[Bin]
 
 
@@ -45,6 +46,8 @@ class Timeline:
     def __init__(self) -> None:
         self._bins: dict[int, Bin] = {}
         self.width = _SHORTEST_SECONDS
+        self.begin = math.inf
+        self.end = -math.inf
 
     def add(self, start: float, end: float, *, failed: bool, cost_usd: float) -> None:
         """Take in a request that was in flight from `start` to `end` (Unix seconds), and what it cost."""
@@ -57,6 +60,7 @@ class Timeline:
 
     def add_in_flight(self, start: float, end: float) -> None:
         """Take in a request that was in flight, whatever its end."""
+        self.begin, self.end = min(self.begin, start), max(self.end, end)
         while (end - start) / self.width > _MOST_BINS:
             self._widen()
         for index in range(int(start // self.width), int(end // self.width) + 1):
@@ -65,7 +69,10 @@ class Timeline:
         self._narrow()
 
     def stretches(self) -> Iterator[Stretch]:
-        """Every bin in order of time. A short pause is filled with empty bins, a long one parts two stretches."""
+        """Every bin in order of time. A short pause is filled with empty bins, a long one parts two stretches. The very
+        first bin begins with the first request, and the last one ends with the last, but none is less than half as wide
+        as the others: what it holds would make too high a rate.
+        """
         indexes = sorted(self._bins)
         most = max(1.0, len(indexes) * _LONGEST_PAUSE)
         begin: int | None = None
@@ -75,10 +82,16 @@ class Timeline:
             assert index is not None and begin is not None
             bins.append(self._bins[index])
             if following is None or following - index - 1 > most:
-                yield Stretch(begin * self.width, bins)
+                yield Stretch(self._edges(begin, len(bins)), bins)
                 begin, bins = None, []
             else:
                 bins += [Bin() for _ in range(following - index - 1)]
+
+    def _edges(self, index: int, bins: int) -> list[float]:
+        edges = [(index + offset) * self.width for offset in range(bins + 1)]
+        edges[0] = min(max(edges[0], self.begin), edges[0] + self.width / 2)
+        edges[-1] = max(min(edges[-1], self.end), edges[-1] - self.width / 2)
+        return edges
 
     def _bin(self, index: int) -> Bin:
         found = self._bins.get(index)
