@@ -22,6 +22,9 @@ _PRIVATE = (("prompt", "system"), ("prompt", "user"))
 """Keys of the configuration whose values are not shown: they are what is asked."""
 
 
+_POLICY = "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where the job stands, beside what its events tell. Counts and money are the job's, None where not known.
@@ -70,7 +73,7 @@ def page(figures: Figures, plots: Sequence[Plot], standing: Standing) -> str:
     text: str = _environment().get_template("page.html").render(
         {field.name: getattr(standing, field.name) for field in fields(standing)},
         marks=marks(standing.job),
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=Markup(_POLICY.format(digest)),
         style=Markup(style),
         state=_STATES.get(standing.status, _State(standing.status.replace("_", " "), "busy")),
         figures=figures,
@@ -95,7 +98,9 @@ def _environment() -> Environment:
         loader=DictLoader({"page.html": _resource("page.html")}), autoescape=True, undefined=StrictUndefined,
         finalize=_visible,
     )  # fmt: skip
-    environment.filters.update(number=_number, seconds=_seconds, usd=_usd, stamp=_stamp, short=_short)
+    environment.filters.update(
+        number=_number, short_number=_short_number, seconds=_seconds, usd=_usd, stamp=_stamp, short=_short
+    )
     return environment
 
 
@@ -116,6 +121,10 @@ def _short(text: str, most: int) -> str:
 
 def _number(value: int | None) -> str:
     return _UNKNOWN if value is None else f"{value:,}"
+
+
+def _short_number(value: int) -> str:
+    return f"{value:,}" if value < 10_000_000 else f"{value / 1_000_000:,.1f} M"
 
 
 def _seconds(value: float | None) -> str:
