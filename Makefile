@@ -115,7 +115,7 @@ pins: ## Resolve requirements/ anew from pyproject.toml, with Python 3.11
 	$(or $(PYTHON),python3.11) -m venv .venv/pins
 	.venv/pins/bin/python -m pip install --quiet --upgrade pip-tools
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/core.txt pyproject.toml
-	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra dev --constraint requirements/core.txt \
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra dev --extra report --constraint requirements/core.txt \
 	    --output-file requirements/dev.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/fuzz.txt requirements/fuzz.in
 

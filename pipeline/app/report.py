@@ -96,7 +96,7 @@ def _at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
                 checkpoint.refuse_foreign_checkpoint(job, job.checkpoint_path, journal.identity)
             if journal is None:
                 raise InvalidInput(
-                    f"the job {job.config.name!r} has not been run; run it first: pipeline run {job.file}"
+                    f"the job {job.config.name!r} has not been run yet; run it first: pipeline run {job.file}"
                 )
             yield journal, is_running
             return

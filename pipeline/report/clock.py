@@ -50,22 +50,40 @@ class TimeAxis:
 
 
 def _ticks(spans: list[tuple[float, float, float]]) -> Iterator[tuple[float, str]]:
-    """Ticks at full steps of the clock within each span, given as its first and last position and the time (Unix
-    seconds) of the first; at the first itself where time was left out before it. The day stands with the first tick,
-    and wherever it is another.
+    """Ticks within each span, given as its first and last position and the time (Unix seconds) of the first. The day
+    stands with the first tick, and wherever it is another.
     """
     total = spans[-1][1]
     step = next((one for one in _STEPS if total / one <= _MOST_TICKS), _STEPS[-1])
-    last_position, last_day = -total, None
+    last_day = None
+    for position, time in _spaced(_marks(spans, step), total / (_MOST_TICKS + 2)):
+        moment = datetime.fromtimestamp(time, UTC)
+        day = f"{moment.day} {moment:%b}"
+        text = f"{moment:%H:%M}" if step >= _MINUTE else f"{moment:%H:%M:%S}"
+        yield position, text if day == last_day else f"{text}\n{day}"
+        last_day = day
+
+
+def _marks(spans: list[tuple[float, float, float]], step: int) -> Iterator[tuple[float, float, bool]]:
+    """Positions that may have a tick, with their times: full steps of the clock, and, which the flag says, those where
+    time was left out.
+    """
     for number, (first, end, start) in enumerate(spans):
-        full = [start - start % step + step * count for count in range(int((end - first) / step) + 2)]
-        times = [time for time in full if start <= time <= start + end - first]
-        for time in [start, *times] if number or not times else times:
-            position = first + time - start
-            if position - last_position < total / (_MOST_TICKS + 2):
+        times = [start - start % step + step * count for count in range(int((end - first) / step) + 2)]
+        times = [time for time in times if start <= time <= start + end - first]
+        if number or not times:
+            yield first, start, True
+        for time in times:
+            yield first + time - start, time, False
+
+
+def _spaced(marks: Iterator[tuple[float, float, bool]], room: float) -> list[tuple[float, float]]:
+    """The marks that have room; one where time was left out takes that of one before it."""
+    kept: list[tuple[float, float, bool]] = []
+    for position, time, is_start in marks:
+        if kept and position - kept[-1][0] < room:
+            if not is_start or kept[-1][2]:
                 continue
-            moment = datetime.fromtimestamp(time, UTC)
-            day = f"{moment.day} {moment:%b}"
-            text = f"{moment:%H:%M}" if step >= _MINUTE else f"{moment:%H:%M:%S}"
-            yield position, text if day == last_day else f"{text}\n{day}"
-            last_position, last_day = position, day
+            kept.pop()
+        kept.append((position, time, is_start))
+    return [(position, time) for position, time, _ in kept]

@@ -14,7 +14,6 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.report.plots import Plot
 from pipeline.report.projection import MOST_ROWS, Figures
 
 _UNKNOWN = "\N{EN DASH}"
@@ -23,6 +22,19 @@ _PRIVATE = (("prompt", "system"), ("prompt", "user"))
 
 
 _POLICY = "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot in the page: its heading with the unit, its markup, how to read it, and the names of its colours, given as
+    variables of the style sheet.
+    """
+
+    title: str
+    markup: Markup
+    note: str
+    is_wide: bool = False
+    legend: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from pipeline.report.clock import TimeAxis
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.markup import page_markup
+from pipeline.report.page import Plot
 from pipeline.report.projection import Figures
 
 # It warns of its font cache where it cannot keep one.
@@ -60,19 +60,6 @@ _STYLE: Any = {
     "ytick.major.size": 0,
     "figure.facecolor": "none",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A plot in the page: its heading with the unit, its markup, how to read it, and the names of its colours, given as
-    variables of the style sheet.
-    """
-
-    title: str
-    markup: Markup
-    note: str
-    is_wide: bool = False
-    legend: Sequence[tuple[str, str]] = ()
 
 
 def draw(figures: Figures, *, concurrency: int, max_cost_usd: float | None) -> list[Plot]:

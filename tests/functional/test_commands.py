@@ -35,7 +35,7 @@ from tests.functional.conftest import (
     usual,
 )
 
-COMMANDS_WITH_JOB = ("run", "validate", "estimate", "status", "retry-failed", "recover", "export")
+COMMANDS_WITH_JOB = ("run", "validate", "estimate", "status", "retry-failed", "recover", "report", "export")
 COMMANDS = (*COMMANDS_WITH_JOB, "simulate", "init", "schema", "models")
 
 
@@ -71,7 +71,6 @@ def test_python_m_pipeline_is_the_same_and_help_imports_neither_pandas_nor_pyarr
 
 
 @pytest.mark.parametrize(("command", "name"), [
-    ("report job.yaml --out x.html", "report"),
     ("run job.yaml --engine ray", "--engine ray"), ("retry-failed job.yaml --engine ray", "--engine ray"),
     ("estimate job.yaml --pilot 2", "--pilot"), ("export job.yaml --to hf x", "--to hf"),
     ("export job.yaml --to parquet x", "--to parquet"), ("export job.yaml --to openai-batch x", "--to openai-batch"),
