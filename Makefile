@@ -17,7 +17,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup test acceptance chaos crash soak fuzz protections lint format demo run validate status wheel pins clean
+.PHONY: help setup test acceptance browser chaos crash soak fuzz protections lint format demo run validate status wheel pins clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ test: $(installed) ## The tests, in six minutes or so
 
 acceptance: $(installed) ## The long tests: whole jobs, killed and resumed
 	$(bin)/python -m pytest tests/acceptance --timeout 1800 $(ARGS)
+
+browser: $(installed) ## A report in a real browser; needs chromium
+	$(bin)/python -m pytest tests/browser $(ARGS)
 
 chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99), 200 kills; a quarter of an hour
 	$(bin)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
