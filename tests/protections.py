@@ -115,6 +115,34 @@ PROTECTIONS = (
         "raw.body",
         "tests/unit/test_client.py",
     ),
+    Protection(
+        "the look whether the log began anew while a journal was copied",
+        "pipeline/journal/snapshot.py",
+        "if _generation(directory) != before:",
+        "if False:",
+        "tests/unit/test_journal_snapshot.py",
+    ),
+    Protection(
+        "the escaping of what a report shows",
+        "pipeline/report/page.py",
+        "autoescape=True",
+        "autoescape=False",
+        "tests/unit/test_report.py",
+    ),
+    Protection(
+        "the writing out of what a report would hide",
+        "pipeline/report/page.py",
+        "finalize=_visible",
+        "finalize=None",
+        "tests/unit/test_report.py",
+    ),
+    Protection(
+        "the look for a foreign file where a report is to stand",
+        "pipeline/app/report.py",
+        "        refuse_foreign(path, config.name)\n",
+        "        pass\n",
+        "tests/functional/test_report.py",
+    ),
 )
 
 

@@ -22,7 +22,7 @@ def picture(browser: Browser, page: Path, target: Path, *, scheme: str, media: s
 
 
 def brightness(color: Any) -> float:
-    return sum(color) / 3
+    return float(sum(color)) / 3
 
 
 @pytest.mark.parametrize(

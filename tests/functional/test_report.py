@@ -14,7 +14,7 @@ from pipeline.app.job import load_job
 from pipeline.app.report import Report
 from pipeline.app.report import report as write_report
 from pipeline.app.run import Run
-from pipeline.errors import InvalidInput
+from pipeline.errors import CheckpointDamaged, InvalidInput
 from tests.functional.conftest import (
     KEY,
     KEY_VARIABLE,
@@ -169,6 +169,19 @@ def test_an_input_without_rows_and_one_without_prices_have_a_page_too(
     assert "1 without a known cost" in text
     assert "No row has a known cost so far." in text
     assert "Cost so far, USD" not in text
+
+
+def test_a_damaged_checkpoint_has_no_page(
+    ws: Workspace, run_here: Callable[[], Run], report: Callable[..., Report]
+) -> None:
+    ws.questions("a")
+    ws.job()
+    run_here().execute()
+    journal = ws.path / ".checkpoints" / "job" / "journal.sqlite"
+    journal.write_bytes(journal.read_bytes().replace(b"answer to a", b"answer to b"))
+    with pytest.raises(CheckpointDamaged, match="pipeline recover"):
+        report()
+    assert not ws.exists("out.html")
 
 
 def test_it_does_not_read_the_input_and_needs_no_key(ws: Workspace) -> None:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,29 @@ def test_a_page_needs_nothing_else_and_allows_nothing_else(journal: Journal) -> 
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert all(reference in ids for reference in re.findall(r"url\(#([^)]+)\)", text))
+
+
+def test_letters_stand_out_from_what_is_behind_them_in_every_scheme() -> None:
+    """By WCAG 2.2, 1.4.3: at least 4.5 to 1."""
+    light, dark = re.findall(r":root \{(.*?)\}", files("pipeline.report").joinpath("page.css").read_text(), re.DOTALL)
+    for scheme in (light, dark):
+        colors = dict(re.findall(r"--(\w+): (#\w+);", scheme))
+        for letters in ("text", "muted", "main", "bad", "good", "warn"):
+            for behind in ("page", "surface"):
+                assert contrast(colors[letters], colors[behind]) >= 4.5, (letters, behind, scheme)
+
+
+def contrast(one: str, other: str) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(color: str) -> float:
+    digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_figures_read_as_people_write_them(journal: Journal) -> None:
