@@ -137,11 +137,11 @@ PROTECTIONS = (
         "tests/unit/test_report.py",
     ),
     Protection(
-        "the look for a foreign file where a report is to stand",
-        "pipeline/app/report.py",
-        "        refuse_foreign(path, config.name)\n",
-        "        pass\n",
-        "tests/functional/test_report.py",
+        "the look for a foreign file right before a report takes its place",
+        "pipeline/report/file.py",
+        "        if not overwrite:\n            refuse_foreign(path, job)\n",
+        "",
+        "tests/unit/test_report.py",
     ),
 )
 

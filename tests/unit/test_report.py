@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.errors import InvalidInput
 from pipeline.journal import Claim, Event, Journal, State
 from pipeline.plan import Plan
 from pipeline.report.clock import TimeAxis
+from pipeline.report.file import publish
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.markup import page_markup
 from pipeline.report.page import Standing, page
@@ -374,6 +376,19 @@ def test_a_job_of_no_rows_has_a_page_without_plots() -> None:
     text = whole_page(Figures(), rows={**nothing, "job_cost_usd": Decimal(0), "possibly_billed_usd": Decimal(0)})
     assert "No request has been sent so far." in text
     assert "<figure" not in text
+
+
+def test_a_file_that_has_come_to_stand_there_meanwhile_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "report.html"
+    publish(whole_page(Figures()), path, "job", "c" * 16, overwrite=False)
+    publish(whole_page(Figures(), status="succeeded"), path, "job", "c" * 16, overwrite=False)
+    assert "every row answered" in path.read_text(encoding="utf-8")
+    with pytest.raises(InvalidInput, match="no report of the job 'other'"):
+        publish(whole_page(Figures(), job="other"), path, "other", "c" * 16, overwrite=False)
+    assert [found.name for found in path.parent.iterdir()] == ["report.html"]
+    assert "every row answered" in path.read_text(encoding="utf-8")
+    publish(whole_page(Figures(), job="other"), path, "other", "c" * 16, overwrite=True)
+    assert "every row answered" not in path.read_text(encoding="utf-8")
 
 
 def test_what_is_not_known_is_not_shown_as_nought() -> None:
