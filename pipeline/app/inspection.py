@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from pipeline.app.paths import path_mistakes
 from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, Model, ParameterRange, find_model
@@ -32,7 +33,8 @@ def inspect_job(
     """Open and check everything that a job names; sends and writes nothing.
 
     Args:
-        for_sending: check also what only sending needs: the key, and that what a run writes can be written.
+        for_sending: check also what only sending needs: the key, the packages, and that what a run writes can be
+            written.
         known: the mistakes of the job file itself; what only follows from one of them is left out.
     """
     source, mistakes = _open(job)
@@ -40,6 +42,7 @@ def inspect_job(
         mistakes += environment_mistakes(job, environ)
     if for_sending:
         mistakes += path_mistakes(job, source)
+        mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
         mistakes += _clashes(job.config, source)
     prompter, found = _prompter(job, source)
@@ -72,6 +75,14 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     except InvalidJob as error:
         return None, list(error.mistakes)
     return source, column_mistakes(source.schema, section)
+
+
+def _missing_packages(config: JobConfig) -> Iterator[Mistake]:
+    if config.metrics.textfile is not None and find_spec("prometheus_client") is None:
+        suggestion = "pip install 'llm-batch-pipeline[metrics]', or leave `metrics` out"
+        yield Mistake(
+            "needs the extra `metrics`, which is not installed", key="metrics.textfile", suggestion=suggestion
+        )
 
 
 def _clashes(config: JobConfig, source: Source) -> Iterator[Mistake]:

@@ -20,7 +20,9 @@ _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
-    """What is wrong with the places of the output, the checkpoint and the simulator's ledger. Leaves nothing behind."""
+    """What is wrong with the places of the output, the checkpoint, the simulator's ledger and the metrics. Leaves
+    nothing behind.
+    """
     taken = _taken(job, source)
     output = Path(job.config.output.path)
     if not job.is_doubtful("output.path"):
@@ -33,6 +35,8 @@ def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
     if job.config.endpoint.is_simulator and simulator is not None and simulator.ledger is not None:
         taken[os.path.realpath(output)] = "the output"
         yield from _ledger_mistakes(Path(simulator.ledger), taken)
+    if job.config.metrics.textfile is not None:
+        yield from _metrics_mistakes(Path(job.config.metrics.textfile), taken)
 
 
 def refuse_to_overwrite(job: Job, path: Path) -> None:
@@ -108,6 +112,17 @@ def _ledger_mistakes(ledger: Path, taken: dict[str, str]) -> Iterator[Mistake]:
             blocked = f"{ledger} cannot be written to: {error.strerror}"
     if blocked is not None:
         yield _unwritable("simulator.ledger", blocked)
+
+
+def _metrics_mistakes(textfile: Path, taken: dict[str, str]) -> Iterator[Mistake]:
+    over = taken.get(os.path.realpath(textfile))
+    if over is not None:
+        suggestion = "give the metrics a file of their own"
+        yield Mistake(f"the metrics would overwrite {over}", key="metrics.textfile", suggestion=suggestion)
+        return
+    blocked = f"{textfile} is a directory" if os.path.isdir(textfile) else _blocked(textfile, is_file=True)
+    if blocked is not None:
+        yield _unwritable("metrics.textfile", blocked)
 
 
 def _unwritable(key: str, blocked: str) -> Mistake:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pipeline import __version__
 from pipeline.app import checkpoint
 from pipeline.app.job import OpenJob, open_job, try_templates
+from pipeline.app.monitoring import Monitoring
 from pipeline.app.signals import Signals
 from pipeline.app.status import known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
@@ -26,7 +27,7 @@ from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
-from pipeline.errors import Interrupted, InvalidInput, PipelineError
+from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.limits import Pause
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, Plan, Standing
@@ -65,6 +66,9 @@ class Watcher:
     def progressed(self, progress: Progress, summary: Summary) -> None:
         """Every half second or so while requests are under way."""
 
+    def warned(self, message: str) -> None:
+        """Something beside the run went wrong."""
+
 
 class Run:
     """One run. `summary` is what is known of it at any moment, also after an error."""
@@ -84,17 +88,33 @@ class Run:
         self.summary = Summary(job=job.config.name, run_id=run_id)
 
     def execute(self) -> Summary:
-        """Run to the end, or until something stops it.
+        """Run to the end, or until something stops it, and tell those who watch the job; they do not hear of a run
+        that finds another one under way.
 
         A signal ends the run at once while nothing is being sent, and drains it otherwise.
 
         Raises:
             PipelineError: nothing could be sent, or the checkpoint failed; `summary` says what is known.
         """
+        monitoring = Monitoring(self._job.config, self._watcher.warned)
+        try:
+            self._execute(monitoring)
+        except JobLocked:
+            raise
+        except Exception as error:
+            if not isinstance(error, PipelineError):
+                self.summary = self.summary.ended_by(PipelineError("a fault of the program"))
+            monitoring.ended(self.summary)
+            raise
+        monitoring.ended(self.summary)
+        return self.summary
+
+    def _execute(self, monitoring: Monitoring) -> None:
         try:
             with self._signals:
                 opened = open_job(self._job)
                 with checkpoint.locked(self._job) as directory:
+                    monitoring.started()
                     self._run(opened, directory)
         except PipelineError as error:
             self._update()
@@ -108,7 +128,6 @@ class Run:
             raise
         finally:
             self._close()
-        return self.summary
 
     def _close(self) -> None:
         if self._journal is not None:

@@ -1,5 +1,6 @@
 """The job file as frozen models: read from YAML with its variables, checked, every mistake at its place."""
 
+from pipeline.config.addresses import is_loopback
 from pipeline.config.credentials import api_key, key_note
 from pipeline.config.formatting import format_mistake, format_mistake_line
 from pipeline.config.loader import Job, environment_mistakes, in_order, load_job, read_job
@@ -13,6 +14,8 @@ from pipeline.config.models import (
     InputConfig,
     JobConfig,
     LimitsConfig,
+    MetricsConfig,
+    NotifyConfig,
     OutputConfig,
     ParametersConfig,
     PricingConfig,
@@ -35,7 +38,9 @@ __all__ = [
     "Job",
     "JobConfig",
     "LimitsConfig",
+    "MetricsConfig",
     "Mistake",
+    "NotifyConfig",
     "OutputConfig",
     "ParametersConfig",
     "PricingConfig",
@@ -47,6 +52,7 @@ __all__ = [
     "format_mistake",
     "format_mistake_line",
     "in_order",
+    "is_loopback",
     "job_schema",
     "key_note",
     "load_job",

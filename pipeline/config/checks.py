@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, ParameterRange, find_model, model_names
+from pipeline.config.addresses import check_notify
 from pipeline.config.credentials import check_endpoint
 from pipeline.config.explain import nearest
 from pipeline.config.findings import Finding, path
@@ -21,6 +22,7 @@ def check_job(config: JobConfig) -> Iterator[Finding]:
     yield from _check_input(config.input)
     yield from _check_prompt(config)
     yield from check_endpoint(config.endpoint)
+    yield from check_notify(config.notify)
     yield from _check_model(config)
     yield from _check_parameters(config)
     yield from _check_caps(config)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from pipeline.config.addresses import address_fault, is_exposed, is_loopback
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import DATAOORTS_KEY_VARIABLE, DATAOORTS_URL, SIMULATOR_URL, EndpointConfig
 
 _URL, _KEY_VARIABLE, _KIND = path("endpoint.url"), path("endpoint.api_key_env"), path("endpoint.kind")
 _DATAOORTS_HOST = urlsplit(DATAOORTS_URL).hostname
-_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 _KEY_IN_URL = "leave it out; name the environment variable that holds the key in `api_key_env`"
@@ -76,28 +75,16 @@ def key_note(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None
 
 
 def _address_faults(url: str) -> Iterator[Finding]:
-    usual = f"write a whole address, such as {DATAOORTS_URL}, or `{SIMULATOR_URL}`"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        yield Finding(_URL, "this is no address", usual)
-        return
-    if "@" in parts.netloc:
+    if fault := address_fault(url):
+        yield Finding(_URL, fault, f"write a whole address, such as {DATAOORTS_URL}, or `{SIMULATOR_URL}`")
+    elif "@" in urlsplit(url).netloc:
         yield Finding(_URL, "an address cannot hold a user or password", _KEY_IN_URL)
-    elif parts.scheme not in ("http", "https"):
-        yield Finding(_URL, "an address begins with https:// or http://", usual)
-    elif not host or not _HOST.fullmatch(host) or not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url):
-        yield Finding(_URL, "this is no address of a server", usual)
     elif "?" in url or "#" in url:
         yield Finding(_URL, "an address cannot hold a query (`?…`) or fragment (`#…`)", _KEY_IN_URL)
 
 
 def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
-    parts = urlsplit(endpoint.url)
-    if endpoint.api_key_env is None or _is_loopback(parts.hostname or ""):
-        return
-    if parts.scheme == "http" and not endpoint.allow_insecure_http:
+    if endpoint.api_key_env is not None and is_exposed(endpoint.url) and not endpoint.allow_insecure_http:
         yield Finding(
             _URL,
             "the key would go over the network unencrypted",
@@ -108,14 +95,7 @@ def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
 
 def _may_go_without_key(endpoint: EndpointConfig) -> bool:
     is_named = "api_key_env" in endpoint.model_fields_set
-    return endpoint.kind == "openai" and not is_named and _is_loopback(urlsplit(endpoint.url).hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return endpoint.kind == "openai" and not is_named and is_loopback(urlsplit(endpoint.url).hostname or "")
 
 
 def _fits_header(key: str) -> bool:

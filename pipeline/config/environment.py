@@ -76,6 +76,12 @@ def fill_text(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
     return _VARIABLE.sub(value, text), faults
 
 
+def is_variable(text: str) -> bool:
+    """Whether a text as it is written is one variable and nothing else, not even a default."""
+    found = _VARIABLE.fullmatch(text)
+    return found is not None and found[1] is not None and found[2] is None
+
+
 def _fill(node: Node, path: KeyPath, place: KeyPlace, environ: Mapping[str, str], filled: Filled) -> Any:
     filled.places[path] = place
     if isinstance(node, document.Mapping):

@@ -15,7 +15,7 @@ from pipeline.config import document
 from pipeline.config.checks import check_job
 from pipeline.config.credentials import key_findings
 from pipeline.config.document import MOST_LEVELS, parse
-from pipeline.config.environment import Filled, KeyPlace, fill_document
+from pipeline.config.environment import Filled, KeyPlace, fill_document, is_variable
 from pipeline.config.explain import explain, place_of
 from pipeline.config.findings import Finding
 from pipeline.config.models import JobConfig
@@ -36,13 +36,16 @@ _STAND_INS: dict[KeyPath, Any] = {
 }
 """What stands for a required value that is wrong or missing, so that the checks can look at the rest."""
 
+_SECRETS: frozenset[KeyPath] = frozenset({("notify", "ping_url"), ("notify", "webhook_url")})
+_NOT_SHOWN = "(not shown)"
+
 
 @dataclass(frozen=True)
 class Job:
     """A job file that was read and found right.
 
     `file` is its path as given. `document` is the configuration as resolved, fit for JSON: every key, defaults filled
-    in and `--set`s applied, `${NAME}` left as written.
+    in and `--set`s applied, `${NAME}` left as written; of an address that is a secret nothing but such a name.
     """
 
     config: JobConfig
@@ -255,6 +258,8 @@ def _placed(finding: Finding, filled: Filled) -> Mistake:
 
 def _document(value: Any, path: KeyPath, written: Mapping[KeyPath, str]) -> Any:
     """The value fit for JSON, with the variables as they are written."""
+    if path in _SECRETS and value is not None and not is_variable(written.get(path, "")):
+        return _NOT_SHOWN
     if path in written:
         return written[path]
     if isinstance(value, dict):

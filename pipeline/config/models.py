@@ -107,6 +107,14 @@ def _check_output_path(path: str) -> str:
     return path
 
 
+def _check_metrics_path(path: str) -> str:
+    if not path.endswith(".prom"):
+        raise PydanticCustomError(
+            "path", "node_exporter reads only files whose names end in .prom", {"suggestion": "let it end in `.prom`"}
+        )
+    return path
+
+
 def _check_input_path(path: str) -> str:
     if scheme := _SCHEME.match(path):
         raise PydanticCustomError(
@@ -165,6 +173,7 @@ Text = Annotated[str, Field(min_length=1)]
 PathText = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
 InputPath = Annotated[PathText, AfterValidator(_check_input_path)]
 WrittenPath = Annotated[PathText, AfterValidator(_check_written_path)]
+MetricsPath = Annotated[WrittenPath, AfterValidator(_check_metrics_path)]
 OutputPath = Annotated[WrittenPath, AfterValidator(_check_output_path)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -365,6 +374,34 @@ class SimulatorConfig(_Section):
     )
 
 
+class NotifyConfig(_Section):
+    """Who is told over HTTP how runs go. The addresses are secrets: whoever knows one can speak for the job."""
+
+    ping_url: Text | None = Field(
+        default=None,
+        repr=False,
+        description="A check in the style of healthchecks.io, told by POST of a run's start (…/start), of its success "
+        "(the address itself) and of any other end (…/fail).",
+    )
+    webhook_url: Text | None = Field(
+        default=None, repr=False, description="Is sent the summary of each run that sent something or went wrong."
+    )
+    allow_insecure_http: bool = Field(
+        default=False, description="Whether these may be told over plain http:// on another machine."
+    )
+
+
+class MetricsConfig(_Section):
+    """Figures for Prometheus."""
+
+    textfile: MetricsPath | None = Field(
+        default=None,
+        description="A .prom file of the job's own, replaced at the end of each run, for node_exporter's textfile "
+        "collector; needs the extra `metrics`.",
+        examples=["/var/lib/node_exporter/answers.prom"],
+    )
+
+
 class JobConfig(_Section):
     """A batch of prompts sent to one model: the job file of `pipeline run`."""
 
@@ -384,5 +421,7 @@ class JobConfig(_Section):
     retry: RetryConfig = Field(default=RetryConfig(), description="What happens after a passing failure.")
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="Where the progress is kept.")
     output: OutputConfig = Field(description="Where the answers go.", examples=[{"path": "data/out/answers.parquet"}])
+    notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is told how runs go.")
+    metrics: MetricsConfig = Field(default=MetricsConfig(), description="Figures for Prometheus.")
     pricing: PricingConfig | None = Field(default=None, description="Prices; without them, those of the catalogue.")
     simulator: SimulatorConfig | None = Field(default=None, description="How the embedded endpoint behaves.")

@@ -17,7 +17,7 @@ _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _MOST_SHOWN = 1_000
 """Characters of a line that is shown; a longer one is not searched for secrets."""
 
-_SECRET_NAME = r"(?:key|secret|password|passwd|authorization|bearer|(?<!max_)token)"
+_SECRET_NAME = r"(?:key|secret|password|passwd|authorization|bearer|(?<!max_)token|(?:ping|webhook)_url)"
 _ENDS_AS_SECRET = re.compile(_SECRET_NAME + r"\Z", re.I)
 _SECRET_KEY = re.compile(_SECRET_NAME + r"""["']?\s*[:=]\s*(.*)""", re.I)
 _SECRET_TEXT = re.compile(

@@ -105,7 +105,7 @@ retry: {initial_seconds: 0}
 output:
   path: data/out/
   compression: zip
-notify: me
+colour: red
 """
     found = [(one.line, one.column, one.key) for one in mistakes(tmp_path, text)]
     assert found == [
@@ -123,7 +123,7 @@ notify: me
         (16, 26, "retry.initial_seconds"),
         (18, 9, "output.path"),
         (19, 16, "output.compression"),
-        (20, 1, "notify"),
+        (20, 1, "colour"),
     ]
 
 

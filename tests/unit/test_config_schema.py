@@ -93,7 +93,7 @@ def test_the_schema_takes_variables_wherever_values_stand(section: dict[str, Any
         {"prompt": {}},
         {"prompt": {"user": "x", "column": "y"}},
         {"name": "two words"},
-        {"notify": "me"},
+        {"colour": "red"},
     ],
 )
 def test_the_schema_marks_mistakes(section: dict[str, Any]) -> None:

@@ -1,0 +1,58 @@
+"""Addresses of servers, and whether secrets may go there."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from pipeline.config.findings import Finding, path
+from pipeline.config.models import NotifyConfig
+
+_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
+
+
+def address_fault(url: str) -> str | None:
+    """Why a text is no absolute http or https address; None where it is one."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "this is no address"
+    if parts.scheme not in ("http", "https"):
+        return "an address begins with https:// or http://"
+    if not host or not _HOST.fullmatch(host) or not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url):
+        return "this is no address of a server"
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def is_exposed(url: str) -> bool:
+    """Whether what is sent to an address goes over a network unencrypted."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def check_notify(notify: NotifyConfig) -> Iterator[Finding]:
+    """What is wrong with the addresses that are told how runs go."""
+    for name in ("ping_url", "webhook_url"):
+        url = getattr(notify, name)
+        if url is None:
+            continue
+        if fault := address_fault(url):
+            yield Finding(("notify", name), fault, "write a whole address that begins with https://")
+        elif is_exposed(url) and not notify.allow_insecure_http:
+            yield Finding(
+                ("notify", name),
+                "the address, which is a secret, would go over the network unencrypted",
+                "use https://, or set `allow_insecure_http: true` below `notify:` where the network is trusted",
+                (path("notify.allow_insecure_http"),),
+            )
