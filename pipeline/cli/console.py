@@ -8,25 +8,30 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from pipeline.app.signals import ignore_signals
 from pipeline.errors import InvalidJob, PipelineError
 
+if TYPE_CHECKING:
+    from pipeline.cli.logfile import LogFile
+
 
 @dataclass(frozen=True, slots=True)
 class Console:
     """Where and how much a command speaks.
 
-    `is_chatty` is True on a terminal or with --verbose, unless --quiet: only then is a success worth words.
+    `is_chatty` is True on a terminal or with --verbose, unless --quiet: only then is a success worth words. `log_file`
+    takes every word in any case.
     """
 
     is_json: bool = False
     is_quiet: bool = False
     is_verbose: bool = False
     log_format: Literal["text", "json"] = "text"
+    log_file: LogFile | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -38,6 +43,11 @@ class Console:
         """Whether to speak when all is well."""
         return not self.is_quiet and (self.is_verbose or self.is_terminal)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether what is said while all is well is read anywhere."""
+        return self.is_chatty or self.log_file is not None
+
     def result(self, text: str, data: Mapping[str, Any]) -> None:
         """The last that a command says: `data` as one JSON object with --json, else `text`. No signal cuts it off."""
         ignore_signals()
@@ -45,17 +55,19 @@ class Console:
 
     def note(self, message: str) -> None:
         """Something that is worth knowing while all is well."""
-        if self.is_chatty:
-            self._log("info", message, {})
+        self._log("info", message, {}, message if self.is_chatty else None)
 
     def caution(self, message: str) -> None:
         """Something that may not end well."""
-        if self.is_chatty:
-            self._log("warning", message if self.log_format == "json" else f"warning: {message}", {})
+        self._log("warning", message, {}, f"warning: {message}" if self.is_chatty else None)
 
     def warn(self, message: str, **facts: Any) -> None:
         """Something that is not well; said even in cron."""
-        self._log("error", message, facts)
+        self._log("error", message, facts, message)
+
+    def record(self, message: str, **facts: Any) -> None:
+        """Something for the log file alone."""
+        self._log("info", message, facts, None)
 
     def error(self, error: PipelineError) -> None:
         """Why a command ends badly: a line for each mistake, with its place where people watch."""
@@ -64,21 +76,26 @@ class Console:
 
             for mistake in error.mistakes:
                 in_full = self.is_chatty and self.log_format == "text"
-                self._log("error", format_mistake(mistake) if in_full else format_mistake_line(mistake), {})
+                line = format_mistake_line(mistake)
+                self._log("error", line, {}, format_mistake(mistake) if in_full else line)
         else:
-            self._log("error", str(error), {"kind": error.kind})
+            self.warn(str(error), kind=error.kind)
 
     def fault(self) -> None:
         """The traceback of the exception that is being handled: a fault of the program."""
-        self._log("error", traceback.format_exc().rstrip(), {})
+        self.warn(traceback.format_exc().rstrip())
 
-    def _log(self, level: str, message: str, facts: Mapping[str, Any]) -> None:
+    def _log(self, level: str, message: str, facts: Mapping[str, Any], shown: str | None) -> None:
+        """Write to the log file, and to stderr unless `shown` is None; as text, `shown` is what stands there."""
+        stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
         if self.log_format == "json":
-            stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-            message = json_text({"time": stamp, "level": level, "message": message, **facts})
+            logged = line = json_text({"time": stamp, "level": level, "message": message, **facts})
         else:
-            message = printable(message)
-        click.echo(message, err=True)
+            logged, line = f"{stamp} {level.upper()} {printable(message)}", printable(shown or "")
+        if self.log_file is not None:
+            self.log_file.add(logged)
+        if shown is not None:
+            click.echo(line, err=True)
 
 
 def json_text(data: Any, indent: int | None = None) -> str:

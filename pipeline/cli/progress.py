@@ -1,4 +1,4 @@
-"""A run's plan and progress as it goes: a bar on a terminal, lines with --verbose, nothing in cron."""
+"""A run's plan and progress as it goes: a bar on a terminal, lines with --verbose or in a log file, nothing in cron."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ConsoleWatcher(Watcher):
         )
         if not self._to_send:
             console.note("nothing to send")
-        elif console.is_chatty:
+        elif console.is_heard:
             from pipeline.app.disk import disk_warnings
             from pipeline.app.preview import quick_estimate
 
@@ -82,13 +82,18 @@ class ConsoleWatcher(Watcher):
         if self._bar is not None:
             self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update(finished - self._bar.n)
-        elif time.monotonic() - self._last_line >= _SECONDS_A_LINE:
+        if time.monotonic() - self._last_line >= _SECONDS_A_LINE:
             self._last_line = time.monotonic()
             left = (self._to_send - finished) * seconds / finished if finished else 0.0
-            self._console.note(
+            say = self._console.note if self._bar is None else self._console.record
+            say(
                 f"{finished:,} of {self._to_send:,} rows, {finished / seconds:,.1f} rows/s, {left:,.0f} s left;"
                 f" {figures}"
             )
+
+    def warned(self, message: str) -> None:
+        """Say it where it is worth words."""
+        self._console.caution(message)
 
     def __enter__(self) -> ConsoleWatcher:
         return self

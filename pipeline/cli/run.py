@@ -16,6 +16,18 @@ from pipeline.errors import ErrorKind, Interrupted, InvalidInput, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.app.summary import Summary
+    from pipeline.cli.logfile import LogFile
+
+
+def _log_file(context: click.Context, parameter: click.Parameter, path: str | None) -> LogFile | None:
+    if path is None:
+        return None
+    from pipeline.cli.logfile import LogFile
+
+    try:
+        return LogFile(path)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path} cannot be written to: {getattr(error, 'strerror', error)}") from error
 
 
 def _run_options(command: Command) -> Command:
@@ -24,7 +36,9 @@ def _run_options(command: Command) -> Command:
         click.option("--quiet", "-q", is_flag=True, help="Say nothing while all is well, on a terminal too."),
         click.option("--verbose", "-v", is_flag=True, help="Show plan, progress and summary in any case."),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
-                     help="How lines on stderr look."),
+                     help="How lines on stderr and in the log file look."),
+        click.option("--log-file", metavar="PATH", callback=_log_file,
+                     help="Add every line to PATH, shown or not; it is rotated."),
         click.option("--on-change", type=click.Choice(["refuse", "rerun", "keep"]), default="refuse",
                      show_default=True, help="What to do with finished rows that would be asked anew."),
         click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
@@ -57,7 +71,9 @@ COMMANDS = (run, retry_failed)
 
 
 def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
-    console = Console(options["is_json"], options["quiet"], options["verbose"], options["log_format"])
+    console = Console(
+        options["is_json"], options["quiet"], options["verbose"], options["log_format"], options["log_file"]
+    )
     summary, error = _summary_of(
         console, job_file, options["overrides"],
         limit=options["limit"], on_change=options["on_change"], engine=options["engine"], **retry,
@@ -72,6 +88,10 @@ def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
         from pipeline.cli.summary import one_line
 
         console.warn(one_line(summary), exit_code=summary.exit_code)
+    if console.log_file is not None:
+        from pipeline.cli.summary import log_line
+
+        console.record(log_line(summary), exit_code=summary.exit_code, summary=summary.as_json())
     sys.exit(summary.exit_code)
 
 
@@ -79,8 +99,8 @@ def _say_error(console: Console, error: PipelineError, summary: Summary) -> None
     from pipeline.cli.summary import counts_text
 
     if summary.exit_code == 75 and not console.is_chatty:
-        return
-    if summary.rows is None or (isinstance(error, InvalidInput) and not summary.requests):
+        console.record(str(error), kind=error.kind)
+    elif summary.rows is None or (isinstance(error, InvalidInput) and not summary.requests):
         console.error(error)
     else:
         console.warn(f"{summary.job}: {error}: {counts_text(summary)}", kind=error.kind)

@@ -29,6 +29,14 @@ def one_line(summary: Summary) -> str:
     return f"{summary.job or 'pipeline'}: {cause}: {counts_text(summary)}{where}"
 
 
+def log_line(summary: Summary) -> str:
+    """The last that a log says of a run: how it ended, where the job stands, and what this run did."""
+    return (
+        f"{summary.job or 'pipeline'}: {summary.status}, exit code {summary.exit_code}: {counts_text(summary)};"
+        f" {summary.requests:,} requests, ${money(summary.cost_usd)}, {summary.seconds:,.1f} s"
+    )
+
+
 def summary_text(summary: Summary, job_file: str) -> str:
     """The closing summary; it ends with the next command to type."""
     cause = summary.error.message if summary.error else _MEANING.get(summary.status, summary.status)
