@@ -17,7 +17,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup test acceptance browser chaos crash soak fuzz protections lint format demo run validate status wheel pins clean
+.PHONY: help setup test acceptance browser chaos crash soak cron fuzz protections lint format demo run validate status wheel pins clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +74,9 @@ crash: $(installed) ## SIGKILL, EIO, a full disk and power loss at every step; n
 
 soak: $(installed) ## An hour with 1% faults, memory flat (SOAK_SECONDS=600 for less)
 	$(bin)/python -m pytest tests/soak --timeout 7200 $(ARGS)
+
+cron: $(installed) ## Debian's cron at work for CRON_MINUTES=10, and the examples; needs root, cron, systemd, kubectl
+	$(bin)/python -m pytest tests/cron -s $(ARGS)
 
 fuzz: $(installed) ## Fuzz TARGET=replies or jobs with atheris; SECONDS=600 for longer
 	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/fuzz.txt

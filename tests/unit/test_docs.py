@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from pipeline.app.metrics import families
+from pipeline.app.summary import Summary
+from pipeline.cli import commands
+from pipeline.config import MetricsConfig, NotifyConfig
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_NAME = re.compile(r"`([\w/]+\.py)::(\w+)`")
+OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
@@ -28,3 +35,32 @@ def test_every_test_that_reliability_names_is_there() -> None:
 def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_runbook_has_every_exit_code_that_the_help_names() -> None:
+    listed = re.findall(r"^\| ([\d, ]+) \|", OPERATIONS, re.MULTILINE)
+    helped = (commands.help or "").partition("Exit codes:")[2]
+    assert {int(code) for codes in listed for code in codes.split(", ")} == {
+        *map(int, re.findall(r"\b\d+\b", helped)), 137  # which is the shell's word for SIGKILL
+    }  # fmt: skip
+
+
+def test_the_runbook_has_every_metric_and_no_other() -> None:
+    summary = Summary(rows=0, job_cost_usd=Decimal(0), possibly_billed_usd=Decimal(0))
+    samples = {sample.name for family in families("job", summary, 0.0, {}) for sample in family.samples}
+    assert set(re.findall(r"^\| `(llm_batch_\w+)` \|", OPERATIONS, re.MULTILINE)) == samples
+
+
+@pytest.mark.parametrize("page", ["docs/operations.md", "configs/dataoorts.yaml"])
+def test_every_key_of_notify_and_metrics_is_described(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    keys = ["notify", *NotifyConfig.model_fields, "metrics", *MetricsConfig.model_fields]
+    assert [key for key in keys if f"{key}:" not in text] == []
+
+
+def test_the_flags_in_the_runbook_and_the_examples_are_there() -> None:
+    examples = [path for path in (REPOSITORY / "examples").rglob("*") if path.is_file()]
+    pages = [OPERATIONS, *(path.read_text(encoding="utf-8") for path in examples)]
+    known = {word for command in commands.commands.values() for option in command.params for word in option.opts}
+    flags = {flag for page in pages for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)} - {"--now"}  # of systemctl
+    assert "--log-file" in flags and flags - known == set()
