@@ -62,5 +62,7 @@ def test_the_flags_in_the_runbook_and_the_examples_are_there() -> None:
     examples = [path for path in (REPOSITORY / "examples").rglob("*") if path.is_file()]
     pages = [OPERATIONS, *(path.read_text(encoding="utf-8") for path in examples)]
     known = {word for command in commands.commands.values() for option in command.params for word in option.opts}
-    flags = {flag for page in pages for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)} - {"--now"}  # of systemctl
+    flags = {flag for page in pages for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)} - {
+        "--now"
+    }  # of systemctl
     assert "--log-file" in flags and flags - known == set()
