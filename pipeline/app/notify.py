@@ -20,8 +20,8 @@ MOST_SECONDS = 5.0
 """How long a run waits for each of its messages, from looking up the host's name to the status of the reply."""
 
 
-class Message:
-    """A POST under way in a thread of its own, so that nothing it meets can hold up the run. `what` names it."""
+class Post:
+    """A POST under way, in a thread of its own, so that nothing it meets can hold up the run. `what` names it."""
 
     def __init__(self, what: str, url: str, body: str, content_type: str) -> None:
         self.what = what
@@ -55,7 +55,7 @@ class Notifier:
     def __init__(self, notify: NotifyConfig, job: str) -> None:
         self._notify = notify
         self._job = job
-        self._start: Message | None = None
+        self._start: Post | None = None
 
     def started(self) -> None:
         """Tell that a run has begun; waits for nothing."""
@@ -74,7 +74,7 @@ class Notifier:
             messages.append(_ping(_below(ping_url, "fail") if summary.exit_code else ping_url, ping_text(summary)))
         if webhook_url is not None and not (summary.is_idle and summary.error is None):
             body = json.dumps(webhook_data(summary), ensure_ascii=False)
-            messages.append(Message("notify.webhook_url", webhook_url, body, "application/json"))
+            messages.append(Post("notify.webhook_url", webhook_url, body, "application/json"))
         return [fault for fault in (*faults, *(message.fault() for message in messages)) if fault is not None]
 
 
@@ -94,8 +94,8 @@ def webhook_data(summary: Summary) -> dict[str, object]:
     return data if summary.error is None else {**data, "error": {"kind": summary.error.kind}}
 
 
-def _ping(url: str, text: str) -> Message:
-    return Message("notify.ping_url", url, text, "text/plain; charset=utf-8")
+def _ping(url: str, text: str) -> Post:
+    return Post("notify.ping_url", url, text, "text/plain; charset=utf-8")
 
 
 def _below(url: str, name: str) -> str:
