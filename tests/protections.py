@@ -142,6 +142,8 @@ PROTECTIONS = (
         "        if not overwrite:\n            refuse_foreign(path, job)\n",
         "",
         "tests/unit/test_report.py",
+    ),
+    Protection(
         "figures and words alone for those who are told of a run",
         "pipeline/app/notify.py",
         'return data if summary.error is None else {**data, "error": {"kind": summary.error.kind}}',
