@@ -12,15 +12,18 @@ bin := .venv/bin
 created := .venv/.created
 dependencies := .venv/.dependencies
 installed := .venv/.installed
+measuring := .venv/.measuring
+mock_server := benchmarks/.build/server
 uv_install := uv pip install --quiet --python $(bin)/python
 pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup test acceptance browser chaos crash soak cron fuzz protections lint format demo run validate status wheel pins clean
+.PHONY: help setup test acceptance browser chaos crash soak cron fuzz protections lint format demo run validate \
+    status wheel pins clean bench bench-full bench-scale
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  JOB=job.yaml names the job file; ARGS="--set limits.concurrency=8" gives the command behind a target more flags;'
 	@echo '  PYTHON=python3.12 picks the interpreter of the environment (3.11 or later; default: the newest found).'
@@ -85,6 +88,25 @@ fuzz: $(installed) ## Fuzz TARGET=replies or jobs with atheris; SECONDS=600 for 
 protections: $(installed) ## Take each protection out, in a copy, and show the test that turns red; needs strace
 	$(bin)/python tests/protections.py $(ARGS)
 
+bench: $(measuring) $(mock_server) ## A table of the quick figures beside their limits, in ten minutes at most
+	$(bin)/python -m benchmarks quick $(ARGS)
+
+bench-full: $(measuring) $(mock_server) ## The whole table, into docs/performance.md; an hour and a half
+	$(bin)/python -m benchmarks full --document $(ARGS)
+
+bench-scale: $(measuring) $(mock_server) ## Two million rows, and ten million done; hours, and 20 GB of disk
+	$(bin)/python -m benchmarks scale --document $(ARGS)
+
+$(mock_server): benchmarks/server.c
+	@command -v $(CC) >/dev/null || { echo 'The benchmarks need a C compiler; $(CC) is not here. Install one (Debian,' \
+	    'Ubuntu: apt install gcc), or name another: make bench CC=clang' >&2; exit 1; }
+	@mkdir -p $(@D)
+	$(CC) -O2 -Wall -Wextra -o $@ $< -lm
+
+$(measuring): requirements/bench.txt $(installed)
+	$(if $(shell command -v uv),$(uv_install) --compile-bytecode,$(pip_install)) --require-hashes -r requirements/bench.txt
+	@touch $@
+
 lint: $(installed) ## ruff, mypy and the floors of the architecture
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
@@ -123,8 +145,10 @@ pins: ## Resolve requirements/ anew from pyproject.toml, with Python 3.11
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/core.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra dev --extra report --constraint requirements/core.txt \
 	    --output-file requirements/dev.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra bench --constraint requirements/dev.txt \
+	    --output-file requirements/bench.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/fuzz.txt requirements/fuzz.in
 
 clean: ## Remove the environment and caches, nothing that a run made
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv benchmarks/.build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find pipeline tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+"""Runs the command with its commits and its publishing timed: instrumented.py TIMES COMMAND…
+
+The wrappers stand here and not in the program, which has no hooks for them. TIMES becomes a JSON object: `commits`, one
+list each of seconds, CPU seconds of its thread, slots that it freed, and the seconds from the last byte of each answer
+to the end of the commit; `publish`, seconds and CPU seconds of each publishing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pipeline.app.run
+from pipeline.cli import main
+from pipeline.journal import Event, Journal
+
+
+def time_commits(found: list[Any]) -> None:
+    """Have every commit of the journal append what it took to `found`."""
+    commit = Journal.commit
+
+    def timed(self: Journal, events: Sequence[Event] = (), *, release: Sequence[int] = (), **others: Any) -> int:
+        cpu, started = time.thread_time(), time.perf_counter()
+        try:
+            return commit(self, events, release=release, **others)
+        finally:
+            seconds, cpu, now = time.perf_counter() - started, time.thread_time() - cpu, time.time()
+            waits = [now - event.record["finished_at"] for event in events if "finished_at" in event.record]
+            found.append((seconds, cpu, len(release), waits))
+
+    Journal.commit = timed  # type: ignore[method-assign]
+
+
+def time_publishing(found: list[Any]) -> None:
+    """Have every publishing append what it took to `found`."""
+    publish = pipeline.app.run.publish  # type: ignore[attr-defined]
+
+    def timed(*words: Any, **others: Any) -> int:
+        cpu, started = time.process_time(), time.perf_counter()
+        try:
+            rows: int = publish(*words, **others)
+        finally:
+            found.append((time.perf_counter() - started, time.process_time() - cpu))
+        return rows
+
+    pipeline.app.run.publish = timed  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    times: dict[str, list[Any]] = {"commits": [], "publish": []}
+    path = Path(sys.argv.pop(1))
+    time_commits(times["commits"])
+    time_publishing(times["publish"])
+    try:
+        main()
+    finally:
+        path.write_text(json.dumps(times), encoding="utf-8")

@@ -1,0 +1,58 @@
+"""A slow endpoint: whether every slot is busy all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from benchmarks.bench import Bench, fresh, median_of, say
+from benchmarks.inputs import prompts
+from benchmarks.job import Job, Run
+from benchmarks.latencies import lognormal, perfect_schedule
+from benchmarks.table import Row
+
+_MEAN, _SIGMA = 0.5, 0.5
+
+
+def half_a_second(bench: Bench) -> Iterator[Row]:
+    """Log-normal latency of half a second in the mean, 128 in flight, beside a bare aiohttp loop."""
+    job = Job("half-second", bench.server, prompts(5000), 5000, 128, prefix=f"/lognormal/{_MEAN}/{_SIGMA}")
+    ours, loops = bench.interleaved(lambda turn: fresh(job, seed=turn), lambda turn: bench.aiohttp_loop(job, seed=turn))
+    kept = median(share_of_perfect(run, turn, job.concurrency) for turn, run in enumerate(ours))
+    kept_by_loop = median(share_of_perfect(run, turn, job.concurrency) for turn, run in enumerate(loops))
+    ratio = median(our.wall / loop.wall for our, loop in zip(ours, loops, strict=True))
+    say(f"half-second: {kept:.3f} of the perfect schedule, {ratio:.3f} of the loop's time")
+    yield Row(
+        f"{_MEAN} s log-normal latency, 128 in flight, 5,000 rows: server's span",
+        f"{kept:.3f} of the perfect schedule", f"aiohttp loop {kept_by_loop:.3f}", "≥ 0.97", kept >= 0.97,
+    )  # fmt: skip
+    yield Row(
+        "the same, whole process",
+        f"{median_of(ours, lambda run: run.wall):.2f} s, {ratio:.3f} of the loop's time",
+        f"aiohttp loop {median_of(loops, lambda run: run.wall):.2f} s", "≤ 1.05 of the loop's time", ratio <= 1.05,
+    )  # fmt: skip
+
+
+def two_seconds(bench: Bench) -> Iterator[Row]:
+    """A latency of two seconds and 1,024 in flight: half a core at most."""
+    job = Job("two-seconds", bench.server, prompts(20_000), 20_000, 1024, prefix="/fixed/2")
+    runs = [fresh(job) for _ in range(bench.repeats)]
+    perfect = perfect_schedule([2.0] * job.rows, job.concurrency)
+    kept = median_of(runs, lambda run: perfect / run.stats.span)
+    cores = median_of(runs, lambda run: run.measured.cpu / run.wall)
+    yield Row(
+        "2 s latency, 1,024 in flight, 20,000 rows",
+        f"{kept:.3f} of the perfect schedule, {cores:.2f} cores", f"perfect schedule {perfect:.1f} s",
+        "≥ 0.95, under 0.5 cores", kept >= 0.95 and cores < 0.5,
+    )  # fmt: skip
+
+
+def share_of_perfect(run: Run, seed: int, slots: int) -> float:
+    """The perfect schedule of the latencies that the server gave, over the span that the run took for them.
+
+    Raises RuntimeError where they are not those of the seed.
+    """
+    latencies = [lognormal(seed, request, _MEAN, _SIGMA) for request in range(run.stats.requests)]
+    if abs(sum(latencies) - run.stats.latency_total) > 1e-6 * run.stats.latency_total:
+        raise RuntimeError("the server gave other latencies than those of the seed")
+    return perfect_schedule(latencies, slots) / run.stats.span
