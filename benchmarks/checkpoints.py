@@ -116,10 +116,12 @@ def _growing(path: Path) -> Path:
 
 def _seconds_to_first(job: Job, bench: Bench) -> float:
     """A run that is stopped as soon as it has sent something; it has no time for a partial output."""
+    stopped: list[Tree] = []
 
     def stop(tree: Tree) -> None:
-        if bench.server.stats().requests:
+        if not stopped and bench.server.stats().requests:
             tree.signal(signal.SIGTERM)
+            stopped.append(tree)
 
     words = ("run", "--limit", "20", "--set", "limits.drain_seconds=0.2")
     return job.run(*words, watch=stop, allowed=(0, 143)).to_first_request
