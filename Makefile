@@ -20,7 +20,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .PHONY: help setup test acceptance browser chaos crash soak cron fuzz protections lint format demo run validate \
-    status wheel pins clean bench bench-full bench-scale
+    status wheel pins clean bench bench-full bench-scale bench-peers profile
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -96,6 +96,12 @@ bench-full: $(measuring) $(mock_server) ## The whole table, into docs/performanc
 
 bench-scale: $(measuring) $(mock_server) ## Two million rows, and ten million done; hours, and 20 GB of disk
 	$(bin)/python -m benchmarks scale --document $(ARGS)
+
+bench-peers: $(measuring) $(mock_server) ## Other tools at the same work, into docs/performance.md; an hour, and 10 GB of disk
+	$(bin)/python -m benchmarks.peers --document $(ARGS)
+
+profile: $(measuring) $(mock_server) ## Where a run spends its time (ARGS=--gil: only threads that hold the lock)
+	$(bin)/python -m benchmarks.profile $(ARGS)
 
 $(mock_server): benchmarks/server.c
 	@command -v $(CC) >/dev/null || { echo 'The benchmarks need a C compiler; $(CC) is not here. Install one (Debian,' \

@@ -12,10 +12,11 @@ from pathlib import Path
 import pipeline
 from benchmarks import BUILD, checkpoints, commits, memory, sending, startup, waiting
 from benchmarks.bench import Bench, say
+from benchmarks.document import DOCUMENT, put_table
+from benchmarks.plot import draw
 from benchmarks.server import Server
-from benchmarks.table import Row, as_markdown, as_text, replace_between, save
+from benchmarks.table import Row, as_text, save
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 TARGETS: dict[str, dict[str, Callable[[Bench], Iterator[Row]]]] = {
     "quick": {
         "startup": startup.commands,
@@ -71,9 +72,9 @@ def main() -> None:
     print(as_text(rows))
     save(rows, BUILD / "results" / f"{arguments.target}.jsonl")
     if arguments.document:
-        text = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(replace_between(text, arguments.target, as_markdown(rows)), encoding="utf-8")
-    sys.exit(any(row.reached is False for row in rows))
+        put_table(arguments.target, rows)
+        draw(rows, DOCUMENT.with_name(f"performance-{arguments.target}.svg"))
+    sys.exit(any(row.is_missed for row in rows))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from benchmarks.inputs import prompts
 from benchmarks.job import KEY, Job
 from benchmarks.memory import most_bytes
 from benchmarks.process import Tree, measure
-from benchmarks.table import Row
+from benchmarks.table import Row, at_least, at_most
 
 _LEFT = 500
 _LEFT_ANEW = 1000
@@ -80,7 +80,7 @@ def _publishing(bench: Bench, rows: int) -> Iterator[Row]:
     yield Row(
         f"publishing {rows:,} answers of 1 kB",
         f"{rows / median(ours):.0f} rows/s, {share:.2f} of the copy, peak {max(peaks) / 1e6:.0f} MB",
-        f"bare copy {rows / median(copies):.0f} rows/s", "≥ 0.9 of the copy", share >= 0.9,
+        f"bare copy {rows / median(copies):.0f} rows/s", "≥ 0.9 of the copy", at_least(share, 0.9),
     )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def _resume(bench: Bench, done: int, most_seconds: float, most_seconds_anew: flo
     first = median(found)
     say(f"resume with {done:,} rows done: first request after {first:.1f} s")
     yield Row(f"resume, {done:,} rows done: first request", f"{first:.1f} s", "", f"≤ {most_seconds} s",
-              first <= most_seconds)  # fmt: skip
+              at_most(first, most_seconds))  # fmt: skip
     last = job.run()
     yield _memory("the same, to its end", last.measured.peak_bytes, most_bytes(whole, small))
 
@@ -102,7 +102,7 @@ def _resume(bench: Bench, done: int, most_seconds: float, most_seconds_anew: flo
     anew = job.run()
     yield Row(f"resume, {done:,} rows done, rows appended to the input: first request",
               f"{anew.to_first_request:.1f} s", "", f"≤ {most_seconds_anew} s",
-              anew.to_first_request <= most_seconds_anew)  # fmt: skip
+              at_most(anew.to_first_request, most_seconds_anew))  # fmt: skip
     yield _memory("the same, to its end", anew.measured.peak_bytes, most_bytes(whole + _LEFT_ANEW, small))
 
 
@@ -128,4 +128,4 @@ def _seconds_to_first(job: Job, bench: Bench) -> float:
 
 
 def _memory(what: str, peak: float, most: float) -> Row:
-    return Row(f"memory: {what}", f"{peak / 1e6:.0f} MB", "", f"≤ {most / 1e6:.0f} MB", peak <= most)
+    return Row(f"memory: {what}", f"{peak / 1e6:.0f} MB", "", f"≤ {most / 1e6:.0f} MB", at_most(peak, most))

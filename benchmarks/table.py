@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,18 +13,36 @@ HEADINGS = ("what", "measured", "limit beside it", "bar", "reached")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `reached` says whether the bar was, None where there is no bar."""
+    """One line of the table. `used` is how much of the bar was used up, at most 1 where it was reached; None without one.
+
+    `at_most` and `at_least` give it; of several parts of a bar the one that is used most counts.
+    """
 
     what: str
     measured: str
     limit: str = ""
     bar: str = ""
-    reached: bool | None = None
+    used: float | None = None
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether there is a bar that was not reached."""
+        return self.used is not None and self.used > 1
 
     def cells(self) -> tuple[str, ...]:
         """The texts, in the order of `HEADINGS`."""
-        verdict = "" if self.reached is None else "yes" if self.reached else "NO"
+        verdict = "" if self.used is None else "NO" if self.is_missed else "yes"
         return (self.what, self.measured, self.limit, self.bar, verdict)
+
+
+def at_most(value: float, bar: float) -> float:
+    """How much is used of a bar that `value` must not exceed."""
+    return value / bar
+
+
+def at_least(value: float, bar: float) -> float:
+    """How much is used of a bar that `value` must reach."""
+    return bar / value if value else math.inf
 
 
 def as_text(rows: Sequence[Row]) -> str:
@@ -51,16 +70,3 @@ def load(path: Path) -> list[Row]:
     if not path.exists():
         return []
     return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def replace_between(document: str, name: str, text: str) -> str:
-    """The document with `text` between its markers `<!-- NAME -->` and `<!-- /NAME -->`.
-
-    Raises ValueError where it has no such markers.
-    """
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = document.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"the document has no place for {name}: {begin} ... {end}")
-    return f"{before}{begin}\n{text}\n{end}{after}"

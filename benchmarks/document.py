@@ -1,0 +1,28 @@
+"""The tables' places in docs/performance.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.table import Row, as_markdown
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+def put_table(name: str, rows: Sequence[Row]) -> None:
+    """Put a table between its markers. Raises ValueError where the document has none of that name."""
+    DOCUMENT.write_text(replace_between(DOCUMENT.read_text(encoding="utf-8"), name, as_markdown(rows)), "utf-8")
+
+
+def replace_between(document: str, name: str, text: str) -> str:
+    """The document with `text` between its markers `<!-- NAME -->` and `<!-- /NAME -->`.
+
+    Raises ValueError where it has no such markers.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = document.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"the document has no place for {name}: {begin} … {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"

@@ -1,0 +1,39 @@
+"""The peers' own virtual environments, each with what its requirements file pins."""
+
+from __future__ import annotations
+
+import compileall
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import BUILD
+from benchmarks.bench import say
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of an environment, made where it is not there yet, or where its pins have changed.
+
+    Raises subprocess.CalledProcessError where it cannot be made.
+    """
+    requirements = Path(__file__).with_name(f"{name}.txt")
+    directory = BUILD / "peers" / name
+    python, installed = directory / "bin" / "python", directory / "installed.txt"
+    pins = requirements.read_text(encoding="utf-8")
+    if not installed.exists() or installed.read_text(encoding="utf-8") != pins:
+        say(f"{name}: making its environment")
+        subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+        install: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-compile",
+        ]
+        subprocess.run([*install, "-r", requirements], check=True)
+        # Or each start would compile everything anew where the shell keeps Python from writing bytecode.
+        compileall.compile_dir(directory / "lib", quiet=2, workers=0)
+        installed.write_text(pins, encoding="utf-8")
+    return python
