@@ -7,7 +7,6 @@ themselves, and those that were somewhere on a working thread's stack. Percentag
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from benchmarks import BUILD
 from benchmarks.bench import say
 from benchmarks.inputs import prompts
-from benchmarks.job import Job
+from benchmarks.job import COMMAND, Job
 from benchmarks.server import Server
 
 _SHOWN = 30
@@ -54,9 +53,9 @@ def main() -> None:
     with Server() as server:
         job = Job("profile", server, prompts(arguments.rows), arguments.rows, arguments.concurrency)
         job.begin()
-        spy: list[str | Path] = [Path(sys.executable).with_name("py-spy"), "record", "--subprocesses", "--function", "--rate", "200",
-               "--format", "raw", "--output", stacks, *(["--gil"] if arguments.gil else []), "--"]  # fmt: skip
-        run = job.run("run", "--json", wrapper=[*spy, Path(sys.executable).with_name("pipeline")])
+        words = ["record", "--subprocesses", "--function", "--rate", "200", "--format", "raw", "--output"]
+        spy: list[str | Path] = [COMMAND.with_name("py-spy"), *words, stacks, *(["--gil"] if arguments.gil else [])]
+        run = job.run("run", "--json", wrapper=[*spy, "--", COMMAND])
     say(f"{run.rows} rows in {run.wall:.2f} s, {run.rows_per_second:.0f} rows/s while looked at")
     with stacks.open(encoding="utf-8") as file:
         alone, within = count_frames(file)

@@ -13,7 +13,7 @@ HEADINGS = ("what", "measured", "limit beside it", "bar", "reached")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `used` is how much of the bar was used up, at most 1 where it was reached; None without one.
+    """One line of the table. `used` is how much of the bar is used up, at most 1 where it is reached; None without one.
 
     `at_most` and `at_least` give it; of several parts of a bar the one that is used most counts.
     """
