@@ -25,11 +25,11 @@ def marker(row: int) -> str:
 def _words() -> str:
     chance = random.Random(4)
     letters = "etaoinshrdlucmfwypvbgk"
-    return " ".join("".join(chance.choices(letters, k=chance.randint(2, 9))) for _ in range(200_000))
+    return " ".join("".join(chance.choices(letters, k=chance.randint(2, 9))) for _ in range(60_000))
 
 
 def text(row: int, length: int) -> str:
-    """The marker of a row and words, other ones for each row; `length` bytes in all, up to a million."""
+    """The marker of a row and words, other ones for each row; `length` bytes in all, up to 300,000."""
     words = _words()
     start = row * 7919 % (len(words) - length)
     return f"{marker(row)} {words[start : start + length - len(marker(row)) - 1]}"

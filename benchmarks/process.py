@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_BECOME_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <sys/prctl.h>
+_SET_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <sys/prctl.h>
 _TICKS = os.sysconf("SC_CLK_TCK")
 _GRACE_SECONDS = 5.0
 
@@ -88,8 +88,7 @@ class Tree:
     """A command that runs, with every process that it has started, also those that outlive their parents."""
 
     def __init__(self, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> None:
-        # What its parent leaves behind becomes a child of this process, which then knows what it used.
-        ctypes.CDLL(None, use_errno=True).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)
+        _adopt_orphans(True)
         self._others = descendants(parents(), os.getpid())
         self._used_before = _cpu_of_children()
         self._output = log.with_suffix(".out")
@@ -122,6 +121,7 @@ class Tree:
         exit_code = self._process.wait()
         os.close(self._pidfd)
         self._reap()
+        _adopt_orphans(False)
         cpu = _cpu_of_children() - self._used_before
         output = self._output.read_text(encoding="utf-8", errors="replace")
         return Measured(self.started, wall, cpu, peak_bytes, exit_code, output)
@@ -168,7 +168,13 @@ def measure(
         return tree.finish(peak)
     except BaseException:
         tree.kill()
+        tree.finish()
         raise
+
+
+def _adopt_orphans(adopts: bool) -> None:
+    """Whether what its parent leaves behind becomes a child of this process, which then knows what it used."""
+    ctypes.CDLL(None).prctl(_SET_SUBREAPER, int(adopts), 0, 0, 0)
 
 
 def _cpu_of_children() -> float:

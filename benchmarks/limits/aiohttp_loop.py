@@ -8,28 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
 
 import aiohttp
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-PARAMETERS = {"max_tokens": 256, "temperature": 0.7}
-
-
-def body_of(prompt: str, url: str, model: str) -> dict[str, Any]:
-    """The request in the envelope of the path."""
-    messages = [{"role": "user", "content": prompt}]
-    if url.endswith("/api/v1"):
-        return {"model": model, "data": {"messages": messages, **PARAMETERS}}
-    return {"model": model, "messages": messages, **PARAMETERS}
-
-
-def answer_in(reply: dict[str, Any]) -> tuple[str, int]:
-    """The text of a reply and its tokens."""
-    if "result" in reply:
-        return reply["result"]["response"], reply["result"]["usage"]["total_tokens"]
-    return reply["choices"][0]["message"]["content"], reply["usage"]["total_tokens"]
+from benchmarks.limits.exchange import HEADERS, answer_in, body_of
 
 
 async def send_all(prompts: list[str], url: str, model: str, concurrency: int) -> list[tuple[str, int]]:
@@ -43,10 +27,9 @@ async def send_all(prompts: list[str], url: str, model: str, concurrency: int) -
                 reply.raise_for_status()
                 answers[at] = answer_in(await reply.json())
 
-    headers = {"Authorization": "Bearer sk-benchmark-0123456789"}
     connector = aiohttp.TCPConnector(limit=concurrency)
     timeout = aiohttp.ClientTimeout(total=300)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=HEADERS) as session:
         await asyncio.gather(*(work(session) for _ in range(concurrency)))
     return answers
 

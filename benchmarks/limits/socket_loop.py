@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 
-from benchmarks.limits.aiohttp_loop import body_of
+from benchmarks.limits.exchange import HEADERS, body_of
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
@@ -28,7 +28,7 @@ def messages(prompts: list[str], url: str, model: str) -> list[bytes]:
     parts = urlsplit(url)
     head = (
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
-        "Authorization: Bearer sk-benchmark-0123456789\r\nContent-Length: "
+        f"Authorization: {HEADERS['Authorization']}\r\nContent-Length: "
     )
     bodies = (json.dumps(body_of(prompt, url, model)) for prompt in prompts)
     return [f"{head}{len(body.encode())}\r\n\r\n{body}".encode() for body in bodies]
