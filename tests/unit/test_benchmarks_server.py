@@ -109,13 +109,16 @@ def test_requests_bodies_and_those_in_flight_are_counted_until_a_reset(server: S
 
 
 def test_an_unknown_path_and_a_body_without_length_are_refused(server: Server) -> None:
-    connection = connect(server)
-    connection.request("POST", "/v2/answers", "{}")
-    assert connection.getresponse().status == 404
-    connection.close()
-    connection.request("POST", PATHS["openai"], iter([b"{}"]), {"Transfer-Encoding": "chunked"}, encode_chunked=True)
-    assert connection.getresponse().status == 411
-    connection.close()
+    parts = urlsplit(server.address)
+    heads = {
+        404: "POST /v2/answers HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+        411: f"POST {PATHS['openai']} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    }
+    for status, head in heads.items():
+        with socket.create_connection((parts.hostname, parts.port), timeout=30) as client:
+            client.sendall(head.encode())
+            with client.makefile("rb") as file:
+                assert file.read().startswith(f"HTTP/1.1 {status} ".encode())
 
 
 def test_the_raw_socket_loop_sends_every_request_once(
