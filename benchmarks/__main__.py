@@ -12,8 +12,7 @@ from pathlib import Path
 import pipeline
 from benchmarks import BUILD, checkpoints, commits, memory, sending, startup, waiting
 from benchmarks.bench import Bench, say
-from benchmarks.document import DOCUMENT, put_table
-from benchmarks.plot import draw
+from benchmarks.document import put_table
 from benchmarks.server import Server
 from benchmarks.table import Row, as_text, save
 
@@ -72,8 +71,7 @@ def main() -> None:
     print(as_text(rows))
     save(rows, BUILD / "results" / f"{arguments.target}.jsonl")
     if arguments.document:
-        put_table(arguments.target, rows)
-        draw(rows, DOCUMENT.with_name(f"performance-{arguments.target}.svg"))
+        put_table(arguments.target, rows, plot=True)
     sys.exit(any(row.is_missed for row in rows))
 
 

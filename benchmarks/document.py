@@ -1,18 +1,27 @@
-"""The tables' places in docs/performance.md."""
+"""The tables and their places in docs/performance.md."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.plot import draw
 from benchmarks.table import Row, as_markdown
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 
 
-def put_table(name: str, rows: Sequence[Row]) -> None:
-    """Put a table between its markers. Raises ValueError where the document has none of that name."""
-    DOCUMENT.write_text(replace_between(DOCUMENT.read_text(encoding="utf-8"), name, as_markdown(rows)), "utf-8")
+def put_table(name: str, rows: Sequence[Row], plot: bool = False) -> None:
+    """Put a table, with its plot where one is wanted, between its markers.
+
+    Raises ValueError where the document has none of that name.
+    """
+    text = as_markdown(rows)
+    if plot:
+        path = DOCUMENT.with_name(f"performance-{name}.svg")
+        draw(rows, path)
+        text += f"\n\n![How much of each bar is used up]({path.name})"
+    DOCUMENT.write_text(replace_between(DOCUMENT.read_text(encoding="utf-8"), name, text), encoding="utf-8")
 
 
 def replace_between(document: str, name: str, text: str) -> str:

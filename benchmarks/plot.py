@@ -18,13 +18,16 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     matplotlib.rcParams.update({"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 8})
     from matplotlib import pyplot
 
-    shown = [(row.what, row.measured, row.used) for row in reversed(rows) if row.used is not None]
-    names, texts, used = zip(*shown, strict=True) if shown else ((), (), ())
+    shown = [(row.what.replace("`", ""), row.measured, row.used) for row in reversed(rows) if row.used is not None]
     figure, axes = pyplot.subplots(figsize=(9, 0.6 + 0.32 * len(shown)), layout="constrained")
-    colours = ["#2a7f62" if share <= 1 else "#b3402a" for share in used]
-    bars = axes.barh(names, [min(share, _MOST_SHOWN) for share in used], color=colours)
-    axes.bar_label(bars, labels=texts, padding=3, fontsize=6)
-    axes.axvline(1, color="black", linewidth=1)
+    axes.axvline(1, color="black", linewidth=1, zorder=0)
+    bars = axes.barh(
+        range(len(shown)),
+        [min(used, _MOST_SHOWN) for _, _, used in shown],
+        color=["#2a7f62" if used <= 1 else "#b3402a" for _, _, used in shown],
+    )
+    axes.bar_label(bars, labels=[measured for _, measured, _ in shown], padding=3, fontsize=6)
+    axes.set_yticks(range(len(shown)), [what for what, _, _ in shown])
     axes.set_xlim(0, _MOST_SHOWN)
     axes.set_xlabel("share of the bar that is used up: at most 1 reaches it")
     axes.spines[["top", "right"]].set_visible(False)
