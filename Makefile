@@ -94,7 +94,7 @@ bench: $(measuring) $(mock_server) ## A table of the quick figures beside their 
 bench-full: $(measuring) $(mock_server) ## The whole table, into docs/performance.md; an hour and a half
 	$(bin)/python -m benchmarks full --document $(ARGS)
 
-bench-scale: $(measuring) $(mock_server) ## Two million rows, and ten million done; hours, and 20 GB of disk
+bench-scale: $(measuring) $(mock_server) ## Two million rows, and ten million done; hours, and 30 GB of disk
 	$(bin)/python -m benchmarks scale --document $(ARGS)
 
 bench-peers: $(measuring) $(mock_server) ## Other tools at the same work, into docs/performance.md; an hour, and 10 GB of disk

@@ -39,25 +39,19 @@ class Bench:
 
     def _loop(self, name: str, job: Job, seed: int, *output: Path) -> tuple[Run, str]:
         log = BUILD / f"{name}.log"
-        words: list[str | Path] = [
-            *output,
-            self.server.url(job.kind, job.prefix),
-            MODELS[job.kind],
-            str(job.concurrency),
-        ]
+        url = self.server.url(job.kind, job.prefix)
+        words: list[str | Path] = [job.prompts, *output, url, MODELS[job.kind], str(job.concurrency)]
         self.server.reset(seed)
-        measured = measure([sys.executable, "-m", f"benchmarks.limits.{name}", job.prompts, *words], log)
+        measured = measure([sys.executable, "-m", f"benchmarks.limits.{name}", *words], log)
         if measured.exit_code:
             raise RuntimeError(f"{name} ended with exit code {measured.exit_code}; see {log}")
         return Run(measured, self.server.stats(), job.rows), measured.output
 
     def interleaved(
-        self, first: Callable[[int], First], second: Callable[[int], Second], repeats: int | None = None
+        self, first: Callable[[int], First], second: Callable[[int], Second]
     ) -> tuple[list[First], list[Second]]:
-        """Measure two things in turns, each `repeats` times; they are given the number of the turn."""
-        pairs = []
-        for turn in range(repeats or self.repeats):
-            pairs.append((first(turn), second(turn)))
+        """Measure two things in turns; they are given the number of the turn."""
+        pairs = [(first(turn), second(turn)) for turn in range(self.repeats)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 

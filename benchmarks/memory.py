@@ -9,8 +9,9 @@ from benchmarks.inputs import prompts
 from benchmarks.job import Job, Run
 from benchmarks.table import Row, at_most
 
-_MOST_BYTES = 200e6
-_GROWTH, _BYTES_PER_ROW = 1.10, 16
+MOST_BYTES = 200e6
+GROWTH = 1.10
+BYTES_PER_ROW = 16
 _SMALL = 20_000
 
 
@@ -47,7 +48,7 @@ def millions(bench: Bench) -> Iterator[Row]:
 
 def most_bytes(rows: int, first: Run) -> float:
     """What a run over `rows` rows may hold, by the first and smallest one."""
-    return first.measured.peak_bytes * _GROWTH + _BYTES_PER_ROW * rows
+    return first.measured.peak_bytes * GROWTH + BYTES_PER_ROW * rows
 
 
 def _runs(bench: Bench, sizes: Sequence[int], prompt_bytes: int = 300, prefix: str = "") -> list[Run]:
@@ -65,7 +66,7 @@ def _rows(runs: Sequence[Run], what: str) -> Iterator[Row]:
         f"{peak / 1e6:.0f} MB",
         "",
         "≤ 200 MB",
-        at_most(peak, _MOST_BYTES),
+        at_most(peak, MOST_BYTES),
     )
     for run in runs[1:]:
         peak, most = run.measured.peak_bytes, most_bytes(run.rows, first)
