@@ -50,4 +50,4 @@ def _raw_sockets(bench: Bench, job: Job) -> str:
     """What one process sends that does nothing else, as a limit to show."""
     loops = [bench.socket_loop(job) for _ in range(bench.repeats)]
     rate, cpu = median_of(loops, lambda loop: loop[0]), median_of(loops, lambda loop: loop[1])
-    return f"raw sockets, one process: {rate:.0f} requests/s, {1000 * cpu:.2f} ms of CPU each"
+    return f"raw sockets, one process: {rate:.0f} requests/s, {1e6 * cpu:.0f} µs of CPU each"
