@@ -24,7 +24,10 @@ from pipeline.journal import Journal, sync_path
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, Standing
 from pipeline.sources import pick
 
-_ROWS_A_SLICE = 256
+# Rows are joined so many at a time that they take about these bytes, going by the ones before.
+_BYTES_A_SLICE = 2 * 2**20
+_MOST_ROWS_A_SLICE = 512
+_ROWS_AT_FIRST = 16
 _ROWS_A_GROUP = 65_536
 _BYTES_A_GROUP = 16 * 2**20
 _METADATA_KEY = b"llm-batch-pipeline"
@@ -53,6 +56,10 @@ RESULT_FIELDS = (
 """The columns that stand beside the input's own, as docs/output.md describes them."""
 
 RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
+# Numbers, as a plan holds them: comparing those with members of an enum is slow.
+_SUCCEEDED = frozenset(map(int, SUCCEEDED))
+_FAILED = frozenset(map(int, FAILED))
+_ADOPTED = frozenset({int(Standing.ADOPTED), int(Standing.ADOPTED_UNPRICED)})
 # As a record has them: stamps are Unix seconds.
 _RECORD_SCHEMA = pa.schema(
     field.with_type(pa.float64()) if pa.types.is_timestamp(field.type) else field for field in RESULT_FIELDS
@@ -91,27 +98,33 @@ class Results:
         """
         models = {number: description["model"] for number, description in self.journal.settings().items()}
         schema = self.schema
+        rows = _ROWS_AT_FIRST
         for start, batch in self.rows.batches():
             if start + batch.num_rows > len(self.plan):
                 raise _changed()
             unique = self.plan.row_ids(range(start, start + batch.num_rows), self.rows.ids(start, batch))
-            for offset in range(0, batch.num_rows, _ROWS_A_SLICE):
-                part = batch.slice(offset, _ROWS_A_SLICE)
-                yield self._join(part, start + offset, unique[offset : offset + _ROWS_A_SLICE], models, schema)
+            offset = 0
+            while offset < batch.num_rows:
+                part = batch.slice(offset, rows)
+                joined = self._join(part, start + offset, unique[offset : offset + rows], models, schema)
+                yield joined
+                offset += rows
+                if joined.nbytes:
+                    rows = min(_MOST_ROWS_A_SLICE, max(1, joined.num_rows * _BYTES_A_SLICE // joined.nbytes))
 
     def _join(
         self, batch: pa.RecordBatch, start: int, ids: list[str], models: Mapping[int, str], schema: pa.Schema
     ) -> pa.RecordBatch:
         standings = self.plan.standings(start, start + batch.num_rows)
-        finished = np.flatnonzero(np.isin(standings, [int(one) for one in (*SUCCEEDED, *FAILED)]))
+        finished = np.flatnonzero(np.isin(standings, [*_SUCCEEDED, *_FAILED]))
         events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
         found = {entry[0]: (entry, text) for entry, text in self.journal.texts(sorted(events))}
         lines = []
-        for offset, event in zip(finished.tolist(), events, strict=True):
+        for offset, standing, event in zip(finished.tolist(), standings[finished].tolist(), events, strict=True):
             entry, text = found[event]
-            if entry[4] != ids[offset] and standings[offset] not in (Standing.ADOPTED, Standing.ADOPTED_UNPRICED):
+            if entry[4] != ids[offset] and standing not in _ADOPTED:
                 raise _changed()
-            status = "failed" if standings[offset] in FAILED else "succeeded"
+            status = "failed" if standing in _FAILED else "succeeded"
             facts = {"row_id": ids[offset], "status": status, "model": models[entry[6]], "request_hash": entry[5]}
             lines.append(to_json(facts)[:-1] + b"," + text[1:])
         if len(finished) < batch.num_rows:
