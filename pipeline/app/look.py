@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ from typing import Any
 from pipeline.app import checkpoint
 from pipeline.app.inspection import inspect_job, wrong
 from pipeline.app.job import TRIED_ROWS, first_rows, open_job
+from pipeline.app.learning import survey
 from pipeline.app.paths import refuse_to_overwrite
-from pipeline.app.preview import full_estimate
+from pipeline.app.preview import figures, usd_range
 from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.scratch import scratch
 from pipeline.app.status import reading
+from pipeline.app.summary import job_figures, money
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
 from pipeline.endpoints import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, JobLocked, Mistake
-from pipeline.estimate import assumptions
+from pipeline.estimate import estimate
 from pipeline.export import export
 from pipeline.journal import Journal
 from pipeline.plan import Planner, Rows
@@ -121,9 +124,12 @@ def _first_requests(job: Job, source: Source, prompter: Prompter, count: int) ->
     return requests
 
 
-def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:
-    """The plan and the estimate of a run, as `estimate --json` prints them."""
+def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, Any]:
+    """The plan and the estimate of a run, as `estimate --json` prints them. A pilot to learn from recorded the events
+    from number `pilot_from` on; 0 where there was none.
+    """
     opened = open_job(job, for_sending=False)
+    spent = possibly = Decimal(0)
     with reading(job) as journal:
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
         if plan is None:
@@ -131,8 +137,29 @@ def plan_ahead(job: Job, options: RunOptions) -> dict[str, Any]:
                 plan = made.plan
         if journal is not None:
             select_retries(plan, journal, job.config.retry.max_runs, options)
-        found = full_estimate(opened, plan)
-    return {"job": job.config.name, "rows": asdict(plan.counts()), **found, "assumptions": assumptions()}
+            known = job_figures(plan, journal)
+            spent, possibly = known["job_cost_usd"], known["possibly_billed_usd"]
+        sizes, sample = survey(opened, plan, journal, pilot_from)
+    limits = job.config.limits
+    found = estimate(sizes, opened.price, limits, sample)
+    whole = None if found.cost_usd is None else found.cost_usd.map(lambda amount: spent + amount)
+    left: dict[str, Decimal] = {}
+    if limits.max_cost_usd is not None:
+        left["max_cost_usd"] = limits.max_cost_usd - spent - possibly
+    if limits.max_run_cost_usd is not None:
+        left["max_run_cost_usd"] = limits.max_run_cost_usd
+    rows = {cap: found.affordable_rows(usd) for cap, usd in left.items()}
+    return {
+        "job": job.config.name,
+        "rows": asdict(plan.counts()),
+        **figures(found),
+        "spent_usd": money(spent),
+        "possibly_billed_usd": money(possibly),
+        "whole_job_usd": usd_range(whole),
+        "affordable_rows": {name: None if one is None else one.as_json() for name, one in rows.items()},
+        "learned_from": found.learned_from,
+        "assumptions": found.assumptions,
+    }
 
 
 def export_answers(job: Job, to: str, path: Path) -> int:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from pipeline.app.job import OpenJob
-from pipeline.estimate import Sizes, estimate
+from pipeline.app.summary import money
+from pipeline.estimate import BOUNDS, Estimate, Range, Sizes, estimate
 from pipeline.plan import TO_SEND, Plan, Standing, UnsentFailure
 from pipeline.records import Request
 from pipeline.sources import pick
 from pipeline.sources.identity import row_values
 
 _SAMPLE_ROWS = 200
+_DIGITS = 6
 
 
 def requests_to_send(
@@ -34,23 +37,36 @@ def requests_to_send(
                 yield None if isinstance(request, UnsentFailure) else request
 
 
-def full_estimate(opened: OpenJob, plan: Plan) -> dict[str, Any]:
-    """The estimate over every row to be sent."""
-    return estimate(_sizes(requests_to_send(opened, plan)), opened.price, opened.job.config.limits)
-
-
 def quick_estimate(opened: OpenJob, plan: Plan, standings: Collection[Standing]) -> dict[str, Any]:
     """The estimate from the first rows to be sent, taken to stand for all of them."""
     sample = list(islice(requests_to_send(opened, plan, standings), _SAMPLE_ROWS))
     share = plan.count(*standings) / max(1, len(sample))
-    sizes = _sizes(iter(sample))
-    counted = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__}
-    return estimate(replace(sizes, **counted), opened.price, opened.job.config.limits)
-
-
-def _sizes(requests: Iterator[Request | None]) -> Sizes:
     sizes = Sizes()
-    for request in requests:
+    for request in sample:
         if request is not None:
             sizes.add(request)
-    return sizes
+    counted = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__}
+    return figures(estimate(replace(sizes, **counted), opened.price, opened.job.config.limits))
+
+
+def figures(found: Estimate) -> dict[str, Any]:
+    """An estimate as `estimate --json` prints it."""
+    return {
+        "requests": found.requests,
+        "prompt_tokens": found.prompt_tokens.as_json(),
+        "completion_tokens": found.completion_tokens.as_json(),
+        "cost_usd": usd_range(found.cost_usd),
+        "seconds": found.seconds.map(lambda seconds: round(seconds, 1)).as_json(),
+    }
+
+
+def usd_range(amounts: Range[Decimal] | None) -> dict[str, str | None]:
+    """A range of USD as decimal text with six digits that count, the bounds rounded outwards; None where not known."""
+    if amounts is None:
+        return dict.fromkeys(BOUNDS)
+    ways = (ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_CEILING)
+    values = (amounts.low, amounts.expected, amounts.high)
+    return {
+        bound: money(Context(prec=_DIGITS, rounding=way).plus(value))
+        for bound, way, value in zip(BOUNDS, ways, values, strict=True)
+    }

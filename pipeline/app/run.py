@@ -30,7 +30,7 @@ from pipeline.engines.sending import Sending
 from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.limits import Pause
-from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, Plan, Standing
+from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, Plan, Standing, drawn_rows
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
@@ -43,10 +43,11 @@ _PENDING = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED)
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What a command may ask of a run. `retry` sends nothing but failed rows, whatever their cause: all of them, or
-    those of one kind. `limit` is the most rows to send.
+    those of one kind. `limit` is the most rows to send: first in input order, or with `seed` drawn at random.
     """
 
     limit: int | None = None
+    seed: int | None = None
     on_change: Literal["refuse", "rerun", "keep"] = "refuse"
     retry: bool = False
     retry_kind: str | None = None
@@ -71,7 +72,9 @@ class Watcher:
 
 
 class Run:
-    """One run. `summary` is what is known of it at any moment, also after an error."""
+    """One run. `summary` is what is known of it at any moment, also after an error; `first_event` is the number of the
+    first event of what it has sent.
+    """
 
     def __init__(self, job: Job, options: RunOptions, watcher: Watcher | None = None) -> None:
         self._job = job
@@ -84,6 +87,7 @@ class Run:
         self._is_writer = False
         self._failed_now = 0
         self._progress_written = 0.0
+        self.first_event = 0
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.summary = Summary(job=job.config.name, run_id=run_id)
 
@@ -219,6 +223,7 @@ class Run:
         pause = Pause()
         if (too_long := self._wait_out_pause(journal, pause)) is not None:
             return too_long
+        self.first_event = journal.totals.events + 1
         settings = journal.register_settings(digest(opened.settings), opened.settings)
         journal.register_run(self.summary.run_id or "")
         _allow_connections(config.limits.concurrency)
@@ -230,7 +235,7 @@ class Run:
                 config.limits.timeout_seconds,
             )  # fmt: skip
             engine = self._engine(sending, plan, pause)
-            works = feed(opened.rows, plan, journal, settings, self._options.to_send)
+            works = feed(opened.rows, plan, journal, settings, self._options.to_send, self._drawn(plan))
             works = while_unchanged(works, opened.rows.source.files)
             runner = Runner(
                 feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
@@ -262,6 +267,12 @@ class Run:
             return ProcessEngine(sending, processes - 1, pause)
         client = sending.client(pause)
         return LocalEngine(client.attempt, sending.slots, client.abandon)
+
+    def _drawn(self, plan: Plan) -> list[int] | None:
+        options = self._options
+        if options.seed is None or options.limit is None:
+            return None
+        return drawn_rows(plan, options.to_send, options.limit, options.seed)
 
     def _wait_out_pause(self, journal: Journal, pause: Pause) -> Stop | None:
         """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one. Where the clock

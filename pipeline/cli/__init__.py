@@ -10,7 +10,7 @@ import click
 
 from pipeline import __version__
 from pipeline.app.signals import Signals
-from pipeline.cli import look, make, recover, report, run
+from pipeline.cli import estimate, look, make, recover, report, run
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.options import failed, faulty
@@ -30,7 +30,9 @@ def commands() -> None:
     """
 
 
-for command in (*run.COMMANDS, *look.COMMANDS, *recover.COMMANDS, *report.COMMANDS, *make.COMMANDS):
+for command in (
+    *run.COMMANDS, *estimate.COMMANDS, *look.COMMANDS, *recover.COMMANDS, *report.COMMANDS, *make.COMMANDS,
+):  # fmt: skip
     commands.add_command(command)
 
 

@@ -107,3 +107,8 @@ def json_text(data: Any, indent: int | None = None) -> str:
 def printable(text: str) -> str:
     """The text without anything that a terminal would obey; line ends and tabs stay."""
     return "".join(char if char in "\n\t" or char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def figure(value: Any) -> str:
+    """A value of a summary for a person: numbers with separators, and what is not known by that word."""
+    return "unknown" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -1,4 +1,4 @@
-"""Commands that look without sending: validate, estimate, status, export."""
+"""Commands that look without sending: validate, status, export."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import Console, json_text
+from pipeline.cli.console import Console, figure, json_text
 from pipeline.cli.failures import of_status, of_validate
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import InvalidInput
@@ -42,35 +42,6 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
 
 @click.command()
 @job_options
-@click.option("--pilot", type=int, metavar="N", help="Learn from N random rows (not built yet).")
-def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int | None) -> None:
-    """Show the plan with tokens, cost and time as ranges; sends nothing."""
-    console = Console(is_json)
-
-    def action() -> None:
-        from pipeline.app.look import plan_ahead
-        from pipeline.app.run import RunOptions
-
-        if pilot is not None:
-            raise InvalidInput("--pilot is not built yet; estimate without it sends nothing")
-        found = plan_ahead(load(job_file, overrides), RunOptions())
-        rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["rows"].items())
-        lines = [f"{found['job']}: {rows}", f"  requests            {found['requests']:,}"]
-        for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds"):
-            low, expected, high = (_figure(found[name][bound]) for bound in ("low", "expected", "high"))
-            lines.append(f"  {name.replace('_', ' '):<19} {expected} ({low} to {high})")
-        lines.append(f"  {found['assumptions']}")
-        console.result("\n".join(lines), found)
-
-    ended(console, action)
-
-
-def _figure(value: Any) -> str:
-    return "unknown" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)
-
-
-@click.command()
-@job_options
 def status(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
     """Show where a job stands, also while it runs."""
     console = Console(is_json)
@@ -84,7 +55,7 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
         for name in ("rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd",
                      "output"):  # fmt: skip
             if data.get(name) is not None:
-                lines.append(f"  {name:<20} {_figure(data[name])}")
+                lines.append(f"  {name:<20} {figure(data[name])}")
         console.result("\n".join(lines), data)
 
     ended(console, action, lambda error: of_status(error, job_file, overrides))
@@ -109,4 +80,4 @@ def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, path
     ended(console, action)
 
 
-COMMANDS = (validate, estimate, status, export)
+COMMANDS = (validate, status, export)

@@ -62,13 +62,19 @@ class Work:
 
 
 def feed(
-    rows: Rows, plan: Plan, journal: Journal, settings: int, standings: Collection[Standing] = TO_SEND
-) -> Iterator[Work | Event]:
-    """Every row that is to be sent, by where it stands; for one that makes no request, its failure as an event instead.
+    rows: Rows, plan: Plan, journal: Journal, settings: int, standings: Collection[Standing] = TO_SEND,
+    only: Sequence[int] | None = None,
+) -> Iterator[Work | Event]:  # fmt: skip
+    """Every row that is to be sent, by where it stands, with `only` those at these positions; for one that makes no
+    request, its failure as an event instead.
 
     Raises InvalidInput where the input cannot be read any more, or has changed.
     """
     wanted = np.isin(plan.standings(), [int(standing) for standing in standings])
+    if only is not None:
+        chosen = np.zeros_like(wanted)
+        chosen[list(only)] = True
+        wanted &= chosen
     left = int(wanted.sum())
     if not left:
         return

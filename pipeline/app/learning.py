@@ -1,0 +1,112 @@
+"""The rows that are to be sent, measured before they are, and what the journal shows of rows like them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pipeline.app.job import OpenJob
+from pipeline.catalogue import DEFAULT_PARAMETERS
+from pipeline.config import ParametersConfig, PromptConfig
+from pipeline.errors import InvalidJob
+from pipeline.estimate import FEWEST_ROWS, Measure, Sample, Sizes, size
+from pipeline.journal import Journal
+from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, Standing, UnsentFailure, spread_rows
+from pipeline.prompts import Prompter
+from pipeline.records import digest
+from pipeline.sources.identity import row_values
+
+_MOST_ROWS = 2000
+_OVER = (*SUCCEEDED, Standing.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A row whose request is over: how it was made, its hash, and what it came to."""
+
+    rows: Rows
+    request_hash: str
+    measure: Measure
+
+
+def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int = 0) -> tuple[Sizes, Sample]:
+    """The sizes of all requests that would be sent, and a sample of those that are over, in one pass over the input.
+
+    Where a pilot has sent enough rows, the sample is of those: rows whose last event has the number `pilot_from` or a
+    later one. Else it is of all that the journal knows of the model, answers under former settings only where there
+    are hardly others.
+    """
+    sizes, sample = Sizes(), Sample(is_drawn=False)
+    if not plan.count(*TO_SEND):
+        return sizes, sample
+    known: dict[int, _Known] = {}
+    if journal is not None:
+        positions, sample.is_drawn = _sampled(plan, pilot_from)
+        known = _known(opened, plan, journal, positions)
+    sampled = np.asarray(sorted(known), np.int64)
+    wanted = [int(standing) for standing in TO_SEND]
+    for start, batch in opened.rows.batches():
+        is_sent = np.isin(plan.standings(start, start + batch.num_rows), wanted)
+        is_read = is_sent.copy()
+        first, last = np.searchsorted(sampled, (start, start + batch.num_rows))
+        is_read[sampled[first:last] - start] = True
+        offsets = np.flatnonzero(is_read)
+        if not len(offsets):
+            continue
+        part = batch.take(offsets)
+        _, contents = opened.rows.identities(start, part)
+        for offset, values, content in zip(offsets.tolist(), row_values(part), contents, strict=True):
+            if is_sent[offset]:
+                request, _ = opened.rows.request(values, content)
+                if not isinstance(request, UnsentFailure):
+                    sizes.add(request)
+            if (row := known.get(start + offset)) is not None:
+                request, request_hash = row.rows.request(values, content)
+                if request_hash == row.request_hash and not isinstance(request, UnsentFailure):
+                    sample.add(size(request), row.measure)
+    return sizes, sample
+
+
+def _sampled(plan: Plan, pilot_from: int) -> tuple[list[int], bool]:
+    """The positions of the rows to learn from, and whether they were drawn at random."""
+    choose = partial(spread_rows, plan, most=_MOST_ROWS)
+    drawn = choose(_OVER, since=pilot_from) if pilot_from else []
+    if len(drawn) >= FEWEST_ROWS:
+        return drawn, True
+    found: list[int] = []
+    for standings in (_OVER, (*_OVER, Standing.CHANGED)):
+        if len(found) < FEWEST_ROWS:
+            found = choose(standings, since=1)
+    return found, False
+
+
+def _known(opened: OpenJob, plan: Plan, journal: Journal, positions: Collection[int]) -> dict[int, _Known]:
+    """What the journal says of the rows at these positions, as far as it can be learned from."""
+    by_settings = {number: _rows_of(opened, settings) for number, settings in journal.settings().items()}
+    by_event = {plan.event(position): position for position in positions}
+    known: dict[int, _Known] = {}
+    for (seq, _, _, state, _, request_hash, settings, *_), record in journal.records(sorted(by_event)):
+        rows, measure = by_settings.get(settings), Measure.of(state, record, opened.price)
+        if rows is not None and measure is not None:
+            known[by_event[seq]] = _Known(rows, request_hash, measure)
+    return known
+
+
+def _rows_of(opened: OpenJob, settings: dict[str, Any]) -> Rows | None:
+    """The input's rows as they were asked under these settings; None for another model, or columns that are gone."""
+    if digest(settings) == digest(opened.settings):
+        return opened.rows
+    rows = opened.rows
+    if (settings["endpoint_kind"], settings["model"]) != (rows.endpoint_kind, rows.model):
+        return None
+    ranges = {name: replace(one, minimum=None, maximum=None) for name, one in DEFAULT_PARAMETERS.items()}
+    prompt, parameters = PromptConfig(**settings["prompt"]), ParametersConfig(**settings["parameters"])
+    try:
+        prompter = Prompter(prompt, parameters, rows.model, rows.source.schema.names, ranges, None)
+    except InvalidJob:
+        return None
+    return replace(rows, prompter=prompter)

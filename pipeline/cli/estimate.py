@@ -1,0 +1,87 @@
+"""`pipeline estimate`, with or without a pilot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.console import Console, figure
+from pipeline.cli.options import ended, job_options, load
+
+if TYPE_CHECKING:
+    from pipeline.app.summary import Summary
+
+_MOST_PILOT_ROWS = 100_000
+
+
+@click.command()
+@job_options
+@click.option("--pilot", type=click.IntRange(1, _MOST_PILOT_ROWS), metavar="N",
+              help="Send N random rows of the job and learn from them; their answers count as done.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws other rows for the pilot.")
+def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int | None, seed: int) -> None:
+    """Show the plan with tokens, cost and time as ranges; sends nothing without --pilot.
+
+    A pilot is a run of N rows: under the same lock, limits and caps, and with the same exit codes.
+    """
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.look import plan_ahead
+        from pipeline.app.run import Run, RunOptions
+
+        job = load(job_file, overrides)
+        if pilot is None:
+            found = plan_ahead(job, RunOptions())
+            console.result(_text(found), found)
+            return
+        console.note(f"pilot: {pilot:,} rows at most, drawn with seed {seed}")
+        run = Run(job, RunOptions(limit=pilot, seed=seed))
+        summary = run.execute()
+        if summary.error is not None:
+            _stopped(console, summary)
+        else:
+            found = {**plan_ahead(job, RunOptions(), run.first_event), "pilot": summary.as_json()}
+            console.result(_text(found), found)
+        sys.exit(summary.exit_code)
+
+    ended(console, action)
+
+
+def _stopped(console: Console, summary: Summary) -> None:
+    """Say why a pilot came to no estimate; what it has learned stands in the journal."""
+    from pipeline.cli.summary import one_line
+
+    if console.is_json:
+        pilot = summary.as_json()
+        console.result("", {"pilot": pilot, "error": pilot["error"]})
+    console.warn(f"{one_line(summary)}; the answers so far are saved", exit_code=summary.exit_code)
+
+
+def _text(found: Mapping[str, Any]) -> str:
+    rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["rows"].items())
+    lines = [f"{found['job']}: {rows}"]
+    if (pilot := found.get("pilot")) is not None:
+        lines.append(f"  {'pilot':<19} {pilot['requests']:,} requests for ${pilot['cost_usd']}"
+                     f" in {pilot['seconds']:,.1f} s; its answers count as done")  # fmt: skip
+    lines += ["still to send:", f"  requests            {found['requests']:,}"]
+    for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds"):
+        lines.append(f"  {name.replace('_', ' '):<19} {_range(found[name])}")
+    for cap, bought in found["affordable_rows"].items():
+        lines.append(f"  {cap:<19} pays for {'an unknown number of' if bought is None else _range(bought)} rows")
+    spent = f"with ${found['spent_usd']} spent so far"
+    if found["possibly_billed_usd"] != "0":
+        spent += f", but not ${found['possibly_billed_usd']} possibly billed beside it"
+    lines += ["whole job:", f"  {'cost usd':<19} {_range(found['whole_job_usd'])}, {spent}", found["assumptions"]]
+    return "\n".join(lines)
+
+
+def _range(values: Mapping[str, Any]) -> str:
+    low, expected, high = (figure(values[bound]) for bound in ("low", "expected", "high"))
+    return f"{expected} ({low} to {high})"
+
+
+COMMANDS = (estimate,)

@@ -1,0 +1,24 @@
+"""What a run would send, cost and take, as ranges. Nothing is sent."""
+
+from pipeline.estimate.assumed import assumed_totals, assumptions
+from pipeline.estimate.estimate import Estimate, estimate
+from pipeline.estimate.learned import FEWEST_ROWS, Measure, Sample
+from pipeline.estimate.ranges import BOUNDS, CONFIDENCE, Range, extrapolate
+from pipeline.estimate.sizes import Sizes, Totals, size
+
+__all__ = [
+    "BOUNDS",
+    "CONFIDENCE",
+    "FEWEST_ROWS",
+    "Estimate",
+    "Measure",
+    "Range",
+    "Sample",
+    "Sizes",
+    "Totals",
+    "assumed_totals",
+    "assumptions",
+    "estimate",
+    "extrapolate",
+    "size",
+]

@@ -1,0 +1,90 @@
+"""Tokens, cost and time of the requests to be sent, under the job's limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pipeline.catalogue import Price
+from pipeline.config.models import LimitsConfig
+from pipeline.estimate.assumed import assumed_totals, assumptions
+from pipeline.estimate.learned import FEWEST_ROWS, Sample
+from pipeline.estimate.ranges import Range
+from pipeline.estimate.sizes import Sizes, Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the rows that are to be sent come to. `cost_usd` is None where prices are not known; `worst_cost_usd` is the
+    dearest that they can be. `learned_from` is the number of rows that this was learned from, 0 for none.
+    """
+
+    requests: int
+    prompt_tokens: Range[int]
+    completion_tokens: Range[int]
+    cost_usd: Range[Decimal] | None
+    worst_cost_usd: Decimal | None
+    seconds: Range[float]
+    learned_from: int
+    assumptions: str
+
+    def affordable_rows(self, left_usd: Decimal) -> Range[int] | None:
+        """How many of the rows so much pays for, where a cap keeps the worst case of a request back; None where prices
+        are not known.
+        """
+        if self.cost_usd is None:
+            return None
+        kept_back = (self.worst_cost_usd or Decimal(0)) / max(1, self.requests)
+
+        def rows(total: Decimal, money: Decimal) -> int:
+            if total <= money or not total:
+                return self.requests
+            return max(0, math.floor(money / total * self.requests))
+
+        return Range(
+            rows(self.cost_usd.high, left_usd - kept_back),
+            rows(self.cost_usd.expected, left_usd - kept_back),
+            rows(self.cost_usd.low, left_usd),
+        )
+
+
+def estimate(sizes: Sizes, price: Price | None, limits: LimitsConfig, sample: Sample | None = None) -> Estimate:
+    """The estimate: by what a sample shows, or by stated ratios where it has too few rows."""
+    learned = sample if sample is not None and len(sample) >= FEWEST_ROWS else None
+    totals = assumed_totals(sizes, price) if learned is None else learned.totals(sizes, price)
+    return Estimate(
+        requests=sizes.requests,
+        prompt_tokens=_whole(totals.prompt_tokens),
+        completion_tokens=_whole(totals.completion_tokens),
+        cost_usd=totals.cost_usd,
+        worst_cost_usd=sizes.worst_cost(price),
+        seconds=_seconds(sizes.requests, totals, limits),
+        learned_from=0 if learned is None else len(learned),
+        assumptions=assumptions() if learned is None else learned.assumptions(),
+    )
+
+
+def _whole(tokens: Range[float]) -> Range[int]:
+    return Range(math.floor(tokens.low), round(tokens.expected), math.ceil(tokens.high))
+
+
+def _seconds(requests: int, totals: Totals, limits: LimitsConfig) -> Range[float]:
+    """The longest of what the slots, the requests a minute and the tokens a minute take."""
+    in_flight = min(limits.concurrency, max(1, requests))
+
+    def seconds(busy: float, tokens: float) -> float:
+        found = busy / in_flight
+        if limits.requests_per_minute:
+            found = max(found, requests * totals.attempts / limits.requests_per_minute * 60)
+        if limits.tokens_per_minute:
+            found = max(found, tokens / limits.tokens_per_minute * 60)
+        return found
+
+    busy, prompt, completion = totals.busy_seconds, totals.prompt_tokens, totals.completion_tokens
+    last = totals.last_seconds if requests else 0.0
+    return Range(
+        seconds(busy.low, prompt.low + completion.low),
+        seconds(busy.expected, prompt.expected + completion.expected),
+        seconds(busy.high, prompt.high + completion.high) + last,
+    )

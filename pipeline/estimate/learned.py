@@ -1,0 +1,113 @@
+"""What requests come to by what earlier ones came to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from pipeline.catalogue import Price, cost
+from pipeline.estimate.ranges import CONFIDENCE, Range, extrapolate
+from pipeline.estimate.sizes import Sizes, Totals
+from pipeline.journal import ANSWERS
+from pipeline.records import Usage
+
+FEWEST_ROWS = 5
+"""Rows that must be known to learn from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What one row came to: tokens billed, USD of all its attempts (None where the price is not known), and for how
+    long its attempts held a slot.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    usd: Decimal | None
+    attempts: int
+    seconds: float
+
+    @classmethod
+    def of(cls, state: int, record: Mapping[str, Any], price: Price | None) -> Measure | None:
+        """The measure of a row whose last event has this state and record, at today's price; None where it was never
+        sent, or answered without sound usage.
+        """
+        usage, attempts = Usage(record.get("prompt_tokens"), record.get("completion_tokens")), record.get("attempts", 0)
+        if not attempts or "latency_seconds" not in record or (state in ANSWERS and not usage.is_sound):
+            return None
+        billed = record.get("billed_usd")
+        before = Decimal(record.get("cost_usd") or 0) - Decimal(billed or 0)
+        last = cost(price, usage) if state in ANSWERS or billed is not None else Decimal(0)
+        usd = None if last is None else before + last
+        seconds = record["latency_seconds"] * attempts
+        return cls(usage.prompt_tokens or 0, usage.completion_tokens or 0, usd, attempts, seconds)
+
+
+@dataclass(slots=True)
+class Sample:
+    """Rows whose requests are over: the size of each request in bytes, and what it came to. `is_drawn` where they were
+    drawn at random from the job.
+    """
+
+    is_drawn: bool
+    sizes: list[int] = field(default_factory=list)
+    measures: list[Measure] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def add(self, size: int, measure: Measure) -> None:
+        """Take in one row."""
+        self.sizes.append(size)
+        self.measures.append(measure)
+
+    def totals(self, sizes: Sizes, price: Price | None) -> Totals:
+        """What the requests come to if they are like those of the sample, which has FEWEST_ROWS at least."""
+        attempts, seconds = self._mean("attempts"), [one.seconds for one in self.measures]
+        most_completion = math.inf if sizes.without_max_tokens else sizes.max_tokens
+        spent = [float(one.usd) for one in self.measures if one.usd is not None]
+        usd = self._total(spent, sizes).map(_decimal) if len(spent) == len(self) and price is not None else None
+        if usd is not None and (worst := sizes.worst_cost(price)) is not None:
+            usd = usd.map(partial(min, worst * _decimal(attempts)))
+        return Totals(
+            prompt_tokens=self._sum("prompt_tokens", sizes).map(partial(min, sizes.most_prompt_tokens)),
+            completion_tokens=self._sum("completion_tokens", sizes).map(partial(min, most_completion)),
+            cost_usd=usd,
+            busy_seconds=self._total(seconds, sizes),
+            attempts=attempts,
+            last_seconds=max(seconds) - self._mean("seconds"),
+        )
+
+    def assumptions(self) -> str:
+        """What was learned, and what is taken for granted with it, in a sentence."""
+        rows = "drawn at random" if self.is_drawn else "of the journal, taken to be like the rest"
+        bytes_a_token = sum(self.sizes) / max(1, sum(one.prompt_tokens for one in self.measures))
+        return (
+            f"learned from {len(self):,} rows {rows}: {bytes_a_token:.3g} bytes a prompt token,"
+            f" {self._mean('completion_tokens'):,.4g} tokens an answer, {self._mean('attempts'):.3g} requests and"
+            f" {self._mean('seconds'):.3g} s a row; ranges hold with {CONFIDENCE:.0%} confidence, as long as the"
+            " endpoint stays as fast and as willing with limits.concurrency requests in flight"
+        )
+
+    def _sum(self, name: str, sizes: Sizes) -> Range[float]:
+        return self._total([getattr(one, name) for one in self.measures], sizes)
+
+    def _total(self, values: list[float], sizes: Sizes) -> Range[float]:
+        if not sizes.requests:
+            return Range(0.0, 0.0, 0.0)
+        known = np.asarray(self.sizes, np.float64)
+        return extrapolate(known, np.asarray(values, np.float64), sizes.requests, sizes.bytes / sizes.requests)
+
+    def _mean(self, name: str) -> float:
+        return fmean(getattr(one, name) for one in self.measures)
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(str(value))
