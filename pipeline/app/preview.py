@@ -61,9 +61,13 @@ def figures(found: Estimate) -> dict[str, Any]:
 
 
 def usd_range(amounts: Range[Decimal] | None) -> dict[str, str | None]:
-    """A range of USD as decimal text with six digits that count, the bounds rounded outwards; None where not known."""
+    """A range of USD as decimal text: exact where all is known, else with six digits that count and the bounds rounded
+    outwards; None where it is not known.
+    """
     if amounts is None:
         return dict.fromkeys(BOUNDS)
+    if amounts.low == amounts.high:
+        return amounts.map(money).as_json()
     ways = (ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_CEILING)
     values = (amounts.low, amounts.expected, amounts.high)
     return {

@@ -67,6 +67,8 @@ def _text(found: Mapping[str, Any]) -> str:
     if (pilot := found.get("pilot")) is not None:
         lines.append(f"  {'pilot':<19} {pilot['requests']:,} requests for ${pilot['cost_usd']}"
                      f" in {pilot['seconds']:,.1f} s; its answers count as done")  # fmt: skip
+        if pilot["failed"]:
+            lines.append(f"  {'failed so far':<19} {pilot['failed']:,} rows")
     lines += ["still to send:", f"  requests            {found['requests']:,}"]
     for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds"):
         lines.append(f"  {name.replace('_', ' '):<19} {_range(found[name])}")

@@ -3,13 +3,13 @@
 from pipeline.estimate.assumed import assumed_totals, assumptions
 from pipeline.estimate.estimate import Estimate, estimate
 from pipeline.estimate.learned import FEWEST_ROWS, Measure, Sample
-from pipeline.estimate.ranges import BOUNDS, CONFIDENCE, Range, extrapolate
+from pipeline.estimate.ranges import BOUNDS, HOLDS, Range, extrapolate
 from pipeline.estimate.sizes import Sizes, Totals, size
 
 __all__ = [
     "BOUNDS",
-    "CONFIDENCE",
     "FEWEST_ROWS",
+    "HOLDS",
     "Estimate",
     "Measure",
     "Range",

@@ -61,8 +61,14 @@ def estimate(sizes: Sizes, price: Price | None, limits: LimitsConfig, sample: Sa
         worst_cost_usd=sizes.worst_cost(price),
         seconds=_seconds(sizes.requests, totals, limits),
         learned_from=0 if learned is None else len(learned),
-        assumptions=assumptions() if learned is None else learned.assumptions(),
+        assumptions=_assumptions(sizes, learned),
     )
+
+
+def _assumptions(sizes: Sizes, learned: Sample | None) -> str:
+    if not sizes.requests:
+        return "nothing is left to send"
+    return assumptions() if learned is None else learned.assumptions()
 
 
 def _whole(tokens: Range[float]) -> Range[int]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.catalogue import Price, cost
-from pipeline.estimate.ranges import CONFIDENCE, Range, extrapolate
+from pipeline.estimate.ranges import HOLDS, Range, extrapolate
 from pipeline.estimate.sizes import Sizes, Totals
 from pipeline.journal import ANSWERS
 from pipeline.records import Usage
@@ -87,13 +87,13 @@ class Sample:
 
     def assumptions(self) -> str:
         """What was learned, and what is taken for granted with it, in a sentence."""
-        rows = "drawn at random" if self.is_drawn else "of the journal, taken to be like the rest"
+        rows = "drawn at random" if self.is_drawn else "of the journal, as if they were drawn at random"
         bytes_a_token = sum(self.sizes) / max(1, sum(one.prompt_tokens for one in self.measures))
         return (
             f"learned from {len(self):,} rows {rows}: {bytes_a_token:.3g} bytes a prompt token,"
             f" {self._mean('completion_tokens'):,.4g} tokens an answer, {self._mean('attempts'):.3g} requests and"
-            f" {self._mean('seconds'):.3g} s a row; ranges hold with {CONFIDENCE:.0%} confidence, as long as the"
-            " endpoint stays as fast and as willing with limits.concurrency requests in flight"
+            f" {self._mean('seconds'):.3g} s a row; ranges hold in about {HOLDS:.0%} of cases, if the"
+            " rest are such rows and the endpoint stays as fast"
         )
 
     def _sum(self, name: str, sizes: Sizes) -> Range[float]:

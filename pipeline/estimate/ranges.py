@@ -16,8 +16,12 @@ U = TypeVar("U")
 
 BOUNDS = ("low", "expected", "high")
 
-CONFIDENCE = 0.97
-"""How often a range holds, where its sample was drawn at random. With less, 18 of 20 ranges would often not hold."""
+HOLDS = 0.95
+"""How often a range holds, about, where its sample was drawn at random."""
+
+_CONFIDENCE = 0.97
+"""What the interval is made for. Answers' lengths have long tails, so with samples of 50 it holds less often: measured
+for lengths that are constant, log-normal, in two groups and cut off at max_tokens, in 94 to 97 of 100 samples."""
 
 _WIDEST = math.log(1000)
 
@@ -62,7 +66,7 @@ def extrapolate(
     residuals = values - average - slope * offsets
     leverage = (size - centre) ** 2 / spread if spread > 0 else 0.0
     variance = float(residuals @ residuals) / (count - 2) * (1 / count + 1 / rows + leverage)
-    exponent = student(CONFIDENCE, count - 2) * math.sqrt(variance) / each
+    exponent = student(_CONFIDENCE, count - 2) * math.sqrt(variance) / each
     factor = math.exp(min(exponent, _WIDEST))
     return Range(rows * each / factor, rows * each, rows * each * factor)
 
