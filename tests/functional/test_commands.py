@@ -72,7 +72,7 @@ def test_python_m_pipeline_is_the_same_and_help_imports_neither_pandas_nor_pyarr
 
 @pytest.mark.parametrize(("command", "name"), [
     ("run job.yaml --engine ray", "--engine ray"), ("retry-failed job.yaml --engine ray", "--engine ray"),
-    ("estimate job.yaml --pilot 2", "--pilot"), ("export job.yaml --to hf x", "--to hf"),
+    ("export job.yaml --to hf x", "--to hf"),
     ("export job.yaml --to parquet x", "--to parquet"), ("export job.yaml --to openai-batch x", "--to openai-batch"),
     ("run job.yaml --set input.path=s3://bucket/in.csv", "s3://"),
     ("run job.yaml --set input.path=[gs://bucket/in.csv]", "gs://"),
@@ -121,7 +121,7 @@ def test_the_jobs_figures_span_all_runs_and_the_rest_is_this_runs(ws: Workspace)
     ("run", "job.yaml", "--json", "--no-such-flag"), ("run", "--json"), ("run", "job.yaml", "--json", "--limit", "x"),
     ("retry-failed", "job.yaml", "--json", "--kind", "nonsense"), ("recover", "job.yaml", "--json"),
     ("run", "job.yaml", "--json", "--engine", "ray"), ("run", "missing.yaml", "--json"),
-    ("status", "missing.yaml", "--json"), ("estimate", "job.yaml", "--json", "--pilot", "1"),
+    ("status", "missing.yaml", "--json"), ("estimate", "job.yaml", "--json", "--pilot", "0"),
     ("run", "job.yaml", "--json", "--on-change", "foo"), ("run", "job.yaml", "--json", "--engine", "foo"),
     ("status", "job.yaml", "--json", "--no-such-flag"), ("status", "--json"),
 ], ids=" ".join)  # fmt: skip
