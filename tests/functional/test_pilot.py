@@ -129,6 +129,16 @@ def test_estimate_learns_from_what_the_journal_has_seen_of_the_model(ws: Workspa
     assert 0.6 < tokens[1] - tokens[0] < 1.4
 
 
+def test_nothing_is_learned_from_answers_to_what_a_row_asks_no_more(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.csv([[number, f"question {number}"] for number in range(30)], ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run("--limit", "10")
+    ws.csv([[number, f"{'longer ' * 9 if number > 1 else ''}question {number}"] for number in range(30)],
+           ["id", "question"])  # fmt: skip
+    found = ws.command("estimate")
+    assert (found["rows"]["done"], found["rows"]["changed"], found["learned_from"]) == (2, 8, 0)
+
+
 def test_rows_of_a_pilot_that_fail_are_exit_3_and_count_as_what_they_cost(ws: Workspace, endpoint: Endpoint) -> None:
     questions(ws, 100)
     ws.job()
