@@ -21,7 +21,8 @@ HOLDS = 0.95
 
 _CONFIDENCE = 0.97
 """What the interval is made for. Answers' lengths have long tails, so with samples of 50 it holds less often: measured
-for lengths that are constant, log-normal, in two groups and cut off at max_tokens, in 94 to 97 of 100 samples."""
+for lengths that are log-normal, in two groups, proportional to the prompt or cut off at max_tokens, in 94 to 97 of 100
+samples."""
 
 _WIDEST = math.log(1000)
 
