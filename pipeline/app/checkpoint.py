@@ -131,7 +131,7 @@ def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> 
     number = journal.totals.plan if journal else 0
     if journal is None or saved is None or saved.number != number or saved.fingerprint != opened.fingerprint:
         return None
-    saved.apply(journal.index())
+    saved.apply(journal.standings())
     return saved
 
 

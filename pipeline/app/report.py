@@ -108,7 +108,7 @@ def _plan(job: Job, journal: Journal) -> Plan | None:
     plan = load_plan(job.checkpoint_path)
     if plan is None or plan.number != journal.totals.plan:
         return None
-    plan.apply(journal.index())
+    plan.apply(journal.standings())
     select_retries(plan, journal, job.config.retry.max_runs, RunOptions())
     return plan
 

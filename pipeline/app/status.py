@@ -82,7 +82,7 @@ def _figures(directory: Path, journal: Journal) -> dict[str, Any]:
     plan = load_plan(directory)
     if plan is None or plan.number != journal.totals.plan:
         return {"job_cost_usd": journal.totals.cost_usd, "possibly_billed_usd": journal.totals.possibly_billed_usd}
-    plan.apply(journal.index())
+    plan.apply(journal.standings())
     return job_figures(plan, journal)
 
 

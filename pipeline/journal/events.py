@@ -43,6 +43,9 @@ FAILURES = (State.FAILED_PASSING, State.FAILED)
 IndexEntry = tuple[int, int, int, int, str, str, int, str, int]
 """seq, plan, position, state, row_id, request_hash, settings, content, and the adopted event's seq (else 0)."""
 
+StandingEntry = tuple[int, int, int, int, int]
+"""seq, plan, position, state, and the adopted event's seq (else 0)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -91,6 +94,14 @@ def pack_event(event: Event) -> bytes:
 def unpack_facts(seq: int, packed: bytes) -> IndexEntry:
     """The facts of event number `seq`, without its record."""
     return (seq, *from_json(packed[: packed.index(b"\n")]))  # the list is that of pack_event
+
+
+def unpack_standing(packed: bytes) -> tuple[int, int, int, int]:
+    """Of the facts of an event: plan, position, state, and the adopted event's seq (else 0)."""
+    plan, position, state, _ = packed.split(b",", 3)
+    found = int(state)
+    source = from_json(packed[: packed.index(b"\n")])[-1] if found in ADOPTIONS else 0
+    return int(plan[1:]), int(position), found, source
 
 
 def record_text(packed: bytes) -> bytes:

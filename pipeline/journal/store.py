@@ -27,12 +27,14 @@ from pipeline.journal.events import (
     Claim,
     Event,
     IndexEntry,
+    StandingEntry,
     checksum,
     pack_claim,
     pack_event,
     record_text,
     unpack_claim,
     unpack_facts,
+    unpack_standing,
 )  # fmt: skip
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.replacement import is_under_way
@@ -194,13 +196,20 @@ class Journal:
 
     def index(self) -> Iterator[IndexEntry]:
         """Every event without its record, oldest first, each checked against its checksum, and their number."""
+        return (unpack_facts(seq, packed) for seq, packed in self._events())
+
+    def standings(self) -> Iterator[StandingEntry]:
+        """The same, of each event only what a plan of rows that are known already has to learn: quicker to read."""
+        return ((seq, *unpack_standing(packed)) for seq, packed in self._events())
+
+    def _events(self) -> Iterator[tuple[int, bytes]]:
         number = 0
         with self._reading():
             for seq, packed, stored in self._connection.execute("SELECT seq, event, checksum FROM events ORDER BY seq"):
                 number += 1
                 if seq != number or checksum(seq, packed) != stored:
                     raise CheckpointDamaged(f"{self._directory}: event {number} of the journal is damaged or missing")
-                yield unpack_facts(seq, packed)
+                yield seq, packed
         if number != self.totals.events:
             raise CheckpointDamaged(f"{self._directory}: {number} events where {self.totals.events} were recorded")
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal import Event, IndexEntry
+from pipeline.journal import Event
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
 _ROWS_A_CHUNK = 65_536
@@ -170,11 +170,14 @@ class Plan:
             orphaned=self.orphaned,
         )
 
-    def apply(self, index: Iterable[IndexEntry]) -> None:
-        """Bring the plan up to the journal: take in every event that was made under this plan's number."""
+    def apply(self, standings: Iterable[tuple[int, int, int, int, int]]) -> None:
+        """Bring the plan up to the journal: take in every event that was made under this plan's number.
+
+        Of each event, oldest first: its number, plan, position, state, and the number of the one it adopts (else 0).
+        """
         number, latest = self.number, self._latest
         self._counts = None
-        for seq, plan, position, state, *_, source in index:
+        for seq, plan, position, state, source in standings:
             if plan == number:
                 latest[position] = ((source or seq) << _BITS) | state
 

@@ -332,7 +332,7 @@ def test_counts_are_the_same_whether_kept_up_or_counted_anew() -> None:
 def test_events_of_another_plan_do_not_touch_this_one() -> None:
     plan = make_plan()
     plan.take(1, [make_event(0, State.ANSWERED, plan=2)])
-    plan.apply([(1, 2, 0, State.ANSWERED, "r", "h", 1, "c", 0), (2, 1, 3, State.ADOPTED, "r", "h", 1, "c", 1)])
+    plan.apply([(1, 2, 0, State.ANSWERED, 0), (2, 1, 3, State.ADOPTED, 1)])
     assert standings(plan) == [NEW, NEW, NEW, ADOPTED]
     assert plan.event(3) == 1
 

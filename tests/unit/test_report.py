@@ -176,7 +176,7 @@ def failure(position: int, state: State, kind: str, **record: Any) -> Event:
 def plan_of(journal: Journal, rows: int) -> Plan:
     plan = Plan(number=1, fingerprint="", digest="", latest=np.zeros(rows, np.uint64),
                 repeated=np.zeros(0, np.uint32), occurrences=np.zeros(0, np.uint32), orphaned=0)  # fmt: skip
-    plan.apply(journal.index())
+    plan.apply(journal.standings())
     return plan
 
 
@@ -228,7 +228,7 @@ def test_an_answer_that_was_taken_over_stands_under_the_row_that_has_it_now(jour
     journal.commit([Event(2, 0, State.ADOPTED, "new", "0" * 32, 1, "", {"source": 1})], plan=2)
     plan = plan_of(journal, 1)
     plan.number = 2
-    plan.apply(journal.index())
+    plan.apply(journal.standings())
     figures = project(journal, plan)
     assert figures.requests == 1
     assert [row.row_id for row in figures.slowest.rows] == ["new"]
