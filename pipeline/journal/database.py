@@ -24,7 +24,6 @@ LOG_NAME = "journal.sqlite-wal"
 PAGE_BYTES = 8192
 _DRAFT_NAME = "journal.sqlite.new"
 _APPLICATION_ID = 0x6C6D6270  # "lmbp"
-_STATEMENTS_KEPT = 512
 # https://www.sqlite.org/fileformat2.html#the_database_header
 _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
@@ -211,9 +210,7 @@ def meta_checksum(name: str, value: str) -> int:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     try:
-        return sqlite3.connect(
-            f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, cached_statements=_STATEMENTS_KEPT
-        )
+        return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise CheckpointFailed(f"{path}: cannot be opened: {error}") from error
 
