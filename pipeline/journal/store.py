@@ -353,11 +353,15 @@ class Journal:
         self._broken = False
 
     def _insert(self, table: str, rows: list[tuple[int, bytes]]) -> None:
-        for start in range(0, len(rows), _ROWS_A_STATEMENT):
-            part = rows[start : start + _ROWS_A_STATEMENT]
+        start = 0
+        while start < len(rows):
+            # By powers of two, because a statement is kept with what it inserted last: few sizes, little kept.
+            count = 1 << (min(len(rows) - start, _ROWS_A_STATEMENT).bit_length() - 1)
+            part = rows[start : start + count]
             values = [value for number, packed in part for value in (number, packed, checksum(number, packed))]
-            self._connection.execute(f"INSERT INTO {table} VALUES {','.join(['(?,?,?)'] * len(part))}", values)
+            self._connection.execute(f"INSERT INTO {table} VALUES {','.join(['(?,?,?)'] * count)}", values)
             self._log_bytes += sum(len(packed) for _, packed in part)
+            start += count
 
     def _release(self, numbers: Sequence[int]) -> None:
         released = 0
