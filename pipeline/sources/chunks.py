@@ -13,7 +13,7 @@ from pipeline.sources.files import InputFile
 from pipeline.sources.places import Place
 
 BATCH_ROWS = 4096
-BATCH_BYTES = 16 * 2**20
+BATCH_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
