@@ -1,10 +1,10 @@
-"""A job's checkpoint, opened: the lock, the journal, and the plan that fits the input as it is now."""
+"""What stands in a job's checkpoint: the plan that fits the input as it is now, and what is in the way of a run."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,63 +12,13 @@ from pipeline.app.job import OpenJob
 from pipeline.app.summary import money
 from pipeline.config import Job, LimitsConfig
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
-from pipeline.journal import Event, Identity, JobLock, Journal, State
+from pipeline.journal import Event, Journal, State
 from pipeline.limits import window_seconds
 from pipeline.plan import Change, Plan, Planner, Standing, load_plan, save_plan
 from pipeline.records import digest
 from pipeline.sink import partial_path, read_metadata
 
 _EVENTS_A_COMMIT = 1000
-
-
-@contextmanager
-def locked(job: Job, *, shared: bool = False) -> Iterator[Path]:
-    """The checkpoint's directory, with the job's lock held. A directory that was made for nothing is removed again."""
-    directory = job.checkpoint_path
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointFailed(f"checkpoint.path: {directory} cannot be made: {error.strerror}") from error
-    with JobLock(directory, shared=shared):
-        try:
-            yield directory
-        finally:
-            with suppress(OSError):
-                if not Journal.exists(directory) and {path.name for path in directory.iterdir()} <= {"lock"}:
-                    (directory / "lock").unlink()
-                    directory.rmdir()
-
-
-def open_journal(job: Job, directory: Path) -> Journal | None:
-    """The job's journal for reading, None where nothing has been sent yet.
-
-    Raises:
-        InvalidJob: it belongs to another job, or to another kind of endpoint.
-        CheckpointFailed: it is missing or cannot be trusted.
-    """
-    if not Journal.exists(directory):
-        return None
-    journal = Journal.read(directory)
-    try:
-        refuse_foreign_checkpoint(job, directory, journal.identity)
-    except InvalidInput:
-        journal.close()
-        raise
-    return journal
-
-
-def refuse_foreign_checkpoint(job: Job, directory: Path, identity: Identity) -> None:
-    """Refuse a checkpoint of another job, or of another kind of endpoint. Raises InvalidJob."""
-    if identity.job != job.config.name:
-        message = f"{directory} belongs to the job {identity.job!r}"
-        mistake = Mistake(message, key="checkpoint.path", suggestion="give this job one of its own")
-    elif identity.simulated != job.config.endpoint.is_simulator:
-        made = "the simulator" if identity.simulated else "a real endpoint"
-        message = f"the checkpoint {directory} was made with {made} and cannot go on with another"
-        mistake = Mistake(message, key="endpoint.url", suggestion="give the job another name or checkpoint.path")
-    else:
-        return
-    raise InvalidJob([job.placed(mistake)])
 
 
 def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app import checkpoint
+from pipeline.app.access import reading
 from pipeline.app.inspection import inspect_job, wrong
 from pipeline.app.job import TRIED_ROWS, first_rows, open_job
 from pipeline.app.learning import survey
@@ -19,7 +20,6 @@ from pipeline.app.paths import refuse_to_overwrite
 from pipeline.app.preview import figures, usd_range
 from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.scratch import scratch
-from pipeline.app.status import reading
 from pipeline.app.summary import job_figures, money
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
 from pipeline.endpoints import make_endpoint

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app import checkpoint
+from pipeline.app.access import locked, open_journal, refuse_foreign_checkpoint
 from pipeline.app.published import Output, outputs
 from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, InvalidInput
@@ -44,7 +45,7 @@ def recover(job: Job) -> Recovery:
         InvalidInput: there is nothing to recover from, or the checkpoint is another job's.
         CheckpointFailed: the disk failed, or a newer version of the program made the checkpoint.
     """
-    with checkpoint.locked(job) as directory:
+    with locked(job) as directory:
         try:
             if replacement.is_under_way(directory):
                 return _put_in_place(directory)
@@ -72,7 +73,7 @@ def recover(job: Job) -> Recovery:
 def _answers_if_sound(job: Job, directory: Path, found: Sequence[Output]) -> int | None:
     """How many answers the checkpoint holds; None where it cannot be trusted."""
     try:
-        journal = checkpoint.open_journal(job, directory)
+        journal = open_journal(job, directory)
         if journal is None:
             return None
         try:
@@ -97,7 +98,7 @@ def _make(job: Job, directory: Path, found: Sequence[Output]) -> None:
             facts = found[0].metadata.get("journal", {}) if found else {}
             simulated = facts.get("simulated", config.endpoint.is_simulator)
             identity = Identity(config.name, simulated, found[0].checkpoint_id if found else secrets.token_hex(8))
-        checkpoint.refuse_foreign_checkpoint(job, directory, identity)
+        refuse_foreign_checkpoint(job, directory, identity)
         written = [output for output in found if output.checkpoint_id == identity.checkpoint_id]
         for output in written:
             after = output.published(identity.renumbered).events or 0

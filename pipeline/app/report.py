@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.app import checkpoint
+from pipeline.app.access import reading, refuse_foreign_checkpoint
 from pipeline.app.paths import refuse_to_overwrite
 from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.scratch import scratch
-from pipeline.app.status import reading, status
+from pipeline.app.status import status
 from pipeline.app.summary import job_figures
 from pipeline.config import Job
 from pipeline.errors import InvalidInput, JobLocked
@@ -93,7 +93,7 @@ def _at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
                 if journal is None:
                     continue
                 stack.callback(journal.close)
-                checkpoint.refuse_foreign_checkpoint(job, job.checkpoint_path, journal.identity)
+                refuse_foreign_checkpoint(job, job.checkpoint_path, journal.identity)
             if journal is None:
                 raise InvalidInput(
                     f"the job {job.config.name!r} has not been run yet; run it first: pipeline run {job.file}"
@@ -115,7 +115,7 @@ def _plan(job: Job, journal: Journal) -> Plan | None:
 
 def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, now: float) -> Standing:
     config, claims = job.config, journal.totals.claims
-    known = status(job)[0]
+    known = status(job).summary
     rows: dict[str, Any] = dict.fromkeys(("rows", "succeeded", "failed", "pending", "unpriced_rows"))
     rows |= {"job_cost_usd": journal.totals.cost_usd, "possibly_billed_usd": journal.totals.possibly_billed_usd}
     counts = {} if plan is None else asdict(plan.counts())

@@ -6,7 +6,7 @@ import os
 import resource
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,11 +16,13 @@ from typing import Any, Literal
 
 from pipeline import __version__
 from pipeline.app import checkpoint
+from pipeline.app.access import locked, open_journal
 from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.monitoring import Monitoring
 from pipeline.app.signals import Signals
-from pipeline.app.status import known, written_output
+from pipeline.app.status import file_stamp, known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
+from pipeline.app.tracking import Tracker
 from pipeline.config import Job, api_key
 from pipeline.endpoints import make_endpoint
 from pipeline.engines import processes_for
@@ -30,7 +32,7 @@ from pipeline.engines.sending import Sending
 from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.limits import Pause
-from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, Plan, Standing, drawn_rows
+from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, FailureKinds, Plan, Standing, drawn_rows, failure_kinds
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
@@ -86,6 +88,7 @@ class Run:
         self._journal: Journal | None = None
         self._is_writer = False
         self._failed_now = 0
+        self._tracker = Tracker(0, FailureKinds())
         self._progress_written = 0.0
         self.first_event = 0
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -117,7 +120,7 @@ class Run:
         try:
             with self._signals:
                 opened = open_job(self._job)
-                with checkpoint.locked(self._job) as directory:
+                with locked(self._job) as directory:
                     monitoring.started()
                     self._run(opened, directory)
         except PipelineError as error:
@@ -127,7 +130,7 @@ class Run:
                     self._update(output=written_output(self._job, self._journal.checkpoint_id))
             self._close()
             if self.summary.rows is None and not isinstance(error, Interrupted):
-                self.summary = self.summary.with_job_of(known(self._job)[0])
+                self.summary = self.summary.with_job_of(known(self._job).summary)
             self.summary = self.summary.ended_by(error)
             raise
         finally:
@@ -139,7 +142,7 @@ class Run:
             self._journal = None
 
     def _run(self, opened: OpenJob, directory: Path) -> None:
-        self._journal = checkpoint.open_journal(self._job, directory)
+        self._journal = open_journal(self._job, directory)
         if self._journal is not None:
             self._journal.sync()
         checkpoint.refuse_foreign_output(self._job, directory, self._journal)
@@ -156,7 +159,7 @@ class Run:
         if plan.kept_empty:
             output = written_output(self._job, journal.checkpoint_id)
             self._update(status="kept", output=output, is_idle=True, **job_figures(plan, journal))
-            self._write_progress(directory, self.summary, journal)
+            self._write_progress(directory, self.summary, journal, self._at_rest(plan, journal))
             return
         select_retries(plan, journal, self._job.config.retry.max_runs, self._options)
         self._update(**job_figures(plan, journal))
@@ -220,6 +223,9 @@ class Run:
 
     def _send(self, opened: OpenJob, plan: Plan, journal: Journal, directory: Path) -> Stop | None:
         config = self._job.config
+        to_send = plan.count(*self._options.to_send)
+        left_alone = failure_kinds(plan, journal, [one for one in FAILED if one not in self._options.to_send])
+        self._tracker = Tracker(min(to_send, self._options.limit or to_send), left_alone)
         pause = Pause()
         if (too_long := self._wait_out_pause(journal, pause)) is not None:
             return too_long
@@ -301,17 +307,26 @@ class Run:
 
     def _observe(self, progress: Progress, plan: Plan, journal: Journal, directory: Path) -> None:
         self._take(progress)
+        self._tracker.see(progress)
         seconds = self.summary.seconds
         self._watcher.progressed(progress, self.summary)
         if seconds - self._progress_written >= _PROGRESS_FILE_SECONDS or not self._progress_written:
             self._progress_written = seconds
             figures = job_figures(plan, journal)
-            self._write_progress(directory, replace(self.summary, **figures), journal)
+            self._write_progress(directory, replace(self.summary, **figures), journal, self._tracker.facts(progress))
 
-    def _write_progress(self, directory: Path, summary: Summary, journal: Journal) -> None:
-        facts = {"events": journal.totals.events, "pid": os.getpid(), "updated_at": time.time()}
+    def _write_progress(self, directory: Path, summary: Summary, journal: Journal, facts: Mapping[str, Any]) -> None:
+        of_file = {"events": journal.totals.events, "pid": os.getpid(), "updated_at": time.time()}
         with suppress(OSError):  # a full disk shows at the journal; this file is only for those who watch
-            write_progress(directory, {**summary.as_json(), **facts})
+            write_progress(directory, {**summary.as_json(), **of_file, **facts})
+
+    def _at_rest(self, plan: Plan, journal: Journal) -> dict[str, Any]:
+        """What `status` has to know once no run is under way, and would be slow to find."""
+        return {
+            "last_progress_at": self._tracker.last_progress_at,
+            "errors": failure_kinds(plan, journal).facts(),
+            "output_stamp": file_stamp(self.summary.output),
+        }
 
     # ---- the end
 
@@ -357,7 +372,7 @@ class Run:
         elif plan.count(Standing.FAILED, Standing.FAILED_PASSING, Standing.RETRY):
             status, code = "failed_rows", 3
         self._update(status=status, exit_code=code, error=error, output=None if path is None else str(path))
-        self._write_progress(directory, self.summary, journal)
+        self._write_progress(directory, self.summary, journal, self._at_rest(plan, journal))
 
     def _update(self, **known: Any) -> None:
         seconds = self._seconds()

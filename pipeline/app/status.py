@@ -1,92 +1,165 @@
-"""Where a job stands, by its checkpoint alone: its input is not read, and nothing is sent."""
+"""Where a job stands, by its checkpoint alone: its input is not read, and nothing is sent.
+
+What a run writes into its progress file is all that is read, also of a job of a million rows. Only after a kill the
+journal is gone through, as a stream. What is slow to import is imported where it is needed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.app import checkpoint
-from pipeline.app.summary import Summary, job_figures
+from pipeline.app.access import reading
+from pipeline.app.summary import Summary, job_figures, money
 from pipeline.config import Job, read_job
 from pipeline.errors import JobLocked, PipelineError
-from pipeline.journal import Journal, read_progress
-from pipeline.plan import load_plan
-from pipeline.sink import is_own, partial_path
+from pipeline.journal import Holder, Journal, read_holder, read_progress
+
+_WHILE_SENDING = ("recent_rows_per_second", "eta_seconds", "in_flight", "waiting", "paused_seconds")
 
 
-def status(job: Job) -> tuple[Summary, bool]:
-    """Where the job stands, with its last run as far as known; and whether a run of it is under way."""
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Where a job stands, with its last run as far as known. `facts` are those of `Tracker`; `holder` has the job in
+    hand, None where nobody has.
+    """
+
+    summary: Summary
+    is_running: bool = False
+    holder: Holder | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `status --json` prints."""
+        holder = self.holder
+        written_at, seen_at = self.facts.get("updated_at"), self.facts.get("last_progress_at")
+        return {
+            **self.summary.as_json(),
+            "running": self.is_running,
+            "lock": holder and {"pid": holder.pid, "host": holder.host, "since": _stamp(holder.since)},
+            "projected_cost_usd": self._projected_cost(),
+            **{name: self.facts.get(name) if self.is_running else None for name in _WHILE_SENDING},
+            "errors": self.facts.get("errors", []),
+            "updated_at": _stamp(written_at),
+            "silent_seconds": _age(written_at) if self.is_running else None,
+            "last_progress_at": _stamp(seen_at),
+            "last_progress_seconds": _age(seen_at),
+        }
+
+    def _projected_cost(self) -> str | None:
+        """What the job will have cost in USD once the pending rows are answered, by what the answers so far have."""
+        found = self.summary
+        if found.job_cost_usd is None or found.pending is None:
+            return None
+        if not found.pending:
+            return money(found.job_cost_usd)
+        if not found.succeeded:
+            return None
+        return money(round(found.job_cost_usd * (found.succeeded + found.pending) / found.succeeded, 6))
+
+
+def status(job: Job) -> JobStatus:
+    """Where the job stands. Raises InvalidJob where the checkpoint is another job's, CheckpointFailed for a bad one."""
     try:
         with reading(job) as journal:
-            return (Summary(job=job.config.name) if journal is None else _at_rest(job, journal)), False
+            return JobStatus(Summary(job=job.config.name)) if journal is None else _at_rest(job, journal)
     except JobLocked:
-        return _last_written(job), True
+        return _under_way(job)
 
 
-def known(job: Job) -> tuple[Summary, bool]:
+def known(job: Job) -> JobStatus:
     """The same where something is wrong, with the job or its checkpoint too: what can be said all the same."""
     try:
         return status(job)
     except (PipelineError, OSError):
-        return _last_written(job), False
+        summary, facts = _last_written(job)
+        return JobStatus(summary, facts=facts)
 
 
-def known_of_file(path: str, overrides: Sequence[str]) -> tuple[Summary, bool]:
+def known_of_file(path: str, overrides: Sequence[str]) -> JobStatus:
     """The same of the job of a file that may have mistakes, as far as they allow it."""
     job, mistakes = read_job(path, overrides)
     wrong = {(mistake.key or "").partition(".")[0] for mistake in mistakes}
     if job is None or "name" in wrong:
-        return Summary(), False
-    return (Summary(job=job.config.name), False) if "checkpoint" in wrong else known(job)
+        return JobStatus(Summary())
+    return JobStatus(Summary(job=job.config.name)) if "checkpoint" in wrong else known(job)
 
 
 def written_output(job: Job, checkpoint_id: str) -> str | None:
     """Of the outputs that the checkpoint has written the latest one that is there: the output or the partial one."""
+    from pipeline.sink import is_own, partial_path
+
     output = Path(job.config.output.path)
     ours = [path for path in (output, partial_path(output)) if is_own(path, checkpoint_id)]
     return str(max(ours, key=lambda path: path.stat().st_mtime_ns)) if ours else None
 
 
-@contextmanager
-def reading(job: Job) -> Iterator[Journal | None]:
-    """The journal for reading, under a lock that other readers share. Raises JobLocked, CheckpointFailed."""
-    if not job.checkpoint_path.exists():
-        yield None
-        return
-    with checkpoint.locked(job, shared=True) as directory:
-        journal = checkpoint.open_journal(job, directory)
-        try:
-            yield journal
-        finally:
-            if journal is not None:
-                journal.close()
+def file_stamp(path: str | None) -> list[int] | None:
+    """What shows that a file is the one that it was: its size, and when it was written. None where there is none."""
+    try:
+        found = None if path is None else Path(path).stat()
+    except OSError:
+        return None
+    return None if found is None else [found.st_size, found.st_mtime_ns]
 
 
-def _at_rest(job: Job, journal: Journal) -> Summary:
+def _under_way(job: Job) -> JobStatus:
+    summary, facts = _last_written(job)
+    holder = read_holder(job.checkpoint_path)
+    if holder is not None and (facts.get("pid") != holder.pid or facts.get("updated_at", 0) < holder.since):
+        # It is still planning, and what stands there was written by the run before it.
+        summary, facts = Summary().with_job_of(summary), {"errors": facts.get("errors", [])}
+    return JobStatus(replace(summary, status="running", error=None), True, holder, facts)
+
+
+def _at_rest(job: Job, journal: Journal) -> JobStatus:
     """Where a job stands that no run has in hand: as its last run has left word, or after a kill by the journal."""
-    last, events = _last_written(job), (read_progress(job.checkpoint_path) or {}).get("events")
-    if last.output is None or not is_own(Path(last.output), journal.checkpoint_id):
+    last, facts = _last_written(job)
+    if not _is_as_written(last.output, facts):
         last = replace(last, output=written_output(job, journal.checkpoint_id))
-    if events == journal.totals.events and last.status != "running" and not journal.totals.claims:
-        return last
+    if facts.get("events") == journal.totals.events and last.status != "running" and not journal.totals.claims:
+        return JobStatus(last, facts=facts)
     run_id = journal.runs()[-1] if journal.runs() else None
     if last.run_id != run_id:
         last = Summary(job=job.config.name, run_id=run_id, output=written_output(job, journal.checkpoint_id))
-    return replace(last, status="interrupted", error=None, **_figures(job.checkpoint_path, journal))
+    figures, errors = _found_in(journal, job.checkpoint_path)
+    return JobStatus(replace(last, status="interrupted", error=None, **figures), facts={**facts, "errors": errors})
 
 
-def _figures(directory: Path, journal: Journal) -> dict[str, Any]:
+def _is_as_written(output: str | None, facts: Mapping[str, Any]) -> bool:
+    """Whether the output is surely the one that the last run left, so that nobody has to look into it."""
+    stamp = file_stamp(output)
+    return stamp is not None and stamp == facts.get("output_stamp")
+
+
+def _found_in(journal: Journal, directory: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The job's figures by its journal, and why rows have failed."""
+    from pipeline.plan import failure_kinds, load_plan
+
     plan = load_plan(directory)
     if plan is None or plan.number != journal.totals.plan:
-        return {"job_cost_usd": journal.totals.cost_usd, "possibly_billed_usd": journal.totals.possibly_billed_usd}
+        totals = journal.totals
+        return {"job_cost_usd": totals.cost_usd, "possibly_billed_usd": totals.possibly_billed_usd}, []
     plan.apply(journal.standings())
-    return job_figures(plan, journal)
+    return job_figures(plan, journal), failure_kinds(plan, journal).facts()
 
 
-def _last_written(job: Job) -> Summary:
-    """What the last run of the job has left word of, at its end or on its way."""
-    found = Summary.of_json(read_progress(job.checkpoint_path) or {})
-    return found if found is not None and found.job == job.config.name else Summary(job=job.config.name)
+def _last_written(job: Job) -> tuple[Summary, dict[str, Any]]:
+    """What the last run of the job has left word of, at its end or on its way: its summary, and further facts."""
+    found = read_progress(job.checkpoint_path) or {}
+    summary = Summary.of_json(found)
+    if summary is None or summary.job != job.config.name:
+        return Summary(job=job.config.name), {}
+    return summary, found
+
+
+def _stamp(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _age(seconds: float | None) -> float | None:
+    return None if seconds is None else round(max(0.0, time.time() - seconds), 1)

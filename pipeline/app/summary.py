@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Interrupted, PipelineError
-from pipeline.journal import Journal
-from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Plan, Standing
+
+if TYPE_CHECKING:
+    from pipeline.journal import Journal
+    from pipeline.plan import Plan
 
 _MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd")
 _OF_THE_JOB = (
@@ -108,6 +110,8 @@ def job_figures(plan: Plan, journal: Journal) -> dict[str, Any]:
 
 def row_figures(plan: Plan) -> dict[str, int]:
     """The job's rows by outcome, as far as outcomes are acknowledged."""
+    from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Standing
+
     return {
         "rows": len(plan),
         "succeeded": plan.count(*SUCCEEDED),

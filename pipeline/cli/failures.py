@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CheckpointFailed, Interrupted, InvalidInput, InvalidJob, Mistake, PipelineError
@@ -28,13 +29,15 @@ def of_run(error: PipelineError, known: Summary | None = None) -> dict[str, Any]
 
 def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """What is known of a job whose file or checkpoint is wrong."""
-    from pipeline.app.status import known_of_file
+    from pipeline.app.status import JobStatus, known_of_file
+    from pipeline.app.summary import Summary
 
     # After a signal nothing is read any more: what was being read may never end.
     if job_file is None or isinstance(error, Interrupted):
-        return {**of_run(error), "running": False}
-    known, is_running = known_of_file(job_file, overrides)
-    return {**of_run(error, known), "running": is_running}
+        known = JobStatus(Summary())
+    else:
+        known = known_of_file(job_file, overrides)
+    return replace(known, summary=known.summary.ended_by(error)).as_json()
 
 
 def of_validate(error: PipelineError) -> dict[str, Any]:

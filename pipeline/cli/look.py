@@ -1,4 +1,4 @@
-"""Commands that look without sending: validate, status, export."""
+"""Commands that look without sending: validate, export."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import Console, figure, json_text
-from pipeline.cli.failures import of_status, of_validate
+from pipeline.cli.console import Console, json_text
+from pipeline.cli.failures import of_validate
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import InvalidInput
 
@@ -42,27 +42,6 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
 
 @click.command()
 @job_options
-def status(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
-    """Show where a job stands, also while it runs."""
-    console = Console(is_json)
-
-    def action() -> None:
-        from pipeline.app.status import status as look
-
-        found, is_running = look(load(job_file, overrides))
-        data = {**found.as_json(), "running": is_running}
-        lines = [f"{data['job']}: {'running' if is_running else data['status'].replace('_', ' ')}"]
-        for name in ("rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd",
-                     "output"):  # fmt: skip
-            if data.get(name) is not None:
-                lines.append(f"  {name:<20} {figure(data[name])}")
-        console.result("\n".join(lines), data)
-
-    ended(console, action, lambda error: of_status(error, job_file, overrides))
-
-
-@click.command()
-@job_options
 @click.option("--to", type=click.Choice(_FORMATS), required=True, help="The shape; jsonl and csv so far.")
 @click.argument("path")
 def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, path: str) -> None:
@@ -80,4 +59,4 @@ def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, path
     ended(console, action)
 
 
-COMMANDS = (validate, status, export)
+COMMANDS = (validate, export)

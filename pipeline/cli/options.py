@@ -36,9 +36,15 @@ def job_options(command: Command) -> Command:
 
 def load(job_file: str, overrides: Sequence[str]) -> Job:
     """The job of a command."""
-    from pipeline.app.job import load_job
+    from pipeline.config import read_job
 
-    return load_job(job_file, overrides)
+    job, mistakes = read_job(job_file, overrides)
+    if job is None or mistakes:
+        # Slow to import, and there only to find what else is wrong.
+        from pipeline.app.job import load_job
+
+        return load_job(job_file, overrides)
+    return job
 
 
 def ended(console: Console, action: Callable[[], None], failure: Failure = error_alone) -> None:

@@ -130,7 +130,7 @@ def _summary_of(
         known = (
             Summary()
             if isinstance(error, Interrupted)
-            else Summary().with_job_of(known_of_file(job_file, overrides)[0])
+            else Summary().with_job_of(known_of_file(job_file, overrides).summary)
         )
         return known.ended_by(error), error
     except Exception:

@@ -48,19 +48,27 @@ def summary_text(summary: Summary, job_file: str) -> str:
         )
         lines.append(f"  tokens    {summary.prompt_tokens:,} prompt, {summary.completion_tokens:,} completion")
     if summary.job_cost_usd is not None:
-        cost = f"  cost      ${money(summary.cost_usd)} this run, ${money(summary.job_cost_usd)} the whole job"
-        if summary.possibly_billed_usd:
-            cost += f", and possibly up to ${money(summary.possibly_billed_usd)} for requests whose end is unknown"
-        if summary.unpriced_rows:
-            cost += f"; the cost of {summary.unpriced_rows:,} answers is unknown"
-        lines.append(cost)
+        lines.append(f"  cost      {cost_text(summary)}")
     if summary.output:
         lines.append(f"  output    {summary.output}")
-    lines.append(f"  next      {_next_command(summary, job_file)}")
+    lines.append(f"  next      {next_command(summary, job_file)}")
     return "\n".join(lines)
 
 
-def _next_command(summary: Summary, job_file: str) -> str:
+def cost_text(summary: Summary) -> str:
+    """What was spent, where the job's cost is known."""
+    if summary.job_cost_usd is None:
+        return "not known"
+    cost = f"${money(summary.cost_usd)} this run, ${money(summary.job_cost_usd)} the whole job"
+    if summary.possibly_billed_usd:
+        cost += f", and possibly up to ${money(summary.possibly_billed_usd)} for requests whose end is unknown"
+    if summary.unpriced_rows:
+        cost += f"; the cost of {summary.unpriced_rows:,} answers is unknown"
+    return cost
+
+
+def next_command(summary: Summary, job_file: str) -> str:
+    """What to type next."""
     if summary.status == "failed_rows":
         return f"pipeline retry-failed {job_file}"
     if summary.exit_code or summary.pending:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,30 @@ from pipeline.errors import CheckpointFailed, JobLocked
 FILE_NAME = "lock"
 _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a job's lock; `since` is in Unix seconds."""
+
+    pid: int
+    host: str
+    since: int
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since))
+        return f"process {self.pid} on {self.host}, since {since}"
+
+
+def read_holder(directory: Path) -> Holder | None:
+    """Who holds the lock of a checkpoint alone, by what it wrote there; None where nothing can be read. Only while the
+    lock is refused does it say anything: what a killed process wrote stays.
+    """
+    try:
+        found = json.loads((directory / FILE_NAME).read_bytes())
+        return Holder(int(found["pid"]), str(found["host"]), int(found["since"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class JobLock:
@@ -34,13 +59,14 @@ class JobLock:
         give_up = time.monotonic() + (0 if shared else _PATIENCE_SECONDS)
         while (file := self._try()) is None:
             if time.monotonic() >= give_up:
-                raise JobLocked(self._holder())
+                raise JobLocked(_refusal(directory))
             time.sleep(_POLL_SECONDS)
         self._file = file
         if not shared:
             with suppress(OSError):  # The name is a kindness to whoever is refused; the disk may be full.
                 os.ftruncate(file, 0)
-                os.pwrite(file, json.dumps({"pid": os.getpid(), "since": int(time.time())}).encode(), 0)
+                holder = Holder(os.getpid(), os.uname().nodename, int(time.time()))
+                os.pwrite(file, json.dumps(asdict(holder)).encode(), 0)
 
     def _try(self) -> int | None:
         """The lock's file, locked; None where another process is in the way."""
@@ -69,14 +95,6 @@ class JobLock:
         except OSError as error:
             raise CheckpointFailed(f"{self._path}: cannot open the job's lock: {error.strerror}") from error
 
-    def _holder(self) -> str:
-        try:
-            found = json.loads(self._path.read_bytes())
-            since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found["since"]))
-            return f"another run of this job is under way: process {found['pid']}, since {since}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another run of this job is under way, or another command is reading its checkpoint"
-
     def close(self) -> None:
         """Give the lock back."""
         if not self._shared:
@@ -91,3 +109,10 @@ class JobLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _refusal(directory: Path) -> str:
+    holder = read_holder(directory)
+    if holder is None:
+        return "another run of this job is under way, or another command is reading its checkpoint"
+    return f"another run of this job is under way: {holder}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+
+from pipeline.plan import FailureKinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,5 @@ class Progress:
     in_flight: int = 0
     waiting: int = 0
     paused_seconds: float = 0.0
+    failures: FailureKinds = field(default_factory=FailureKinds)
+    """The rows that failed in this run."""

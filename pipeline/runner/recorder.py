@@ -83,7 +83,9 @@ class Recorder:
         """Add an event as it is."""
         self._group.events.append(event)
         self.progress.succeeded += event.state in ANSWERS
-        self.progress.failed += event.state in FAILURES
+        if event.state in FAILURES:
+            self.progress.failed += 1
+            self.progress.failures.add(event.record["error_kind"], event.row_id)
         self.unfinished -= event.state in ANSWERS or event.state in FAILURES
 
     def pause(self, seconds: float) -> None:

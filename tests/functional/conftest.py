@@ -35,6 +35,10 @@ RUN_KEYS = {
     "completion_tokens", "cost_usd", "job_cost_usd", "unpriced_rows", "possibly_billed_usd", "seconds",
     "rows_per_second", "output",
 }  # fmt: skip
+STATUS_KEYS = RUN_KEYS | {
+    "running", "lock", "projected_cost_usd", "recent_rows_per_second", "eta_seconds", "in_flight", "waiting",
+    "paused_seconds", "errors", "updated_at", "silent_seconds", "last_progress_at", "last_progress_seconds",
+}  # fmt: skip
 RESULT_COLUMNS = {
     "row_id": pa.string(), "status": pa.string(), "response": pa.string(), "response_type": pa.string(),
     "tool_calls": pa.string(), "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(),

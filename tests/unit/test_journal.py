@@ -596,7 +596,7 @@ def test_a_second_run_is_told_which_process_holds_the_lock_until_that_dies(tmp_p
     try:
         for shared in (False, True):
             with pytest.raises(
-                JobLocked, match=rf"another run of this job is under way: process {holder}, since 2\d\d\d-"
+                JobLocked, match=rf"another run of this job is under way: process {holder} on {os.uname().nodename}, since 2\d\d\d-"
             ):
                 JobLock(tmp_path, shared=shared)
     finally:

@@ -1,0 +1,76 @@
+"""The way to a job's checkpoint: its lock, and the journal for reading. Light, because `status` begins here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.config import Job
+from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, Mistake
+from pipeline.journal import Identity, JobLock, Journal
+
+
+@contextmanager
+def locked(job: Job, *, shared: bool = False) -> Iterator[Path]:
+    """The checkpoint's directory, with the job's lock held. A directory that was made for nothing is removed again."""
+    directory = job.checkpoint_path
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointFailed(f"checkpoint.path: {directory} cannot be made: {error.strerror}") from error
+    with JobLock(directory, shared=shared):
+        try:
+            yield directory
+        finally:
+            with suppress(OSError):
+                if not Journal.exists(directory) and {path.name for path in directory.iterdir()} <= {"lock"}:
+                    (directory / "lock").unlink()
+                    directory.rmdir()
+
+
+def open_journal(job: Job, directory: Path) -> Journal | None:
+    """The job's journal for reading, None where nothing has been sent yet.
+
+    Raises:
+        InvalidJob: it belongs to another job, or to another kind of endpoint.
+        CheckpointFailed: it is missing or cannot be trusted.
+    """
+    if not Journal.exists(directory):
+        return None
+    journal = Journal.read(directory)
+    try:
+        refuse_foreign_checkpoint(job, directory, journal.identity)
+    except InvalidInput:
+        journal.close()
+        raise
+    return journal
+
+
+def refuse_foreign_checkpoint(job: Job, directory: Path, identity: Identity) -> None:
+    """Refuse a checkpoint of another job, or of another kind of endpoint. Raises InvalidJob."""
+    if identity.job != job.config.name:
+        message = f"{directory} belongs to the job {identity.job!r}"
+        mistake = Mistake(message, key="checkpoint.path", suggestion="give this job one of its own")
+    elif identity.simulated != job.config.endpoint.is_simulator:
+        made = "the simulator" if identity.simulated else "a real endpoint"
+        message = f"the checkpoint {directory} was made with {made} and cannot go on with another"
+        mistake = Mistake(message, key="endpoint.url", suggestion="give the job another name or checkpoint.path")
+    else:
+        return
+    raise InvalidJob([job.placed(mistake)])
+
+
+@contextmanager
+def reading(job: Job) -> Iterator[Journal | None]:
+    """The journal for reading, under a lock that other readers share. Raises JobLocked, CheckpointFailed."""
+    if not job.checkpoint_path.exists():
+        yield None
+        return
+    with locked(job, shared=True) as directory:
+        journal = open_journal(job, directory)
+        try:
+            yield journal
+        finally:
+            if journal is not None:
+                journal.close()
