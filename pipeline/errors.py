@@ -120,6 +120,10 @@ class Interrupted(PipelineError):
         super().__init__("stopped by a signal")
 
 
+TRUNCATED = "truncated"
+"""What `retry-failed --kind` calls the rows whose answer was cut off at max_tokens: they have not failed."""
+
+
 class ErrorKind(StrEnum):
     """The stable words of `error_kind`. docs/errors.md lists them with what to do about each."""
 

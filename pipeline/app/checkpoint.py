@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.config import Job, LimitsConfig
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, State
 from pipeline.limits import window_seconds
-from pipeline.plan import Change, Plan, Planner, Standing, load_plan, save_plan
+from pipeline.plan import Change, Plan, Planner, Rows, Standing, load_plan, save_plan
 from pipeline.records import digest
 from pipeline.sink import partial_path, read_metadata
 
@@ -87,7 +87,12 @@ def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> 
 
 @contextmanager
 def planner(
-    opened: OpenJob, directory: Path, journal: Journal | None, *, forget_kept: bool = False
+    opened: OpenJob,
+    directory: Path,
+    journal: Journal | None,
+    *,
+    forget_kept: bool = False,
+    former: Sequence[Rows] = (),
 ) -> Iterator[Planner]:
     """A plan made anew; see `Planner`. Its number becomes the journal's with `record_plan`."""
     number = (journal.totals.plan if journal else 0) + 1
@@ -100,6 +105,7 @@ def planner(
             number=number,
             fingerprint=opened.fingerprint,
             forget_kept=forget_kept,
+            former=former,
         ) as made:
             yield made
     except InvalidJob as error:

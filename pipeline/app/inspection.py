@@ -45,7 +45,7 @@ def inspect_job(
         mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
         mistakes += _clashes(job.config, source)
-    prompter, found = _prompter(job, source)
+    prompter, found = prompter_of(job, source)
     further = [job.placed(one) for one in (*mistakes, *found) if one.key is None or not wrong([one.key], None, known)]
     return Inspection(tuple(in_order([*known, *further], job.file)), source, prompter)
 
@@ -97,7 +97,8 @@ def _clashes(config: JobConfig, source: Source) -> Iterator[Mistake]:
         )  # fmt: skip
 
 
-def _prompter(job: Job, source: Source | None) -> tuple[Prompter | None, list[Mistake]]:
+def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[Mistake]]:
+    """What makes the requests of a job, None where that is not possible; and what is wrong with it."""
     config = job.config
     if source is None:
         return None, template_mistakes(config.prompt)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import __version__
-from pipeline.app import checkpoint
+from pipeline.app import checkpoint, truncated
 from pipeline.app.access import locked, open_journal
 from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.monitoring import Monitoring
@@ -29,7 +29,7 @@ from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
-from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError
+from pipeline.errors import TRUNCATED, Interrupted, InvalidInput, JobLocked, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.limits import Pause
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, FailureKinds, Plan, Standing, drawn_rows, failure_kinds
@@ -45,7 +45,8 @@ _PENDING = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED)
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What a command may ask of a run. `retry` sends nothing but failed rows, whatever their cause: all of them, or
-    those of one kind. `limit` is the most rows to send: first in input order, or with `seed` drawn at random.
+    those of one kind; of the kind `truncated` it asks for longer answers instead. `limit` is the most rows to send:
+    first in input order, or with `seed` drawn at random.
     """
 
     limit: int | None = None
@@ -55,8 +56,15 @@ class RunOptions:
     retry_kind: str | None = None
 
     @property
+    def asks_longer(self) -> bool:
+        """Whether it asks again for answers that were cut off."""
+        return self.retry and self.retry_kind == TRUNCATED
+
+    @property
     def to_send(self) -> tuple[Standing, ...]:
         """Where the rows stand that the run sends."""
+        if self.asks_longer:
+            return (Standing.TRUNCATED,)
         return (Standing.RETRY,) if self.retry else TO_SEND
 
 
@@ -87,7 +95,7 @@ class Run:
         self._stop_request = StopRequest()
         self._journal: Journal | None = None
         self._is_writer = False
-        self._failed_now = 0
+        self._failed_now = FailureKinds()
         self._tracker = Tracker(0, FailureKinds())
         self._progress_written = 0.0
         self.first_event = 0
@@ -148,7 +156,7 @@ class Run:
         checkpoint.refuse_foreign_output(self._job, directory, self._journal)
         notes: list[str] = []
         plan = checkpoint.standing_plan(opened, directory, self._journal)
-        if plan is not None and self._decides_anew(plan):
+        if plan is not None and (self._options.asks_longer or self._decides_anew(plan)):
             plan = None
         self._settle_claims(plan, directory)
         if plan is None:
@@ -169,6 +177,9 @@ class Run:
         if not self.summary.is_idle and self._options.limit != 0:
             journal = self._writer(directory)
             stop = self._send(opened, plan, journal, directory)
+        if self._options.asks_longer:
+            truncated.put_back(plan, journal)
+            self._update(**row_figures(plan))
         self._finish(opened, plan, journal, directory, stop)
 
     # ---- planning
@@ -182,9 +193,13 @@ class Run:
     def _plan_anew(self, opened: OpenJob, directory: Path, notes: list[str]) -> Plan:
         keep = self._options.on_change == "keep"
         rerun = self._options.on_change == "rerun"
-        with checkpoint.planner(opened, directory, self._journal, forget_kept=rerun) as made:
+        former = truncated.former_rows(opened, self._journal) if self._options.asks_longer else ()
+        with checkpoint.planner(opened, directory, self._journal, forget_kept=rerun, former=former) as made:
             if self._options.on_change == "refuse":
                 checkpoint.refuse_changes(opened, self._journal, made)
+            chosen = None
+            if self._options.asks_longer and self._journal is not None:
+                chosen = truncated.choose(made, self._journal, opened)
             if self._journal is None:
                 Journal.create(directory, job=self._job.config.name, simulated=self._job.config.endpoint.is_simulator)
             elif carried := made.carried_changes():
@@ -194,6 +209,8 @@ class Run:
             kept = checkpoint.keep_changes(made) if keep else ()
             made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
             checkpoint.record_plan(made.plan, directory, journal, settings, chain(made.adoptions(), kept))
+            if chosen is not None:
+                truncated.mark(made, chosen, journal, settings)
         checkpoint.keep_plan(made.plan, directory)
         return made.plan
 
@@ -298,7 +315,7 @@ class Run:
 
     def _take(self, progress: Progress) -> None:
         seconds = self._seconds()
-        self._failed_now = progress.failed
+        self._failed_now = progress.failures
         self.summary = replace(
             self.summary, status="running", requests=progress.requests, retries=progress.retries,
             prompt_tokens=progress.prompt_tokens, completion_tokens=progress.completion_tokens,
@@ -368,9 +385,11 @@ class Run:
             status = "interrupted" if stop.kind == "interrupted" else "stopped"
             code, error = stop.exit_code, RunError(stop.kind, stop.message)
         elif not is_whole:
-            status, code = "partial", 3 if self._failed_now else 0
+            status, code = "partial", 3 if self._failed_now.rows else 0
         elif plan.count(Standing.FAILED, Standing.FAILED_PASSING, Standing.RETRY):
             status, code = "failed_rows", 3
+        if self._options.asks_longer and self._failed_now.rows and error is None:
+            status, code, error = "failed_rows", 3, truncated.in_vain(self._failed_now)
         self._update(status=status, exit_code=code, error=error, output=None if path is None else str(path))
         self._write_progress(directory, self.summary, journal, self._at_rest(plan, journal))
 
@@ -386,6 +405,8 @@ def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOpti
     """Mark the failed rows that a run sends again: those that failed for a passing cause, up to `max_runs` times, or
     whatever `options` asks for.
     """
+    if options.asks_longer:
+        return
     standings = (Standing.FAILED_PASSING, Standing.FAILED) if options.retry else (Standing.FAILED_PASSING,)
     for positions in plan.positions(standings):
         by_event = {plan.event(position): position for position in positions}

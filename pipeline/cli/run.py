@@ -12,7 +12,7 @@ import click
 from pipeline.app.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.options import FAULT, Command, job_options, load
-from pipeline.errors import ErrorKind, Interrupted, InvalidInput, PipelineError
+from pipeline.errors import TRUNCATED, ErrorKind, Interrupted, InvalidInput, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.app.summary import Summary
@@ -57,13 +57,14 @@ def run(job_file: str, **options: Any) -> None:
 
 @click.command("retry-failed")
 @_run_options
-@click.option("--kind", metavar="KIND", help="Only rows that failed with this error_kind.")
+@click.option("--kind", metavar="KIND",
+              help="Only rows that failed with this error_kind; `truncated`: those whose answer was cut off at"
+                   " max_tokens, with a higher one (--set parameters.max_tokens=N).")  # fmt: skip
 def retry_failed(job_file: str, kind: str | None, **options: Any) -> None:
     """Send failed rows again, the permanently failed ones too, and no others."""
-    if kind is not None and kind not in list(ErrorKind):
-        raise click.BadParameter(
-            f"{kind!r} is no error_kind; one of: {', '.join(sorted(ErrorKind))}", param_hint="--kind"
-        )
+    kinds = [*sorted(ErrorKind), TRUNCATED]
+    if kind is not None and kind not in kinds:
+        raise click.BadParameter(f"{kind!r} is no error_kind; one of: {', '.join(kinds)}", param_hint="--kind")
     _execute(job_file, options, retry=True, retry_kind=kind)
 
 

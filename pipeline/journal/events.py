@@ -32,7 +32,9 @@ class State(IntEnum):
     FAILED = 5
     """Failed for a cause that lies in the row."""
     ADOPTED = 6
-    """Took over the answer of the event that the record's `source` names."""
+    """Took over, or keeps, the answer of the event that the record's `source` names. Where the row was asked for a
+    longer one in vain, the record tells of that attempt too.
+    """
     ADOPTED_UNPRICED = 7
 
 
@@ -68,6 +70,8 @@ class Event:
 class Claim:
     """A request that is about to be sent, recorded before it is. `history` is what was known of the row before;
     `worst_cost` (USD, exact decimal text) is the dearest that the request can be, None where prices are unknown.
+    Of a row that keeps its answer until a longer one comes, `history` names that answer: `source`, its event, and
+    `kept_as`, the state of events that keep it.
     """
 
     number: int
@@ -148,8 +152,9 @@ def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decima
         attempts = claim.history.get("attempts", 0) + 1
         record = {**claim.history, "attempts": attempts, "error_kind": "cut_off", "possibly_billed": claim.worst_cost,
                   "tokens": claim.worst_tokens, "started_at": claim.claimed_at}  # fmt: skip
-        events.append(Event(claim.plan, claim.position, State.ATTEMPTED, claim.row_id, claim.request_hash,
-                            claim.settings, claim.content, record))  # fmt: skip
+        state = State(claim.history.get("kept_as", State.ATTEMPTED))
+        events.append(Event(claim.plan, claim.position, state, claim.row_id, claim.request_hash, claim.settings,
+                            claim.content, record))  # fmt: skip
         numbers.append(claim.number)
         worst += Decimal(claim.worst_cost or 0)
     return events, numbers, worst

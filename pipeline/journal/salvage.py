@@ -227,8 +227,19 @@ class Salvage:
         return self._number(f"SELECT count(*) FROM events WHERE state IN {tuple(int(state) for state in ANSWERS)}")
 
     def open_claims(self) -> list[tuple[int, bytes]]:
-        """The claims that no event has closed, packed, with new numbers."""
-        return list(enumerate((packed for (packed,) in self._scratch.execute(_OPEN_CLAIMS)), 1))
+        """The claims that no event has closed, packed, with new numbers, after `number_anew`."""
+        found = [unpack_claim(number, packed) for number, (packed,) in
+                 enumerate(self._scratch.execute(_OPEN_CLAIMS).fetchall(), 1)]  # fmt: skip
+        return [(claim.number, pack_claim(replace(claim, history=self._with_source(claim.history)))) for claim in found]
+
+    def _with_source(self, history: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A claim's history with the new number of the answer that its row keeps, or without one that is lost."""
+        if "kept_as" not in history:
+            return history
+        found = "SELECT number FROM numbers WHERE seq = ? AND turn = 0"
+        if (number := self._scratch.execute(found, (history["source"],)).fetchone()) is None:
+            return {name: value for name, value in history.items() if name not in ("source", "kept_as", "stood_for")}
+        return {**history, "source": number[0]}
 
     def most_plan(self) -> int:
         """The highest number of a plan."""

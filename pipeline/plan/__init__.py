@@ -3,10 +3,11 @@
 from pipeline.plan.choosing import drawn_rows, spread_rows
 from pipeline.plan.failures import FailureKinds, failure_kinds
 from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, Standing, load_plan, save_plan
-from pipeline.plan.planner import Change, Planner
+from pipeline.plan.planner import Answered, Change, Planner
 from pipeline.plan.rows import Rows, UnsentFailure
 
 __all__ = [
-    "FAILED", "SUCCEEDED", "TO_SEND", "WITHOUT_PRICE", "Change", "Counts", "FailureKinds", "Plan", "Planner", "Rows",
-    "Standing", "UnsentFailure", "drawn_rows", "failure_kinds", "load_plan", "save_plan", "spread_rows",
+    "FAILED", "SUCCEEDED", "TO_SEND", "WITHOUT_PRICE", "Answered", "Change", "Counts", "FailureKinds", "Plan",
+    "Planner", "Rows", "Standing", "UnsentFailure", "drawn_rows", "failure_kinds", "load_plan", "save_plan",
+    "spread_rows",
 ]  # fmt: skip

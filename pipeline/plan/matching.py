@@ -21,14 +21,16 @@ SCHEMA = """
 CREATE TABLE input (position INTEGER PRIMARY KEY, row_id TEXT, request_hash TEXT, content TEXT);
 CREATE TABLE answers (seq INTEGER PRIMARY KEY, state INTEGER, row_id TEXT, owner TEXT, request_hash TEXT,
     settings INTEGER, content TEXT);
-CREATE TABLE accepted (row_id TEXT, request_hash TEXT, content TEXT, source INTEGER);
+CREATE TABLE accepted (row_id TEXT, request_hash TEXT, content TEXT, source INTEGER, seq INTEGER);
+CREATE TABLE former (position INTEGER, request_hash TEXT);
 CREATE TABLE given (source INTEGER PRIMARY KEY, owner TEXT, settings INTEGER);
 CREATE TABLE unanswered (row_id TEXT, request_hash TEXT, seq INTEGER, state INTEGER,
     PRIMARY KEY (row_id, request_hash)) WITHOUT ROWID;
 CREATE TABLE matches (position INTEGER PRIMARY KEY, seq INTEGER, standing INTEGER, is_new INTEGER);
 """
 """`settings` of an answer are those under which its owner got it. `unanswered` holds the requests of rows whose latest
-event is no answer; `accepted` the requests for which a row took over an answer.
+event is no answer; `accepted` the requests for which a row took over an answer; `former` what rows asked under
+settings whose answers they are to keep.
 """
 
 INDEX_INPUT = "CREATE INDEX input_by_row ON input (row_id, request_hash);"
@@ -69,9 +71,34 @@ INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
           FROM wanting WHERE position NOT IN (SELECT position FROM matches)) w
         ON w.request_hash = a.request_hash AND w.turn = a.turn;
 """
-_LEFT = f"""
+_UNANSWERED = """
 INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
     FROM unanswered u CROSS JOIN input i ON i.row_id = u.row_id AND i.request_hash = u.request_hash;
+"""
+# As in _MATCH, by what the rows that are left asked before.
+_KEEP_FORMER = f"""
+CREATE INDEX former_by_row ON former (position, request_hash);
+CREATE TABLE settled AS SELECT position, seq FROM matches;
+CREATE INDEX settled_by_row ON settled (position);
+CREATE INDEX settled_by_event ON settled (seq);
+INSERT INTO matches SELECT i.position, a.seq, {_ADOPTED}, 1
+    FROM answers a CROSS JOIN input i ON i.row_id = a.row_id
+    CROSS JOIN former f ON f.position = i.position AND f.request_hash = a.request_hash
+    WHERE a.owner = a.row_id AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.position = i.position)
+        AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.seq = a.seq) {_LATEST_WINS};
+INSERT INTO matches SELECT i.position, a.seq, {_ADOPTED}, 1
+    FROM accepted c CROSS JOIN answers a ON a.seq = c.source AND a.owner = c.row_id
+    CROSS JOIN input i ON i.row_id = c.row_id
+    CROSS JOIN former f ON f.position = i.position AND f.request_hash = c.request_hash
+    WHERE NOT EXISTS (SELECT 1 FROM unanswered u WHERE u.row_id = c.row_id AND u.request_hash = c.request_hash
+        AND u.request_hash != a.request_hash) AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.position = i.position)
+        AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.seq = a.seq) {_LATEST_WINS};
+INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
+    FROM unanswered u CROSS JOIN input i ON i.row_id = u.row_id
+    CROSS JOIN former f ON f.position = i.position AND f.request_hash = u.request_hash
+    WHERE u.state IN ({Standing.FAILED_PASSING}, {Standing.FAILED}) ORDER BY u.seq DESC;
+"""
+_CHANGED = f"""
 INSERT OR IGNORE INTO matches SELECT i.position, a.seq, {Standing.CHANGED}, 0
     FROM answers a CROSS JOIN input i ON i.row_id = a.owner
     WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq) ORDER BY a.seq DESC;
@@ -88,10 +115,13 @@ INSERT INTO matches SELECT i.position, o.seq, {Standing.CHANGED}, 0
     CROSS JOIN orphans o ON o.content = i.content AND o.turn = i.turn;
 DELETE FROM orphans WHERE seq IN (SELECT seq FROM matches);
 """
-# A row that was told to keep an answer to another request.
+# A row that was told to keep an answer to another request. One whose own request was answered, and then replaced by a
+# longer answer, is not asked again.
 _FORGET_KEPT = f"""
+CREATE INDEX answers_by_row ON answers (row_id, request_hash);
 UPDATE matches SET standing = {Standing.CHANGED} WHERE EXISTS (SELECT 1 FROM answers a
-    JOIN input i ON i.position = matches.position WHERE a.seq = matches.seq AND a.request_hash != i.request_hash);
+    JOIN input i ON i.position = matches.position WHERE a.seq = matches.seq AND a.request_hash != i.request_hash
+        AND NOT EXISTS (SELECT 1 FROM answers o WHERE o.row_id = i.row_id AND o.request_hash = i.request_hash));
 """
 
 
@@ -108,12 +138,12 @@ def load_journal(scratch: sqlite3.Connection, index: Iterable[IndexEntry]) -> bo
             if state in ANSWERS:
                 answers.append((seq, state, row_id, row_id, request_hash, settings, content))
             elif state in ADOPTIONS:
-                accepted.append((row_id, request_hash, content, source))
+                accepted.append((row_id, request_hash, content, source, seq))
                 given.append((source, row_id, settings))
             else:
                 unanswered[row_id, request_hash] = (seq, state)
         scratch.executemany("INSERT INTO answers VALUES (?,?,?,?,?,?,?)", answers)
-        scratch.executemany("INSERT INTO accepted VALUES (?,?,?,?)", accepted)
+        scratch.executemany("INSERT INTO accepted VALUES (?,?,?,?,?)", accepted)
         scratch.executemany("INSERT OR REPLACE INTO given VALUES (?,?,?)", given)
         left = [(*asked, *facts) for asked, facts in unanswered.items() if facts is not None]
         ended = [asked for asked, facts in unanswered.items() if facts is None]
@@ -130,7 +160,10 @@ def match(scratch: sqlite3.Connection, *, forget_kept: bool) -> int:
     scratch.executescript(_MATCH)
     if _any(scratch, "accepted"):
         scratch.executescript(_ADOPT_ACCEPTED)
-    scratch.executescript(_LEFT)
+    scratch.executescript(_UNANSWERED)
+    if _any(scratch, "former"):
+        scratch.executescript(_KEEP_FORMER)
+    scratch.executescript(_CHANGED)
     if _any(scratch, "orphans"):
         scratch.executescript(_CHANGED_BY_CONTENT)
     if forget_kept:

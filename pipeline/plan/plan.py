@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal import Event
+from pipeline.journal import ADOPTIONS, Event
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
 _ROWS_A_CHUNK = 65_536
@@ -44,12 +44,17 @@ class Standing(IntEnum):
     """It has an answer, but to another request."""
     RETRY = 9
     """Failed, and sent again by this run."""
+    TRUNCATED = 10
+    """Its answer was cut off, and this run asks for a longer one. By its event, an adoption, the row keeps what it has.
+    """
 
 
-SUCCEEDED = (Standing.ANSWERED, Standing.UNPRICED, Standing.ADOPTED, Standing.ADOPTED_UNPRICED)
+SUCCEEDED = (
+    Standing.ANSWERED, Standing.UNPRICED, Standing.ADOPTED, Standing.ADOPTED_UNPRICED, Standing.TRUNCATED,
+)  # fmt: skip
 WITHOUT_PRICE = (Standing.UNPRICED, Standing.ADOPTED_UNPRICED)
 FAILED = (Standing.FAILED_PASSING, Standing.FAILED, Standing.RETRY)
-TO_SEND = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED, Standing.RETRY)
+TO_SEND = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED, Standing.RETRY, Standing.TRUNCATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,7 @@ class Plan:
         """Take in events as they are committed, `first` being the number of the first one."""
         for seq, event in enumerate(events, first):
             if event.plan == self.number:
-                self.put(event.position, seq, event.state)
+                self.put(event.position, event.record["source"] if event.state in ADOPTIONS else seq, event.state)
 
     def state_digest(self) -> str:
         """A digest of the rows and what is known of each: the same where the output would be the same."""

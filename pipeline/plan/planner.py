@@ -6,9 +6,10 @@ The work is done in a scratch database beside the journal, so that memory does n
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from pipeline.errors import CheckpointFailed, InvalidJob, Mistake
 from pipeline.journal import IndexEntry
 from pipeline.plan.matching import INDEX_INPUT, SCHEMA, load_journal, match
-from pipeline.plan.plan import Plan, Standing
+from pipeline.plan.plan import SUCCEEDED, Plan, Standing
 from pipeline.plan.rows import Rows
 
 # Up to 32 MiB however many rows there are; ten times SQLite's own choice, which would read most pages again and again.
@@ -41,6 +42,23 @@ class Change:
     settings: int
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A row with the answer that stands for it, event `source`. `stood_for` are the hashes of all requests but its own
+    that the answer stands for, the one it was given to among them; `adoption` is the last event by which the row took
+    an answer for its request, 0 where there is none.
+    """
+
+    position: int
+    row_id: str
+    request_hash: str
+    content: str
+    source: int
+    is_priced: bool
+    stood_for: tuple[str, ...]
+    adoption: int
+
+
 class Planner:
     """A plan in the making, with what a person has to decide before it holds.
 
@@ -51,6 +69,8 @@ class Planner:
         number: the new plan's number.
         fingerprint: names the input and the settings.
         forget_kept: rows that were told to keep an answer to another request count as changed again.
+        former: the same rows as they asked under other settings. An answer that stood for a row then stands for it now,
+            and one that had failed stands as failed, for a run that leaves it alone: such a plan is for one run.
 
     Raises:
         InvalidJob: duplicate or missing ids, or input that cannot be read.
@@ -66,6 +86,7 @@ class Planner:
         number: int,
         fingerprint: str,
         forget_kept: bool = False,
+        former: Sequence[Rows] = (),
     ) -> None:
         self._path = directory / "planning.sqlite"
         self._remove()
@@ -77,7 +98,7 @@ class Planner:
         except (OSError, sqlite3.Error) as error:
             raise _failed(self._path, error) from error
         try:
-            self.plan = self._make(rows, index, number, fingerprint, forget_kept)
+            self.plan = self._make(rows, index, number, fingerprint, forget_kept, former)
         except sqlite3.Error as error:
             self.close()
             raise _failed(self._path, error) from error
@@ -136,20 +157,49 @@ class Planner:
         """How many answers the journal holds."""
         return self._number("SELECT count(*) FROM answers")
 
+    def answered(self) -> Iterator[Answered]:
+        """Every row that an answer stands for, in input order."""
+        self._scratch.execute("CREATE INDEX IF NOT EXISTS accepted_by_row ON accepted (row_id, request_hash, seq)")
+        for (
+            position,
+            row_id,
+            request_hash,
+            content,
+            source,
+            state,
+            given_for,
+            taken_for,
+            adoption,
+        ) in self._scratch.execute(
+            "SELECT i.position, i.row_id, i.request_hash, i.content, a.seq, a.state, a.request_hash,"
+            " (SELECT json_group_array(c.request_hash) FROM accepted c WHERE c.row_id = i.row_id"
+            "     AND c.source = a.seq),"
+            " (SELECT coalesce(max(c.seq), 0) FROM accepted c WHERE c.row_id = i.row_id"
+            "     AND c.request_hash = i.request_hash)"
+            " FROM matches m JOIN input i ON i.position = m.position JOIN answers a ON a.seq = m.seq"
+            f" WHERE m.standing IN {tuple(int(one) for one in SUCCEEDED)} ORDER BY i.position"
+        ):
+            stood_for = {given_for, *json.loads(taken_for)} - {request_hash}
+            yield Answered(position, row_id, request_hash, content, source, state != Standing.UNPRICED,
+                           tuple(sorted(stood_for)), adoption)  # fmt: skip
+
     # ---- within
 
-    def _make(self, rows: Rows, index: Iterable[IndexEntry], number: int, fingerprint: str, forget_kept: bool) -> Plan:
+    def _make(
+        self, rows: Rows, index: Iterable[IndexEntry], number: int, fingerprint: str, forget_kept: bool,
+        former: Sequence[Rows],
+    ) -> Plan:  # fmt: skip
         self._scratch.executescript(
             f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB}; BEGIN; {SCHEMA}"
         )
         has_events = load_journal(self._scratch, index)
-        count, digest = self._load_input(rows, with_requests=has_events)
+        count, digest = self._load_input(rows, former, with_requests=has_events)
         self._scratch.executescript(INDEX_INPUT)
         if rows.id_column is not None:
             self._refuse_duplicates(rows)
         repeated, occurrences = self._tell_repeated_apart()
         plan = Plan(
-            number=number, fingerprint=fingerprint, digest=digest, latest=np.zeros(count, np.uint64), repeated=repeated,
+            number=number, fingerprint="" if former else fingerprint, digest=digest, latest=np.zeros(count, np.uint64), repeated=repeated,
             occurrences=occurrences, orphaned=match(self._scratch, forget_kept=forget_kept) if has_events else 0,
         )  # fmt: skip
         for position, seq, standing in self._scratch.execute("SELECT position, seq, standing FROM matches"):
@@ -164,7 +214,7 @@ class Planner:
         ):
             yield Change(position, row_id, request_hash, content, source, state != Standing.UNPRICED, settings)
 
-    def _load_input(self, rows: Rows, *, with_requests: bool) -> tuple[int, str]:
+    def _load_input(self, rows: Rows, former: Sequence[Rows], *, with_requests: bool) -> tuple[int, str]:
         digest, count = hashlib.blake2b(digest_size=16), 0
         for position, batch in rows.batches():
             ids, contents = rows.identities(position, batch)
@@ -176,6 +226,9 @@ class Planner:
                 "INSERT INTO input VALUES (?,?,?,?)",
                 zip(range(position, position + len(ids)), ids, hashes, contents, strict=True),
             )
+            for before in former:
+                asked = before.request_hashes(batch, contents)
+                self._scratch.executemany("INSERT INTO former VALUES (?,?)", enumerate(asked, position))
             count += len(ids)
         return count, digest.hexdigest()
 

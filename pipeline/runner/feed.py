@@ -22,25 +22,46 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """The answer that a row keeps until a longer one comes: its event, the state of events that keep it, and the hashes
+    of the requests that it stands for, and the longer one after it.
+    """
+
+    source: int
+    kept_as: State
+    stood_for: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """The answer as a record names it."""
+        return {"source": self.source, "kept_as": int(self.kept_as), "stood_for": list(self.stood_for)}
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """What came of a row's request before: requests sent, what they are known to have cost (USD), and in how many
-    runs the row has failed.
+    """What came of a row's request before: requests sent, what they are known to have cost (USD), in how many runs the
+    row has failed, and the answer that it has all the same.
     """
 
     attempts: int = 0
     cost: Decimal | None = None
     failed_runs: int = 0
+    kept: KeptAnswer | None = None
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> History:
         """The history in an event's record."""
-        cost = record.get("cost_usd")
-        return cls(record.get("attempts", 0), None if cost is None else Decimal(cost), record.get("failed_runs", 0))
+        cost, kept = record.get("cost_usd"), None
+        if "kept_as" in record:
+            kept = KeptAnswer(record["source"], State(record["kept_as"]), tuple(record["stood_for"]))
+        return cls(
+            record.get("attempts", 0), None if cost is None else Decimal(cost), record.get("failed_runs", 0), kept
+        )
 
     def facts(self) -> dict[str, Any]:
         """The history as it stands in a record."""
         cost = None if self.cost is None else str(self.cost)
-        return {"attempts": self.attempts, "cost_usd": cost, "failed_runs": self.failed_runs}
+        facts = {"attempts": self.attempts, "cost_usd": cost, "failed_runs": self.failed_runs}
+        return facts if self.kept is None else {**facts, **self.kept.facts()}
 
 
 @dataclass(slots=True)
@@ -122,7 +143,7 @@ def _histories(plan: Plan, journal: Journal, positions: list[int]) -> dict[int, 
     asked_before = {
         plan.event(position): position
         for position in positions
-        if plan.standing(position) in (Standing.ATTEMPTED, Standing.RETRY)
+        if plan.standing(position) in (Standing.ATTEMPTED, Standing.RETRY, Standing.TRUNCATED)
     }
     found = journal.records(sorted(asked_before))
     return {asked_before[entry[0]]: History.of(record) for entry, record in found}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -75,13 +75,22 @@ class Recorder:
         progress.possibly_billed_usd += charge.at_most or 0
 
     def record(self, work: Work, state: State, record: dict[str, Any]) -> None:
-        """Add what happened to a row."""
+        """Add what happened to a row. A longer answer stands at once for all that the truncated one stood for."""
         identity = (work.row_id, work.request_hash, self._settings, work.content)
         self.add(Event(self._plan.number, work.position, state, *identity, record))
+        if state in ANSWERS and work.history.kept is not None:
+            answer = self._journal.totals.events + len(self._group.events)
+            adopted = State.ADOPTED if state is State.ANSWERED else State.ADOPTED_UNPRICED
+            for request_hash in work.history.kept.stood_for:
+                # Under no plan: in this one the row stands by the answer itself.
+                self._group.events.append(
+                    Event(0, 0, adopted, work.row_id, request_hash, self._settings, work.content, {"source": answer})
+                )
 
     def add(self, event: Event) -> None:
-        """Add an event as it is."""
-        self._group.events.append(event)
+        """Add an event. A failure of a row that keeps its answer is recorded beside it, and takes nothing away."""
+        is_kept = event.state not in ANSWERS and "kept_as" in event.record
+        self._group.events.append(replace(event, state=State(event.record["kept_as"])) if is_kept else event)
         self.progress.succeeded += event.state in ANSWERS
         if event.state in FAILURES:
             self.progress.failed += 1

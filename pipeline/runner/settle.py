@@ -66,6 +66,8 @@ def record_of(
         )  # fmt: skip
     else:
         record.update(error_kind=result.kind, error_message=result.message)
+        if history.kept is not None:
+            record.update(history.kept.facts())
     return record
 
 

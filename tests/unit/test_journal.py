@@ -595,9 +595,8 @@ def test_a_second_run_is_told_which_process_holds_the_lock_until_that_dies(tmp_p
     holder = hold_in_a_child(tmp_path)
     try:
         for shared in (False, True):
-            with pytest.raises(
-                JobLocked, match=rf"another run of this job is under way: process {holder} on {os.uname().nodename}, since 2\d\d\d-"
-            ):
+            named = rf"process {holder} on {os.uname().nodename}, since 2\d\d\d-"
+            with pytest.raises(JobLocked, match=f"another run of this job is under way: {named}"):
                 JobLock(tmp_path, shared=shared)
     finally:
         os.kill(holder, signal.SIGKILL)

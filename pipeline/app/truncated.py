@@ -1,0 +1,129 @@
+"""Asking again for answers that were cut off at max_tokens, with a higher one.
+
+The answer that a row has stands until the longer one is on disk. What is recorded before is an adoption: the row, with
+its new request, keeps the answer of that event. What comes of an attempt in vain is recorded as an adoption too. The
+longer answer is committed together with adoptions for every request that the one before stood for, so that it also
+stands where max_tokens is what it was. Rows whose answers are whole keep them under the new settings in the same way.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from pipeline.app.inspection import prompter_of
+from pipeline.app.job import OpenJob
+from pipeline.app.summary import RunError
+from pipeline.config import ParametersConfig
+from pipeline.errors import InvalidInput
+from pipeline.journal import Event, Journal, State
+from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows, Standing
+from pipeline.records import digest
+from pipeline.runner.feed import History, KeptAnswer
+
+_ROWS_A_COMMIT = 1000
+
+
+def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
+    """The job's rows as they asked under each of the settings so far that differ in max_tokens alone."""
+    found = []
+    for settings in journal.settings().values() if journal is not None else ():
+        if digest(settings) == digest(opened.settings) or _but_max_tokens(settings) != _but_max_tokens(opened.settings):
+            continue
+        config = opened.job.config.model_copy(update={"parameters": ParametersConfig(**settings["parameters"])})
+        prompter, _ = prompter_of(replace(opened.job, config=config), opened.rows.source)
+        if prompter is not None:  # else its column is gone, and the rows count as changed
+            found.append(replace(opened.rows, prompter=prompter))
+    return found
+
+
+def choose(made: Planner, journal: Journal, opened: OpenJob) -> array[int]:
+    """The positions of the rows whose answer was cut off, and that now ask for a longer one, in order.
+
+    Raises InvalidInput where answers were cut off and none of them would be longer.
+    """
+    max_tokens = opened.job.config.parameters.max_tokens
+    chosen, truncated, stopped_at = array("Q"), 0, 0
+    for row, request_hash, record in _with_records(made.answered(), journal):
+        if not record.get("truncated"):
+            continue
+        truncated += 1
+        length = record.get("completion_tokens")
+        stopped_at = max(stopped_at, length or 0)
+        is_longer = not (isinstance(max_tokens, int) and length is not None and max_tokens <= length)
+        if request_hash != row.request_hash and is_longer:
+            chosen.append(row.position)
+    if truncated and not chosen:
+        where = f" after up to {stopped_at} tokens" if stopped_at else ""
+        raise InvalidInput(
+            f"{truncated} answers were cut off{where}, and asking again would buy the same; nothing was sent. Allow"
+            " more with --set parameters.max_tokens=N"
+        )
+    return chosen
+
+
+def mark(made: Planner, chosen: array[int], journal: Journal, settings: int) -> None:
+    """Record that the chosen rows keep what they have until it is replaced, and mark them as to be sent."""
+    wanted = iter(chosen)
+    position = next(wanted, None)
+    rows = []
+    for row in made.answered():
+        if row.position == position:
+            rows.append(row)
+            position = next(wanted, None)
+        if len(rows) == _ROWS_A_COMMIT:
+            _mark(made.plan, rows, journal, settings)
+            rows = []
+    _mark(made.plan, rows, journal, settings)
+
+
+def in_vain(failed: FailureKinds) -> RunError:
+    """What there is to say of rows that failed when they were asked again."""
+    kinds = ", ".join(f"{one['kind']} {one['rows']:,} (such as {one['example']})" for one in failed.facts())
+    rows = failed.rows.total()
+    return RunError(
+        "still_truncated", f"{rows:,} rows failed when they were asked again, and keep their truncated answers: {kinds}"
+    )
+
+
+def put_back(plan: Plan, journal: Journal) -> None:
+    """What was marked and not sent is again what it was: a row with an answer."""
+    for positions in plan.positions([Standing.TRUNCATED]):
+        by_event = {plan.event(position): position for position in positions}
+        for entry, record in journal.records(sorted(by_event)):
+            plan.put(by_event[entry[0]], record["source"], entry[3])
+
+
+def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> None:
+    earlier = {
+        entry[0]: record for entry, record in journal.records(sorted(row.adoption for row in rows if row.adoption))
+    }
+    events = []
+    for row in rows:
+        state = State.ADOPTED if row.is_priced else State.ADOPTED_UNPRICED
+        # What was tried before for the same request goes on; the answer may be another one by now.
+        history = replace(History.of(earlier.get(row.adoption, {})), kept=KeptAnswer(row.source, state, row.stood_for))
+        events.append(
+            Event(
+                plan.number, row.position, state, row.row_id, row.request_hash, settings, row.content, history.facts()
+            )
+        )
+    if events:
+        for seq, event in enumerate(events, journal.commit(events)):
+            plan.put(event.position, seq, Standing.TRUNCATED)
+
+
+def _with_records(rows: Iterator[Answered], journal: Journal) -> Iterator[tuple[Answered, str, Mapping[str, Any]]]:
+    """Each row with the hash of the request that its answer was given to, and the answer's record."""
+    while part := list(islice(rows, _ROWS_A_COMMIT)):
+        found = {entry[0]: (entry[5], record) for entry, record in journal.records(sorted(row.source for row in part))}
+        for row in part:
+            yield row, *found[row.source]
+
+
+def _but_max_tokens(settings: Mapping[str, Any]) -> str:
+    parameters = {name: value for name, value in settings["parameters"].items() if name != "max_tokens"}
+    return digest({**settings, "parameters": parameters})
