@@ -93,6 +93,8 @@ INSERT INTO matches SELECT i.position, a.seq, {_ADOPTED}, 1
     WHERE NOT EXISTS (SELECT 1 FROM unanswered u WHERE u.row_id = c.row_id AND u.request_hash = c.request_hash
         AND u.request_hash != a.request_hash) AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.position = i.position)
         AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.seq = a.seq) {_LATEST_WINS};
+"""
+_KEEP_FAILED = f"""
 INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
     FROM unanswered u CROSS JOIN input i ON i.row_id = u.row_id
     CROSS JOIN former f ON f.position = i.position AND f.request_hash = u.request_hash
@@ -160,9 +162,11 @@ def match(scratch: sqlite3.Connection, *, forget_kept: bool) -> int:
     scratch.executescript(_MATCH)
     if _any(scratch, "accepted"):
         scratch.executescript(_ADOPT_ACCEPTED)
-    scratch.executescript(_UNANSWERED)
-    if _any(scratch, "former"):
+    if keeps_former := _any(scratch, "former"):
         scratch.executescript(_KEEP_FORMER)
+    scratch.executescript(_UNANSWERED)
+    if keeps_former:
+        scratch.executescript(_KEEP_FAILED)
     scratch.executescript(_CHANGED)
     if _any(scratch, "orphans"):
         scratch.executescript(_CHANGED_BY_CONTENT)

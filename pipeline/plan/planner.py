@@ -199,8 +199,9 @@ class Planner:
             self._refuse_duplicates(rows)
         repeated, occurrences = self._tell_repeated_apart()
         plan = Plan(
-            number=number, fingerprint="" if former else fingerprint, digest=digest, latest=np.zeros(count, np.uint64), repeated=repeated,
-            occurrences=occurrences, orphaned=match(self._scratch, forget_kept=forget_kept) if has_events else 0,
+            number=number, fingerprint="" if former else fingerprint, digest=digest,
+            latest=np.zeros(count, np.uint64), repeated=repeated, occurrences=occurrences,
+            orphaned=match(self._scratch, forget_kept=forget_kept) if has_events else 0,
         )  # fmt: skip
         for position, seq, standing in self._scratch.execute("SELECT position, seq, standing FROM matches"):
             plan.put(position, seq, standing)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import random
+import signal
+import time
 from collections import Counter
-from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +16,7 @@ from pipeline.app.job import load_job
 from pipeline.app.run import Run, RunOptions
 from pipeline.cli.summary import one_line
 from pipeline.errors import InvalidInput
-from tests.functional.conftest import KEY, KEY_VARIABLE, Asked, Endpoint, Reply, Workspace, answer, refusal
+from tests.functional.conftest import KEY, KEY_VARIABLE, Asked, Endpoint, Reply, Workspace, answer, ended, refusal
 
 NEEDED = {"short": 20, "long": 150, "longer": 350}
 """How many tokens the answer to each prompt takes."""
@@ -106,7 +108,7 @@ def test_what_would_buy_the_same_again_is_refused(job: Job, max_tokens: int | No
     job.ws.questions("short", "long")
     job.do()
     files = job.ws.files()
-    with pytest.raises(InvalidInput, match="1 answers were cut off after up to 100 tokens.*parameters.max_tokens=N"):
+    with pytest.raises(InvalidInput, match=r"1 answers were cut off after up to 100 tokens.*parameters\.max_tokens=N"):
         job.longer(max_tokens)
     assert job.endpoint.prompts == []
     assert {name: one for name, one in job.ws.files().items() if "lock" not in name} == {
@@ -215,3 +217,90 @@ def test_rerun_asks_no_row_again_whose_own_request_was_answered(job: Job) -> Non
     job.longer()
     assert job.do(on_change="rerun")["sent"] == []
     assert job.answers()["long"] == ("long: 150", False)
+
+
+def test_a_kill_half_way_loses_no_answer_and_asks_no_answered_row_again(job: Job) -> None:
+    job.ws.questions(*(f"long-{number}" for number in range(5)))
+    job.ws.job(limits={"concurrency": 1})
+    first = job.do()
+    job.endpoint.forget()
+
+    def reply(asked: Asked) -> Reply:
+        if asked.prompt == "long-2":
+            job.endpoint.gate.clear()
+        return tokens(asked)
+
+    job.endpoint.reply = reply
+    with job.ws.running("--kind", "truncated", *MORE, command="retry-failed") as process:
+        job.endpoint.wait_for(3)
+        process.kill()
+        process.wait()
+    status = job.ws.command("status", *MORE)
+    assert (status["status"], status["succeeded"], status["pending"]) == ("interrupted", 5, 0)
+    job.endpoint.gate.set()
+    job.endpoint.reply = tokens
+    cost = Decimal(first["job_cost_usd"]) + 2 * price(150)
+    for overrides in ((), ("parameters.max_tokens=200",)):
+        found = job.do(*overrides)
+        assert (found["code"], found["sent"], found["succeeded"]) == (0, [], 5)
+        assert Decimal(found["job_cost_usd"]) == cost
+        assert [row["response"][-3:] for row in job.ws.rows()] == ["150", "150", "100", "100", "100"]
+    assert Decimal(found["possibly_billed_usd"]) > 0
+    assert job.longer()["sent"] == ["long-2", "long-3", "long-4"]
+    assert [(row["response"][-3:], row["attempts"]) for row in job.ws.rows()] == [
+        ("150", 1), ("150", 1), ("150", 2), ("150", 1), ("150", 1)
+    ]  # fmt: skip
+
+
+def test_a_signal_lets_what_is_in_flight_come_home_and_shows_it(job: Job) -> None:
+    job.ws.questions(*(f"long-{number}" for number in range(4)))
+    job.ws.job(limits={"concurrency": 1})
+    job.do()
+    job.endpoint.forget()
+
+    def reply(asked: Asked) -> Reply:
+        job.endpoint.gate.clear()
+        return tokens(asked)
+
+    job.endpoint.reply = reply
+    with job.ws.running("--kind", "truncated", *MORE, command="retry-failed") as process:
+        job.endpoint.wait_for(1)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        job.endpoint.gate.set()
+        result = ended(process)
+    assert (result.code, result.data["succeeded"], result.data["pending"]) == (143, 4, 0)
+    assert [row["response"][-3:] for row in job.ws.rows()] == ["150", "100", "100", "100"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_done_in_whatever_order_nothing_is_bought_twice_and_no_answer_gets_shorter(
+    job: Job, seed: int
+) -> None:
+    chance = random.Random(seed)
+    asked: list[tuple[str, int]] = []
+
+    def reply(one: Asked) -> Reply:
+        if chance.random() < 0.2:
+            return refusal(chance.choice([400, 500]), 5006)
+        asked.append((one.prompt, one.body["data"]["max_tokens"]))
+        return tokens(one)
+
+    job.endpoint.reply = reply
+    job.ws.job(retry={"max_attempts": 1}, limits={"concurrency": 1})
+    rows = [f"{chance.choice(list(NEEDED))}-{number}" for number in range(6)]
+    shown: dict[str, int] = {}
+    for _ in range(8):
+        job.ws.questions(*rows)
+        if chance.random() < 0.6:
+            with suppress(InvalidInput):  # the same, or all of it, would be bought again
+                job.longer(chance.choice([100, 200, 400]), limit=chance.choice([None, 2]))
+        else:
+            job.do()
+        if job.ws.exists("out.parquet"):
+            now = {row["question"]: int(row["response"].split(": ")[1]) for row in job.ws.rows() if row["response"]}
+            assert all(now[question] >= length for question, length in shown.items())
+            shown = now
+        if chance.random() < 0.3:
+            rows.append(f"{chance.choice(list(NEEDED))}-{len(rows)}")
+    assert max(Counter(asked).values()) == 1
