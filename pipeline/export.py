@@ -51,10 +51,10 @@ def _write_jsonl(results: Results, file: TextIO) -> int:
 def _write_csv(results: Results, file: TextIO) -> int:
     """Nulls are empty cells; nested values are JSON text. No text, wherever it comes from, starts a formula."""
     writer = csv.writer(file)
-    writer.writerow([_cell(name) for name in results.schema.names])
+    writer.writerow([safe_cell(name) for name in results.schema.names])
     rows = 0
     for row in _rows(results):
-        writer.writerow([_cell(value) for value in row.values()])
+        writer.writerow([safe_cell(value) for value in row.values()])
         rows += 1
     return rows
 
@@ -64,7 +64,7 @@ def _rows(results: Results) -> Iterator[dict[str, Any]]:
         yield from pa.Table.from_batches([batch]).to_pylist()
 
 
-def _cell(value: Any) -> Any:
+def safe_cell(value: Any) -> Any:
     """The value as it stands in a cell. A spreadsheet runs some texts as a formula; an apostrophe before them makes
     them text. Plain numbers stay.
     """

@@ -57,7 +57,6 @@ RESULT_FIELDS = (
 
 RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
 # Numbers, as a plan holds them: comparing those with members of an enum is slow.
-_SUCCEEDED = frozenset(map(int, SUCCEEDED))
 _FAILED = frozenset(map(int, FAILED))
 _ADOPTED = frozenset({int(Standing.ADOPTED), int(Standing.ADOPTED_UNPRICED)})
 # As a record has them: stamps are Unix seconds.
@@ -74,13 +73,16 @@ class OutOfTime(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The rows of the input beside what is known of each. `columns` are the input columns to carry, None for all."""
+    """The rows of the input beside what is known of each. `columns` are the input columns to carry, None for all;
+    `standings` is where the rows stand that are wanted, by default with any outcome.
+    """
 
     rows: Rows
     plan: Plan
     journal: Journal
     columns: Sequence[str] | None
     prefix: str
+    standings: tuple[Standing, ...] = (*SUCCEEDED, *FAILED)
 
     @property
     def schema(self) -> pa.Schema:
@@ -90,7 +92,7 @@ class Results:
         return pa.schema([*carried, *(field.with_name(self.prefix + field.name) for field in RESULT_FIELDS)])
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Every row that has an outcome, in input order.
+        """Every row that stands so, in input order.
 
         Raises:
             InvalidInput: the input is no longer what the plan was made for.
@@ -116,7 +118,7 @@ class Results:
         self, batch: pa.RecordBatch, start: int, ids: list[str], models: Mapping[int, str], schema: pa.Schema
     ) -> pa.RecordBatch:
         standings = self.plan.standings(start, start + batch.num_rows)
-        finished = np.flatnonzero(np.isin(standings, [*_SUCCEEDED, *_FAILED]))
+        finished = np.flatnonzero(np.isin(standings, [int(one) for one in self.standings]))
         events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
         found = {entry[0]: (entry, text) for entry, text in self.journal.texts(sorted(events))}
         lines = []

@@ -60,12 +60,19 @@ def run(job_file: str, **options: Any) -> None:
 @click.option("--kind", metavar="KIND",
               help="Only rows that failed with this error_kind; `truncated`: those whose answer was cut off at"
                    " max_tokens, with a higher one (--set parameters.max_tokens=N).")  # fmt: skip
-def retry_failed(job_file: str, kind: str | None, **options: Any) -> None:
+@click.option("--list", "is_list", is_flag=True, help="Send nothing; print these rows as CSV, with what went wrong.")
+def retry_failed(job_file: str, kind: str | None, is_list: bool, **options: Any) -> None:
     """Send failed rows again, the permanently failed ones too, and no others."""
     kinds = [*sorted(ErrorKind), TRUNCATED]
     if kind is not None and kind not in kinds:
         raise click.BadParameter(f"{kind!r} is no error_kind; one of: {', '.join(kinds)}", param_hint="--kind")
-    _execute(job_file, options, retry=True, retry_kind=kind)
+    if is_list:
+        from pipeline.cli.failed import list_failed
+
+        console = Console(options["is_json"], options["quiet"], options["verbose"], options["log_format"])
+        list_failed(console, job_file, options["overrides"], kind=kind, limit=options["limit"])
+    else:
+        _execute(job_file, options, retry=True, retry_kind=kind)
 
 
 COMMANDS = (run, retry_failed)

@@ -1,0 +1,54 @@
+"""The rows that failed, or were cut off, one by one, for people and spreadsheets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.app import checkpoint
+from pipeline.app.access import reading
+from pipeline.app.job import open_job
+from pipeline.app.scratch import scratch
+from pipeline.app.truncated import former_rows
+from pipeline.config import Job
+from pipeline.errors import TRUNCATED
+from pipeline.plan import FAILED, SUCCEEDED
+from pipeline.sink import Results
+
+COLUMNS = ("row_id", "error_kind", "error_message", "http_status", "attempts", "cost_usd", "finished_at")
+"""What is told of each row: names of the output's columns. Nothing that was asked is among them."""
+
+
+def failed_rows(job: Job, kind: str | None) -> Iterator[dict[str, Any]]:
+    """Every row that failed, or those of one kind, in input order; of the kind `truncated` those whose answer was cut
+    off. Sends nothing.
+
+    Raises:
+        JobLocked: a run is under way.
+        InvalidInput, CheckpointFailed: as a run would.
+    """
+    opened = open_job(job, for_sending=False)
+    with reading(job) as journal:
+        if journal is None:
+            return
+        plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
+        if plan is None:
+            former = former_rows(opened, journal)
+            with (
+                scratch() as directory,
+                checkpoint.planner(opened, directory, journal, former=former) as made,
+            ):
+                plan = made.plan
+        is_truncated = kind == TRUNCATED
+        results = Results(opened.rows, plan, journal, (), "", SUCCEEDED if is_truncated else FAILED)
+        for batch in results.batches():
+            for row in batch.to_pylist():
+                if is_truncated and row["truncated"]:
+                    told = {"error_kind": TRUNCATED, "error_message": _length(row["completion_tokens"])}
+                    yield {name: row[name] for name in COLUMNS} | told
+                elif not is_truncated and kind in (None, row["error_kind"]):
+                    yield {name: row[name] for name in COLUMNS}
+
+
+def _length(completion_tokens: int | None) -> str:
+    return "cut off" if completion_tokens is None else f"cut off after {completion_tokens} tokens"

@@ -1,0 +1,58 @@
+"""`pipeline retry-failed --list`: the rows that would be sent, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from pipeline.app.signals import ignore_signals
+from pipeline.cli.console import Console, json_text
+from pipeline.cli.options import ended, load
+
+_BYTES_IN_MEMORY = 2**20
+
+
+def list_failed(
+    console: Console, job_file: str, overrides: Sequence[str], *, kind: str | None, limit: int | None
+) -> None:
+    """Print the rows, all of them or, where something goes wrong, none."""
+
+    def action() -> None:
+        from pipeline.app.failed import COLUMNS, failed_rows
+        from pipeline.export import safe_cell
+
+        job = load(job_file, overrides)
+        with tempfile.SpooledTemporaryFile(_BYTES_IN_MEMORY, "w+", encoding="utf-8", newline="") as file:
+            rows = islice(failed_rows(job, kind), limit)
+            if console.is_json:
+                file.write(f'{{"job": {json_text(job.config.name)}, "failed": [')
+                for number, row in enumerate(rows):
+                    file.write((", " if number else "") + json_text({name: _plain(row[name]) for name in COLUMNS}))
+                file.write("]}\n")
+            else:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                writer.writerows([safe_cell(_visible(_plain(row[name]))) for name in COLUMNS] for row in rows)
+            file.seek(0)
+            ignore_signals()
+            shutil.copyfileobj(file, sys.stdout)
+            sys.stdout.flush()
+
+    ended(console, action)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as they are, everything else as text."""
+    return value if value is None or isinstance(value, int) else str(value)
+
+
+def _visible(value: Any) -> Any:
+    """A text on one line, with nothing in it that a terminal would obey."""
+    if not isinstance(value, str):
+        return value
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)
