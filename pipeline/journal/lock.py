@@ -24,7 +24,7 @@ class Holder:
 
     pid: int
     host: str
-    since: int
+    since: float
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since))
@@ -37,7 +37,7 @@ def read_holder(directory: Path) -> Holder | None:
     """
     try:
         found = json.loads((directory / FILE_NAME).read_bytes())
-        return Holder(int(found["pid"]), str(found["host"]), int(found["since"]))
+        return Holder(int(found["pid"]), str(found["host"]), float(found["since"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -65,7 +65,7 @@ class JobLock:
         if not shared:
             with suppress(OSError):  # The name is a kindness to whoever is refused; the disk may be full.
                 os.ftruncate(file, 0)
-                holder = Holder(os.getpid(), os.uname().nodename, int(time.time()))
+                holder = Holder(os.getpid(), os.uname().nodename, time.time())
                 os.pwrite(file, json.dumps(asdict(holder)).encode(), 0)
 
     def _try(self) -> int | None:
