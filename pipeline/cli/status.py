@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.app.signals import Signals
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import of_status
 from pipeline.cli.options import ended, job_options, load
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from pipeline.app.status import JobStatus
 
 _SECONDS_A_LOOK = 2.0
-_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
-"""Cursor to the upper left, then the screen and what scrolled off it away (ECMA-48; the last is xterm's own)."""
+_CLEAR = "\x1b[H\x1b[2J"
+"""The cursor to the upper left and the screen empty (ECMA-48); what scrolled off it stays."""
 _SILENT_SECONDS = 10.0
 """A run writes its figures every second; one that has not for so long is stopped, or waits for its disk."""
 
@@ -51,7 +52,8 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) 
 
     def watched() -> None:
         try:
-            action()
+            with Signals():
+                action()
         except Interrupted as error:
             sys.exit(error.exit_code)  # the usual way out, and no run's: there is nothing to say about it
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from pipeline.app.job import load_job
+from pipeline.app.recover import recover
 from pipeline.app.run import Run, RunOptions
 from pipeline.cli.summary import one_line
 from pipeline.errors import InvalidInput
+from pipeline.journal import Claim, Journal
 from tests.functional.conftest import KEY, KEY_VARIABLE, Asked, Endpoint, Reply, Workspace, answer, ended, refusal
 
 NEEDED = {"short": 20, "long": 150, "longer": 350}
@@ -304,3 +307,31 @@ def test_whatever_is_done_in_whatever_order_nothing_is_bought_twice_and_no_answe
         if chance.random() < 0.3:
             rows.append(f"{chance.choice(list(NEEDED))}-{len(rows)}")
     assert max(Counter(asked).values()) == 1
+
+
+def test_a_recovery_gives_the_answer_back_that_a_row_was_to_keep(job: Job) -> None:
+    job.ws.questions("long-0", "long-1", "long-2")
+    job.ws.job(limits={"concurrency": 1})
+    job.do()
+    job.longer(limit=1)
+    directory = load_job("job.yaml").checkpoint_path
+    journal = Journal.write(directory)
+    ((entry, history),) = [
+        one for one in journal.records(range(1, journal.totals.events + 1))
+        if one[1].get("source") == 2 and "kept_as" in one[1]
+    ]  # fmt: skip
+    _, plan, position, _, row_id, request_hash, settings, content, _ = entry
+    journal.commit(
+        claims=[Claim(1, plan, position, row_id, request_hash, settings, content, time.time(), "0.1", 50, history)]
+    )
+    journal.close()
+    with closing(sqlite3.connect(directory / "journal.sqlite", isolation_level=None)) as damaged:
+        damaged.execute("DELETE FROM events WHERE seq = 1")  # so that every other event gets another number
+    assert recover(load_job("job.yaml")).answers == 3
+    for overrides in ((), ("parameters.max_tokens=200",)):
+        found = job.do(*overrides)
+        assert (found["code"], found["sent"]) == (0, [])
+        assert [row["response"] for row in job.ws.rows()] == ["long-0: 150", "long-1: 100", "long-2: 100"]
+    assert found["possibly_billed_usd"] == "0.1"
+    assert job.longer()["sent"] == ["long-1", "long-2"]
+    assert job.ws.rows()[1]["attempts"] == 2
