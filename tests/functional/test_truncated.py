@@ -328,7 +328,7 @@ def test_a_recovery_gives_the_answer_back_that_a_row_was_to_keep(job: Job) -> No
     with closing(sqlite3.connect(directory / "journal.sqlite", isolation_level=None)) as damaged:
         damaged.execute("DELETE FROM events WHERE seq = 1")  # so that every other event gets another number
     assert recover(load_job("job.yaml")).answers == 3
-    for overrides in ((), ("parameters.max_tokens=200",)):
+    for overrides in (("parameters.max_tokens=200",), ()):
         found = job.do(*overrides)
         assert (found["code"], found["sent"]) == (0, [])
         assert [row["response"] for row in job.ws.rows()] == ["long-0: 150", "long-1: 100", "long-2: 100"]
