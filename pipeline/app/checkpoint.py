@@ -139,9 +139,12 @@ def refuse_changes(opened: OpenJob, journal: Journal | None, made: Planner) -> N
         )
     choice = "--on-change rerun sends them again, --on-change keep leaves their answers as they are"
     if by_settings:
+        difference = _difference(opened, journal, made, known)
+        if difference.startswith("parameters.max_tokens") and "," not in difference:
+            choice += ", retry-failed --kind truncated sends those alone that were cut off"
         raise InvalidInput(
             f"{by_settings} finished rows would be asked anew, {_price_of(by_settings, answers, journal)}, because the"
-            f" settings changed ({_difference(opened, journal, made, known)}); {choice}"
+            f" settings changed ({difference}); {choice}"
         )
     if by_content * 2 > made.answered_rows():
         raise InvalidInput(

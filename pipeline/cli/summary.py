@@ -71,7 +71,7 @@ def next_command(summary: Summary, job_file: str) -> str:
     """What to type next."""
     if summary.status == "failed_rows":
         return f"pipeline retry-failed {job_file}"
-    if summary.exit_code or summary.pending:
+    if summary.exit_code or summary.pending or summary.status in ("not_started", "interrupted", "stopped"):
         return f"pipeline run {job_file}"
     if summary.output:
         return f"python -c \"import pandas; print(pandas.read_parquet('{Path(summary.output)}'))\""
