@@ -32,6 +32,7 @@ class Protection:
 
 _RUNNER = "tests/unit/test_runner.py"
 _POWER_LOSS = "tests/crash/test_power_loss.py"
+_TRUNCATED = "tests/functional/test_truncated.py"
 
 PROTECTIONS = (
     Protection(
@@ -149,6 +150,27 @@ PROTECTIONS = (
         'return data if summary.error is None else {**data, "error": {"kind": summary.error.kind}}',
         "return data",
         "tests/functional/test_monitoring.py",
+    ),
+    Protection(
+        "the answer that a row keeps while a longer one is asked for",
+        "pipeline/runner/recorder.py",
+        'is_kept = event.state not in ANSWERS and "kept_as" in event.record',
+        "is_kept = False",
+        f"{_TRUNCATED}::test_a_failure_takes_no_answer_away_and_is_told",
+    ),
+    Protection(
+        "the answer that a row keeps over a kill",
+        "pipeline/journal/events.py",
+        'State(claim.history.get("kept_as", State.ATTEMPTED))',
+        "State.ATTEMPTED",
+        f"{_TRUNCATED}::test_a_kill_half_way_loses_no_answer_and_asks_no_answered_row_again",
+    ),
+    Protection(
+        "the longer answer under the settings before it",
+        "pipeline/runner/recorder.py",
+        "for request_hash in work.history.kept.stood_for:",
+        "for request_hash in ():",
+        f"{_TRUNCATED}::test_only_the_rows_cut_off_are_asked_again_and_later_runs_of_either_kind_send_nothing",
     ),
 )
 

@@ -6,7 +6,7 @@ import os
 import resource
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -197,7 +197,7 @@ class Run:
         with checkpoint.planner(opened, directory, self._journal, forget_kept=rerun, former=former) as made:
             if self._options.on_change == "refuse":
                 checkpoint.refuse_changes(opened, self._journal, made)
-            chosen = None
+            chosen: Sequence[int] = ()
             if self._options.asks_longer and self._journal is not None:
                 chosen = truncated.choose(made, self._journal, opened)
             if self._journal is None:
@@ -209,7 +209,7 @@ class Run:
             kept = checkpoint.keep_changes(made) if keep else ()
             made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
             checkpoint.record_plan(made.plan, directory, journal, settings, chain(made.adoptions(), kept))
-            if chosen is not None:
+            if chosen:
                 truncated.mark(made, chosen, journal, settings)
         checkpoint.keep_plan(made.plan, directory)
         return made.plan

@@ -9,7 +9,7 @@ stands where max_tokens is what it was. Rows whose answers are whole keep them u
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -40,7 +40,7 @@ def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
     return found
 
 
-def choose(made: Planner, journal: Journal, opened: OpenJob) -> array[int]:
+def choose(made: Planner, journal: Journal, opened: OpenJob) -> Sequence[int]:
     """The positions of the rows whose answer was cut off, and that now ask for a longer one, in order.
 
     Raises InvalidInput where answers were cut off and none of them would be longer.
@@ -65,7 +65,7 @@ def choose(made: Planner, journal: Journal, opened: OpenJob) -> array[int]:
     return chosen
 
 
-def mark(made: Planner, chosen: array[int], journal: Journal, settings: int) -> None:
+def mark(made: Planner, chosen: Sequence[int], journal: Journal, settings: int) -> None:
     """Record that the chosen rows keep what they have until it is replaced, and mark them as to be sent."""
     wanted = iter(chosen)
     position = next(wanted, None)
