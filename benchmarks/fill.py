@@ -11,6 +11,7 @@ from itertools import islice
 
 from benchmarks.inputs import text
 from pipeline.app import checkpoint
+from pipeline.app.access import locked
 from pipeline.app.job import load_job, open_job
 from pipeline.journal import Event, Journal, State
 from pipeline.plan import SUCCEEDED
@@ -23,7 +24,7 @@ def fill(job_file: str, rows: int, answer_bytes: int) -> None:
     """Record answers until so many rows have one, the first in input order."""
     job = load_job(job_file)
     opened = open_job(job)
-    with checkpoint.locked(job) as directory:
+    with locked(job) as directory:
         reader = Journal.read(directory)
         plan = checkpoint.standing_plan(opened, directory, reader)
         assert plan is not None, "the job has had no run"

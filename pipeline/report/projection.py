@@ -130,11 +130,11 @@ def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Fi
     stands = None if plan is None else _standing_events(plan, journal.totals.events)
     for entry, record in journal.records(range(1, journal.totals.events + 1)):
         seq, state = entry[0], entry[3]
+        if record.get("tokens") is not None:
+            _take_attempt(figures, entry, record)
         if state in ADOPTIONS:
             _rename(figures, record["source"], entry[4])
             continue
-        if record.get("tokens") is not None:
-            _take_attempt(figures, entry, record)
         if stands is None or stands[seq]:
             if state in ANSWERS:
                 _take_answer(figures, record)
