@@ -48,10 +48,10 @@ def test_a_run_is_watched_to_its_end(ws: Workspace, endpoint: Endpoint) -> None:
     endpoint.reply = reply
     with ws.running() as process:
         endpoint.wait_for(3)
-        wait_until(lambda: ws.command("status")["in_flight"] == 1)
+        wait_until(lambda: ws.command("status")["pending"] == 1)
         found = ws.command("status")
         assert (found["running"], found["status"], found["rows"]) == (True, "running", 3)
-        assert (found["succeeded"], found["failed"], found["pending"]) == (1, 1, 1)
+        assert (found["succeeded"], found["failed"], found["in_flight"]) == (1, 1, 1)
         assert (found["lock"]["pid"], found["lock"]["host"]) == (process.pid, os.uname().nodename)
         assert found["errors"] == [{"kind": "bad_request", "rows": 1, "example": "x"}]
         assert Decimal(found["projected_cost_usd"]) == 2 * Decimal(COST)
