@@ -235,6 +235,13 @@ def test_an_answer_that_was_taken_over_stands_under_the_row_that_has_it_now(jour
     assert [row.row_id for row in figures.truncated_rows.values()] == ["new"]
 
 
+def test_an_attempt_in_vain_for_a_longer_answer_counts_as_one_and_the_row_keeps_what_it_has(journal: Journal) -> None:
+    journal.commit([event(0, State.ANSWERED, truncated=True), failure(0, State.ADOPTED, "timeout", source=1)])
+    figures = project(journal, plan_of(journal, 1))
+    assert (figures.requests, figures.failed_requests, figures.truncated) == (2, 1, 1)
+    assert (figures.kinds["timeout"].attempts, figures.kinds["timeout"].rows) == (1, 0)
+
+
 def test_requests_in_flight_count_while_a_run_is_under_way(journal: Journal) -> None:
     journal.commit(claims=[Claim(1, 1, 0, "row-0", "0" * 32, 1, "", NOON, "0.1", 5, {})])
     assert TimeAxis.of(project(journal, None).timeline) is None
