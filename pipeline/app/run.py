@@ -388,8 +388,9 @@ class Run:
             status, code = "partial", 3 if self._failed_now.rows else 0
         elif plan.count(Standing.FAILED, Standing.FAILED_PASSING, Standing.RETRY):
             status, code = "failed_rows", 3
-        if self._options.asks_longer and self._failed_now.rows and error is None:
-            status, code, error = "failed_rows", 3, truncated.in_vain(self._failed_now)
+        if self._options.asks_longer and self._failed_now.rows and stop is None:
+            status, code = "failed_rows" if is_whole else status, 3
+            error = truncated.in_vain(self._failed_now)
         self._update(status=status, exit_code=code, error=error, output=None if path is None else str(path))
         self._write_progress(directory, self.summary, journal, self._at_rest(plan, journal))
 
