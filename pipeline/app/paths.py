@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.config import Job
 from pipeline.errors import InvalidInput, Mistake
+from pipeline.limits.limit_file import limit_path
 from pipeline.sink import draft_path, partial_path
 from pipeline.sources import Source
 from pipeline.sources.files import find_files
@@ -20,8 +21,8 @@ _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
-    """What is wrong with the places of the output, the checkpoint, the simulator's ledger and the metrics. Leaves
-    nothing behind.
+    """What is wrong with the places of the output, the checkpoint, the shared limit, the simulator's ledger and the
+    metrics. Leaves nothing behind.
     """
     taken = _taken(job, source)
     output = Path(job.config.output.path)
@@ -31,6 +32,9 @@ def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
         blocked = _blocked(job.checkpoint_path)
         if blocked is not None:
             yield _unwritable("checkpoint.path", blocked)
+    shared = job.config.limits.shared
+    if shared is not None and (blocked := _blocked(limit_path(shared), is_file=True)) is not None:
+        yield Mistake(blocked, key="limits.shared", suggestion="change its permissions, or leave the key out")
     simulator = job.config.simulator
     if job.config.endpoint.is_simulator and simulator is not None and simulator.ledger is not None:
         taken[os.path.realpath(output)] = "the output"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import __version__
 from pipeline.app import checkpoint, truncated
@@ -24,6 +24,7 @@ from pipeline.app.status import file_stamp, known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
 from pipeline.app.tracking import Tracker
 from pipeline.config import Job, api_key
+from pipeline.config import Job, LimitsConfig, api_key
 from pipeline.endpoints import make_endpoint
 from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
@@ -36,6 +37,9 @@ from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, FailureKinds, Plan, Standi
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
+
+if TYPE_CHECKING:
+    from pipeline.limits.shared import SharedLimit
 
 _PROGRESS_FILE_SECONDS = 1.0
 _OTHER_FILES = 128
@@ -250,7 +254,7 @@ class Run:
         settings = journal.register_settings(digest(opened.settings), opened.settings)
         journal.register_run(self.summary.run_id or "")
         _allow_connections(config.limits.concurrency)
-        with _address(self._job) as address:
+        with _shared_limit(config.limits) as shared, _address(self._job) as address:
             key = "simulator" if address else api_key(config.endpoint, os.environ)
             endpoint = make_endpoint(config.endpoint, address)
             sending = Sending(
@@ -264,7 +268,7 @@ class Run:
                 feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
                 limits=config.limits, retry=config.retry, settings=settings, price=opened.price,
                 context_window=opened.context_window, limit=self._options.limit,
-                stop_request=self._stop_request,
+                stop_request=self._stop_request, shared=shared,
                 started=self._started, observe=lambda progress: self._observe(progress, plan, journal, directory),
             )  # fmt: skip
             runner.remember(checkpoint.sent_lately(journal, config.limits))
@@ -426,6 +430,25 @@ def _headers(key: str | None) -> dict[str, str]:
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
     return headers
+
+
+@contextmanager
+def _shared_limit(limits: LimitsConfig) -> Iterator[SharedLimit | None]:
+    """The limit that the job has in common with others, while it sends; None where it names none."""
+    if limits.shared is None:
+        yield None
+        return
+    from pipeline.limits.limit_file import limit_path
+    from pipeline.limits.shared import SharedLimit
+
+    shared = SharedLimit(
+        limit_path(limits.shared), requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
+    )  # fmt: skip
+    try:
+        yield shared
+    finally:
+        shared.close()
 
 
 @contextmanager

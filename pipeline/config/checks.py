@@ -27,6 +27,7 @@ def check_job(config: JobConfig) -> Iterator[Finding]:
     yield from _check_parameters(config)
     yield from _check_caps(config)
     yield from _check_tokens(config)
+    yield from _check_shared(config)
     yield from _check_output(config)
     if config.simulator is not None and not config.endpoint.is_simulator:
         hint = "leave the section out, or set `endpoint.url: simulator`"
@@ -105,6 +106,14 @@ def _check_tokens(config: JobConfig) -> Iterator[Finding]:
         hint = f"lower it, or raise `limits.tokens_per_minute` to {most:,} at least"
         message = f"one answer may take more tokens than `limits.tokens_per_minute` allows, {rate:,g}"
         yield Finding(path("parameters.max_tokens"), message, hint, (path("limits.tokens_per_minute"),))
+
+
+def _check_shared(config: JobConfig) -> Iterator[Finding]:
+    limits = config.limits
+    if limits.shared is not None and limits.requests_per_minute is None and limits.tokens_per_minute is None:
+        rates = (path("limits.requests_per_minute"), path("limits.tokens_per_minute"))
+        hint = "set `limits.requests_per_minute` or `limits.tokens_per_minute` to what all of them may send together"
+        yield Finding(path("limits.shared"), "there is no rate that the jobs could share", hint, rates)
 
 
 def _check_output(config: JobConfig) -> Iterator[Finding]:

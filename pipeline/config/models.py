@@ -170,6 +170,7 @@ class ColumnReference(_Section):
 
 
 Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=200)]
 PathText = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
 InputPath = Annotated[PathText, AfterValidator(_check_input_path)]
 WrittenPath = Annotated[PathText, AfterValidator(_check_written_path)]
@@ -295,6 +296,12 @@ class LimitsConfig(_Section):
     tokens_per_minute: Positive | None = Field(
         default=None, description="The most tokens over any minute, prompts and answers together."
     )
+    shared: Name | None = Field(
+        default=None,
+        description="Holds these rates over everything that the jobs of this machine send together which name the same "
+        "limit; needs requests_per_minute or tokens_per_minute.",
+        examples=["my-account"],
+    )
     max_cost_usd: Money | None = Field(
         default=None, description="The most the whole job may cost, over all runs; needs parameters.max_tokens."
     )
@@ -405,9 +412,7 @@ class MetricsConfig(_Section):
 class JobConfig(_Section):
     """A batch of prompts sent to one model: the job file of `pipeline run`."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9_-]+$",
-        max_length=200,
+    name: Name = Field(
         description="Names the checkpoint; letters, digits, - and _.",
         examples=["my-answers"],
     )

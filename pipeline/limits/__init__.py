@@ -1,7 +1,7 @@
 """What may be sent now: rates over a sliding minute, money, concurrency, and the endpoint's own health.
 
 Every class here but the pause is plain arithmetic over a clock that is passed in, and lives in the one thread that
-decides.
+decides. `pipeline.limits.shared` is a module of its own, because few jobs need it and no sender does.
 """
 
 from pipeline.limits.budget import Budget

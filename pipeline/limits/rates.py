@@ -11,9 +11,9 @@ TRANSIT_SECONDS = 0.25
 """What is sent reaches the endpoint a little later, and not always equally late: a window that is longer by this much
 keeps the endpoint's own count below the limit too. It costs 0.4% of the rate."""
 
-_BURST_SHARE = 0.05
+BURST_SHARE = 0.05
 # Who waits for as long as `wait` says must be let in then, however the sum of the times is rounded.
-_ROUNDING_SECONDS = 1e-6
+ROUNDING_SECONDS = 1e-6
 
 
 @dataclass(slots=True)
@@ -30,6 +30,29 @@ def window_seconds(per_minute: float) -> float:
     return MINUTE * max(1.0, 1 / per_minute) + TRANSIT_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `capacity` units over any `window` (seconds), evenly spread but for a burst of a twentieth of them."""
+
+    capacity: int
+    window: float
+
+    @classmethod
+    def of(cls, per_minute: float) -> Rate:
+        """Below one unit a minute the window grows instead: 0.5 is one unit in two minutes."""
+        return cls(max(1, math.floor(per_minute)), window_seconds(per_minute))
+
+    @property
+    def per_second(self) -> float:
+        """Units a second where they are spread."""
+        return self.capacity / self.window
+
+    @property
+    def burst(self) -> float:
+        """Units that may go out at once."""
+        return max(1.0, self.capacity * BURST_SHARE)
+
+
 class SlidingWindow:
     """At most `per_minute` units over any minute, evenly spread but for a burst of a twentieth of them.
 
@@ -41,7 +64,7 @@ class SlidingWindow:
         self.capacity = max(1, math.floor(per_minute))
         self._window = window_seconds(per_minute)
         self._per_second = self.capacity / self._window
-        self._burst = max(1.0, self.capacity * _BURST_SHARE)
+        self._burst = max(1.0, self.capacity * BURST_SHARE)
         self._entries: deque[Entry] = deque()
         self._used = 0.0
         self._spread_until = -math.inf
@@ -54,7 +77,7 @@ class SlidingWindow:
         self._spread_until = min(self._spread_until, now + self._window)
         spread = self._spread_until - now - max(0.0, self._burst - amount) / self._per_second
         wait = max(spread, self._until_free(self._used + amount - self.capacity, now))
-        return wait if wait > _ROUNDING_SECONDS else 0.0
+        return wait if wait > ROUNDING_SECONDS else 0.0
 
     def take(self, amount: float, now: float) -> Entry:
         """Let `amount` in; its entry is handed to `settle` once the true amount is known."""
@@ -97,7 +120,7 @@ class SlidingWindow:
 
     def _forget(self, now: float) -> None:
         # In the order they were let in: one that was sent late keeps the next ones for that little longer.
-        while self._entries and self._entries[0].sent_at + self._window <= now + _ROUNDING_SECONDS:
+        while self._entries and self._entries[0].sent_at + self._window <= now + ROUNDING_SECONDS:
             entry = self._entries.popleft()
             entry.counts = False
             self._used -= entry.amount

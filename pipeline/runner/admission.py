@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Price, most_prompt_tokens, worst_cost
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import Budget, Entry, LearnedRate, SlidingWindow
 from pipeline.records import Request
 from pipeline.runner.settle import Bill
+
+if TYPE_CHECKING:
+    from pipeline.limits.shared import SharedEntry, SharedLimit
 
 _COMPLETION_TOKENS_UNKNOWN = 1024
 
@@ -26,6 +30,7 @@ class Reservation:
     taken_at: float
     request: Entry | None
     tokens: Entry | None
+    shared: SharedEntry | None = None
 
 
 class OverBudget(Exception):
@@ -33,17 +38,21 @@ class OverBudget(Exception):
 
 
 class Admission:
-    """The job's rates and caps. Times are monotonic seconds; `spent` is in USD, what was possibly billed included."""
+    """The job's rates and caps. Times are monotonic seconds; `spent` is in USD, what was possibly billed included.
+    `shared` holds the same rates over what other jobs send too.
+    """
 
     def __init__(
-        self, limits: LimitsConfig, *, price: Price | None, context_window: int | None, spent: Decimal
-    ) -> None:
+        self, limits: LimitsConfig, *, price: Price | None, context_window: int | None, spent: Decimal,
+        shared: SharedLimit | None = None,
+    ) -> None:  # fmt: skip
         self._price = price
         self._context_window = context_window
         self._budget = Budget(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd, spent=spent)
         self._requests = SlidingWindow(limits.requests_per_minute) if limits.requests_per_minute else None
         self._tokens = SlidingWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
         self._learned = LearnedRate()
+        self._shared = shared
 
     def remember(self, sent: Iterable[tuple[float, float]], now: float) -> None:
         """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
@@ -70,11 +79,14 @@ class Admission:
         )
         if wait > 0:
             return wait
+        shared = self._shared.reserve(most_tokens, now) if self._shared else None
+        if isinstance(shared, float):
+            return shared
         self._budget.reserve(worst)
         self._learned.take(now)
         return Reservation(
             worst, most_tokens, now, self._requests.take(1, now) if self._requests else None,
-            self._tokens.take(most_tokens, now) if self._tokens else None,
+            self._tokens.take(most_tokens, now) if self._tokens else None, shared,
         )  # fmt: skip
 
     def settle(self, reservation: Reservation, bill: Bill, sent_at: float) -> None:
@@ -84,6 +96,8 @@ class Admission:
             self._requests.settle(reservation.request, 1, sent_at)
         if self._tokens and reservation.tokens:
             self._tokens.settle(reservation.tokens, bill.tokens, sent_at)
+        if self._shared and reservation.shared:
+            self._shared.settle(reservation.shared, bill.tokens, sent_at)
 
     def withdraw(self, reservation: Reservation) -> None:
         """Give back all that a request had reserved: it certainly never reached the endpoint."""
@@ -93,6 +107,17 @@ class Admission:
             self._requests.settle(reservation.request, 0)
         if self._tokens and reservation.tokens:
             self._tokens.settle(reservation.tokens, 0)
+        if self._shared and reservation.shared:
+            self._shared.withdraw(reservation.shared)
+
+    def pause(self, until: float) -> None:
+        """The endpoint asked for a pause: it asked the jobs that share the limit too."""
+        if self._shared:
+            self._shared.pause(until)
+
+    def paused_until(self) -> float:
+        """Until when a job that shares the limit was asked to pause."""
+        return self._shared.paused_until() if self._shared else 0.0
 
     @property
     def is_pacing(self) -> bool:

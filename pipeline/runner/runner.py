@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.catalogue import Price
 from pipeline.client import Attempt, Task
@@ -31,6 +31,9 @@ from pipeline.runner.recorder import Recorder
 from pipeline.runner.settle import bill, failed_record, record_of
 from pipeline.runner.waiting import WaitingRows
 from pipeline.runner.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from pipeline.limits.shared import SharedLimit
 
 _FEW_ROWS = 5
 _TICK_SECONDS = 0.5
@@ -53,6 +56,7 @@ class Runner:
         limit: the most rows to send; None for all.
         price, context_window: of the model, as far as known.
         started: when the run began, on `clock`; the deadline counts from then.
+        shared: the limit that this job has in common with others.
         observe: called every half second or so, and at the end.
     """
 
@@ -71,6 +75,7 @@ class Runner:
         context_window: int | None,
         limit: int | None = None,
         stop_request: StopRequest,
+        shared: SharedLimit | None = None,
         started: float | None = None,
         observe: Callable[[Progress], None] = lambda progress: None,
         clock: Callable[[], float] = time.monotonic,
@@ -96,6 +101,7 @@ class Runner:
             price=price,
             context_window=context_window,
             spent=totals.cost_usd + totals.possibly_billed_usd,
+            shared=shared,
         )
         self._concurrency = AdaptiveConcurrency(limits.concurrency)
         self._backoff = Backoff(retry.initial_seconds, retry.max_seconds)
@@ -176,6 +182,11 @@ class Runner:
                 5, "outage", "the endpoint has given no usable reply for"
                 f" {self._retry.max_elapsed_seconds:g} s (retry.max_elapsed_seconds)",
             )  # fmt: skip
+        elif (left := self._admission.paused_until() - now) > self._retry.max_elapsed_seconds:
+            self.stop = Stop(
+                5, "retry_after", f"the endpoint asked a job of the same limits.shared for a pause that lasts another"
+                f" {left:.0f} s, longer than retry.max_elapsed_seconds",
+            )  # fmt: skip
         elif hangs is not None:
             self.stop = hangs
 
@@ -184,6 +195,7 @@ class Runner:
     def _admit(self, now: float) -> list[Claim]:
         """The claims of all requests that may go out now. Sets when to look again."""
         self._wake_at = self._outage.gives_up_at() or math.inf
+        self._pause.extend(self._admission.paused_until())
         if now < self._pause.until:
             self._wake_at = min(self._wake_at, self._pause.until)
             return []
@@ -360,6 +372,7 @@ class Runner:
     def _pause_for(self, seconds: float, now: float, *, stops: bool) -> None:
         """Keep a Retry-After, this run and the next ones. One that is too long stops the run, unless more does."""
         self._pause.extend(now + seconds)
+        self._admission.pause(now + seconds)
         self._recorder.pause(seconds)
         if stops and seconds > self._retry.max_elapsed_seconds:
             self.stop = self.stop or Stop(

@@ -150,8 +150,8 @@ colour: red
         ("pricing: {input_usd_per_million: -1, output_usd_per_million: 1}", "use a number of at least 0"),
         ('checkpoint: {path: ""}', "give it a value, or leave the key out"),
         ("limits: 5",
-         "use a mapping with `concurrency`, `processes`, `requests_per_minute`, `tokens_per_minute`, `max_cost_usd`,"
-         " `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds` and `drain_seconds`"),
+         "use a mapping with `concurrency`, `processes`, `requests_per_minute`, `tokens_per_minute`, `shared`,"
+         " `max_cost_usd`, `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds` and `drain_seconds`"),
         ("limits: {concurrency: many}", "the default is 32"),
         ("checkpoint: {path: 7}", "put it in quotes"),
         ("pricing: {input_usd_per_million: 1}", "add `output_usd_per_million: 0.34` below `pricing:`"),
@@ -409,3 +409,19 @@ def test_a_request_that_could_never_fit_the_token_rate_is_refused(tmp_path: Path
 ])  # fmt: skip
 def test_what_may_fit_the_token_rate_is_not_refused(tmp_path: Path, more: str) -> None:
     assert load(tmp_path, JOB + more).config.limits.tokens_per_minute is not None
+
+
+@pytest.mark.parametrize(("limits", "words"), [
+    ("shared: account", "there is no rate that the jobs could share (set `limits.requests_per_minute`"),
+    ("shared: my account, requests_per_minute: 5", "write `my-account`"),
+    ("shared: ../up, tokens_per_minute: 5", "write `up`"),
+    ("shared: 5, tokens_per_minute: 5", "not text"),
+])  # fmt: skip
+def test_a_shared_limit_that_cannot_be_is_refused(tmp_path: Path, limits: str, words: str) -> None:
+    found = only(tmp_path, f"{JOB}limits: {{{limits}}}\n")
+    assert (found.key, found.line) == ("limits.shared", 6)
+    assert words in str(found)
+
+
+def test_a_shared_limit_that_lacks_a_rate_is_not_said_where_the_rate_is_wrong(tmp_path: Path) -> None:
+    assert only(tmp_path, f"{JOB}limits: {{shared: account, requests_per_minute: x}}\n").key != "limits.shared"

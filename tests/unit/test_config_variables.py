@@ -138,8 +138,8 @@ def test_the_document_keeps_variables_as_written(tmp_path: Path) -> None:
     assert job.document["checkpoint"] == {"path": ".checkpoints/${N:-x}"}
     assert job.document["limits"] == {
         "concurrency": 32, "processes": "auto", "requests_per_minute": "${RPM}", "tokens_per_minute": None,
-        "max_cost_usd": None, "max_run_cost_usd": None, "deadline_seconds": None, "timeout_seconds": 300,
-        "drain_seconds": 60,
+        "shared": None, "max_cost_usd": None, "max_run_cost_usd": None, "deadline_seconds": None,
+        "timeout_seconds": 300, "drain_seconds": 60,
     }  # fmt: skip
     assert job.document["prompt"]["system"] == "$${A} ${B:-b}"
     assert job.document["pricing"] is None

@@ -1,0 +1,160 @@
+"""The file behind a shared limit: what was sent in the last minute, who waits, and how long all of them pause.
+
+Every record lies within one page of memory and is written by one call. Linux copies up to a page of a write at once,
+and looks for a signal that kills only after it (`generic_perform_write`, mm/filemap.c). So a kill leaves each record as
+it was or as it should be. Nothing is synced: what was written outlives every process, and after a power cut, or with a
+file that holds anything else, the file begins anew with all that can have been sent before the machine started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import CheckpointFailed
+
+_FORMAT = 1
+BUCKET_SECONDS = 1 / 16
+"""What is sent within so long is counted together, as if it was sent at the end of it: 0.1% of a rate at most."""
+
+_MAGIC = b"limit-%d" % _FORMAT
+_HEADER = np.dtype({
+    "names": ["magic", "boot", "ticket", "paused_until", "requests_spread_until", "tokens_spread_until"],
+    "formats": ["S8", "S40", "<u8", "<f8", "<f8", "<f8"],
+    "itemsize": 128,
+})  # fmt: skip
+_PLACE = np.dtype({
+    "names": ["ticket", "asked_at", "tokens", "requests_per_minute", "tokens_per_minute"],
+    "formats": ["<u8", "<f8", "<f8", "<f8", "<f8"],
+    "itemsize": 64,
+})  # fmt: skip
+_BUCKET = np.dtype([("number", "<u4"), ("requests", "<u4"), ("tokens", "<u8")])
+_LAYOUT = np.dtype([("header", _HEADER), ("places", _PLACE, 256), ("buckets", _BUCKET, 1024)])
+_MOST_REQUESTS = 2**32 - 1
+_MOST_TOKENS = 2**63 - 1
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html
+_PATIENCE_SECONDS = 0.05
+_POLL_SECONDS = 0.0005
+
+Records = npt.NDArray[np.void]
+
+
+def limit_path(name: str) -> Path:
+    """Where the limit of that name is kept: with the checkpoints of the directory that the command runs in. Versions of
+    the program that write it differently do not meet in one file.
+    """
+    return Path(".checkpoints", ".shared", f"{name}-{_FORMAT}.limit")
+
+
+class LimitFile:
+    """An open limit file; `header`, `places` and `buckets` hold what it said when it was last locked.
+
+    Times are monotonic seconds, which the processes of one machine share.
+
+    Raises CheckpointFailed where the file cannot be used, here and in every method.
+    """
+
+    def __init__(self, path: Path, boot: str | None = None) -> None:
+        self._path = path
+        self._boot = (boot or _boot()).encode()
+        self._buffer = bytearray(_LAYOUT.itemsize)
+        whole = np.frombuffer(self._buffer, _LAYOUT, 1)
+        self.header: Records = whole["header"]
+        self.places: Records = whole["places"][0]
+        self.buckets: Records = whole["buckets"][0]
+        with self._named():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Hold the file alone, freshly read. Gives False, without the lock, where another process keeps it: it holds
+        it for a moment only, unless it was stopped in that very moment.
+        """
+        with self._named():
+            if not self._lock():
+                yield False
+                return
+            try:
+                if os.preadv(self._file, [self._buffer], 0) < len(self._buffer) or not self._is_ours():
+                    self._begin()
+                yield True
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def paused_until(self) -> float:
+        """Until when all pause; needs no lock, and any thread may ask."""
+        with self._named():
+            found = os.pread(self._file, 8, _HEADER.fields["paused_until"][1])  # type: ignore[index]
+        return float(np.frombuffer(found, "<f8")[0]) if len(found) == 8 else 0.0
+
+    def write_header(self) -> None:
+        """Keep what `header` holds."""
+        self._write(0, _HEADER.itemsize)
+
+    def write_place(self, index: int) -> None:
+        """Keep what one of `places` holds."""
+        self._write(_HEADER.itemsize + index * _PLACE.itemsize, _PLACE.itemsize)
+
+    def count(self, number: int, requests: int, tokens: int) -> None:
+        """Add to a bucket, or take from it; one whose record holds a later one by now is over."""
+        index = number % len(self.buckets)
+        found = self.buckets[index]
+        if found["number"] > number:
+            return
+        if found["number"] < number:
+            found["requests"] = found["tokens"] = 0
+        found["number"] = number
+        found["requests"] = min(max(0, int(found["requests"]) + requests), _MOST_REQUESTS)
+        found["tokens"] = min(max(0, int(found["tokens"]) + tokens), _MOST_TOKENS)
+        self._write(len(self._buffer) - (len(self.buckets) - index) * _BUCKET.itemsize, _BUCKET.itemsize)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+    def _lock(self) -> bool:
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(_POLL_SECONDS)
+
+    def _is_ours(self) -> bool:
+        return bytes(self.header["magic"][0]) == _MAGIC and bytes(self.header["boot"][0]) == self._boot
+
+    def _begin(self) -> None:
+        self._buffer[:] = bytes(len(self._buffer))
+        self.buckets[0] = (0, _MOST_REQUESTS, _MOST_TOKENS)
+        self.header["magic"], self.header["boot"] = _MAGIC, self._boot
+        # The head last: a file without one is begun anew by whoever comes next.
+        self._write(_HEADER.itemsize, len(self._buffer) - _HEADER.itemsize)
+        self._write(0, _HEADER.itemsize)
+
+    def _write(self, start: int, size: int) -> None:
+        os.pwrite(self._file, memoryview(self._buffer)[start : start + size], start)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointFailed(f"limits.shared: {self._path} cannot be used: {error.strerror}") from error
+
+
+def _boot() -> str:
+    """What tells one start of the machine, and with it one monotonic clock, from another."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return str(int(time.time() - time.monotonic()) // 3600)
