@@ -1,8 +1,8 @@
 # Everything a working copy needs; `make` alone lists it. Plain enough for GNU make 3.81.
 #
 # No recipe and no flag here deletes what a run made, data/out/ and .checkpoints/: answers cost money. That is why there
-# is no .DELETE_ON_ERROR, why no target is an output's path (make deletes a half-made target when it is interrupted),
-# and why `clean` takes only the environment and caches.
+# is no .DELETE_ON_ERROR, why outputs are .PRECIOUS (make deletes other targets when it is interrupted), and why `clean`
+# takes only the environment and caches.
 
 PYTHON ?=
 JOB ?=
@@ -19,11 +19,14 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup test acceptance browser chaos crash soak cron fuzz protections lint format demo run validate \
-    status wheel pins clean bench bench-full bench-scale bench-peers profile
+.PHONY: help all again setup test acceptance browser chaos crash soak cron fuzz protections lint format demo run \
+    validate status wheel pins clean bench bench-full bench-scale bench-peers profile
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo '  make data/out/NAME.parquet  what configs/NAME.yaml says, where it or its input has changed or rows have failed'
+	@echo '  make all -j4                every such job, four at a time; JOBS="NAME NAME" for some of them'
 	@echo
 	@echo '  JOB=job.yaml names the job file; ARGS="--set limits.concurrency=8" gives the command behind a target more flags;'
 	@echo '  PYTHON=python3.12 picks the interpreter of the environment (3.11 or later; default: the newest found).'
@@ -138,6 +141,36 @@ validate: $(installed) ## Check JOB without a call
 status: $(installed) ## Where JOB stands
 	@test -n '$(JOB)' || { echo 'Which job? Say: make status JOB=configs/demo.yaml' >&2; exit 2; }
 	@exec $(bin)/pipeline status '$(JOB)' $(ARGS)
+
+# Jobs that are named in configs/ and whose output is data/out/NAME.parquet.
+JOBS ?= $(foreach job,$(patsubst configs/%.yaml,%,$(wildcard configs/*.yaml)),$(if \
+    $(shell grep -F 'data/out/$(job).parquet' 'configs/$(job).yaml'),$(job)))
+
+all: $(installed) ## Every job in configs/ whose output is not up to date; one that fails leaves the others running
+	+@$(if $(strip $(JOBS)),exec $(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory -k quiet=--quiet \
+	    $(patsubst %,data/out/%.parquet,$(JOBS)),echo 'No job in configs/ has the output data/out/NAME.parquet.')
+
+# What the outputs that are asked for are made from, besides their job files: one small rule for each.
+outputs := $(filter data/out/%.parquet,$(MAKECMDGOALS))
+ifneq ($(outputs),)
+-include $(patsubst data/out/%.parquet,.checkpoints/.make/%.d,$(outputs))
+endif
+
+.checkpoints/.make/%.d: configs/%.yaml .ci/inputs $(installed)
+	@mkdir -p $(@D)
+	@$(bin)/python .ci/inputs $< data/out/$*.parquet >$@.new && mv $@.new $@
+
+# A run that ended in any way but 0 leaves NAME.unfinished, and the next make runs the job again, also where the output
+# stands already (exit 3: some rows have failed). The output bears the time at which its run began, so that what changed
+# while it ran counts as newer. `exec` lets a signal to make reach the run, as above.
+.SECONDEXPANSION:
+.PRECIOUS: data/out/%.parquet .checkpoints/.make/%.d
+data/out/%.parquet: configs/%.yaml $$(if $$(wildcard .checkpoints/.make/$$*.unfinished),again) | $(installed)
+	@mkdir -p .checkpoints/.make && touch .checkpoints/.make/$*.unfinished
+	@echo 'pipeline run $<'; exec $(bin)/pipeline run $< $(quiet) $(ARGS)
+	@test -e $@ || { echo '$@: not written; does $< name another output, or are rows pending?' >&2; exit 2; }
+	@touch -c -r .checkpoints/.make/$*.unfinished $@
+	@mv .checkpoints/.make/$*.unfinished .checkpoints/.make/$*.finished
 
 wheel: $(installed) ## Build the wheel into dist/
 	$(bin)/python -m build --wheel --no-isolation
