@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.functional.conftest import wait_until
+from tests.functional.conftest import Simulated, wait_until
+from tests.many_jobs import ManyJobs, kill_and_finish, most_within
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = """#!/bin/sh
@@ -215,3 +217,13 @@ def test_a_signal_reaches_every_run_and_no_output_is_deleted(project: Project, n
     for name in "ab":
         (project.path / f"holds-{name}").unlink()
     assert project.calls("all") == ["a", "b"]
+
+
+def test_a_killed_make_all_is_finished_by_the_next_and_the_shared_limit_is_kept(
+    tmp_path: Path, simulate: Callable[..., Simulated]
+) -> None:
+    simulated = simulate("--latency-seconds", "0.05")
+    work = ManyJobs(tmp_path, simulated.url, jobs=3, rows=30, per_minute=900, slots=4)
+    times = kill_and_finish(work, simulated.ledger, 45, 60)
+    # A burst of a twentieth, and then 15 a second.
+    assert most_within(1.0, times) <= 45 + 15 * 1.25
