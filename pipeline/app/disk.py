@@ -38,18 +38,19 @@ def disk_warnings(opened: OpenJob, plan: Plan, tokens: int) -> Iterator[str]:
     }
     by_disk: dict[int, list[str]] = {}
     for key, (path, _) in needs.items():
-        by_disk.setdefault(_standing(path).stat().st_dev, []).append(key)
+        by_disk.setdefault(nearest_standing(path).stat().st_dev, []).append(key)
     for keys in by_disk.values():
         path = needs[keys[0]][0]
-        free, needed = shutil.disk_usage(_standing(path)).free, sum(needs[key][1] for key in keys)
+        free, needed = shutil.disk_usage(nearest_standing(path)).free, sum(needs[key][1] for key in keys)
         if free < needed:
-            yield f"{' and '.join(keys)}: {_size(free)} free on that disk, and about {_size(needed)} may be needed"
+            sizes = f"{readable_size(free)} free on that disk, and about {readable_size(needed)} may be needed"
+            yield f"{' and '.join(keys)}: {sizes}"
 
 
 def checkpoint_warnings(directory: Path) -> Iterator[str]:
     """What speaks against the place of a checkpoint."""
     with suppress(OSError):
-        found = file_system(_standing(directory), _MOUNTS.read_text("utf-8", "surrogateescape"))
+        found = file_system(nearest_standing(directory), _MOUNTS.read_text("utf-8", "surrogateescape"))
         if found is not None and found.removeprefix("fuse.") in _NETWORK:
             yield (
                 f"checkpoint.path: {directory} is on a network file system ({found}), whose locks and syncs may not"
@@ -72,7 +73,7 @@ def file_system(path: Path, mounts: str) -> str | None:
     return found
 
 
-def _standing(path: Path) -> Path:
+def nearest_standing(path: Path) -> Path:
     """The path, or the nearest directory above it that exists."""
     return next(one for one in (path, *path.absolute().parents) if one.exists())
 
@@ -81,7 +82,8 @@ def _input_bytes(opened: OpenJob) -> int:
     return sum(file.size for file in opened.rows.source.files)
 
 
-def _size(amount: float) -> str:
+def readable_size(amount: float) -> str:
+    """A number of bytes, in the unit that suits it."""
     unit = 0
     while amount >= 1000 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1000, unit + 1

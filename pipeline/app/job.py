@@ -82,7 +82,7 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
         raise InvalidJob(found.mistakes)
     config = job.config
     rows = Rows(found.source, config.input.id, found.prompter, config.endpoint.kind, config.endpoint.model)
-    return OpenJob(job, rows, model_of(config), _price(config))
+    return OpenJob(job, rows, model_of(config), price_of(config))
 
 
 def try_templates(opened: OpenJob) -> None:
@@ -108,7 +108,7 @@ def first_rows(source: Source, count: int) -> Iterator[dict[str, Any]]:
             return
 
 
-def _price(config: JobConfig) -> Price | None:
+def price_of(config: JobConfig) -> Price | None:
     """The job's own price, else the catalogue's, whatever the server: `pricing` is there for servers that differ."""
     model, pricing = find_model(config.endpoint.model), config.pricing
     if pricing is not None:

@@ -254,11 +254,11 @@ class Run:
         settings = journal.register_settings(digest(opened.settings), opened.settings)
         journal.register_run(self.summary.run_id or "")
         _allow_connections(config.limits.concurrency)
-        with _shared_limit(config.limits) as shared, _address(self._job) as address:
+        with _shared_limit(config.limits) as shared, endpoint_address(self._job) as address:
             key = "simulator" if address else api_key(config.endpoint, os.environ)
             endpoint = make_endpoint(config.endpoint, address)
             sending = Sending(
-                endpoint, _headers(key), None if address else key, config.limits.concurrency,
+                endpoint, request_headers(key), None if address else key, config.limits.concurrency,
                 config.limits.timeout_seconds,
             )  # fmt: skip
             engine = self._engine(sending, plan, pause)
@@ -424,7 +424,8 @@ def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOpti
                 plan.mark(by_event[entry[0]], Standing.RETRY)
 
 
-def _headers(key: str | None) -> dict[str, str]:
+def request_headers(key: str | None) -> dict[str, str]:
+    """What goes with every request."""
     headers = {"Content-Type": "application/json", "Accept": "application/json",
                "User-Agent": f"llm-batch-pipeline/{__version__}"}  # fmt: skip
     if key is not None:
@@ -452,7 +453,7 @@ def _shared_limit(limits: LimitsConfig) -> Iterator[SharedLimit | None]:
 
 
 @contextmanager
-def _address(job: Job) -> Iterator[str | None]:
+def endpoint_address(job: Job) -> Iterator[str | None]:
     """The embedded endpoint's address, while it runs; None where the job names another endpoint."""
     if not job.config.endpoint.is_simulator:
         yield None

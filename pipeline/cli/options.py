@@ -23,15 +23,19 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def job_options(command: Command) -> Command:
     """JOB, --set and --json, which every command with a job takes."""
+    return click.argument("job_file", metavar="JOB")(set_and_json(command))
+
+
+def set_and_json(command: Command) -> Command:
+    """--set and --json alone."""
     command = click.option("--json", "is_json", is_flag=True, help="Print exactly one JSON object on stdout.")(command)
-    command = click.option(
+    return click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
         help="Set any key of the job file.",
     )(command)
-    return click.argument("job_file", metavar="JOB")(command)
 
 
 def load(job_file: str, overrides: Sequence[str]) -> Job:

@@ -1,0 +1,139 @@
+"""`pipeline clean`: the checkpoint of a finished job goes, once its output has shown that it holds all of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.app import checkpoint
+from pipeline.app.job import OpenJob, open_job
+from pipeline.app.run import RunOptions, select_retries
+from pipeline.app.summary import money
+from pipeline.config import Job
+from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.journal import Journal
+from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
+from pipeline.sink import RESULT_NAMES, Results, read_metadata
+
+_ROWS_A_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A checkpoint that is not needed any more: of how many answers and failed rows, at which cost over all runs, in
+    how many bytes, and the output that holds them.
+    """
+
+    job: str
+    path: Path
+    output: Path
+    succeeded: int
+    failed: int
+    job_cost_usd: Decimal
+    bytes: int
+
+    def as_json(self, *, removed: bool) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "job": self.job, "removed": removed, "checkpoint": str(self.path), "output": str(self.output),
+            "succeeded": self.succeeded, "failed": self.failed, "job_cost_usd": money(self.job_cost_usd),
+            "bytes": self.bytes,
+        }  # fmt: skip
+
+
+def clean(job: Job, confirm: Callable[[Finished], bool]) -> tuple[Finished, bool]:
+    """Remove a finished job's checkpoint, if `confirm` agrees; gives what it was, and whether it was removed.
+
+    Raises:
+        InvalidInput: there is no checkpoint, the job is not finished, or its output does not hold all of it.
+        CheckpointFailed: the checkpoint cannot be trusted, or not be removed.
+        JobLocked: a run of the job is under way.
+    """
+    directory = job.checkpoint_path
+    if not Journal.exists(directory):
+        raise InvalidInput(f"nothing to clean: there is no checkpoint at {directory}")
+    with checkpoint.locked(job):
+        journal = checkpoint.open_journal(job, directory)
+        assert journal is not None
+        try:
+            found = _verified(open_job(job, for_sending=False), directory, journal)
+        finally:
+            journal.close()
+        is_wanted = confirm(found)
+        if is_wanted:
+            _remove(directory)
+    return found, is_wanted
+
+
+def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
+    config = opened.job.config
+    journal.verify()
+    plan = checkpoint.standing_plan(opened, directory, journal)
+    again = f"run the job first: pipeline run {opened.job.file}"
+    if plan is None:
+        raise InvalidInput(f"the input or the settings have changed since the last run of {config.name!r}; {again}")
+    select_retries(plan, journal, config.retry.max_runs, RunOptions())
+    if left := plan.count(*TO_SEND):
+        raise InvalidInput(f"{config.name!r} is not finished: the next run would send {left:,} rows; {again}")
+    if plan.orphaned:
+        raise InvalidInput(
+            f"the checkpoint of {config.name!r} holds {plan.orphaned:,} paid answers that are in no output, because"
+            " their rows have left the input; it is left as it is"
+        )
+    output = Path(config.output.path)
+    if not output.exists():
+        raise InvalidInput(f"{output} is not there, and nothing else holds the answers of {config.name!r}; {again}")
+    metadata = read_metadata(output) or {}
+    if metadata.get("checkpoint_id") != journal.checkpoint_id:
+        raise InvalidInput(
+            f"{output} was not written from the checkpoint of {config.name!r}; move it away, and {again}"
+        )
+    results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
+    if metadata["journal"]["events"] != journal.totals.events or not _holds(output, results):
+        raise InvalidInput(
+            f"{output} does not hold what the checkpoint of {config.name!r} does; move it away, and {again}"
+        )
+    return Finished(
+        config.name, directory, output, plan.count(*SUCCEEDED), plan.count(*FAILED), journal.totals.cost_usd,
+        sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()),
+    )  # fmt: skip
+
+
+def _holds(output: Path, results: Results) -> bool:
+    """Whether the output, read whole, has each row as the checkpoint has it."""
+    columns = [results.prefix + name for name in RESULT_NAMES]
+    try:
+        with pq.ParquetFile(output, page_checksum_verification=True) as file:
+            if not set(columns) <= set(file.schema_arrow.names):
+                return False
+            written = file.iter_batches(_ROWS_A_BATCH, columns=columns)
+            left = file.schema_arrow.empty_table().select(columns)
+            for batch in results.batches():
+                while left.num_rows < batch.num_rows and (more := next(written, None)) is not None:
+                    left = pa.concat_tables([left, pa.Table.from_batches([more])])
+                here, left = left.slice(0, batch.num_rows), left.slice(batch.num_rows)
+                wanted = pa.Table.from_batches([batch]).select(columns)
+                if not all(map(pa.ChunkedArray.equals, here.columns, wanted.columns)):
+                    return False
+            return left.num_rows == 0 and next(written, None) is None
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _remove(directory: Path) -> None:
+    """Take the checkpoint away under its name at once, so that a kill leaves it whole or gone."""
+    removed = directory.with_name(f".{directory.name}.removed")
+    try:
+        if removed.exists():  # a kill cut this off before
+            shutil.rmtree(removed)
+        directory.rename(removed)
+        shutil.rmtree(removed)
+    except OSError as error:
+        raise CheckpointFailed(f"{directory}: cannot be removed: {error.strerror}") from error

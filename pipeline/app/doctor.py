@@ -1,0 +1,179 @@
+"""`pipeline doctor`: whether everything that a run rests on is as it should be, before one is started."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline import __version__
+from pipeline.app.disk import checkpoint_warnings, nearest_standing, readable_size
+from pipeline.catalogue import models
+from pipeline.config import (
+    EndpointConfig,
+    InputConfig,
+    Job,
+    JobConfig,
+    OutputConfig,
+    PromptConfig,
+    api_key,
+    environment_mistakes,
+)
+from pipeline.endpoints import make_endpoint
+from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.journal import Journal
+from pipeline.transport.route import find_route
+
+_PACKAGE = "llm-batch-pipeline"
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)>=([0-9.]+)")
+_LEAST_PYTHON = (3, 11)
+_LEAST_BYTES = 100 * 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `remedy` says what to mend where it is not ok, and `exit_code` what the command
+    ends with then.
+    """
+
+    name: str
+    message: str
+    remedy: str | None = None
+    exit_code: int = InvalidInput.exit_code
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing has to be mended."""
+        return self.remedy is None
+
+
+def usual_job() -> Job:
+    """What is looked at where no job is named: the usual endpoint, and the places that a job has by default."""
+    config = JobConfig(
+        name="doctor", input=InputConfig(path="input.csv"), prompt=PromptConfig(user="-"),
+        endpoint=EndpointConfig(model=models()[0].name), output=OutputConfig(path="output.parquet"),
+    )  # fmt: skip
+    return Job(config, "", {})
+
+
+def look(job: Job, environ: Mapping[str, str]) -> Iterator[Check]:
+    """Look at everything that needs no request; leaves nothing behind."""
+    yield _python()
+    yield _packages()
+    yield from _disks(job)
+    yield _sqlite(job)
+    yield _clock()
+    yield _proxy(job)
+    yield _key(job, environ)
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    is_ok = sys.version_info >= _LEAST_PYTHON
+    return Check("python", version, None if is_ok else "use Python 3.11 or later")
+
+
+def _packages() -> Check:
+    """The packages that this one needs, by its own metadata."""
+    found, wrong = [f"{_PACKAGE} {__version__}"], []
+    for name, least in _requirements():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{name} is missing")
+            continue
+        found.append(f"{name} {version}")
+        if _numbers(version) < _numbers(least):
+            wrong.append(f"{name} {version} is older than {least}")
+    if wrong:
+        return Check("packages", ", ".join(wrong), f"install {_PACKAGE} anew, into an environment of its own")
+    return Check("packages", ", ".join(found))
+
+
+def _requirements() -> Iterator[tuple[str, str]]:
+    try:
+        lines = importlib.metadata.requires(_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:  # run from its source, not installed
+        lines = []
+    for line in lines:
+        if "extra ==" not in line and (found := _REQUIREMENT.match(line)):
+            yield found[1], found[2]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _disks(job: Job) -> Iterator[Check]:
+    """Whether what a run writes can be written, and reaches the disk."""
+    places = {"checkpoint.path": job.checkpoint_path, "output.path": Path(job.config.output.path).parent}
+    for key, path in places.items():
+        standing = nearest_standing(path)
+        try:
+            with tempfile.TemporaryFile(dir=standing) as file:
+                file.write(b"\0")
+                file.flush()
+                os.fsync(file.fileno())
+            free = shutil.disk_usage(standing).free
+        except OSError as error:
+            message = f"{key}: {standing} cannot be written to: {error.strerror}"
+            yield Check("disk", message, "choose another place, or mend it", CheckpointFailed.exit_code)
+            continue
+        remedy = "free some space there" if free < _LEAST_BYTES else None
+        yield Check("disk", f"{key}: {readable_size(free)} free at {standing}", remedy, CheckpointFailed.exit_code)
+    for warning in checkpoint_warnings(job.checkpoint_path):
+        yield Check("disk", warning, "put the checkpoint on a local disk", CheckpointFailed.exit_code)
+
+
+def _sqlite(job: Job) -> Check:
+    """A journal of its own, made, written and read where the checkpoint will be."""
+    try:
+        with tempfile.TemporaryDirectory(dir=nearest_standing(job.checkpoint_path)) as scratch:
+            directory = Path(scratch)
+            Journal.create(directory, job="doctor", simulated=True)
+            writer = Journal.write(directory)
+            writer.register_run("doctor")
+            writer.close()
+            reader = Journal.read(directory)
+            reader.verify()
+            reader.close()
+    except (OSError, CheckpointFailed) as error:
+        return Check("sqlite", f"{sqlite3.sqlite_version}: {error}", "mend the disk, or choose another checkpoint.path",
+                     CheckpointFailed.exit_code)  # fmt: skip
+    return Check("sqlite", sqlite3.sqlite_version)
+
+
+def _clock() -> Check:
+    """The clock cannot be earlier than the prices that the program brings."""
+    now, brought = datetime.now(UTC), max(date.fromisoformat(model.priced_on) for model in models())
+    remedy = None if now.date() >= brought else "set the clock; stamps and Retry-After dates would be wrong"
+    return Check("clock", now.isoformat(timespec="seconds"), remedy)
+
+
+def _proxy(job: Job) -> Check:
+    url = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None).url
+    try:
+        route = find_route(url, "/")
+    except InvalidInput as error:
+        return Check("proxy", str(error), "mend or unset the variable")
+    way = "none" if route.proxy is None else f"{route.proxy.host}:{route.proxy.port}"
+    return Check("proxy", f"{way}, to {urlsplit(url).hostname}")
+
+
+def _key(job: Job, environ: Mapping[str, str]) -> Check:
+    endpoint = job.config.endpoint
+    for mistake in environment_mistakes(job, environ):
+        return Check("key", mistake.message, mistake.suggestion)
+    if api_key(endpoint, environ) is None:
+        return Check("key", "none is needed")
+    return Check("key", f"{endpoint.api_key_env} is set")

@@ -1,0 +1,76 @@
+"""The smallest request there is, to see whether the endpoint answers: what `doctor --online` sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
+
+from pipeline.app.doctor import Check
+from pipeline.app.job import price_of
+from pipeline.app.run import endpoint_address, request_headers
+from pipeline.catalogue import cost, find_model, worst_cost
+from pipeline.client import Client, Task
+from pipeline.config import Job, api_key
+from pipeline.endpoints import make_endpoint
+from pipeline.errors import InvalidInput
+from pipeline.limits import Pause
+from pipeline.records import Failure, Message, Request
+from pipeline.transport import RawReply, Transport
+
+_MOST_SKEW_SECONDS = 30.0
+_ENDPOINT_REFUSES = 5
+
+
+def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -> Iterator[Check]:
+    """Ask the endpoint for one token. `announce` is told, before anything is sent, what that costs at most."""
+    config = job.config
+    messages: tuple[Message, ...] = ({"role": "user", "content": "Hi"},)
+    price, model = price_of(config), find_model(config.endpoint.model)
+    worst = worst_cost(price, messages, 1, model.context_window if model else None)
+    most = "an unknown price" if worst is None else f"at most ${worst:f}"
+    announce(f"asking {config.endpoint.model} for one token, for {most}")
+    try:
+        with endpoint_address(job) as address:
+            key = "simulator" if address else api_key(config.endpoint, environ)
+            endpoint = make_endpoint(config.endpoint, address)
+            transport = _Witness(
+                endpoint.url, request_headers(key), connections=1, timeout_seconds=config.limits.timeout_seconds
+            )
+            try:
+                request = Request(config.endpoint.model, messages, {"max_tokens": 1})
+                attempt = Client(endpoint, transport, Pause(), None if address else key).attempt(Task(1, request))
+            finally:
+                transport.close()
+    except InvalidInput as error:
+        yield Check("endpoint", str(error), "see what is said of the key and the proxy", _ENDPOINT_REFUSES)
+        return
+    result = attempt.result
+    if result is None or isinstance(result, Failure):
+        kind, message = ("retry_after", "a pause") if result is None else (result.kind, result.message)
+        yield Check("endpoint", f"{kind}: {message}", f"docs/errors.md tells what {kind} means", _ENDPOINT_REFUSES)
+    else:
+        billed = cost(price, result.usage)
+        paid = "for a price that is not known" if billed is None else f"for ${billed:f}"
+        yield Check("endpoint", f"{config.endpoint.model} answered in {attempt.latency:.2f} s, {paid}")
+    if transport.reply is not None:
+        yield from _skew(transport.reply.headers.get("Date"), attempt.finished_at)
+
+
+class _Witness(Transport):
+    """Keeps the reply, for its headers."""
+
+    reply: RawReply | None = None
+
+    def post(self, body: bytes) -> RawReply:
+        self.reply = super().post(body)
+        return self.reply
+
+
+def _skew(stamp: str | None, at: float) -> Iterator[Check]:
+    """How far the clock is from the endpoint's, which its Retry-After dates are told by."""
+    try:
+        seconds = at - parsedate_to_datetime(stamp or "").timestamp()
+    except ValueError:
+        return
+    remedy = None if abs(seconds) <= _MOST_SKEW_SECONDS else "set one of the clocks; Retry-After dates would be misread"
+    yield Check("clock", f"{seconds:+.0f} s from the endpoint's", remedy)

@@ -1,0 +1,104 @@
+"""Every job that has a checkpoint here: where it stands, what it has cost, and how long ago anything happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pipeline.app.summary import Summary, money
+from pipeline.errors import CheckpointFailed, JobLocked
+from pipeline.journal import JobLock, Journal, read_progress
+
+CHECKPOINTS = Path(".checkpoints")
+_LOCK_NAME = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A job by its checkpoint alone. `state` is the word that `status` has for its last run, `running`, `interrupted`
+    where that was killed, or `damaged`, and then `error` says what is wrong. Rows are those of the last word that a run
+    left; costs are in USD, over all runs. What is not known is None. `active_at` is Unix seconds.
+    """
+
+    checkpoint: Path
+    job: str | None
+    state: str
+    rows: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    pending: int | None = None
+    job_cost_usd: Decimal | None = None
+    possibly_billed_usd: Decimal | None = None
+    output: str | None = None
+    active_at: float | None = None
+    error: str | None = None
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        """What `--json` prints of it."""
+        active = None if self.active_at is None else datetime.fromtimestamp(self.active_at, UTC)
+        return {
+            "job": self.job, "checkpoint": str(self.checkpoint), "state": self.state, "rows": self.rows,
+            "succeeded": self.succeeded, "failed": self.failed, "pending": self.pending,
+            "job_cost_usd": None if self.job_cost_usd is None else money(self.job_cost_usd),
+            "possibly_billed_usd": None if self.possibly_billed_usd is None else money(self.possibly_billed_usd),
+            "output": self.output, "active_at": active and active.isoformat(timespec="seconds"),
+            "age_seconds": None if self.active_at is None else round(max(0.0, now - self.active_at), 3),
+            "error": self.error,
+        }  # fmt: skip
+
+
+def list_jobs(directory: Path = CHECKPOINTS) -> list[Listed]:
+    """The jobs whose checkpoints are in a directory, by name; changes nothing there."""
+    try:
+        places = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CheckpointFailed(f"{directory} cannot be read: {error.strerror}") from error
+    # A recovery keeps what was damaged under such a name.
+    return [_look(place) for place in places if ".damaged-" not in place.name and Journal.exists(place)]
+
+
+def _look(place: Path) -> Listed:
+    progress = read_progress(place) or {}
+    last = Summary.of_json(progress) or Summary()
+    known: dict[str, Any] = {
+        "job": last.job or place.name, "rows": last.rows, "succeeded": last.succeeded, "failed": last.failed,
+        "pending": last.pending, "job_cost_usd": last.job_cost_usd, "possibly_billed_usd": last.possibly_billed_usd,
+        "output": last.output, "active_at": max(_times(place), default=None),
+    }  # fmt: skip
+    try:
+        if not (place / _LOCK_NAME).exists():
+            return _at_rest(place, progress, known)
+        with JobLock(place, shared=True):
+            return _at_rest(place, progress, known)
+    except JobLocked:
+        return Listed(place, state="running", **known)
+    except CheckpointFailed as error:
+        return Listed(place, state="damaged", error=str(error), **known)
+
+
+def _at_rest(place: Path, progress: dict[str, Any], known: dict[str, Any]) -> Listed:
+    journal = Journal.read(place)
+    try:
+        lost = sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))
+        is_told = progress.get("events") == journal.totals.events and not journal.totals.claims
+        state = progress.get("status", "running") if is_told else "running"
+        known.update(
+            job=journal.job, job_cost_usd=journal.totals.cost_usd,
+            possibly_billed_usd=journal.totals.possibly_billed_usd + lost,
+        )  # fmt: skip
+    finally:
+        journal.close()
+    return Listed(place, state="interrupted" if state == "running" else state, **known)
+
+
+def _times(place: Path) -> Iterator[float]:
+    """When the files of a checkpoint were written; not the lock's, which those who look touch too."""
+    with suppress(OSError):
+        yield from (path.stat().st_mtime for path in place.iterdir() if path.is_file() and path.name != _LOCK_NAME)

@@ -1,0 +1,55 @@
+"""`pipeline doctor`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pipeline.cli.console import Console, printable
+from pipeline.cli.options import ended, set_and_json
+from pipeline.errors import InvalidInput
+
+
+@click.command()
+@click.argument("job_file", metavar="[JOB]", required=False)
+@set_and_json
+@click.option("--online", is_flag=True, help="Ask the endpoint for one token too, and say what that costs.")
+def doctor(job_file: str | None, overrides: Sequence[str], is_json: bool, online: bool) -> None:
+    """Look at what runs rest on: Python, packages, disk, SQLite, clock, proxy and key.
+
+    With JOB it is that job's endpoint, key and places that are looked at. Ends with 0 when all is well, else with 2,
+    with 6 where it is the disk, with 5 where it is the endpoint. Sends nothing without --online.
+    """
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.doctor import look, usual_job
+        from pipeline.config import load_job
+
+        if job_file is None and overrides:
+            raise InvalidInput("--set needs a JOB whose key it sets")
+        job = usual_job() if job_file is None else load_job(job_file, overrides)
+        checks = list(look(job, os.environ))
+        if online and all(check.is_ok for check in checks if check.name in ("proxy", "key")):
+            from pipeline.app.first_request import ask
+
+            checks += ask(job, os.environ, lambda words: click.echo(printable(words), err=True))
+        lines = []
+        for check in checks:
+            remedy = "" if check.is_ok else f": {check.remedy}"
+            lines.append(f"{'ok' if check.is_ok else 'MEND':<4}  {check.name:<8}  {check.message}{remedy}")
+        data = [
+            {"name": check.name, "ok": check.is_ok, "message": check.message, "remedy": check.remedy}
+            for check in checks
+        ]
+        code = next((check.exit_code for check in checks if not check.is_ok), 0)
+        console.result("\n".join(lines), {"ok": not code, "checks": data})
+        sys.exit(code)
+
+    ended(console, action)
+
+
+COMMANDS = (doctor,)

@@ -1,0 +1,100 @@
+"""Commands for whoever has many jobs: list, clean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.console import Console, printable
+from pipeline.cli.options import ended, job_options, load
+from pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pipeline.app.clean import Finished
+    from pipeline.app.jobs import Listed
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+@click.command("list")
+@click.option("--json", "is_json", is_flag=True, help="Print exactly one JSON object on stdout.")
+def list_(is_json: bool) -> None:
+    """Show every job that has a checkpoint under .checkpoints/: state, rows, cost, age."""
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.jobs import CHECKPOINTS, list_jobs
+
+        jobs, now = list_jobs(), time.time()
+        lines = _table(jobs, now) if jobs else [f"no job has a checkpoint under {CHECKPOINTS}/"]
+        console.result("\n".join(lines), {"jobs": [one.as_json(now) for one in jobs]})
+
+    ended(console, action)
+
+
+def _table(jobs: Sequence[Listed], now: float) -> list[str]:
+    cells: list[tuple[str, ...]] = [("job", "state", "rows", "answered", "failed", "cost USD", "last active")]
+    for one in jobs:
+        counts = ("?" if count is None else f"{count:,}" for count in (one.rows, one.succeeded, one.failed))
+        cost = "?" if one.job_cost_usd is None else f"{one.job_cost_usd:.4f}"
+        cells.append((one.job or one.checkpoint.name, one.state.replace("_", " "), *counts, cost, _age(one, now)))
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join([*left, *right]))
+    return lines + [f"{one.job}: {one.error}" for one in jobs if one.error]
+
+
+def _age(job: Listed, now: float) -> str:
+    if job.active_at is None:
+        return "?"
+    seconds = max(0.0, now - job.active_at)
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), (1, "s"))
+    return f"{seconds / size:.0f} {unit} ago"
+
+
+@click.command()
+@job_options
+@click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")
+def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> None:
+    """Remove the checkpoint of a finished job, once its output is seen to hold all of it.
+
+    Refuses while the job is running or not finished, and where the output is missing, another's, or damaged.
+    `pipeline recover` can make the checkpoint anew from the output.
+    """
+    console = Console(is_json)
+
+    def confirm(found: Finished) -> bool:
+        if yes:
+            return True
+        if not console.is_terminal:
+            raise InvalidInput(f"nobody is there to ask whether {found.path} may be removed; say --yes")
+        question = f"Remove {found.path} ({found.bytes / 1e6:,.1f} MB)? {found.output} holds its {_words(found)}"
+        try:
+            return click.confirm(printable(question), err=True)
+        except click.Abort:  # nobody answered
+            return False
+
+    def action() -> None:
+        from pipeline.app.clean import clean as remove
+
+        found, is_removed = remove(load(job_file, overrides), confirm)
+        text = (
+            f"removed {found.path}; {found.output} holds its {_words(found)}" if is_removed else "nothing was removed"
+        )
+        console.result(text, found.as_json(removed=is_removed))
+
+    ended(console, action)
+
+
+def _words(found: Finished) -> str:
+    failed = f" and {found.failed:,} failed rows" if found.failed else ""
+    return f"{found.succeeded:,} answers{failed}, for ${found.job_cost_usd:f}"
+
+
+COMMANDS = (list_, clean)

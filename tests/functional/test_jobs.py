@@ -1,0 +1,238 @@
+"""`pipeline list` and `pipeline clean`: every job that has a checkpoint here, and the end of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.app.clean import Finished, clean
+from pipeline.app.job import load_job
+from pipeline.app.jobs import Listed, list_jobs
+from pipeline.app.run import Run
+from pipeline.errors import InvalidInput, JobLocked
+from pipeline.journal import JobLock
+from tests.functional.conftest import COMMAND, Endpoint, Workspace, ended, refusal, usual
+
+RunHere = Callable[[], Run]
+
+
+@pytest.fixture
+def finish(ws: Workspace, run_here: RunHere) -> Callable[..., int]:
+    """Writes an input and a job, and runs it here; gives the exit code."""
+
+    def run(*questions: str, **sections: Any) -> int:
+        ws.questions(*questions)
+        ws.job(**sections)
+        return run_here().execute().exit_code
+
+    return run
+
+
+def listed() -> dict[str | None, Listed]:
+    return {one.job: one for one in list_jobs()}
+
+
+# ---- list
+
+
+def test_every_job_is_listed_with_its_state_cost_and_age(
+    ws: Workspace, endpoint: Endpoint, finish: Callable[..., int]
+) -> None:
+    endpoint.reply = lambda asked: refusal(400, 5006) if asked.prompt == "bad" else usual(asked)
+    assert finish("a", "b", name="done") == 0
+    assert finish("a", "bad", name="flawed", output={"path": "flawed.parquet"}) == 3
+    endpoint.reply = lambda asked: refusal(402)
+    assert finish("a", name="refused", output={"path": "refused.parquet"}) == 5
+    for name in ("done.damaged-20260101T000000Z", ".shared", "empty"):
+        (ws.path / ".checkpoints" / name).mkdir()
+    (ws.path / ".checkpoints/refused/lock").unlink()
+    before = ws.files()
+    found = ws.pipeline("list", "--json")
+    assert ws.files() == before, "looking changed something"
+    done, flawed, refused = found.data["jobs"]
+    assert [one["state"] for one in (done, flawed, refused)] == ["succeeded", "failed_rows", "stopped"]
+    assert (done["job"], done["job_cost_usd"], done["output"]) == ("done", "0.00002", "out.parquet")
+    assert done["checkpoint"] == ".checkpoints/done"
+    assert (flawed["rows"], flawed["succeeded"], flawed["failed"], flawed["pending"]) == (2, 1, 1, 0)
+    assert 0 <= done["age_seconds"] < 120
+    lines = ws.pipeline("list").out.splitlines()
+    assert len(lines) == 4
+    assert "failed rows" in lines[2]
+    assert "0.0000" in lines[1]
+
+
+def test_a_job_under_way_is_listed_as_running_and_a_killed_one_as_interrupted(
+    ws: Workspace, endpoint: Endpoint, run_here: RunHere
+) -> None:
+    ws.questions("a", "b")
+    ws.job(limits={"concurrency": 1})
+    endpoint.gate.clear()
+    with ws.running() as run:
+        endpoint.wait_for(1)
+        assert listed()["job"].state == "running"
+        run.kill()
+        ended(run)
+    endpoint.gate.set()
+    found = listed()["job"]
+    assert found.state == "interrupted"
+    assert found.possibly_billed_usd
+
+
+def test_a_damaged_checkpoint_is_listed_beside_the_others(ws: Workspace, finish: Callable[..., int]) -> None:
+    finish("a", name="sound")
+    finish("a", name="broken", output={"path": "broken.parquet"})
+    (ws.path / ".checkpoints/broken/acknowledged").unlink()
+    found = listed()
+    assert (found["sound"].state, found["broken"].state) == ("succeeded", "damaged")
+    assert "recover" in (found["broken"].error or "")
+
+
+def test_without_checkpoints_there_is_nothing_to_list(ws: Workspace) -> None:
+    found = ws.pipeline("list")
+    assert found.code == 0
+    assert "no job" in found.out
+    assert not ws.exists(".checkpoints")
+
+
+# ---- clean
+
+
+def cleaned() -> Finished:
+    found, is_removed = clean(load_job("job.yaml"), lambda finished: True)
+    assert is_removed
+    return found
+
+
+def refused(ws: Workspace, words: str, error: type[Exception] = InvalidInput) -> None:
+    before = ws.files()
+    with pytest.raises(error, match=words):
+        cleaned()
+    assert ws.files() == before, "a refusal changed something"
+
+
+def test_the_checkpoint_of_a_finished_job_goes_nothing_else_does_and_recover_brings_it_back(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run()
+    output = (ws.path / "out.parquet").read_bytes()
+    assert ws.pipeline("clean", "job.yaml").code == 2
+    found = ws.command("clean", "--yes")
+    assert (found["removed"], found["succeeded"], found["failed"]) == (True, 2, 0)
+    assert (found["checkpoint"], found["output"]) == (".checkpoints/job", "out.parquet")
+    assert sorted(path.name for path in ws.path.rglob("*")) == [".checkpoints", "in.csv", "job.yaml", "out.parquet"]
+    assert (ws.path / "out.parquet").read_bytes() == output
+    assert ws.command("clean", "--yes", code=2)["error"]["kind"] == "invalid_input"
+    assert ws.pipeline("run", "job.yaml").code == 6
+    ws.command("recover")
+    assert ws.run()["job_cost_usd"] == "0.00002"
+    assert len(endpoint.asked) == 2
+
+
+def test_without_a_checkpoint_there_is_nothing_to_clean(ws: Workspace, run_here: RunHere) -> None:
+    ws.questions("a")
+    ws.job()
+    refused(ws, "nothing to clean")
+    assert not ws.exists(".checkpoints")
+
+
+def test_a_job_that_is_not_finished_keeps_its_checkpoint(
+    ws: Workspace, endpoint: Endpoint, run_here: RunHere, finish: Callable[..., int]
+) -> None:
+    assert finish("a", "b") == 0
+    ws.questions("a", "b", "c")
+    refused(ws, "have changed since the last run")
+    endpoint.reply = lambda asked: refusal(402)
+    run_here().execute()
+    refused(ws, "would send 1 rows")
+
+
+def test_a_job_keeps_its_checkpoint_until_no_run_sends_its_failed_rows_any_more(
+    ws: Workspace, endpoint: Endpoint, run_here: RunHere, finish: Callable[..., int]
+) -> None:
+    endpoint.reply = lambda asked: refusal(500) if asked.prompt == "a" else usual(asked)
+    assert finish("a", *"bcdefg", retry={"max_attempts": 2, "max_runs": 1}) == 3
+    refused(ws, "would send 1 rows")
+    run_here().execute()
+    assert cleaned().failed == 1
+
+
+def test_a_job_that_is_running_keeps_its_checkpoint(ws: Workspace, finish: Callable[..., int]) -> None:
+    finish("a")
+    with JobLock(ws.path / ".checkpoints/job"), pytest.raises(JobLocked):
+        cleaned()
+    assert cleaned().succeeded == 1
+
+
+def test_answers_that_no_output_holds_are_not_thrown_away(
+    ws: Workspace, run_here: RunHere, finish: Callable[..., int]
+) -> None:
+    finish("a", "b", "c")
+    ws.questions("a", "b")
+    run_here().execute()
+    refused(ws, "1 paid answers")
+
+
+def test_without_a_sound_output_of_its_own_a_job_keeps_its_checkpoint(
+    ws: Workspace, endpoint: Endpoint, run_here: RunHere, finish: Callable[..., int]
+) -> None:
+    output = ws.path / "out.parquet"
+    finish("a", "b")
+    sound, table = output.read_bytes(), pq.read_table(output)
+    output.unlink()
+    refused(ws, "is not there")
+    output.write_bytes(sound[:-100])
+    refused(ws, "was not written from the checkpoint")
+    pq.write_table(table.replace_schema_metadata(None), output)
+    refused(ws, "was not written from the checkpoint")
+    pq.write_table(table.slice(1), output)
+    refused(ws, "does not hold")
+    at = table.schema.get_field_index("response")
+    other = table.set_column(at, table.schema.field(at), [["answer to a", "another answer"]])
+    pq.write_table(other, output)
+    refused(ws, "does not hold")
+    output.write_bytes(sound)
+    endpoint.reply = lambda asked: refusal(400, 5006)
+    ws.questions("a", "b", "c")
+    run_here().execute()
+    output.write_bytes(sound)
+    refused(ws, "does not hold")
+
+
+def test_a_person_is_asked_and_may_say_no(ws: Workspace, finish: Callable[..., int]) -> None:
+    finish("a")
+
+    def answered(word: str) -> bool:
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [COMMAND, "clean", "job.yaml", "--json"], cwd=ws.path, env=ws.environment, stdin=theirs, stderr=theirs,
+            stdout=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            os.write(ours, f"{word}\n".encode())
+            out, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        os.close(ours)
+        os.close(theirs)
+        return bool(json.loads(out)["removed"])
+
+    assert answered("n") is False
+    assert ws.exists(".checkpoints/job/journal.sqlite")
+    assert answered("y") is True
+    assert not ws.exists(".checkpoints/job")
+
+
+def test_a_removal_that_a_kill_cut_off_is_finished_by_the_next(ws: Workspace, finish: Callable[..., int]) -> None:
+    finish("a")
+    shutil.copytree(ws.path / ".checkpoints/job", ws.path / ".checkpoints/.job.removed")
+    assert [one.state for one in list_jobs()] == ["succeeded"]
+    cleaned()
+    assert list((ws.path / ".checkpoints").iterdir()) == []
