@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COPIED = ("pipeline", "tests", "configs", "data", "docs", "pyproject.toml", "README.md", "Makefile")
+COPIED = (".ci", "pipeline", "tests", "configs", "data", "docs", "pyproject.toml", "README.md", "Makefile")
 _MOST_SECONDS = 600
 
 
@@ -171,6 +171,39 @@ PROTECTIONS = (
         "for request_hash in work.history.kept.stood_for:",
         "for request_hash in ():",
         f"{_TRUNCATED}::test_only_the_rows_cut_off_are_asked_again_and_later_runs_of_either_kind_send_nothing",
+        "the lock of a shared limit",
+        "pipeline/limits/limit_file.py",
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        "tests/unit/test_limits_shared.py",
+    ),
+    Protection(
+        "the line of those who wait for a shared limit",
+        "pipeline/limits/shared.py",
+        "before = float(np.minimum(ahead, rate.capacity).sum())",
+        "before = 0.0",
+        "tests/unit/test_limits_shared.py",
+    ),
+    Protection(
+        "the pause that another job of a shared limit was asked for",
+        "pipeline/runner/runner.py",
+        "        self._pause.extend(self._admission.paused_until())\n",
+        "",
+        "tests/functional/test_shared_limit.py",
+    ),
+    Protection(
+        "an output from make's own deletion when it is interrupted",
+        "Makefile",
+        ".PRECIOUS: data/out/%.parquet .checkpoints/.make/%.d\n",
+        "",
+        "tests/functional/test_make.py",
+    ),
+    Protection(
+        "a checkpoint whose output does not hold all of it, from clean",
+        "pipeline/app/clean.py",
+        "or not _holds(output, results)",
+        "",
+        "tests/functional/test_jobs.py",
     ),
 )
 

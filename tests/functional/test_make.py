@@ -65,7 +65,8 @@ class Project:
 
     def file(self, name: str, text: str = "q\n", age: float = 0.0) -> None:
         (self.path / name).write_text(text)
-        os.utime(self.path / name, (time.time() - age,) * 2)
+        if age:  # else the time that the kernel gives, as it does to what make touches
+            os.utime(self.path / name, (time.time() - age,) * 2)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
