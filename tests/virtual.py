@@ -18,6 +18,7 @@ from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal
 from pipeline.limits import Pause
+from pipeline.limits.shared import SharedLimit
 from pipeline.plan import Plan, Standing
 from pipeline.records import Failure, Reply, Request, Usage
 from pipeline.runner import Progress, Runner, Stop, StopRequest, Work
@@ -128,13 +129,14 @@ class Bench:
 
     def run(
         self, *, feed: Iterator[Work | Event] | None = None, retry: dict[str, Any] | None = None,
-        limit: int | None = None, observe: Callable[[Progress], None] = lambda progress: None, **limits: Any,
+        limit: int | None = None, shared: SharedLimit | None = None,
+        observe: Callable[[Progress], None] = lambda progress: None, **limits: Any,
     ) -> Stop | None:  # fmt: skip
         self.runner = Runner(
             feed=feed or self.works(), plan=self.plan, journal=self.journal, engine=self.engine, pause=self.pause,
             limits=LimitsConfig(**limits), retry=RetryConfig(**(retry or {})), settings=self.settings, price=PRICE,
-            context_window=1000, limit=limit, stop_request=self.stop_request, clock=self.clock, wall_clock=self.clock,
-            observe=observe,
+            context_window=1000, limit=limit, stop_request=self.stop_request, shared=shared, clock=self.clock,
+            wall_clock=self.clock, observe=observe,
         )  # fmt: skip
         return self.runner.run()
 

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from pipeline.app.doctor import Check
 from pipeline.app.job import price_of
 from pipeline.app.run import endpoint_address, request_headers
+from pipeline.app.summary import money
 from pipeline.catalogue import cost, find_model, worst_cost
 from pipeline.client import Client, Task
 from pipeline.config import Job, api_key
@@ -27,7 +28,7 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
     messages: tuple[Message, ...] = ({"role": "user", "content": "Hi"},)
     price, model = price_of(config), find_model(config.endpoint.model)
     worst = worst_cost(price, messages, 1, model.context_window if model else None)
-    most = "an unknown price" if worst is None else f"at most ${worst:f}"
+    most = "an unknown price" if worst is None else f"at most ${money(worst)}"
     announce(f"asking {config.endpoint.model} for one token, for {most}")
     try:
         with endpoint_address(job) as address:
@@ -50,7 +51,7 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
         yield Check("endpoint", f"{kind}: {message}", f"docs/errors.md tells what {kind} means", _ENDPOINT_REFUSES)
     else:
         billed = cost(price, result.usage)
-        paid = "for a price that is not known" if billed is None else f"for ${billed:f}"
+        paid = "for a price that is not known" if billed is None else f"for ${money(billed)}"
         yield Check("endpoint", f"{config.endpoint.model} answered in {attempt.latency:.2f} s, {paid}")
     if transport.reply is not None:
         yield from _skew(transport.reply.headers.get("Date"), attempt.finished_at)

@@ -13,9 +13,9 @@ from typing import Any
 from pipeline.app.summary import Summary, money
 from pipeline.errors import CheckpointFailed, JobLocked
 from pipeline.journal import JobLock, Journal, read_progress
+from pipeline.journal.lock import FILE_NAME as LOCK_NAME
 
 CHECKPOINTS = Path(".checkpoints")
-_LOCK_NAME = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _look(place: Path) -> Listed:
         "output": last.output, "active_at": max(_times(place), default=None),
     }  # fmt: skip
     try:
-        if not (place / _LOCK_NAME).exists():
+        if not (place / LOCK_NAME).exists():
             return _at_rest(place, progress, known)
         with JobLock(place, shared=True):
             return _at_rest(place, progress, known)
@@ -101,4 +101,4 @@ def _at_rest(place: Path, progress: dict[str, Any], known: dict[str, Any]) -> Li
 def _times(place: Path) -> Iterator[float]:
     """When the files of a checkpoint were written; not the lock's, which those who look touch too."""
     with suppress(OSError):
-        yield from (path.stat().st_mtime for path in place.iterdir() if path.is_file() and path.name != _LOCK_NAME)
+        yield from (path.stat().st_mtime for path in place.iterdir() if path.is_file() and path.name != LOCK_NAME)

@@ -93,8 +93,10 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
 
 
 def _words(found: Finished) -> str:
+    from pipeline.app.summary import money
+
     failed = f" and {found.failed:,} failed rows" if found.failed else ""
-    return f"{found.succeeded:,} answers{failed}, for ${found.job_cost_usd:f}"
+    return f"{found.succeeded:,} answers{failed}, for ${money(found.job_cost_usd)}"
 
 
 COMMANDS = (list_, clean)

@@ -90,7 +90,7 @@ class LimitFile:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def paused_until(self) -> float:
-        """Until when all pause; needs no lock, and any thread may ask."""
+        """Until when all pause; needs no lock."""
         with self._named():
             found = os.pread(self._file, 8, _HEADER.fields["paused_until"][1])  # type: ignore[index]
         return float(np.frombuffer(found, "<f8")[0]) if len(found) == 8 else 0.0

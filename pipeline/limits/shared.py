@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import CheckpointFailed
 from pipeline.limits.limit_file import BUCKET_SECONDS, LimitFile
 from pipeline.limits.rates import ROUNDING_SECONDS, Rate
 
@@ -34,7 +36,8 @@ class SharedLimit:
     stricter of both jobs' rates. So whoever waits longest is next, and none of up to 256 jobs starves. A place is given
     up by who does not ask again for two seconds.
 
-    Raises CheckpointFailed where the file cannot be used, here and in every method.
+    Raises CheckpointFailed where the file cannot be used, here and in `reserve`; what the other methods could not write
+    is written by the next one that can.
     """
 
     def __init__(
@@ -88,12 +91,14 @@ class SharedLimit:
         self._owe()
 
     def paused_until(self) -> float:
-        """Until when a job of this limit was asked to pause. Any thread may ask."""
-        return self._file.paused_until()
+        """Until when a job of this limit was asked to pause."""
+        with suppress(CheckpointFailed):
+            return self._file.paused_until()
+        return 0.0
 
     def close(self) -> None:
         """Leave the line, and let go of the file."""
-        with self._file.locked() as is_locked:
+        with suppress(CheckpointFailed), self._file.locked() as is_locked:
             if is_locked:
                 self._pay()
                 self._leave_line()
@@ -103,20 +108,21 @@ class SharedLimit:
 
     def _owe(self, *counts: tuple[int, int, int]) -> None:
         self._owed += counts
-        with self._file.locked() as is_locked:
+        with suppress(CheckpointFailed), self._file.locked() as is_locked:
             if is_locked:
                 self._pay()
 
     def _pay(self) -> None:
-        for number, requests, tokens in self._owed:
-            self._file.count(number, requests, tokens)
+        while self._owed:
+            self._file.count(*self._owed[0])
+            del self._owed[0]
         header = self._file.header
         if self._spread_owed or self._pause_owed:
             if self._rates[1] < math.inf:
                 header["tokens_spread_until"] += self._spread_owed / Rate.of(self._rates[1]).per_second
             header["paused_until"] = max(float(header["paused_until"][0]), self._pause_owed)
             self._file.write_header()
-        self._owed, self._spread_owed, self._pause_owed = [], 0.0, 0.0
+        self._spread_owed = self._pause_owed = 0.0
 
     def _spread(self, requests: int, tokens: int, now: float) -> None:
         header = self._file.header

@@ -65,7 +65,7 @@ class Admission:
     def reserve(self, request: Request, now: float) -> Reservation | float:
         """Reserve what the request may take; or say how many seconds to wait before asking again.
 
-        Raises OverBudget.
+        Raises OverBudget, and CheckpointFailed where the file of a shared limit cannot be used.
         """
         worst = worst_cost(self._price, request.messages, request.max_tokens, self._context_window)
         if not self._budget.allows(worst):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.catalogue import Price
 from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
-from pipeline.errors import ErrorKind
+from pipeline.errors import CheckpointFailed, ErrorKind
 from pipeline.journal import Claim, Event, Journal, State
 from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, ramp
 from pipeline.plan import Plan
@@ -272,6 +272,11 @@ class Runner:
             if not self._in_flight:
                 caps = "limits.max_cost_usd, limits.max_run_cost_usd"
                 self.stop = Stop(4, "cost_cap", f"the next request might exceed the cost cap ({caps})")
+            return None
+        except CheckpointFailed as error:  # of the limit that jobs share
+            # What is in flight is brought home first; then `run` raises it.
+            self._fault = error
+            self.stop = Stop(error.exit_code, error.kind, str(error))
             return None
         if not isinstance(reserved, Reservation):
             self._wake_at = min(self._wake_at, now + reserved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import signal
 import stat
@@ -250,6 +251,26 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointFailed, match=r"limits\.shared.*account"):
         SharedLimit(tmp_path / "file" / "account", requests_per_minute=1, tokens_per_minute=None)
+
+
+def test_what_the_disk_did_not_take_is_written_by_the_next_that_can(
+    members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = members.join(tokens=1000), members.join(tokens=1000)
+    taken = entry(one.reserve(900, START))
+    with monkeypatch.context() as patched:
+        patched.setattr("os.pwrite", full_disk)
+        one.settle(taken, 100, START)
+        one.pause(START + 9)
+        with pytest.raises(CheckpointFailed, match="free some space"):
+            one.reserve(1, START)
+    assert isinstance(one.reserve(1, START + 5), SharedEntry)
+    assert let_in(other, START + 15, 200) == START + 15
+    assert other.paused_until() == START + 9
+
+
+def full_disk(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 # ---- processes

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ErrorKind, InvalidInput
+from pipeline.errors import CheckpointFailed, ErrorKind, InvalidInput
 from pipeline.journal import Event
+from pipeline.limits.shared import SharedEntry, SharedLimit
 from pipeline.plan import FAILED, SUCCEEDED, Standing
 from pipeline.records import Failure, Reply, Usage
 from pipeline.runner import Work
@@ -453,3 +454,56 @@ def test_a_pause_as_long_as_max_elapsed_is_followed_by_another_request(bench: Ca
     job = bench(1, script)
     assert job.run(concurrency=1, retry={"max_elapsed_seconds": 20.0}) is None
     assert job.count(Standing.ANSWERED) == 1
+
+
+# ---- a limit that jobs share
+
+
+def test_a_shared_limit_whose_file_fails_ends_the_run_once_what_is_in_flight_is_home(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    class Failing(SharedLimit):
+        let_in = 0
+
+        def reserve(self, tokens: int, now: float) -> SharedEntry | float:
+            self.let_in += 1
+            if self.let_in > 3:
+                raise CheckpointFailed("limits.shared: no space left")
+            return super().reserve(tokens, now)
+
+    job, shared = bench(10), Failing(tmp_path / "account", requests_per_minute=600, tokens_per_minute=None)
+    with pytest.raises(CheckpointFailed, match="no space left"):
+        job.run(concurrency=4, requests_per_minute=600, shared=shared)
+    shared.close()
+    assert job.count(Standing.ANSWERED) == 3
+    assert job.journal.claims() == []
+
+
+def test_what_a_run_sent_counts_in_the_shared_limit_as_it_was_billed(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    job = bench(4)
+    limits = [SharedLimit(tmp_path / "account", requests_per_minute=None, tokens_per_minute=10_000) for _ in range(2)]
+    assert job.run(concurrency=4, tokens_per_minute=10_000, shared=limits[0]) is None
+    # Four replies of 15 tokens each stand in the window: 9,940 more fit.
+    now = job.clock.now + 30
+    assert isinstance(limits[1].reserve(9_941, now), float)
+    assert isinstance(limits[1].reserve(9_940, now), SharedEntry)
+    for one in limits:
+        one.close()
+
+
+def test_a_pause_of_another_job_holds_this_one_and_stops_it_where_it_is_too_long(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    job = bench(2)
+    limits = [SharedLimit(tmp_path / "account", requests_per_minute=600, tokens_per_minute=None) for _ in range(2)]
+    limits[1].pause(job.clock.now + 30)
+    assert job.run(concurrency=1, requests_per_minute=600, shared=limits[0]) is None
+    assert [round(at) for at, _ in job.engine.sent] == [1030, 1031]
+    limits[1].pause(job.clock.now + 901)
+    stop = job.run(concurrency=1, requests_per_minute=600, shared=limits[0])
+    assert stop is not None
+    assert (stop.exit_code, stop.kind) == (5, "retry_after")
+    for one in limits:
+        one.close()
