@@ -16,8 +16,9 @@ import pytest
 from pipeline.app.clean import Finished, clean
 from pipeline.app.job import load_job
 from pipeline.app.jobs import Listed, list_jobs
+from pipeline.app.recover import recover
 from pipeline.app.run import Run
-from pipeline.errors import InvalidInput, JobLocked
+from pipeline.errors import CheckpointDamaged, InvalidInput, JobLocked
 from pipeline.journal import JobLock
 from tests.functional.conftest import COMMAND, Endpoint, Workspace, ended, refusal, usual
 
@@ -119,11 +120,9 @@ def refused(ws: Workspace, words: str, error: type[Exception] = InvalidInput) ->
 
 
 def test_the_checkpoint_of_a_finished_job_goes_nothing_else_does_and_recover_brings_it_back(
-    ws: Workspace, endpoint: Endpoint
+    ws: Workspace, endpoint: Endpoint, run_here: RunHere, finish: Callable[..., int]
 ) -> None:
-    ws.questions("a", "b")
-    ws.job()
-    ws.run()
+    finish("a", "b")
     output = (ws.path / "out.parquet").read_bytes()
     assert ws.pipeline("clean", "job.yaml").code == 2
     found = ws.command("clean", "--yes")
@@ -131,10 +130,11 @@ def test_the_checkpoint_of_a_finished_job_goes_nothing_else_does_and_recover_bri
     assert (found["checkpoint"], found["output"]) == (".checkpoints/job", "out.parquet")
     assert sorted(path.name for path in ws.path.rglob("*")) == [".checkpoints", "in.csv", "job.yaml", "out.parquet"]
     assert (ws.path / "out.parquet").read_bytes() == output
-    assert ws.command("clean", "--yes", code=2)["error"]["kind"] == "invalid_input"
-    assert ws.pipeline("run", "job.yaml").code == 6
-    ws.command("recover")
-    assert ws.run()["job_cost_usd"] == "0.00002"
+    with pytest.raises(CheckpointDamaged, match="pipeline recover"):
+        run_here().execute()
+    recover(load_job("job.yaml"))
+    again = run_here().execute()
+    assert (again.exit_code, str(again.job_cost_usd)) == (0, "0.000020000000")
     assert len(endpoint.asked) == 2
 
 

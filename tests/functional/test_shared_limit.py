@@ -68,7 +68,7 @@ def test_what_another_job_sent_before_counts_but_not_what_goes_under_another_nam
     ws: Workspace, endpoint: Endpoint
 ) -> None:
     for name, shared, code in (("a", "account", 0), ("b", "account", 4), ("c", "another", 0), ("d", None, 0)):
-        file = job(ws, name, 1, requests_per_minute=1, deadline_seconds=4 if code else 60, shared=shared)
+        file = job(ws, name, 1, requests_per_minute=1, deadline_seconds=2 if code else 60, shared=shared)
         assert ws.pipeline("run", file).code == code
     assert [asked.prompt for asked in endpoint.asked] == ["a0", "c0", "d0"]
     assert (ws.path / LIMIT).stat().st_mode & 0o777 == 0o600
@@ -81,7 +81,7 @@ def test_what_a_killed_job_had_in_flight_counts(ws: Workspace, endpoint: Endpoin
     killed.kill()
     ended(killed)
     endpoint.gate.set()
-    assert ws.pipeline("run", job(ws, "b", 1, requests_per_minute=1, deadline_seconds=4)).code == 4
+    assert ws.pipeline("run", job(ws, "b", 1, requests_per_minute=1, deadline_seconds=2)).code == 4
     assert len(endpoint.asked) == 1
 
 
