@@ -171,6 +171,8 @@ PROTECTIONS = (
         "for request_hash in work.history.kept.stood_for:",
         "for request_hash in ():",
         f"{_TRUNCATED}::test_only_the_rows_cut_off_are_asked_again_and_later_runs_of_either_kind_send_nothing",
+    ),
+    Protection(
         "the lock of a shared limit",
         "pipeline/limits/limit_file.py",
         "fcntl.LOCK_EX | fcntl.LOCK_NB",

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.app import checkpoint
+from pipeline.app.access import locked, open_journal
 from pipeline.app.job import OpenJob, open_job
 from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.summary import money
@@ -59,8 +60,8 @@ def clean(job: Job, confirm: Callable[[Finished], bool]) -> tuple[Finished, bool
     directory = job.checkpoint_path
     if not Journal.exists(directory):
         raise InvalidInput(f"nothing to clean: there is no checkpoint at {directory}")
-    with checkpoint.locked(job):
-        journal = checkpoint.open_journal(job, directory)
+    with locked(job):
+        journal = open_journal(job, directory)
         assert journal is not None
         try:
             found = _verified(open_job(job, for_sending=False), directory, journal)

@@ -23,7 +23,6 @@ from pipeline.app.signals import Signals
 from pipeline.app.status import file_stamp, known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
 from pipeline.app.tracking import Tracker
-from pipeline.config import Job, api_key
 from pipeline.config import Job, LimitsConfig, api_key
 from pipeline.endpoints import make_endpoint
 from pipeline.engines import processes_for

@@ -9,8 +9,7 @@ import click
 
 from pipeline import __version__
 from pipeline.app.signals import Signals
-from pipeline.cli import estimate, look, make, recover, report, run, status
-from pipeline.cli import doctor, estimate, jobs, look, make, recover, report, run
+from pipeline.cli import doctor, estimate, jobs, look, make, recover, report, run, status
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.memory import keep_little
@@ -32,10 +31,8 @@ def commands() -> None:
 
 
 for command in (
-    *run.COMMANDS, *estimate.COMMANDS, *look.COMMANDS, *status.COMMANDS, *recover.COMMANDS, *report.COMMANDS,
-    *make.COMMANDS,
-    *run.COMMANDS, *estimate.COMMANDS, *look.COMMANDS, *jobs.COMMANDS, *doctor.COMMANDS, *recover.COMMANDS,
-    *report.COMMANDS, *make.COMMANDS,
+    *run.COMMANDS, *estimate.COMMANDS, *look.COMMANDS, *status.COMMANDS, *jobs.COMMANDS, *doctor.COMMANDS,
+    *recover.COMMANDS, *report.COMMANDS, *make.COMMANDS,
 ):  # fmt: skip
     commands.add_command(command)
 
