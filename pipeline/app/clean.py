@@ -21,7 +21,7 @@ from pipeline.config import Job
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
-from pipeline.sink import RESULT_NAMES, Results, read_metadata
+from pipeline.sink import RESULT_NAMES, Results, is_own
 
 _ROWS_A_BATCH = 1024
 
@@ -91,13 +91,12 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
     output = Path(config.output.path)
     if not output.exists():
         raise InvalidInput(f"{output} is not there, and nothing else holds the answers of {config.name!r}; {again}")
-    metadata = read_metadata(output) or {}
-    if metadata.get("checkpoint_id") != journal.checkpoint_id:
+    if not is_own(output, journal.checkpoint_id):
         raise InvalidInput(
             f"{output} was not written from the checkpoint of {config.name!r}; move it away, and {again}"
         )
     results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
-    if metadata["journal"]["events"] != journal.totals.events or not _holds(output, results):
+    if not _holds(output, results):
         raise InvalidInput(
             f"{output} does not hold what the checkpoint of {config.name!r} does; move it away, and {again}"
         )

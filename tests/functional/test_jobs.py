@@ -17,10 +17,10 @@ from pipeline.app.clean import Finished, clean
 from pipeline.app.job import load_job
 from pipeline.app.jobs import Listed, list_jobs
 from pipeline.app.recover import recover
-from pipeline.app.run import Run
+from pipeline.app.run import Run, RunOptions
 from pipeline.errors import CheckpointDamaged, InvalidInput, JobLocked
 from pipeline.journal import JobLock
-from tests.functional.conftest import COMMAND, Endpoint, Workspace, ended, refusal, usual
+from tests.functional.conftest import COMMAND, Endpoint, Workspace, answer, ended, refusal, usual
 
 RunHere = Callable[[], Run]
 
@@ -180,6 +180,18 @@ def test_answers_that_no_output_holds_are_not_thrown_away(
     ws.questions("a", "b")
     run_here().execute()
     refused(ws, "1 paid answers")
+
+
+def test_attempts_for_a_longer_answer_that_were_in_vain_are_no_reason_to_keep_a_checkpoint(
+    ws: Workspace, endpoint: Endpoint, run_here: RunHere, finish: Callable[..., int]
+) -> None:
+    endpoint.reply = lambda asked: answer("cut", usage={"prompt_tokens": 10, "completion_tokens": 100})
+    finish("a")
+    endpoint.reply = lambda asked: refusal(400, 5006)
+    longer = load_job("job.yaml", ["parameters.max_tokens=200"])
+    assert Run(longer, RunOptions(retry=True, retry_kind="truncated")).execute().exit_code == 3
+    run_here().execute()
+    assert cleaned().succeeded == 1
 
 
 def test_without_a_sound_output_of_its_own_a_job_keeps_its_checkpoint(
