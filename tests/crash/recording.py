@@ -157,7 +157,10 @@ def _path(name: str, arguments: list[str]) -> bytes:
         return _string(arguments[1])
     if arguments[0].startswith('"'):
         return _string(arguments[0])
-    return _bytes(arguments[0].partition("<")[2].removesuffix(">"))
+    descriptor = arguments[0].partition("<")[2]
+    if descriptor.endswith("(deleted)"):
+        return b""  # a file without a name, of which no power cut leaves anything
+    return _bytes(descriptor.removesuffix(">"))
 
 
 def _descriptor(argument: str) -> str:

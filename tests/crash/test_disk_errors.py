@@ -23,7 +23,7 @@ CONVENIENCES = ("lock", "progress.json", "progress.json.new")
 HARMLESS = {
     ("mkdir", "job"),  # the directory is there
     ("openat", "plan"),  # it is made anew
-    ("unlink", ".answers.parquet.writing"),  # it has been renamed
+    ("openat", "answers.parquet"),  # a look whether it shows the same already: it is made anew
     ("ftruncate", "journal.sqlite"),  # SQLite cuts off pages that are not in use
     ("openat", "job"), ("fdatasync", "job"),  # SQLite syncs the directory, which the program does itself
 }  # fmt: skip
@@ -71,6 +71,8 @@ def _is_harmless(failed: Call, before: Sequence[Call]) -> bool:
     return (
         name in CONVENIENCES
         or (failed.name, name) in HARMLESS
+        # What a killed run may have left there is only in the way.
+        or (failed.name == "unlink" and name.endswith(".writing"))
         # In the end SQLite moves the log into the database; where that fails, the log stays.
         or (has_published and name in JOURNAL)
     )
