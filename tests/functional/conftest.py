@@ -193,9 +193,10 @@ class Result:
 class Workspace:
     """A directory with an input, a job file that asks `endpoint`, and the command run in it."""
 
-    def __init__(self, path: Path, url: str) -> None:
+    def __init__(self, path: Path, url: str, input: str = "in.csv") -> None:
         self.path = path
         self.url = url
+        self.input = input
         self.prefix: tuple[str, ...] = ()
         """What the command is started by, such as `nsenter` with its flags."""
         self.environment = {
@@ -203,20 +204,26 @@ class Workspace:
             if not name.lower().endswith("_proxy") and name != "DATAOORTS_API_KEY"
         } | {KEY_VARIABLE: KEY}  # fmt: skip
 
-    def csv(self, rows: Sequence[Sequence[object]], header: Sequence[str], name: str = "in.csv") -> None:
-        """Write an input of CSV."""
+    def given(self, rows: Sequence[Sequence[object]], header: Sequence[str], name: str | None = None) -> None:
+        """Write an input, all text, as CSV or Parquet by its name's ending."""
+        name = name or self.input
+        if name.endswith(".parquet"):
+            columns = [[str(value) for value in column] for column in zip(*rows, strict=True)] or [[] for _ in header]
+            schema = pa.schema([(column, pa.string()) for column in header])
+            pq.write_table(pa.table(columns, schema=schema), self.path / name)
+            return
         with (self.path / name).open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([header, *rows])
 
     def questions(self, *questions: object) -> None:
         """Write an input with one column."""
-        self.csv([[question] for question in questions], ["question"])
+        self.given([[question] for question in questions], ["question"])
 
     def job(self, file: str = "job.yaml", /, **sections: Any) -> None:
         """Write the job file: the usual one, its sections changed key by key; `prompt` and plain values as a whole."""
         job: dict[str, Any] = {
             "name": "job",
-            "input": {"path": "in.csv"},
+            "input": {"path": self.input},
             "prompt": {"user": "{{ question }}"},
             "endpoint": {"url": self.url, "model": MODEL, "api_key_env": KEY_VARIABLE},
             "parameters": {"max_tokens": 100},
@@ -302,8 +309,9 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def ws(tmp_path: Path, endpoint: Endpoint) -> Workspace:
-    return Workspace(tmp_path, endpoint.url)
+def ws(tmp_path: Path, endpoint: Endpoint, request: pytest.FixtureRequest) -> Workspace:
+    # Parquet spares each of some thousand commands the import of pandas; a module that is about CSV says so.
+    return Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.functional.conftest import COST, Endpoint, Reply, Workspace, refusal,
 @pytest.fixture
 def finished(ws: Workspace, endpoint: Endpoint) -> Workspace:
     """A job of six rows, three of which ask the same, done."""
-    ws.csv([[f"i{n}", q] for n, q in enumerate(["a", "b", "c", "same", "same", "same"])], ["id", "question"])
+    ws.given([[f"i{n}", q] for n, q in enumerate(["a", "b", "c", "same", "same", "same"])], ["id", "question"])
     ws.job()
     ws.run()
     endpoint.forget()
@@ -29,17 +29,17 @@ ROWS = [["i0", "a"], ["i1", "b"], ["i2", "c"], ["i3", "same"], ["i4", "same"], [
 def test_rows_appended_removed_and_put_in_another_order_buy_nothing_twice(
     ws: Workspace, endpoint: Endpoint, id_column: str | None
 ) -> None:
-    ws.csv(ROWS, ["id", "question"])
+    ws.given(ROWS, ["id", "question"])
     ws.job(input={"id": id_column})
     ws.run()
     endpoint.forget()
-    ws.csv([["i9", "new"], *ROWS[::-1][:-1]], ["id", "question"])
+    ws.given([["i9", "new"], *ROWS[::-1][:-1]], ["id", "question"])
     found = ws.run()
     assert endpoint.prompts == ["new"]
     assert [row["question"] for row in ws.rows()] == ["new", "same", "same", "same", "c", "b"]
     assert [row["response"] for row in ws.rows()] == [f"answer to {row['question']}" for row in ws.rows()]
     assert Decimal(found["job_cost_usd"]) == 7 * Decimal(COST)
-    ws.csv(ROWS, ["id", "question"])
+    ws.given(ROWS, ["id", "question"])
     assert ws.run()["requests"] == 0
     assert [row["id"] for row in ws.rows()] == [row[0] for row in ROWS]
 
@@ -48,8 +48,8 @@ def test_another_file_name_format_or_id_and_a_new_column_buy_nothing_twice(
     finished: Workspace, endpoint: Endpoint
 ) -> None:
     ws = finished
-    (ws.path / "in.csv").rename(ws.path / "other.csv")
-    ws.job(input={"path": "other.csv"})
+    (ws.path / "in.parquet").rename(ws.path / "other.parquet")
+    ws.job(input={"path": "other.parquet"})
     assert ws.run()["requests"] == 0
     columns = {"id": [row[0] for row in ROWS], "question": [row[1] for row in ROWS]}
     pq.write_table(pa.table(columns), ws.path / "in.parquet")
@@ -69,7 +69,7 @@ def test_another_file_name_format_or_id_and_a_new_column_buy_nothing_twice(
 
 def test_take_over_is_one_to_one(finished: Workspace, endpoint: Endpoint) -> None:
     ws = finished
-    ws.csv([[f"n{n}", "same"] for n in range(5)], ["id", "question"])
+    ws.given([[f"n{n}", "same"] for n in range(5)], ["id", "question"])
     assert ws.run()["requests"] == 2
     assert endpoint.prompts == ["same", "same"]
 
@@ -82,7 +82,7 @@ def test_changed_settings_are_refused_with_the_count_the_difference_and_the_cost
     finished: Workspace, endpoint: Endpoint, change: dict[str, dict[str, object]]
 ) -> None:
     ws = finished
-    ws.csv([*ROWS, ["i6", "new"]], ["id", "question"])
+    ws.given([*ROWS, ["i6", "new"]], ["id", "question"])
     ws.job(**change)
     before = (ws.path / "out.parquet").read_bytes()
     refused = ws.pipeline("run", "job.yaml")
@@ -127,37 +127,37 @@ def test_keep_is_remembered_for_these_settings_and_new_rows_use_the_new_ones(
 ) -> None:
     ws = finished
     hashes = [row["request_hash"] for row in ws.rows()]
-    ws.csv([*ROWS, ["i6", "new"]], ["id", "question"])
+    ws.given([*ROWS, ["i6", "new"]], ["id", "question"])
     ws.job(endpoint={"model": "google/gemma-3-12b-it"})
     found = ws.run("--on-change", "keep")
     assert (endpoint.prompts, found["requests"], found["succeeded"]) == (["new"], 1, 7)
     assert [row["request_hash"] for row in ws.rows()][:6] == hashes
     assert [row["model"].partition("/")[0] for row in ws.rows()] == [*["meta"] * 6, "google"]
-    ws.csv([*ROWS, ["i6", "new"], ["i7", "newer"]], ["id", "question"])
+    ws.given([*ROWS, ["i6", "new"], ["i7", "newer"]], ["id", "question"])
     assert ws.run()["requests"] == 1
     ws.job(endpoint={"model": "google/gemma-3-12b-it"}, parameters={"temperature": 1})
     ws.run(code=2)
     ws.job()
-    ws.csv(ROWS, ["id", "question"])
+    ws.given(ROWS, ["id", "question"])
     assert ws.run()["requests"] == 0
 
 
 def test_with_an_id_only_a_changed_request_counts(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv([[n, f"q{n}", "x"] for n in range(6)], ["id", "question", "note"])
+    ws.given([[n, f"q{n}", "x"] for n in range(6)], ["id", "question", "note"])
     ws.job(input={"id": "id"})
     ws.run()
     endpoint.forget()
-    ws.csv([[n, f"q{n}", "y"] for n in range(6)], ["id", "question", "note"])
+    ws.given([[n, f"q{n}", "y"] for n in range(6)], ["id", "question", "note"])
     shown = ws.pipeline("run", "job.yaml", "--verbose")
     assert shown.code == 0
     assert "6" in next(line for line in shown.lines if "carried" in line)
     assert not endpoint.asked
     assert {row["note"] for row in ws.rows()} == {"y"}
-    ws.csv([[n, f"q{n}" if n > 1 else f"new{n}", "y"] for n in range(6)], ["id", "question", "note"])
+    ws.given([[n, f"q{n}" if n > 1 else f"new{n}", "y"] for n in range(6)], ["id", "question", "note"])
     found = ws.run()
     assert sorted(endpoint.prompts) == ["new0", "new1"]
     assert Decimal(found["job_cost_usd"]) == 8 * Decimal(COST)
-    ws.csv([[n, f"other{n}" if n < 4 else f"q{n}", "y"] for n in range(6)], ["id", "question", "note"])
+    ws.given([[n, f"other{n}" if n < 4 else f"q{n}", "y"] for n in range(6)], ["id", "question", "note"])
     refused = ws.pipeline("run", "job.yaml")
     assert (refused.code, len(refused.lines)) == (2, 1)
     assert all(word in refused.err for word in ("4", "6", "$", "--on-change"))
@@ -165,17 +165,17 @@ def test_with_an_id_only_a_changed_request_counts(ws: Workspace, endpoint: Endpo
 
 
 def test_half_of_the_rows_is_not_more_than_half(ws: Workspace) -> None:
-    ws.csv([[n, f"q{n}"] for n in range(4)], ["id", "question"])
+    ws.given([[n, f"q{n}"] for n in range(4)], ["id", "question"])
     ws.job(input={"id": "id"})
     ws.run()
-    ws.csv([[n, f"q{n}" if n > 1 else f"new{n}"] for n in range(4)], ["id", "question"])
+    ws.given([[n, f"q{n}" if n > 1 else f"new{n}"] for n in range(4)], ["id", "question"])
     assert ws.run()["requests"] == 2
 
 
 def test_an_empty_input_with_answers_is_refused_until_the_user_says_so(finished: Workspace, endpoint: Endpoint) -> None:
     ws = finished
     before = (ws.path / "out.parquet").read_bytes()
-    ws.csv([], ["id", "question"])
+    ws.given([], ["id", "question"])
     assert "6" in ws.run(code=2)["error"]["message"]
     kept = ws.run("--on-change", "keep")
     assert (kept["status"], kept["rows"], kept["requests"], kept["output"]) == ("kept", 0, 0, "out.parquet")
@@ -188,7 +188,7 @@ def test_an_empty_input_with_answers_is_refused_until_the_user_says_so(finished:
     assert (ws.path / "out.parquet").read_bytes() == before
     assert ws.run("--on-change", "rerun")["requests"] == 0
     assert ws.table().num_rows == 0
-    ws.csv(ROWS, ["id", "question"])
+    ws.given(ROWS, ["id", "question"])
     assert ws.run()["requests"] == 0
     assert ws.table().num_rows == 6
     assert not endpoint.asked
@@ -206,7 +206,7 @@ def test_without_an_id_the_plan_shows_new_rows_with_their_cost_before_anything_i
     finished: Workspace, endpoint: Endpoint
 ) -> None:
     ws = finished
-    ws.csv([["i0", "changed"], *ROWS[1:]], ["id", "question"])
+    ws.given([["i0", "changed"], *ROWS[1:]], ["id", "question"])
     endpoint.gate.clear()
     with ws.running("--verbose") as process:
         endpoint.wait_for(1)
@@ -219,18 +219,18 @@ def test_without_an_id_the_plan_shows_new_rows_with_their_cost_before_anything_i
 
 
 def test_a_failed_row_whose_request_changed_is_sent_without_asking(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv([["1", "a"], ["2", "bad"]], ["id", "question"])
+    ws.given([["1", "a"], ["2", "bad"]], ["id", "question"])
     ws.job(input={"id": "id"})
     endpoint.reply = lambda asked: refusal(400, 5006) if asked.prompt == "bad" else usual(asked)
     ws.run(code=3)
     assert ws.run(code=3)["requests"] == 0
-    ws.csv([["1", "a"], ["2", "good"]], ["id", "question"])
+    ws.given([["1", "a"], ["2", "good"]], ["id", "question"])
     assert ws.run()["requests"] == 1
     assert sorted(endpoint.prompts) == ["a", "bad", "good"]
 
 
 def test_duplicate_ids_are_exit_2_and_named(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv([["x1", "a"], ["x2", "b"], ["x1", "c"]], ["id", "question"])
+    ws.given([["x1", "a"], ["x2", "b"], ["x1", "c"]], ["id", "question"])
     ws.job(input={"id": "id"})
     assert "x1" in ws.run(code=2)["error"]["message"]
     assert ws.command("validate", code=2)["valid"] is False
@@ -275,22 +275,22 @@ def test_changed_settings_are_refused_also_where_the_rows_are_known_by_an_id_fro
 
 
 def test_the_difference_is_named_though_some_rows_were_asked_anew_already(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv(ROWS, ["id", "question"])
+    ws.given(ROWS, ["id", "question"])
     ws.job(input={"id": "id"})
     ws.run()
     ws.job(input={"id": "id"}, prompt={"user": "Say {{ question }}"})
     ws.run("--on-change", "rerun", "--limit", "2")
-    ws.csv([["i0", "edited"], *ROWS[1:]], ["id", "question"])
+    ws.given([["i0", "edited"], *ROWS[1:]], ["id", "question"])
     message = ws.run(code=2)["error"]["message"]
     assert "prompt.user" in message and "an earlier change" not in message
 
 
 def test_one_edited_row_under_settings_that_ask_the_same_is_sent(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv(ROWS, ["id", "question"])
+    ws.given(ROWS, ["id", "question"])
     ws.job(input={"id": "id"})
     ws.run()
     endpoint.forget()
-    ws.csv([["i0", "edited"], *ROWS[1:]], ["id", "question"])
+    ws.given([["i0", "edited"], *ROWS[1:]], ["id", "question"])
     ws.job(input={"id": "id"}, prompt={"user": "{{question}}"})
     assert ws.run()["requests"] == 1
     assert endpoint.prompts == ["edited"]
@@ -300,13 +300,13 @@ def test_a_row_that_is_edited_and_edited_back_keeps_its_history(ws: Workspace, e
     billed = {"errors": [{"code": 3043}], "messages": [], "success": False,
               "result": {"usage": {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}}}  # fmt: skip
     ws.job(input={"id": "id"}, retry={"max_attempts": 1})
-    ws.csv([["i0", "a"], ["i1", "b"]], ["id", "question"])
+    ws.given([["i0", "a"], ["i1", "b"]], ["id", "question"])
     endpoint.reply = lambda asked: Reply(billed) if asked.prompt == "b" else usual(asked)
     ws.run(code=3)
     endpoint.reply = usual
-    ws.csv([["i0", "a"], ["i1", "other"]], ["id", "question"])
+    ws.given([["i0", "a"], ["i1", "other"]], ["id", "question"])
     ws.run()
-    ws.csv([["i0", "a"], ["i1", "b"]], ["id", "question"])
+    ws.given([["i0", "a"], ["i1", "b"]], ["id", "question"])
     ws.run()
     row = ws.rows()[1]
     assert (row["response"], row["attempts"], row["cost_usd"]) == ("answer to b", 2, 2 * Decimal(COST))

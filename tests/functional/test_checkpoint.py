@@ -148,9 +148,9 @@ def test_the_endpoints_address_limits_retries_and_paths_may_change_between_runs(
     ws.run(code=5)
     endpoint.reply = usual
     address = endpoint.url.replace("127.0.0.1", "localhost")
-    (ws.path / "in.csv").rename(ws.path / "moved.csv")
-    ws.job(endpoint={"url": address}, input={"path": "moved.csv"}, limits={"concurrency": 9},
-           retry={"max_attempts": 2}, output={"path": "moved.parquet"})  # fmt: skip
+    (ws.path / "in.parquet").rename(ws.path / "renamed.parquet")
+    ws.job(endpoint={"url": address}, input={"path": "renamed.parquet"}, limits={"concurrency": 9},
+           retry={"max_attempts": 2}, output={"path": "elsewhere.parquet"})  # fmt: skip
     ws.run()
     assert sorted(endpoint.prompts) == ["a", "b", "c", "d", "d", "e", "f"]
-    assert ws.table("moved.parquet").num_rows == 6
+    assert ws.table("elsewhere.parquet").num_rows == 6

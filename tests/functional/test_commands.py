@@ -36,6 +36,8 @@ from tests.functional.conftest import (
     usual,
 )
 
+INPUT = "in.csv"
+
 COMMANDS_WITH_JOB = ("run", "validate", "estimate", "status", "retry-failed", "recover", "report", "export")
 COMMANDS = (*COMMANDS_WITH_JOB, "simulate", "init", "schema", "models")
 
@@ -364,7 +366,7 @@ def test_no_text_of_a_csv_export_starts_a_formula_and_numbers_stay_numbers(ws: W
     ]
     plain = ["-5", "+4.25", "-1e-3", "a=1", "  x", "007", ""]
     cells = [*hostile, *plain]
-    ws.csv([[f"{cell}#{n}", cell, "q"] for n, cell in enumerate(cells)], ["id", "=note", "question"])
+    ws.given([[f"{cell}#{n}", cell, "q"] for n, cell in enumerate(cells)], ["id", "=note", "question"])
     ws.job(input={"id": "id"})
     endpoint.reply = lambda asked: answer("-2.5")
     ws.run()

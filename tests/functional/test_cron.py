@@ -13,6 +13,8 @@ import pytest
 
 from tests.functional.conftest import COMMAND, Endpoint, Result, Workspace, refusal, usual
 
+INPUT = "in.csv"
+
 
 def on_a_terminal(ws: Workspace, *arguments: str) -> Result:
     """Run the command with stderr on a pseudo-terminal."""

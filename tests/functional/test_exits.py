@@ -198,14 +198,14 @@ def test_exit_75_while_another_run_holds_the_lock_and_nothing_is_touched(ws: Wor
 @pytest.mark.parametrize("case", ["settings", "content", "foreign output", "job file", "ray", "empty input"])
 def test_exit_2_says_what_is_known_of_the_job(ws: Workspace, endpoint: Endpoint, case: str) -> None:
     rows = [[n, f"q{n}"] for n in range(4)]
-    ws.csv(rows, ["id", "question"])
+    ws.given(rows, ["id", "question"])
     ws.job(input={"id": "id"})
     ran = ws.run()
     flags: tuple[str, ...] = ()
     if case == "settings":
         ws.job(input={"id": "id"}, prompt={"user": "Say {{ question }}"})
     elif case == "content":
-        ws.csv([[row, "other"] for row, _ in rows], ["id", "question"])
+        ws.given([[row, "other"] for row, _ in rows], ["id", "question"])
     elif case == "foreign output":
         (ws.path / "out.parquet").write_text("mine")
     elif case == "job file":
@@ -213,7 +213,7 @@ def test_exit_2_says_what_is_known_of_the_job(ws: Workspace, endpoint: Endpoint,
     elif case == "ray":
         flags = ("--engine", "ray")
     else:
-        ws.csv([], ["id", "question"])
+        ws.given([], ["id", "question"])
     found = ws.run(*flags, code=2)
     output = None if case == "foreign output" else "out.parquet"
     assert {name: found[name] for name in JOBS_KEYS} == {**{name: ran[name] for name in JOBS_KEYS}, "output": output}

@@ -18,7 +18,7 @@ SECRET_PROMPT = "a private question"
 
 def make(ws: Workspace, endpoint: Endpoint) -> None:
     """A job with a row that failed for each of two causes, one that was cut off, and one that has its answer."""
-    ws.csv([["=1+1", "bad"], ["b", SECRET_PROMPT], ["c", "good"], ["d", "cut"]], ["id", "question"])
+    ws.given([["=1+1", "bad"], ["b", SECRET_PROMPT], ["c", "good"], ["d", "cut"]], ["id", "question"])
     ws.job(input={"id": "id"}, retry={"max_attempts": 1}, limits={"concurrency": 1})
     replies = {
         "bad": refusal(400, 5006, "=cmd|'/c calc'!A1\x1b[31m\nsecond line"), SECRET_PROMPT: refusal(413, 3006),

@@ -141,7 +141,7 @@ def is_plain(text: str) -> bool:
 
 
 def test_what_the_endpoint_says_reaches_no_terminal_as_a_command(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv([[f"a {HOSTILE}", f"1{HOSTILE}"], ["b", "2"]], ["question", "id"])
+    ws.given([[f"a {HOSTILE}", f"1{HOSTILE}"], ["b", "2"]], ["question", "id"])
     ws.job(input={"id": "id"})
 
     def reply(asked: Asked) -> Reply:
@@ -165,7 +165,7 @@ def test_what_the_endpoint_says_reaches_no_terminal_as_a_command(ws: Workspace, 
 
 
 def test_mistakes_that_quote_hostile_text_stay_on_their_lines(ws: Workspace) -> None:
-    ws.csv([["a", f"1{HOSTILE}"], ["b", f"1{HOSTILE}"]], ["question", "id"])
+    ws.given([["a", f"1{HOSTILE}"], ["b", f"1{HOSTILE}"]], ["question", "id"])
     ws.job(input={"id": "id"})
     twice = ws.pipeline("run", "job.yaml")
     assert (twice.code, len(twice.lines)) == (2, 1)
@@ -178,7 +178,7 @@ def test_mistakes_that_quote_hostile_text_stay_on_their_lines(ws: Workspace) -> 
 
 @pytest.mark.parametrize(("key", "path"), [
     ("output.path", "x" * 300), ("output.path", "x" * 240 + ".parquet"), ("output.path", "nul\0.parquet"),
-    ("checkpoint.path", "x" * 300), ("checkpoint.path", "in.csv/below"), ("output.path", "."),
+    ("checkpoint.path", "x" * 300), ("checkpoint.path", "in.parquet/below"), ("output.path", "."),
 ], ids=["long", "long with what is added", "NUL", "long checkpoint", "below a file", "directory"])  # fmt: skip
 def test_a_path_that_cannot_be_is_exit_2_before_anything_is_sent(
     ws: Workspace, endpoint: Endpoint, key: str, path: str

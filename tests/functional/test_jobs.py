@@ -128,7 +128,7 @@ def test_the_checkpoint_of_a_finished_job_goes_nothing_else_does_and_recover_bri
     found = ws.command("clean", "--yes")
     assert (found["removed"], found["succeeded"], found["failed"]) == (True, 2, 0)
     assert (found["checkpoint"], found["output"]) == (".checkpoints/job", "out.parquet")
-    assert sorted(path.name for path in ws.path.rglob("*")) == [".checkpoints", "in.csv", "job.yaml", "out.parquet"]
+    assert sorted(path.name for path in ws.path.rglob("*")) == [".checkpoints", "in.parquet", "job.yaml", "out.parquet"]
     assert (ws.path / "out.parquet").read_bytes() == output
     with pytest.raises(CheckpointDamaged, match="pipeline recover"):
         run_here().execute()

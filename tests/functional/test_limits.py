@@ -160,7 +160,7 @@ def test_a_request_that_takes_too_long_is_given_up_and_tried_again(ws: Workspace
 def test_a_row_that_could_never_fit_the_token_rate_is_exit_2_with_its_number(
     ws: Workspace, endpoint: Endpoint, command: str
 ) -> None:
-    ws.csv([["a", "100"], ["b", ""], ["c", "501"]], ["question", "budget"])
+    ws.given([["a", "100"], ["b", ""], ["c", "501"]], ["question", "budget"])
     ws.job(parameters={"max_tokens": {"column": "budget"}}, limits={"tokens_per_minute": 500})
     refused = ws.pipeline(command, "job.yaml")
     assert refused.code == 2

@@ -84,7 +84,7 @@ def test_a_log_is_rotated_and_no_line_is_lost(tmp_path: Path, monkeypatch: pytes
     assert kept == lines[-len(kept) :] and len(kept) > 20
 
 
-@pytest.mark.parametrize("path", [".", "in.csv/run.log"])
+@pytest.mark.parametrize("path", [".", "in.parquet/run.log"])
 def test_a_log_that_cannot_be_opened_is_exit_2_in_one_line(ws: Workspace, endpoint: Endpoint, path: str) -> None:
     ws.questions("a")
     ws.job()

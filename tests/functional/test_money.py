@@ -61,7 +61,7 @@ def test_the_cost_is_what_the_ledger_billed_whatever_the_job_goes_through(
     bills.append(check_bill(whole, served, is_exact=False))
 
     # Answers that rows under new ids take over cost nothing.
-    ws.csv([[f"new {number}", question] for number, question in enumerate(rows)], ["id", "question"])
+    ws.given([[f"new {number}", question] for number, question in enumerate(rows)], ["id", "question"])
     ws.job(**job, prompt={"user": "Again: {{ question }}"}, input={"id": "id"})
     found = ws.run(code=3)
     assert found["requests"] - found["retries"] <= 24 - whole["succeeded"]

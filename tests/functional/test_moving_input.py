@@ -9,11 +9,13 @@ import pytest
 
 from tests.functional.conftest import Endpoint, Workspace, answer, ended
 
+INPUT = "in.csv"
+
 ROWS = 3000
 
 
 def replaced(ws: Workspace) -> None:
-    ws.csv([[f"other {number}"] for number in range(ROWS)], ["question"], "new.csv")
+    ws.given([[f"other {number}"] for number in range(ROWS)], ["question"], "new.csv")
     os.replace(ws.path / "new.csv", ws.path / "in.csv")
 
 

@@ -29,13 +29,15 @@ from tests.functional.conftest import (
     usual,
 )
 
+INPUT = "in.csv"
+
 
 def added(table: pa.Table, inputs: int) -> dict[str, pa.DataType]:
     return {field.name: field.type for field in list(table.schema)[inputs:]}
 
 
 def test_the_columns_follow_the_inputs_own_with_the_documented_names_types_and_order(ws: Workspace) -> None:
-    ws.csv([["1", "a", "NA"], ["2", "b", ""]], ["id", "question", "note"])
+    ws.given([["1", "a", "NA"], ["2", "b", ""]], ["id", "question", "note"])
     ws.job(input={"id": "id"})
     ws.run()
     table = ws.table()
@@ -130,14 +132,14 @@ def test_equal_rows_are_told_apart_and_each_is_sent(ws: Workspace, endpoint: End
 
 
 def test_columns_and_prefix_choose_what_is_carried_and_how_results_are_named(ws: Workspace) -> None:
-    ws.csv([["1", "a", "s"]], ["id", "question", "status"])
+    ws.given([["1", "a", "s"]], ["id", "question", "status"])
     ws.job(input={"columns": ["status", "id"]}, output={"prefix": "llm_"})
     ws.run()
     assert ws.table().schema.names == ["status", "id", *("llm_" + name for name in RESULT_COLUMNS)]
 
 
 def test_a_name_that_the_input_has_already_names_the_prefix(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv([["a", "s"]], ["question", "status"])
+    ws.given([["a", "s"]], ["question", "status"])
     ws.job()
     error = ws.command("validate", code=2)["errors"][0]
     assert error["key"] == "output.prefix"
@@ -352,7 +354,7 @@ def test_an_output_path_that_is_a_directory_is_exit_2(ws: Workspace, endpoint: E
 def test_several_files_are_read_in_order_of_name(ws: Workspace) -> None:
     (ws.path / "data").mkdir()
     for name, words in {"b": ["3", "4"], "a": ["1", "2"], "c": ["5"]}.items():
-        ws.csv([[word] for word in words], ["question"], f"data/{name}.csv")
+        ws.given([[word] for word in words], ["question"], f"data/{name}.csv")
     ws.job(input={"path": "data/*.csv"})
     ws.run()
     assert [row["question"] for row in ws.rows()] == ["1", "2", "3", "4", "5"]

@@ -130,10 +130,10 @@ def test_estimate_learns_from_what_the_journal_has_seen_of_the_model(ws: Workspa
 
 
 def test_nothing_is_learned_from_answers_to_what_a_row_asks_no_more(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv([[number, f"question {number}"] for number in range(30)], ["id", "question"])
+    ws.given([[number, f"question {number}"] for number in range(30)], ["id", "question"])
     ws.job(input={"id": "id"})
     ws.run("--limit", "10")
-    ws.csv([[number, f"{'longer ' * 9 if number > 1 else ''}question {number}"] for number in range(30)],
+    ws.given([[number, f"{'longer ' * 9 if number > 1 else ''}question {number}"] for number in range(30)],
            ["id", "question"])  # fmt: skip
     found = ws.command("estimate")
     assert (found["rows"]["done"], found["rows"]["changed"], found["learned_from"]) == (2, 8, 0)

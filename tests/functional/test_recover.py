@@ -324,9 +324,9 @@ def test_an_older_copy_of_the_checkpoint_is_recognised_by_the_output_and_made_go
 
 @pytest.mark.parametrize("has_id", [True, False])
 def test_an_output_with_a_prefix_and_some_columns_is_enough(at: Workspace, endpoint: Endpoint, has_id: bool) -> None:
-    at.csv([["k1", "a", "x"], ["k2", "b", "y"], ["k3", "a", "x"]], ["key", "question", "note"])
+    at.given([["k1", "a", "x"], ["k2", "b", "y"], ["k3", "a", "x"]], ["key", "question", "note"])
     if not has_id:
-        at.csv([["k", "a", "x"], ["k", "b", "y"], ["k", "a", "x"]], ["key", "question", "note"])
+        at.given([["k", "a", "x"], ["k", "b", "y"], ["k", "a", "x"]], ["key", "question", "note"])
     at.job(input={"columns": ["note"], **({"id": "key"} if has_id else {})}, output={"prefix": "out_"})
     run()
     rows = at.rows()
@@ -363,10 +363,10 @@ def test_a_partial_output_is_enough_and_a_damaged_one_gives_no_wrong_answer(at: 
 
 
 def test_an_answer_that_was_taken_over_is_not_doubled(at: Workspace, endpoint: Endpoint) -> None:
-    at.csv([["1", "a"], ["2", "b"]], ["key", "question"])
+    at.given([["1", "a"], ["2", "b"]], ["key", "question"])
     at.job(input={"id": "key"})
     run()
-    at.csv([["8", "a"], ["9", "b"]], ["key", "question"])
+    at.given([["8", "a"], ["9", "b"]], ["key", "question"])
     assert run()["requests"] == 0
     damage(JOURNAL, lambda content: flip(content, content.index(b"answer to b")))(CHECKPOINT)
     found = made_sound()

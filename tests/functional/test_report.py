@@ -53,7 +53,7 @@ def test_the_page_shows_ids_kinds_and_figures_and_no_prompt_or_answer(ws: Worksp
         return answer("secret answer", usage={"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100})
 
     endpoint.reply = reply
-    ws.csv([["one", "private question"], [HOSTILE, "bad private question"]], ["id", "question"])
+    ws.given([["one", "private question"], [HOSTILE, "bad private question"]], ["id", "question"])
     ws.job(input={"id": "id"}, prompt={"system": "private system", "user": "{{ question }}"})
     ws.run(code=3)
     done = ws.pipeline("report", "job.yaml")
@@ -96,7 +96,7 @@ def test_what_the_job_lives_by_is_never_overwritten(ws: Workspace, report: Calla
     ws.questions("a")
     ws.job()
     before = ws.files()
-    for path in ("job.yaml", "in.csv", "out.parquet", ".checkpoints/job/x.html", "."):
+    for path in ("job.yaml", "in.parquet", "out.parquet", ".checkpoints/job/x.html", "."):
         with pytest.raises(InvalidInput, match=r"name another file|name a file"):
             report("output.overwrite=true", out=Path(path))
     assert ws.files() == before
@@ -188,7 +188,7 @@ def test_it_does_not_read_the_input_and_needs_no_key(ws: Workspace) -> None:
     ws.questions("a")
     ws.job()
     ws.run()
-    (ws.path / "in.csv").unlink()
+    (ws.path / "in.parquet").unlink()
     del ws.environment[KEY_VARIABLE]
     assert ws.command("report", "--out", "x.html") == {"job": "job", "path": "x.html", "rows": 1, "running": False}
     assert "Rows answered 1 of 1" in text_of(ws, "x.html")

@@ -20,7 +20,7 @@ LIMIT = Path(".checkpoints/.shared/account-1.limit")
 
 def job(ws: Workspace, name: str, rows: int, *, retry: dict[str, Any] | None = None, **limits: Any) -> str:
     """A job of its own, whose prompts begin with its name; gives its file."""
-    ws.csv([[f"{name}{number}"] for number in range(rows)], ["question"], f"{name}.csv")
+    ws.given([[f"{name}{number}"] for number in range(rows)], ["question"], f"{name}.csv")
     ws.job(
         f"{name}.yaml", name=name, input={"path": f"{name}.csv"}, output={"path": f"{name}.parquet"},
         limits={"concurrency": 8, "shared": "account", **limits}, retry=retry or {},

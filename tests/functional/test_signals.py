@@ -215,7 +215,7 @@ def test_after_a_kill_at_most_the_requests_in_flight_are_sent_again(
     ws: Workspace, simulate: Callable[..., Simulated]
 ) -> None:
     served = simulate("--latency-seconds", "0.15", "--latency-spread", "0.5", "--seed", "3")
-    ws.csv([[n, f"question {n}"] for n in range(60)], ["id", "question"])
+    ws.given([[n, f"question {n}"] for n in range(60)], ["id", "question"])
     ws.job(input={"id": "id"}, endpoint={"url": served.url}, limits={"concurrency": 6})
     kills = 0
     for _ in range(3):

@@ -37,7 +37,7 @@ def bad_is_refused(asked: Asked) -> Reply:
 
 
 def test_a_run_is_watched_to_its_end(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.csv([["x", "bad"], ["y", "a"], ["z", "last"]], ["id", "question"])
+    ws.given([["x", "bad"], ["y", "a"], ["z", "last"]], ["id", "question"])
     ws.job(input={"id": "id"}, limits={"concurrency": 1})
 
     def reply(asked: Asked) -> Reply:

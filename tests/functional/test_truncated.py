@@ -202,7 +202,7 @@ def test_keep_lets_rows_that_changed_otherwise_keep_their_answers_and_asks_none_
 
 
 def test_max_tokens_may_have_come_from_a_column(job: Job) -> None:
-    job.ws.csv([["short", 50], ["long", 100], ["longer", 300]], ["question", "budget"])
+    job.ws.given([["short", 50], ["long", 100], ["longer", 300]], ["question", "budget"])
     job.ws.job(parameters={"max_tokens": {"column": "budget"}})
     job.do()
     assert job.longer(200)["sent"] == ["long"]
@@ -214,10 +214,10 @@ def test_max_tokens_may_have_come_from_a_column(job: Job) -> None:
 
 
 def test_rows_appended_and_carried_columns_changed_since_block_nothing(job: Job) -> None:
-    job.ws.csv([["a", "short", "x"], ["b", "long", "x"]], ["id", "question", "note"])
+    job.ws.given([["a", "short", "x"], ["b", "long", "x"]], ["id", "question", "note"])
     job.ws.job(input={"id": "id"})
     job.do()
-    job.ws.csv([["b", "long", "y"], ["a", "short", "y"], ["c", "longer", "y"]], ["id", "question", "note"])
+    job.ws.given([["b", "long", "y"], ["a", "short", "y"], ["c", "longer", "y"]], ["id", "question", "note"])
     assert job.longer()["sent"] == ["long"]
     assert job.do()["sent"] == ["longer"]
     assert [row["response"] for row in job.ws.rows()] == ["long: 150", "short: 20", "longer: 100"]

@@ -18,6 +18,8 @@ from pipeline.app.run import Run, RunOptions
 from pipeline.errors import InvalidJob, Mistake
 from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, ended
 
+INPUT = "in.csv"
+
 
 @pytest.fixture(autouse=True)
 def here(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -165,7 +167,7 @@ def test_a_run_under_way_keeps_no_one_from_validating(ws: Workspace, endpoint: E
 
 
 def test_a_mistake_within_input_holds_back_no_other(ws: Workspace) -> None:
-    ws.csv([["1", "a"], ["1", "b"]], ["problem", "status"])
+    ws.given([["1", "a"], ["1", "b"]], ["problem", "status"])
     ws.job(input={"id": "problem", "idd": "x"}, prompt={"user": "{{ question }}", "system": "{% if %}"})
     assert by_key().keys() == {"input.idd", "input.id", "output.prefix", "prompt.user", "prompt.system"}
 
@@ -180,7 +182,7 @@ def test_without_its_input_a_jobs_templates_are_checked_as_far_as_that_goes(ws: 
 
 
 def test_a_wrong_id_and_wrong_columns_are_mistakes_of_their_own(ws: Workspace) -> None:
-    ws.csv([["1", "a", "x"]], ["problem_id", "question", "topic"])
+    ws.given([["1", "a", "x"]], ["problem_id", "question", "topic"])
     ws.job(input={"id": "problemid", "columns": ["topic", "questoin", "zzz"]})
     found = by_key()
     assert {key: one.suggestion for key, one in found.items()} == {
@@ -193,7 +195,7 @@ def test_a_wrong_id_and_wrong_columns_are_mistakes_of_their_own(ws: Workspace) -
 
 
 def test_every_name_that_the_output_takes_is_named(ws: Workspace) -> None:
-    ws.csv([["a"] * 4], ["question", "status", "response", "model"])
+    ws.given([["a"] * 4], ["question", "status", "response", "model"])
     ws.job()
     (found,) = mistakes()
     assert found.key == "output.prefix"
@@ -202,7 +204,7 @@ def test_every_name_that_the_output_takes_is_named(ws: Workspace) -> None:
 
 
 def test_a_missing_column_of_a_parameter_and_a_missing_file_have_suggestions(ws: Workspace) -> None:
-    ws.csv([["a", "9"]], ["question", "tokens"])
+    ws.given([["a", "9"]], ["question", "tokens"])
     ws.job(parameters={"max_tokens": {"column": "token"}, "seed": {"column": "zzz"}})
     found = by_key()
     assert found["parameters.max_tokens"].suggestion == "did you mean 'tokens'?"
@@ -267,7 +269,7 @@ def test_a_fault_in_the_data_is_one_line_with_its_place_in_every_command(ws: Wor
 
 
 def test_ids_that_stand_twice_are_placed_at_the_key_and_named_with_their_lines(ws: Workspace) -> None:
-    ws.csv([["1", "a"], ["2", "b"], ["1", "c"]], ["id", "question"])
+    ws.given([["1", "a"], ["2", "b"], ["1", "c"]], ["id", "question"])
     ws.job(input={"id": "id"})
     text = (ws.path / "job.yaml").read_text().splitlines()
     for found in (mistakes(), refused_by_run()):
