@@ -145,7 +145,7 @@ def stop_without_the_lock(process: int, limit: Path) -> None:
 def test_a_job_goes_on_beside_one_that_is_stopped(ws: Workspace, endpoint: Endpoint, start: Start) -> None:
     stopped = start(job(ws, "a", 200, requests_per_minute=1200))
     endpoint.wait_for(5)
-    stop_without_the_lock(stopped.pid, next((ws.path / ".checkpoints/.shared").glob("*.limit")))
+    stop_without_the_lock(stopped.pid, ws.path / LIMIT)
     try:
         began = time.monotonic()
         assert ws.pipeline("run", job(ws, "b", 30, requests_per_minute=1200)).code == 0
