@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -214,12 +215,13 @@ def publish(
             raise CheckpointFailed(f"{path}: {rows} rows where the plan has {len(results.plan)}; it was not published")
         _check(draft, results, rows, cost)
         _sync(draft)
-        if not overwrite and is_foreign(path, checkpoint_id):
-            raise InvalidInput(
-                f"output.path: {path} was put there by something else while the job ran; move it away, or set"
-                " output.overwrite: true, and run the job again: every answer is safe in its checkpoint"
-            )
-        draft.rename(path)
+        with _alone_in(path.parent):
+            if not overwrite and is_foreign(path, checkpoint_id):
+                raise InvalidInput(
+                    f"output.path: {path} was put there by something else while the job ran; move it away, or set"
+                    " output.overwrite: true, and run the job again: every answer is safe in its checkpoint"
+                )
+            draft.rename(path)
         sync_path(path.parent)
     except (OSError, pa.ArrowException) as error:
         raise CheckpointFailed(f"{path}: the output cannot be written: {error}") from error
@@ -227,6 +229,18 @@ def publish(
         with suppress(OSError):
             draft.unlink()
     return rows
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep other jobs from putting an output here between the look at what stands there and the renaming."""
+    file = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems know no such lock
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def remove(path: Path) -> None:
