@@ -260,9 +260,10 @@ class Run:
                 endpoint, request_headers(key), None if address else key, config.limits.concurrency,
                 config.limits.timeout_seconds,
             )  # fmt: skip
-            engine = self._engine(sending, plan, pause)
             works = feed(opened.rows, plan, journal, settings, self._options.to_send, self._drawn(plan))
             works = while_unchanged(works, opened.rows.source.files)
+            sent = checkpoint.sent_lately(journal, config.limits)
+            engine = self._engine(sending, plan, pause)  # last: from here on it is closed, whatever happens
             runner = Runner(
                 feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
                 limits=config.limits, retry=config.retry, settings=settings, price=opened.price,
@@ -270,7 +271,7 @@ class Run:
                 stop_request=self._stop_request, shared=shared,
                 started=self._started, observe=lambda progress: self._observe(progress, plan, journal, directory),
             )  # fmt: skip
-            runner.remember(checkpoint.sent_lately(journal, config.limits))
+            runner.remember(sent)
             with self._signals.draining(self._stop_request, engine.wake):
                 try:
                     stop = runner.run()

@@ -33,9 +33,6 @@ def main(connection_number: int, pause_number: int) -> None:
     The arguments are file descriptors. The first message in is a Sending, each other one a list of tasks; the first
     message out is an empty list, each other one a list of attempts. A Fault may stand for any.
     """
-    import sys
-
-    sys.setswitchinterval(0.2)
     connection = Connection(connection_number)
     try:
         sending: Sending = pickle.loads(connection.recv_bytes())
