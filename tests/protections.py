@@ -145,6 +145,21 @@ PROTECTIONS = (
         "tests/unit/test_report.py",
     ),
     Protection(
+        "the lock between the look at the output's path and the renaming",
+        "pipeline/sink.py",
+        "            fcntl.flock(file, fcntl.LOCK_EX)\n",
+        "            pass\n",
+        "tests/functional/test_output.py::"
+        "test_what_comes_to_stand_at_the_path_while_another_job_publishes_there_is_left",
+    ),
+    Protection(
+        "the silence about prompts that the endpoint echoes",
+        "pipeline/runner/runner.py",
+        "told(failure.message, work.request)",
+        "failure.message",
+        "tests/functional/test_secrets.py::test_a_prompt_echoed_by_what_stops_the_run_is_not_shown",
+    ),
+    Protection(
         "figures and words alone for those who are told of a run",
         "pipeline/app/notify.py",
         'return data if summary.error is None else {**data, "error": {"kind": summary.error.kind}}',

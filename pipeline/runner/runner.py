@@ -28,7 +28,7 @@ from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
-from pipeline.runner.settle import bill, failed_record, record_of
+from pipeline.runner.settle import bill, failed_record, record_of, told
 from pipeline.runner.waiting import WaitingRows
 from pipeline.runner.watchdog import Watchdog
 
@@ -324,7 +324,7 @@ class Runner:
         if failure.sent:
             self._recorder.record(work, State.ATTEMPTED, record)
         if decision is Decision.STOP:
-            self.stop = self.stop or Stop(5, failure.kind, failure.message)
+            self.stop = self.stop or Stop(5, failure.kind, told(failure.message, work.request))
             return
         may_fail = self._may_fail(work)
         speaks_of_outage = not failure.sent or (decision is Decision.RETRY and not may_fail)

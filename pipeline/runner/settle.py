@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,8 +10,12 @@ from typing import Any
 
 from pipeline.catalogue import Price, cost
 from pipeline.client import Attempt
-from pipeline.records import NO_USAGE, Failure, Reply, Request, Usage
+from pipeline.records import NO_USAGE, Failure, Reply, Request, Usage, message_texts
 from pipeline.runner.feed import History
+
+_BLANK = re.compile(r"\s+|\\[nrt]")
+_QUOTE = 16
+_SHORTEST_QUOTE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,19 @@ def failed_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     once = {"billed_usd": None, "possibly_billed": None, "tokens": None}
     return {**record, **once, "failed_runs": record["failed_runs"] + 1}
+
+
+def told(message: str, request: Request) -> str:
+    """A failure's message as it may stand in a log: the endpoint's own words are left out where they repeat what was
+    asked. Blanks and line ends do not count.
+    """
+    words = _BLANK.sub("", message)
+    texts = [_BLANK.sub("", text) for text in message_texts(request.messages)]
+    pieces = {words[start : start + _QUOTE] for start in range(max(0, len(words) - _QUOTE) + 1)}
+    repeats = any(piece in text for text in texts if len(text) >= _QUOTE for piece in pieces)
+    if repeats or any(text in words for text in texts if _SHORTEST_QUOTE <= len(text) < _QUOTE):
+        return f"{message.partition(': ')[0]}: the endpoint's own words repeat the prompt, and are not shown"
+    return message
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import fcntl
 import json
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from tests.functional.conftest import (
     ended,
     refusal,
     usual,
+    wait_until,
 )
 
 INPUT = "in.csv"
@@ -293,6 +296,26 @@ def test_two_jobs_with_one_output_path_leave_each_other_alone(ws: Workspace, end
         codes = sorted((ended(one).code, ended(other).code))
     assert codes == [0, 2]
     assert ws.table().num_rows == 2
+
+
+def test_what_comes_to_stand_at_the_path_while_another_job_publishes_there_is_left(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    directory = os.open(ws.path, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)  # as a job does between its look and its renaming
+        with ws.running() as process:
+            wait_until(lambda: bool(list(ws.path.glob(".out.parquet.*.writing"))))
+            time.sleep(1)  # more than it takes to look and to rename
+            assert not ws.exists("out.parquet")
+            (ws.path / "out.parquet").write_text("the other job's")
+            fcntl.flock(directory, fcntl.LOCK_UN)
+            assert ended(process).code == 2
+    finally:
+        os.close(directory)
+    assert (ws.path / "out.parquet").read_text() == "the other job's"
 
 
 def test_a_draft_that_a_kill_left_goes_with_the_next_run(ws: Workspace) -> None:

@@ -54,6 +54,21 @@ def test_a_key_echoed_by_what_stops_the_run_is_not_shown(ws: Workspace, endpoint
     assert_no_key(ws, *results)
 
 
+@pytest.mark.parametrize("prompt", [
+    "tell nobody that\nmy dog can fly over the garden wall", "my secret", "Ünïcödé über alles und noch viel mehr davon",
+])  # fmt: skip
+def test_a_prompt_echoed_by_what_stops_the_run_is_not_shown(ws: Workspace, endpoint: Endpoint, prompt: str) -> None:
+    endpoint.reply = lambda asked: refusal(402, message=f"no credit left for: {asked.prompt}")
+    ws.questions(prompt)
+    ws.job()
+    shown = [ws.pipeline("run", "job.yaml"), ws.pipeline("run", "job.yaml", "--json", "--log-format", "json", "-v")]
+    for result in shown:
+        assert result.code == 5 and "HTTP 402" in result.err
+        assert not [word for word in prompt.split() if len(word) > 5 and word in result.out + result.err]
+    endpoint.reply = lambda asked: refusal(402, message="no credit left")
+    assert "no credit left" in ws.pipeline("run", "job.yaml").err
+
+
 def test_a_redirect_takes_the_key_nowhere(ws: Workspace, endpoint: Endpoint) -> None:
     endpoint.reply = lambda asked: Reply(b"", 307, {"Location": f"http://localhost:{endpoint.port}/elsewhere"})
     ws.questions("a")
