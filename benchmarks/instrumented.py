@@ -14,9 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pipeline.app.run
 from pipeline.cli import main
-from pipeline.journal import Event, Journal
+from pipeline.cli.memory import keep_little
+
+keep_little()  # as the command does, before pyarrow is imported
+
+import pipeline.app.run  # noqa: E402
+from pipeline.journal import Event, Journal  # noqa: E402
 
 
 def time_commits(found: list[Any]) -> None:

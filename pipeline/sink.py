@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow.json import ParseOptions, ReadOptions, read_json
-from pydantic_core import to_json
 
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal, sync_path
@@ -60,10 +60,12 @@ RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
 # Numbers, as a plan holds them: comparing those with members of an enum is slow.
 _FAILED = frozenset(map(int, FAILED))
 _ADOPTED = frozenset({int(Standing.ADOPTED), int(Standing.ADOPTED_UNPRICED)})
-# As a record has them: stamps are Unix seconds.
+_KNOWN_NAMES = ("row_id", "status", "model", "request_hash")
+# What a record tells, as it does: stamps are Unix seconds.
 _RECORD_SCHEMA = pa.schema(
-    field.with_type(pa.float64()) if pa.types.is_timestamp(field.type) else field for field in RESULT_FIELDS
-)
+    field.with_type(pa.float64()) if pa.types.is_timestamp(field.type) else field
+    for field in RESULT_FIELDS if field.name not in _KNOWN_NAMES
+)  # fmt: skip
 # A million, made without `pa.scalar`, which imports pandas.
 _MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([1e6]))])[0]
 
@@ -122,32 +124,43 @@ class Results:
         finished = np.flatnonzero(np.isin(standings, [int(one) for one in self.standings]))
         events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
         found = {entry[0]: (entry, text) for entry, text in self.journal.texts(sorted(events))}
-        lines = []
+        texts: list[bytes] = []
+        known: dict[str, list[str]] = {name: [] for name in _KNOWN_NAMES}
         for offset, standing, event in zip(finished.tolist(), standings[finished].tolist(), events, strict=True):
             entry, text = found[event]
             if entry[4] != ids[offset] and standing not in _ADOPTED:
                 raise _changed()
-            status = "failed" if standing in _FAILED else "succeeded"
-            facts = {"row_id": ids[offset], "status": status, "model": models[entry[6]], "request_hash": entry[5]}
-            lines.append(to_json(facts)[:-1] + b"," + text[1:])
+            texts.append(text)
+            known["row_id"].append(ids[offset])
+            known["status"].append("failed" if standing in _FAILED else "succeeded")
+            known["model"].append(models[entry[6]])
+            known["request_hash"].append(entry[5])
         if len(finished) < batch.num_rows:
             batch = pick(batch, finished)
         carried = [batch.column(name) for name in schema.names[: -len(RESULT_NAMES)]]
-        return pa.RecordBatch.from_arrays([*carried, *_result_columns(lines)], schema=schema)
+        return pa.RecordBatch.from_arrays([*carried, *_result_columns(texts, known)], schema=schema)
 
 
-def _result_columns(lines: list[bytes]) -> list[pa.Array]:
-    """The columns of RESULT_FIELDS, from one JSON object a row: the journal's record, with the row's own facts."""
-    text = b"\n".join(lines)
+def _result_columns(texts: list[bytes], known: Mapping[str, list[str]]) -> list[pa.Array]:
+    """The columns of RESULT_FIELDS, from the record of each row, a JSON object, and what else is known of it."""
+    text = b"\n".join(texts)
     table = read_json(
         pa.BufferReader(text),
         read_options=ReadOptions(use_threads=False, block_size=len(text) + 1),  # in one piece
         parse_options=ParseOptions(explicit_schema=_RECORD_SCHEMA, unexpected_field_behavior="ignore"),
-    ) if lines else _RECORD_SCHEMA.empty_table()  # fmt: skip
+    ) if texts else _RECORD_SCHEMA.empty_table()  # fmt: skip
     columns = {name: table.column(name).combine_chunks() for name in _RECORD_SCHEMA.names}
     for name in ("started_at", "finished_at"):
         columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
+    columns.update((name, _strings(values)) for name, values in known.items())
     return [columns[field.name].cast(field.type) for field in RESULT_FIELDS]
+
+
+def _strings(values: list[str]) -> pa.StringArray:
+    """Made without `pa.array`, which imports pandas."""
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
 
 
 def _changed() -> InvalidInput:
@@ -260,10 +273,11 @@ def _write(
     rows, cost = 0, Decimal(0)
     group: list[pa.RecordBatch] = []
     group_rows = group_bytes = 0
+    written: Future[None] | None = None
     with pq.ParquetWriter(
         draft, schema.with_metadata(kept), compression=compression, write_page_index=True, write_statistics=True,
         write_page_checksum=True,  # answers may have to be recovered from here: damage must not pass for one
-    ) as writer:  # fmt: skip
+    ) as writer, ThreadPoolExecutor(1) as beside:  # fmt: skip
         for batch in results.batches():
             if give_up is not None and time.monotonic() >= give_up:
                 raise OutOfTime
@@ -273,8 +287,12 @@ def _write(
             rows += batch.num_rows
             cost += pc.sum(batch.column(cost_column)).as_py() or 0
             if group_rows >= _ROWS_A_GROUP or group_bytes >= _BYTES_A_GROUP:
-                writer.write_table(pa.Table.from_batches(group))
+                if written is not None:
+                    written.result()  # one group is written while the next is joined, and no more wait
+                written = beside.submit(writer.write_table, pa.Table.from_batches(group))
                 group, group_rows, group_bytes = [], 0, 0
+        if written is not None:
+            written.result()
         if group:
             writer.write_table(pa.Table.from_batches(group))
     return rows, cost

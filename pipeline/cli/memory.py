@@ -8,7 +8,7 @@ from contextlib import suppress
 
 # https://man7.org/linux/man-pages/man3/mallopt.3.html
 _M_MMAP_THRESHOLD = -3
-_THRESHOLD_BYTES = 128 * 1024
+_THRESHOLD_BYTES = 512 * 1024
 
 
 def keep_little() -> None:

@@ -245,6 +245,14 @@ class Workspace:
         )  # fmt: skip
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
+    def pipeline_with_imports(self, *arguments: str) -> tuple[str, set[str]]:
+        """What the command says on stdout, and the names of all modules that it has imported by its end."""
+        program = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        program += f"from pipeline.cli import main; sys.argv = {['pipeline', *arguments]}; main()"
+        done = subprocess.run([sys.executable, "-c", program], cwd=self.path, env=self.environment,
+                              capture_output=True, text=True, check=True)  # fmt: skip
+        return done.stdout, set(done.stderr.split())
+
     def command(self, name: str, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Run a command on the job with --json, and give its object."""
         result = self.pipeline(name, "job.yaml", "--json", *arguments)
