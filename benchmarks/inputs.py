@@ -13,6 +13,7 @@ from benchmarks import BUILD
 
 _ROWS_AT_ONCE = 50_000
 _BYTES_AT_ONCE = 2**26
+_PAGE_BYTES = 2**20
 _FILLER = "The river is old and the road along it is older; both know the way to the sea. "
 
 
@@ -41,15 +42,20 @@ def answer(row: int, length: int = 700) -> str:
     return marker(row) + filler[len(marker(row)) :]
 
 
-def prompts(rows: int, prompt_bytes: int = 300) -> Path:
-    """A Parquet file of rows with an `id` (int64, from 0) and a `prompt`, made where it is not there yet."""
-    path = BUILD / "inputs" / f"{rows}x{prompt_bytes}.parquet"
+def prompts(rows: int, prompt_bytes: int = 300, *, small_pages: bool = False) -> Path:
+    """A Parquet file of rows with an `id` (int64, from 0) and a `prompt`, made where it is not there yet.
+
+    As pyarrow writes it by default, which is 1,024 texts a page and a dictionary of as many, however long they are; or
+    with pages of a megabyte, which is what it aims at (`data_page_size`), and no dictionary.
+    """
+    path = BUILD / "inputs" / f"{rows}x{prompt_bytes}{'-small-pages' * small_pages}.parquet"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".new")
         schema = pa.schema([("id", pa.int64()), ("prompt", pa.string())])
         step = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // prompt_bytes))
-        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+        paged = {"write_batch_size": max(1, _PAGE_BYTES // prompt_bytes), "use_dictionary": False}
+        with pq.ParquetWriter(draft, schema, compression="zstd", **(paged if small_pages else {})) as writer:
             for start in range(0, rows, step):
                 numbers = range(start, min(rows, start + step))
                 texts = [text(row, prompt_bytes) for row in numbers]
