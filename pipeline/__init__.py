@@ -27,6 +27,7 @@ def run(path: str | Path, overrides: Sequence[str] = (), *, limit: int | None = 
             failed. A run that stops early, or that leaves failed rows, returns: see `Summary.exit_code`.
     """
     from pipeline.app.job import load_job
-    from pipeline.app.run import Run, RunOptions
+    from pipeline.app.options import RunOptions
+    from pipeline.app.run import Run
 
     return Run(load_job(path, overrides), RunOptions(limit=limit)).execute()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.app import checkpoint
 from pipeline.app.access import locked, open_journal
 from pipeline.app.job import OpenJob, open_job
-from pipeline.app.run import RunOptions, select_retries
+from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.summary import money
 from pipeline.config import Job
 from pipeline.errors import CheckpointFailed, InvalidInput

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 
 from pipeline.app.doctor import Check
+from pipeline.app.endpoint import endpoint_address, request_headers
 from pipeline.app.job import price_of
-from pipeline.app.run import endpoint_address, request_headers
 from pipeline.app.summary import money
 from pipeline.catalogue import cost, find_model, worst_cost
 from pipeline.client import Client, Task

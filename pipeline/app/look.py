@@ -16,9 +16,9 @@ from pipeline.app.access import reading
 from pipeline.app.inspection import inspect_job, wrong
 from pipeline.app.job import TRIED_ROWS, first_rows, open_job
 from pipeline.app.learning import survey
+from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_overwrite
 from pipeline.app.preview import figures, usd_range
-from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.scratch import scratch
 from pipeline.app.summary import job_figures, money
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job

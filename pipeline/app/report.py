@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.app.access import reading, refuse_foreign_checkpoint
+from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_overwrite
-from pipeline.app.run import RunOptions, select_retries
 from pipeline.app.scratch import scratch
 from pipeline.app.status import status
 from pipeline.app.summary import job_figures

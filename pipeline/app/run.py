@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import resource
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pipeline import __version__
 from pipeline.app import checkpoint, truncated
 from pipeline.app.access import locked, open_journal
+from pipeline.app.endpoint import allow_connections, endpoint_address, request_headers
 from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.monitoring import Monitoring
+from pipeline.app.options import RunOptions, select_retries
+from pipeline.app.publishing import publish_rows
 from pipeline.app.signals import Signals
 from pipeline.app.status import file_stamp, known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
@@ -29,46 +30,18 @@ from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
-from pipeline.errors import TRUNCATED, Interrupted, InvalidInput, JobLocked, PipelineError
+from pipeline.errors import Interrupted, JobLocked, PipelineError
 from pipeline.journal import Journal, lost_claims, write_progress
 from pipeline.limits import Pause
-from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, FailureKinds, Plan, Standing, drawn_rows, failure_kinds
+from pipeline.plan import FAILED, FailureKinds, Plan, Standing, drawn_rows, failure_kinds
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
-from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
 
 if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
 
 _PROGRESS_FILE_SECONDS = 1.0
-_OTHER_FILES = 128
 _PENDING = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED)
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What a command may ask of a run. `retry` sends nothing but failed rows, whatever their cause: all of them, or
-    those of one kind; of the kind `truncated` it asks for longer answers instead. `limit` is the most rows to send:
-    first in input order, or with `seed` drawn at random.
-    """
-
-    limit: int | None = None
-    seed: int | None = None
-    on_change: Literal["refuse", "rerun", "keep"] = "refuse"
-    retry: bool = False
-    retry_kind: str | None = None
-
-    @property
-    def asks_longer(self) -> bool:
-        """Whether it asks again for answers that were cut off."""
-        return self.retry and self.retry_kind == TRUNCATED
-
-    @property
-    def to_send(self) -> tuple[Standing, ...]:
-        """Where the rows stand that the run sends."""
-        if self.asks_longer:
-            return (Standing.TRUNCATED,)
-        return (Standing.RETRY,) if self.retry else TO_SEND
 
 
 class Watcher:
@@ -252,7 +225,7 @@ class Run:
         self.first_event = journal.totals.events + 1
         settings = journal.register_settings(digest(opened.settings), opened.settings)
         journal.register_run(self.summary.run_id or "")
-        _allow_connections(config.limits.concurrency)
+        allow_connections(config.limits.concurrency)
         with _shared_limit(config.limits) as shared, endpoint_address(self._job) as address:
             key = "simulator" if address else api_key(config.endpoint, os.environ)
             endpoint = make_endpoint(config.endpoint, address)
@@ -353,37 +326,9 @@ class Run:
 
     def _finish(self, opened: OpenJob, plan: Plan, journal: Journal, directory: Path, stop: Stop | None) -> None:
         """Publish what there is, and say how the run ended."""
-        config = self._job.config
-        output = Path(config.output.path)
-        results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
         is_whole = plan.count(*_PENDING) == 0
-        state = digest([plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns,
-                        str(results.schema)])  # fmt: skip
-        metadata: dict[str, Any] = {
-            "job": config.name,
-            "checkpoint_id": journal.checkpoint_id,
-            "journal": checkpoint.journal_facts(journal),
-            "version": __version__,
-            "configuration": self._job.document,
-            "price": None if opened.price is None else _price_facts(opened),
-            "run_ids": journal.runs(),
-            "state": state,
-        }
-        partial = partial_path(output)
-        path: Path | None = output if is_whole else partial
-        assert path is not None
-        if not shows(path, state, plan.count(*SUCCEEDED, *FAILED)):
-            seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
-            try:
-                publish(results, path, compression=config.output.compression, metadata=metadata, whole=is_whole,
-                        overwrite=config.output.overwrite, seconds=seconds)  # fmt: skip
-            except OutOfTime:
-                path = path if path.exists() else None
-        if is_whole and (config.output.overwrite or not is_foreign(partial, journal.checkpoint_id)):
-            remove(partial)
-        for place in (output, partial):
-            with suppress(OSError):  # what a killed run left there is only in the way
-                draft_path(place, journal.checkpoint_id).unlink(missing_ok=True)
+        seconds = self._job.config.limits.drain_seconds if self._stop_request.signal is not None else None
+        path = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
         status, code, error = "succeeded", 0, None
         if stop is not None:
             status = "interrupted" if stop.kind == "interrupted" else "stopped"
@@ -406,33 +351,6 @@ class Run:
         return max(1e-9, time.monotonic() - self._started)
 
 
-def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOptions) -> None:
-    """Mark the failed rows that a run sends again: those that failed for a passing cause, up to `max_runs` times, or
-    whatever `options` asks for.
-    """
-    if options.asks_longer:
-        return
-    standings = (Standing.FAILED_PASSING, Standing.FAILED) if options.retry else (Standing.FAILED_PASSING,)
-    for positions in plan.positions(standings):
-        by_event = {plan.event(position): position for position in positions}
-        for entry, record in journal.records(sorted(by_event)):
-            if options.retry:
-                wanted = options.retry_kind in (None, record["error_kind"])
-            else:
-                wanted = record["failed_runs"] <= max_runs
-            if wanted:
-                plan.mark(by_event[entry[0]], Standing.RETRY)
-
-
-def request_headers(key: str | None) -> dict[str, str]:
-    """What goes with every request."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json",
-               "User-Agent": f"llm-batch-pipeline/{__version__}"}  # fmt: skip
-    if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
-    return headers
-
-
 @contextmanager
 def _shared_limit(limits: LimitsConfig) -> Iterator[SharedLimit | None]:
     """The limit that the job has in common with others, while it sends; None where it names none."""
@@ -450,41 +368,3 @@ def _shared_limit(limits: LimitsConfig) -> Iterator[SharedLimit | None]:
         yield shared
     finally:
         shared.close()
-
-
-@contextmanager
-def endpoint_address(job: Job) -> Iterator[str | None]:
-    """The embedded endpoint's address, while it runs; None where the job names another endpoint."""
-    if not job.config.endpoint.is_simulator:
-        yield None
-        return
-    from pipeline.simulator import Settings, Simulator
-
-    found = job.config.simulator
-    simulator = Simulator(Settings() if found is None else Settings(**found.model_dump(exclude_none=True)))
-    try:
-        address = simulator.start()
-    except OSError as error:
-        raise InvalidInput(f"simulator: the embedded endpoint cannot start: {error}") from error
-    try:
-        yield address
-    finally:
-        simulator.stop()
-
-
-def _allow_connections(concurrency: int) -> None:
-    """Raise the soft limit of open files to what the connections need (the embedded endpoint holds one of each too)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * concurrency + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _price_facts(opened: OpenJob) -> dict[str, str | None]:
-    assert opened.price is not None
-    return {
-        "input_usd_per_million": str(opened.price.input_usd_per_million),
-        "output_usd_per_million": str(opened.price.output_usd_per_million),
-        "as_of": opened.price.as_of,
-    }

@@ -31,7 +31,8 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
 
     def action() -> None:
         from pipeline.app.look import plan_ahead
-        from pipeline.app.run import Run, RunOptions
+        from pipeline.app.options import RunOptions
+        from pipeline.app.run import Run
 
         job = load(job_file, overrides)
         if pilot is None:

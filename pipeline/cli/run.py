@@ -118,7 +118,8 @@ def _summary_of(
     console: Console, job_file: str, overrides: Sequence[str], *, engine: Literal["local", "ray"], **options: Any
 ) -> tuple[Summary, PipelineError | None]:
     """Run, and say how it ended; an error is given beside the summary of what is known."""
-    from pipeline.app.run import Run, RunOptions
+    from pipeline.app.options import RunOptions
+    from pipeline.app.run import Run
     from pipeline.app.status import known_of_file
     from pipeline.app.summary import RunError, Summary
     from pipeline.cli.progress import ConsoleWatcher

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.app.job import load_job
-from pipeline.app.run import Run, RunOptions
+from pipeline.app.options import RunOptions
+from pipeline.app.run import Run
 
 COMMAND = str(Path(sys.executable).with_name("pipeline"))
 KEY_VARIABLE = "FUNCTIONAL_TEST_KEY"

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.app.failed import COLUMNS, failed_rows
 from pipeline.app.job import load_job
-from pipeline.app.run import Run, RunOptions
+from pipeline.app.options import RunOptions
+from pipeline.app.run import Run
 from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, answer, refusal, usual
 
 SECRET_PROMPT = "a private question"

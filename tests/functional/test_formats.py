@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.app.job import load_job
+from pipeline.app.options import RunOptions
 from pipeline.app.recover import recover
-from pipeline.app.run import Run, RunOptions
+from pipeline.app.run import Run
 from pipeline.journal import Journal, database
 
 JOURNALS = Path(__file__).parents[1] / "fixtures/journals"

@@ -16,8 +16,9 @@ import pytest
 from pipeline.app.clean import Finished, clean
 from pipeline.app.job import load_job
 from pipeline.app.jobs import Listed, list_jobs
+from pipeline.app.options import RunOptions
 from pipeline.app.recover import recover
-from pipeline.app.run import Run, RunOptions
+from pipeline.app.run import Run
 from pipeline.errors import CheckpointDamaged, InvalidInput, JobLocked
 from pipeline.journal import JobLock
 from tests.functional.conftest import COMMAND, Endpoint, Workspace, answer, ended, refusal, usual

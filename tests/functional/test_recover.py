@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from pipeline.app.job import load_job
+from pipeline.app.options import RunOptions
 from pipeline.app.recover import Recovery, recover
-from pipeline.app.run import Run, RunOptions
+from pipeline.app.run import Run
 from pipeline.errors import CheckpointFailed, PipelineError
 from pipeline.journal import JobLock, Journal, replacement
 from tests.functional.conftest import (

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from pipeline.app.job import load_job
+from pipeline.app.options import RunOptions
 from pipeline.app.recover import recover
-from pipeline.app.run import Run, RunOptions
+from pipeline.app.run import Run
 from pipeline.cli.summary import one_line
 from pipeline.errors import InvalidInput
 from pipeline.journal import Claim, Journal

@@ -42,7 +42,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline.app.run import Run, RunOptions
+from pipeline.app.options import RunOptions
+from pipeline.app.run import Run
 from pipeline.app.summary import Summary
 from pipeline.config import Job, load_job
 from pipeline.errors import InvalidInput

@@ -1,0 +1,51 @@
+"""The endpoint that a job names, as a run reaches it: where it is, the embedded one included, and with what headers."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline import __version__
+from pipeline.config import Job
+from pipeline.errors import InvalidInput
+
+_OTHER_FILES = 128
+
+
+def request_headers(key: str | None) -> dict[str, str]:
+    """What goes with every request."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json",
+               "User-Agent": f"llm-batch-pipeline/{__version__}"}  # fmt: skip
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+@contextmanager
+def endpoint_address(job: Job) -> Iterator[str | None]:
+    """The embedded endpoint's address, while it runs; None where the job names another endpoint."""
+    if not job.config.endpoint.is_simulator:
+        yield None
+        return
+    from pipeline.simulator import Settings, Simulator
+
+    found = job.config.simulator
+    simulator = Simulator(Settings() if found is None else Settings(**found.model_dump(exclude_none=True)))
+    try:
+        address = simulator.start()
+    except OSError as error:
+        raise InvalidInput(f"simulator: the embedded endpoint cannot start: {error}") from error
+    try:
+        yield address
+    finally:
+        simulator.stop()
+
+
+def allow_connections(concurrency: int) -> None:
+    """Raise the soft limit of open files to what the connections need (the embedded endpoint holds one of each too)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * concurrency + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

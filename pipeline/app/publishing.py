@@ -1,0 +1,73 @@
+"""The output of a run: the whole of it at its path, or what there is so far beside it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.app import checkpoint
+from pipeline.app.job import OpenJob
+from pipeline.journal import Journal
+from pipeline.plan import FAILED, SUCCEEDED, Plan
+from pipeline.records import digest
+from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
+
+
+def publish_rows(
+    opened: OpenJob, plan: Plan, journal: Journal, *, is_whole: bool, seconds: float | None
+) -> Path | None:
+    """Publish every row that has an outcome, unless that stands there already, and clear away what it supersedes.
+
+    Args:
+        is_whole: every row has one; else they go into the partial output.
+        seconds: give up after so long; an earlier file then stays.
+
+    Returns the path of what stands there now, None where nothing does. Raises CheckpointFailed, and InvalidInput where
+    somebody else's file is in the way.
+    """
+    config = opened.job.config
+    output = Path(config.output.path)
+    partial = partial_path(output)
+    results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
+    state = digest([plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns,
+                    str(results.schema)])  # fmt: skip
+    path: Path | None = output if is_whole else partial
+    assert path is not None
+    if not shows(path, state, plan.count(*SUCCEEDED, *FAILED)):
+        try:
+            publish(results, path, compression=config.output.compression,
+                    metadata=_metadata(opened, journal, state), whole=is_whole,
+                    overwrite=config.output.overwrite, seconds=seconds)  # fmt: skip
+        except OutOfTime:
+            path = path if path.exists() else None
+    if is_whole and (config.output.overwrite or not is_foreign(partial, journal.checkpoint_id)):
+        remove(partial)
+    for place in (output, partial):
+        with suppress(OSError):  # what a killed run left there is only in the way
+            draft_path(place, journal.checkpoint_id).unlink(missing_ok=True)
+    return path
+
+
+def _metadata(opened: OpenJob, journal: Journal, state: str) -> dict[str, Any]:
+    """What the file tells of itself. `state` names what stands in it, and how."""
+    return {
+        "job": opened.job.config.name,
+        "checkpoint_id": journal.checkpoint_id,
+        "journal": checkpoint.journal_facts(journal),
+        "version": __version__,
+        "configuration": opened.job.document,
+        "price": None if opened.price is None else _price_facts(opened),
+        "run_ids": journal.runs(),
+        "state": state,
+    }
+
+
+def _price_facts(opened: OpenJob) -> dict[str, str | None]:
+    assert opened.price is not None
+    return {
+        "input_usd_per_million": str(opened.price.input_usd_per_million),
+        "output_usd_per_million": str(opened.price.output_usd_per_million),
+        "as_of": opened.price.as_of,
+    }
