@@ -8,9 +8,9 @@ import threading
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Literal
+from typing import Any, Literal
 
-from pipeline.client import Task
+from pipeline.client import Attempt, Task
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput, PipelineError
@@ -35,19 +35,17 @@ def main(connection_number: int, pause_number: int) -> None:
     """
     connection = Connection(connection_number)
     try:
-        sending: Sending = pickle.loads(connection.recv_bytes())
+        sending: Sending = _hear(connection)
         client = sending.client(Pause.join(pause_number))
         engine = LocalEngine(client.attempt, sending.slots, client.abandon)
-        connection.send_bytes(pickle.dumps([]))
+        _tell(connection, [])
         threading.Thread(target=_take_in, args=(connection, engine), name="tasks", daemon=True).start()
         while True:
             attempts = engine.receive(_SECONDS_BETWEEN_LOOKS)
             if attempts:
-                connection.send_bytes(pickle.dumps(attempts))
-    except (EOFError, OSError):  # nobody is there to hear of it
-        os._exit(0)
+                _tell(connection, attempts)
     except BaseException as error:
-        connection.send_bytes(pickle.dumps(_fault(error)))
+        _tell(connection, _fault(error))
         os._exit(1)
 
 
@@ -55,12 +53,24 @@ def _take_in(connection: Connection, engine: LocalEngine) -> None:
     """In a thread of its own, so that the other side never waits for what it sends."""
     try:
         while True:
-            tasks: list[Task] = pickle.loads(connection.recv_bytes())
+            tasks: list[Task] = _hear(connection)
             engine.send(tasks)
-    except (EOFError, OSError):
-        os._exit(0)
     except BaseException as error:
         engine.fail(error)
+
+
+def _hear(connection: Connection) -> Any:
+    try:
+        return pickle.loads(connection.recv_bytes())
+    except (EOFError, OSError):
+        os._exit(0)  # the run is over
+
+
+def _tell(connection: Connection, message: list[Attempt] | Fault) -> None:
+    try:
+        connection.send_bytes(pickle.dumps(message))
+    except OSError:
+        os._exit(0)  # nobody is there to hear of it
 
 
 def _fault(error: BaseException) -> Fault:

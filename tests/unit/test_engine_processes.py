@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.client import Attempt, Task
+from pipeline.client import Attempt, Client, Task
 from pipeline.config.models import LimitsConfig
 from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.engines import processes_for
@@ -189,6 +189,19 @@ def test_closing_ends_the_senders_whatever_they_are_at(sending: Sending, endpoin
 def test_what_cannot_be_sent_with_is_said_before_anything_is_sent(sending: Sending) -> None:
     with pytest.raises(InvalidInput, match="a header holds characters"):
         ProcessEngine(replace(sending, headers={"Authorization": "Bearer line\nbreak"}), 1, Pause())
+
+
+class Unusable(Sending):
+    """One that fails when a sender begins."""
+
+    def client(self, pause: Pause) -> Client:
+        raise OSError("no way to send")
+
+
+def test_a_fault_while_a_sender_begins_is_told(sending: Sending) -> None:
+    unusable = Unusable(sending.endpoint, sending.headers, sending.key, sending.slots, sending.timeout_seconds)
+    with pytest.raises(RuntimeError, match="OSError: no way to send"):
+        ProcessEngine(unusable, 1, Pause())
 
 
 def test_the_key_stands_on_no_command_line(sending: Sending) -> None:
