@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal, usual
+from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, ended, refusal, usual
 
 
 def pause_of(endpoint: Endpoint) -> float:
@@ -112,17 +112,23 @@ def test_a_retry_after_on_a_row_that_fails_holds_back_the_others(ws: Workspace, 
 
 def test_requests_per_minute_holds_over_several_runs(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(8))
-    ws.job(limits={"requests_per_minute": 3, "concurrency": 8, "deadline_seconds": 1})
-    for _ in range(5):
-        ws.pipeline("run", "job.yaml", "--limit", "1")
+    ws.job(limits={"requests_per_minute": 3, "concurrency": 8})
+    for _ in range(3):
+        ws.run("--limit", "1")
+    for _ in range(2):
+        ws.run("--limit", "1", "--set", "limits.deadline_seconds=1.5", code=4)
     assert len(endpoint.asked) == 3
 
 
 def test_requests_are_spread_below_their_rate(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(30))
-    ws.job(limits={"requests_per_minute": 120, "concurrency": 30, "deadline_seconds": 2})
-    ws.run(code=4)
-    assert 6 <= len(endpoint.asked) <= 14
+    ws.job(limits={"requests_per_minute": 120, "concurrency": 30})
+    with ws.running() as process:
+        endpoint.wait_for(6)
+        time.sleep(0.5)
+        assert len(endpoint.asked) <= 14
+        process.terminate()
+        assert ended(process).code == 143
 
 
 def test_tokens_per_minute_reserves_what_is_in_flight(ws: Workspace, endpoint: Endpoint) -> None:
