@@ -8,7 +8,8 @@ from pipeline.journal.lock import Holder, JobLock, read_holder
 from pipeline.journal.progress import read_progress, write_progress
 from pipeline.journal.rebuild import Published, Recovered, rebuild
 from pipeline.journal.salvage import Salvage
-from pipeline.journal.store import Identity, Journal, Totals
+from pipeline.journal.store import Journal
+from pipeline.journal.totals import Identity, Totals
 
 __all__ = [
     "ADOPTIONS", "ANSWERS", "FAILURES", "Claim", "Event", "Holder", "Identity", "IndexEntry", "JobLock", "Journal",

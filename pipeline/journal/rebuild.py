@@ -14,7 +14,7 @@ from pipeline.journal.count import Count, read_count
 from pipeline.journal.database import create_database
 from pipeline.journal.progress import read_progress
 from pipeline.journal.salvage import Salvage
-from pipeline.journal.store import Identity
+from pipeline.journal.totals import Identity
 from pipeline.records import digest
 
 

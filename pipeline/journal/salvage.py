@@ -32,7 +32,8 @@ from pipeline.journal.events import (
     unpack_record,
     with_source,
 )
-from pipeline.journal.store import Identity, Journal, Totals
+from pipeline.journal.store import Journal
+from pipeline.journal.totals import Identity, Totals
 
 _SCHEMA = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;

@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -38,61 +38,13 @@ from pipeline.journal.events import (
 )  # fmt: skip
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.replacement import is_under_way
+from pipeline.journal.totals import Identity, Totals, longer_pause
 
 _ROWS_A_STATEMENT = 1000
 _NUMBERS_A_STEP = 100
 _LOG_BYTES = 16 * 2**20
 _LOG_BYTES_A_COMMIT = 5 * 8192
 """What a commit of small records adds to the log: the pages at the end of each tree, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over everything ever recorded. `claims` are those open now, `plan` is the number of the latest plan; `pause`
-    keeps the endpoint's Retry-After over a restart: when it was set, and until when (Unix seconds).
-    """
-
-    commits: int = 0
-    events: int = 0
-    claims: int = 0
-    cost_usd: Decimal = Decimal(0)
-    possibly_billed_usd: Decimal = Decimal(0)
-    plan: int = 0
-    pause: tuple[float, float] | None = None
-
-    def text(self) -> str:
-        """The totals as the journal stores them."""
-        return json.dumps(
-            [self.commits, self.events, self.claims, str(self.cost_usd), str(self.possibly_billed_usd), self.plan,
-             self.pause], separators=(",", ":"),
-        )  # fmt: skip
-
-    @classmethod
-    def parse(cls, text: str) -> Totals:
-        """The totals from their stored form."""
-        commits, events, claims, cost, possibly, plan, pause = json.loads(text)
-        return cls(commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whose journal it is. `renumbered` is the number of the commit since which the events have their numbers; a
-    recovery gives them new ones.
-    """
-
-    job: str
-    simulated: bool
-    checkpoint_id: str
-    renumbered: int = 0
-
-    def text(self) -> str:
-        """The identity as the journal stores it."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def parse(cls, text: str) -> Identity:
-        """The identity from its stored form."""
-        return cls(**json.loads(text))
 
 
 class Journal:
@@ -302,7 +254,7 @@ class Journal:
             cost_usd=self.totals.cost_usd + cost_usd,
             possibly_billed_usd=self.totals.possibly_billed_usd + possibly_billed_usd,
             plan=self.totals.plan if plan is None else plan,
-            pause=_longer_pause(self.totals.pause, pause),
+            pause=longer_pause(self.totals.pause, pause),
         )
         event_rows = [(seq, pack_event(event)) for seq, event in enumerate(events, first)]
         claim_rows = [(claim.number, pack_claim(claim)) for claim in claims]
@@ -397,11 +349,3 @@ class _Guard:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.Error | OSError | ValueError | TypeError | KeyError):
             raise self._kind(f"{self._message}: {error}") from error
-
-
-def _longer_pause(standing: tuple[float, float] | None, new: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The pause that has more left at the moment when the new one is set; a clock that went back ends none early."""
-    if standing is None or new is None:
-        return standing or new
-    since, until = standing
-    return standing if until - max(since, new[0]) > new[1] - new[0] else new
