@@ -26,9 +26,11 @@ def requests_to_send(
     opened: OpenJob, plan: Plan, standings: Collection[Standing] = TO_SEND
 ) -> Iterator[Request | None]:
     """The request of each row that would be sent, in input order; None for a row that makes none."""
-    wanted = [int(standing) for standing in standings]
-    for start, batch in opened.rows.batches():
-        offsets = np.flatnonzero(np.isin(plan.standings(start, start + batch.num_rows), wanted))
+    wanted = np.isin(plan.standings(), [int(standing) for standing in standings])
+    if not wanted.any():
+        return
+    for start, batch in opened.rows.batches(int(np.argmax(wanted))):
+        offsets = np.flatnonzero(wanted[start : start + batch.num_rows])
         if len(offsets):
             part = pick(batch, offsets)
             _, contents = opened.rows.identities(start, part)
