@@ -11,6 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import sink
@@ -189,6 +191,36 @@ def test_an_error_of_the_disk_while_publishing_leaves_what_stood_there(
     assert not [name for name in ws.files() if "writing" in name]
     assert ws.run()["requests"] == 0
     assert len(endpoint.asked) == ws.table().num_rows == 2
+
+
+@pytest.mark.parametrize("group", [0, 1, 2, 3])
+def test_an_error_of_the_disk_at_any_row_group_leaves_what_stood_there(
+    ws: Workspace, endpoint: Endpoint, group: int, run_here: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All but the last group are written by another thread, while the next one is joined.
+    ws.questions(*"abcdefg")
+    ws.job()
+    monkeypatch.setattr(sink, "_ROWS_AT_FIRST", 2)
+    monkeypatch.setattr(sink, "_MOST_ROWS_A_SLICE", 2)
+    monkeypatch.setattr(sink, "_ROWS_A_GROUP", 2)
+    written = []
+
+    def fails_at(self: pq.ParquetWriter, table: pa.Table) -> None:
+        written.append(table.num_rows)
+        failing() if len(written) == group + 1 else write_table(self, table)
+
+    write_table = pq.ParquetWriter.write_table
+    with monkeypatch.context() as fault:
+        fault.setattr(pq.ParquetWriter, "write_table", fails_at)
+        run = run_here()
+        with pytest.raises(CheckpointFailed, match=f"out.parquet.*see to the disk.*{SAFE}"):
+            run.execute()
+    assert (run.summary.exit_code, run.summary.succeeded) == (6, 7)
+    assert written[: group + 1] == [2, 2, 2, 1][: group + 1]
+    assert not [name for name in ws.files() if name.startswith("out.") or "writing" in name]
+    assert run_here().execute().requests == 0
+    assert [row["response"] for row in ws.rows()] == ["answer to " + letter for letter in "abcdefg"]
+    assert pq.ParquetFile(ws.path / "out.parquet").num_row_groups == 4
 
 
 @pytest.mark.parametrize("commit", [3, 6])
