@@ -35,8 +35,9 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
             key = "simulator" if address else api_key(config.endpoint, environ)
             endpoint = make_endpoint(config.endpoint, address)
             transport = _Witness(
-                endpoint.url, request_headers(key), connections=1, timeout_seconds=config.limits.timeout_seconds
-            )
+                endpoint.url, request_headers(key), connections=1, timeout_seconds=config.limits.timeout_seconds,
+                standard=config.endpoint.transport == "standard",
+            )  # fmt: skip
             try:
                 request = Request(config.endpoint.model, messages, {"max_tokens": 1})
                 attempt = Client(endpoint, transport, Pause(), None if address else key).attempt(Task(1, request))

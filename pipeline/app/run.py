@@ -231,7 +231,7 @@ class Run:
             endpoint = make_endpoint(config.endpoint, address)
             sending = Sending(
                 endpoint, request_headers(key), None if address else key, config.limits.concurrency,
-                config.limits.timeout_seconds,
+                config.limits.timeout_seconds, config.endpoint.transport == "standard",
             )  # fmt: skip
             works = feed(opened.rows, plan, journal, settings, self._options.to_send, self._drawn(plan))
             works = while_unchanged(works, opened.rows.source.files)

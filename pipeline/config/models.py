@@ -263,6 +263,11 @@ class EndpointConfig(_Section):
     allow_insecure_http: bool = Field(
         default=False, description="Whether the key may go over plain http:// to another machine."
     )
+    transport: Literal["lean", "standard"] = Field(
+        default="lean",
+        description="What carries the requests: `lean`, or `standard` for the adapter of the requests library, which "
+        "takes more CPU.",
+    )
 
     @property
     def is_simulator(self) -> bool:

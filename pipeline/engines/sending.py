@@ -15,8 +15,8 @@ from pipeline.transport import Transport
 class Sending:
     """Where and how requests go out: at most `slots` at a time, each attempt within `timeout_seconds`.
 
-    `headers` may hold the key, which `key` names so that no reply brings it back. What else shapes a connection (proxy,
-    certificates) comes from the environment.
+    `headers` may hold the key, which `key` names so that no reply brings it back. `standard` sends through requests'
+    own adapter. What else shapes a connection (proxy, certificates) comes from the environment.
     """
 
     endpoint: Endpoint
@@ -24,10 +24,12 @@ class Sending:
     key: str | None = field(repr=False)
     slots: int
     timeout_seconds: float
+    standard: bool = False
 
     def client(self, pause: Pause) -> Client:
         """A client for this process. Connects to nothing yet. Raises InvalidInput for what cannot be sent with."""
         transport = Transport(
-            self.endpoint.url, self.headers, connections=self.slots, timeout_seconds=self.timeout_seconds
-        )
+            self.endpoint.url, self.headers, connections=self.slots, timeout_seconds=self.timeout_seconds,
+            standard=self.standard,
+        )  # fmt: skip
         return Client(self.endpoint, transport, pause, self.key)

@@ -3,20 +3,25 @@
 `requests` prepares the request and its Session carries it, over an adapter of our own (`adapter`), because the
 bounds promised here are not ones that requests has: a deadline for the whole attempt however slowly bytes drip, a cap
 on decoded bytes, and certainty about whether anything was sent. Nothing is retried, no redirect is followed, no cookie
-kept, no netrc read. docs.python-requests.org, "Transport Adapters", describes the seam.
+kept, no netrc read. docs.python-requests.org, "Transport Adapters", describes the seam. Where the way to an endpoint
+needs requests' standard adapter, `standard` holds that one to the same bounds.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import requests
 
 from pipeline.errors import InvalidInput
 from pipeline.transport.adapter import DeadlineAdapter, ReplyResponse
 from pipeline.transport.reply import RawReply, TransportError
-from pipeline.transport.route import find_route
+from pipeline.transport.route import Route, find_route
+
+if TYPE_CHECKING:
+    from pipeline.transport.standard import StandardAdapter
 
 __all__ = ["RawReply", "Transport", "TransportError"]
 
@@ -34,13 +39,15 @@ class Transport:
         connections: int,
         timeout_seconds: float,
         most_bytes: int = 64 * 2**20,
+        standard: bool = False,
     ) -> None:
         """Prepares the request once; connects to nothing.
 
         `headers` go with every request as given. `connections` is how many are kept open between attempts,
         `timeout_seconds` bounds one attempt from connect to the last byte (looking up the host's name is bounded only
-        by the system's resolver), `most_bytes` the decoded body. Proxy and certificates come from the environment as
-        it is now. Raises InvalidInput for a URL, header, proxy or certificate file that cannot be used.
+        by the system's resolver), `most_bytes` the decoded body. `standard` sends through requests' own adapter. Proxy
+        and certificates come from the environment as it is now. Raises InvalidInput for a URL, header, proxy or
+        certificate file that cannot be used.
         """
         self._timeout_seconds = timeout_seconds
         self._request = requests.PreparedRequest()
@@ -51,15 +58,15 @@ class Transport:
             raise InvalidInput("the endpoint's URL must be an absolute http:// or https:// address") from None
         assert self._request.url is not None
         route = find_route(self._request.url, self._request.path_url)
-        self._adapter = DeadlineAdapter(route, connections=connections, most_bytes=most_bytes)
         try:
             self._request.prepare_headers({**DEFAULT_HEADERS, **headers})
-            self._adapter.message(self._request)
+            "".join(self._request.headers.values()).encode("latin-1")
         except (requests.RequestException, ValueError):
             raise InvalidInput(
                 "a header holds characters that HTTP cannot carry; look for a line break or a blank at its ends, "
                 "or non-ASCII characters, in the API key"
             ) from None
+        self._adapter = _adapter_for(route, connections, most_bytes, standard)
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.mount("http://", self._adapter)
@@ -87,3 +94,11 @@ class Transport:
     def abandon(self) -> None:
         """Closes, and ends all attempts under way at once, each with a CONNECTION_ERROR."""
         self._adapter.abandon()
+
+
+def _adapter_for(route: Route, connections: int, most_bytes: int, standard: bool) -> DeadlineAdapter | StandardAdapter:
+    if not standard:
+        return DeadlineAdapter(route, connections=connections, most_bytes=most_bytes)
+    from pipeline.transport.standard import StandardAdapter
+
+    return StandardAdapter(route, connections=connections, most_bytes=most_bytes)

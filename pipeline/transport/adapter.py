@@ -17,9 +17,12 @@ from pipeline.transport.route import Route
 
 
 class ReplyResponse(requests.Response):
-    """What the adapter gives to the session: `reply` is complete, and nothing is left to read."""
+    """What an adapter gives to the session: `reply` is complete, and nothing is left to read."""
 
-    reply: RawReply
+    def __init__(self, reply: RawReply) -> None:
+        super().__init__()
+        self.status_code = reply.status
+        self.reply = reply
 
 
 class DeadlineAdapter(BaseAdapter):
@@ -49,7 +52,7 @@ class DeadlineAdapter(BaseAdapter):
         proxies: Any = None,
     ) -> ReplyResponse:
         """One attempt, within `timeout` seconds. The URL, TLS and proxy are the route's. Raises TransportError."""
-        message = self.message(request)
+        message = self._message(request)
         deadline = monotonic() + timeout
         connection = self._take()
         self._under_way.add(connection)
@@ -68,19 +71,16 @@ class DeadlineAdapter(BaseAdapter):
         finally:
             self._under_way.discard(connection)
             self._give_back(connection)
-        response = ReplyResponse()
-        response.status_code = reply.status
-        response.reply = reply
-        return response
+        return ReplyResponse(reply)
 
-    def message(self, request: requests.PreparedRequest) -> bytes:
-        """The request as it goes over the wire. Raises UnicodeEncodeError for headers that cannot."""
+    def _message(self, request: requests.PreparedRequest) -> bytes:
+        """The request as it goes over the wire."""
         route = self._route
         lines = [f"POST {route.target} HTTP/1.1", f"Host: {route.authority}"]
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
         if route.proxy is not None and route.tls is None and route.proxy.authorization:
             lines.append(f"Proxy-Authorization: {route.proxy.authorization}")
-        body = request.body or b""
+        body = request.body
         assert isinstance(body, bytes)
         lines.append(f"Content-Length: {len(body)}\r\n\r\n")
         return "\r\n".join(lines).encode("latin-1") + body

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.errors import ErrorKind
-from pipeline.transport.http1 import ReplyReader
 from pipeline.transport.reply import TransportError, too_large
 
 DECODED_PIECE = 2**20
@@ -17,19 +16,19 @@ GZIP_OR_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 NO_HEADER = -zlib.MAX_WBITS
 
 
-def read_body(reply: ReplyReader, most_bytes: int) -> bytes:
-    """Reads a reply's body to its end.
+def read_body(wire: Iterable[bytes], headers: Mapping[str, str], length: int | None, most_bytes: int) -> bytes:
+    """Reads a reply's body to its end; `length` is in bytes on the wire, None where that was not said beforehand.
 
     Raises TransportError for more than `most_bytes` decoded bytes and for an encoding that is unknown or broken, and
-    what `reply` raises for a body that was cut off.
+    what `wire` raises for a body that was cut off.
     """
-    encoding = _encoding_of(reply.headers.get("Content-Encoding", ""))
-    if encoding is None and reply.length is not None and reply.length > most_bytes:
+    encoding = _encoding_of(headers.get("Content-Encoding", ""))
+    if encoding is None and length is not None and length > most_bytes:
         raise too_large(most_bytes)
     pieces: list[bytes] = []
     size = 0
     try:
-        for piece in reply.body() if encoding is None else _decoded(reply.body(), encoding):
+        for piece in wire if encoding is None else _decoded(wire, encoding):
             size += len(piece)
             if size > most_bytes:
                 raise too_large(most_bytes)

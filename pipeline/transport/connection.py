@@ -7,6 +7,7 @@ import http.client
 import select
 import socket
 import ssl
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,37 @@ def remaining(deadline: float) -> float:
     return min(seconds, LONGEST_WAIT)
 
 
+def connect(host: str, port: int, deadline: float, use: Callable[[socket.socket], None]) -> socket.socket:
+    """A connected socket; `use` gets each socket that is tried before it can block.
+
+    Raises OSError, TimeoutError at the deadline, and ValueError for a host name that is none.
+    """
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failure: OSError | None = None
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        sock = None
+        try:
+            sock = socket.socket(family, kind, protocol)
+            use(sock)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # An address that swallows packets leaves the others their share of the time.
+            sock.settimeout(remaining(deadline) / (len(addresses) - index))
+            sock.connect(address)
+            return sock
+        except OSError as error:
+            failure = error
+            if sock is not None:
+                sock.close()
+    raise failure or ConnectionError("the host has no address")
+
+
+def cut(sock: socket.socket) -> None:
+    """From another thread than the one that uses the socket: ends what is under way on it at once."""
+    # SSLSocket's own shutdown also drops TLS, and a thread that reads on would take ciphertext for the reply.
+    with contextlib.suppress(OSError):  # not connected, or closed already
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
 class Connection:
     """A connection over one route; used by one thread at a time, apart from `cut`."""
 
@@ -57,7 +89,8 @@ class Connection:
             if not _is_readable(self._socket):
                 return
             self.close()  # ended by the server while idle, or out of step
-        self._connect(deadline)
+        near = self._route.proxy or self._route
+        connect(near.host, near.port, deadline, self._use)
         if self._route.tls is not None:
             if self._route.proxy is not None:
                 self._open_tunnel(deadline)
@@ -76,7 +109,7 @@ class Connection:
             reply = self._read_reply(deadline, most_bytes)
         except OSError as error:
             raise refusal or error from None
-        body = read_body(reply, most_bytes)
+        body = read_body(reply.body(), reply.headers, reply.length, most_bytes)
         if self._is_cut and reply.ends_with_connection:
             raise http.client.IncompleteRead(b"")
         self.is_reusable = refusal is None and not reply.is_last and not reply.has_more
@@ -87,9 +120,7 @@ class Connection:
         self._is_cut = True
         sock = self._socket
         if sock is not None:
-            # SSLSocket's own shutdown also drops TLS, and a thread that reads on would take ciphertext for the reply.
-            with contextlib.suppress(OSError):  # not connected, or closed already
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            cut(sock)
 
     def close(self) -> None:
         """Closes the socket; `open` may make another."""
@@ -104,24 +135,6 @@ class Connection:
         self._allowed = 0.0
         if self._is_cut:
             raise ConnectionAbortedError("the connection was cut")
-
-    def _connect(self, deadline: float) -> None:
-        near = self._route.proxy or self._route
-        addresses = socket.getaddrinfo(near.host, near.port, type=socket.SOCK_STREAM)
-        failure: OSError | None = None
-        for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            try:
-                self._use(socket.socket(family, kind, protocol))
-                assert self._socket is not None
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                # An address that swallows packets leaves the others their share of the time.
-                self._socket.settimeout(remaining(deadline) / (len(addresses) - index))
-                self._socket.connect(address)
-                return
-            except OSError as error:
-                failure = error
-                self.close()
-        raise failure or ConnectionError("the host has no address")
 
     def _open_tunnel(self, deadline: float) -> None:
         route, proxy = self._route, self._route.proxy

@@ -52,6 +52,14 @@ def test_a_response_of_any_type_is_an_answer_with_its_type(ws: Workspace, endpoi
     assert rows["none"]["tool_calls"] is rows["text"]["tool_calls"] is None
 
 
+def test_the_job_file_chooses_the_adapter_and_only_then_is_it_imported(ws: Workspace) -> None:
+    ws.questions("a")
+    for transport in ("lean", "standard"):
+        ws.job(name=transport, endpoint={"transport": transport}, output={"path": f"{transport}.parquet"})
+        _, imported = ws.pipeline_with_imports("run", "job.yaml")
+        assert ("pipeline.transport.standard" in imported) == (transport == "standard")
+
+
 def test_usage_that_is_no_sound_count_is_null_and_never_zero(ws: Workspace, endpoint: Endpoint) -> None:
     def counts(prompt: Any, completion: Any, total: Any = 30) -> Reply:
         return answer("x", usage={"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total})
