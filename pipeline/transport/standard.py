@@ -160,7 +160,7 @@ class _Wire(io.RawIOBase):
     """The bytes of a reply, each read within the deadline, all within the cap."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._socket = sock
+        self.socket = sock
         self._raw = raw
         self._bytes_left = _current.attempt.most_bytes + WIRE_ALLOWANCE
         self.has_ended = False
@@ -169,8 +169,10 @@ class _Wire(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self.has_ended:
+            return 0
         attempt = _current.attempt
-        self._socket.settimeout(remaining(attempt.deadline))
+        self.socket.settimeout(remaining(attempt.deadline))
         count = self._raw.readinto(buffer) or 0
         self.has_ended = count == 0
         self._bytes_left -= count
@@ -183,13 +185,28 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
+class _Reader(io.BufferedReader):
+    """Ends the connection where more came than the reply, so that the pool finds it stale."""
+
+    def __init__(self, wire: _Wire) -> None:
+        super().__init__(wire)
+        self._wire = wire
+
+    def close(self) -> None:
+        if not self.closed:
+            self._wire.has_ended = True  # what is left to see came in with the reply
+            if self.peek():
+                cut(self._wire.socket)
+        super().close()
+
+
 class _Reply(http.client.HTTPResponse):
     """http.client's reader, which by itself would take an interim reply, or half a head, for the reply."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
         self._wire = _Wire(sock, self.fp.detach())
-        self.fp = io.BufferedReader(self._wire)
+        self.fp = _Reader(self._wire)
 
     def begin(self) -> None:
         super().begin()

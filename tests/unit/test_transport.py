@@ -358,6 +358,16 @@ def test_a_connection_with_bytes_nobody_asked_for_is_replaced() -> None:
     assert server.connections == 2
 
 
+def test_a_connection_with_more_on_it_than_the_reply_is_replaced() -> None:
+    def script(peer: Peer) -> None:
+        while body := peer.receive():
+            peer.send(sized(body) + sized(b"a stray reply"))
+
+    with serving(script) as server, transport_to(server.url) as transport:
+        assert [transport.post(body).body for body in (b"one", b"two")] == [b"one", b"two"]
+    assert server.connections == 2
+
+
 def test_a_kept_connection_that_ends_without_a_reply_counts_as_sent_and_is_not_tried_again() -> None:
     def script(peer: Peer) -> None:
         peer.receive()
