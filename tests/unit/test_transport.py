@@ -52,7 +52,10 @@ class Peer:
         head, _, body = data.partition(b"\r\n\r\n")
         length = next((line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), b":0")
         while len(body) < int(length.partition(b":")[2]):
-            body += self.socket.recv(2**20)
+            piece = self.socket.recv(2**20)
+            if not piece:
+                return b""
+            body += piece
         self.requests.append(head + b"\r\n\r\n" + body)
         return body or b"(empty)"
 
