@@ -26,7 +26,7 @@ def requests_to_send(
     opened: OpenJob, plan: Plan, standings: Collection[Standing] = TO_SEND
 ) -> Iterator[Request | None]:
     """The request of each row that would be sent, in input order; None for a row that makes none."""
-    wanted = np.isin(plan.standings(), [int(standing) for standing in standings])
+    wanted = plan.which(standings)
     if not wanted.any():
         return
     for start, batch in opened.rows.batches(int(np.argmax(wanted))):

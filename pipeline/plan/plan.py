@@ -144,12 +144,23 @@ class Plan:
         """The event numbers of the rows from `start` to before `stop`."""
         return self._latest[start:stop] >> np.uint64(_BITS)
 
+    def which(self, standings: Iterable[Standing]) -> npt.NDArray[np.bool_]:
+        """For each row, whether it stands so."""
+        found = np.empty(len(self), np.bool_)
+        for start, part in self._parts(standings):
+            found[start : start + len(part)] = part
+        return found
+
     def positions(self, standings: Iterable[Standing]) -> Iterator[list[int]]:
         """The positions of all rows that stand so, in input order, in bounded lists."""
+        for start, part in self._parts(standings):
+            yield (np.flatnonzero(part) + start).tolist()
+
+    def _parts(self, standings: Iterable[Standing]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+        """A part at a time, because `isin` takes twenty bytes a row."""
         wanted = [int(one) for one in standings]
         for start in range(0, len(self), _ROWS_A_CHUNK):
-            found = np.flatnonzero(np.isin(self.standings(start, start + _ROWS_A_CHUNK), wanted))
-            yield (found + start).tolist()
+            yield start, np.isin(self.standings(start, start + _ROWS_A_CHUNK), wanted)
 
     def count(self, *standings: Standing) -> int:
         """How many rows stand so."""

@@ -91,7 +91,7 @@ def feed(
 
     Raises InvalidInput where the input cannot be read any more, or has changed.
     """
-    wanted = np.isin(plan.standings(), [int(standing) for standing in standings])
+    wanted = plan.which(standings)
     if only is not None:
         chosen = np.zeros_like(wanted)
         chosen[list(only)] = True
