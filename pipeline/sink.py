@@ -275,7 +275,7 @@ def _write(
     group_rows = group_bytes = 0
     written: Future[None] | None = None
     with pq.ParquetWriter(
-        draft, schema.with_metadata(kept), compression=compression, write_page_index=True, write_statistics=True,
+        draft, schema.with_metadata(kept), compression=compression,
         write_page_checksum=True,  # answers may have to be recovered from here: damage must not pass for one
     ) as writer, ThreadPoolExecutor(1) as beside:  # fmt: skip
         for batch in results.batches():
