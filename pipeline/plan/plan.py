@@ -157,7 +157,7 @@ class Plan:
             yield (np.flatnonzero(part) + start).tolist()
 
     def _parts(self, standings: Iterable[Standing]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
-        """A part at a time, because `isin` takes twenty bytes a row."""
+        """A part at a time, because `isin` takes more than ten bytes a row."""
         wanted = [int(one) for one in standings]
         for start in range(0, len(self), _ROWS_A_CHUNK):
             yield start, np.isin(self.standings(start, start + _ROWS_A_CHUNK), wanted)
