@@ -120,7 +120,8 @@ def test_a_run_that_ends_amid_the_copy_is_no_copy(
 def test_copies_beside_a_busy_writer_hold_all_that_was_acknowledged_before(
     directory: Path, writer: Journal, tmp_path: Path
 ) -> None:
-    acknowledged, over = 0, threading.Event()
+    writer.commit(events(0, 20))
+    acknowledged, over = 20, threading.Event()
 
     def look() -> None:
         for number in range(12):
