@@ -36,7 +36,7 @@ def remaining(deadline: float) -> float:
 
 
 def connect(host: str, port: int, deadline: float, use: Callable[[socket.socket], None]) -> socket.socket:
-    """A connected socket; `use` gets each socket that is tried before it can block.
+    """A connected socket; `use` gets each socket that is tried before it can block, and again once it is connected.
 
     Raises OSError, TimeoutError at the deadline, and ValueError for a host name that is none.
     """
@@ -51,6 +51,7 @@ def connect(host: str, port: int, deadline: float, use: Callable[[socket.socket]
             # An address that swallows packets leaves the others their share of the time.
             sock.settimeout(remaining(deadline) / (len(addresses) - index))
             sock.connect(address)
+            use(sock)  # a cut before it was connected has ended nothing
             return sock
         except OSError as error:
             failure = error

@@ -990,6 +990,22 @@ def test_abandoning_ends_every_attempt_under_way_at_once(tls: bool, monkeypatch:
     assert "abandoned" in error.message
 
 
+def test_abandoning_right_before_a_connection_stands_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(always(OK)) as server, transport_to(server.url) as transport:
+
+        class Late(socket.socket):
+            def connect(self, address: object) -> None:
+                transport.abandon()
+                super().connect(address)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(socket, "socket", Late)
+        with pytest.raises(TransportError) as caught:
+            transport.post(b"{}")
+        monkeypatch.undo()
+    assert (caught.value.kind, caught.value.sent) == (ErrorKind.CONNECTION_ERROR, False)
+    assert server.requests == []
+
+
 def test_abandoning_ends_a_handshake_and_then_nothing_was_sent() -> None:
     with serving(lambda peer: peer.pause()) as server, transport_to(server.tls_url) as transport:
         failure = _failure_in_background(transport, server, sent=False)
