@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pipeline import __version__
-from pipeline.config import Job
+from pipeline.config import Job, api_key
+from pipeline.endpoints import make_endpoint
+from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput
 
 _OTHER_FILES = 128
 
 
-def request_headers(key: str | None) -> dict[str, str]:
-    """What goes with every request."""
+def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sending:
+    """What a sender has to know of the job's endpoint. `address` is the embedded one's, whose key is no secret."""
+    config = job.config
+    key = "simulator" if address else api_key(config.endpoint, environ)
+    return Sending(
+        make_endpoint(config.endpoint, address), _request_headers(key), None if address else key,
+        config.limits.concurrency, config.limits.timeout_seconds, config.endpoint.transport == "standard",
+    )  # fmt: skip
+
+
+def _request_headers(key: str | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "Accept": "application/json",
                "User-Agent": f"llm-batch-pipeline/{__version__}"}  # fmt: skip
     if key is not None:

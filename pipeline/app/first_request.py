@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 
 from pipeline.app.doctor import Check
-from pipeline.app.endpoint import endpoint_address, request_headers
+from pipeline.app.endpoint import endpoint_address, sending_to
 from pipeline.app.job import price_of
 from pipeline.app.summary import money
 from pipeline.catalogue import cost, find_model, worst_cost
 from pipeline.client import Client, Task
-from pipeline.config import Job, api_key
-from pipeline.endpoints import make_endpoint
+from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.limits import Pause
 from pipeline.records import Failure, Message, Request
@@ -32,15 +31,14 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
     announce(f"asking {config.endpoint.model} for one token, for {most}")
     try:
         with endpoint_address(job) as address:
-            key = "simulator" if address else api_key(config.endpoint, environ)
-            endpoint = make_endpoint(config.endpoint, address)
+            sending = sending_to(job, address, environ)
             transport = _Witness(
-                endpoint.url, request_headers(key), connections=1, timeout_seconds=config.limits.timeout_seconds,
-                standard=config.endpoint.transport == "standard",
+                sending.endpoint.url, sending.headers, connections=1, timeout_seconds=sending.timeout_seconds,
+                standard=sending.standard,
             )  # fmt: skip
             try:
                 request = Request(config.endpoint.model, messages, {"max_tokens": 1})
-                attempt = Client(endpoint, transport, Pause(), None if address else key).attempt(Task(1, request))
+                attempt = Client(sending.endpoint, transport, Pause(), sending.key).attempt(Task(1, request))
             finally:
                 transport.close()
     except InvalidInput as error:

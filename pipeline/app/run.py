@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.app import checkpoint, truncated
 from pipeline.app.access import locked, open_journal
-from pipeline.app.endpoint import allow_connections, endpoint_address, request_headers
+from pipeline.app.endpoint import allow_connections, endpoint_address, sending_to
 from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.monitoring import Monitoring
 from pipeline.app.options import RunOptions, select_retries
@@ -24,8 +24,7 @@ from pipeline.app.signals import Signals
 from pipeline.app.status import file_stamp, known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
 from pipeline.app.tracking import Tracker
-from pipeline.config import Job, LimitsConfig, api_key
-from pipeline.endpoints import make_endpoint
+from pipeline.config import Job, LimitsConfig
 from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
@@ -227,12 +226,7 @@ class Run:
         journal.register_run(self.summary.run_id or "")
         allow_connections(config.limits.concurrency)
         with _shared_limit(config.limits) as shared, endpoint_address(self._job) as address:
-            key = "simulator" if address else api_key(config.endpoint, os.environ)
-            endpoint = make_endpoint(config.endpoint, address)
-            sending = Sending(
-                endpoint, request_headers(key), None if address else key, config.limits.concurrency,
-                config.limits.timeout_seconds, config.endpoint.transport == "standard",
-            )  # fmt: skip
+            sending = sending_to(self._job, address, os.environ)
             works = feed(opened.rows, plan, journal, settings, self._options.to_send, self._drawn(plan))
             works = while_unchanged(works, opened.rows.source.files)
             sent = checkpoint.sent_lately(journal, config.limits)

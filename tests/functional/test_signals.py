@@ -77,7 +77,7 @@ def test_the_drain_ends_after_drain_seconds_and_what_is_left_may_have_been_bille
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)
         result = ended(process)
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < 3
     assert result.code == 143
     assert (result.data["succeeded"], result.data["pending"]) == (0, 6)
     assert Decimal(result.data["possibly_billed_usd"]) > 0
@@ -95,7 +95,7 @@ def test_a_second_signal_stops_at_once_and_the_job_stays_consistent(ws: Workspac
         process.send_signal(signal.SIGINT)
         stopped = time.monotonic()
         result = ended(process)
-    assert time.monotonic() - stopped < 5
+    assert time.monotonic() - stopped < 2
     assert result.code == 130
     endpoint.reply = usual
     found = ws.run()
