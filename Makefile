@@ -19,7 +19,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help all again setup test acceptance browser chaos crash soak cron fuzz protections lint format demo run \
+.PHONY: help all again setup test acceptance browser chaos crash soak cron fuzz protections lint format docs demo run \
     validate status wheel pins clean bench bench-full bench-scale bench-peers profile
 
 help: ## What can be made
@@ -125,6 +125,9 @@ lint: $(installed) ## ruff, mypy and the floors of the architecture
 format: $(installed) ## Put the code into shape
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
+
+docs: $(installed) ## Write docs/job-file.md and the JSON Schema, which are made from the code
+	$(bin)/python docs/generate.py
 
 demo: $(installed) ## A job on the simulator, killed half-way and finished by a second run
 	@.ci/demo

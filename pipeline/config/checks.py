@@ -60,7 +60,10 @@ def _check_model(config: JobConfig) -> Iterator[Finding]:
     endings = {known.rpartition("/")[2]: known for known in model_names()}
     near = nearest(name, model_names()) or endings.get(nearest(name.rpartition("/")[2], endings) or "")
     hint = f"did you mean `{near}`?" if near else "`pipeline models` lists what it has."
-    hint += " If it is not listed, add its prices under `pricing:`"
+    hint += (
+        " A model of another server needs `endpoint.kind: openai` and its `endpoint.url`; one that Dataoorts has and"
+        " this list does not needs its prices under `pricing:`"
+    )
     yield Finding(_MODEL, "the catalogue has no such model", hint, (_KIND, _PRICING))
 
 
@@ -79,7 +82,7 @@ def _check_parameters(config: JobConfig) -> Iterator[Finding]:
             yield Finding(("parameters", name), f"{endpoint.model} takes no `{name}`", hint, (_MODEL, _KIND))
         elif not isinstance(value, ColumnReference) and not _is_within(value, ranges[name]):
             whose = f"for {endpoint.model}" if model else f"for `kind: {endpoint.kind}`"
-            message = f"out of range; {whose} it is {_describe(ranges[name])}"
+            message = f"{value:,} is out of range; {whose} it is {_describe(ranges[name])}"
             yield Finding(("parameters", name), message, f"use {_describe(ranges[name])}", (_MODEL, _KIND))
 
 

@@ -103,6 +103,8 @@ def _fill_scalar(scalar: Scalar, path: KeyPath, place: KeyPlace, environ: Mappin
     text, faults = fill_text(scalar.text, environ)
     for fault in faults:
         hint = "set it, or give a default: ${NAME:-default}" if fault.endswith("is not set") else None
+        if path == ("endpoint", "api_key_env") and (variable := _VARIABLE.fullmatch(scalar.text)):
+            hint = f"write the variable's name, not its value: `api_key_env: {variable[1]}`"
         filled.mistakes.append(place.pointed.mistake(fault, key=shown(path), suggestion=hint))
     if faults:
         filled.unset.add(path)

@@ -1,6 +1,6 @@
-"""What pydantic found wrong with a document, as mistakes: where, what is wanted, how to mend it.
+"""Turn what pydantic found wrong with a document into mistakes: where, what is wanted, how to fix it.
 
-Values are not repeated in messages: they may come from a variable, and the line is shown where it can be.
+A refused value is repeated only where it is no secret: not from a variable, and not on a line that is hidden.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.config import schema
+from pipeline.config import hints, schema
 from pipeline.config.environment import Filled
 from pipeline.config.models import PRICE_DECIMALS, TAGS
 from pipeline.config.scalars import FilledText, read_scalar
@@ -24,6 +24,10 @@ from pipeline.config.source import Place, is_secret_key
 from pipeline.errors import Mistake
 
 _NAME_THE_VARIABLE = "a key is never written here: name the environment variable that holds it in `api_key_env`"
+_NEVER_SHOWN: frozenset[KeyPath] = frozenset(
+    {("endpoint", "api_key_env"), ("endpoint", "url"), ("notify", "ping_url"), ("notify", "webhook_url")}
+)
+_LONGEST_REFUSED = 60
 _MEANT_FALSE = frozenset({"no", "n", "off", "0"})
 _MEANT_TRUE = frozenset({"yes", "y", "on", "1"})
 
@@ -39,8 +43,8 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
         faults.setdefault(place_of(found), found)
     excused = set(unset)
     for path, fault in faults.items():
-        if fault["type"] == "extra_forbidden" and (meant := _sibling_meant(path)):
-            excused |= {(*path[:-1], meant)} - filled.places.keys()
+        if fault["type"] == "extra_forbidden":
+            excused |= _keys_meant(path) - filled.places.keys()
     mistakes = []
     for path, fault in faults.items():
         if fault["type"] == "extra_forbidden":
@@ -61,6 +65,8 @@ def place_of(fault: ErrorDetails) -> KeyPath:
 
 def unknown_key(path: KeyPath, place: Place) -> Mistake:
     """The mistake of a key that the schema does not know at its place."""
+    if hints.not_built_yet(path):
+        return place.mistake("this key is not built yet", key=shown(path), suggestion="leave it out")
     return place.mistake("unknown key", key=shown(path), suggestion=_instead_of(path))
 
 
@@ -68,6 +74,14 @@ def nearest(word: str, known: Collection[str]) -> str | None:
     """The known word that was most likely meant, or None."""
     near = difflib.get_close_matches(word, known, n=1) if len(word) <= 100 else []
     return near[0] if near else None
+
+
+def _keys_meant(path: KeyPath) -> set[KeyPath]:
+    """Return the places that an unknown key was probably meant for, with the sections around them."""
+    if ours := hints.our_key(path):
+        return {ours[:length] for length in range(1, len(ours) + 1)}
+    near = _sibling_meant(path)
+    return {(*path[:-1], near)} if near else set()
 
 
 def _sibling_meant(path: KeyPath) -> str | None:
@@ -81,6 +95,10 @@ def _instead_of(path: KeyPath) -> str:
         return _NAME_THE_VARIABLE
     if key == "<<":
         return "YAML 1.2 has no merge keys; write the keys out"
+    if key.lower() in siblings:
+        return f"did you mean `{key.lower()}`?"
+    if meant := hints.key_meant(path):
+        return meant
     if near := _sibling_meant(path):
         return f"did you mean `{near}`?"
     if elsewhere := [place for place in schema.places_of(key) if place[:-1] != section]:
@@ -108,23 +126,24 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
     context = fault.get("ctx", {})
     wanted = schema.describe(path)
     suggestion = _mended(path, value, filled)
+    refused = _refused(path, value, filled)
     match fault["type"]:
         case "path" | "delimiter" | "encoding":
             message, suggestion = fault["msg"], context.get("suggestion")
         case "finite_number":
             message = f"this number is infinite, too large or none at all; wanted is {wanted}"
         case "greater_than" | "greater_than_equal" | "less_than_equal":
-            message = f"out of range; wanted is {wanted}"
+            message = f"{refused or 'this'} is out of range; wanted is {wanted}"
         case "decimal_max_places":
             message, suggestion = f"a price has at most {PRICE_DECIMALS} decimals", "round it"
         case "literal_error" if isinstance(value, str):
-            message = f"this is none of {wanted}"
+            message = f"{refused or 'this'} is none of {wanted}"
         case "string_too_short" | "too_short":
             message = "this is empty" if isinstance(value, str) else "this list is empty"
-            shown_value = schema.example(path)
-            suggestion = "give it a value, or leave the key out" if shown_value == "…" else f"such as `{shown_value}`"
+            is_needed = schema.is_required(path)
+            suggestion = f"such as `{schema.example(path)}`" if is_needed else "give it a value, or leave the key out"
         case "string_too_long":
-            suggestion = "write a shorter one"
+            suggestion = 'write "\\t", in double quotes' if value == "\\t" else "write a shorter one"
             message = (
                 f"this is longer than {context['max_length']} characters"
                 if context["max_length"] > 1
@@ -135,42 +154,74 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
             name = "" if path in filled.written else re.sub("[^A-Za-z0-9_-]+", "-", str(value)).strip("-")
             suggestion = f"write `{name or schema.example(path)}`"
         case _:
-            message = f"this is {_kind(value)}, not {wanted}"
+            message = f"{refused or 'this'} is {_kind(value)}, not {wanted}"
     if path in filled.written:
         message += " (after filling in the variables)"
     return filled.places[path].pointed.mistake(message, key=shown(path), suggestion=suggestion)
 
 
+def _refused(path: KeyPath, value: object, filled: Filled) -> str | None:
+    """Return the value as people write it, or None where it may be a secret or says nothing by itself."""
+    place = filled.places[path].pointed
+    is_hidden = path in filled.written or place.text is None or path in _NEVER_SHOWN
+    if is_hidden or value is None or not isinstance(value, bool | int | float | str):
+        return None
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _yaml(value)
+    return text if len(text) <= _LONGEST_REFUSED else f"{text[:_LONGEST_REFUSED]}…"
+
+
 def _mended(path: KeyPath, value: object, filled: Filled) -> str | None:
     """How to write what was probably meant."""
     wanted = schema.describe(path)
-    from_variables = path in filled.written
+    from_variable = path in filled.written
     default = schema.default(path)
     if value is None:
         return "give it a value, or leave the key out" + (
             f" for the default, {_yaml(default)}" if default is not None else ""
         )
     if isinstance(value, str):
-        if near := nearest(value, schema.choices(path)):
-            return f"did you mean `{near}`?"
-        if "list" in wanted and not schema.is_text(path) and not from_variables:
-            return f"write a list: [{value}]"
+        if meant := _text_meant(path, value, from_variable=path in filled.written):
+            return meant
         if schema.is_text(path):
             return None
-        if wanted == "true or false" and value.lower() in _MEANT_FALSE | _MEANT_TRUE:
-            return f"YAML 1.2 knows only true and false; write {_yaml(value.lower() in _MEANT_TRUE)}"
-        if not isinstance(value, FilledText) and not isinstance(read_scalar(value), str):
-            return "take the quotes away"
-        number = read_scalar(value.replace("_", "").replace(",", "").replace("'", ""))
-        if isinstance(number, int | float) and not isinstance(number, bool) and not from_variables:
-            return f"write {number}: digits stand without marks between them"
+    if path == ("prompt", "messages") and isinstance(value, list):
+        return (
+            "name a column that holds each row's messages; few-shot pairs belong into `prompt.examples`, which is not"
+            " built yet"
+        )
     if isinstance(value, float) and value.is_integer() and "whole" in wanted:
-        return f"write {int(value)}" if not from_variables else "a whole number has neither `.` nor `e`"
+        return f"write {int(value)}" if not from_variable else "a whole number has neither `.` nor `e`"
     if isinstance(value, bool | int | float) and schema.is_text(path) and not schema.choices(path):
         return "put it in quotes"
     if isinstance(value, int) and not isinstance(value, bool) and wanted == "true or false" and value in (0, 1):
         return f"write {_yaml(bool(value))}"
     return f"the default is {_yaml(default)}" if default not in (None, "") else f"use {wanted}"
+
+
+def _text_meant(path: KeyPath, value: str, *, from_variable: bool) -> str | None:
+    """Return how to write what a text was probably meant to be; no text that a variable brought is repeated."""
+    wanted = schema.describe(path)
+    if near := nearest(value, schema.choices(path)):
+        return f"did you mean `{near}`?"
+    if not schema.is_text(path) and not isinstance(value, FilledText) and not isinstance(read_scalar(value), str):
+        return "take the quotes away"
+    if from_variable:
+        return None
+    if path == ("input", "columns") and value == "*":
+        return "leave the key out: without it, every column is carried to the output"
+    if section := hints.section_meant(path, value):
+        return section
+    if "list" in wanted and not schema.is_text(path):
+        return f"write a list: [{json.dumps(value, ensure_ascii=False)}]"
+    if schema.is_text(path):
+        return None
+    if wanted == "true or false" and value.lower() in _MEANT_FALSE | _MEANT_TRUE:
+        return f"YAML 1.2 knows only true and false; write {_yaml(value.lower() in _MEANT_TRUE)}"
+    if path[0] == "parameters" and (column := hints.column_meant(value)):
+        return column
+    if str(path[-1]).endswith("_seconds") and (seconds := hints.seconds_meant(value)):
+        return seconds
+    return hints.number_meant(value, is_integer="whole" in wanted) if "number" in wanted else None
 
 
 def _kind(value: object) -> str:

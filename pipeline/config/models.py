@@ -218,13 +218,17 @@ class InputConfig(_Section):
         examples=["data/problems.parquet"],
     )
     format: Literal["csv", "parquet", "jsonl"] | None = Field(
-        default=None, description="The files' format; without it, by their ending."
+        default=None, description="The files' format; without it, by their ending.", examples=["parquet"]
     )
     id: Text | None = Field(
-        default=None, description="A column of unique ids; without it, a row is known by its content."
+        default=None,
+        description="A column of unique ids; without it, a row is known by its content.",
+        examples=["problem_id"],
     )
     columns: tuple[Text, ...] | None = Field(
-        default=None, description="The input columns carried to the output; without it, all of them."
+        default=None,
+        description="The input columns carried to the output; without it, all of them.",
+        examples=[["problem_id", "topic"]],
     )
     csv: CsvConfig = Field(default=CsvConfig(), description="How CSV files are written.")
 
@@ -232,13 +236,21 @@ class InputConfig(_Section):
 class PromptConfig(_Section):
     """What is asked of each row: exactly one of `user`, `column` and `messages`."""
 
-    system: str | None = Field(default=None, description="The system message, a template as `user` is.")
-    user: Text | None = Field(
-        default=None, description="The user message, as a Jinja2 template over the row's columns."
+    system: str | None = Field(
+        default=None, description="The system message, a template as `user` is.", examples=["You are a careful tutor."]
     )
-    column: Text | None = Field(default=None, description="A column whose text is the user message as it is.")
+    user: Text | None = Field(
+        default=None,
+        description="The user message, as a Jinja2 template over the row's columns.",
+        examples=["{{ question }}"],
+    )
+    column: Text | None = Field(
+        default=None, description="A column whose text is the user message as it is.", examples=["question"]
+    )
     messages: Text | None = Field(
-        default=None, description="A column with whole conversations: a list of {role, content}, or its JSON text."
+        default=None,
+        description="A column with whole conversations: a list of {role, content}, or its JSON text.",
+        examples=["chat"],
     )
 
 
@@ -278,14 +290,28 @@ class EndpointConfig(_Section):
 class ParametersConfig(_Section):
     """Generation parameters, each a number or `{column: NAME}`; ranges are the model's own, by the catalogue."""
 
-    temperature: NumberOrColumn | None = Field(default=None, description="How freely tokens are drawn.")
-    top_p: NumberOrColumn | None = Field(default=None, description="The share of probability tokens are drawn from.")
-    top_k: IntegerOrColumn | None = Field(default=None, description="How many of the likeliest tokens are drawn from.")
-    max_tokens: IntegerOrColumn | None = Field(default=None, description="The most tokens an answer may have.")
-    seed: IntegerOrColumn | None = Field(default=None, description="Makes the drawing of tokens repeatable.")
-    repetition_penalty: NumberOrColumn | None = Field(default=None, description="Discourages repeated tokens.")
-    frequency_penalty: NumberOrColumn | None = Field(default=None, description="Discourages tokens used often so far.")
-    presence_penalty: NumberOrColumn | None = Field(default=None, description="Discourages tokens used at all so far.")
+    temperature: NumberOrColumn | None = Field(default=None, description="How freely tokens are drawn.", examples=[0.1])
+    top_p: NumberOrColumn | None = Field(
+        default=None, description="The share of probability tokens are drawn from.", examples=[0.9]
+    )
+    top_k: IntegerOrColumn | None = Field(
+        default=None, description="How many of the likeliest tokens are drawn from.", examples=[40]
+    )
+    max_tokens: IntegerOrColumn | None = Field(
+        default=None, description="The most tokens an answer may have.", examples=[1024]
+    )
+    seed: IntegerOrColumn | None = Field(
+        default=None, description="Makes the drawing of tokens repeatable.", examples=[7]
+    )
+    repetition_penalty: NumberOrColumn | None = Field(
+        default=None, description="Discourages repeated tokens.", examples=[1.1]
+    )
+    frequency_penalty: NumberOrColumn | None = Field(
+        default=None, description="Discourages tokens used often so far.", examples=[0.2]
+    )
+    presence_penalty: NumberOrColumn | None = Field(
+        default=None, description="Discourages tokens used at all so far.", examples=[0.2]
+    )
 
 
 class LimitsConfig(_Section):
@@ -297,9 +323,11 @@ class LimitsConfig(_Section):
         description="The processes of a run: 1 does everything in one; of several, one plans and records, and the"
         " others send. auto: as many as are worth it.",
     )
-    requests_per_minute: Positive | None = Field(default=None, description="The most requests sent over any minute.")
+    requests_per_minute: Positive | None = Field(
+        default=None, description="The most requests sent over any minute.", examples=[300]
+    )
     tokens_per_minute: Positive | None = Field(
-        default=None, description="The most tokens over any minute, prompts and answers together."
+        default=None, description="The most tokens over any minute, prompts and answers together.", examples=[200000]
     )
     shared: Name | None = Field(
         default=None,
@@ -308,12 +336,14 @@ class LimitsConfig(_Section):
         examples=["my-account"],
     )
     max_cost_usd: Money | None = Field(
-        default=None, description="The most the whole job may cost, over all runs; needs parameters.max_tokens."
+        default=None,
+        description="The most the whole job may cost, over all runs; needs parameters.max_tokens.",
+        examples=[50],
     )
     max_run_cost_usd: Money | None = Field(
-        default=None, description="The most one run may cost; needs parameters.max_tokens."
+        default=None, description="The most one run may cost; needs parameters.max_tokens.", examples=[5]
     )
-    deadline_seconds: Positive | None = Field(default=None, description="How long one run may send.")
+    deadline_seconds: Positive | None = Field(default=None, description="How long one run may send.", examples=[7200])
     timeout_seconds: Positive = Field(
         default=300.0, description="How long one attempt may take, from connect to the last byte."
     )
@@ -340,7 +370,9 @@ class CheckpointConfig(_Section):
     """Where the progress is kept."""
 
     path: WrittenPath | None = Field(
-        default=None, description="A directory of the job's own; without it, .checkpoints/<name>."
+        default=None,
+        description="A directory of the job's own; without it, .checkpoints/<name>.",
+        examples=[".checkpoints/answers"],
     )
 
 
@@ -379,10 +411,12 @@ class SimulatorConfig(_Section):
     )
     seed: int = Field(default=0, description="Decides which requests meet which fault and latency.")
     requests_per_minute: Positive | None = Field(
-        default=None, description="The rate beyond which the simulator answers 429."
+        default=None, description="The rate beyond which the simulator answers 429.", examples=[600]
     )
     ledger: WrittenPath | None = Field(
-        default=None, description="A JSONL file to which the simulator adds what it was asked and what it billed."
+        default=None,
+        description="A JSONL file to which the simulator adds what it was asked and what it billed.",
+        examples=["sim.jsonl"],
     )
 
 
@@ -394,9 +428,13 @@ class NotifyConfig(_Section):
         repr=False,
         description="A check in the style of healthchecks.io, told by POST of a run's start (…/start), of its success "
         "(the address itself) and of any other end (…/fail).",
+        examples=["${PING_URL}"],
     )
     webhook_url: Text | None = Field(
-        default=None, repr=False, description="Is sent the summary of each run that sent something or went wrong."
+        default=None,
+        repr=False,
+        description="Is sent the summary of each run that sent something or went wrong.",
+        examples=["${WEBHOOK_URL}"],
     )
     allow_insecure_http: bool = Field(
         default=False, description="Whether these may be told over plain http:// on another machine."

@@ -70,13 +70,19 @@ def choices(path: KeyPath) -> list[str]:
 
 def default(path: KeyPath) -> object:
     """The key's default as it would be written; None where there is none, or it is a whole section."""
-    found = _field(path).get("default")
+    found = field(path).get("default")
     return None if isinstance(found, dict) else found
+
+
+def is_required(path: KeyPath) -> bool:
+    """Return whether the section of a key cannot stand without it."""
+    options = _options(path[:-1]) if path[:-1] else [_raw()]
+    return any(path[-1] in option.get("required", ()) for option in options)
 
 
 def example(path: KeyPath) -> str:
     """A value to show for a missing key, in YAML."""
-    found = _field(path).get("examples", ["…"])[0]
+    found = field(path).get("examples", ["…"])[0]
     return _flow(found)
 
 
@@ -135,8 +141,10 @@ def _flat(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield schema
 
 
-def _field(path: KeyPath) -> Mapping[str, Any]:
-    """The schema of the field at a place, as its section states it; empty where there is none."""
+def field(path: KeyPath) -> Mapping[str, Any]:
+    """Return the JSON Schema of a key as its section states it, with its description and examples; empty where there
+    is none.
+    """
     schema: Mapping[str, Any] = _raw()
     for part in path:
         word = "items" if isinstance(part, int) else "properties"
@@ -150,8 +158,8 @@ def _field(path: KeyPath) -> Mapping[str, Any]:
 
 
 def _options(path: KeyPath) -> list[Mapping[str, Any]]:
-    field = _field(path)
-    return list(_flat(field)) if field else []
+    found = field(path)
+    return list(_flat(found)) if found else []
 
 
 def _places_of(name: str, under: KeyPath) -> Iterator[KeyPath]:

@@ -138,7 +138,7 @@ colour: red
         ("limits.concurrency: 8", "write sections: `limits: {concurrency: …}`"),
         ("retry: {zzz: 8}",
          "`retry` takes `max_attempts`, `initial_seconds`, `max_seconds`, `max_elapsed_seconds` and `max_runs`"),
-        ("limits: {concurrency: 1_0}", "write 10: digits stand without marks between them"),
+        ("limits: {concurrency: 1_0}", "write 10: only digits, and a point before decimals"),
         ("limits: {concurrency: 64.0}", "write 64"),
         ('limits: {concurrency: "64"}', "take the quotes away"),
         ("limits: {concurrency: }", "give it a value, or leave the key out for the default, 32"),

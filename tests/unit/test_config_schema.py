@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ def fits(job: dict[str, Any]) -> bool:
     return bool(jsonschema.Draft202012Validator(job_schema()).is_valid(job))
 
 
-def test_the_schema_in_the_repository_is_current() -> None:
-    written = (ROOT / "configs" / "job.schema.json").read_text(encoding="utf-8")
-    assert written == json.dumps(job_schema(), indent=2) + "\n"
+def test_the_pages_made_from_the_code_are_current() -> None:
+    pages = runpy.run_path(str(ROOT / "docs" / "generate.py"))["written_pages"]()
+    assert len(pages) == 2
+    assert [path.name for path, text in pages.items() if path.read_text(encoding="utf-8") != text] == [], "make docs"
 
 
 def test_the_schema_is_one_and_every_key_is_described() -> None:

@@ -211,7 +211,7 @@ def test_set_does_not_reach_other_uses_of_an_alias(tmp_path: Path) -> None:
          """put the value in quotes inside the shell's: --set 'prompt.user="…"'"""),
         ("prompt.user=[a", "prompt.user", """put the value in quotes inside the shell's: --set 'prompt.user="…"'"""),
         ("name=!!python/name:os.system", "name", """put the value in quotes inside the shell's: --set 'name="…"'"""),
-        ("limits.concurrency=1_0", "limits.concurrency", "write 10: digits stand without marks between them"),
+        ("limits.concurrency=1_0", "limits.concurrency", "write 10: only digits, and a point before decimals"),
     ],
 )  # fmt: skip
 def test_set_mistakes_name_the_flag_and_mend_it(tmp_path: Path, override: str, key: str, suggestion: str) -> None:
