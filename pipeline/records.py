@@ -73,7 +73,8 @@ class Failure:
     """An attempt, or a row, without a usable answer.
 
     `sent` is False only where it is certain that the endpoint never got the request. `usage` is set where a reply
-    that cannot be used was billed all the same. `retry_after` is in seconds from when the reply arrived.
+    that cannot be used was billed all the same. `retry_after` is in seconds from when the reply arrived. `status` is
+    what the reply counts as: an error within a 200 names another one than `http_status`. `code` is the endpoint's own.
     """
 
     kind: ErrorKind
@@ -83,6 +84,13 @@ class Failure:
     usage: Usage | None = None
     retry_after: float | None = None
     possibly_billed: bool = False
+    counts_as: int | None = None
+    code: str = ""
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that counts; None where there was no reply."""
+        return self.http_status if self.counts_as is None else self.counts_as
 
 
 def sound_count(value: object) -> int | None:

@@ -62,7 +62,7 @@ PASSING: frozenset[ErrorKind] = frozenset(
 def decide(failure: Failure) -> Decision:
     """What follows a failure. What was not sent, and any 429 that passes, uses up no attempt."""
     decision = _DECISIONS[failure.kind]
-    if decision is Decision.RETRY and (not failure.sent or failure.http_status == 429):
+    if decision is Decision.RETRY and (not failure.sent or failure.status == 429):
         return Decision.WAIT
     return decision
 

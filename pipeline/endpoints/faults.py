@@ -1,5 +1,8 @@
 """What a response without a usable answer means: by its error code first, then its status, then its shape.
 
+Three things go before the code: 401 and 402, which always speak of the account, a request that is too large, which no
+other attempt makes smaller, and a structured answer that the model did not manage, which the next attempt may bring.
+
 The codes are those of Workers AI ("Errors" in its documentation), whose envelope Dataoorts shares; the words are those
 of OpenAI's guide "Error codes". Cloudflare documents the statuses 520 to 530.
 """
@@ -63,14 +66,23 @@ _STATUSES: Mapping[int, ErrorKind] = {
     408: ErrorKind.TIMEOUT,
     409: ErrorKind.SERVER_ERROR,
     413: ErrorKind.REQUEST_TOO_LARGE,
-    425: ErrorKind.SERVER_ERROR,
     429: ErrorKind.RATE_LIMITED,
+    **dict.fromkeys([421, 423, 424, 425, 449, 460, 498, 499], ErrorKind.SERVER_ERROR),
     **dict.fromkeys([502, 503, 504, *range(520, 528), 530], ErrorKind.GATEWAY_ERROR),
 }
 
+_ERROR_STATUS = re.compile(r"[45]\d\d", re.ASCII)
 _CODE_IN_TEXT = re.compile(r"AiError:\s*(\d{4,5})\b|^\s*(\d{4,5}):|\((\d{4,5})\)\s*$")
 _SCHEMA_NOT_MET = re.compile(r"json mode could ?n.t be met|json mode could not be met", re.IGNORECASE)
 _DAILY = re.compile(r"\bdaily\b.{0,60}\b(allocation|quota|limit)", re.IGNORECASE)
+_TOO_LARGE = re.compile(
+    r"request (is )?too large|(prompt|input|request) is too long|reduce the length of the"
+    r"|exceed(s|ed)? the (available |model's )?(maximum )?context|maximum context length"
+    r"|context_?(length|window)_?exceeded|exceed_context_size",
+    re.IGNORECASE,
+)
+"""As OpenAI, Groq, Anthropic, vLLM, llama.cpp and FastChat say it; LiteLLM passes on what the server behind it says."""
+_STATUSES_OF_TOO_LARGE = frozenset({400, 413, 429})
 _GATEWAY_TEXT = re.compile(r"\s*error code: \d{3,4}\s*", re.IGNORECASE)
 
 
@@ -79,20 +91,41 @@ def classify(status: int, headers: Mapping[str, str], text: str, document: Any) 
     if 300 <= status < 400:
         return ErrorKind.REDIRECTED
     errors = list(_errors(document))
+    counted = counted_status(status, document)
+    if counted in (401, 402):
+        return _STATUSES[counted]
+    if any(_SCHEMA_NOT_MET.search(message) for _, message in errors):
+        return ErrorKind.INVALID_REPLY
+    if counted == 413 or (counted in _STATUSES_OF_TOO_LARGE and _speaks_of_size(errors, text)):
+        return ErrorKind.REQUEST_TOO_LARGE
     for code, message in errors:
         if (kind := _by_code(code, message)) is not None:
             return kind
-    if 200 <= status < 300 or any(_SCHEMA_NOT_MET.search(message) for _, message in errors):
+    if 200 <= counted < 300:
         return ErrorKind.INVALID_REPLY
-    if status == 403 and _is_from_gateway(headers, text):
+    if counted == 403 and _is_from_gateway(headers, text):
         return ErrorKind.GATEWAY_ERROR
-    if status == 429 and any(_DAILY.search(message) for _, message in errors):
+    if counted == 429 and any(_DAILY.search(message) for _, message in errors):
         return ErrorKind.DAILY_QUOTA
-    if status in _STATUSES:
-        return _STATUSES[status]
-    if 400 <= status < 500:
+    if counted in _STATUSES:
+        return _STATUSES[counted]
+    if 400 <= counted < 500:
         return ErrorKind.BAD_REQUEST
-    return ErrorKind.SERVER_ERROR if 500 <= status < 600 else ErrorKind.INVALID_REPLY
+    return ErrorKind.SERVER_ERROR if 500 <= counted < 600 else ErrorKind.INVALID_REPLY
+
+
+def counted_status(status: int, document: Any) -> int:
+    """The status that a reply counts as: an error within a 2xx counts as the status that its code names, and as 500
+    where the code names none. An error without a code leaves a 2xx what it is.
+    """
+    if not 200 <= status < 300 or not (code := error_code(document)):
+        return status
+    return int(code) if _ERROR_STATUS.fullmatch(code) else 500
+
+
+def error_code(document: Any) -> str:
+    """The code of the first error that has one, as text; empty where there is none."""
+    return next((code for code, _ in _errors(document) if code), "")
 
 
 def describe(status: int, headers: Mapping[str, str], text: str, document: Any) -> str:
@@ -136,6 +169,11 @@ def _by_code(code: str, message: str) -> ErrorKind | None:
         if found in _CODES:
             return _CODES[found]
     return None
+
+
+def _speaks_of_size(errors: list[tuple[str, str]], text: str) -> bool:
+    messages = [message for _, message in errors if message]
+    return any(map(_TOO_LARGE.search, messages or [text[: 10 * MAX_MESSAGE]]))
 
 
 def _word(value: Any) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.endpoints.faults import classify, describe, is_possibly_billed
+from pipeline.endpoints.faults import classify, counted_status, describe, error_code, is_possibly_billed
 from pipeline.errors import ErrorKind
 from pipeline.records import NO_USAGE, Failure, Reply, ResponseType, Usage, sound_count
 
@@ -54,6 +54,8 @@ def parse_response(
         http_status=status,
         usage=usage if usage.is_sound else None,
         possibly_billed=is_possibly_billed(status) and not usage.is_sound,
+        counts_as=counted_status(status, document),
+        code=error_code(document),
     )
 
 
