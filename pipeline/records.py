@@ -13,7 +13,7 @@ from pipeline.errors import ErrorKind
 MAX_INT64 = 2**63 - 1
 REQUEST_HASH_VERSION = 1
 
-ResponseType = Literal["text", "json", "empty"]
+ResponseType = Literal["text", "json", "refusal", "empty"]
 
 
 class Message(TypedDict):
@@ -40,12 +40,29 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as the endpoint gave them; None where a count is not sound. `raw` is its JSON text."""
+    """Token counts as the endpoint gave them; None where a count is not sound. `raw` is its JSON text.
+
+    `cached_tokens` are part of the prompt's. `reasoning_tokens` are part of the completion's, or stand beside them.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
     raw: str | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+    @property
+    def beside_completion(self) -> int:
+        """The tokens that only the total counts: xAI and Gemini bill reasoning so, at the completion's price."""
+        if self.prompt_tokens is None or self.completion_tokens is None or self.total_tokens is None:
+            return 0
+        return max(0, self.total_tokens - self.prompt_tokens - self.completion_tokens)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """All tokens that were generated and billed as output; None where the completion's count is not sound."""
+        return None if self.completion_tokens is None else self.completion_tokens + self.beside_completion
 
     @property
     def is_sound(self) -> bool:
@@ -58,13 +75,18 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A usable answer. `response` is text, or JSON text where `response_type` is `json`; None where it was null."""
+    """A usable answer. `response` is text, or JSON text where `response_type` is `json`; None where it was null.
+
+    `finish_reason` and `reasoning` are as the endpoint gave them, `served_model` is the model that the reply names.
+    """
 
     response: str | None
     response_type: ResponseType
     tool_calls: str | None
     usage: Usage
     finish_reason: str | None = None
+    reasoning: str | None = None
+    served_model: str | None = None
     http_status: int = 200
 
 
@@ -94,7 +116,12 @@ class Failure:
 
 
 def sound_count(value: object) -> int | None:
-    """A token count as an int, or None where it is no integer from 0 to the largest int64 (True is no count)."""
+    """Return a token count as an int, or None where it is no whole number from 0 to the largest int64.
+
+    Some servers write whole numbers as `10.0`. True is no count.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value <= MAX_INT64 else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.endpoints.replies import Answer, parse_response
+from pipeline.endpoints import openai
+from pipeline.endpoints.replies import Answer, first_text, parse_response
 from pipeline.records import Failure, Reply, Request
 
 
@@ -27,13 +28,24 @@ class Dataoorts:
 
 
 def find_answer(document: Mapping[str, Any]) -> Answer:
-    """The answer inside `{"success", "result": {"response", "tool_calls", "usage"}}`."""
+    """Return the answer inside `{"success", "result": {"response", "tool_calls", "usage"}}`.
+
+    Workers AI gives the newer of its models' answers as OpenAI's `choices`, inside `result`.
+    """
     result = document.get("result")
     if not isinstance(result, Mapping):
         return Answer(usage=document.get("usage"))
-    return Answer(
-        found=document.get("success") is not False and ("response" in result or bool(result.get("tool_calls"))),
+    if "response" not in result and "choices" in result:
+        return openai.find_answer(result)
+    answer = Answer(
         response=result.get("response"),
         tool_calls=result.get("tool_calls"),
         usage=result.get("usage"),
+        finish_reason=result.get("finish_reason"),
+        reasoning=first_text([result.get("reasoning_content"), result.get("reasoning")]),
+        refusal=result.get("refusal"),
+        model=result.get("model"),
     )
+    shown = (answer.tool_calls, answer.reasoning, answer.refusal)
+    found = document.get("success") is not False and ("response" in result or any(shown))
+    return replace(answer, found=found)

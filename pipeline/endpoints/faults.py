@@ -10,13 +10,11 @@ of OpenAI's guide "Error codes". Cloudflare documents the statuses 520 to 530.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from pipeline.endpoints.words import MAX_MESSAGE, errors_of, is_from_gateway
 from pipeline.errors import ErrorKind
-
-MAX_MESSAGE = 300
-"""The most characters of an endpoint's own words that are kept: it may quote the prompt."""
 
 _CODES: Mapping[str, ErrorKind] = {
     "10000": ErrorKind.BAD_CREDENTIALS,
@@ -83,14 +81,13 @@ _TOO_LARGE = re.compile(
 )
 """As OpenAI, Groq, Anthropic, vLLM, llama.cpp and FastChat say it; LiteLLM passes on what the server behind it says."""
 _STATUSES_OF_TOO_LARGE = frozenset({400, 413, 429})
-_GATEWAY_TEXT = re.compile(r"\s*error code: \d{3,4}\s*", re.IGNORECASE)
 
 
 def classify(status: int, headers: Mapping[str, str], text: str, document: Any) -> ErrorKind:
     """The kind of failure; `text` is the body, `document` its JSON value or None."""
     if 300 <= status < 400:
         return ErrorKind.REDIRECTED
-    errors = list(_errors(document))
+    errors = errors_of(document)
     counted = counted_status(status, document)
     if counted in (401, 402):
         return _STATUSES[counted]
@@ -103,7 +100,7 @@ def classify(status: int, headers: Mapping[str, str], text: str, document: Any) 
             return kind
     if 200 <= counted < 300:
         return ErrorKind.INVALID_REPLY
-    if counted == 403 and _is_from_gateway(headers, text):
+    if counted == 403 and is_from_gateway(headers, text):
         return ErrorKind.GATEWAY_ERROR
     if counted == 429 and any(_DAILY.search(message) for _, message in errors):
         return ErrorKind.DAILY_QUOTA
@@ -125,40 +122,12 @@ def counted_status(status: int, document: Any) -> int:
 
 def error_code(document: Any) -> str:
     """The code of the first error that has one, as text; empty where there is none."""
-    return next((code for code, _ in _errors(document) if code), "")
-
-
-def describe(status: int, headers: Mapping[str, str], text: str, document: Any) -> str:
-    """What happened, in the endpoint's own words where it gives any: at most MAX_MESSAGE printable characters."""
-    words = "; ".join(": ".join(filter(None, error)) for error in _errors(document) if any(error))
-    if 300 <= status < 400:
-        words = "; ".join(filter(None, ["a redirect, which is never followed", words]))
-    elif not words and document is None:
-        words = _shape(headers, text)
-    elif not words:
-        words = "no usable result in the reply" if 200 <= status < 300 else "no error message in the reply"
-    return _printable(f"HTTP {status}: {words}")
+    return next((code for code, _ in errors_of(document) if code), "")
 
 
 def is_possibly_billed(status: int) -> bool:
     """Whether an attempt that ended so, without an account of its tokens, may have been billed."""
     return 200 <= status < 300 or status in {408, 504, 524}
-
-
-def _errors(document: Any) -> Iterator[tuple[str, str]]:
-    """Each (code, message) an error envelope holds; either may be empty."""
-    if not isinstance(document, Mapping):
-        return
-    for name in ("errors", "error"):
-        entries = document.get(name)
-        for entry in entries if isinstance(entries, list) else [entries]:
-            if isinstance(entry, str):
-                yield "", entry
-            elif isinstance(entry, Mapping):
-                yield _word(entry.get("code")), _word(entry.get("message"))
-    # vLLM's older form has the error's fields at the top.
-    if document.get("object") == "error" or isinstance(document.get("message"), str):
-        yield _word(document.get("code")), _word(document.get("message"))
 
 
 def _by_code(code: str, message: str) -> ErrorKind | None:
@@ -174,32 +143,3 @@ def _by_code(code: str, message: str) -> ErrorKind | None:
 def _speaks_of_size(errors: list[tuple[str, str]], text: str) -> bool:
     messages = [message for _, message in errors if message]
     return any(map(_TOO_LARGE.search, messages or [text[: 10 * MAX_MESSAGE]]))
-
-
-def _word(value: Any) -> str:
-    is_word = isinstance(value, (str, int)) and not isinstance(value, bool)
-    return str(value)[: 10 * MAX_MESSAGE] if is_word else ""
-
-
-def _is_html(headers: Mapping[str, str], text: str) -> bool:
-    named = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
-    return "html" in named.lower() or text.lstrip()[:1] == "<"
-
-
-def _is_from_gateway(headers: Mapping[str, str], text: str) -> bool:
-    return _is_html(headers, text) or _GATEWAY_TEXT.fullmatch(text) is not None
-
-
-def _shape(headers: Mapping[str, str], text: str) -> str:
-    if not text.strip():
-        return "an empty body"
-    if _is_html(headers, text):
-        return "an HTML page instead of JSON"
-    return text.strip() if _GATEWAY_TEXT.fullmatch(text) else "a body that is no JSON"
-
-
-def _printable(text: str) -> str:
-    characters = (
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:MAX_MESSAGE]
-    )
-    return "".join(characters)[:MAX_MESSAGE]

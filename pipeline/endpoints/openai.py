@@ -1,15 +1,19 @@
 """Any OpenAI-compatible chat/completions server.
 
-Source: OpenAI's API reference, "Create chat completion"; vLLM and others follow it.
+Source: OpenAI's API reference, "Create chat completion"; vLLM and others follow it. `reasoning_content` is DeepSeek's,
+`reasoning` vLLM's and OpenRouter's, a content part of type `thinking` Mistral's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pipeline.endpoints.replies import Answer, parse_response
+from pipeline.endpoints.finish import broke_off, explains_emptiness, finish_reason
+from pipeline.endpoints.replies import Answer, first_text, is_error, parse_response
+from pipeline.endpoints.usage import read_usage
 from pipeline.records import Failure, Reply, Request
 
 _PATH = "/chat/completions"
@@ -26,8 +30,8 @@ class OpenAI:
         self.url = urlunsplit(parts._replace(path=path if path.endswith(_PATH) else path + _PATH))
 
     def payload(self, request: Request) -> dict[str, Any]:
-        """The body to send, as a JSON value."""
-        return {"model": request.model, "messages": list(request.messages), **request.parameters}
+        """The body to send, as a JSON value. Some servers stream unless they are told not to."""
+        return {"model": request.model, "messages": list(request.messages), **request.parameters, "stream": False}
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """The typed result of a whole response. Never raises, whatever the bytes."""
@@ -35,17 +39,63 @@ class OpenAI:
 
 
 def find_answer(document: Mapping[str, Any]) -> Answer:
-    """The answer inside `{"choices": [{"message": {"content", "tool_calls"}, "finish_reason"}], "usage"}`."""
+    """Return the answer inside `{"choices": [{"message": {"content", "tool_calls"}, "finish_reason"}], "usage"}`.
+
+    A choice without content is an answer where anything else shows that the model was at work: its reasoning, its
+    refusal, what was billed, or a finish reason that explains it.
+    """
     usage = document.get("usage")
     choices = document.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
+    if not isinstance(choice, Mapping) or is_error(document.get("error")):
         return Answer(usage=usage)
-    return Answer(
-        found=not document.get("error") and ("content" in message or bool(message.get("tool_calls"))),
-        response=message.get("content"),
+    message = choice.get("message")
+    if not isinstance(message, Mapping):
+        message = {"content": choice["text"]} if "text" in choice else {}
+    content = message.get("content")
+    parts = _Parts.of(content)
+    answer = Answer(
+        response=content if parts is None else parts.text,
         tool_calls=message.get("tool_calls"),
         usage=usage,
         finish_reason=choice.get("finish_reason"),
+        reasoning=first_text(
+            [message.get("reasoning_content"), message.get("reasoning"), parts.thinking if parts else None]
+        ),
+        refusal=message.get("refusal") or (parts.refusal if parts else None),
+        model=document.get("model"),
+        error=choice.get("error"),
     )
+    shown = (answer.tool_calls, answer.reasoning, answer.refusal, answer.error)
+    reason = finish_reason(answer.finish_reason)
+    is_explained = explains_emptiness(reason) or broke_off(reason)
+    is_billed = read_usage(usage, answered=False).is_sound
+    return replace(answer, found="content" in message or any(shown) or is_explained or is_billed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Content that came as a list of typed parts."""
+
+    text: str
+    thinking: str
+    refusal: str
+
+    @classmethod
+    def of(cls, content: Any) -> _Parts | None:
+        """Return the parts, or None where the content is none that consists of known ones."""
+        if not isinstance(content, list):
+            return None
+        found = {"text": "", "thinking": "", "refusal": ""}
+        for part in content:
+            kind = part.get("type") if isinstance(part, Mapping) else None
+            name = "text" if kind == "output_text" else kind
+            if name not in found:
+                return None
+            value = part.get(name)
+            inner = cls.of(value) if name == "thinking" else None
+            value = inner.text if inner else value
+            if not isinstance(value, str):
+                return None
+            found[name] += value
+        return cls(**found)

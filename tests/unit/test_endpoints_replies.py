@@ -69,6 +69,7 @@ def test_an_openai_request_has_its_parameters_beside_the_messages() -> None:
     request = Request("m", ({"role": "user", "content": "hi"},), {"max_tokens": 5, "temperature": 0.5})
     assert make("openai").payload(request) == {
         "model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "temperature": 0.5,
+        "stream": False,
     }  # fmt: skip
 
 
@@ -106,9 +107,10 @@ def test_a_wide_body_is_not_a_deep_one() -> None:
     assert reply(envelope('{"response": ' + json.dumps([[1]] * 5_000) + "}")).response_type == "json"
 
 
-def test_numbers_beyond_python_and_nan_do_no_harm() -> None:
-    result = reply(envelope('{"response": [NaN, 1e999], "usage": {"prompt_tokens": ' + "9" * 6_000 + "}}"))
-    assert result.response == "[NaN,Infinity]"
+def test_numbers_that_json_does_not_have_become_null_and_those_beyond_python_do_no_harm() -> None:
+    numbers = '[NaN, Infinity, -Infinity, 1e999, {"a": NaN}]'
+    result = reply(envelope('{"response": ' + numbers + ', "usage": {"prompt_tokens": ' + "9" * 6_000 + "}}"))
+    assert result.response == '[null,null,null,null,{"a":null}]'
     assert result.usage.prompt_tokens is None
 
 
@@ -150,9 +152,14 @@ def test_a_message_is_the_endpoints_own_words_cut_and_without_control_characters
     assert len(result.message) == 300 and result.message.isprintable()
 
 
-@pytest.mark.parametrize("body", [b"<html><b>Your prompt was: secret</b></html>", b"secret", b'{"echo": "secret"}'])
+@pytest.mark.parametrize("body", [b"<html><b>Your prompt was: secret</b></html>", b'{"echo": "secret"}'])
 def test_what_is_no_error_message_is_not_quoted(body: bytes) -> None:
     assert "secret" not in failure(500, body).message
+
+
+@pytest.mark.parametrize("body", [b"secret", b'"secret"', b"data: secret"])
+def test_what_may_be_an_answer_is_not_quoted(body: bytes) -> None:
+    assert "secret" not in failure(200, body).message
 
 
 @pytest.mark.parametrize("code", [3006, 5006, 3040])

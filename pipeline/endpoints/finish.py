@@ -1,0 +1,49 @@
+"""How an answer ended, by its finish reason.
+
+OpenAI's API reference has `stop`, `length`, `tool_calls` and `content_filter`; servers and gateways add their own
+(Gemini `MAX_TOKENS`, Mistral `model_length`, DeepSeek `insufficient_system_resource`, vLLM and SGLang `abort`,
+OpenRouter `error`, Zhipu `network_error`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_AT_LIMIT = re.compile(
+    r"(model_|max_|context_)?length(_limit|_exceeded|_capped)?|(max|maximum)_((new|output|completion)_)?tokens"
+    r"|(token|tokens|error|output)_limit(_reached|_exceeded)?|(model_)?context_window(_exceeded)?"
+)
+_BROKEN_OFF = re.compile(
+    r"(.+_)?(error|abort(ed)?|cancel(l?ed)?|failed|failure|interrupted|timeout|timed_out|overloaded)"
+    r"|insufficient_system_resources?"
+)
+_FILTERED = re.compile(r"(.*_)?(filter(ed)?|safety|blocked|blocklist|prohibited_content|recitation|spii|refusal)")
+
+
+def finish_reason(value: Any) -> str | None:
+    """Return the word for how an answer ended; SGLang's own form is an object with it as `type`."""
+    if isinstance(value, Mapping):
+        value = value.get("type")
+    return value if isinstance(value, str) and value else None
+
+
+def stopped_at_limit(reason: str | None) -> bool:
+    """Return whether the answer stopped because it had as many tokens as it may have."""
+    return _AT_LIMIT.fullmatch(_plain(reason)) is not None
+
+
+def broke_off(reason: str | None) -> bool:
+    """Return whether the server gave up in the middle of the answer. A content filter's stop is an end like others."""
+    return _BROKEN_OFF.fullmatch(_plain(reason)) is not None
+
+
+def explains_emptiness(reason: str | None) -> bool:
+    """Return whether an answer that ended so may be without a word: it was filtered, or no room was left for one."""
+    return stopped_at_limit(reason) or _FILTERED.fullmatch(_plain(reason)) is not None
+
+
+def _plain(reason: str | None) -> str:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", (reason or "")[:100].strip())
+    return re.sub(r"[\s.-]+", "_", words).lower().removeprefix("finish_reason_")

@@ -1,0 +1,54 @@
+"""The token counts of a reply.
+
+`prompt_tokens_details` and `completion_tokens_details` are OpenAI's ("The chat completion object" in its API
+reference); `prompt_cache_hit_tokens` is DeepSeek's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.endpoints.documents import json_text
+from pipeline.records import NO_USAGE, Usage, sound_count
+
+
+def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
+    """Return the counts of a usage object, each None where it is not sound.
+
+    A prompt is never of 0 tokens, so neither is a total. A completion is of 0 tokens only where nothing was `answered`,
+    its reasoning only where nothing was `reasoned`. A detail is never more than what it is part of.
+    """
+    if value is None:
+        return NO_USAGE
+    raw = json_text(value)
+    if not isinstance(value, Mapping):
+        return Usage(raw=raw)
+    prompt = sound_count(value.get("prompt_tokens")) or None
+    completion = sound_count(value.get("completion_tokens"))
+    total = sound_count(value.get("total_tokens")) or None
+    counted = Usage(prompt, completion, total, raw)
+    if completion == 0 and (answered or (reasoned and not counted.beside_completion)):
+        counted = Usage(prompt, None, total, raw)
+    cached = _detail(value, "prompt_tokens_details", "cached_tokens", "prompt_cache_hit_tokens")
+    reasoning = _detail(value, "completion_tokens_details", "reasoning_tokens", "reasoning_tokens")
+    if reasoning == 0 and reasoned:
+        reasoning = None
+    return Usage(
+        counted.prompt_tokens,
+        counted.completion_tokens,
+        total,
+        raw,
+        cached_tokens=_within(cached, prompt),
+        reasoning_tokens=_within(reasoning, counted.output_tokens),
+    )
+
+
+def _detail(usage: Mapping[str, Any], details: str, name: str, else_name: str) -> int | None:
+    inside = usage.get(details)
+    found = inside.get(name) if isinstance(inside, Mapping) else None
+    return sound_count(usage.get(else_name) if found is None else found)
+
+
+def _within(count: int | None, total: int | None) -> int | None:
+    return None if count is not None and total is not None and count > total else count
