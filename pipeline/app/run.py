@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.app import checkpoint, truncated
 from pipeline.app.access import locked, open_journal
-from pipeline.app.endpoint import allow_connections, endpoint_address, sending_to
+from pipeline.app.endpoint import endpoint_address, room_for_connections, sending_to
 from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.monitoring import Monitoring
 from pipeline.app.options import RunOptions, select_retries
@@ -217,20 +217,26 @@ class Run:
         config = self._job.config
         to_send = plan.count(*self._options.to_send)
         left_alone = failure_kinds(plan, journal, [one for one in FAILED if one not in self._options.to_send])
-        self._tracker = Tracker(min(to_send, self._options.limit or to_send), left_alone)
+        rows = min(to_send, self._options.limit or to_send)
+        self._tracker = Tracker(rows, left_alone)
         pause = Pause()
         if (too_long := self._wait_out_pause(journal, pause)) is not None:
             return too_long
         self.first_event = journal.totals.events + 1
         settings = journal.register_settings(digest(opened.settings), opened.settings)
         journal.register_run(self.summary.run_id or "")
-        allow_connections(config.limits.concurrency)
-        with _shared_limit(config.limits) as shared, endpoint_address(self._job) as address:
+        processes = processes_for(config.limits, rows)
+        connections = -(-min(config.limits.concurrency, rows) // max(1, processes - 1))
+        with (
+            room_for_connections(self._job, connections),
+            _shared_limit(config.limits) as shared,
+            endpoint_address(self._job) as address,
+        ):
             sending = sending_to(self._job, address, os.environ)
             works = feed(opened.rows, plan, journal, settings, self._options.to_send, self._drawn(plan))
             works = while_unchanged(works, opened.rows.source.files)
             sent = checkpoint.sent_lately(journal, config.limits)
-            engine = self._engine(sending, plan, pause)  # last: from here on it is closed, whatever happens
+            engine = self._engine(sending, processes, pause)  # last: from here on it is closed, whatever happens
             runner = Runner(
                 feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
                 limits=config.limits, retry=config.retry, settings=settings, price=opened.price,
@@ -253,10 +259,7 @@ class Run:
             # One that came too late for the runner still bounds the time for publishing.
             return stop or self._stop_request.stop()
 
-    def _engine(self, sending: Sending, plan: Plan, pause: Pause) -> Engine:
-        rows = plan.count(*self._options.to_send)
-        limit = self._options.limit
-        processes = processes_for(self._job.config.limits, rows if limit is None else min(rows, limit))
+    def _engine(self, sending: Sending, processes: int, pause: Pause) -> Engine:
         if processes > 1:
             return ProcessEngine(sending, processes - 1, pause)
         client = sending.client(pause)

@@ -16,6 +16,7 @@ from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.memory import keep_little
 from pipeline.cli.options import failed, faulty
 from pipeline.cli.streams import Streams
+from pipeline.engines.cores import write_no_core
 from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
 
 
@@ -41,6 +42,7 @@ for command in (
 def main() -> None:
     """The entry point: runs the command line and exits with the documented codes."""
     keep_little()
+    write_no_core()
     streams = Streams()
     console = Console("--json" in sys.argv)
     code: Any = 1

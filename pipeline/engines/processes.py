@@ -11,7 +11,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -27,6 +27,7 @@ from pipeline.limits import Pause
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender import main; main({connection}, {pause})"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECONDS_TO_END = 5.0
+_LONG_KEY = 8
 # Has glibc keep less of what the threads of a sender have freed; what the environment says otherwise stands.
 _LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
@@ -135,9 +136,13 @@ def _start(sending: Sending, pause: int) -> _Sender:
     held_before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code], pass_fds=(theirs.fileno(), pause), env={**_LITTLE_MEMORY, **os.environ},
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-P", "-c", code],
+            pass_fds=(theirs.fileno(), pause),
+            env=_environment(sending, os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         ours.send_bytes(pickle.dumps(sending))
     except OSError as error:
         ours.close()
@@ -148,6 +153,20 @@ def _start(sending: Sending, pause: int) -> _Sender:
         signal.pthread_sigmask(signal.SIG_SETMASK, held_before)
         theirs.close()
     return _Sender(process, ours)
+
+
+def _environment(sending: Sending, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a sender inherits: everything but the variables that hold the key, which it gets over its connection."""
+    kept = dict(_LITTLE_MEMORY)
+    for name, value in environ.items():
+        if not _holds(value, sending.key):
+            kept[name] = value
+    return kept
+
+
+def _holds(value: str, key: str | None) -> bool:
+    """Whether a text is the key, or holds one that is too long to stand there by chance."""
+    return key is not None and (value.strip() == key or (len(key) >= _LONG_KEY and key in value))
 
 
 def _ended(sender: _Sender) -> PipelineError:

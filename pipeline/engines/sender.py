@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 from pipeline.client import Attempt, Task
+from pipeline.engines.cores import write_no_core
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput, PipelineError
@@ -33,6 +34,7 @@ def main(connection_number: int, pause_number: int) -> None:
     The arguments are file descriptors. The first message in is a Sending, each other one a list of tasks; the first
     message out is an empty list, each other one a list of attempts. A Fault may stand for any.
     """
+    write_no_core()
     connection = Connection(connection_number)
     try:
         sending: Sending = _hear(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from contextlib import suppress
 
 _BYTES = 8
 
@@ -29,9 +30,8 @@ class Pause:
 
         Raises OSError.
         """
-        with tempfile.TemporaryFile() as file:
-            file.truncate(_BYTES)
-            number = os.dup(file.fileno())
+        number = _nameless_file()
+        os.truncate(number, _BYTES)
         self._move(number)
         return number
 
@@ -46,3 +46,12 @@ class Pause:
         until = self.until
         self._cell = memoryview(mmap.mmap(number, _BYTES)).cast("d")
         self.extend(until)
+
+
+def _nameless_file() -> int:
+    """A file in memory alone where the system has such, so that no directory for temporary files is needed."""
+    if hasattr(os, "memfd_create"):
+        with suppress(OSError):  # not allowed here
+            return os.memfd_create("pause")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -96,6 +96,7 @@ class Planner:
             self._scratch = sqlite3.connect(self._path, isolation_level=None)
             # A long statement comes back to Python now and then, or else no signal would end it.
             self._scratch.set_progress_handler(lambda: 0, _STEPS_BETWEEN_SIGNALS)
+            self._sorts_here = self._sort_in(directory)
         except (OSError, sqlite3.Error) as error:
             raise _failed(self._path, error) from error
         try:
@@ -109,6 +110,8 @@ class Planner:
 
     def close(self) -> None:
         """Remove the scratch database."""
+        if self._sorts_here:
+            self._scratch.execute("PRAGMA temp_store_directory=''")
         self._scratch.close()
         self._remove()
 
@@ -207,6 +210,18 @@ class Planner:
         for position, seq, standing in self._scratch.execute("SELECT position, seq, standing FROM matches"):
             plan.put(position, seq, standing)
         return plan
+
+    def _sort_in(self, directory: Path) -> bool:
+        """Have SQLite sort beside the scratch database: the usual place for temporary files may be read-only or small.
+
+        That is set for the whole program (https://www.sqlite.org/pragma.html#pragma_temp_store_directory), so whoever
+        has set it before keeps it, and the caller puts it back.
+        """
+        if "SQLITE_TMPDIR" in os.environ or self._scratch.execute("PRAGMA temp_store_directory").fetchone():
+            return False
+        place = str(directory.absolute()).replace("'", "''")
+        self._scratch.execute(f"PRAGMA temp_store_directory='{place}'")
+        return True
 
     def _changes(self, condition: str) -> Iterator[Change]:
         for position, row_id, request_hash, content, source, state, settings in self._scratch.execute(

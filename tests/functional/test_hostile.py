@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -190,3 +192,36 @@ def test_a_path_that_cannot_be_is_exit_2_before_anything_is_sent(
     assert (result.code, len(result.lines)) == (2, 1), result
     assert key in result.err
     assert not endpoint.asked
+
+
+def test_the_senders_inherit_no_key(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job(limits={"processes": 3})
+    ws.environment["A_COPY"] = f"Bearer {KEY}"
+    endpoint.gate.clear()
+    with ws.running() as process:
+        endpoint.wait_for(1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        environments = [Path(f"/proc/{child}/environ").read_bytes() for child in children]
+        endpoint.gate.set()
+        assert ended(process).code == 0
+    assert len(environments) == 2
+    assert all(b"PATH=" in environment and KEY.encode() not in environment for environment in environments)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_no_process_of_a_run_is_ever_dumped_to_a_core_file(ws: Workspace, endpoint: Endpoint, processes: int) -> None:
+    ws.questions("a")
+    ws.job(limits={"processes": processes})
+    endpoint.gate.clear()
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    with ws.running() as process:
+        endpoint.wait_for(1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for number in (*map(int, children), process.pid):
+            assert resource.prlimit(number, resource.RLIMIT_CORE)[0] == 0
+            resource.prlimit(number, resource.RLIMIT_CORE, unlimited)  # as where cores are piped, whatever the limit is
+            os.kill(number, signal.SIGQUIT)
+        assert process.wait(10) == -signal.SIGQUIT
+    endpoint.gate.set()
+    assert not [name for name in ws.files() if name.startswith("core")]

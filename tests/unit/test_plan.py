@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,15 @@ def test_without_a_journal_every_row_is_new(job: Job) -> None:
     plan = job.plan(("a", "1"), ("b", "1"))
     assert standings(plan) == [NEW, NEW]
     assert (plan.counts().total, plan.counts().new, plan.counts().done, plan.counts().orphaned) == (2, 2, 0, 0)
+
+
+def test_what_is_sorted_on_disk_lies_beside_the_scratch_database(job: Job) -> None:
+    """Where it would lie else may be read-only, or small."""
+    place = "PRAGMA temp_store_directory"
+    with closing(sqlite3.connect(":memory:")) as other:
+        with job.planner(job.rows(("a", "q"))):
+            assert other.execute(place).fetchone() == (str(job.directory.absolute()),)
+        assert other.execute(place).fetchone() is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""What a machine may lack, told before the first call or done without: open files, a place for temporary files."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.functional.conftest import Endpoint, Workspace
+
+
+def test_too_few_open_files_are_exit_2_before_anything_is_sent(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(200))
+    ws.job(limits={"concurrency": 150})
+    ws.prefix = ("prlimit", "--nofile=128:128")
+    message = ws.run(code=2)["error"]["message"]
+    assert "150 requests at a time need about 182 open files, and the system allows a process 128" in message
+    assert "limits.concurrency to 96 at most" in message
+    assert not endpoint.asked
+    assert ws.run("--set", "limits.concurrency=96")["succeeded"] == 200
+
+
+def test_only_rows_that_are_sent_need_open_files(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(20))
+    ws.job(limits={"concurrency": 2000})
+    ws.prefix = ("prlimit", "--nofile=64:64")
+    assert ws.run()["succeeded"] == len(endpoint.asked) == 20
+
+
+@pytest.fixture
+def nowhere_temporary(ws: Workspace) -> Workspace:
+    """A workspace where nothing can be written to but `data`: not in /tmp, /var/tmp, /dev/shm, nor where it runs."""
+    script = (
+        "mount --make-rprivate / && mount --bind data data && mount -t tmpfs -o ro none /dev/shm && cd / &&"
+        " for one in /tmp /var/tmp; do mount --rbind $one $one && mount -o remount,bind,ro $one || exit 99; done;"
+        ' cd "$0" && ! touch here 2>/dev/null && touch data/there && exec "$@"'
+    )
+    (ws.path / "data").mkdir()
+    ws.prefix = ("unshare", "-Urm", "sh", "-c", script, str(ws.path))
+    if subprocess.run([*ws.prefix, "true"], cwd=ws.path, capture_output=True, check=False).returncode:
+        pytest.skip("no user namespaces here (unshare -Urm), or no workspace in a place for temporary files")
+    return ws
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_run_needs_no_place_for_temporary_files(nowhere_temporary: Workspace, processes: int) -> None:
+    ws = nowhere_temporary
+    ws.questions(*range(20))
+    ws.job(limits={"processes": processes}, checkpoint={"path": "data/cp"}, output={"path": "data/out.parquet"})
+    assert ws.run()["succeeded"] == 20
+    assert ws.run()["requests"] == 0
