@@ -37,7 +37,7 @@ class OpenJob:
         return {
             "endpoint_kind": config.endpoint.kind,
             "model": config.endpoint.model,
-            "prompt": config.prompt.model_dump(exclude_none=True),
+            "prompt": config.prompt.model_dump(exclude_none=True, exclude={"constant"}),
             "parameters": config.parameters.model_dump(exclude_none=True),
         }
 
@@ -88,12 +88,13 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
 def try_templates(opened: OpenJob) -> None:
     """Make the requests of the first rows, under a watch.
 
-    Raises InvalidJob where a template spins, or every one of them fails: then it is the job that is wrong.
+    Raises InvalidJob where a template spins, every one of them fails, or all of them are the same: then it is the job
+    that is wrong.
     """
     most_tokens = opened.job.config.limits.tokens_per_minute
-    faults = opened.rows.prompter.trial(first_rows(opened.rows.source, TRIED_ROWS), most_tokens=most_tokens)
-    if faults:
-        raise InvalidJob([opened.job.placed(mistake) for mistake in faults])
+    tried = opened.rows.prompter.trial(first_rows(opened.rows.source, TRIED_ROWS), most_tokens=most_tokens)
+    if tried.mistakes:
+        raise InvalidJob([opened.job.placed(mistake) for mistake in tried.mistakes])
 
 
 def first_rows(source: Source, count: int) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.app import checkpoint
 from pipeline.app.access import reading
 from pipeline.app.inspection import inspect_job, wrong
-from pipeline.app.job import TRIED_ROWS, first_rows, open_job
+from pipeline.app.job import TRIED_ROWS, first_rows, open_job, try_templates
 from pipeline.app.learning import survey
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_overwrite
@@ -28,19 +28,23 @@ from pipeline.estimate import estimate
 from pipeline.export import export
 from pipeline.journal import Journal
 from pipeline.plan import Planner, Rows
-from pipeline.prompts import Prompter, PromptFailure
+from pipeline.prompts import Prompter, PromptFailure, Trial
 from pipeline.sink import Results
 from pipeline.sources import Source
+
+_TRIAL_SECONDS = 60.0
+"""How long rows are tried for at validation: TRIED_ROWS of them, unless they are slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A job without mistakes: the number of its rows, and the bodies of the first requests (for a row that makes none,
-    why).
+    """A job without mistakes: the number of its rows, what came of trying the first of them, and the bodies of the
+    first requests (for a row that makes none, why).
     """
 
     job: Job
     rows: int
+    tried: Trial
     requests: list[dict[str, Any]]
 
 
@@ -56,12 +60,17 @@ def validate(path: str | Path, overrides: Sequence[str] = (), show: int = 0) -> 
         raise InvalidJob(mistakes)
     found = inspect_job(job, os.environ, known=mistakes)
     mistakes = list(found.mistakes)
-    rows = 0
+    rows, tried = 0, Trial()
     if found.source is not None:
         rows, further = _count_rows(job, found.source, found.mistakes)
         mistakes += further
         if found.prompter is not None:
-            mistakes += found.prompter.trial(_sound_rows(found.source), most_tokens=job.config.limits.tokens_per_minute)
+            tried = found.prompter.trial(
+                _sound_rows(found.source),
+                total_seconds=_TRIAL_SECONDS,
+                most_tokens=job.config.limits.tokens_per_minute,
+            )
+            mistakes += tried.mistakes
     try:
         _check_standing(job, mistakes)
     except InvalidJob as error:
@@ -71,7 +80,7 @@ def validate(path: str | Path, overrides: Sequence[str] = (), show: int = 0) -> 
             raise
     if mistakes or found.source is None or found.prompter is None:
         raise InvalidJob(in_order([job.placed(mistake) for mistake in mistakes], job.file))
-    return Validated(job, rows, _first_requests(job, found.source, found.prompter, show))
+    return Validated(job, rows, tried, _first_requests(job, found.source, found.prompter, show))
 
 
 def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
@@ -133,6 +142,7 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, 
     with reading(job) as journal:
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
         if plan is None:
+            try_templates(opened)
             with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
                 plan = made.plan
         if journal is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from pipeline.cli.console import Console, json_text
 from pipeline.cli.failures import of_validate
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pipeline.prompts import Trial
 
 _NOT_BUILT_YET = ("parquet", "messages", "prompt-completion", "openai-batch", "hf")
 _FORMATS = ("jsonl", "csv", *_NOT_BUILT_YET)
@@ -31,13 +34,21 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
         found = check(job_file, overrides, show)
         for warning in checkpoint_warnings(found.job.checkpoint_path):
             console.caution(warning)
-        data: dict[str, Any] = {"valid": True, "errors": []}
+        data: dict[str, Any] = {"valid": True, "errors": [], "unsendable": dict(found.tried.unsendable)}
         if show:
             data["requests"] = found.requests
         shown = "".join(f"\n{json_text(request, indent=2)}" for request in found.requests)
-        console.result(f"{job_file}: valid; {found.rows:,} rows{shown}", data)
+        console.result(f"{job_file}: valid; {found.rows:,} rows{_unsendable(found.tried)}{shown}", data)
 
     ended(console, action, of_validate)
+
+
+def _unsendable(tried: Trial) -> str:
+    count = tried.unsendable.total()
+    if not count:
+        return ""
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in tried.unsendable.most_common())
+    return f"\n{count:,} of the first {tried.rows:,} will fail before anything is sent: {kinds}; --show N says why"
 
 
 @click.command()

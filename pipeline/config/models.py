@@ -252,6 +252,10 @@ class PromptConfig(_Section):
         description="A column with whole conversations: a list of {role, content}, or its JSON text.",
         examples=["chat"],
     )
+    constant: bool = Field(
+        default=False,
+        description="Whether every row may be asked the same; else a prompt that uses no column is a mistake.",
+    )
 
 
 class EndpointConfig(_Section):

@@ -2,5 +2,6 @@
 
 from pipeline.prompts.failures import PromptFailure
 from pipeline.prompts.prompter import Prompter, template_mistakes
+from pipeline.prompts.trial import Trial
 
-__all__ = ["PromptFailure", "Prompter", "template_mistakes"]
+__all__ = ["PromptFailure", "Prompter", "Trial", "template_mistakes"]

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from functools import update_wrapper
 from typing import Any
 
-from jinja2 import Undefined
+from jinja2 import Undefined, UndefinedError
 from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.filters import make_attrgetter
 from jinja2.utils import pass_environment
@@ -19,7 +20,7 @@ from pipeline.prompts.texts import (
     MAX_ITEMS,
     TemplateFault,
     TooMuch,
-    check_size,
+    check_value,
     scalar_text,
     value_text,
 )
@@ -50,21 +51,32 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
 
 
 def check_percent(text: str, values: Any) -> None:
-    """Raise TooMuch where `text % values` asks for a huge width or would be too long."""
-    arguments = list(values.values()) if isinstance(values, Mapping) else values
-    _check_fields(text, text.count("%"), arguments if isinstance(arguments, (list, tuple)) else [arguments])
+    """Raise TooMuch where `text % values` asks for a huge width or would be too long, and TemplateFault where it prints
+    a null or what is no value.
+    """
     if re.search(r"%\([^()]*\(", text):
         raise TooMuch("has a nested key in a % format")
-    for match in _PERCENT.finditer(text):
-        for size in (match["width"], match["precision"]):
+    fields = [match for match in _PERCENT.finditer(text) if match[0] != "%%"]
+    for field in fields:
+        for size in (field["width"], field["precision"]):
             if size == "*":
                 raise TooMuch("takes a width from a value in a % format")
             check_widths(size or "")
+    if isinstance(values, Mapping):
+        printed = [values.get(field["key"][1:-1], "") if field["key"] else values for field in fields]
+    else:
+        printed = list(values) if isinstance(values, tuple) else [values]
+    _check_characters(len(text) + len(fields) * max((len(_text(value)) for value in printed), default=0))
 
 
 def check_format(text: str, values: Sequence[Any]) -> None:
-    """Raise TooMuch where `text.format(values)` would be too long; widths are checked as they come up."""
-    _check_fields(text, text.count("{"), values)
+    """Raise TooMuch where `text.format(values)` would be too long; widths and nulls are checked as they come up."""
+    _check_characters(len(text) + text.count("{") * max(map(_length, values), default=0))
+
+
+def check_printed(value: Any) -> None:
+    """Raise TemplateFault for what cannot be printed: a null, or no value of a row."""
+    _text(value)
 
 
 def check_widths(specification: str) -> None:
@@ -145,8 +157,8 @@ def _sum(environment: Any, iterable: Iterable[Any], attribute: str | int | None 
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
-    """JSON for a prompt: sorted keys, and nothing escaped for HTML."""
-    check_size(value)
+    """JSON for a prompt: sorted keys, nothing escaped for HTML, and null for null, which JSON has a word for."""
+    check_value(value, allows_null=True)
     _check_width(indent or 0)
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=indent, default=_json_value)
 
@@ -169,8 +181,13 @@ def _check_whole_numbers(operator: str, left: int, right: int) -> None:
         raise TooMuch(f"computes a number of more than {MAX_BITS:,} bits")
 
 
-def _check_fields(text: str, fields: int, values: Sequence[Any]) -> None:
-    _check_characters(len(text) + fields * max((len(_text(value)) for value in values), default=0))
+def _length(value: Any) -> int:
+    try:
+        return len(_text(value))
+    except (TemplateFault, UndefinedError) as error:
+        if isinstance(error, TooMuch):
+            raise
+        return 0  # it need not be printed; where it is, that fails
 
 
 def _check_length(sequence: Any, length: int) -> None:
@@ -190,7 +207,31 @@ def _check_width(width: int) -> None:
         raise TooMuch(f"asks for a width beyond {MAX_WIDTH:,}")
 
 
+def _of_text(name: str) -> Callable[..., Any]:
+    """Jinja2's filter of this name, which takes the text of its value as Python would write it, over our text."""
+    function = JINJA_FILTERS[name]
+
+    def filtered(value: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(_text(value), *args, **kwargs)
+
+    return update_wrapper(filtered, function)
+
+
+@pass_environment
+def _truncate(environment: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+    return JINJA_FILTERS["truncate"](environment, _text(value), *args, **kwargs)
+
+
+def _urlencode(value: Any) -> str:
+    pairs = value if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable) else list(value)
+    _text(pairs)
+    return str(JINJA_FILTERS["urlencode"](pairs))
+
+
+_TEXT_FILTERS = ("capitalize", "e", "escape", "forceescape", "lower", "safe", "title", "trim", "upper", "wordcount")
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
+    **{name: _of_text(name) for name in _TEXT_FILTERS},
     "batch": _batch,
     "center": _center,
     "format": _format,
@@ -202,8 +243,10 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "string": _text,
     "sum": _sum,
     "tojson": _tojson,
+    "truncate": _truncate,
+    "urlencode": _urlencode,
 }
-"""Bounded forms of Jinja2's filters of these names."""
+"""Jinja2's filters of these names, bounded where they can make text grow, and with `value_text` for a text."""
 
 METHODS: Mapping[str, Callable[..., str]] = {"join": _join_method, "replace": _replace}
 """Bounded forms of text's methods of these names; `format` is the environment's, whose rules its fields follow."""

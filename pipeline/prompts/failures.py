@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import keyword
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -12,7 +14,8 @@ class PromptFailure(Exception):
     """A row that gives no request; nothing is sent for it. The message never holds what stands in the row.
 
     `key` is the job file's key the failure comes from, `template_line` the line (from 1) inside a template, where
-    known. `exceeded_limit` tells a template that does too much (or never ends) from one that fails.
+    known. `exceeded_limit` tells a template that does too much (or never ends) from one that fails, `lacks_value` a row
+    that fails because a value is missing in it.
     """
 
     def __init__(
@@ -23,6 +26,7 @@ class PromptFailure(Exception):
         key: str | None = None,
         template_line: int | None = None,
         exceeded_limit: bool = False,
+        lacks_value: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -30,20 +34,38 @@ class PromptFailure(Exception):
         self.key = key
         self.template_line = template_line
         self.exceeded_limit = exceeded_limit
+        self.lacks_value = lacks_value
 
 
-def missing_column(key: str, column: str, columns: Iterable[str], where: str = "") -> Mistake:
-    """The mistake of naming a column that the input does not have, with the nearest names it does have."""
+def missing_column(key: str, column: str, columns: Iterable[str], where: str = "", *, spells: bool = False) -> Mistake:
+    """The mistake of naming a column that the input does not have, with the nearest names it does have; with `spells`,
+    as a template has to write them.
+    """
     known = list(columns)
+    near = nearest(column, known, spells=spells)
     return Mistake(
         message=f"{where}the input has no column {column!r}; it has: {', '.join(map(repr, known)) or 'none'}",
         key=key,
-        suggestion=nearest(column, known) or ("name one of these columns" if known else None),
+        suggestion=near or ("name one of these columns" if known else None),
     )
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, known: Iterable[str], *, spells: bool = False) -> str | None:
     """The known names most like the given one, as a question; None where none is near."""
     by_folded = {candidate.casefold(): candidate for candidate in known}
     near = [by_folded[folded] for folded in get_close_matches(name.casefold(), by_folded)]
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else None
+    if spells:
+        # `{{ Betrag (€) }}` and `{{ order-id }}` ask for `Betrag` and `order`, which need not be close in length.
+        near += [one for one in known if one not in near and not is_plain(one) and one.startswith(name)]
+    words = [spelled(one) if spells and not is_plain(one) else repr(one) for one in near]
+    return f"did you mean {' or '.join(words)}?" if near else None
+
+
+def is_plain(column: str) -> bool:
+    """Whether a template can use the column by its bare name."""
+    return column.isidentifier() and not keyword.iskeyword(column)
+
+
+def spelled(column: str) -> str:
+    """The column as a template has to write it: `question`, or `row["Betrag (€)"]`."""
+    return column if is_plain(column) else f"row[{json.dumps(column, ensure_ascii=False)}]"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.catalogue import ParameterRange, fewest_prompt_tokens
@@ -14,6 +14,7 @@ from pipeline.prompts.chat import read_messages
 from pipeline.prompts.failures import PromptFailure, missing_column
 from pipeline.prompts.parameters import ParameterReader
 from pipeline.prompts.texts import encodable, is_blank, scalar_text
+from pipeline.prompts.trial import Trial, same_for_all_rows, try_rows
 from pipeline.records import Message, Request, message_texts
 
 if TYPE_CHECKING:
@@ -59,7 +60,11 @@ class Prompter:
             raise InvalidJob(mistakes)
         used = [template.columns for template in (self._system, self._user) if template is not None]
         plain = {name for name in (prompt.column, prompt.messages) if name is not None}
-        self.columns: frozenset[str] = self._parameters.columns.union(plain, *used)
+        in_prompt = frozenset(plain).union(*used)
+        self.columns: frozenset[str] = self._parameters.columns | in_prompt
+        self._same_for_all = None
+        if not in_prompt and not prompt.constant:
+            self._same_for_all = same_for_all_rows([prompt.user or "", prompt.system or ""], columns)
         self._read_parameters = self._parameters.read
 
     def request(self, row: Mapping[str, Any], seconds: float = RENDER_SECONDS) -> Request:
@@ -72,34 +77,22 @@ class Prompter:
         return Request(self._model, messages, self._read_parameters(row))
 
     def trial(
-        self, rows: Iterable[Mapping[str, Any]], seconds: float = RENDER_SECONDS, most_tokens: float | None = None
-    ) -> list[Mistake]:
-        """Make the requests of some rows, send none, and give the mistakes of the templates that show.
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        seconds: float = RENDER_SECONDS,
+        total_seconds: float | None = None,
+        most_tokens: float | None = None,
+    ) -> Trial:
+        """Make the requests of some rows and send none, as `try_rows` does. `total_seconds` is `seconds` by default.
 
-        A template that exceeds its bounds on any row is a mistake; and so is a template, a messages column or a
-        parameter's column that fails on every row. (What fails on some rows is not: those rows fail by themselves. Nor
-        is a prompt that is empty, or too long.) So is a row that asks for more than `most_tokens`. No row is begun
-        after `seconds`, nor may one take longer.
+        That all rows would be asked the same is a mistake, unless `prompt.constant` says that it is meant.
         """
-        end = time.monotonic() + seconds
-        first: PromptFailure | None = None
-        some_fit = False
-        for number, row in enumerate(rows, 1):
-            if time.monotonic() > end:
-                break
-            try:
-                max_tokens = self.request(row, seconds).max_tokens
-                some_fit = True
-                if most_tokens is not None and max_tokens is not None and max_tokens > most_tokens:
-                    return [_asks_for_too_much(max_tokens, most_tokens, number)]
-            except PromptFailure as failure:
-                if failure.exceeded_limit:
-                    return [Mistake(f"{failure.message} (row {number} of the input)", key=failure.key)]
-                some_fit = some_fit or failure.kind is not ErrorKind.PROMPT_ERROR
-                first = first or failure
-        if first is None or some_fit:
-            return []
-        return [Mistake(f"{first.message}, and so do all rows tried", key=first.key)]
+        waiting = iter(rows)
+        first = list(islice(waiting, 2))
+        if len(first) > 1 and self._same_for_all is not None:
+            return Trial([self._same_for_all])
+        total = seconds if total_seconds is None else total_seconds
+        return try_rows(self.request, chain(first, waiting), seconds, total, most_tokens)
 
     def _messages(self, row: Mapping[str, Any], seconds: float) -> tuple[Message, ...]:
         if self._chat is not None:
@@ -128,15 +121,6 @@ class Prompter:
         if fewest > self._context_window:
             message = f"the prompt has at least {fewest:,} tokens; the model takes {self._context_window:,}"
             raise PromptFailure(ErrorKind.CONTEXT_WINDOW_EXCEEDED, message)
-
-
-def _asks_for_too_much(max_tokens: int, most_tokens: float, number: int) -> Mistake:
-    return Mistake(
-        f"row {number} of the input asks for {max_tokens:,} tokens, more than `limits.tokens_per_minute` allows,"
-        f" {most_tokens:,g}",
-        key="parameters.max_tokens",
-        suggestion=f"lower it there, or raise `limits.tokens_per_minute` to {max_tokens:,} at least",
-    )
 
 
 def template_mistakes(prompt: PromptConfig) -> list[Mistake]:

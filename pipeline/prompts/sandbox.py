@@ -22,7 +22,7 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from pipeline.prompts import bounds
-from pipeline.prompts.texts import MAX_CHARACTERS, TooMuch, value_text
+from pipeline.prompts.texts import MAX_CHARACTERS, TemplateFault, TooMuch, value_text
 
 MAX_RANGE = 100_000
 """The most items all the ranges of one rendering may have together."""
@@ -53,9 +53,8 @@ _ATTRIBUTES: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
 """What a template may read of each type. Left out: what reaches into Python, depends on the machine, or grows text."""
 
 _PLAIN_FILTERS = (
-    "abs capitalize count d default dictsort e escape filesizeformat first float forceescape groupby int items last "
-    "length list lower map max min reject rejectattr reverse safe select selectattr sort title trim truncate "
-    "unique upper urlencode wordcount"
+    "abs count d default dictsort filesizeformat first float groupby int items last length list map max min reject "
+    "rejectattr reverse select selectattr sort unique"
 )
 """Jinja2's filters that are bounded by their input and give the same text in every run (`random` does not)."""
 
@@ -99,7 +98,11 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(
-            undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=_text_or_undefined
+            undefined=StrictUndefined,
+            autoescape=False,
+            keep_trailing_newline=True,
+            optimized=False,
+            finalize=_text_or_undefined,
         )
         self.watch = Watch()
         self.concat = self._bounded(bounds.joined)  # type: ignore[method-assign]
@@ -118,7 +121,18 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         self.tests = {name: self._bounded(function) for name, function in tests.items()}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """An item of a mapping, or else an attribute that the type is known to give safely."""
+        """An item of a mapping, or else an attribute that the type is known to give safely; a method only for a call.
+
+        Raises TemplateFault for a method without (): its text is an address, and it is true in every test.
+        """
+        if attribute.endswith(CALLED):
+            return self._read(obj, attribute.removesuffix(CALLED))
+        value = self._read(obj, attribute)
+        if callable(value) and not isinstance(value, Undefined):
+            raise TemplateFault(f"uses the method {attribute!r} without (): write .{attribute}()")
+        return value
+
+    def _read(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, Mapping):
             try:
                 return obj[attribute]
@@ -189,8 +203,21 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return update_wrapper(counted, function)
 
 
-class WatchLoops(NodeTransformer):
-    """Rewrites a parsed template so that each loop counts its turns and each `~` checks its length."""
+CALLED = "()"
+"""Stands behind the name of an attribute that a compiled template calls."""
+
+
+class Watched(NodeTransformer):
+    """Rewrites a parsed template so that each loop counts its turns, each `~` checks its length and each method that is
+    called can be told from one that is not.
+    """
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:
+        """`x.y()` reads `x["y()"]`, so to speak."""
+        self.generic_visit(node)
+        if isinstance(node.node, nodes.Getattr):
+            node.node.attr += CALLED
+        return node
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         """`for x in y` becomes `for x in y | watched`."""
@@ -211,6 +238,10 @@ def environment() -> PromptEnvironment:
 
 
 class _BoundedFormatter(SandboxedFormatter):
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        bounds.check_printed(value)
+        return super().convert_field(value, conversion)
+
     def format_field(self, value: Any, format_spec: str) -> Any:
         bounds.check_widths(format_spec)
         return super().format_field(value, format_spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, cast
 
@@ -10,9 +11,9 @@ import jinja2
 from jinja2 import meta, nodes
 
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
-from pipeline.prompts.failures import PromptFailure, missing_column, nearest
-from pipeline.prompts.sandbox import WatchLoops, environment
-from pipeline.prompts.texts import TemplateFault, TooMuch, encodable
+from pipeline.prompts.failures import PromptFailure, is_plain, missing_column, nearest, spelled
+from pipeline.prompts.sandbox import Watched, environment
+from pipeline.prompts.texts import PrintsNull, TemplateFault, TooMuch, encodable, holds_null
 
 WHOLE_ROW = "row"
 """The variable that holds the whole row, for columns whose names are no identifiers."""
@@ -26,6 +27,10 @@ _REFUSED: Mapping[type[nodes.Node], str] = {
     nodes.ScopedEvalContextModifier: "autoescape",
 }
 _FILE = "<template>"
+_TOO_DEEP = "the template is nested too deeply, or has too long a chain of filters or operators; `{% set %}` a part"
+_MOST_LEVELS = 64
+"""The deepest nesting of a template, chains of filters and operators included: Jinja2 takes a time with it that grows
+with the third power of it, and walks it by recursion."""
 
 
 class Template:
@@ -37,12 +42,13 @@ class Template:
 
     def __init__(self, text: str, key: str, columns: Sequence[str]) -> None:
         self._key = key
-        parsed = parse(text, key)
+        parsed = parse(text, key, columns)
         self.columns, mistakes = _columns(parsed, key, columns)
         if mistakes:
             raise InvalidJob(mistakes)
         self._passes_row = WHOLE_ROW not in columns and any(name.name == WHOLE_ROW for name in _loaded(parsed))
         self._environment = environment()
+        self._printed = _printed(parsed, self.columns)
         self._template = _compile(parsed, key)
 
     def render(self, row: Mapping[str, Any], seconds: float) -> str:
@@ -56,58 +62,97 @@ class Template:
         except MemoryError:  # what a template may take is bounded: it is the program that has none left
             raise
         except Exception as error:
-            failure = self._failure(error)
+            failure = self._failure(error, row)
         # Raised outside the handler: the cause could hold what stands in the row.
         raise failure
 
-    def _failure(self, error: Exception) -> PromptFailure:
+    def _failure(self, error: Exception, row: Mapping[str, Any]) -> PromptFailure:
         line = _template_line(error.__traceback__, self._template)
         place = f"the template of {self._key} (template line {line})" if line else f"the template of {self._key}"
-        if isinstance(error, TemplateFault):
+        if isinstance(error, PrintsNull):
+            message = f"{place} prints a null{self._null_columns(line, row)}"
+        elif isinstance(error, TemplateFault):
             message = f"{place} {error}"
         elif isinstance(error, jinja2.UndefinedError):
             message = f"{place} uses something that this row does not have; give it `| default(…)` or test it first"
+            message += self._nulls_told(row)
         elif isinstance(error, RecursionError):
             message = f"{place} calls itself too deeply"
         else:
-            message = f"{place} fails on this row: {type(error).__name__}"
+            message = f"{place} fails on this row: {type(error).__name__}{self._nulls_told(row)}"
         return PromptFailure(
             ErrorKind.PROMPT_ERROR,
             message,
             key=self._key,
             template_line=line,
             exceeded_limit=isinstance(error, (TooMuch, RecursionError)),
+            lacks_value=isinstance(error, PrintsNull),
         )
 
+    def _null_columns(self, line: int | None, row: Mapping[str, Any]) -> str:
+        """Which columns it is that a line prints a null of, and what to do."""
+        nulls = [name for name in sorted(self.columns) if holds_null(row[name])]
+        names = [name for name in nulls if name in self._printed.get(line, ())] or nulls
+        if not names:
+            return '; write {{ … or "" }} to print nothing there'
+        instead = f'{{{{ {spelled(names[0])} or "" }}}}'
+        return f" of column {' or '.join(map(repr, names))}; write {instead} to print nothing there"
 
-def parse(text: str, key: str) -> nodes.Template:
-    """The template's syntax tree. Raises InvalidJob with all that is wrong with it whatever columns there are."""
-    parsed = _parse(text, key)
+    def _nulls_told(self, row: Mapping[str, Any]) -> str:
+        names = [name for name in sorted(self.columns) if row[name] is None]
+        return f"; null in this row: {', '.join(map(repr, names))}" if names else ""
+
+
+def parse(text: str, key: str, columns: Sequence[str] = ()) -> nodes.Template:
+    """The template's syntax tree. Raises InvalidJob with all that is wrong with it whatever columns there are; where a
+    name that is no identifier spoils the syntax, with how to write that column.
+    """
+    parsed = _parse(text, key, columns)
     mistakes = [*_forbidden(parsed, key), *_unknown(parsed, key)]
     if mistakes:
         raise InvalidJob(mistakes)
     return parsed
 
 
-def _parse(text: str, key: str) -> nodes.Template:
+def _parse(text: str, key: str, columns: Sequence[str]) -> nodes.Template:
     try:
-        return environment().parse(text)
+        parsed = environment().parse(text)
     except jinja2.TemplateSyntaxError as error:
         mistake = Mistake(f"template line {error.lineno}: {error.message}", key=key)
+        lines = text.splitlines()
+        line = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
+        written = [column for column in columns if not is_plain(column) and column.strip() and column in line]
+        if written:
+            longest = max(written, key=len)
+            mistake = replace(mistake, suggestion=f"the column {longest!r} is written {spelled(longest)} in a template")
     except RecursionError:
-        mistake = Mistake("the template is nested too deeply", key=key)
+        mistake = Mistake(_TOO_DEEP, key=key)
+    else:
+        if not _is_too_deep(parsed):
+            return parsed
+        mistake = Mistake(_TOO_DEEP, key=key)
     raise InvalidJob([mistake])
+
+
+def _is_too_deep(parsed: nodes.Template) -> bool:
+    waiting: list[tuple[nodes.Node, int]] = [(parsed, 0)]
+    while waiting:
+        node, level = waiting.pop()
+        if level > _MOST_LEVELS:
+            return True
+        waiting.extend((child, level + 1) for child in node.iter_child_nodes())
+    return False
 
 
 def _compile(parsed: nodes.Template, key: str) -> jinja2.Template:
     try:
-        WatchLoops().visit(parsed)
+        Watched().visit(parsed)
         code = environment().compile(parsed, filename=_FILE)
         return jinja2.Template.from_code(environment(), code, environment().globals)
     except jinja2.TemplateSyntaxError as error:
         message = f"template line {error.lineno}: {error.message}"
     except (SyntaxError, RecursionError, MemoryError):
-        message = "the template is nested too deeply"
+        message = _TOO_DEEP
     raise InvalidJob([Mistake(message, key=key)])
 
 
@@ -151,13 +196,13 @@ def _columns(parsed: nodes.Template, key: str, columns: Sequence[str]) -> tuple[
             used |= set(columns)
     first_lines = {name: line for line, name in sorted(missing, reverse=True)}
     mistakes = [
-        missing_column(key, name, columns, where=f"template line {line}: ")
+        missing_column(key, name, columns, where=f"template line {line}: ", spells=True)
         for name, line in sorted(first_lines.items(), key=lambda item: (item[1], item[0]))
     ]
     return frozenset(used), mistakes
 
 
-def _named_in_row(parsed: nodes.Template) -> Iterator[tuple[int, str, bool]]:
+def _named_in_row(parsed: nodes.Node) -> Iterator[tuple[int, str, bool]]:
     """The (line, name) of `row.name` and `row["name"]`; whether it can only be a column."""
     rebound = any(name.name == WHOLE_ROW and name.ctx != "load" for name in parsed.find_all(nodes.Name))
     for item in parsed.find_all(nodes.Getitem):
@@ -169,7 +214,20 @@ def _named_in_row(parsed: nodes.Template) -> Iterator[tuple[int, str, bool]]:
             yield attribute.lineno, attribute.attr, not rebound and not is_method
 
 
-def _loaded(parsed: nodes.Template) -> list[nodes.Name]:
+def _printed(parsed: nodes.Template, columns: frozenset[str]) -> dict[int | None, set[str]]:
+    """By line, the columns that stand in what the template prints there."""
+    printed: dict[int | None, set[str]] = {}
+    for output in parsed.find_all(nodes.Output):
+        for child in output.nodes:
+            if not isinstance(child, nodes.TemplateData):
+                # Wrapped, for a search below a node leaves out the node itself.
+                part = nodes.Output([child], lineno=child.lineno)
+                names = {name.name for name in _loaded(part)} | {name for _, name, _ in _named_in_row(part)}
+                printed.setdefault(child.lineno, set()).update(names & columns)
+    return printed
+
+
+def _loaded(parsed: nodes.Node) -> list[nodes.Name]:
     return [name for name in parsed.find_all(nodes.Name) if name.ctx == "load"]
 
 

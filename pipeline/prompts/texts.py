@@ -25,6 +25,13 @@ class TooMuch(TemplateFault):
     """A template went beyond a bound."""
 
 
+class PrintsNull(TemplateFault):
+    """A template prints a null: the prompt would have a hole, or the word `None`, where a value was meant."""
+
+    def __init__(self) -> None:
+        super().__init__("prints a null")
+
+
 def scalar_text(value: object) -> str | None:
     """The text of a single value: null is empty, bytes are UTF-8. None where the value is not a single one."""
     if isinstance(value, str):
@@ -37,24 +44,25 @@ def scalar_text(value: object) -> str | None:
 
 
 def value_text(value: object) -> str:
-    """The text of any value a row can hold.
+    """The text of any value that a template can print.
 
-    Raises TooMuch for a list beyond the bounds, and TemplateFault for what has no text of its own (a method that is
-    not called, an iterator): Python would write an address, which differs from run to run.
+    Raises PrintsNull for null and for a list or mapping that holds one, TooMuch for a list beyond the bounds, and
+    TemplateFault for what has no text of its own (a macro that is not called, an iterator): Python would write an
+    address, which differs from run to run.
     """
-    text = scalar_text(value)
+    text = None if value is None else scalar_text(value)
     if text is not None:
         return text
-    if not isinstance(value, (list, tuple, Mapping)):
+    if not isinstance(value, (list, tuple, Mapping, type(None))):
         raise TemplateFault("writes what is no value: a method without (), or a sequence without `| join` or `| list`")
-    check_size(value)
+    check_value(value, allows_null=False)
     return str(value)
 
 
-def check_size(value: object) -> None:
+def check_value(value: object, *, allows_null: bool) -> None:
     """Raise TooMuch where a nested value would be too long as text (a small one can hold the same list many times).
 
-    Raises TemplateFault where something in it is no value of a row.
+    Raises TemplateFault where something in it is no value of a row, and PrintsNull for a null, unless they are allowed.
     """
     waiting: list[Any] = [value]
     items = characters = 0
@@ -63,15 +71,32 @@ def check_size(value: object) -> None:
         items += 1
         if isinstance(item, str):
             characters += len(item)
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
         elif isinstance(item, Mapping):
             waiting.extend(item.keys())
             waiting.extend(item.values())
-        elif isinstance(item, (list, tuple)):
-            waiting.extend(item)
+        elif item is None:
+            if not allows_null:
+                raise PrintsNull
         elif scalar_text(item) is None:
             raise TemplateFault("writes a list of what are no values, or of undefined ones")
         if characters > MAX_CHARACTERS or items + len(waiting) > MAX_ITEMS:
             raise TooMuch(f"makes text of a list of more than {MAX_ITEMS:,} items or {MAX_CHARACTERS:,} characters")
+
+
+def holds_null(value: object) -> bool:
+    """Whether a value of a row is null, or has a null in it."""
+    waiting: list[Any] = [value]
+    while waiting:
+        item = waiting.pop()
+        if item is None:
+            return True
+        if isinstance(item, Mapping):
+            waiting.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
+    return False
 
 
 def is_blank(text: str) -> bool:

@@ -163,9 +163,9 @@ def test_a_wrong_job_gives_one_object_on_exit_2(ws: Workspace, endpoint: Endpoin
 def test_validate_says_it_is_valid_and_shows_requests_as_they_would_be_sent(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions("first", "second", "third")
     ws.job(prompt={"system": "Be brief.", "user": "Say {{ question }}"}, parameters={"temperature": 0.5})
-    assert ws.command("validate") == {"valid": True, "errors": []}
+    assert ws.command("validate") == {"valid": True, "errors": [], "unsendable": {}}
     shown = ws.command("validate", "--show", "2")
-    assert shown.keys() == {"valid", "errors", "requests"}
+    assert shown.keys() == {"valid", "errors", "unsendable", "requests"}
     wanted = {
         "model": MODEL,
         "data": {

@@ -182,6 +182,34 @@ def test_rows_that_make_no_request_fail_typed_and_unsent(ws: Workspace, endpoint
     assert ws.run(code=3)["requests"] == 0
 
 
+def test_a_row_whose_null_would_be_printed_fails_unsent_and_names_the_column(ws: Workspace, endpoint: Endpoint) -> None:
+    rows = [{"q": "a", "n": "b"}, {"q": "c", "n": None}, {"q": "d", "n": "e"}]
+    (ws.path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ws.job(input={"path": "in.jsonl"}, prompt={"user": "{{ q }}{{ n }}"})
+    assert ws.command("validate")["unsendable"] == {"prompt_error": 1}
+    assert ws.run(code=3)["requests"] == 2
+    assert sorted(endpoint.prompts) == ["ab", "de"]
+    failed = ws.rows()[1]
+    assert (failed["error_kind"], failed["attempts"]) == ("prompt_error", 0)
+    assert "'n'" in failed["error_message"]
+
+
+def test_a_prompt_that_is_the_same_for_all_rows_is_refused_unless_it_is_meant(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b")
+    ws.job(prompt={"user": "{question}"})
+    for command in ("validate", "run", "estimate"):
+        assert "{{ question }}" in json.dumps(ws.command(command, code=2))
+    assert not endpoint.asked
+    ws.job(prompt={"user": "Tell a joke", "constant": True})
+    assert ws.run()["succeeded"] == 2
+    ws.job(prompt={"user": "{question}"})
+    ws.questions("a")
+    ws.job(name="other", prompt={"user": "{question}"}, output={"path": "other.parquet"})
+    assert ws.run()["succeeded"] == 1
+
+
 @pytest.mark.parametrize("template", ["{{ qestion }}", "{{ question", "{{ question | nosuch }}", "{{ 1 // 0 }}"])
 def test_a_template_that_cannot_work_is_exit_2_before_anything_is_sent(
     ws: Workspace, endpoint: Endpoint, template: str

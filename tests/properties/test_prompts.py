@@ -25,9 +25,12 @@ LEXICON = (
 WORDS = st.sampled_from(LEXICON.split())
 
 
-def make(**prompt: str) -> Prompter:
+def make(
+    user: str | None = None, system: str | None = None, column: str | None = None, messages: str | None = None
+) -> Prompter:
     parameters = ParametersConfig(temperature=ColumnReference(column="t"))
-    return Prompter(PromptConfig(**prompt), parameters, "m", ("c", "t"), DEFAULT_PARAMETERS, 1_000)
+    prompt = PromptConfig(user=user, system=system, column=column, messages=messages)
+    return Prompter(prompt, parameters, "m", ("c", "t"), DEFAULT_PARAMETERS, 1_000)
 
 
 TEMPLATE = make(user="a{{ c }}", system="{{ row.c }}")
