@@ -1,11 +1,16 @@
-"""Write the pages that are made from the code: docs/job-file.md and configs/job.schema.json. Run by `make docs`."""
+"""Write the pages that are made from the code: docs/job-file.md, docs/api.md, the JSON Schema. Run by `make docs`."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import pipeline
 from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, ParameterRange
 from pipeline.config import job_schema, schema
 from pipeline.config.models import JobConfig
@@ -39,10 +44,95 @@ def job_reference() -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
+API_INTRODUCTION = """\
+# The Python interface
+
+The command `pipeline` and this interface are the same program: the same job file, checkpoint, promises and answers.
+This page is made from the docstrings by `make docs`.
+
+```python
+import pipeline
+
+job = pipeline.Job("job.yaml", {"limits.concurrency": 8})  # or a mapping; or input=frame for rows in memory
+problems = job.validate()
+result = job.run(limit=20)
+result.frame()[["row_id", "response", "cost_usd"]]
+
+answers = pipeline.ask(frame, user="{{ question }}", model="meta/llama-3.1-8b-instruct", checkpoint="qa")
+```
+"""
+
+
+def api_reference() -> str:
+    """Return the text of docs/api.md."""
+    parts = [API_INTRODUCTION]
+    for name in pipeline.__all__:
+        found = getattr(pipeline, name)
+        if inspect.isclass(found):
+            parts += _class(name, found)
+        elif inspect.isfunction(found):
+            parts += [f"## `pipeline.{name}`", _signature(f"pipeline.{name}", found), _docstring(found)]
+    parts += ["## `pipeline.errors`", f"```text\n{inspect.getdoc(pipeline.errors)}\n```"]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _class(name: str, found: type) -> Iterator[str]:
+    yield f"## `pipeline.{name}`"
+    if not dataclasses.is_dataclass(found):
+        yield _signature(f"pipeline.{name}", found)
+    yield _docstring(found)
+    fields = [one for one in dataclasses.fields(found) if one.name[0] != "_"] if dataclasses.is_dataclass(found) else []
+    if fields:
+        yield "\n".join(["| field | type |", "|---|---|", *(_line(f"`{one.name}`", f"`{one.type}`") for one in fields)])
+    if found.__module__.startswith("pipeline.api.") and "values" not in found.__module__:
+        for method, member in vars(found).items():
+            if method[0] != "_" and inspect.isfunction(member):
+                yield f"### `{name}.{method}`"
+                yield _signature(method, member)
+                yield _docstring(member)
+            elif method[0] != "_" and isinstance(member, property):
+                yield f"### `{name}.{method}`"
+                yield _docstring(member)
+
+
+def _signature(name: str, found: Any) -> str:
+    signature = inspect.signature(found)
+    parameters = [one for one in signature.parameters.values() if one.name != "self"]
+    text = f"{name}{signature.replace(parameters=parameters)}"
+    # Annotations are text, which is shown in quotes; those within it belong to it.
+    text = re.sub(r"(: |-> )(?:'([^']*)'|\"([^\"]*)\")", lambda quoted: quoted[1] + (quoted[2] or quoted[3]), text)
+    text = text.removesuffix(" -> None")
+    if len(text) > 100:
+        text = text.replace(f"{name}(", f"{name}(\n    ", 1).replace(") ->", ",\n) ->")
+        text = re.sub(r", (?=\w+: |\*, |\*\*)", ",\n    ", text)
+    return f"```python\n{text}\n```"
+
+
+def _docstring(found: Any) -> str:
+    """Return a docstring as Markdown: each section's name in bold, its entries as a list, an example as code."""
+    lines: list[str] = []
+    section = ""
+    for line in (inspect.getdoc(found) or "").split("\n"):
+        if line in ("Args:", "Returns:", "Raises:", "Example:"):
+            section = line[:-1]
+            lines += [f"**{section}**", ""]
+        elif line and line[0] != " ":
+            section = ""
+            lines.append(line)
+        elif section == "Example":
+            lines += ["```python"] * (lines[-1] == "" and line != "") + [line[8:]] * (line != "")
+        elif section in ("Args", "Raises") and (entry := re.fullmatch(r" {4}(\w[\w., ]*): (.*)", line)):
+            lines.append(f"- `{entry[1]}`: {entry[2]}")
+        else:
+            lines.append(f"  {line.strip()}" if section in ("Args", "Raises") and line else line.strip())
+    return "\n".join([*lines, "```"] if section == "Example" else lines)
+
+
 def written_pages() -> Mapping[Path, str]:
     """Return every generated file with its text."""
     return {
         ROOT / "docs" / "job-file.md": job_reference(),
+        ROOT / "docs" / "api.md": api_reference(),
         ROOT / "configs" / "job.schema.json": json.dumps(job_schema(), indent=2) + "\n",
     }
 

@@ -1,33 +1,74 @@
-"""Offline batch inference: prompts from CSV, Parquet or JSONL, answers, usage and exact cost in one Parquet file."""
+"""Offline batch inference: prompts from CSV, Parquet, JSONL or a frame; answers, usage and exact cost.
+
+    >>> import pipeline
+    >>> result = pipeline.Job("job.yaml").run()
+    >>> result.frame()
+
+docs/api.md describes every public name. They are imported when they are first used, so that `import pipeline` is quick.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pipeline.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from pipeline.app.summary import Summary
+    from pipeline import errors
+    from pipeline.api.ask import ask
+    from pipeline.api.job import Job
+    from pipeline.api.results import Result, Results
+    from pipeline.api.values import Diagnostic, Estimate, Plan, Range
+    from pipeline.app.summary import RunError, Summary
 
-__version__ = "0.1.0"
-__all__ = ["__version__", "run"]
+__all__ = [
+    "Diagnostic",
+    "Estimate",
+    "Job",
+    "Plan",
+    "Range",
+    "Result",
+    "Results",
+    "RunError",
+    "Summary",
+    "__version__",
+    "ask",
+    "errors",
+    "run",
+]
+
+_HOMES = {
+    "Diagnostic": "pipeline.api.values",
+    "Estimate": "pipeline.api.values",
+    "Job": "pipeline.api.job",
+    "Plan": "pipeline.api.values",
+    "Range": "pipeline.api.values",
+    "Result": "pipeline.api.results",
+    "Results": "pipeline.api.results",
+    "RunError": "pipeline.app.summary",
+    "Summary": "pipeline.app.summary",
+    "ask": "pipeline.api.ask",
+}
 
 
-def run(path: str | Path, overrides: Sequence[str] = (), *, limit: int | None = None) -> Summary:
-    """Run the job of a YAML file, as `pipeline run` does, and return its summary.
+def run(job: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None, **options: Any) -> Result:
+    """Run a job from wherever it stands: short for `Job(job, overrides).run(**options)`."""
+    from pipeline.api.job import Job
 
-    Args:
-        path: the job file.
-        overrides: keys of the job file set otherwise, as `a.b=value`.
-        limit: the most rows to send; None for all.
+    return Job(job, overrides).run(**options)
 
-    Raises:
-        pipeline.errors.PipelineError: the job or its input is wrong, another run is under way, or the checkpoint
-            failed. A run that stops early, or that leaves failed rows, returns: see `Summary.exit_code`.
-    """
-    from pipeline.app.job import load_job
-    from pipeline.app.options import RunOptions
-    from pipeline.app.run import Run
 
-    return Run(load_job(path, overrides), RunOptions(limit=limit)).execute()
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("pipeline.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,10 +2,12 @@
 
     PipelineError                 carries the exit code of the command
     ├── InvalidInput              2   the job file, the input or a flag is wrong; nothing was sent
-    │   └── InvalidJob            2   ... with every mistake and its place
+    │   ├── InvalidJob            2   ... with every mistake and its place
+    │   └── NoCheckpoint          2   there are no answers yet: nothing was run
     ├── CheckpointFailed          6   the disk or the checkpoint failed
     │   └── CheckpointDamaged     6   ... what it holds cannot be trusted: `pipeline recover` makes a sound one
     ├── JobLocked                75   another run of this job is under way
+    ├── RunStopped           3, 4, 5  a run ended before every row had an answer (only where answers are returned)
     └── Interrupted     128 + n   signal n came while nothing was being sent (129 hangup, 130 Ctrl-C, 143 TERM)
 
 Anything else that reaches the top is a fault of the program itself (exit 1).
@@ -63,6 +65,24 @@ class InvalidJob(InvalidInput):
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
         super().__init__("; ".join(map(str, self.mistakes)))
+
+
+class NoCheckpoint(InvalidInput):
+    """There are no answers to read: the job was never run."""
+
+    kind = "no_checkpoint"
+
+
+class RunStopped(PipelineError):
+    """A run ended before every row had an outcome, where the caller asked for the answers themselves. What was
+    answered is saved: the same call goes on from there. `exit_code` is that of the run.
+    """
+
+    kind = "run_stopped"
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 def _remedy(cause: BaseException | None) -> str | None:

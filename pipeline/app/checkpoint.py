@@ -29,7 +29,7 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
         CheckpointDamaged: it is this job's, and the checkpoint that it was written from is gone, or older than it.
     """
     output = Path(job.config.output.path)
-    for path in (output, partial_path(output)):
+    for path in (output, partial_path(output)) if job.writes_output else ():
         if not path.exists():
             continue
         metadata = read_metadata(path) or {}

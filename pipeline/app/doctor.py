@@ -16,7 +16,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline import __version__
 from pipeline.app.disk import checkpoint_warnings, nearest_standing, readable_size
 from pipeline.catalogue import models
 from pipeline.config import (
@@ -33,6 +32,7 @@ from pipeline.endpoints import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.transport.route import find_route
+from pipeline.version import __version__
 
 _PACKAGE = "llm-batch-pipeline"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)>=([0-9.]+)")

@@ -6,11 +6,11 @@ import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from pipeline import __version__
 from pipeline.config import Job, api_key
 from pipeline.endpoints import make_endpoint
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput
+from pipeline.version import __version__
 
 _OTHER_FILES = 32
 

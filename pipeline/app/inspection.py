@@ -12,7 +12,7 @@ from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.prompts import Prompter, template_mistakes
 from pipeline.sink import RESULT_NAMES
-from pipeline.sources import Source, column_mistakes, open_source
+from pipeline.sources import Source, TableSource, column_mistakes, open_source
 
 _READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
 _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
@@ -69,6 +69,9 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     section = job.config.input
     if any(map(job.is_doubtful, _READING_RESTS_ON)):
         return None, []
+    if job.table is not None:
+        given = TableSource(job.table)
+        return given, column_mistakes(given.schema, section)
     try:
         # A wrong id or column must not hide what is wrong with the templates.
         source = open_source(section.model_copy(update={"id": None, "columns": None}))

@@ -54,13 +54,14 @@ class OpenJob:
         return self.model.context_window if self.model else None
 
 
-def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
-    """Read a job file. Where it has mistakes, what can still be looked at is, so that all show in one go.
+def load_job(path: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, table: Any = None) -> Job:
+    """Read a job. Where it has mistakes, what can still be looked at is, so that all show in one go. Takes the
+    arguments of `pipeline.config.read_job`.
 
     Raises:
         InvalidJob: with every mistake, those of the input and the templates included.
     """
-    job, mistakes = read_job(path, overrides)
+    job, mistakes = read_job(path, overrides, table=table)
     if job is not None and mistakes:
         raise InvalidJob(inspect_job(job, os.environ, known=mistakes).mistakes)
     if job is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -11,10 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.app import checkpoint
 from pipeline.app.access import reading
 from pipeline.app.inspection import inspect_job, wrong
-from pipeline.app.job import TRIED_ROWS, first_rows, open_job, try_templates
+from pipeline.app.job import TRIED_ROWS, OpenJob, first_rows, open_job, try_templates
 from pipeline.app.learning import survey
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_overwrite
@@ -23,11 +25,11 @@ from pipeline.app.scratch import scratch
 from pipeline.app.summary import job_figures, money
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
 from pipeline.endpoints import make_endpoint
-from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, JobLocked, Mistake
+from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, JobLocked, Mistake, NoCheckpoint
 from pipeline.estimate import estimate
 from pipeline.export import export
 from pipeline.journal import Journal
-from pipeline.plan import Planner, Rows
+from pipeline.plan import FAILED, SUCCEEDED, Counts, Plan, Planner, Rows
 from pipeline.prompts import Prompter, PromptFailure, Trial
 from pipeline.sink import Results
 from pipeline.sources import Source
@@ -48,14 +50,16 @@ class Validated:
     requests: list[dict[str, Any]]
 
 
-def validate(path: str | Path, overrides: Sequence[str] = (), show: int = 0) -> Validated:
+def validate(
+    path: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), show: int = 0, *, table: Any = None
+) -> Validated:
     """Check all that can be checked without a call, the whole input and what stands in the way of a run included.
 
     Raises:
         InvalidJob: with every mistake.
         CheckpointFailed: the job is right, but its checkpoint cannot be trusted.
     """
-    job, mistakes = read_job(path, overrides)
+    job, mistakes = read_job(path, overrides, table=table)
     if job is None:
         raise InvalidJob(mistakes)
     found = inspect_job(job, os.environ, known=mistakes)
@@ -140,11 +144,7 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, 
     opened = open_job(job, for_sending=False)
     spent = possibly = Decimal(0)
     with reading(job) as journal:
-        plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
-        if plan is None:
-            try_templates(opened)
-            with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
-                plan = made.plan
+        plan = _plan(opened, journal)
         if journal is not None:
             select_retries(plan, journal, job.config.retry.max_runs, options)
             known = job_figures(plan, journal)
@@ -172,6 +172,47 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, 
     }
 
 
+def row_counts(job: Job) -> Counts:
+    """Return how many rows a run would find done, new, changed, to retry and orphaned."""
+    opened = open_job(job, for_sending=False)
+    with reading(job) as journal:
+        plan = _plan(opened, journal)
+        if journal is not None:
+            select_retries(plan, journal, job.config.retry.max_runs, RunOptions())
+        return plan.counts()
+
+
+def answers(job: Job, *, failed_only: bool = False) -> Iterator[pa.RecordBatch]:
+    """Yield the rows that have an outcome, or those alone that failed, as the output shows them; at least one batch.
+
+    Raises:
+        NoCheckpoint: nothing was run yet.
+        InvalidJob: the job or its input is wrong.
+        JobLocked, CheckpointFailed: as for a run.
+    """
+    opened = open_job(job, for_sending=False)
+    with reading(job) as journal:
+        if journal is None:
+            raise NoCheckpoint(f"the job {job.config.name!r} has no answers yet; run it first")
+        config = job.config
+        results = Results(
+            opened.rows, _plan(opened, journal), journal, config.input.columns, config.output.prefix,
+            FAILED if failed_only else (*SUCCEEDED, *FAILED),
+        )  # fmt: skip
+        yield pa.RecordBatch.from_pylist([], results.schema)
+        yield from results.batches()
+
+
+def _plan(opened: OpenJob, journal: Journal | None) -> Plan:
+    """Return the plan of the last run where it still holds, else a new one that is not kept."""
+    plan = checkpoint.standing_plan(opened, opened.job.checkpoint_path, journal)
+    if plan is None:
+        try_templates(opened)
+        with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
+            plan = made.plan
+    return plan
+
+
 def export_answers(job: Job, to: str, path: Path) -> int:
     """Write the answers so far in another shape. Returns the number of rows.
 
@@ -182,9 +223,7 @@ def export_answers(job: Job, to: str, path: Path) -> int:
     with reading(job) as journal:
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: pipeline run {job.file}")
-        plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
-        if plan is None:
-            with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
-                plan = made.plan
         config = job.config
-        return export(Results(opened.rows, plan, journal, config.input.columns, config.output.prefix), to, path)
+        return export(
+            Results(opened.rows, _plan(opened, journal), journal, config.input.columns, config.output.prefix), to, path
+        )

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from pipeline import __version__
 from pipeline.app.summary import Summary
 from pipeline.config import NotifyConfig, is_loopback
+from pipeline.version import __version__
 
 MOST_SECONDS = 5.0
 """How long a run waits for each of its messages, from looking up the host's name to the status of the reply."""

@@ -26,7 +26,7 @@ def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
     """
     taken = _taken(job, source)
     output = Path(job.config.output.path)
-    if not job.is_doubtful("output.path"):
+    if job.writes_output and not job.is_doubtful("output.path"):
         yield from _output_mistakes(job, output, taken)
     if not job.is_doubtful("checkpoint.path") and not job.is_doubtful("name"):
         blocked = _blocked(job.checkpoint_path)

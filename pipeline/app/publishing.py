@@ -6,13 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
 from pipeline.app import checkpoint
 from pipeline.app.job import OpenJob
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.records import digest
 from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
+from pipeline.version import __version__
 
 
 def publish_rows(
@@ -27,6 +27,8 @@ def publish_rows(
     Returns the path of what stands there now, None where nothing does. Raises CheckpointFailed, and InvalidInput where
     somebody else's file is in the way.
     """
+    if not opened.job.writes_output:
+        return None
     config = opened.job.config
     output = Path(config.output.path)
     partial = partial_path(output)

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
 from pipeline.app.access import reading, refuse_foreign_checkpoint
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_overwrite
@@ -24,6 +23,7 @@ from pipeline.plan import Plan, load_plan
 from pipeline.report.file import publish, refuse_foreign, report_path
 from pipeline.report.page import Standing, page
 from pipeline.report.projection import project
+from pipeline.version import __version__
 
 _MOST_COPIES = 5
 _MEANINGS = (

@@ -35,6 +35,7 @@ from pipeline.limits import Pause
 from pipeline.plan import FAILED, FailureKinds, Plan, Standing, drawn_rows, failure_kinds
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
+from pipeline.sources import Source, Watched
 
 if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
@@ -58,16 +59,26 @@ class Watcher:
 
 class Run:
     """One run. `summary` is what is known of it at any moment, also after an error; `first_event` is the number of the
-    first event of what it has sent.
+    first event of what it has sent. With a `stop_request` it runs within a program that is not ours, and is asked
+    to stop by that, also while it plans.
     """
 
-    def __init__(self, job: Job, options: RunOptions, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        options: RunOptions,
+        watcher: Watcher | None = None,
+        *,
+        stop_request: StopRequest | None = None,
+    ) -> None:
         self._job = job
         self._options = options
         self._watcher = watcher or Watcher()
         self._started = time.monotonic()
         self._signals = Signals()
-        self._stop_request = StopRequest()
+        self._stop_request = stop_request or StopRequest()
+        self._is_embedded = stop_request is not None
+        self._is_planning = True
         self._journal: Journal | None = None
         self._is_writer = False
         self._failed_now = FailureKinds()
@@ -103,6 +114,8 @@ class Run:
         try:
             with self._signals:
                 opened = open_job(self._job)
+                if self._is_embedded:
+                    opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
                 with locked(self._job) as directory:
                     monitoring.started()
                     self._run(opened, directory)
@@ -118,6 +131,15 @@ class Run:
             raise
         finally:
             self._close()
+
+    def _interruptible(self, source: Source) -> Source:
+        """Return a source that ends with Interrupted where a stop is asked for while the run is still being planned."""
+
+        def check() -> None:
+            if self._is_planning and self._stop_request.signal is not None:
+                raise Interrupted(self._stop_request.signal)
+
+        return Watched(source, check)
 
     def _close(self) -> None:
         if self._journal is not None:
@@ -146,6 +168,7 @@ class Run:
             return
         select_retries(plan, journal, self._job.config.retry.max_runs, self._options)
         self._update(**job_figures(plan, journal))
+        self._is_planning = False
         self._watcher.planned(opened, plan, self._options.to_send, notes)
         stop = None
         self._update(is_idle=not plan.count(*self._options.to_send))

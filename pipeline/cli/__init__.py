@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from pipeline import __version__
 from pipeline.app.signals import Signals
 from pipeline.cli import doctor, estimate, jobs, look, make, recover, report, run, status
 from pipeline.cli.console import Console, printable
@@ -18,6 +17,7 @@ from pipeline.cli.options import failed, faulty
 from pipeline.cli.streams import Streams
 from pipeline.engines.cores import write_no_core
 from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
+from pipeline.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -21,7 +21,7 @@ from pipeline.config.findings import Finding
 from pipeline.config.models import JobConfig
 from pipeline.config.overrides import apply_override
 from pipeline.config.schema import KeyPath, shown
-from pipeline.config.source import read_source
+from pipeline.config.source import GIVEN, mapping_source, read_source
 from pipeline.errors import InvalidJob, Mistake
 
 _STAND_INS: dict[KeyPath, Any] = {
@@ -53,6 +53,10 @@ class Job:
     document: dict[str, Any]
     places: Mapping[str, KeyPlace] = field(default_factory=dict, repr=False)
     """Where each written key stands, by its dotted name (`input.path[1]`)."""
+    table: Any = field(default=None, repr=False)
+    """A pyarrow.Table with the rows, where a Python caller gave them in place of `input.path`."""
+    writes_output: bool = True
+    """Whether there is an output file; a Python caller may leave `output.path` out."""
     doubtful: frozenset[KeyPath] = field(default_factory=frozenset, repr=False)
     """Keys whose value is not what the file says, since that is wrong or cannot be known; none in a job that is right.
     """
@@ -106,24 +110,32 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, environ: Mappin
 
 
 def read_job(
-    path: str | Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str] | None = None
+    path: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    environ: Mapping[str, str] | None = None,
+    table: Any = None,
 ) -> tuple[Job | None, list[Mistake]]:
     """Read a job file as far as it can be read, and all that is wrong with it.
 
     Beside mistakes the job is what can be made of the rest, to look further: wrong values have stand-ins there.
 
     Args:
-        path: the job file.
+        path: the job file, or the mapping that it would hold.
         overrides: `a.b=value`, each replacing one key; the value is YAML.
         environ: the environment for `${NAME}`; that of the process if not given.
+        table: the rows as a pyarrow.Table, in place of `input.path`; then `output.path` may be left out.
     """
-    file = str(path)
+    file = GIVEN if isinstance(path, Mapping) else str(path)
     try:
         root, mistakes = _read(path, overrides)
     except InvalidJob as error:
         return None, list(error.mistakes)
     filled = fill_document(root, os.environ if environ is None else environ)
     mistakes += filled.mistakes
+    writes_output = table is None or ("output", "path") in filled.places
+    if table is not None:
+        mistakes += _give_rows(filled)
     config, found, doubtful = _validate(filled)
     mistakes = in_order([*mistakes, *found], file)
     if config is None:
@@ -133,7 +145,23 @@ def read_job(
     values["checkpoint"]["path"] = config.checkpoint.path or _default_checkpoint(
         filled.written.get(("name",), config.name)
     )
-    return Job(config, file, _document(values, (), filled.written), places, doubtful), mistakes
+    resolved = _document(values, (), filled.written)
+    if table is not None:
+        del resolved["input"]["path"]
+    return Job(config, file, resolved, places, table, writes_output, doubtful), mistakes
+
+
+def _give_rows(filled: Filled) -> list[Mistake]:
+    """Put stand-ins for the paths that a job with given rows does without; return a mistake where it names an input."""
+    mistakes = []
+    if ("input", "path") in filled.places:
+        place = filled.places[("input", "path")].pointed
+        mistakes.append(place.mistake("the rows are given already", key="input.path", suggestion="keep one of them"))
+    for path in (("input", "path"), ("output", "path")):
+        section = filled.values.setdefault(path[0], {}) if isinstance(filled.values, dict) else None
+        if isinstance(section, dict):
+            section.setdefault(path[1], _STAND_INS[path])
+    return mistakes
 
 
 def in_order(mistakes: Sequence[Mistake], file: str) -> list[Mistake]:
@@ -151,9 +179,9 @@ def _default_checkpoint(name: str) -> str:
     return f".checkpoints/{name}"
 
 
-def _read(path: str | Path, overrides: Sequence[str]) -> tuple[document.Mapping, list[Mistake]]:
+def _read(path: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> tuple[document.Mapping, list[Mistake]]:
     """The document with the overrides in it, and what is wrong with either."""
-    source = read_source(path)
+    source = mapping_source(path) if isinstance(path, Mapping) else read_source(path)
     mistakes: list[Mistake] = []
     root = document.Mapping({}, source.place(0, 0))
     is_readable = False

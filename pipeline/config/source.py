@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from pipeline.errors import InvalidJob, Mistake
 
 MOST_BYTES = 1024 * 1024
+
+GIVEN = "the job"
+"""What stands for the file of a job that was given as a Python mapping."""
 
 _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _MOST_SHOWN = 1_000
@@ -129,6 +136,31 @@ def read_source(path: str | Path) -> Source:
         place = Source(file, before).place_of_index(len(before))
         suggestion = "save the file as UTF-8"
         raise InvalidJob([Mistake("not UTF-8", file, place.line, place.column, suggestion=suggestion)]) from None
+
+
+def mapping_source(values: Mapping[str, Any]) -> Source:
+    """Return a job given as a Python mapping as the text of a job file, which JSON is too.
+
+    Raises InvalidJob where it holds what no job file can.
+    """
+    try:
+        text = json.dumps(values, ensure_ascii=False, default=_written)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _unreadable(GIVEN, f"this cannot be a job: {error}", "use the types of YAML: text, numbers, …") from None
+    if len(text) > MOST_BYTES:
+        raise _unreadable(GIVEN, "larger than 1 MiB", "a job names its input, or gets it as `input=`")
+    return Source(GIVEN, text)
+
+
+def _written(value: object) -> object:
+    """Return a value that JSON has no form for as a job file would hold it."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Decimal):
+        return float(value) if Decimal(repr(float(value))) == value else str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no place in a job")
 
 
 def _unreadable(file: str, message: str, suggestion: str | None) -> InvalidJob:

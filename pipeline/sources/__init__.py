@@ -6,6 +6,7 @@
 | files | `input.path` -> the files, their order, format and facts |
 | csv, parquet, jsonl | a file -> its columns and its rows in chunks |
 | scan | text -> blocks of whole CSV rows, held to the grammar |
+| memory | rows that a Python caller holds |
 | streams | a file -> pieces of bytes, unpacked |
 | places | where a row stands, and what is wrong there |
 | identity | rows -> values for prompts, content keys, ids |
@@ -16,6 +17,17 @@ from __future__ import annotations
 
 from pipeline.sources.chunks import pick
 from pipeline.sources.files import InputFile
-from pipeline.sources.source import Source, column_mistakes, fingerprint, open_source
+from pipeline.sources.memory import TableSource, to_table
+from pipeline.sources.source import Source, Watched, column_mistakes, fingerprint, open_source
 
-__all__ = ["InputFile", "Source", "column_mistakes", "fingerprint", "open_source", "pick"]
+__all__ = [
+    "InputFile",
+    "Source",
+    "TableSource",
+    "Watched",
+    "column_mistakes",
+    "fingerprint",
+    "open_source",
+    "pick",
+    "to_table",
+]

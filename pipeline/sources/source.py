@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pipeline.sources import csv, jsonl, parquet
 from pipeline.sources.chunks import FileReader
 from pipeline.sources.files import InputFile, check_unchanged, find_files, watched
 from pipeline.sources.identity import is_id_type
+from pipeline.sources.memory import TableSource
 from pipeline.sources.places import Place, path_fault
 
 
@@ -102,8 +103,32 @@ def open_source(config: InputConfig) -> Source:
     return source
 
 
+class Watched:
+    """A source that calls `check` before each batch; what that raises ends the reading."""
+
+    def __init__(self, source: Source, check: Callable[[], None]) -> None:
+        self.schema = source.schema
+        self.files = source.files
+        self.source = source
+        self._check = check
+
+    def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from position `start` on."""
+        for batch in self.source.batches(start):
+            self._check()
+            yield batch
+
+    def place(self, position: int) -> Place:
+        """Return where the row at a position stands."""
+        return self.source.place(position)
+
+
 def fingerprint(source: Source) -> str:
     """32 hexadecimal digits that change when a file is named otherwise, written or replaced."""
+    if isinstance(source, Watched):
+        return fingerprint(source.source)
+    if isinstance(source, TableSource):
+        return source.fingerprint
     return digest([[file.path, file.size, file.modified_ns, file.changed_ns, file.inode] for file in source.files])
 
 

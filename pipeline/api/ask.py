@@ -1,0 +1,96 @@
+"""A frame of rows in, the same frame with the answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pipeline.api.job import Job
+from pipeline.errors import InvalidInput, RunStopped
+from pipeline.sink import RESULT_NAMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    Frame = TypeVar("Frame", pd.DataFrame, pa.Table)
+
+
+def ask(
+    frame: Frame,
+    *,
+    user: str,
+    model: str,
+    checkpoint: str | Path,
+    system: str | None = None,
+    endpoint: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    expect: Mapping[str, Any] | None = None,
+    samples: int = 1,
+    limits: Mapping[str, Any] | None = None,
+    id: str | None = None,
+) -> Frame:
+    """Ask a model about every row of a frame, and return the frame with the answers beside it.
+
+    The answers are kept in the checkpoint: the same frame and arguments later send nothing, and after a stop of any
+    kind the same call goes on from there.
+
+    Args:
+        frame: the rows, as a pandas DataFrame or a pyarrow.Table.
+        user: the user message, as a Jinja2 template over the row's columns: `"{{ question }}"`.
+        model: the model's name, as the server knows it.
+        checkpoint: the directory that keeps the answers, of this call's own.
+        system: the system message, a template too.
+        endpoint: `endpoint` of the job file without the model; Dataoorts by default.
+        parameters, limits: those sections of the job file.
+        expect, samples: not built yet.
+        id: a column of unique ids; without it, a row is known by its content.
+
+    Returns:
+        The caller's columns, index and order, then the columns that docs/output.md lists; a Table for a Table.
+
+    Raises:
+        errors.RunStopped: the run ended before every row had an outcome (a cap, the endpoint refuses, …). Failed rows
+            raise nothing: their `status` is `failed`.
+        errors.PipelineError, KeyboardInterrupt: as `Job.run` does.
+
+    Example:
+        >>> answers = pipeline.ask(frame, user="{{ question }}", model="meta/llama-3.1-8b-instruct", checkpoint="qa")
+        >>> answers["response"]
+    """
+    if expect is not None or samples != 1:
+        raise InvalidInput(f"{'samples' if expect is None else 'expect'}: this is not built yet; leave it out")
+    prompt = {"user": user} if system is None else {"system": system, "user": user}
+    job = Job(
+        {
+            "name": "ask",
+            "input": {} if id is None else {"id": id},
+            "prompt": prompt,
+            "endpoint": {**(endpoint or {}), "model": model},
+            "parameters": dict(parameters or {}),
+            "limits": dict(limits or {}),
+            "checkpoint": {"path": str(checkpoint)},
+        },
+        input=frame,
+    )
+    result = job.run()
+    if result.summary.pending:
+        error = result.summary.error
+        why = f"{result.summary.pending:,} of {result.summary.rows:,} rows have no answer yet"
+        raise RunStopped(f"{why}: {error.message}" if error else why, result.exit_code)
+    answers = result.table().select(list(RESULT_NAMES))
+    return cast("Frame", _beside(frame, answers))
+
+
+def _beside(frame: Any, answers: pa.Table) -> Any:
+    import pyarrow as pa
+
+    if isinstance(frame, pa.Table):
+        for field, column in zip(answers.schema, answers.columns, strict=True):
+            frame = frame.append_column(field, column)
+        return frame
+    import pandas as pd
+
+    added = answers.to_pandas(types_mapper=pd.ArrowDtype).set_index(frame.index)
+    return pd.concat([frame, added], axis=1)

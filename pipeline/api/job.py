@@ -1,0 +1,181 @@
+"""A job from Python: check it, plan it, run it, read its answers."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.api.background import in_background
+from pipeline.api.results import Result, Results
+from pipeline.api.values import Diagnostic, Estimate, Plan
+from pipeline.api.watch import logger, watching
+from pipeline.api.words import python_words
+from pipeline.app import look
+from pipeline.app.job import load_job
+from pipeline.app.options import RunOptions
+from pipeline.app.run import Run
+from pipeline.errors import InvalidInput, InvalidJob, NoCheckpoint, RunStopped
+from pipeline.journal import Journal
+from pipeline.runner import StopRequest
+from pipeline.sources import to_table
+
+if TYPE_CHECKING:
+    from pipeline.app.summary import Summary
+    from pipeline.config import Job as JobFile
+
+
+class Job:
+    """A batch of prompts, as a job file describes it.
+
+    Args:
+        job: the path of a job file, or the mapping that it would hold.
+        overrides: keys to set otherwise: `{"limits.concurrency": 8}`.
+        input: the rows, as a pandas DataFrame or an Arrow table, in place of `input.path`. `output.path` may then be
+            left out, and no file is written. A DataFrame's index is left out.
+
+    Nothing is read before a method is called. Methods may be called from any thread and many times; they print nothing,
+    log under the name `pipeline`, and leave signal handlers and file limits as they are.
+
+    Example:
+        >>> job = pipeline.Job("job.yaml", {"limits.concurrency": 8})
+        >>> result = job.run(limit=20)
+        >>> result.frame()[["row_id", "response", "cost_usd"]]
+    """
+
+    def __init__(
+        self,
+        job: str | Path | Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        input: Any = None,
+    ) -> None:
+        self._job = job
+        self._overrides = tuple(f"{key}={_yaml(key, value)}" for key, value in (overrides or {}).items())
+        self._table = None if input is None else to_table(input)
+
+    def __repr__(self) -> str:
+        shown = "{…}" if isinstance(self._job, Mapping) else repr(str(self._job))
+        return f"Job({shown}{'' if self._table is None else ', input=…'})"
+
+    def validate(self) -> list[Diagnostic]:
+        """Return everything that is wrong with the job, its input and its templates; an empty list if it can run.
+
+        Raises:
+            errors.CheckpointFailed: the job is right, but its checkpoint cannot be trusted.
+        """
+        with python_words():
+            try:
+                look.validate(self._job, self._overrides, table=self._table)
+            except InvalidJob as error:
+                return [Diagnostic.of(mistake) for mistake in error.mistakes]
+        return []
+
+    def plan(self) -> Plan:
+        """Return how many rows are done, new, changed, to retry and orphaned. Sends nothing.
+
+        Raises:
+            errors.InvalidJob: the job or its input is wrong.
+            errors.JobLocked: a run of the job is under way.
+        """
+        with python_words():
+            counts = look.row_counts(self._load())
+        return Plan(counts.total, counts.done, counts.new, counts.changed, counts.to_retry, counts.orphaned)
+
+    def estimate(self, *, pilot: int | None = None, seed: int = 0) -> Estimate:
+        """Return the plan with tokens, cost and time as ranges.
+
+        Args:
+            pilot: send so many rows, drawn at random, and learn from them; their answers count as done.
+            seed: draws other rows for the pilot.
+
+        Raises:
+            errors.PipelineError: as `plan` and `run` do; a pilot that was stopped raises `errors.RunStopped`.
+        """
+        with python_words():
+            job = self._load()
+            if pilot is None:
+                return Estimate.of_json(look.plan_ahead(job, RunOptions()))
+            run, summary = self._run(job, RunOptions(limit=pilot, seed=seed), progress=False)
+            if summary.error is not None:
+                raise RunStopped(f"the pilot stopped: {summary.error.message}", summary.exit_code)
+            return Estimate.of_json(look.plan_ahead(job, RunOptions(), run.first_event), pilot=summary)
+
+    def run(
+        self,
+        *,
+        limit: int | None = None,
+        on_change: Literal["refuse", "rerun", "keep"] = "refuse",
+        progress: bool = False,
+    ) -> Result:
+        """Run the job from wherever it stands, as `pipeline run` does, and return what it came to.
+
+        It returns also where some rows failed or the run stopped early; `result.exit_code` and
+        `result.summary.error` say so, and the next run goes on from there.
+
+        Args:
+            limit: the most rows to send, the first in input order.
+            on_change: what to do about finished rows whose request changed.
+            progress: show a bar on stderr.
+
+        Raises:
+            errors.InvalidInput: the job, its input or an argument is wrong; nothing was sent.
+            errors.CheckpointFailed: the disk or the checkpoint failed; what was acknowledged is safe.
+            errors.JobLocked: another run of the job is under way.
+            KeyboardInterrupt: Ctrl-C; the requests in flight were waited for, and everything is saved.
+        """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise InvalidInput(f"limit: a whole number of at least 0 is needed, not {limit!r}")
+        if on_change not in ("refuse", "rerun", "keep"):
+            raise InvalidInput(f'on_change: "refuse", "rerun" or "keep" is needed, not {on_change!r}')
+        with python_words():
+            job = self._load()
+            _, summary = self._run(job, RunOptions(limit=limit, on_change=on_change), progress=progress)
+        return Result(job, summary=summary)
+
+    def results(self) -> Results:
+        """Return the answers so far without running anything. They are read when they are asked for.
+
+        Raises:
+            errors.NoCheckpoint: nothing was run yet.
+        """
+        with python_words():
+            job = self._load()
+            if not Journal.exists(job.checkpoint_path):
+                raise NoCheckpoint(f"the job {job.config.name!r} has no answers yet; call run() first")
+        return Results(job)
+
+    def _load(self) -> JobFile:
+        return load_job(self._job, self._overrides, table=self._table)
+
+    def _run(self, job: JobFile, options: RunOptions, *, progress: bool) -> tuple[Run, Summary]:
+        with watching(progress=progress) as watcher:
+
+            def execute(stop_request: StopRequest) -> tuple[Run, Summary]:
+                run = Run(job, options, watcher, stop_request=stop_request)
+                return run, run.execute()
+
+            run, summary = in_background(execute)
+        logger.info("%s: %s", summary.job, summary.status)
+        if summary.exit_code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt
+        return run, summary
+
+
+def _yaml(key: str, value: Any) -> str:
+    """Return a value as `--set` takes it: YAML, of which JSON is a part."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f'overrides["{key}"]: this has no place in a job: {error}') from None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is no type of YAML")

@@ -1,0 +1,52 @@
+"""Messages that name Python's arguments where the command's name its flags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pipeline.errors import InvalidJob, PipelineError
+
+_FLAGS = (
+    (re.compile(r"--on-change (refuse|rerun|keep)"), r'on_change="\1"'),
+    (re.compile(r"--on-change"), "on_change"),
+    (re.compile(r"--set '?([a-z_.]+)=(?:…|VALUE)?'?"), r'overrides["\1"]'),
+    (re.compile(r"--(limit|pilot|seed)\b"), r"\1"),
+    (re.compile(r"`?pipeline run the job`?"), "call run()"),
+)
+
+
+def in_python(message: str) -> str:
+    """Return a message with the command's flags as arguments of the Python interface."""
+    for flag, argument in _FLAGS:
+        message = flag.sub(argument, message)
+    return message
+
+
+@contextmanager
+def python_words() -> Iterator[None]:
+    """Raise errors of the package with messages that name Python's arguments.
+
+    Anything else that is raised is a fault of the program; it becomes a PipelineError with that as its cause.
+    """
+    try:
+        yield
+    except InvalidJob as error:
+        raise InvalidJob(
+            [
+                replace(
+                    one,
+                    message=in_python(one.message),
+                    file=None if one.file is None else in_python(one.file),
+                    suggestion=None if one.suggestion is None else in_python(one.suggestion),
+                )
+                for one in error.mistakes
+            ]
+        ) from error
+    except PipelineError as error:
+        error.args = tuple(in_python(one) if isinstance(one, str) else one for one in error.args)
+        raise
+    except Exception as error:
+        raise PipelineError(f"a fault of the program: {type(error).__name__}: {error}") from error

@@ -1,0 +1,265 @@
+"""The Python interface, in process: what it returns, raises and leaves alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import pipeline
+from pipeline import errors
+from pipeline.app.access import locked
+from pipeline.config import load_job
+
+MODEL = "meta/llama-4-scout-17b-16e-instruct"
+JOB: dict[str, Any] = {
+    "name": "asked",
+    "prompt": {"user": "{{ q }}"},
+    "endpoint": {"url": "simulator", "model": MODEL},
+    "parameters": {"max_tokens": 20},
+}
+FILE = """\
+name: asked
+input: {path: rows.csv, id: n}
+prompt: {user: "{{ q }}"}
+endpoint: {url: simulator, model: meta/llama-4-scout-17b-16e-instruct}
+parameters: {max_tokens: 20}
+output: {path: answers.parquet}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def frame(rows: int = 5) -> pd.DataFrame:
+    return pd.DataFrame({"n": range(rows), "q": [f"question {number}" for number in range(rows)]})
+
+
+def job_file(rows: int = 5) -> Path:
+    frame(rows).to_csv("rows.csv", index=False)
+    Path("job.yaml").write_text(FILE, encoding="utf-8")
+    return Path("job.yaml")
+
+
+def test_every_public_name_is_there_and_described() -> None:
+    for name in pipeline.__all__:
+        assert getattr(pipeline, name).__doc__, name
+    assert set(pipeline.__all__) <= set(dir(pipeline))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = pipeline.nothing
+
+
+def test_a_job_file_runs_and_its_answers_are_read_in_every_form() -> None:
+    result = pipeline.Job(job_file(), {"limits.concurrency": 2}).run()
+    assert (result.exit_code, result.summary.succeeded, result.summary.status) == (0, 5, "succeeded")
+    assert isinstance(result.summary.cost_usd, Decimal) and result.summary.output == "answers.parquet"
+    table = result.table()
+    assert table.equals(pq.read_table("answers.parquet").replace_schema_metadata(None))
+    assert result.frame()["n"].tolist() == ["0", "1", "2", "3", "4"]
+    assert str(result.frame()["cost_usd"].dtype) == "decimal128(18, 12)[pyarrow]"
+    assert result.failed().empty and list(result.failed().columns) == table.schema.names
+    assert sum(batch.num_rows for batch in result.batches()) == 5
+
+
+def test_a_mapping_and_a_frame_run_without_any_file_but_the_checkpoint() -> None:
+    job = pipeline.Job(JOB, input=frame())
+    assert (job.validate(), job.plan().new) == ([], 5)
+    result = job.run(limit=2)
+    assert (result.summary.succeeded, result.summary.pending, result.summary.output) == (2, 3, None)
+    assert result.table().num_rows == 2
+    assert job.run().table()["q"].to_pylist() == frame()["q"].tolist()
+    assert job.plan() == pipeline.Plan(5, 5, 0, 0, 0, 0)
+    assert {path.name for path in Path.cwd().iterdir()} == {".checkpoints"}
+
+
+def test_the_rows_of_a_table_may_grow_and_only_new_ones_are_sent() -> None:
+    pipeline.Job(JOB, input=frame(3)).run()
+    result = pipeline.Job(JOB, input=pa.Table.from_pandas(frame(5), preserve_index=False)).run()
+    assert (result.summary.requests, result.summary.rows) == (2, 5)
+
+
+def test_an_output_is_written_where_the_job_names_one() -> None:
+    result = pipeline.Job({**JOB, "output": {"path": "out.parquet"}}, input=frame()).run()
+    assert result.summary.output == "out.parquet" and pq.read_table("out.parquet").num_rows == 5
+
+
+def test_an_estimate_is_made_of_values() -> None:
+    job = pipeline.Job(JOB, input=frame(60))
+    found = job.estimate()
+    assert found.rows.new == 60 and found.cost_usd is not None and isinstance(found.cost_usd.high, Decimal)
+    learned = job.estimate(pilot=20)
+    assert learned.pilot is not None and learned.pilot.succeeded == 20 and learned.requests == 40
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        learned.requests = 0  # type: ignore[misc]
+
+
+def test_everything_wrong_is_listed_with_places_in_a_file_and_without_in_a_mapping() -> None:
+    path = job_file()
+    path.write_text(FILE.replace("user:", "usr:"), encoding="utf-8")
+    (found,) = pipeline.Job(path).validate()
+    assert (found.file, found.line, found.column, found.key) == ("job.yaml", 3, 10, "prompt.usr")
+    for found in pipeline.Job({**JOB, "colour": 1}, {"limits.concurency": 3}, input=frame()).validate():
+        assert (found.file, found.line, found.column) == (None, None, None)
+    (found,) = pipeline.Job({**JOB, "input": {"path": "rows.csv"}}, input=frame()).validate()
+    assert (found.key, found.message) == ("input.path", "the rows are given already")
+
+
+def test_refusals_name_the_argument_and_not_the_flag() -> None:
+    pipeline.Job(JOB, input=frame()).run()
+    changed = pipeline.Job(JOB, {"prompt.user": "{{ q }}!"}, input=frame())
+    with pytest.raises(errors.InvalidInput, match='on_change="rerun"') as refused:
+        changed.run()
+    assert "--" not in str(refused.value)
+    assert changed.run(on_change="keep").summary.requests == 0
+    with pytest.raises(errors.InvalidJob, match=r'overrides\["limits.concurency"\]'):
+        pipeline.Job(JOB, {"limits.concurency": 3}, input=frame()).run()
+
+
+@pytest.mark.parametrize("options", [{"limit": -1}, {"limit": 1.5}, {"limit": True}, {"on_change": "ask"}])
+def test_an_argument_out_of_range_is_refused_before_anything_is_sent(options: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidInput):
+        pipeline.Job(JOB, input=frame()).run(**options)
+    assert not Path(".checkpoints").exists()
+
+
+def test_rows_that_are_no_table_are_refused_by_their_type() -> None:
+    with pytest.raises(errors.InvalidInput, match="not list"):
+        pipeline.Job(JOB, input=[{"q": "a"}])
+    with pytest.raises(errors.InvalidInput, match="column name 0"):
+        pipeline.Job(JOB, input=pd.DataFrame([["a"]]))
+
+
+def test_a_stop_and_failed_rows_return_and_anything_worse_raises() -> None:
+    rows = frame()
+    rows.loc[2, "q"] = ""
+    result = pipeline.Job(JOB, input=rows).run()
+    assert (result.exit_code, result.failed()["n"].tolist()) == (3, [2])
+    capped = pipeline.Job({**JOB, "name": "capped"}, {"limits.max_cost_usd": 1e-6}, input=frame()).run()
+    assert capped.exit_code == 4 and capped.summary.error is not None
+    assert isinstance(capped.summary.error, pipeline.RunError) and capped.summary.error.kind == "cost_cap"
+    with locked(load_job(job_file())), pytest.raises(errors.JobLocked):
+        pipeline.Job("job.yaml").run()
+
+
+def test_answers_of_a_job_that_never_ran_are_refused() -> None:
+    with pytest.raises(errors.NoCheckpoint, match="run"):
+        pipeline.Job(JOB, input=frame()).results()
+    pipeline.Job(JOB, input=frame()).run()
+    assert pipeline.Job(JOB, input=frame()).results().table().num_rows == 5
+
+
+def test_a_fault_of_the_program_is_an_error_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.app.look.row_counts", lambda job: 1 / 0)
+    with pytest.raises(errors.PipelineError, match="division by zero") as raised:
+        pipeline.Job(JOB, input=frame()).plan()
+    assert raised.value.exit_code == 1 and isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_ask_returns_the_callers_frame_with_the_answers_beside_it() -> None:
+    asked = frame().set_index(pd.Index(list("edcba")))
+    options: dict[str, Any] = {
+        "user": "{{ q }}",
+        "model": MODEL,
+        "endpoint": {"url": "simulator"},
+        "checkpoint": "kept",
+        "parameters": {"max_tokens": 20},
+    }
+    answered = pipeline.ask(asked, **options)
+    assert answered.index.tolist() == list("edcba")
+    pd.testing.assert_frame_equal(answered[["n", "q"]], asked)
+    assert answered["response"].notna().all() and answered["attempts"].tolist() == [1] * 5
+    again = pipeline.ask(asked, **options)
+    assert again["finished_at"].tolist() == answered["finished_at"].tolist()
+    table = pipeline.ask(pa.Table.from_pandas(asked, preserve_index=False), **options)
+    assert isinstance(table, pa.Table) and table["response"].to_pylist() == answered["response"].tolist()
+
+
+def test_ask_raises_where_a_row_is_left_without_an_outcome() -> None:
+    with pytest.raises(errors.RunStopped, match="5 of 5 rows") as stopped:
+        pipeline.ask(
+            frame(), user="{{ q }}", model=MODEL, endpoint={"url": "simulator"}, checkpoint="kept",
+            parameters={"max_tokens": 20}, limits={"max_cost_usd": 0.000001},
+        )  # fmt: skip
+    assert stopped.value.exit_code == 4
+    with pytest.raises(errors.InvalidInput, match="samples"):
+        pipeline.ask(frame(), user="{{ q }}", model=MODEL, checkpoint="kept", samples=2)
+
+
+def test_signals_limits_and_streams_stay_as_they_are(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def state() -> list[Any]:
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+        return [handlers, resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_CORE)]
+
+    before, streams = state(), (sys.stdout, sys.stderr)
+    with caplog.at_level(logging.INFO, "pipeline"):
+        pipeline.Job(JOB, input=frame()).run()
+    assert state() == before and (sys.stdout, sys.stderr) == streams
+    assert capfd.readouterr() == ("", "")
+    assert any("5 new" in record.getMessage() for record in caplog.records)
+    assert not any("question" in record.getMessage() for record in caplog.records)
+    pipeline.Job({**JOB, "name": "shown"}, input=frame()).run(progress=True)
+    out, err = capfd.readouterr()
+    assert out == "" and "5/5" in err
+
+
+def test_jobs_run_in_a_loop_and_in_threads_side_by_side() -> None:
+    found: dict[str, int] = {}
+
+    def work(name: str) -> None:
+        found[name] = pipeline.Job({**JOB, "name": name}, input=frame()).run().table().num_rows
+
+    threads = [threading.Thread(target=work, args=(f"job-{number}",)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(3):
+        work(f"loop-{number}")
+    assert set(found.values()) == {5} and len(found) == 6
+
+
+def test_ctrl_c_drains_saves_and_is_raised_again(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""\
+import os, signal, threading, time
+import pandas as pd
+import pipeline
+
+job = {JOB!r} | {{"simulator": {{"latency_seconds": 0.3}}, "limits": {{"concurrency": 4}}}}
+frame = pd.DataFrame({{"q": [f"question {{n}}" for n in range(400)]}})
+
+def interrupt():
+    while not os.path.exists(".checkpoints/asked/progress.json"):
+        time.sleep(0.02)
+    time.sleep(0.8)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    pipeline.Job(job, input=frame).run()
+except KeyboardInterrupt:
+    saved = pipeline.Job(job, input=frame).results().table()
+    counts = pipeline.Job(job, input=frame).plan()
+    print("interrupted", saved.num_rows == counts.done, 0 < counts.done < 400)
+""",
+        encoding="utf-8",
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout.split(), ended.stderr) == (["interrupted", "True", "True"], "")
