@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,25 +15,31 @@ from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
 from pipeline.records import Failure, Reply, Request
 from pipeline.retry import retry_after
-from pipeline.transport import Transport, TransportError
+from pipeline.transport import HeldBack, Transport, TransportError, Watch
 
 _SHORTEST_SECRET = 8
 _INSTEAD = b"[key]"
+_FIRST_REFUSAL = 300
+_FIRST_SERVER_ERROR = 500
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A request to send, under the number of its claim."""
+    """A request to send, under the number of its claim. One that cannot go out until `send_by` (monotonic seconds) is
+    not sent: by then it counts in another minute than the one that it was let into.
+    """
 
     number: int
     request: Request
+    send_by: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of a task. `result` is None where it was held back unsent because the endpoint had asked for a pause.
-    Stamps are Unix seconds, `latency` is in seconds from the first byte sent to the last byte read.
+    """What came of a task. `result` is None where it was held back unsent: the endpoint had asked for a pause, or its
+    connection took too long. Stamps are Unix seconds, `latency` is in seconds from the first byte sent to the last byte
+    read, `since_head` from the arrival of the reply's head to its end.
     """
 
     number: int
@@ -40,6 +47,36 @@ class Attempt:
     started_at: float
     finished_at: float
     latency: float
+    since_head: float = 0.0
+
+
+class _Attempting(Watch):
+    """Looks at the pause once more when the connection stands, and takes note of what a reply's head says at once: what
+    becomes of the body may take minutes, and other senders would go on meanwhile.
+    """
+
+    def __init__(self, pause: Pause, send_by: float, clock: Callable[[], float]) -> None:
+        self._pause = pause
+        self._send_by = send_by
+        self._clock = clock
+        self.sent_at: float | None = None
+        self.replied_at: float | None = None
+        self.status: int | None = None
+        self.headers: Mapping[str, str] = {}
+        self.retry_after: float | None = None
+
+    def sending(self) -> None:
+        now = self._clock()
+        if now < self._pause.until or now > self._send_by:
+            raise HeldBack
+        self.sent_at = now
+
+    def replied(self, status: int, headers: Mapping[str, str]) -> None:
+        self.replied_at = self._clock()
+        self.status, self.headers = status, headers
+        self.retry_after = retry_after(headers, datetime.now(UTC))
+        if self.retry_after is not None:
+            self._pause.extend(self.replied_at + self.retry_after)
 
 
 class Client:
@@ -57,27 +94,38 @@ class Client:
     def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
         """Send one task and type what comes back. Raises nothing that the endpoint or the network can cause."""
         body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
-        started_at, start = time.time(), clock()
-        if start < self._pause.until:
-            return Attempt(task.number, None, started_at, started_at, 0.0)
-        result = self._send(body)
-        latency = clock() - start
-        if isinstance(result, Failure) and result.retry_after is not None:
-            self._pause.extend(start + latency + result.retry_after)
-        return Attempt(task.number, result, started_at, started_at + latency, latency)
-
-    def _send(self, body: bytes) -> Reply | Failure:
+        start = clock()
+        watch = _Attempting(self._pause, task.send_by, clock)
         try:
-            raw = self._transport.post(body)
+            result = None if start < self._pause.until else self._send(body, watch)
+        except HeldBack:
+            result = None
+        end, finished_at = clock(), time.time()
+        if result is None:
+            return Attempt(task.number, None, finished_at, finished_at, 0.0)
+        latency = end - (start if watch.sent_at is None else watch.sent_at)
+        since_head = 0.0 if watch.replied_at is None else end - watch.replied_at
+        return Attempt(task.number, result, finished_at - latency, finished_at, latency, since_head)
+
+    def _send(self, body: bytes, watch: _Attempting) -> Reply | Failure:
+        try:
+            raw = self._transport.post(body, watch)
         except TransportError as error:
-            billed = error.is_whole and error.kind is not ErrorKind.TLS_ERROR
-            return Failure(error.kind, error.message, sent=error.sent, possibly_billed=billed)
-        result = self._endpoint.parse(raw.status, raw.headers, self._without_key(raw.body))
-        if isinstance(result, Failure):
-            wait = retry_after(raw.headers, datetime.now(UTC))
-            if wait is not None:
-                result = replace(result, retry_after=wait)
-        return result
+            result: Reply | Failure = self._broken(error, watch)
+        else:
+            result = self._endpoint.parse(raw.status, raw.headers, self._without_key(raw.body))
+        return result if watch.retry_after is None else replace(result, retry_after=watch.retry_after)
+
+    def _broken(self, error: TransportError, watch: _Attempting) -> Failure:
+        """What an attempt without a whole reply came to: a status that refuses the request holds all the same."""
+        is_whole = error.is_whole and error.kind is not ErrorKind.TLS_ERROR
+        if watch.status is None or watch.status < _FIRST_REFUSAL:
+            return Failure(error.kind, error.message, sent=error.sent, possibly_billed=is_whole)
+        told = self._endpoint.parse(watch.status, watch.headers, b"")
+        assert isinstance(told, Failure)
+        # What was refused with a 4xx was not worked on; of a 5xx that is not known.
+        billed = told.possibly_billed or (is_whole and watch.status >= _FIRST_SERVER_ERROR)
+        return replace(told, message=f"HTTP {watch.status}: {error.message}", possibly_billed=billed)
 
     def _without_key(self, body: bytes) -> bytes:
         """An endpoint may echo the key, in an error or in an answer; it must not reach the journal."""

@@ -78,6 +78,7 @@ class Reply:
     """A usable answer. `response` is text, or JSON text where `response_type` is `json`; None where it was null.
 
     `finish_reason` and `reasoning` are as the endpoint gave them, `served_model` is the model that the reply names.
+    `retry_after` is as in a Failure.
     """
 
     response: str | None
@@ -88,6 +89,7 @@ class Reply:
     reasoning: str | None = None
     served_model: str | None = None
     http_status: int = 200
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,9 @@ class Failure:
     """An attempt, or a row, without a usable answer.
 
     `sent` is False only where it is certain that the endpoint never got the request. `usage` is set where a reply
-    that cannot be used was billed all the same. `retry_after` is in seconds from when the reply arrived. `status` is
-    what the reply counts as: an error within a 200 names another one than `http_status`. `code` is the endpoint's own.
+    that cannot be used was billed all the same. `retry_after` is in seconds from when the reply's head arrived.
+    `status` is what the reply counts as: an error within a 200 names another one than `http_status`. `code` is the
+    endpoint's own.
     """
 
     kind: ErrorKind

@@ -67,6 +67,7 @@ def decide(failure: Failure) -> Decision:
     return decision
 
 
+_YEAR_SECONDS = 365.25 * 24 * 3600
 _SECONDS = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2,8},? [^:,]*\d\d:\d\d:\d\d( GMT| UTC| [+-]\d{4}| \d{4})", re.ASCII)
 
@@ -74,20 +75,23 @@ _HTTP_DATE = re.compile(r"[A-Z][a-z]{2,8},? [^:,]*\d\d:\d\d:\d\d( GMT| UTC| [+-]
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """How many seconds the endpoint asks to wait, or None where it does not say so in a sound way.
 
-    Retry-After is a finite number >= 0 or an HTTP-date (RFC 9110, 10.2.3); a date that is past is 0.0. A date is
-    measured against the reply's own Date where there is one, so a wrong clock here does no harm, and else against `now`
-    (with a time zone).
+    Retry-After is a finite number >= 0 or an HTTP-date (RFC 9110, 10.2.3). Some servers write the moment as a Unix
+    time: a number within a year of the present one is that. A moment that is past is 0.0. Moments are measured against
+    the reply's own Date where there is one, so a wrong clock here does no harm, and else against `now` (with a time
+    zone).
     """
     value = _header(headers, "retry-after")
     if value is None:
         return None
+    date = _http_date(_header(headers, "date") or "")
     if _SECONDS.fullmatch(value):
         seconds = float(value)
+        for present in [moment.timestamp() for moment in (date, now) if moment is not None]:
+            if abs(seconds - present) <= _YEAR_SECONDS:
+                return max(0.0, seconds - present)
         return seconds if math.isfinite(seconds) else None
     until = _http_date(value)
-    if until is None:
-        return None
-    return max(0.0, (until - (_http_date(_header(headers, "date") or "") or now)).total_seconds())
+    return None if until is None else max(0.0, (until - (date or now)).total_seconds())
 
 
 class Backoff:

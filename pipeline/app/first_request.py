@@ -15,7 +15,7 @@ from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.limits import Pause
 from pipeline.records import Failure, Message, Request
-from pipeline.transport import RawReply, Transport
+from pipeline.transport import RawReply, Transport, Watch
 
 _MOST_SKEW_SECONDS = 30.0
 _ENDPOINT_REFUSES = 5
@@ -61,8 +61,8 @@ class _Witness(Transport):
 
     reply: RawReply | None = None
 
-    def post(self, body: bytes) -> RawReply:
-        self.reply = super().post(body)
+    def post(self, body: bytes, watch: Watch | None = None) -> RawReply:
+        self.reply = super().post(body, watch)
         return self.reply
 
 

@@ -9,10 +9,11 @@ from pipeline.limits.concurrency import RAMP_STEP_SECONDS, AdaptiveConcurrency, 
 from pipeline.limits.learned import LearnedRate
 from pipeline.limits.outage import Outage
 from pipeline.limits.pause import Pause
-from pipeline.limits.rates import Entry, SlidingWindow, window_seconds
+from pipeline.limits.rates import SEND_WITHIN_SECONDS, Entry, SlidingWindow, window_seconds
 
 __all__ = [
     "RAMP_STEP_SECONDS",
+    "SEND_WITHIN_SECONDS",
     "AdaptiveConcurrency",
     "Budget",
     "Entry",

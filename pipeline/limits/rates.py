@@ -11,6 +11,9 @@ TRANSIT_SECONDS = 0.25
 """What is sent reaches the endpoint a little later, and not always equally late: a window that is longer by this much
 keeps the endpoint's own count below the limit too. It costs 0.4% of the rate."""
 
+SEND_WITHIN_SECONDS = 2.0
+"""How long a request that was let in may take until its first byte goes out; one that takes longer is let in anew."""
+
 BURST_SHARE = 0.05
 # Who waits for as long as `wait` says must be let in then, however the sum of the times is rounded.
 ROUNDING_SECONDS = 1e-6
@@ -18,8 +21,11 @@ ROUNDING_SECONDS = 1e-6
 
 @dataclass(slots=True)
 class Entry:
-    """An amount in a window. `sent_at` is when it was let in, and later when it was sent, as far as that is known."""
+    """An amount in a window, and when it was let in. `sent_at` is the latest that it can have been sent, as far as that
+    is known.
+    """
 
+    let_in_at: float
     sent_at: float
     amount: float
     counts: bool = True
@@ -79,27 +85,27 @@ class SlidingWindow:
         wait = max(spread, self._until_free(self._used + amount - self.capacity, now))
         return wait if wait > ROUNDING_SECONDS else 0.0
 
-    def take(self, amount: float, now: float) -> Entry:
-        """Let `amount` in; its entry is handed to `settle` once the true amount is known."""
-        entry = Entry(now, 0.0)
+    def take(self, amount: float, now: float, send_by: float | None = None) -> Entry:
+        """Let `amount` in; its entry is handed to `settle` once it is known what was sent, and when. Until then it
+        counts as sent at the latest moment at which it may be.
+        """
+        entry = Entry(now, now if send_by is None else send_by, 0.0)
         self._entries.append(entry)
         self._spread_until = max(self._spread_until, now)
         self._put(entry, amount)
         return entry
 
     def settle(self, entry: Entry, amount: float, sent_at: float | None = None) -> None:
-        """Put the true amount in the place of the one that was reserved, and the moment when it was sent, if it was
-        later than when it was let in.
-        """
+        """Put the true amount in the place of the one that was reserved, and the moment when it was sent."""
         if entry.counts:
-            entry.sent_at = max(entry.sent_at, entry.sent_at if sent_at is None else sent_at)
+            entry.sent_at = entry.sent_at if sent_at is None else max(entry.let_in_at, sent_at)
             self._put(entry, amount)
 
     def remember(self, amount: float, age: float, now: float) -> None:
         """Enter what an earlier run sent `age` seconds ago; oldest first, before anything is taken."""
         if 0 <= age < self._window:
             amount = min(amount, self.capacity)
-            self._entries.append(Entry(now - age, amount))
+            self._entries.append(Entry(now - age, now - age, amount))
             self._used += amount
 
     def _put(self, entry: Entry, amount: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Price, most_prompt_tokens, worst_cost
 from pipeline.config.models import LimitsConfig
-from pipeline.limits import Budget, Entry, LearnedRate, SlidingWindow
+from pipeline.limits import SEND_WITHIN_SECONDS, Budget, Entry, LearnedRate, SlidingWindow
 from pipeline.records import Request
 from pipeline.runner.settle import Bill
 
@@ -22,12 +23,13 @@ _COMPLETION_TOKENS_UNKNOWN = 1024
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """What a request in flight holds: its worst cost in USD (None where not known) and the most tokens it can take.
-    `taken_at` is when it was let in, in monotonic seconds.
+    `taken_at` is when it was let in, and `send_by` until when it may be sent, in monotonic seconds.
     """
 
     worst: Decimal | None
     most_tokens: int
     taken_at: float
+    send_by: float
     request: Entry | None
     tokens: Entry | None
     shared: SharedEntry | None = None
@@ -84,9 +86,10 @@ class Admission:
             return shared
         self._budget.reserve(worst)
         self._learned.take(now)
+        send_by = now + SEND_WITHIN_SECONDS if self._requests or self._tokens else math.inf
         return Reservation(
-            worst, most_tokens, now, self._requests.take(1, now) if self._requests else None,
-            self._tokens.take(most_tokens, now) if self._tokens else None, shared,
+            worst, most_tokens, now, send_by, self._requests.take(1, now, send_by) if self._requests else None,
+            self._tokens.take(most_tokens, now, send_by) if self._tokens else None, shared,
         )  # fmt: skip
 
     def settle(self, reservation: Reservation, bill: Bill, sent_at: float) -> None:

@@ -26,6 +26,7 @@ from pipeline.retry import PASSING, Backoff, Decision, decide
 from pipeline.runner.admission import Admission, OverBudget, Reservation
 from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work
+from pipeline.runner.first_refusals import FirstRefusals
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
 from pipeline.runner.settle import bill, failed_record, record_of, told
@@ -46,6 +47,10 @@ class _InFlight:
     work: Work
     claim: Claim
     reserved: Reservation
+
+    def task(self) -> Task:
+        """What an engine is given of it."""
+        return Task(self.claim.number, self.work.request, self.reserved.send_by)
 
 
 class Runner:
@@ -111,6 +116,7 @@ class Runner:
         self._waiting = WaitingRows()
         self._put_back: Work | None = None
         self._probe_new = False
+        self._first_refusals = FirstRefusals()
         self._last_usable = -math.inf
         self._sending_since: float | None = None
         self._wake_at = math.inf
@@ -138,7 +144,7 @@ class Runner:
             claims = [] if self.stop else self._admit(now)
             self._recorder.commit(claims)
             if claims:
-                self._engine.send([Task(claim.number, self._in_flight[claim.number].work.request) for claim in claims])
+                self._engine.send([self._in_flight[claim.number].task() for claim in claims])
             if self.stop and drained == -math.inf:
                 drained = now + self._limits.drain_seconds
             if now - observed >= _TICK_SECONDS:
@@ -204,6 +210,7 @@ class Runner:
                 self._fail(spent)
         claims: list[Claim] = []
         slots = self._slots(now)
+        self._first_refusals.begin_turn(len(self._in_flight), slots)
         while len(self._in_flight) < slots:
             if self._outage.is_open and (self._in_flight or now < self._outage.next_probe):
                 self._wake_at = min(self._wake_at, math.inf if self._in_flight else self._outage.next_probe)
@@ -238,9 +245,12 @@ class Runner:
             fresh = self._next_new(now) if self._probe_new or not self._waiting else None
             return fresh or (self._waiting.take() if self._waiting else None)
         if self._waiting and self._waiting.next_due <= now:
+            self._first_refusals.send_again()
             return self._waiting.take()
         self._wake_at = min(self._wake_at, self._waiting.next_due)
         if self._waiting.due_by_themselves >= _MOST_WAITING_A_SLOT * self._limits.concurrency:
+            return None
+        if self._first_refusals.hold_new:
             return None
         return self._next_new(now)
 
@@ -303,9 +313,14 @@ class Runner:
             self._admission.settle(reserved, charge, now - attempt.latency)
         self._recorder.bill(result, work, charge)
         record = record_of(attempt, result, work.request, work.history, charge, self._price)
+        if result.retry_after is not None:
+            left = max(0.0, result.retry_after - attempt.since_head)
+            self._pause_for(left, now, stops=isinstance(result, Reply) or decide(result) is not Decision.STOP)
         if isinstance(result, Reply):
             self._usable(now)
             self._concurrency.answered(reserved.taken_at, len(self._in_flight) + 1)
+            for refused, held in self._first_refusals.answered(work):
+                self._slow_down(refused, held, now)
             self._recorder.record(work, State.ANSWERED if charge.known is not None else State.UNPRICED, record)
             return
         work.history = type(work.history).of(record)
@@ -314,9 +329,8 @@ class Runner:
 
     def _failed(self, work: Work, failure: Failure, record: dict[str, Any], reserved: Reservation, now: float) -> None:
         decision = decide(failure)
-        if failure.retry_after is not None:
-            self._pause_for(failure.retry_after, now, stops=decision is not Decision.STOP)
-        self._push_back(failure, reserved, now)
+        for refused, held in self._first_refusals.failed(failure, work.failures + 1, reserved):
+            self._slow_down(refused, held, now)
         if decision is Decision.FAIL:
             self._usable(now)
             self._recorder.record(work, State.FAILED, _last(record))
@@ -327,7 +341,9 @@ class Runner:
             self.stop = self.stop or Stop(5, failure.kind, told(failure.message, work.request))
             return
         may_fail = self._may_fail(work)
-        speaks_of_outage = not failure.sent or (decision is Decision.RETRY and not may_fail)
+        speaks_of_outage = not failure.sent or (
+            decision is Decision.RETRY and not may_fail and not self._first_refusals.are_all
+        )
         self._outage.failed(now, counts=speaks_of_outage, resumes_at=self._pause.until)
         work.failures += 1
         work.first_failure = now if work.first_failure is None else work.first_failure
@@ -335,14 +351,15 @@ class Runner:
         if decision is Decision.RETRY and (not self._outage.is_open or (may_fail and self._is_fed())):
             work.tries += 1
         if work.tries < self._retry.max_attempts:
-            self._waiting.put(work, now + self._backoff.seconds(work.failures))
+            due = now + self._backoff.seconds(work.failures)
+            self._waiting.put(work, self._pause.until if self._first_refusals.are_all else due)
         elif self._may_fail(work):
             self._fail(work)
         else:
             self._waiting.put_spent(work)
 
-    def _push_back(self, failure: Failure, reserved: Reservation, now: float) -> None:
-        """What a failure says of how fast the endpoint takes requests."""
+    def _slow_down(self, failure: Failure, reserved: Reservation, now: float) -> None:
+        """Take in what a failure says of how fast the endpoint takes requests."""
         is_rate = failure.kind is ErrorKind.RATE_LIMITED
         is_capacity = failure.kind is ErrorKind.OUT_OF_CAPACITY or failure.http_status == 503
         # Once requests are spread at a rate, fewer in flight would only keep them from it.

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import requests
 
 from pipeline.errors import InvalidInput
-from pipeline.transport.adapter import DeadlineAdapter, ReplyResponse
-from pipeline.transport.reply import RawReply, TransportError
+from pipeline.transport.adapter import DeadlineAdapter, ReplyResponse, WatchedRequest
+from pipeline.transport.reply import HeldBack, RawReply, TransportError, Watch
 from pipeline.transport.route import Route, find_route
 
 if TYPE_CHECKING:
     from pipeline.transport.standard import StandardAdapter
 
-__all__ = ["RawReply", "Transport", "TransportError"]
+__all__ = ["HeldBack", "RawReply", "Transport", "TransportError", "Watch"]
 
 DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "llm-batch-pipeline"}
 
@@ -50,7 +50,7 @@ class Transport:
         certificate file that cannot be used.
         """
         self._timeout_seconds = timeout_seconds
-        self._request = requests.PreparedRequest()
+        self._request = WatchedRequest()
         try:
             self._request.prepare_method("POST")
             self._request.prepare_url(url, None)
@@ -72,15 +72,16 @@ class Transport:
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)
 
-    def post(self, body: bytes) -> RawReply:
+    def post(self, body: bytes, watch: Watch | None = None) -> RawReply:
         """One attempt: sends the body once and gives the complete reply, whatever its status.
 
-        Raises TransportError of kind TIMEOUT, CONNECTION_ERROR, TLS_ERROR, REPLY_TOO_LARGE or INVALID_REPLY. A kept
-        connection that the server closed is replaced beforehand; one that ends between sending and the first byte of
-        the reply counts as sent.
+        Raises HeldBack where the watch does not let it go out, and TransportError of kind TIMEOUT, CONNECTION_ERROR,
+        TLS_ERROR, REPLY_TOO_LARGE or INVALID_REPLY. A kept connection that the server closed is replaced beforehand;
+        one that ends between sending and the first byte of the reply counts as sent.
         """
         request = copy.copy(self._request)
         request.body = body
+        request.watch = watch or Watch()
         response = self._session.send(
             request, stream=True, timeout=self._timeout_seconds, proxies={}, allow_redirects=False
         )

@@ -12,8 +12,14 @@ from requests.adapters import BaseAdapter
 
 from pipeline.errors import ErrorKind
 from pipeline.transport.connection import Connection
-from pipeline.transport.reply import RawReply, TransportError, explain
+from pipeline.transport.reply import RawReply, TransportError, Watch, explain
 from pipeline.transport.route import Route
+
+
+class WatchedRequest(requests.PreparedRequest):
+    """What the session gives to an adapter: a request with the watch over its attempt."""
+
+    watch: Watch
 
 
 class ReplyResponse(requests.Response):
@@ -51,7 +57,11 @@ class DeadlineAdapter(BaseAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> ReplyResponse:
-        """One attempt, within `timeout` seconds. The URL, TLS and proxy are the route's. Raises TransportError."""
+        """One attempt, within `timeout` seconds. The URL, TLS and proxy are the route's.
+
+        Raises TransportError, and HeldBack where the watch says so; the connection is then kept.
+        """
+        assert isinstance(request, WatchedRequest)
         message = self._message(request)
         deadline = monotonic() + timeout
         connection = self._take()
@@ -61,8 +71,9 @@ class DeadlineAdapter(BaseAdapter):
             if self._is_closed:
                 raise ConnectionAbortedError("the transport is closed")
             connection.open(deadline)
+            request.watch.sending()
             sent = True
-            reply = connection.exchange(message, deadline, self._most_bytes)
+            reply = connection.exchange(message, deadline, self._most_bytes, request.watch)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if self._is_abandoned:
                 words = "abandoned by this program"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.transport.body import read_body
 from pipeline.transport.http1 import ReplyReader
-from pipeline.transport.reply import RawReply, TransportError, too_large
+from pipeline.transport.reply import RawReply, TransportError, Watch, too_large
 
 if TYPE_CHECKING:
     from pipeline.transport.route import Route
@@ -76,7 +76,7 @@ class Connection:
         self._is_cut = False
         self._allowed = 0.0
         self.is_reusable = False
-        """Whether the last reply was read to its end and the server keeps the connection."""
+        """Whether a request can go out: the connection is new, or its last reply was read to the end and it is kept."""
         self.has_sent = False
         """Whether the whole of the last request went out."""
 
@@ -87,7 +87,7 @@ class Connection:
         """
         self.has_sent = False
         if self._socket is not None:
-            if not _is_readable(self._socket):
+            if self._is_quiet():
                 return
             self.close()  # ended by the server while idle, or out of step
         near = self._route.proxy or self._route
@@ -96,8 +96,9 @@ class Connection:
             if self._route.proxy is not None:
                 self._open_tunnel(deadline)
             self._start_tls(self._route.tls, deadline)
+        self.is_reusable = True
 
-    def exchange(self, message: bytes, deadline: float, most_bytes: int) -> RawReply:
+    def exchange(self, message: bytes, deadline: float, most_bytes: int, watch: Watch) -> RawReply:
         """Sends one whole request and reads the whole reply. Raises as `open` does, and TransportError."""
         self.is_reusable = False
         refusal = None
@@ -110,6 +111,7 @@ class Connection:
             reply = self._read_reply(deadline, most_bytes)
         except OSError as error:
             raise refusal or error from None
+        watch.replied(reply.status, reply.headers)
         body = read_body(reply.body(), reply.headers, reply.length, most_bytes)
         if self._is_cut and reply.ends_with_connection:
             raise http.client.IncompleteRead(b"")
@@ -129,6 +131,27 @@ class Connection:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing has come in on the idle connection: no end of file, no reset, no bytes that nobody asked for.
+
+        With TLS 1.3 a server sends session tickets of its own accord (RFC 8446, 4.6.1); those are taken in here.
+        """
+        sock = self._socket
+        assert sock is not None
+        if not _is_readable(sock):
+            return True
+        if not isinstance(sock, ssl.SSLSocket):
+            return False
+        self._allowed = 0.0
+        sock.settimeout(0.0)
+        try:
+            sock.recv(1)
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def _use(self, sock: socket.socket) -> None:
         """Makes the socket known to `cut` before anything on it can block."""

@@ -24,6 +24,20 @@ class RawReply:
     body: bytes
 
 
+class HeldBack(Exception):
+    """The request is not to go out now. Raised by a `Watch`; nothing was sent."""
+
+
+class Watch:
+    """What a sender has to know while an attempt goes on. This one takes no interest."""
+
+    def sending(self) -> None:
+        """The connection stands and the first byte goes out next. Raise HeldBack to send nothing."""
+
+    def replied(self, status: int, headers: Mapping[str, str]) -> None:
+        """The head of the reply has arrived; its body may still be cut off, broken or too large."""
+
+
 class TransportError(Exception):
     """An attempt without a complete reply.
 

@@ -24,11 +24,11 @@ from urllib3.exceptions import ClosedPoolError, HTTPError, NewConnectionError
 from urllib3.util.response import assert_header_parsing
 
 from pipeline.errors import ErrorKind
-from pipeline.transport.adapter import ReplyResponse
+from pipeline.transport.adapter import ReplyResponse, WatchedRequest
 from pipeline.transport.body import read_body
 from pipeline.transport.connection import SEND_PIECE, WIRE_ALLOWANCE, connect, cut, remaining
 from pipeline.transport.http1 import PIECE
-from pipeline.transport.reply import RawReply, TransportError, explain, too_large
+from pipeline.transport.reply import RawReply, TransportError, Watch, explain, too_large
 from pipeline.transport.route import Route
 
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
@@ -62,12 +62,16 @@ class StandardAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """One attempt, within `timeout` seconds. The URL, TLS and proxy are the route's. Raises TransportError."""
+        """One attempt, within `timeout` seconds. The URL, TLS and proxy are the route's.
+
+        Raises TransportError, and HeldBack where the watch says so; urllib3 then closes the connection.
+        """
         body = request.body
-        assert isinstance(body, bytes)
+        assert isinstance(body, bytes) and isinstance(request, WatchedRequest)
+        watch = request.watch
         request = request.copy()
         request.headers["Content-Length"] = str(len(body))
-        attempt = _current.attempt = _Attempt(timeout, self._most_bytes)
+        attempt = _current.attempt = _Attempt(timeout, self._most_bytes, watch)
         self._under_way.add(attempt)
         try:
             return super().send(request, stream=True)
@@ -85,6 +89,7 @@ class StandardAdapter(HTTPAdapter):
         """Reads the reply to its end, after which its connection is back in the pool, or closed."""
         assert isinstance(resp, urllib3.HTTPResponse)
         try:
+            _current.attempt.watch.replied(resp.status, resp.headers)
             pieces = resp.stream(PIECE, decode_content=False)
             body = read_body(pieces, resp.headers, resp.length_remaining, self._most_bytes)
             if self._is_abandoned and resp.length_remaining is None and not resp.chunked:
@@ -126,9 +131,10 @@ class StandardAdapter(HTTPAdapter):
 class _Attempt:
     """What a thread is at: until when, over which socket, and how far the request got."""
 
-    def __init__(self, timeout_seconds: float, most_bytes: int) -> None:
+    def __init__(self, timeout_seconds: float, most_bytes: int, watch: Watch) -> None:
         self.deadline = monotonic() + timeout_seconds
         self.most_bytes = most_bytes
+        self.watch = watch
         self.sent = False
         self.is_whole = False
         self._socket: socket.socket | None = None
@@ -247,6 +253,7 @@ class _Connection(HTTPConnection):
             self.connect()
         attempt = _current.attempt
         attempt.use(self.sock)
+        attempt.watch.sending()
         attempt.sent = True
         super().request(*arguments, **options)
         attempt.is_whole = True

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,6 +26,7 @@ class Server:
 
     def __init__(self) -> None:
         self.status, self.headers, self.body = 200, dict[str, str](), json.dumps(ANSWER)
+        self.raw: bytes | None = None
         self.received: list[tuple[str | None, Any]] = []
         outer = self
 
@@ -34,6 +36,10 @@ class Server:
             def do_POST(self) -> None:
                 sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.received.append((self.headers["Authorization"], sent))
+                if outer.raw is not None:
+                    self.wfile.write(outer.raw)
+                    self.close_connection = True
+                    return
                 body = outer.body.encode()
                 self.send_response(outer.status)
                 for name, value in outer.headers.items():
@@ -98,6 +104,102 @@ def test_a_retry_after_pauses_every_sender_at_once(client: Client, server: Serve
     assert (result.kind, result.retry_after) == (ErrorKind.RATE_LIMITED, 30.0)
     assert client.attempt(Task(2, REQUEST)).result is None
     assert len(server.received) == 1
+
+
+CUT = "Content-Length: 500\r\n\r\n{}"
+BROKEN = {
+    "cut off": CUT,
+    "no gzip": "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    "unknown encoding": "Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+    "too large": f"Content-Length: {65 * 2**20}\r\n\r\n",
+    "a bad chunk": "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("standard", [False, True], ids=["lean", "standard"])
+@pytest.mark.parametrize("rest", BROKEN.values(), ids=BROKEN)
+def test_what_the_head_of_a_refusal_says_holds_whatever_becomes_of_its_body(
+    server: Server, pause: Pause, rest: str, standard: bool
+) -> None:
+    server.raw = f"HTTP/1.1 429 Slow down\r\nRetry-After: 30\r\n{rest}".encode()
+    transport = Transport(server.url, {}, connections=2, timeout_seconds=5, standard=standard)
+    client = Client(Dataoorts(server.url), transport, pause, KEY)
+    result = client.attempt(Task(1, REQUEST)).result
+    assert isinstance(result, Failure)
+    assert (result.kind, result.http_status, result.retry_after) == (ErrorKind.RATE_LIMITED, 429, 30.0)
+    assert result.sent and not result.possibly_billed
+    assert client.attempt(Task(2, REQUEST)).result is None
+    client.abandon()
+
+
+def test_an_answer_that_was_cut_off_may_have_been_billed_and_its_wait_counts(
+    client: Client, server: Server, pause: Pause
+) -> None:
+    server.raw = f"HTTP/1.1 200 OK\r\nRetry-After: 30\r\n{CUT}".encode()
+    result = client.attempt(Task(1, REQUEST)).result
+    assert isinstance(result, Failure)
+    assert (result.kind, result.possibly_billed, result.retry_after) == (ErrorKind.CONNECTION_ERROR, True, 30.0)
+    assert pause.until > 0
+
+
+def test_a_server_error_that_was_cut_off_may_have_been_billed(client: Client, server: Server) -> None:
+    server.raw = f"HTTP/1.1 500 Oops\r\n{CUT}".encode()
+    result = client.attempt(Task(1, REQUEST)).result
+    assert isinstance(result, Failure)
+    assert (result.kind, result.http_status, result.possibly_billed) == (ErrorKind.SERVER_ERROR, 500, True)
+
+
+def test_an_answer_may_ask_for_a_wait_too(client: Client, server: Server) -> None:
+    server.headers = {"Retry-After": "30"}
+    result = client.attempt(Task(1, REQUEST)).result
+    assert isinstance(result, Reply)
+    assert result.retry_after == 30.0
+    assert client.attempt(Task(2, REQUEST)).result is None
+
+
+@pytest.mark.parametrize("standard", [False, True], ids=["lean", "standard"])
+def test_a_pause_that_begins_while_the_connection_is_made_holds_the_request_back(
+    server: Server, pause: Pause, standard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.transport import connection
+    from pipeline.transport import standard as standard_adapter
+
+    def connect(*arguments: Any) -> Any:
+        found = original(*arguments)
+        pause.extend(1e12)  # another request is told to wait
+        return found
+
+    original = connection.connect
+    for module in (connection, standard_adapter):
+        monkeypatch.setattr(module, "connect", connect)
+    transport = Transport(server.url, {}, connections=2, timeout_seconds=5, standard=standard)
+    client = Client(Dataoorts(server.url), transport, pause, KEY)
+    assert client.attempt(Task(1, REQUEST)).result is None
+    client.abandon()
+    assert server.received == []
+
+
+def test_a_request_that_cannot_go_out_in_time_is_held_back(client: Client, server: Server) -> None:
+    assert client.attempt(Task(1, REQUEST, send_by=time.monotonic() - 1)).result is None
+    assert server.received == []
+    assert isinstance(client.attempt(Task(2, REQUEST, send_by=time.monotonic() + 60)).result, Reply)
+
+
+def test_an_attempt_begins_when_its_first_byte_goes_out(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.transport import connection
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.3)  # a handshake far away
+        return original(*arguments)
+
+    original = connection.connect
+    monkeypatch.setattr(connection, "connect", slow)
+    begun = time.time()
+    attempt = client.attempt(Task(1, REQUEST))
+    assert attempt.started_at >= begun + 0.3
+    assert attempt.latency < 0.3
 
 
 def test_a_key_that_the_endpoint_echoes_is_taken_out(client: Client, server: Server) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 
@@ -102,3 +103,30 @@ def test_the_backoff_is_jittered_and_repeats_with_its_source() -> None:
     assert waits[0] == waits[1]
     backoff = Backoff(1.0, 60.0, random.Random(7))
     assert len({backoff.seconds(4) for _ in range(20)}) == 20
+
+
+TODAY = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+
+
+def in_seconds(value: str, **headers: str) -> float | None:
+    return retry_after({"Retry-After": value, **headers}, TODAY)
+
+
+@pytest.mark.parametrize("written", ["{}", "{}.5", "{}e0", "+{}"])
+def test_a_number_near_the_present_unix_time_is_a_moment(written: str) -> None:
+    assert in_seconds(written.format(int(TODAY.timestamp()) + 2)) == pytest.approx(2, abs=0.5)
+
+
+def test_a_unix_time_that_is_past_means_now_and_one_far_off_means_seconds() -> None:
+    assert in_seconds(str(TODAY.timestamp() - 90 * 86400)) == 0.0
+    assert in_seconds(str(TODAY.timestamp() + 360 * 86400)) == 360 * 86400
+    far = TODAY.timestamp() + 370 * 86400
+    assert in_seconds(str(far)) == far
+    assert in_seconds("86400") == 86400
+
+
+def test_a_unix_time_is_measured_against_the_clock_of_the_reply() -> None:
+    theirs = datetime(2031, 5, 1, 0, 0, tzinfo=UTC)
+    date = format_datetime(theirs, usegmt=True)
+    assert in_seconds(str(theirs.timestamp() + 7), Date=date) == 7
+    assert in_seconds(str(TODAY.timestamp() + 7), Date="Thu, 01 Jan 1970 00:00:00 GMT") == 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -114,6 +115,34 @@ def test_nothing_is_sent_before_retry_after_is_over(bench: Callable[..., Bench])
     after = [at for at, _ in job.engine.sent if at >= refused]
     assert min(after) >= refused + 30.0
     assert job.journal.totals.pause is not None
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("concurrency", "bursts"), [(2, 10), (4, 5), (8, 3), (32, 1)])
+def test_rows_that_are_each_refused_once_wait_in_bursts_as_large_as_the_job_allows(
+    bench: Callable[..., Bench], status: int, concurrency: int, bursts: int
+) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        jitter = int(prompt[1:]) % 7 / 100
+        if attempt == 1:
+            kind = ErrorKind.RATE_LIMITED if status == 429 else ErrorKind.GATEWAY_ERROR
+            return failed(kind, http_status=status, retry_after=1.0)[0], 0.01 + jitter / 10
+        return answered(prompt)[0], 0.2 + jitter
+
+    job = bench(20, script)
+    assert job.run(concurrency=concurrency) is None
+    assert job.count(Standing.ANSWERED) == 20
+    assert job.clock.now - 1000 <= 1.2 * bursts * (1.0 + 0.3)
+
+
+def test_an_answer_that_asks_for_a_wait_pauses_the_job(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        result, latency = answered(prompt)
+        return replace(result, retry_after=40.0) if prompt == "p0" else result, latency
+
+    job = bench(3, script)
+    assert job.run(concurrency=1) is None
+    assert [at for at, _ in job.engine.sent] == pytest.approx([1000.0, 1041.0, 1042.0], abs=0.1)
 
 
 def test_a_pause_longer_than_max_elapsed_stops_the_run(bench: Callable[..., Bench]) -> None:
