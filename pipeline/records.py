@@ -130,6 +130,25 @@ def sound_count(value: object) -> int | None:
     return value if 0 <= value <= MAX_INT64 else None
 
 
+class JsonList(list[Any]):
+    """A JSON array of the input. As text it is compact JSON."""
+
+    def __str__(self) -> str:
+        return json_text(self)
+
+
+class JsonObject(dict[str, Any]):
+    """A JSON object of the input. As text it is compact JSON."""
+
+    def __str__(self) -> str:
+        return json_text(self)
+
+
+def json_text(value: object) -> str:
+    """The value as compact JSON text, keys in their order. Raises ValueError at NaN and infinity."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical_json(value: object) -> str:
     """JSON text that is the same for equal values: sorted keys, no blanks, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -23,7 +23,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal, sync_path
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, Standing
-from pipeline.sources import pick
+from pipeline.sources import pick, written_column
 
 # Rows are joined so many at a time that they take about these bytes, going by the ones before.
 _BYTES_A_SLICE = 2 * 2**20
@@ -137,7 +137,7 @@ class Results:
             known["request_hash"].append(entry[5])
         if len(finished) < batch.num_rows:
             batch = pick(batch, finished)
-        carried = [batch.column(name) for name in schema.names[: -len(RESULT_NAMES)]]
+        carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(RESULT_NAMES))]
         return pa.RecordBatch.from_arrays([*carried, *_result_columns(texts, known)], schema=schema)
 
 

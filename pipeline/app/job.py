@@ -16,7 +16,7 @@ from pipeline.plan import Rows
 from pipeline.records import digest
 from pipeline.sources import Source, fingerprint
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 TRIED_ROWS = 1000
 """Rows whose requests are made before anything is sent, to see whether they can be."""
 

@@ -42,7 +42,8 @@ class Rows:
 
     def identities(self, position: int, batch: pa.RecordBatch) -> tuple[list[str], list[str]]:
         """Each row's id (its content key where the job names no id column; repeated ones are not told apart yet) and
-        its content key. `position` is that of the first row. Raises InvalidJob for a null or empty id.
+        its content key. `position` is that of the first row. Raises InvalidJob for a null or empty id, or one that is
+        neither text nor an integer.
         """
         contents = content_keys(batch)
         return (contents if self.id_column is None else self.ids(position, batch)), contents
@@ -53,8 +54,11 @@ class Rows:
             return content_keys(batch)
         ids = id_texts(batch, self.id_column)
         if None in ids:
-            place = self.source.place(position + ids.index(None))
-            message = f"the id column {self.id_column!r} is empty"
+            index = ids.index(None)
+            value = row_values(batch.slice(index, 1))[0][self.id_column]
+            what = "is empty" if value in (None, "") else "holds neither text nor an integer"
+            place = self.source.place(position + index)
+            message = f"the id column {self.id_column!r} {what}"
             raise place.fault(message, "give the row an id, or leave out `input.id`", key="input.id")
         return [text for text in ids if text is not None]
 

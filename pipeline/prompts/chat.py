@@ -35,7 +35,7 @@ def read_messages(value: Any) -> tuple[Message, ...]:
 
 
 def _entries(value: Any) -> Sequence[Any]:
-    # Twice: a JSONL column with lists in some rows and their text in others is JSON text throughout.
+    # Twice: what JSON text becomes that is written into JSON once more.
     for _ in range(2):
         if isinstance(value, str):
             if is_blank(value):

@@ -15,7 +15,7 @@ from pipeline.prompts.failures import PromptFailure, missing_column
 from pipeline.prompts.parameters import ParameterReader
 from pipeline.prompts.texts import encodable, is_blank, scalar_text
 from pipeline.prompts.trial import Trial, same_for_all_rows, try_rows
-from pipeline.records import Message, Request, message_texts
+from pipeline.records import JsonList, JsonObject, Message, Request, message_texts
 
 if TYPE_CHECKING:
     from pipeline.prompts.templates import Template
@@ -147,7 +147,8 @@ def _template(text: str | None, key: str, columns: Sequence[str]) -> Template | 
 
 
 def _column_text(row: Mapping[str, Any], column: str) -> str:
-    text = scalar_text(row[column])
+    value = row[column]
+    text = str(value) if isinstance(value, (JsonList, JsonObject)) else scalar_text(value)
     if text is None:
         message = f"column {column!r} holds a list or a struct; use prompt.messages, or a template"
         raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key="prompt.column")

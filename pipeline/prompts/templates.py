@@ -56,8 +56,10 @@ class Template:
         template = self._template
         self._environment.watch.start(seconds)
         try:
+            # What goes through the row meets only what the row itself has, as far as its format tells.
+            whole = {WHOLE_ROW: getattr(row, "alone", row)} if self._passes_row else {}
             # new_context copies the variables, so any mapping will do.
-            context = template.new_context({**row, WHOLE_ROW: row} if self._passes_row else cast(dict[str, Any], row))
+            context = template.new_context({**row, **whole} if whole else cast(dict[str, Any], row))
             return encodable(self._environment.concat(template.root_render_func(context)))
         except MemoryError:  # what a template may take is bounded: it is the program that has none left
             raise

@@ -9,6 +9,7 @@
 | memory | rows that a Python caller holds |
 | streams | a file -> pieces of bytes, unpacked |
 | places | where a row stands, and what is wrong there |
+| json_columns | JSON values that are kept as they stand, beside the output's one type |
 | identity | rows -> values for prompts, content keys, ids |
 | canonical, values, nested | Arrow values -> bytes to hash, or Python values, however deep |
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from pipeline.sources.chunks import pick
 from pipeline.sources.files import InputFile
+from pipeline.sources.json_columns import written_column
 from pipeline.sources.memory import TableSource, to_table
 from pipeline.sources.source import Source, Watched, column_mistakes, fingerprint, open_source
 
@@ -30,4 +32,5 @@ __all__ = [
     "open_source",
     "pick",
     "to_table",
+    "written_column",
 ]

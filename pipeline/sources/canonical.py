@@ -15,8 +15,10 @@
 | list | `[`, the items, `]` |
 | map | `(`, keys and values in turn, `)` |
 | struct | `{`, each field's name as text and its value, in order of name, `}` |
+| JSON list or object | `j`, length in bytes, `:`, its compact JSON, keys in order of their code points |
 
-A value by dictionary is the value, one of an extension type is its storage; widths, units and nullability do not count.
+Any other JSON value is as in a column of its type. A value by dictionary is the value, one of an extension type is its
+storage; widths, units and nullability do not count.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.records import canonical_json
+from pipeline.sources.json_columns import ABSENT
 from pipeline.sources.nested import Fold, fold
 
 _NULL = b"n"
@@ -38,6 +42,36 @@ def encoded(array: pa.Array) -> list[bytes]:
     return fold(array, _BYTES)
 
 
+def json_encoded(value: Any) -> bytes | None:
+    """The bytes of a JSON value; None for a key that the row does not have."""
+    if value is ABSENT:
+        return None
+    if value is None:
+        return _NULL
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool):
+        return _boolean(value)
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, float):
+        return _float(value)
+    raw = canonical_json(value).encode()
+    return b"j%d:%b" % (len(raw), raw)
+
+
+def _boolean(value: bool) -> bytes:
+    return b"t" if value else b"f"
+
+
+def _integer(value: int) -> bytes:
+    return b"i%d;" % value
+
+
+def _float(value: float) -> bytes:
+    return b"d%b;" % repr(float(value)).encode()
+
+
 def _flat(array: pa.Array) -> list[bytes]:
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
@@ -47,11 +81,11 @@ def _flat(array: pa.Array) -> list[bytes]:
     if pa.types.is_null(kind):
         return [_NULL] * len(array)
     if pa.types.is_boolean(kind):
-        return _each(array, lambda value: b"t" if value else b"f")
+        return _each(array, _boolean)
     if pa.types.is_integer(kind):
-        return _each(array, lambda value: b"i%d;" % value)
+        return _each(array, _integer)
     if pa.types.is_floating(kind):
-        return _each(array, lambda value: b"d%b;" % repr(float(value)).encode())
+        return _each(array, _float)
     if pa.types.is_decimal(kind):
         return _each(array, lambda value: b"m%b;" % format(value, "f").encode())
     if pa.types.is_temporal(kind):

@@ -3,27 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.sources.canonical import encoded
+from pipeline.sources.canonical import encoded, json_encoded
+from pipeline.sources.json_columns import ABSENT, is_json, json_values
 from pipeline.sources.values import python_values
 
 CONTENT_KEY_VERSION = b"row-key-1"
+
+
+class LoneRow(dict[str, Any]):
+    """What one row of JSONL has. A column that only other rows have is null, and is not gone through."""
+
+    def __init__(self, present: Iterable[tuple[str, Any]], absent: frozenset[str]) -> None:
+        super().__init__(present)
+        self._absent = absent
+
+    def __missing__(self, name: str) -> None:
+        if name not in self._absent:
+            raise KeyError(name)
+
+
+class JsonRow(dict[str, Any]):
+    """A row of JSONL in all of the input's columns; `alone` is what it has itself."""
+
+    alone: LoneRow
 
 
 def row_values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """One dict a row, from column name to Python value, as a template sees it.
 
     Values are those of `pyarrow.RecordBatch.to_pylist`, except where Python's types cannot hold one: a time with
-    nanoseconds other than 0, or a date beyond the year 9999, is text.
+    nanoseconds other than 0, or a date beyond the year 9999, is text. Of JSONL they are the JSON values as they stand;
+    where a row lacks a key that others have, its value is None.
     """
     if not batch.schema.names:
         return [{} for _ in range(batch.num_rows)]
     names = batch.schema.names
-    columns = [python_values(column) for column in batch.columns]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    has_json = any(map(is_json, batch.schema))
+    columns = [
+        json_values(column) if has_json and is_json(field) else python_values(column)
+        for field, column in zip(batch.schema, batch.columns, strict=True)
+    ]
+    rows = zip(*columns, strict=True)
+    if has_json:
+        return [_json_row(names, row) for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _json_row(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    if ABSENT not in values:
+        return dict(zip(names, values, strict=True))
+    pairs = list(zip(names, values, strict=True))
+    row = JsonRow((name, None if value is ABSENT else value) for name, value in pairs)
+    absent = frozenset(name for name, value in pairs if value is ABSENT)
+    row.alone = LoneRow(((name, value) for name, value in pairs if value is not ABSENT), absent)
+    return row
 
 
 def content_keys(batch: pa.RecordBatch) -> list[str]:
@@ -31,24 +69,56 @@ def content_keys(batch: pa.RecordBatch) -> list[str]:
 
     A key is the 128-bit BLAKE2b, personalised with `row-key-1`, of: the number of columns and `;`, the columns' names
     in order of their code points, each as its length in bytes, `:` and its UTF-8, and then the values in
-    the same order, each in the form that `pipeline.sources.canonical` describes.
+    the same order, each in the form that `pipeline.sources.canonical` describes. A row of JSONL has the columns that
+    stand in it.
     """
-    names = sorted(batch.schema.names)
-    header = b"%d;" % len(names) + b"".join(b"%d:%b" % (len(raw), raw) for raw in (name.encode() for name in names))
-    columns = [encoded(batch.column(batch.schema.get_field_index(name))) for name in names]
-    rows = map(b"".join, zip(*columns, strict=True)) if columns else (b"" for _ in range(batch.num_rows))
-    return [hashlib.blake2b(header + row, digest_size=16, person=CONTENT_KEY_VERSION).hexdigest() for row in rows]
+    fields = {field.name: (field, column) for field, column in zip(batch.schema, batch.columns, strict=True)}
+    names = sorted(fields)
+    if not names:
+        return [_hashed(_header(names), ()) for _ in range(batch.num_rows)]
+    columns: list[Sequence[bytes | None]] = [
+        [json_encoded(value) for value in json_values(column)] if is_json(field) else encoded(column)
+        for field, column in map(fields.__getitem__, names)
+    ]
+    whole = _header(names)
+    return [
+        _hashed(_header([name for name, value in zip(names, row, strict=True) if value is not None]), row)
+        if None in row
+        else _hashed(whole, row)
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _header(names: Sequence[str]) -> bytes:
+    texts = [name.encode() for name in names]
+    return b"%d;" % len(texts) + b"".join(b"%d:%b" % (len(raw), raw) for raw in texts)
+
+
+def _hashed(header: bytes, row: Iterable[bytes | None]) -> str:
+    values = b"".join(value for value in row if value is not None)
+    return hashlib.blake2b(header + values, digest_size=16, person=CONTENT_KEY_VERSION).hexdigest()
 
 
 def is_id_type(kind: pa.DataType) -> bool:
-    """Whether a column of this type can be the id: text or integers, also by dictionary."""
+    """Whether a column of this type can be the id: text, integers or UUIDs, also by dictionary."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
+    if isinstance(kind, pa.UuidType):
+        return True
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
     texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     return any(is_kind(kind) for is_kind in (*texts, pa.types.is_integer))
 
 
 def id_texts(batch: pa.RecordBatch, column: str) -> list[str | None]:
-    """The ids as text: strings as they are, integers in decimal, None where null or empty."""
-    values = batch.column(batch.schema.get_field_index(column)).to_pylist()
+    """The ids as text: strings as they are, integers in decimal, UUIDs in their usual form.
+
+    None where there is none: null, empty, or a JSON value of another type.
+    """
+    index = batch.schema.get_field_index(column)
+    if is_json(batch.schema.field(index)):
+        values = [None if type(value) not in (str, int) else value for value in json_values(batch.column(index))]
+    else:
+        values = python_values(batch.column(index))
     return [None if value is None or value == "" else str(value) for value in values]

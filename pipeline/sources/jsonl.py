@@ -1,9 +1,12 @@
 """JSONL files: one object a line. A first pass finds the columns and their types, a second gives the rows.
 
 The columns are the keys of all files' objects, in order of first sight. A column whose values are all of one scalar
-type keeps it (bool, int64, double, string; string too where all are null). Where types are mixed (an integer beside a
-float too), values are lists or objects, or an integer does not fit into int64, the whole column is JSON text.
-Absent and null are null.
+type has it in the output (bool, int64, double, string; string too where all are null). Where types are mixed (an
+integer beside a float too), values are lists or objects, or an integer does not fit into int64, the whole column is
+JSON text there. Absent and null are null there.
+
+A row's prompt, id and key depend on that row alone. So where the output's column does not tell what the row says (the
+column is JSON text there, or some row lacks the key), the batches hold it as `json_columns` describes.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +23,7 @@ import pyarrow as pa
 
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
 from pipeline.sources.files import InputFile, watched
+from pipeline.sources.json_columns import ABSENT, MOST_LEVELS, Written, is_json, json_array, json_field
 from pipeline.sources.places import Place, path_fault
 from pipeline.sources.streams import pieces
 
@@ -28,6 +33,7 @@ JSON_TEXT = "JSON text"
 _CHUNK_BYTES = BATCH_BYTES // 4
 _BLANKS = b" \t\r"
 _TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+_TOO_DEEP = f"nested too deeply: more than {MOST_LEVELS} levels"
 _ONE_OBJECT = 'each line holds one object, such as {"question": "…"}'
 # An escape of a surrogate pair, half a pair (the group), or any other escape.
 _ESCAPE = re.compile(
@@ -41,18 +47,28 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
     Raises InvalidJob, with the line, at what is no JSON object, a key that stands twice, NaN or Infinity.
     """
     kinds: dict[str, str | None] = {}
-    rows = False
+    had: Counter[str] = Counter()
+    rows = 0
     for file in files:
         with watched(file):
             for number, line in _lines(file.path):
-                rows = True
-                for name, value in _parse(file.path, number, line).items():
+                rows += 1
+                row = _parse(file.path, number, line)
+                had.update(row.keys())
+                for name, value in row.items():
                     kinds[name] = _joined(kinds.get(name), _kind(value))
     if rows and not kinds:
         raise path_fault(f"{files[0].path}: the objects have no keys, so there are no columns")
-    schema = pa.schema([pa.field(name, _TYPES.get(kind or "str", pa.string())) for name, kind in kinds.items()])
-    texts = frozenset(name for name, kind in kinds.items() if kind == JSON_TEXT)
-    return [FileReader(file, schema, partial(_chunks, file.path, schema, texts)) for file in files]
+    written = pa.schema([pa.field(name, _TYPES.get(kind or "str", pa.string())) for name, kind in kinds.items()])
+    read = pa.schema([_field(field, kinds[field.name], had[field.name] == rows) for field in written])
+    return [FileReader(file, written, partial(_chunks, file.path, read)) for file in files]
+
+
+def _field(written: pa.Field, kind: str | None, everywhere: bool) -> pa.Field:
+    if kind != JSON_TEXT and everywhere:
+        return written
+    form: Written = "text" if kind == JSON_TEXT else "value"
+    return json_field(written.name, form)
 
 
 def _kind(value: object) -> str | None:
@@ -70,47 +86,37 @@ def _joined(before: str | None, kind: str | None) -> str | None:
     return JSON_TEXT
 
 
-def _chunks(path: str, schema: pa.Schema, texts: frozenset[str]) -> Iterator[Chunk]:
+def _chunks(path: str, schema: pa.Schema) -> Iterator[Chunk]:
     lines: list[bytes] = []
     size = first = 0
     for number, line in _lines(path):
         if lines and (len(lines) == BATCH_ROWS or size + len(line) > _CHUNK_BYTES):
-            yield _chunk(path, first, lines, schema, texts)
+            yield _chunk(path, first, lines, schema)
             lines, size = [], 0
         if not lines:
             first = number
         lines.append(line)
         size += len(line)
     if lines:
-        yield _chunk(path, first, lines, schema, texts)
+        yield _chunk(path, first, lines, schema)
 
 
-def _chunk(path: str, first: int, lines: list[bytes], schema: pa.Schema, texts: frozenset[str]) -> Chunk:
-    return Chunk(
-        len(lines), partial(_read, path, first, lines, schema, texts), lambda index: Place(path, first + index)
-    )
+def _chunk(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Chunk:
+    return Chunk(len(lines), partial(_read, path, first, lines, schema), lambda index: Place(path, first + index))
 
 
-def _read(
-    path: str, first: int, lines: list[bytes], schema: pa.Schema, texts: frozenset[str]
-) -> Iterator[pa.RecordBatch]:
+def _read(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     rows = [_parse(path, number, line) for number, line in enumerate(lines, start=first)]
     columns = []
     for field in schema:
-        values = [row.get(field.name) for row in rows]
         try:
-            if field.name in texts:
-                values = [None if value is None else _json_text(value) for value in values]
-            columns.append(pa.array(values, type=field.type))
-        except RecursionError as error:
-            raise path_fault(f'{path}: column "{field.name}": a value is nested too deeply') from error
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            if is_json(field):
+                columns.append(json_array(row.get(field.name, ABSENT) for row in rows))
+            else:
+                columns.append(pa.array([row[field.name] for row in rows], type=field.type))
+        except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
             raise path_fault(f'{path}: column "{field.name}" is no longer {field.type} throughout') from error
     yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _json_text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _parse(path: str, number: int, line: bytes) -> dict[str, Any]:
@@ -128,12 +134,25 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, Any]:
     except _Refused as error:
         raise place.fault(str(error)) from error
     except RecursionError as error:
-        raise place.fault("nested too deeply") from error
+        raise place.fault(_TOO_DEEP) from error
     except ValueError as error:  # Python's own limit on digits
         raise place.fault("an integer is too long", "write it as a string") from error
     if not isinstance(value, dict):
         raise place.fault("no JSON object", _ONE_OBJECT)
+    if line.count(b"[") + line.count(b"{") > MOST_LEVELS and _levels(value) > MOST_LEVELS:
+        raise place.fault(_TOO_DEEP)
     return value
+
+
+def _levels(value: dict[str, Any]) -> int:
+    """How deep the lists and objects of a row are nested."""
+    levels = 0
+    within: list[Any] = [value]
+    while within:
+        levels += 1
+        values = (item for one in within for item in (one.values() if isinstance(one, dict) else one))
+        within = [item for item in values if isinstance(item, (dict, list))]
+    return levels
 
 
 class _Refused(Exception):

@@ -76,8 +76,8 @@ class _FileSource:
         raise IndexError(f"the input has no row at position {position}")
 
     def _in_order(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        columns = [batch.column(batch.schema.get_field_index(name)) for name in self.schema.names]
-        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        names = self.schema.names
+        return batch if batch.schema.names == names else batch.select(names)
 
 
 def open_source(config: InputConfig) -> Source:

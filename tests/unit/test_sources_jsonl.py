@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.models import InputConfig
 from pipeline.errors import InvalidInput
-from pipeline.sources import Source, open_source
+from pipeline.sources import Source, open_source, written_column
 
 
 def write(directory: Path, content: bytes | str, name: str = "x.jsonl") -> InputConfig:
@@ -20,7 +20,14 @@ def write(directory: Path, content: bytes | str, name: str = "x.jsonl") -> Input
 
 
 def table(source: Source) -> pa.Table:
-    return pa.Table.from_batches(source.batches(), source.schema)
+    """The input as the output carries it."""
+    return pa.Table.from_batches(
+        [
+            pa.RecordBatch.from_arrays([written_column(batch, field) for field in source.schema], schema=source.schema)
+            for batch in source.batches()
+        ],
+        source.schema,
+    )
 
 
 def column(directory: Path, *values: str) -> tuple[pa.DataType, list[Any]]:
