@@ -6,7 +6,10 @@ import csv
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,8 +23,11 @@ _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@]")
 _NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
-def export(results: Results, to: str, path: Path) -> int:
+def export(results: Results, to: str, path: Path, record: Callable[[Path], None]) -> int:
     """Write every row that has an outcome to `path`, whole or not at all. Returns the number of rows.
+
+    Args:
+        record: is told of the complete file before it is put at `path`; may raise OSError.
 
     Raises CheckpointFailed where the file cannot be written.
     """
@@ -32,12 +38,34 @@ def export(results: Results, to: str, path: Path) -> int:
             rows = FORMATS[to](results, file)
             file.flush()
             os.fsync(file.fileno())
+        record(draft)
         draft.rename(path)
     except OSError as error:
         raise CheckpointFailed(f"{path}: the export cannot be written: {error.strerror}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
     return rows
+
+
+def stream(results: Results, to: str, path: Path | None) -> int:
+    """Write every row that has an outcome into a pipe or a device as it stands, or to stdout where there is no path.
+    Returns the number of rows.
+
+    Raises CheckpointFailed where it cannot be written to.
+    """
+    try:
+        if path is not None:
+            with path.open("w", encoding="utf-8", newline="") as file:
+                return FORMATS[to](results, file)
+        text = TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+        try:
+            return FORMATS[to](results, text)
+        finally:
+            text.flush()
+            text.detach()
+    except OSError as error:
+        raise CheckpointFailed(f"{path or 'stdout'}: the export cannot be written: {error.strerror}") from error
 
 
 def _write_jsonl(results: Results, file: TextIO) -> int:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal, sync_path
+from pipeline.journal.facts import is_amount, is_count
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, Standing
 from pipeline.sources import pick, written_column
 
@@ -188,18 +189,39 @@ def is_foreign(path: Path, checkpoint_id: str) -> bool:
 
 
 def shows(path: Path, state: str, rows: int) -> bool:
-    """Whether the file at `path` is the output of this state, in so many rows."""
+    """Return whether the file at `path` is the output of this state, in so many rows."""
     metadata = read_metadata(path)
     return metadata is not None and metadata.get("state") == state and pq.read_metadata(path).num_rows == rows
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
-    """What this program wrote into a Parquet file's metadata; None where the file is not one of ours."""
+    """Return what this program wrote into a Parquet file's metadata; None where the file is not one of ours.
+
+    What the file says of its journal is checked: `journal` has `simulated`, `commits`, `events` and the two amounts,
+    each only where it is sound, and `run_ids` are texts.
+    """
     try:
-        found = (pq.read_schema(path).metadata or {}).get(_METADATA_KEY)
-    except (OSError, pa.ArrowException):
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        text = (pq.read_schema(path).metadata or {}).get(_METADATA_KEY)
+        found = None if text is None else json.loads(text)
+    except (OSError, pa.ArrowException, ValueError, RecursionError):
         return None
-    return None if found is None else dict(json.loads(found))
+    if not isinstance(found, dict):
+        return None
+    runs, journal = found.get("run_ids"), found.get("journal")
+    is_list = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
+    return {**found, "run_ids": runs if is_list else [], "journal": _sound_facts(journal)}
+
+
+def _sound_facts(journal: Any) -> dict[str, Any]:
+    if not isinstance(journal, dict):
+        return {}
+    tests: dict[str, Callable[[Any], bool]] = {
+        "simulated": lambda value: isinstance(value, bool),
+        "commits": is_count, "events": is_count, "cost_usd": is_amount, "possibly_billed_usd": is_amount,
+    }  # fmt: skip
+    return {name: journal[name] for name, is_sound in tests.items() if name in journal and is_sound(journal[name])}
 
 
 def publish(

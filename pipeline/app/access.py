@@ -53,9 +53,9 @@ def refuse_foreign_checkpoint(job: Job, directory: Path, identity: Identity) -> 
         message = f"{directory} belongs to the job {identity.job!r}"
         mistake = Mistake(message, key="checkpoint.path", suggestion="give this job one of its own")
     elif identity.simulated != job.config.endpoint.is_simulator:
-        made = "the simulator" if identity.simulated else "a real endpoint"
-        message = f"the checkpoint {directory} was made with {made} and cannot go on with another"
-        mistake = Mistake(message, key="endpoint.url", suggestion="give the job another name or checkpoint.path")
+        has, asks = ("the simulator", "a real endpoint") if identity.simulated else ("a real endpoint", "the simulator")
+        message = f"the checkpoint {directory} holds answers of {has}, and endpoint.url now names {asks}"
+        mistake = Mistake(message, key="endpoint.url", suggestion="give the job another `name:` or checkpoint.path")
     else:
         return
     raise InvalidJob([job.placed(mistake)])

@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.app.job import OpenJob
 from pipeline.app.summary import money
+from pipeline.catalogue import cost
 from pipeline.config import Job, LimitsConfig
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, State
 from pipeline.limits import window_seconds
-from pipeline.plan import Change, Plan, Planner, Rows, Standing, load_plan, save_plan
-from pipeline.records import digest
+from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, Standing, load_plan, save_plan
+from pipeline.records import Usage, digest
 from pipeline.sink import partial_path, read_metadata
 
 _EVENTS_A_COMMIT = 1000
+_MOST_ANSWERS = 1000
+"""Answers that a cost is told from."""
 
 
 def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) -> None:
-    """Refuse to replace a file that was not written from this checkpoint, unless the job says so.
+    """Refuse to replace a file that was not written from this checkpoint, unless the job says so; and in any case to
+    buy again what this job's output holds, while the checkpoint that it was written from is elsewhere.
 
     Raises:
         InvalidJob: it is another job's, or no output at all.
         CheckpointDamaged: it is this job's, and the checkpoint that it was written from is gone, or older than it.
     """
     output = Path(job.config.output.path)
+    has_answers = journal is not None and journal.totals.events > 0
     for path in (output, partial_path(output)) if job.writes_output else ():
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
         metadata = read_metadata(path) or {}
         if journal is not None and metadata.get("checkpoint_id") == journal.checkpoint_id:
             refuse_older_journal(directory, journal, metadata, path)
-        elif job.config.output.overwrite:
-            continue
-        elif journal is None and metadata.get("job") == job.config.name:
+        elif not has_answers and metadata.get("job") == job.config.name:
             raise CheckpointDamaged(
-                f"{directory}: the checkpoint is missing, though {path} was written from it; put it back, or set"
-                " output.overwrite: true to begin anew and pay again"
+                f"{directory}: the checkpoint is missing here ({os.getcwd()}), though {path} was written from it: run"
+                f" the job in the directory where it is, or put it back; to begin anew and pay again, move {path} away"
+                " or give the job another `name:`"
             )
-        else:
+        elif not job.config.output.overwrite:
             message = f"{path} exists and was not written from this job's checkpoint"
             hint = "move it away, or set output.overwrite: true"
             raise InvalidJob([job.placed(Mistake(message, key="output.path", suggestion=hint))])
@@ -122,10 +130,10 @@ def settings_number(opened: OpenJob, journal: Journal | None) -> int | None:
     return next((number for number, found in journal.settings().items() if digest(found) == wanted), None)
 
 
-def refuse_changes(opened: OpenJob, journal: Journal | None, made: Planner) -> None:
+def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, made: Planner) -> None:
     """Refuse what would pay again for finished rows, until the user says what to do.
 
-    Raises InvalidInput with the number of rows, what changed, and about what it would cost.
+    Raises InvalidInput with the number of rows, what changed, and about what it would cost at today's price.
     """
     if journal is None:
         return
@@ -135,29 +143,60 @@ def refuse_changes(opened: OpenJob, journal: Journal | None, made: Planner) -> N
     if not len(plan) and answers:
         raise InvalidInput(
             f"the input is empty, but {answers} answers exist; --on-change rerun publishes the empty output,"
-            " --on-change keep leaves the old answers"
+            f" --on-change keep leaves the old answers; {_ANOTHER_JOB}"
         )
-    choice = "--on-change rerun sends them again, --on-change keep leaves their answers as they are"
+    choice = f"--on-change rerun sends them again, --on-change keep leaves their answers as they are; {_ANOTHER_JOB}"
     if by_settings:
         difference = _difference(opened, journal, made, known)
         if difference.startswith("parameters.max_tokens") and "," not in difference:
-            choice += ", retry-failed --kind truncated sends those alone that were cut off"
+            choice += "; retry-failed --kind truncated sends those alone that were cut off"
         raise InvalidInput(
-            f"{by_settings} finished rows would be asked anew, {_price_of(by_settings, answers, journal)}, because the"
-            f" settings changed ({difference}); {choice}"
+            f"{by_settings} finished rows would be asked anew, {_price_of(by_settings, opened, journal, made)}, because"
+            f" the settings changed ({difference}); {choice}"
         )
     if by_content * 2 > made.answered_rows():
         raise InvalidInput(
             f"{by_content} of {made.answered_rows()} finished rows would be asked anew,"
-            f" {_price_of(by_content, answers, journal)}, because their content changed; {choice}"
+            f" {_price_of(by_content, opened, journal, made)}, because their content changed; {choice}"
         )
+    if opened.rows.id_column is None:
+        orphaned, standing = _newly_orphaned(directory, journal, made)
+        new = plan.count(Standing.NEW, Standing.ATTEMPTED)
+        if orphaned * 2 > standing and new >= orphaned:
+            raise InvalidInput(
+                f"{orphaned} of {standing} finished rows are no longer in the input, and {new} new ones would be asked,"
+                f" {_price_of(new, opened, journal, made)}; without `input.id` a row is known by its whole content."
+                f" --on-change rerun sends the new rows and keeps the old answers in the checkpoint; {_ANOTHER_JOB}"
+            )
 
 
-def _price_of(rows: int, answers: int, journal: Journal) -> str:
-    """What so many answers would cost, by what the job's answers have cost so far."""
-    if not journal.totals.cost_usd:
+_ANOTHER_JOB = "if this is another job, give it another `name:`"
+
+
+def _newly_orphaned(directory: Path, journal: Journal, made: Planner) -> tuple[int, int]:
+    """Return how many answers that stood for a row by the last plan stand for none now, and how many stood; where that
+    plan is lost, by all answers.
+    """
+    before = load_plan(directory)
+    if before is None or before.number != journal.totals.plan:
+        return made.orphans(), made.answers()
+    before.apply(journal.standings())
+    stood = np.zeros(journal.totals.events + 1, np.bool_)
+    for positions in before.positions(SUCCEEDED):
+        stood[[before.event(position) for position in positions]] = True
+    return made.orphans(stood), before.count(*SUCCEEDED)
+
+
+def _price_of(rows: int, opened: OpenJob, journal: Journal, made: Planner) -> str:
+    """Say what so many answers would cost at today's price, by the tokens of the job's answers so far."""
+    counts = []
+    for _, record in journal.records(made.some_answers(_MOST_ANSWERS)):
+        usage = Usage(record.get("prompt_tokens"), record.get("completion_tokens"), None)
+        if (amount := cost(opened.price, usage)) is not None:
+            counts.append(amount)
+    if not counts:
         return "at a cost that is not known"
-    return f"for about ${money(round(journal.totals.cost_usd / answers * rows, 6))}"
+    return f"for about ${money(round(sum(counts, Decimal(0)) / len(counts) * rows, 6))}"
 
 
 def _difference(opened: OpenJob, journal: Journal, made: Planner, known: int | None) -> str:

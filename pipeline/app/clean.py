@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,6 +19,7 @@ from pipeline.app.summary import money
 from pipeline.config import Job
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
+from pipeline.journal.files import foreign_names, own_files, remove_own
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
 from pipeline.sink import RESULT_NAMES, Results, is_own
 
@@ -39,13 +39,14 @@ class Finished:
     failed: int
     job_cost_usd: Decimal
     bytes: int
+    left: tuple[str, ...]
 
     def as_json(self, *, removed: bool) -> dict[str, Any]:
         """What `--json` prints."""
         return {
             "job": self.job, "removed": removed, "checkpoint": str(self.path), "output": str(self.output),
             "succeeded": self.succeeded, "failed": self.failed, "job_cost_usd": money(self.job_cost_usd),
-            "bytes": self.bytes,
+            "bytes": self.bytes, "left": list(self.left),
         }  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
         )
     return Finished(
         config.name, directory, output, plan.count(*SUCCEEDED), plan.count(*FAILED), journal.totals.cost_usd,
-        sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()),
+        sum(path.stat().st_size for path in own_files(directory)), tuple(foreign_names(directory)),
     )  # fmt: skip
 
 
@@ -128,12 +129,17 @@ def _holds(output: Path, results: Results) -> bool:
 
 
 def _remove(directory: Path) -> None:
-    """Take the checkpoint away under its name at once, so that a kill leaves it whole or gone."""
+    """Remove the checkpoint. One in a directory of its own goes under its name at once, so that a kill leaves it whole
+    or gone; beside other files, its own are removed one by one, and they stay.
+    """
     removed = directory.with_name(f".{directory.name}.removed")
     try:
+        if directory.is_symlink() or foreign_names(directory):
+            remove_own(directory)
+            return
         if removed.exists():  # a kill cut this off before
-            shutil.rmtree(removed)
+            remove_own(removed)
         directory.rename(removed)
-        shutil.rmtree(removed)
+        remove_own(removed)
     except OSError as error:
         raise CheckpointFailed(f"{directory}: cannot be removed: {error.strerror}") from error

@@ -41,7 +41,7 @@ def inspect_job(
     if for_sending and not wrong(_KEY_RESTS_ON, job, known):
         mistakes += environment_mistakes(job, environ)
     if for_sending:
-        mistakes += path_mistakes(job, source)
+        mistakes += path_mistakes(job)
         mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
         mistakes += _clashes(job.config, source)

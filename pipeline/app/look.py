@@ -15,11 +15,13 @@ import pyarrow as pa
 
 from pipeline.app import checkpoint
 from pipeline.app.access import reading
+from pipeline.app.exports import is_own_export, record_export
 from pipeline.app.inspection import inspect_job, wrong
 from pipeline.app.job import TRIED_ROWS, OpenJob, first_rows, open_job, try_templates
 from pipeline.app.learning import survey
 from pipeline.app.options import RunOptions, select_retries
-from pipeline.app.paths import refuse_to_overwrite
+from pipeline.app.paths import refuse_to_write
+from pipeline.app.places import kind_of_special
 from pipeline.app.preview import figures, usd_range
 from pipeline.app.scratch import scratch
 from pipeline.app.summary import job_figures, money
@@ -27,7 +29,7 @@ from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_
 from pipeline.endpoints import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, JobLocked, Mistake, NoCheckpoint
 from pipeline.estimate import estimate
-from pipeline.export import export
+from pipeline.export import export, stream
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Counts, Plan, Planner, Rows
 from pipeline.prompts import Prompter, PromptFailure, Trial
@@ -213,17 +215,29 @@ def _plan(opened: OpenJob, journal: Journal | None) -> Plan:
     return plan
 
 
-def export_answers(job: Job, to: str, path: Path) -> int:
-    """Write the answers so far in another shape. Returns the number of rows.
+def export_answers(job: Job, to: str, path: Path | None, *, overwrite: bool = False) -> int:
+    """Write the answers so far in another shape, to stdout where there is no path. Returns the number of rows.
 
-    Raises InvalidInput where there are none yet, or where the input has changed since the last run.
+    Args:
+        overwrite: replace a file that no export of this job wrote, too; write into a pipe or a device.
+
+    Raises InvalidInput where there are no answers yet, where the input has changed since the last run, and where
+    something else stands at the path.
     """
     opened = open_job(job, for_sending=False)
-    refuse_to_overwrite(job, path)
+    directory = job.checkpoint_path
+    if path is not None:
+        refuse_to_write(job, path)
+        if not overwrite and os.path.lexists(path) and not is_own_export(directory, path):
+            special = "is a symbolic link" if path.is_symlink() else None
+            found = kind_of_special(path)
+            special = special or (found and f"is {found}") or "exists, and no export of this job wrote it as it is"
+            raise InvalidInput(f"{path} {special}; name another file, or say --overwrite")
     with reading(job) as journal:
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: pipeline run {job.file}")
         config = job.config
-        return export(
-            Results(opened.rows, _plan(opened, journal), journal, config.input.columns, config.output.prefix), to, path
-        )
+        results = Results(opened.rows, _plan(opened, journal), journal, config.input.columns, config.output.prefix)
+        if path is None or (kind_of_special(path) is not None and not path.is_symlink()):
+            return stream(results, to, path)
+        return export(results, to, path, lambda draft: record_export(directory, draft, path))

@@ -5,128 +5,119 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.app.places import Place, checkpoint_around, job_places, kind_of_special, meeting, read_as_input
 from pipeline.config import Job
 from pipeline.errors import InvalidInput, Mistake
+from pipeline.journal import Journal
+from pipeline.journal.files import RECOVERY_NAMES
 from pipeline.limits.limit_file import limit_path
 from pipeline.sink import draft_path, partial_path
-from pipeline.sources import Source
-from pipeline.sources.files import find_files
 
 # A disk without space is not the job file's fault: it is found, and told, where the space is needed.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
-def path_mistakes(job: Job, source: Source | None) -> Iterator[Mistake]:
-    """What is wrong with the places of the output, the checkpoint, the shared limit, the simulator's ledger and the
-    metrics. Leaves nothing behind.
+def path_mistakes(job: Job) -> Iterator[Mistake]:
+    """Yield what is wrong with the places of what a run writes: the output, the checkpoint, the shared limit, the
+    simulator's ledger and the metrics. Leaves nothing behind.
     """
-    taken = _taken(job, source)
-    output = Path(job.config.output.path)
-    if job.writes_output and not job.is_doubtful("output.path"):
-        yield from _output_mistakes(job, output, taken)
-    if not job.is_doubtful("checkpoint.path") and not job.is_doubtful("name"):
-        blocked = _blocked(job.checkpoint_path)
-        if blocked is not None:
-            yield _unwritable("checkpoint.path", blocked)
+    places = job_places(job)
+    written = {place.key: place for place in reversed(places) if place.key in _IN_ITS_WAY}
+    for key, place in written.items():
+        others = [other for other in places if other.key != key and (other.key not in written or _first(key, other))]
+        mistake = _mistake(job, place, others)
+        if mistake is not None:
+            yield mistake
     shared = job.config.limits.shared
     if shared is not None and (blocked := _blocked(limit_path(shared), is_file=True)) is not None:
         yield Mistake(blocked, key="limits.shared", suggestion="change its permissions, or leave the key out")
-    simulator = job.config.simulator
-    if job.config.endpoint.is_simulator and simulator is not None and simulator.ledger is not None:
-        taken[os.path.realpath(output)] = "the output"
-        yield from _ledger_mistakes(Path(simulator.ledger), taken)
-    if job.config.metrics.textfile is not None:
-        yield from _metrics_mistakes(Path(job.config.metrics.textfile), taken)
 
 
-def refuse_to_overwrite(job: Job, path: Path) -> None:
-    """Raise InvalidInput where `path` is a directory, or a file that the job lives by, under whatever name."""
+def refuse_to_write(job: Job, path: Path) -> None:
+    """Raise InvalidInput where `path` is a directory, a file that the job lives by under whatever name, a place that
+    the job would read as input, or in any job's checkpoint.
+    """
     try:
-        is_directory = path.is_dir()
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be used: {error.strerror}") from error
-    if is_directory:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be used: {getattr(error, 'strerror', error)}") from error
+    if path.is_dir():
         raise InvalidInput(f"{path} is a directory; name a file")
-    output = Path(job.config.output.path)
-    held = {
-        "the job file": [Path(job.file)],
-        "the job's input": _input_files(job),
-        "the job's output": [output, partial_path(output)],
-        "a file of the job's checkpoint": [job.checkpoint_path, *job.checkpoint_path.glob("*")],
-    }
-    for what, files in held.items():
-        if any(_is_same(path, file) for file in files):
-            raise InvalidInput(f"{path} is {what}; name another file")
-    if Path(os.path.realpath(job.checkpoint_path)) in Path(os.path.realpath(path)).parents:
-        raise InvalidInput(f"{path} is in the job's checkpoint; name another file")
+    found = meeting(Place("this file", path), job_places(job, "the job's"))
+    if found is None and (entry := read_as_input(job, path)) is not None:
+        found = f"{path} would be read as input by the next run, under `input.path: {entry}`"
+    if found is None and (around := checkpoint_around(path)) is not None:
+        found = f"{path} is in a checkpoint, {around}"
+    if found is not None:
+        raise InvalidInput(f"{found}; name another file")
 
 
-def _input_files(job: Job) -> list[Path]:
-    """The files of the input, as far as they are there."""
-    with suppress(InvalidInput):
-        return [Path(file.path) for file in find_files(job.config.input.path, job.config.input.format)[0]]
-    return []
+_IN_ITS_WAY = {
+    "checkpoint.path": "give the checkpoint a directory of its own, such as .checkpoints/NAME",
+    "output.path": "give the answers a file of their own, such as data/out/NAME.parquet",
+    "simulator.ledger": "give the ledger a file of its own",
+    "metrics.textfile": "give the metrics a file of their own",
+}
+"""Keys of what is written, and what to do where that meets another file. Of two that meet, the later one is named."""
 
 
-def _is_same(path: Path, other: Path) -> bool:
-    """Whether both are one file, also by a symbolic or hard link, or would be."""
-    if os.path.realpath(path) == os.path.realpath(other):
-        return True
-    return path.exists() and other.exists() and path.samefile(other)
+def _first(key: str | None, other: Place) -> bool:
+    """Return whether of two written places the other one comes first, so that they are named once."""
+    order = list(_IN_ITS_WAY)
+    return other.key in order[: order.index(key or "")]
 
 
-def _taken(job: Job, source: Source | None) -> dict[str, str]:
-    """Files that nothing may be written over, and what each of them is."""
-    named = () if job.is_doubtful("input.path") else job.config.input.path
-    inputs = [named] if isinstance(named, str) else list(named)
-    if source is not None:
-        inputs += [file.path for file in source.files]
-    return {**{os.path.realpath(one): "the input" for one in inputs}, os.path.realpath(job.file): "the job file"}
+def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
+    assert place.key is not None
+    apart = _IN_ITS_WAY[place.key]
+    paths = [place, Place(place.what, partial_path(place.path))] if place.key == "output.path" else [place]
+    for one in paths:
+        if (found := meeting(one, others)) is not None:
+            return Mistake(found, key=place.key, suggestion=apart)
+        if (entry := read_as_input(job, one.path, is_directory=place.is_directory)) is not None:
+            message = f"{one.path} would be read as input by the next run, under `input.path: {entry}`"
+            return Mistake(message, key=place.key, suggestion="put it elsewhere, or name the input's files")
+        special = kind_of_special(one.path)
+        if special is not None and not place.is_directory:
+            suggestion = "name a file"
+            if paths[1:] and special == "a directory":
+                suggestion += f", such as {place.path / (job.config.name + '.parquet')}"
+            return Mistake(f"{one.path} cannot be written to: it is {special}", key=place.key, suggestion=suggestion)
+    if place.is_directory:
+        if (other := _other_checkpoint(place.path)) is not None:
+            message = f"{place.path} and the checkpoint {other} lie within each other"
+            return Mistake(message, key=place.key, suggestion=apart)
+        blocked = _blocked(place.path)
+    else:
+        longest = draft_path(partial_path(place.path), "0" * 16) if paths[1:] else place.path  # the longest name needed
+        blocked = _blocked(longest, is_file=True)
+        if blocked is None and place.key == "simulator.ledger":
+            blocked = _unopened(place.path)
+    return None if blocked is None else _unwritable(place.key, blocked)
 
 
-def _output_mistakes(job: Job, output: Path, taken: dict[str, str]) -> Iterator[Mistake]:
-    if os.path.isdir(output):
-        suggestion = f"name a file, such as {output / (job.config.name + '.parquet')}"
-        yield Mistake(f"{output} is a directory", key="output.path", suggestion=suggestion)
-        return
-    over = next((taken[path] for path in map(os.path.realpath, (output, partial_path(output))) if path in taken), None)
-    if over is not None:
-        suggestion = "give the answers a file of their own"
-        yield Mistake(f"the output would overwrite {over}", key="output.path", suggestion=suggestion)
-    blocked = _blocked(draft_path(partial_path(output), "0" * 16), is_file=True)  # the longest name that is needed
-    if blocked is not None:
-        yield _unwritable("output.path", blocked)
+def _other_checkpoint(directory: Path) -> Path | None:
+    """Return the checkpoint of another job that lies directly in the directory, or in whose directory it lies."""
+    with suppress(OSError):
+        inner = (path for path in sorted(directory.iterdir()) if path.is_dir() and path.name not in RECOVERY_NAMES)
+        if (found := next((path for path in inner if Journal.exists(path)), None)) is not None:
+            return found
+    return checkpoint_around(directory)
 
 
-def _ledger_mistakes(ledger: Path, taken: dict[str, str]) -> Iterator[Mistake]:
-    over = taken.get(os.path.realpath(ledger))
-    if over is not None:
-        suggestion = "give the ledger a file of its own"
-        yield Mistake(f"the ledger would be added to {over}", key="simulator.ledger", suggestion=suggestion)
-        return
-    blocked = _blocked(ledger, is_file=True)
-    if blocked is None and os.path.lexists(ledger):
+def _unopened(ledger: Path) -> str | None:
+    if os.path.lexists(ledger):
         try:
             os.close(os.open(ledger, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK))
         except OSError as error:
-            blocked = f"{ledger} cannot be written to: {error.strerror}"
-    if blocked is not None:
-        yield _unwritable("simulator.ledger", blocked)
-
-
-def _metrics_mistakes(textfile: Path, taken: dict[str, str]) -> Iterator[Mistake]:
-    over = taken.get(os.path.realpath(textfile))
-    if over is not None:
-        suggestion = "give the metrics a file of their own"
-        yield Mistake(f"the metrics would overwrite {over}", key="metrics.textfile", suggestion=suggestion)
-        return
-    blocked = f"{textfile} is a directory" if os.path.isdir(textfile) else _blocked(textfile, is_file=True)
-    if blocked is not None:
-        yield _unwritable("metrics.textfile", blocked)
+            return f"{ledger} cannot be written to: {error.strerror}"
+    return None
 
 
 def _unwritable(key: str, blocked: str) -> Mistake:

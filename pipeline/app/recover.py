@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
 from collections.abc import Sequence
@@ -66,7 +65,7 @@ def recover(job: Job) -> Recovery:
                     replacement.abandon(directory)
                 raise
             return _put_in_place(directory)
-        except (OSError, sqlite3.Error, json.JSONDecodeError) as error:
+        except (OSError, sqlite3.Error, ValueError) as error:
             raise CheckpointDamaged(f"{directory}: the recovery failed: {error}") from error
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.app.access import reading, refuse_foreign_checkpoint
 from pipeline.app.options import RunOptions, select_retries
-from pipeline.app.paths import refuse_to_overwrite
+from pipeline.app.paths import refuse_to_write
 from pipeline.app.scratch import scratch
 from pipeline.app.status import status
 from pipeline.app.summary import job_figures
@@ -62,7 +62,7 @@ def report(job: Job, out: Path | None = None) -> Report:
         ) from error
     config = job.config
     path = out or report_path(Path(config.output.path))
-    refuse_to_overwrite(job, path)
+    refuse_to_write(job, path)
     if not config.output.overwrite:
         refuse_foreign(path, config.name)
     with _at_a_moment(job) as (journal, is_running):

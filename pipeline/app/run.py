@@ -194,7 +194,7 @@ class Run:
         former = truncated.former_rows(opened, self._journal) if self._options.asks_longer else ()
         with checkpoint.planner(opened, directory, self._journal, forget_kept=rerun, former=former) as made:
             if self._options.on_change == "refuse":
-                checkpoint.refuse_changes(opened, self._journal, made)
+                checkpoint.refuse_changes(opened, directory, self._journal, made)
             chosen: Sequence[int] = ()
             if self._options.asks_longer and self._journal is not None:
                 chosen = truncated.choose(made, self._journal, opened)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.app.clean import Finished
     from pipeline.app.jobs import Listed
 
+_MOST_NAMES = 5
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -74,7 +75,9 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
             return True
         if not console.is_terminal:
             raise InvalidInput(f"nobody is there to ask whether {found.path} may be removed; say --yes")
-        question = f"Remove {found.path} ({found.bytes / 1e6:,.1f} MB)? {found.output} holds its {_words(found)}"
+        question = (
+            f"Remove {found.path} ({found.bytes / 1e6:,.1f} MB)? {found.output} holds its {_words(found)}{_left(found)}"
+        )
         try:
             return click.confirm(printable(question), err=True)
         except click.Abort:  # nobody answered
@@ -84,9 +87,9 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
         from pipeline.app.clean import clean as remove
 
         found, is_removed = remove(load(job_file, overrides), confirm)
-        text = (
-            f"removed {found.path}; {found.output} holds its {_words(found)}" if is_removed else "nothing was removed"
-        )
+        text = f"removed {found.path}; {found.output} holds its {_words(found)}{_left(found)}"
+        if not is_removed:
+            text = "nothing was removed"
         console.result(text, found.as_json(removed=is_removed))
 
     ended(console, action)
@@ -97,6 +100,13 @@ def _words(found: Finished) -> str:
 
     failed = f" and {found.failed:,} failed rows" if found.failed else ""
     return f"{found.succeeded:,} answers{failed}, for ${money(found.job_cost_usd)}"
+
+
+def _left(found: Finished) -> str:
+    if not found.left:
+        return ""
+    more = f" and {len(found.left) - _MOST_NAMES:,} more" if len(found.left) > _MOST_NAMES else ""
+    return f"\nleft in {found.path}, for it is not the checkpoint's: {', '.join(found.left[:_MOST_NAMES])}{more}"
 
 
 COMMANDS = (list_, clean)

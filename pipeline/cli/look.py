@@ -54,9 +54,15 @@ def _unsendable(tried: Trial) -> str:
 @click.command()
 @job_options
 @click.option("--to", type=click.Choice(_FORMATS), required=True, help="The shape; jsonl and csv so far.")
+@click.option("--overwrite", is_flag=True,
+              help="Replace a file that no export of this job wrote; write into a pipe or a device.")  # fmt: skip
 @click.argument("path")
-def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, path: str) -> None:
-    """Write the answers so far to PATH in another shape."""
+def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, overwrite: bool, path: str) -> None:
+    """Write the answers so far to PATH in another shape; `-` is stdout.
+
+    A file at PATH that an export of this job wrote is replaced, any other only with --overwrite, and what the job
+    lives by never.
+    """
     console = Console(is_json)
 
     def action() -> None:
@@ -64,8 +70,13 @@ def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, path
 
         if to in _NOT_BUILT_YET:
             raise InvalidInput(f"--to {to} is not built yet; jsonl and csv are")
-        rows = export_answers(load(job_file, overrides), to, Path(path))
-        console.result(f"{path}: {rows:,} rows", {"path": path, "rows": rows})
+        if path == "-" and is_json:
+            raise InvalidInput("PATH - and --json both write to stdout; leave one of them out")
+        rows = export_answers(load(job_file, overrides), to, None if path == "-" else Path(path), overwrite=overwrite)
+        if path == "-":
+            click.echo(f"{rows:,} rows", err=True)
+        else:
+            console.result(f"{path}: {rows:,} rows", {"path": path, "rows": rows})
 
     ended(console, action)
 

@@ -100,10 +100,16 @@ def _check_written_path(path: str) -> str:
 
 
 def _check_output_path(path: str) -> str:
-    if path.endswith(("/", "/.", "/..")) or path in (".", ".."):
+    if path.endswith("/"):
         raise PydanticCustomError(
-            "path", "this is a directory", {"suggestion": "name the file too, such as `data/out/answers.parquet`"}
-        )
+            "path", "an output of several files, in a directory, is not built yet",
+            {"suggestion": "name one file, such as `data/out/answers.parquet`"},
+        )  # fmt: skip
+    if not path.endswith(".parquet") or path.rpartition("/")[2] == ".parquet":
+        raise PydanticCustomError(
+            "path", "the output is a Parquet file, whose name ends in .parquet",
+            {"suggestion": "let it end in `.parquet`; `pipeline export` writes other formats"},
+        )  # fmt: skip
     return path
 
 

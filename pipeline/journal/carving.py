@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.journal.database import FILE_NAME, LOG_NAME, PAGE_BYTES, meta_checksum
+from pipeline.journal.database import PAGE_BYTES, meta_checksum
 from pipeline.journal.events import checksum
+from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 
 _CHUNK_BYTES = 2**20
 # What may belong to a record before and after the place where its head is found, in one piece.
@@ -72,7 +73,7 @@ class Carver:
         self._files: list[int | None] = []
         self._sizes: list[int] = []
         self._frames: dict[int, list[int]] = {}
-        for name in (FILE_NAME, LOG_NAME):
+        for name in (DATABASE_NAME, LOG_NAME):
             try:
                 file = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:

@@ -16,11 +16,10 @@ from pathlib import Path
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal.count import sync_path
 from pipeline.journal.events import checksum
+from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.replacement import is_under_way
 
 FORMAT = 1
-FILE_NAME = "journal.sqlite"
-LOG_NAME = "journal.sqlite-wal"
 PAGE_BYTES = 8192
 _DRAFT_NAME = "journal.sqlite.new"
 _APPLICATION_ID = 0x6C6D6270  # "lmbp"
@@ -55,7 +54,7 @@ def create_database(
 
     Raises OSError, sqlite3.Error.
     """
-    path, draft = directory / FILE_NAME, directory / _DRAFT_NAME
+    path, draft = directory / DATABASE_NAME, directory / _DRAFT_NAME
     with suppress(FileNotFoundError):
         draft.unlink()
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL, 0o600))
@@ -84,7 +83,7 @@ def open_reader(directory: Path) -> sqlite3.Connection:
         CheckpointDamaged: it is missing, no journal, or half replaced by a recovery.
         CheckpointFailed: it cannot be read, or is of a newer version.
     """
-    path, log = directory / FILE_NAME, directory / LOG_NAME
+    path, log = directory / DATABASE_NAME, directory / LOG_NAME
     if is_under_way(directory):
         raise CheckpointDamaged(f"{directory}: a recovery of the checkpoint was cut off")
     try:
@@ -116,7 +115,7 @@ def open_writer(directory: Path) -> sqlite3.Connection:
     Raises:
         CheckpointDamaged: it cannot be trusted; CheckpointFailed: it cannot be written to.
     """
-    path = directory / FILE_NAME
+    path = directory / DATABASE_NAME
     check_structure(directory)
     connection = _connect(path, "mode=rw")
     try:
@@ -161,7 +160,7 @@ def check_structure(directory: Path) -> None:
     """Look over the tree that the records stand in, and the list of free pages: damage there would have the next write
     destroy what is whole, and the records' own checksums do not show it. Changes nothing. Raises CheckpointDamaged.
     """
-    path = directory / FILE_NAME
+    path = directory / DATABASE_NAME
     reader = open_reader(directory)
     try:
         (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
@@ -178,7 +177,7 @@ def refuse_newer(directory: Path) -> None:
 
     Raises CheckpointFailed.
     """
-    path = directory / FILE_NAME
+    path = directory / DATABASE_NAME
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.journal.count import sync_directory
-from pipeline.journal.lock import FILE_NAME as LOCK_NAME
+from pipeline.journal.facts import is_count
+from pipeline.journal.files import NEVER_REPLACED, RECOVERY_NAMES, own_files
 
-_DRAFT_NAME = "recovery.new"
-_DECIDED_NAME = "recovery"
-_DONE_NAME = "recovery.done"
+_DRAFT_NAME, _DECIDED_NAME, _DONE_NAME = RECOVERY_NAMES
 _RESULT_NAME = "result.json"
+_RESULT_KEYS = {"answers", "others", "lost", "kept_at"}
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -96,8 +96,7 @@ def finish(directory: Path) -> dict[str, Any]:
     Raises OSError, ValueError.
     """
     decided, done = directory / _DECIDED_NAME, directory / _DONE_NAME
-    result: dict[str, Any] = json.loads((decided / _RESULT_NAME).read_bytes())
-    names = result.pop("files")
+    result, names = _result(json.loads((decided / _RESULT_NAME).read_bytes()))
     # A log that is not its own would be taken into the new journal.
     for path in _files(directory, with_memory=True):
         if path.name not in names:
@@ -113,11 +112,23 @@ def finish(directory: Path) -> dict[str, Any]:
     return result
 
 
+def _result(found: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the result of a recovery and the names of its files, as `decide` wrote them. Raises ValueError."""
+    if not isinstance(found, dict):
+        raise ValueError(f"{_RESULT_NAME} is no result of a recovery")
+    names, result = found.pop("files", None), found
+    is_sound = isinstance(names, list) and all(isinstance(name, str) and Path(name).name == name for name in names)
+    counts = [result.get(name) for name in ("answers", "others", "lost")]
+    if not is_sound or set(result) != _RESULT_KEYS or not all(is_count(count) for count in counts):
+        raise ValueError(f"{_RESULT_NAME} is no result of a recovery")
+    return result, names
+
+
 def _files(directory: Path, *, with_memory: bool = False) -> list[Path]:
-    """The checkpoint's files, but for the lock, and for SQLite's shared memory unless it is wanted."""
+    """Return the files that hold the checkpoint; SQLite's shared memory only where it is wanted."""
     return sorted(
-        path for path in directory.iterdir()
-        if path.is_file() and path.name != LOCK_NAME and (with_memory or not path.name.endswith("-shm"))
+        path for path in own_files(directory)
+        if path.name not in NEVER_REPLACED and (with_memory or not path.name.endswith("-shm"))
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import CheckpointFailed
-from pipeline.journal.database import FILE_NAME, LOG_NAME, open_reader
+from pipeline.journal.database import open_reader
+from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.replacement import is_under_way
 from pipeline.journal.store import Journal
 
@@ -31,7 +32,7 @@ def read_copy(directory: Path, scratch: Path) -> Journal | None:
         return None
     try:
         before = _generation(directory)
-        for name in (FILE_NAME, LOG_NAME):
+        for name in (DATABASE_NAME, LOG_NAME):
             with suppress(FileNotFoundError):
                 shutil.copyfile(directory / name, scratch / name)
         if _generation(directory) != before:
@@ -48,7 +49,7 @@ def _generation(directory: Path) -> tuple[object, ...]:
 
     Raises OSError.
     """
-    facts = (directory / FILE_NAME).stat()
+    facts = (directory / DATABASE_NAME).stat()
     with suppress(FileNotFoundError), (directory / LOG_NAME).open("rb") as log:
         header = log.read(_LOG_HEADER_BYTES)
         if header:

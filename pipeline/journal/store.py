@@ -36,6 +36,7 @@ from pipeline.journal.events import (
     unpack_facts,
     unpack_standing,
 )  # fmt: skip
+from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.replacement import is_under_way
 from pipeline.journal.totals import Identity, Totals, longer_pause
@@ -76,7 +77,7 @@ class Journal:
     @staticmethod
     def exists(directory: Path) -> bool:
         """Whether the directory holds a journal, or what is left of one."""
-        names = (database.FILE_NAME, database.LOG_NAME, COUNT_NAME, PROGRESS_NAME)
+        names = (DATABASE_NAME, LOG_NAME, COUNT_NAME, PROGRESS_NAME)
         return is_under_way(directory) or any((directory / name).exists() for name in names)
 
     @classmethod
@@ -131,7 +132,7 @@ class Journal:
 
     def sync(self) -> None:
         """Put on disk what an earlier run has written: killed before it could, it may have left that in memory only."""
-        log = self._directory / database.LOG_NAME
+        log = self._directory / LOG_NAME
         with self._writing(), suppress(FileNotFoundError):
             database.sync_file(log)
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.journal import ADOPTIONS, Event
+from pipeline.journal.files import PLAN_NAME
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
 _ROWS_A_CHUNK = 65_536
@@ -218,7 +219,7 @@ def save_plan(plan: Plan, directory: Path) -> None:
     """Write the plan's file, whole or not at all. Raises OSError."""
     header = {"number": plan.number, "fingerprint": plan.fingerprint, "digest": plan.digest, "rows": len(plan),
               "repeated": len(plan._repeated), "orphaned": plan.orphaned, "kept_empty": plan.kept_empty}  # fmt: skip
-    draft = directory / "plan.new"
+    draft = directory / f"{PLAN_NAME}.new"
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(_FORMAT)
         crc = 0
@@ -229,12 +230,12 @@ def save_plan(plan: Plan, directory: Path) -> None:
         file.write(crc.to_bytes(_BYTES_OF_CRC, "big"))
         file.flush()
         os.fsync(file.fileno())
-    draft.rename(directory / "plan")
+    draft.rename(directory / PLAN_NAME)
 
 
 def load_plan(directory: Path) -> Plan | None:
     """The plan that was saved last; None where there is none, or where it is damaged (it can be made anew)."""
-    with suppress(OSError), (directory / "plan").open("rb") as file:
+    with suppress(OSError), (directory / PLAN_NAME).open("rb") as file:
         if not _is_whole(file):
             return None
         file.seek(len(_FORMAT))

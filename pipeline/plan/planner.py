@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from pipeline.errors import CheckpointFailed, InvalidJob, Mistake
 from pipeline.journal import IndexEntry
+from pipeline.journal.files import PLANNING_NAME
 from pipeline.plan.matching import INDEX_INPUT, SCHEMA, load_journal, match
 from pipeline.plan.plan import SUCCEEDED, Plan, Standing
 from pipeline.plan.rows import Rows
@@ -89,7 +90,7 @@ class Planner:
         forget_kept: bool = False,
         former: Sequence[Rows] = (),
     ) -> None:
-        self._path = directory / "planning.sqlite"
+        self._path = directory / PLANNING_NAME
         self._remove()
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
@@ -160,6 +161,19 @@ class Planner:
     def answers(self) -> int:
         """How many answers the journal holds."""
         return self._number("SELECT count(*) FROM answers")
+
+    def some_answers(self, most: int) -> list[int]:
+        """The numbers of at most so many answers, the latest ones, in ascending order."""
+        return [seq for (seq,) in self._scratch.execute(
+            "SELECT seq FROM (SELECT seq FROM answers ORDER BY seq DESC LIMIT ?) ORDER BY seq", (most,)
+        )]  # fmt: skip
+
+    def orphans(self, among: npt.NDArray[np.bool_] | None = None) -> int:
+        """How many answers stand for no row; `among`, those that count by their number."""
+        if among is None:
+            return self.plan.orphaned
+        orphaned = self._scratch.execute("SELECT seq FROM orphans") if self.plan.orphaned else ()
+        return sum(bool(among[seq]) for (seq,) in orphaned)
 
     def answered(self) -> Iterator[Answered]:
         """Every row that an answer stands for, in input order."""

@@ -87,6 +87,7 @@ def test_changed_settings_are_refused_with_the_count_the_difference_and_the_cost
     before = (ws.path / "out.parquet").read_bytes()
     refused = ws.pipeline("run", "job.yaml")
     assert (refused.code, len(refused.lines)) == (2, 1)
+    assert "another `name:`" in refused.err
     difference = {"prompt": "prompt", "endpoint": "gemma-3-12b-it", "parameters": "temperature"}[next(iter(change))]
     assert all(word in refused.err for word in ("6", difference, "$", "--on-change"))
     assert not endpoint.asked
@@ -160,6 +161,7 @@ def test_with_an_id_only_a_changed_request_counts(ws: Workspace, endpoint: Endpo
     ws.given([[n, f"other{n}" if n < 4 else f"q{n}", "y"] for n in range(6)], ["id", "question", "note"])
     refused = ws.pipeline("run", "job.yaml")
     assert (refused.code, len(refused.lines)) == (2, 1)
+    assert "another `name:`" in refused.err
     assert all(word in refused.err for word in ("4", "6", "$", "--on-change"))
     assert ws.run("--on-change", "rerun")["requests"] == 4
 
@@ -227,6 +229,42 @@ def test_a_failed_row_whose_request_changed_is_sent_without_asking(ws: Workspace
     ws.given([["1", "a"], ["2", "good"]], ["id", "question"])
     assert ws.run()["requests"] == 1
     assert sorted(endpoint.prompts) == ["a", "bad", "good"]
+
+
+def test_the_cost_of_a_change_is_told_at_the_new_price(finished: Workspace, endpoint: Endpoint) -> None:
+    ws = finished
+    ws.job(prompt={"user": "Say {{ question }}"}, pricing={"input_usd_per_million": 320, "output_usd_per_million": 340})
+    assert "$0.06," in ws.run(code=2)["error"]["message"]
+    assert ws.run("--on-change", "rerun")["cost_usd"] == "0.06"
+    ws.job(prompt={"user": "{{ question }}?"}, endpoint={"kind": "openai", "model": "unknown"})
+    assert "cost that is not known" in ws.run(code=2)["error"]["message"]
+
+
+def test_without_an_id_a_new_input_in_the_place_of_most_of_the_old_is_refused_until_the_user_says_so(
+    finished: Workspace, endpoint: Endpoint
+) -> None:
+    ws = finished
+    ws.given([["n0", "d"], ["n1", "e"], ["n2", "f"], ["n3", "g"], *ROWS[:2]], ["id", "question"])
+    message = ws.run(code=2)["error"]["message"]
+    assert all(words in message for words in ("4 of 6", "4 new", "$0.00004,", "--on-change rerun", "another `name:`"))
+    assert not endpoint.asked
+    assert ws.command("estimate")["rows"]["new"] == 4
+    assert ws.run("--on-change", "rerun")["requests"] == 4
+    assert ws.run()["requests"] == 0
+    ws.given([["n0", "d"], ["n1", "e"], ["n2", "f"], ["n3", "g"], *ROWS[:2], *[[f"m{n}", f"m{n}"] for n in range(9)]],
+             ["id", "question"])  # fmt: skip
+    assert ws.run()["requests"] == 9, "what was orphaned before counts no more"
+
+
+def test_rows_that_only_leave_and_new_rows_with_an_id_are_no_reason_to_refuse(ws: Workspace) -> None:
+    ws.given(ROWS, ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run()
+    ws.given([[f"n{n}", f"q{n}"] for n in range(6)], ["id", "question"])
+    assert ws.run()["requests"] == 6
+    ws.given([["n0", "q0"]], ["id", "question"])
+    ws.job()
+    assert ws.run()["requests"] == 0
 
 
 def test_duplicate_ids_are_exit_2_and_named(ws: Workspace, endpoint: Endpoint) -> None:

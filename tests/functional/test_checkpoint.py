@@ -154,3 +154,21 @@ def test_the_endpoints_address_limits_retries_and_paths_may_change_between_runs(
     ws.run()
     assert sorted(endpoint.prompts) == ["a", "b", "c", "d", "d", "e", "f"]
     assert ws.table("elsewhere.parquet").num_rows == 6
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_in_another_directory_a_job_does_not_buy_again_what_its_output_holds(
+    ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    ws.questions("a", "b")
+    ws.job(input={"path": str(ws.path / "in.parquet")},
+           output={"path": str(ws.path / "out.parquet"), "overwrite": overwrite})  # fmt: skip
+    ws.run("--limit", "1")
+    (ws.path / "elsewhere").mkdir()
+    there = Workspace(ws.path / "elsewhere", endpoint.url, "in.parquet")
+    for _ in range(2):
+        refused = there.pipeline("run", "../job.yaml")
+        assert refused.code == 6
+        assert "elsewhere" in refused.err and "move" in refused.err and "another `name:`" in refused.err
+        ws.run()
+    assert len(endpoint.asked) == 2

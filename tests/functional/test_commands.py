@@ -347,7 +347,55 @@ def test_export_never_overwrites_what_the_job_lives_by(ws: Workspace, monkeypatc
             export_answers(job, "csv", Path(place))
     assert "job's output" in ws.command("export", "--to", "csv", "out.parquet", code=2)["error"]["message"]
     assert ws.files() == before
+    for place in places[:2]:
+        with pytest.raises(InvalidInput, match="name another file"):
+            export_answers(job, "csv", Path(place), overwrite=True)
     assert ws.command("export", "--to", "csv", "answers.csv")["rows"] == 2
+
+
+def test_export_replaces_only_what_an_export_of_the_job_wrote(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run()
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.chdir(ws.path)
+    job, mine = load_job("job.yaml"), Path("mine.csv")
+    assert export_answers(job, "csv", mine) == export_answers(job, "jsonl", Path("../") / ws.path.name / mine) == 2
+    with mine.open("a") as file:
+        file.write("a note\n")
+    Path("soft.csv").symlink_to(mine)
+    Path("null.csv").symlink_to("/dev/null")
+    os.mkfifo("pipe.csv")
+    other = Path("other/journal.sqlite")
+    other.parent.mkdir()
+    other.write_text("another job's")
+    refusals = {"mine.csv": "no export of this job", "soft.csv": "symbolic link", "pipe.csv": "pipe",
+                "null.csv": "symbolic link", "other/journal.sqlite": "in a checkpoint"}  # fmt: skip
+    for path, words in refusals.items():
+        with pytest.raises(InvalidInput, match=words):
+            export_answers(job, "csv", Path(path))
+    with pytest.raises(InvalidInput, match="in a checkpoint"):
+        export_answers(job, "csv", other, overwrite=True)
+    Path(".checkpoints/job/exports.json").write_bytes(b"[[[[")
+    assert export_answers(job, "csv", mine, overwrite=True) == 2
+    assert export_answers(job, "csv", mine) == 2
+    refused = ws.pipeline("export", "job.yaml", "--to", "csv", "job.yaml", "--overwrite")
+    assert (refused.code, "the job file" in refused.err) == (2, True)
+
+
+def test_export_writes_to_stdout_and_into_a_pipe_when_told_to(ws: Workspace) -> None:
+    ws.questions("a", "é")
+    ws.job()
+    ws.run()
+    found = ws.pipeline("export", "job.yaml", "--to", "jsonl", "-")
+    assert [json.loads(line)["question"] for line in found.out.splitlines()] == ["a", "é"]
+    assert (found.code, found.err) == (0, "2 rows\n")
+    assert ws.pipeline("export", "job.yaml", "--to", "jsonl", "-", "--json").code == 2
+    os.mkfifo(ws.path / "pipe")
+    reader = subprocess.Popen(["cat", "pipe"], cwd=ws.path, stdout=subprocess.PIPE)
+    assert ws.pipeline("export", "job.yaml", "--to", "jsonl", "--overwrite", "pipe").code == 0
+    assert len(reader.communicate(timeout=20)[0].splitlines()) == 2
+    assert (ws.path / "pipe").is_fifo()
 
 
 def test_no_text_of_a_csv_export_starts_a_formula_and_numbers_stay_numbers(ws: Workspace, endpoint: Endpoint) -> None:

@@ -21,6 +21,7 @@ from pipeline.app.recover import recover
 from pipeline.app.run import Run
 from pipeline.errors import CheckpointDamaged, InvalidInput, JobLocked
 from pipeline.journal import JobLock
+from pipeline.journal.files import foreign_names
 from tests.functional.conftest import COMMAND, Endpoint, Workspace, answer, ended, refusal, usual
 
 RunHere = Callable[[], Run]
@@ -219,6 +220,51 @@ def test_without_a_sound_output_of_its_own_a_job_keeps_its_checkpoint(
     run_here().execute()
     output.write_bytes(sound)
     refused(ws, "does not hold")
+
+
+def test_clean_and_recover_leave_what_is_not_the_checkpoints_own(
+    ws: Workspace, run_here: RunHere, finish: Callable[..., int]
+) -> None:
+    finish("a", checkpoint={"path": "work"})
+    (ws.path / "work/notes").mkdir()
+    for name in ("work/thesis.txt", "work/notes/a.txt", "work/in.jsonl"):
+        (ws.path / name).write_text("mine")
+    (ws.path / "work/acknowledged").unlink()
+    kept = recover(load_job("job.yaml")).kept_at
+    assert kept and sorted(path.name for path in (ws.path / kept).iterdir()) == ["journal.sqlite", "plan",
+                                                                                  "progress.json"]  # fmt: skip
+    assert run_here().execute().exit_code == 0
+    found = ws.pipeline("clean", "job.yaml", "--yes")
+    assert found.code == 0
+    assert "left in work, for it is not the checkpoint's: in.jsonl, notes, thesis.txt" in found.out
+    assert sorted(str(path.relative_to(ws.path)) for path in (ws.path / "work").rglob("*")) == [
+        "work/in.jsonl", "work/notes", "work/notes/a.txt", "work/thesis.txt"
+    ]  # fmt: skip
+
+
+def test_every_file_of_a_checkpoint_is_known_as_its_own(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b", "c")
+    ws.job()
+    names = set()
+    endpoint.gate.clear()
+    with ws.running() as run:
+        endpoint.wait_for(1)
+        names |= set(foreign_names(ws.path / ".checkpoints/job"))
+        run.kill()
+        ended(run)
+    endpoint.gate.set()
+    ws.run()
+    ws.command("export", "--to", "csv", "a.csv")
+    assert names | set(foreign_names(ws.path / ".checkpoints/job")) == set()
+
+
+def test_a_checkpoint_behind_a_link_is_emptied_and_the_link_stays(ws: Workspace, finish: Callable[..., int]) -> None:
+    (ws.path / "disk").mkdir()
+    (ws.path / "work").symlink_to("disk")
+    finish("a", checkpoint={"path": "work"})
+    cleaned()
+    assert (ws.path / "work").is_symlink()
+    assert list((ws.path / "disk").iterdir()) == []
 
 
 def test_a_person_is_asked_and_may_say_no(ws: Workspace, finish: Callable[..., int]) -> None:

@@ -6,10 +6,13 @@ Most of it is asked of `validate` inside this process; a few tests see that the 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.app.job import load_job, open_job
@@ -58,7 +61,8 @@ def everything(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("output.path", "/proc/nope/out.parquet"), ("output.path", "in.csv/out.parquet"), ("output.path", "o" * 250),
+    ("output.path", "/proc/nope/out.parquet"), ("output.path", "in.csv/out.parquet"),
+    ("output.path", "o" * 245 + ".parquet"),
     ("output.path", f"new/{'o' * 300}/out.parquet"), ("checkpoint.path", "/proc/nope"), ("checkpoint.path", "in.csv"),
     ("checkpoint.path", "new/" + "c" * 300), ("simulator.ledger", "in.csv/ledger.jsonl"),
     ("simulator.ledger", "/proc/nope/ledger.jsonl"), ("simulator.ledger", "."),
@@ -88,22 +92,67 @@ def test_looking_leaves_nothing_behind_and_takes_nothing_away(ws: Workspace) -> 
 
 
 @pytest.mark.parametrize(("section", "key", "what"), [
-    ({"output": {"path": "job.yaml", "overwrite": True}}, "output.path", "the job file"),
-    ({"output": {"path": "in.csv", "overwrite": True}}, "output.path", "this is the input"),
-    ({"output": {"path": "same.csv", "overwrite": True}}, "output.path", "the input"),
+    ({"output": {"path": "same.parquet", "overwrite": True}}, "output.path", "the input"),
+    ({"output": {"path": "hard.parquet", "overwrite": True}}, "output.path", "the input"),
+    ({"output": {"path": "cp/journal.parquet", "overwrite": True}, "checkpoint": {"path": "cp"}}, "output.path",
+     "in the checkpoint"),
+    ({"output": {"path": "link/out.parquet"}, "checkpoint": {"path": "cp"}}, "output.path", "in the checkpoint"),
+    ({"checkpoint": {"path": "."}}, "checkpoint.path", "holds the job file"),
+    ({"checkpoint": {"path": "data"}, "input": {"path": "data/in.csv"}}, "checkpoint.path", "holds the input"),
+    ({"checkpoint": {"path": "data/../data/cp"}, "input": {"path": "data"}}, "checkpoint.path", "read as input"),
+    ({"checkpoint": {"path": "data/cp"}, "input": {"path": "**/*.json", "format": "jsonl"}}, "checkpoint.path",
+     "read as input"),
+    ({"checkpoint": {"path": ".checkpoints"}}, "checkpoint.path", "within each other"),
+    ({"checkpoint": {"path": ".checkpoints/other/mine"}}, "checkpoint.path", "within each other"),
+    ({"output": {"path": "data/out.parquet"}, "input": {"path": "data"}}, "output.path", "input.path: data"),
+    ({"output": {"path": "all/out.parquet"}, "input": {"path": ["data"]}}, "output.path", "read as input"),
+    ({"output": {"path": "parts/b.parquet"}, "input": {"path": "part?/*.p*"}}, "output.path", "read as input"),
+    ({"output": {"path": "parts/b.parquet"}, "input": {"path": "**/b.partial*", "format": "csv"}}, "output.path",
+     "b.partial.parquet would be read as input"),
     ({"simulator": {"ledger": "in.csv"}}, "simulator.ledger", "the input"),
     ({"simulator": {"ledger": "./job.yaml"}}, "simulator.ledger", "the job file"),
     ({"simulator": {"ledger": "out.parquet"}}, "simulator.ledger", "the output"),
+    ({"simulator": {"ledger": ".checkpoints/job/journal.sqlite"}}, "simulator.ledger", "in the checkpoint"),
+    ({"simulator": {"ledger": "data/ledger.jsonl"}, "input": {"path": "data"}}, "simulator.ledger", "read as input"),
+    ({"metrics": {"textfile": ".checkpoints/job/a.prom"}}, "metrics.textfile", "in the checkpoint"),
+    ({"simulator": {"ledger": "pipe"}}, "simulator.ledger", "a named pipe"),
+    ({"output": {"path": "pipe.parquet", "overwrite": True}}, "output.path", "a named pipe"),
+    ({"output": {"path": "null.parquet", "overwrite": True}}, "output.path", "a device"),
+    ({"output": {"path": "out/"}}, "output.path", "not built yet"),
+    ({"output": {"path": "out.csv"}}, "output.path", "ends in .parquet"),
+    ({"output": {"path": "out"}}, "output.path", "ends in .parquet"),
 ])  # fmt: skip
-def test_nothing_is_written_over_what_the_job_needs(
+def test_nothing_is_written_over_within_or_around_what_the_job_needs(
     ws: Workspace, section: dict[str, Any], key: str, what: str
 ) -> None:
     ws.questions("a")
-    (ws.path / "same.csv").symlink_to("in.csv")
+    for name in ("data", "cp", "parts", ".checkpoints/other"):
+        (ws.path / name).mkdir(parents=True)
+    for name in ("data/in.csv", "data/b.partial.csv", "data/in.json"):
+        (ws.path / name).write_text('{"question": "a"}\n' if name.endswith("json") else "question\na\n")
+    pq.write_table(pa.table({"question": ["a"]}), ws.path / "parts/a.parquet")
+    (ws.path / "same.parquet").symlink_to("in.csv")
+    (ws.path / "link").symlink_to("cp")
+    (ws.path / "all").symlink_to("data")
+    (ws.path / "null.parquet").symlink_to("/dev/null")
+    (ws.path / ".checkpoints/other/journal.sqlite").touch()
+    os.link(ws.path / "in.csv", ws.path / "hard.parquet")
+    for name in ("pipe", "pipe.parquet"):
+        os.mkfifo(ws.path / name)
     ws.job(endpoint={"url": "simulator"}, **section)
-    found = by_key()
-    assert list(found) == [key]
-    assert what in found[key].message
+    found = [one for one in mistakes() if one.key == key]
+    assert found, "accepted"
+    assert what in found[0].message, found
+    assert (found[0].line or 0) > 0 and found[0].suggestion
+
+
+def test_places_beside_the_input_are_right(ws: Workspace) -> None:
+    (ws.path / "data").mkdir()
+    (ws.path / "data/in.csv").write_text("question\na\n")
+    ws.job(input={"path": "data/*.csv"}, output={"path": "data/out.parquet"}, checkpoint={"path": "data/.cp"})
+    validate("job.yaml")
+    ws.job(input={"path": "data"}, output={"path": "data/.out/out.parquet"}, checkpoint={"path": "data/.cp"})
+    validate("job.yaml")
 
 
 # ---- what stands already

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.journal import Event, Journal, State, database
+from pipeline.journal import Event, Journal, State
+from pipeline.journal.files import DATABASE_NAME
 from pipeline.journal.snapshot import read_copy
 
 
@@ -56,7 +57,7 @@ def amid_the_copy(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) 
 
     def copyfile(source: Path, target: Path) -> Any:
         copy(source, target)
-        if Path(source).name == database.FILE_NAME:
+        if Path(source).name == DATABASE_NAME:
             happens()
 
     monkeypatch.setattr(shutil, "copyfile", copyfile)

@@ -1,0 +1,51 @@
+"""Which files the exports of a job have written: kept beside its journal, so that the next export may replace them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pipeline.journal.facts import is_count
+from pipeline.journal.files import EXPORTS_NAME
+
+_MOST_BYTES = 2**20
+
+
+def is_own_export(directory: Path, path: Path) -> bool:
+    """Return whether the file at `path` is, untouched, what an export of this checkpoint's job wrote there."""
+    try:
+        return _read(directory).get(_key(path)) == _facts(path.lstat())
+    except OSError:
+        return False
+
+
+def record_export(directory: Path, draft: Path, path: Path) -> None:
+    """Record that the complete file at `draft` is about to become the export at `path`. Raises OSError."""
+    known = {**_read(directory), _key(path): _facts(draft.stat())}
+    new = directory / f"{EXPORTS_NAME}.new"
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(known, file)
+    new.rename(directory / EXPORTS_NAME)
+
+
+def _facts(found: os.stat_result) -> list[int]:
+    """What tells a file from one that was put in its place or edited since."""
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
+
+
+def _key(path: Path) -> str:
+    return str(Path(os.path.realpath(path.parent), path.name))
+
+
+def _read(directory: Path) -> dict[str, list[int]]:
+    """Return what was recorded; what is damaged there counts as not recorded."""
+    try:
+        with (directory / EXPORTS_NAME).open("rb") as file:
+            found: Any = json.loads(file.read(_MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: facts for key, facts in found.items() if isinstance(facts, list) and all(map(is_count, facts))}

@@ -1,0 +1,54 @@
+"""Which files in a checkpoint's directory are the checkpoint's: what `clean` removes, and `recover` replaces."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.journal.count import FILE_NAME as COUNT_NAME
+from pipeline.journal.lock import FILE_NAME as LOCK_NAME
+from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
+
+DATABASE_NAME = "journal.sqlite"
+LOG_NAME = f"{DATABASE_NAME}-wal"
+EXPORTS_NAME = "exports.json"
+PLAN_NAME = "plan"
+PLANNING_NAME = "planning.sqlite"
+RECOVERY_NAMES = ("recovery.new", "recovery", "recovery.done")
+"""Directories of a recovery: being made, decided, in place."""
+
+# Disposable files first, the count last: where a removal is cut off, what is left is refused, never trusted.
+_NAMES = (
+    PLANNING_NAME, EXPORTS_NAME, PROGRESS_NAME, PLAN_NAME, f"{DATABASE_NAME}-shm", LOG_NAME, DATABASE_NAME, COUNT_NAME,
+    LOCK_NAME,
+)  # fmt: skip
+_OWN = (f"{DATABASE_NAME}.new-journal", *(own for name in _NAMES for own in (f"{name}.new", name)))
+NEVER_REPLACED = frozenset({LOCK_NAME, EXPORTS_NAME})
+"""Files that stand for no part of the journal; a recovery leaves them alone."""
+
+
+def own_files(directory: Path) -> list[Path]:
+    """Return the checkpoint's own files that are there, in the order in which they may be removed."""
+    return [path for path in (directory / name for name in _OWN) if path.is_file() and not path.is_symlink()]
+
+
+def foreign_names(directory: Path) -> list[str]:
+    """Return the names in the directory that are not the checkpoint's, sorted. Raises OSError."""
+    own = {path.name for path in own_files(directory)}
+    own |= {name for name in RECOVERY_NAMES if _is_plain_directory(directory / name)}
+    return sorted(path.name for path in directory.iterdir() if path.name not in own)
+
+
+def remove_own(directory: Path) -> None:
+    """Remove the checkpoint's own files, and its directory once that is empty. Raises OSError."""
+    for name in RECOVERY_NAMES:
+        if _is_plain_directory(directory / name):
+            shutil.rmtree(directory / name)
+    for path in own_files(directory):
+        path.unlink()
+    if not directory.is_symlink() and not any(directory.iterdir()):
+        directory.rmdir()
+
+
+def _is_plain_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
