@@ -25,6 +25,8 @@ class Decision(Enum):
     """Send it again after a pause; no attempt is used up."""
     FAIL = "fail"
     """The row fails: the same request would fail again."""
+    REFUSE = "refuse"
+    """The run stops, unless the endpoint answers others: then the row fails."""
     STOP = "stop"
     """The run stops: every row would fail so."""
 
@@ -45,9 +47,9 @@ _DECISIONS: Mapping[ErrorKind, Decision] = {
     ErrorKind.CONNECTION_ERROR: Decision.RETRY,
     ErrorKind.INVALID_REPLY: Decision.RETRY,
     ErrorKind.BAD_CREDENTIALS: Decision.STOP,
-    ErrorKind.NOT_ALLOWED: Decision.STOP,
+    ErrorKind.NOT_ALLOWED: Decision.REFUSE,
     ErrorKind.PAYMENT_REQUIRED: Decision.STOP,
-    ErrorKind.MODEL_NOT_FOUND: Decision.STOP,
+    ErrorKind.MODEL_NOT_FOUND: Decision.REFUSE,
     ErrorKind.DAILY_QUOTA: Decision.STOP,
     ErrorKind.REDIRECTED: Decision.STOP,
     ErrorKind.TLS_ERROR: Decision.STOP,

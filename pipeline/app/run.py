@@ -24,7 +24,7 @@ from pipeline.app.signals import Signals
 from pipeline.app.status import file_stamp, known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, row_figures
 from pipeline.app.tracking import Tracker
-from pipeline.config import Job, LimitsConfig
+from pipeline.config import Job, LimitsConfig, shown_address
 from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
@@ -241,7 +241,7 @@ class Run:
         to_send = plan.count(*self._options.to_send)
         left_alone = failure_kinds(plan, journal, [one for one in FAILED if one not in self._options.to_send])
         rows = min(to_send, self._options.limit or to_send)
-        self._tracker = Tracker(rows, left_alone)
+        self._tracker = Tracker(rows, left_alone, where=shown_address(config.endpoint.url))
         pause = Pause()
         if (too_long := self._wait_out_pause(journal, pause)) is not None:
             return too_long

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.limits import Trouble
 from pipeline.plan import FailureKinds
 from pipeline.runner import Progress
 
@@ -16,7 +17,8 @@ _RATE_SECONDS = 60.0
 class Tracker:
     """Follows a run: how fast it has been over the last minute, when a request last came to an end, why rows failed.
 
-    `to_send` is the number of rows that the run sends, `failed_before` are the failed rows that it leaves alone.
+    `to_send` is the number of rows that the run sends, `failed_before` are the failed rows that it leaves alone,
+    `where` names the endpoint.
     """
 
     def __init__(
@@ -24,11 +26,13 @@ class Tracker:
         to_send: int,
         failed_before: FailureKinds,
         *,
+        where: str = "",
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._to_send = to_send
         self._failed_before = failed_before
+        self._where = where
         self._clock = clock
         self._wall_clock = wall_clock
         self._finished: deque[tuple[float, int]] = deque()
@@ -56,7 +60,19 @@ class Tracker:
             "waiting": progress.waiting,
             "paused_seconds": progress.paused_seconds,
             "last_progress_at": self.last_progress_at,
+            "trouble": self._trouble(progress.trouble),
             "errors": (self._failed_before + progress.failures).facts(),
+        }
+
+    def _trouble(self, trouble: Trouble | None) -> dict[str, Any] | None:
+        if trouble is None:
+            return None
+        return {
+            "where": self._where,
+            "cause": trouble.cause,
+            "failures": trouble.failures,
+            "seconds": round(trouble.lasts, 1),
+            "gives_up_in_seconds": round(trouble.gives_up_in, 1),
         }
 
     def _rate(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from types import TracebackType
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from pipeline.app.run import Watcher
 from pipeline.app.summary import Summary, money
 from pipeline.cli.console import Console
-from pipeline.config import key_note
+from pipeline.config import key_note, shown_address
 
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob
+    from pipeline.limits import Trouble
     from pipeline.plan import Plan, Standing
     from pipeline.runner import Progress
 
 _SECONDS_A_LINE = 5.0
+_SECONDS_A_CAUSE = 60.0
 
 
 class ConsoleWatcher(Watcher):
@@ -29,6 +32,9 @@ class ConsoleWatcher(Watcher):
         self._to_send = 0
         self._sending_since = 0.0
         self._last_line = 0.0
+        self._where = ""
+        self._last_told = -math.inf
+        self._told_cause = ""
 
     def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[Standing, ...], notes: list[str]) -> None:
         """Say what will be sent, before anything is."""
@@ -54,6 +60,7 @@ class ConsoleWatcher(Watcher):
                              f"(${spent['low']} to ${spent['high']}; `pipeline estimate` says how)")  # fmt: skip
             for warning in disk_warnings(opened, plan, estimate["completion_tokens"]["expected"]):
                 console.caution(warning)
+        self._where = shown_address(opened.job.config.endpoint.url)
         limits = opened.job.config.limits
         if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
             console.note("no cost cap is set; limits.max_cost_usd sets one")
@@ -79,6 +86,8 @@ class ConsoleWatcher(Watcher):
         )
         if progress.paused_seconds > 0:
             figures += f", the endpoint asks for a pause of {progress.paused_seconds:.0f} s"
+        if progress.trouble is not None:
+            self._tell(progress.trouble)
         if self._bar is not None:
             self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update(finished - self._bar.n)
@@ -90,6 +99,16 @@ class ConsoleWatcher(Watcher):
                 f"{finished:,} of {self._to_send:,} rows, {finished / seconds:,.1f} rows/s, {left:,.0f} s left;"
                 f" {figures}"
             )
+
+    def _tell(self, trouble: Trouble) -> None:
+        """Say why nothing comes in: at once, soon again where the cause is another one, and now and then."""
+        silent = time.monotonic() - self._last_told
+        if silent < (_SECONDS_A_CAUSE if trouble.cause == self._told_cause else _SECONDS_A_LINE):
+            return
+        self._last_told, self._told_cause = time.monotonic(), trouble.cause
+        if self._bar is not None:
+            self._bar.clear()
+        self._console.caution(trouble.told(self._where))
 
     def warned(self, message: str) -> None:
         """Say it where it is worth words."""

@@ -14,6 +14,7 @@ from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import of_status
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import Interrupted
+from pipeline.limits import Trouble
 
 if TYPE_CHECKING:
     from pipeline.app.status import JobStatus
@@ -114,6 +115,9 @@ def _speed(data: dict[str, Any]) -> list[tuple[str, str]]:
     if data["paused_seconds"]:
         flight += f", the endpoint asks for a pause of {data['paused_seconds']:.0f} s"
     lines.append(("now", flight))
+    if (found := data["trouble"]) is not None:
+        trouble = Trouble(found["cause"], found["failures"], found["seconds"], found["gives_up_in_seconds"])
+        lines.append(("trouble", trouble.told(found["where"])))
     if data["last_progress_seconds"] is not None:
         lines.append(("progress", f"{duration(data['last_progress_seconds'])} ago a request came to its end"))
     if data["silent_seconds"] > _SILENT_SECONDS:

@@ -1,6 +1,6 @@
 """The job file as frozen models: read from YAML with its variables, checked, every mistake at its place."""
 
-from pipeline.config.addresses import is_loopback
+from pipeline.config.addresses import is_loopback, shown_address
 from pipeline.config.credentials import api_key, key_note
 from pipeline.config.formatting import format_mistake, format_mistake_line
 from pipeline.config.loader import Job, environment_mistakes, in_order, load_job, read_job
@@ -57,4 +57,5 @@ __all__ = [
     "key_note",
     "load_job",
     "read_job",
+    "shown_address",
 ]

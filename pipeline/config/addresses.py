@@ -27,6 +27,12 @@ def address_fault(url: str) -> str | None:
     return None
 
 
+def shown_address(url: str) -> str:
+    """An address as it may stand in a log: without what may be a secret, which is a password in it or a query."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine."""
     try:

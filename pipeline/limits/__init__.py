@@ -7,7 +7,7 @@ decides. `pipeline.limits.shared` is a module of its own, because few jobs need 
 from pipeline.limits.budget import Budget
 from pipeline.limits.concurrency import RAMP_STEP_SECONDS, AdaptiveConcurrency, ramp
 from pipeline.limits.learned import LearnedRate
-from pipeline.limits.outage import Outage
+from pipeline.limits.outage import Outage, Trouble
 from pipeline.limits.pause import Pause
 from pipeline.limits.rates import SEND_WITHIN_SECONDS, Entry, SlidingWindow, window_seconds
 
@@ -21,6 +21,7 @@ __all__ = [
     "Outage",
     "Pause",
     "SlidingWindow",
+    "Trouble",
     "ramp",
     "window_seconds",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 _CUT = 0.7
+_DEEPEST_CUT = 0.25
 _GROWTH = 0.1
 _TOLERATED_SHARE = 0.1
 _FEWEST = 2
@@ -43,11 +44,20 @@ class AdaptiveConcurrency:
 
     def refused(self, sent_at: float, now: float) -> None:
         """The endpoint asked to slow down. Requests sent before the last cut say nothing new."""
+        self._push_back(sent_at, now, self._limit * _CUT)
+
+    def timed_out(self, sent_at: float, now: float, answered: int) -> None:
+        """A request was not answered in time, while so many others were. A server may go on working on what has timed
+        out, so more than it gets done in that time only adds to its queue.
+        """
+        self._push_back(sent_at, now, min(self._limit * _CUT, max(answered, self._limit * _DEEPEST_CUT)))
+
+    def _push_back(self, sent_at: float, now: float, limit: float) -> None:
         if sent_at < self._last_cut:
             return
         self._refusals += 1
         if self._refusals >= max(_FEWEST, self.limit * _TOLERATED_SHARE):
-            self._limit = max(1.0, self._limit * _CUT)
+            self._limit = max(1.0, limit)
             self._last_cut = now
             self._answers = self._refusals = 0
 

@@ -58,6 +58,14 @@ class LearnedRate:
         # What went out late is made up for, for as long as it is not much.
         self._next_at = max(self._next_at, now - _CREDIT_SECONDS) + 1 / self._per_second
 
+    def begin_anew(self, now: float) -> None:
+        """An outage is over: what was sent during it says nothing about a rate. One that was learned stands."""
+        self._sent.clear()
+        self._struck.clear()
+        self._sent_since = self._refused_since = 0
+        if self._began_at is not None:
+            self._began_at = self._changed_at = self._helped_at = now
+
     def withdraw(self, taken_at: float) -> None:
         """The request never went out after all."""
         self._struck.append(taken_at)

@@ -127,6 +127,10 @@ class Admission:
         """Whether requests are spread at a rate that was learned from refusals."""
         return self._learned.is_pacing
 
+    def begin_anew(self, now: float) -> None:
+        """An outage is over."""
+        self._learned.begin_anew(now)
+
     def refused(self, reservation: Reservation, now: float, resumes_at: float) -> None:
         """The endpoint refused a request for its rate; `resumes_at` is when its Retry-After is over."""
         self._learned.refused(reservation.taken_at, now, resumes_at)

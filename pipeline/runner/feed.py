@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal, State
 from pipeline.plan import TO_SEND, Plan, Rows, Standing, UnsentFailure
 from pipeline.records import Request
@@ -19,6 +21,8 @@ from pipeline.sources.files import InputFile, check_unchanged
 from pipeline.sources.identity import row_values
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_MOST_LATER = 1000
+_REFUSED = frozenset({ErrorKind.NOT_ALLOWED, ErrorKind.MODEL_NOT_FOUND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,15 @@ class KeptAnswer:
 @dataclass(frozen=True, slots=True)
 class History:
     """What came of a row's request before: requests sent, what they are known to have cost (USD), in how many runs the
-    row has failed, and the answer that it has all the same.
+    row has failed, and the answer that it has all the same. `was_refused`: its last attempt ended in a 403 or 404,
+    which may stop a run.
     """
 
     attempts: int = 0
     cost: Decimal | None = None
     failed_runs: int = 0
     kept: KeptAnswer | None = None
+    was_refused: bool = False
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> History:
@@ -53,9 +59,9 @@ class History:
         cost, kept = record.get("cost_usd"), None
         if "kept_as" in record:
             kept = KeptAnswer(record["source"], State(record["kept_as"]), tuple(record["stood_for"]))
-        return cls(
-            record.get("attempts", 0), None if cost is None else Decimal(cost), record.get("failed_runs", 0), kept
-        )
+        known = None if cost is None else Decimal(cost)
+        was_refused = record.get("error_kind") in _REFUSED
+        return cls(record.get("attempts", 0), known, record.get("failed_runs", 0), kept, was_refused)
 
     def facts(self) -> dict[str, Any]:
         """The history as it stands in a record."""
@@ -65,9 +71,21 @@ class History:
 
 
 @dataclass(slots=True)
+class Busy:
+    """How often a row was told that the endpoint has too much to do, each time while others were answered and none
+    other was told so: `times` in a row, the last one `at` (monotonic seconds), when so many `others` had been told so.
+    """
+
+    times: int = 0
+    at: float = -math.inf
+    others: int = 0
+    own: int = 0
+
+
+@dataclass(slots=True)
 class Work:
     """A row on its way to an outcome. `tries` counts the attempts of this run that count against `retry.max_attempts`,
-    `failures` all that failed, `first_failure` is monotonic seconds.
+    `failures` all that failed, `first_failure` and `last_failure` are monotonic seconds.
     """
 
     position: int
@@ -79,6 +97,8 @@ class Work:
     tries: int = 0
     failures: int = 0
     first_failure: float | None = None
+    last_failure: float | None = None
+    busy: Busy | None = None
     failure: dict[str, Any] = field(default_factory=dict)
 
 
@@ -137,6 +157,21 @@ def while_unchanged(
                 check_unchanged(file)
             looked = clock()
         yield work
+
+
+def refused_last(works: Iterator[Work | Event], has_answered: Callable[[], bool]) -> Iterator[Work | Event]:
+    """The same rows; those that were refused in an earlier run, and stopped it, come once another has been answered, or
+    after all others: so one of them at the head does not stop every run.
+    """
+    later: deque[Work] = deque()
+    for work in works:
+        if isinstance(work, Work) and work.history.was_refused and len(later) < _MOST_LATER and not has_answered():
+            later.append(work)
+            continue
+        yield work
+        while later and has_answered():
+            yield later.popleft()
+    yield from later
 
 
 def _histories(plan: Plan, journal: Journal, positions: list[int]) -> dict[int, History]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from pipeline.limits import Trouble
 from pipeline.plan import FailureKinds
 
 
@@ -51,3 +52,5 @@ class Progress:
     paused_seconds: float = 0.0
     failures: FailureKinds = field(default_factory=FailureKinds)
     """The rows that failed in this run."""
+    trouble: Trouble | None = None
+    """Why nothing usable comes in, where nothing does."""

@@ -20,24 +20,27 @@ from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import CheckpointFailed, ErrorKind
 from pipeline.journal import Claim, Event, Journal, State
 from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, ramp
-from pipeline.plan import Plan
+from pipeline.plan import SUCCEEDED, Plan
 from pipeline.records import Failure, Reply
-from pipeline.retry import PASSING, Backoff, Decision, decide
+from pipeline.retry import PASSING, Backoff
 from pipeline.runner.admission import Admission, OverBudget, Reservation
 from pipeline.runner.engine import Engine
-from pipeline.runner.feed import Work
+from pipeline.runner.feed import Work, refused_last
 from pipeline.runner.first_refusals import FirstRefusals
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
 from pipeline.runner.settle import bill, failed_record, record_of, told
+from pipeline.runner.verdict import Action, Left, Verdicts, is_busy
 from pipeline.runner.waiting import WaitingRows
 from pipeline.runner.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
 
-_FEW_ROWS = 5
 _TICK_SECONDS = 0.5
+_PASSED_BY = frozenset({"deadline", "outage", "retry_after"})
+"""Stops that mean nothing any more once every row has an outcome."""
+_TIMED_OUT = frozenset({504, 524})
 _MOST_WAITING_A_SLOT = 2
 _MOST_UNSENT_A_TURN = 1000
 
@@ -47,6 +50,7 @@ class _InFlight:
     work: Work
     claim: Claim
     reserved: Reservation
+    answers_before: int
 
     def task(self) -> Task:
         """What an engine is given of it."""
@@ -86,7 +90,6 @@ class Runner:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._feed = feed
         self._engine = engine
         self._pause = pause
         self._limits = limits
@@ -98,6 +101,8 @@ class Runner:
         self._clock = clock
         self._started = clock() if started is None else started
 
+        # With a limit, the first rows are meant, in the input's order.
+        self._feed = feed if limit is not None else refused_last(feed, lambda: self._verdicts.has_answered)
         self.stop: Stop | None = None
         self._recorder = Recorder(journal, plan, settings, wall_clock)
         totals = journal.totals
@@ -111,13 +116,13 @@ class Runner:
         self._concurrency = AdaptiveConcurrency(limits.concurrency)
         self._backoff = Backoff(retry.initial_seconds, retry.max_seconds)
         self._outage = Outage(backoff=self._backoff.seconds, most_seconds=retry.max_elapsed_seconds)
+        self._verdicts = Verdicts(self._outage, max_attempts=retry.max_attempts, is_new=not plan.count(*SUCCEEDED))
         self._watchdog = Watchdog(limits.timeout_seconds, _TICK_SECONDS)
         self._in_flight: dict[int, _InFlight] = {}
         self._waiting = WaitingRows()
         self._put_back: Work | None = None
         self._probe_new = False
         self._first_refusals = FirstRefusals()
-        self._last_usable = -math.inf
         self._sending_since: float | None = None
         self._wake_at = math.inf
         self._fed = False
@@ -145,7 +150,9 @@ class Runner:
             self._recorder.commit(claims)
             if claims:
                 self._engine.send([self._in_flight[claim.number].task() for claim in claims])
-            if self.stop and drained == -math.inf:
+            if not self.stop:
+                drained = -math.inf
+            elif drained == -math.inf:
                 drained = now + self._limits.drain_seconds
             if now - observed >= _TICK_SECONDS:
                 observed = now
@@ -159,7 +166,11 @@ class Runner:
             self._watchdog.waited(self._clock() - now, heard=bool(attempts) or not self._in_flight)
             for attempt in attempts:
                 self._settle(attempt, self._clock())
+        if self.stop and self.stop.kind in _PASSED_BY and self._has_finished():
+            self.stop = None
         self._recorder.give_up(flight.claim for flight in self._in_flight.values())
+        for work in self._verdicts.refusals.left():
+            self._fail(work)
         self._in_flight.clear()
         self._recorder.commit([])
         self._show(self._clock())
@@ -169,6 +180,14 @@ class Runner:
 
     def _is_done(self) -> bool:
         return not self._waiting and self._put_back is None and self._is_fed()
+
+    def _has_finished(self) -> bool:
+        """Whether every row has an outcome, though the run was to stop: what was in flight brought the last ones."""
+        if self._in_flight or self._waiting or self._put_back is not None:
+            return False
+        if not self._is_fed():
+            self._put_back = self._next_new(self._clock())
+        return self._is_done()
 
     def _is_fed(self) -> bool:
         """Whether no new row will come."""
@@ -186,7 +205,7 @@ class Runner:
         elif gives_up_at is not None and now >= gives_up_at:
             self.stop = Stop(
                 5, "outage", "the endpoint has given no usable reply for"
-                f" {self._retry.max_elapsed_seconds:g} s (retry.max_elapsed_seconds)",
+                f" {self._retry.max_elapsed_seconds:g} s (retry.max_elapsed_seconds); {self._outage.last_failure}",
             )  # fmt: skip
         elif (left := self._admission.paused_until() - now) > self._retry.max_elapsed_seconds:
             self.stop = Stop(
@@ -206,7 +225,8 @@ class Runner:
             self._wake_at = min(self._wake_at, self._pause.until)
             return []
         if not self._outage.is_open:
-            for spent in self._waiting.take_spent(self._may_fail):
+            left = self._left()
+            for spent in self._waiting.take_spent(lambda work: self._verdicts.may_fail(work, left)):
                 self._fail(spent)
         claims: list[Claim] = []
         slots = self._slots(now)
@@ -292,7 +312,7 @@ class Runner:
             self._wake_at = min(self._wake_at, now + reserved)
             return None
         claim = self._recorder.claim(work, reserved)
-        self._in_flight[claim.number] = _InFlight(work, claim, reserved)
+        self._in_flight[claim.number] = _InFlight(work, claim, reserved, self.progress.succeeded)
         return claim
 
     # ---- settling
@@ -314,10 +334,11 @@ class Runner:
         self._recorder.bill(result, work, charge)
         record = record_of(attempt, result, work.request, work.history, charge, self._price)
         if result.retry_after is not None:
-            left = max(0.0, result.retry_after - attempt.since_head)
-            self._pause_for(left, now, stops=isinstance(result, Reply) or decide(result) is not Decision.STOP)
+            self._pause_for(max(0.0, result.retry_after - attempt.since_head), now)
         if isinstance(result, Reply):
+            self.stop = self.stop or self._too_long(result, work)
             self._usable(now)
+            self._answered(now)
             self._concurrency.answered(reserved.taken_at, len(self._in_flight) + 1)
             for refused, held in self._first_refusals.answered(work):
                 self._slow_down(refused, held, now)
@@ -325,58 +346,60 @@ class Runner:
             return
         work.history = type(work.history).of(record)
         work.failure = record
-        self._failed(work, result, record, reserved, now)
+        self._failed(flight, result, record, now)
 
-    def _failed(self, work: Work, failure: Failure, record: dict[str, Any], reserved: Reservation, now: float) -> None:
-        decision = decide(failure)
+    def _answered(self, now: float) -> None:
+        """Rows that were held fail, and a stop that was only for want of an answer is taken back."""
+        refused = self._verdicts.refusals.stop
+        for work in self._verdicts.answered(now):
+            self._fail(work)
+        if self.stop is refused:
+            self.stop = self._verdicts.refusals.stop
+
+    def _failed(self, flight: _InFlight, failure: Failure, record: dict[str, Any], now: float) -> None:
+        work, reserved = flight.work, flight.reserved
+        if failure.kind is ErrorKind.TIMEOUT or failure.status in _TIMED_OUT:
+            self._concurrency.timed_out(reserved.taken_at, now, self.progress.succeeded - flight.answers_before)
         for refused, held in self._first_refusals.failed(failure, work.failures + 1, reserved):
             self._slow_down(refused, held, now)
-        if decision is Decision.FAIL:
+        verdict = self._verdicts.judge(
+            failure, work, taken_at=reserved.taken_at, now=now, resumes_at=self._pause.until, left=self._left(),
+            is_at_first=self._first_refusals.are_all,
+        )  # fmt: skip
+        self.stop = self.stop or verdict.stop or self._too_long(failure, work)
+        if verdict.works:
             self._usable(now)
+        for other in verdict.failing:
+            self._fail(other)
+        if verdict.action is Action.FAIL and verdict.kind not in PASSING:
             self._recorder.record(work, State.FAILED, _last(record))
             return
         if failure.sent:
             self._recorder.record(work, State.ATTEMPTED, record)
-        if decision is Decision.STOP:
-            self.stop = self.stop or Stop(5, failure.kind, told(failure.message, work.request))
-            return
-        may_fail = self._may_fail(work)
-        speaks_of_outage = not failure.sent or (
-            decision is Decision.RETRY and not may_fail and not self._first_refusals.are_all
-        )
-        self._outage.failed(now, counts=speaks_of_outage, resumes_at=self._pause.until)
-        work.failures += 1
-        work.first_failure = now if work.first_failure is None else work.first_failure
-        # During an outage no attempt counts, but where no new row is left that could show its end.
-        if decision is Decision.RETRY and (not self._outage.is_open or (may_fail and self._is_fed())):
-            work.tries += 1
-        if work.tries < self._retry.max_attempts:
+        if verdict.action is Action.AGAIN:
             due = now + self._backoff.seconds(work.failures)
             self._waiting.put(work, self._pause.until if self._first_refusals.are_all else due)
-        elif self._may_fail(work):
-            self._fail(work)
-        else:
+        elif verdict.action is Action.SPENT:
             self._waiting.put_spent(work)
+        elif verdict.action is Action.FAIL:
+            work.failure = {**record, "error_kind": verdict.kind}
+            self._fail(work)
+
+    def _left(self) -> Left:
+        # With a limit, the rows that this run may still send: one that sends but a few must come to an end with them.
+        sendable = self._rows_left + len(self._in_flight) + len(self._waiting) + 1
+        held = self._verdicts.refusals.held
+        return Left(int(min(self._recorder.unfinished - held, sendable)), self._is_fed())
 
     def _slow_down(self, failure: Failure, reserved: Reservation, now: float) -> None:
         """Take in what a failure says of how fast the endpoint takes requests."""
-        is_rate = failure.kind is ErrorKind.RATE_LIMITED
-        is_capacity = failure.kind is ErrorKind.OUT_OF_CAPACITY or failure.http_status == 503
+        # What comes amid an outage says nothing of a rate.
+        is_rate = failure.kind is ErrorKind.RATE_LIMITED and not self._outage.is_open
         # Once requests are spread at a rate, fewer in flight would only keep them from it.
-        if is_capacity or (is_rate and not self._admission.is_pacing):
+        if is_busy(failure) and not (is_rate and self._admission.is_pacing):
             self._concurrency.refused(reserved.taken_at, now)
         if is_rate:
             self._admission.refused(reserved, now, self._pause.until)
-
-    def _may_fail(self, work: Work) -> bool:
-        """Whether a row out of attempts has failed, rather than the endpoint."""
-        # With a limit, those that this run may still send: one that sends but a few must come to an end with them.
-        unfinished = min(self._recorder.unfinished, self._rows_left + len(self._in_flight) + len(self._waiting) + 1)
-        return (
-            work.history.failed_runs > 0
-            or unfinished < _FEW_ROWS
-            or (work.first_failure is not None and self._last_usable > work.first_failure)
-        )
 
     def _fail(self, work: Work) -> None:
         kind = ErrorKind(work.failure["error_kind"])
@@ -387,20 +410,26 @@ class Runner:
         """The endpoint works. If it was down, that was no fault of the rows that have failed since it last worked: they
         begin their attempts anew. Those that failed before are not forgiven again: they may be at fault themselves.
         """
-        worked_before, self._last_usable = self._last_usable, now
-        if self._outage.usable():
+        worked_before = self._verdicts.works(now)
+        if worked_before is not None:
             self._waiting.begin_anew(now, failed_since=worked_before)
+            self._admission.begin_anew(now)
 
-    def _pause_for(self, seconds: float, now: float, *, stops: bool) -> None:
-        """Keep a Retry-After, this run and the next ones. One that is too long stops the run, unless more does."""
+    def _pause_for(self, seconds: float, now: float) -> None:
+        """Keep a Retry-After, this run and the next ones."""
         self._pause.extend(now + seconds)
         self._admission.pause(now + seconds)
         self._recorder.pause(seconds)
-        if stops and seconds > self._retry.max_elapsed_seconds:
-            self.stop = self.stop or Stop(
-                5, "retry_after", f"the endpoint asks for a pause of {seconds:.0f} s, longer than"
-                " retry.max_elapsed_seconds",
-            )  # fmt: skip
+
+    def _too_long(self, result: Reply | Failure, work: Work) -> Stop | None:
+        """Why the run stops, where the pause that the endpoint asks for is longer than it waits."""
+        if result.retry_after is None or result.retry_after <= self._retry.max_elapsed_seconds:
+            return None
+        words = f": {told(result.message, work.request)}" if isinstance(result, Failure) else ""
+        return Stop(
+            5, "retry_after", f"the endpoint asks for a pause of {result.retry_after:.0f} s, longer than"
+            f" retry.max_elapsed_seconds{words}",
+        )  # fmt: skip
 
     # ---- the end
 
@@ -412,6 +441,7 @@ class Runner:
         self.progress.in_flight = len(self._in_flight)
         self.progress.waiting = len(self._waiting)
         self.progress.paused_seconds = max(0.0, self._pause.until - now)
+        self.progress.trouble = self._outage.trouble(now)
         self._observe(self.progress)
 
 

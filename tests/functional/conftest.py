@@ -38,7 +38,7 @@ RUN_KEYS = {
 }  # fmt: skip
 STATUS_KEYS = RUN_KEYS | {
     "running", "lock", "projected_cost_usd", "recent_rows_per_second", "eta_seconds", "in_flight", "waiting",
-    "paused_seconds", "errors", "updated_at", "silent_seconds", "last_progress_at", "last_progress_seconds",
+    "paused_seconds", "trouble", "errors", "updated_at", "silent_seconds", "last_progress_at", "last_progress_seconds",
 }  # fmt: skip
 RESULT_COLUMNS = {
     "row_id": pa.string(), "status": pa.string(), "response": pa.string(), "response_type": pa.string(),

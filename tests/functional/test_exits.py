@@ -132,7 +132,8 @@ def test_exit_5_midway_stops_within_what_is_in_flight_and_no_row_fails_for_it(
     found = ws.run(code=5)
     assert 10 <= found["succeeded"] <= 12
     assert (found["failed"], found["pending"]) == (0, 40 - found["succeeded"])
-    assert len(endpoint.asked) <= 12 + 3
+    # A 403 or 404 might be its row's fault: the run stops once five in a row end so.
+    assert len(endpoint.asked) <= 12 + (5 + 2 if reply.status in (403, 404) else 3)
     endpoint.reply = usual
     found = ws.run()
     assert (found["succeeded"], found["failed"]) == (40, 0)

@@ -1,0 +1,156 @@
+"""Whose fault a failed attempt is: the row's, the endpoint's for a while, or the whole job's. Nothing here waits or
+records: the runner does what a verdict says.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from pipeline.errors import ErrorKind
+from pipeline.limits import Outage
+from pipeline.records import Failure
+from pipeline.retry import Decision, decide
+from pipeline.runner.feed import Busy, Work
+from pipeline.runner.progress import Stop
+from pipeline.runner.refusals import Refusals
+from pipeline.runner.settle import told
+
+_FEW_ROWS = 5
+_FEWEST_REFUSALS = 2
+_BUSY = frozenset({429, 503, 529})
+"""Statuses that say "too much at once". nginx answers with 503 what is beyond `limit_req` and `limit_conn`
+(nginx.org, ngx_http_limit_req_module); Anthropic documents 529 as "overloaded".
+"""
+_BUSY_KINDS = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.OUT_OF_CAPACITY})
+
+
+class Action(Enum):
+    """What becomes of a row whose attempt failed."""
+
+    AGAIN = "again"
+    """It is sent again after a wait."""
+    SPENT = "spent"
+    """It is out of attempts; what becomes of the others tells whether it fails."""
+    FAIL = "fail"
+    """It fails."""
+    HOLD = "hold"
+    """It waits for what the next replies say, or stays pending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from a failure. `kind` is what the row fails of, `failing` other rows that fail now."""
+
+    action: Action
+    kind: ErrorKind
+    failing: tuple[Work, ...] = ()
+    stop: Stop | None = None
+    works: bool = False
+    """Whether the endpoint has made up its mind about the request, so that it is not down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of a run: rows without an outcome, and whether no new one will come."""
+
+    unfinished: int
+    is_fed: bool
+
+
+class Verdicts:
+    """Judges each failure by what has become of the other requests. Times are monotonic seconds.
+
+    `is_new` says that no row of the job has ever been answered.
+    """
+
+    def __init__(self, outage: Outage, *, max_attempts: int, is_new: bool) -> None:
+        self.outage = outage
+        self.refusals = Refusals(is_new=is_new)
+        self.has_answered = False
+        self._max_attempts = max_attempts
+        self._last_answer = self._last_usable = -math.inf
+        self._told_busy = 0
+
+    def answered(self, now: float) -> list[Work]:
+        """An answer came. The rows that fail, because the endpoint works for others."""
+        self.has_answered = True
+        self._last_answer = now
+        return self.refusals.answered()
+
+    def works(self, now: float) -> float | None:
+        """The endpoint has made up its mind about a request. Where that ends an outage: when it last had before."""
+        before, self._last_usable = self._last_usable, now
+        return before if self.outage.usable() else None
+
+    def judge(
+        self, failure: Failure, work: Work, *, taken_at: float, now: float, resumes_at: float, left: Left,
+        is_at_first: bool = False,
+    ) -> Verdict:  # fmt: skip
+        """What follows from a failed attempt, which was let in at `taken_at`; a pause that the endpoint asked for lasts
+        until `resumes_at`. `is_at_first`: the endpoint refuses each row at first, which is no sign of an outage.
+        """
+        decision = decide(failure)
+        if decision is Decision.STOP:
+            return Verdict(Action.HOLD, failure.kind, stop=Stop(5, failure.kind, told(failure.message, work.request)))
+        if decision is Decision.REFUSE or (decision is Decision.FAIL and failure.kind is not ErrorKind.REPLY_TOO_LARGE):
+            return self._refused(failure, work, decision)
+        if decision is Decision.FAIL:
+            return Verdict(Action.FAIL, failure.kind, tuple(self.refusals.ended_otherwise()), works=True)
+        since = taken_at if work.last_failure is None else work.last_failure
+        is_answering = self._last_answer >= since
+        if is_busy(failure):
+            decision = Decision.WAIT if is_answering else decision
+            if self._is_always_busy(work, now):
+                return Verdict(Action.FAIL, ErrorKind.RATE_LIMITED)
+        may_fail = self.may_fail(work, left)
+        speaks_of_outage = not failure.sent or (decision is Decision.RETRY and not may_fail and not is_at_first)
+        cause = told(failure.message, work.request)
+        self.outage.failed(now, counts=speaks_of_outage, resumes_at=resumes_at, cause=cause)
+        work.failures += 1
+        work.first_failure = now if work.first_failure is None else work.first_failure
+        work.last_failure = now
+        # During an outage no attempt counts, but where no new row is left that could show its end.
+        if decision is Decision.RETRY and (not self.outage.is_open or (may_fail and left.is_fed)):
+            work.tries += 1
+        if work.tries < self._max_attempts:
+            return Verdict(Action.AGAIN, failure.kind)
+        return Verdict(Action.FAIL if self.may_fail(work, left) else Action.SPENT, failure.kind)
+
+    def may_fail(self, work: Work, left: Left) -> bool:
+        """Whether a row out of attempts has failed, rather than the endpoint."""
+        return (
+            work.history.failed_runs > 0
+            or left.unfinished < _FEW_ROWS
+            or (work.first_failure is not None and self._last_usable > work.first_failure)
+        )
+
+    def _refused(self, failure: Failure, work: Work, decision: Decision) -> Verdict:
+        before = self.refusals.stop
+        failing = self.refusals.refused(work, failure, decision)
+        fails = bool(failing) and failing[-1] is work
+        stop = self.refusals.stop if self.refusals.stop is not before else None
+        others = tuple(failing[: -1 if fails else None])
+        works = decision is Decision.FAIL
+        return Verdict(Action.FAIL if fails else Action.HOLD, failure.kind, others, stop, works)
+
+    def _is_always_busy(self, work: Work, now: float) -> bool:
+        """Whether the endpoint has refused this row for its load as often as it may, and meanwhile answered others and
+        refused none: then it is the row that is too much for it.
+        """
+        self._told_busy += 1
+        busy = work.busy = work.busy or Busy()
+        busy.own += 1
+        others = self._told_busy - busy.own
+        if busy.times and self._last_answer < busy.at:
+            return False  # nothing was answered since, so this says nothing about the row
+        busy.times = busy.times + 1 if busy.times and others == busy.others else 1
+        busy.at, busy.others = now, others
+        # The first of an outage is refused while others are still answered.
+        return busy.times >= max(_FEWEST_REFUSALS, self._max_attempts)
+
+
+def is_busy(failure: Failure) -> bool:
+    """Whether a failure says that the endpoint has too much to do at the moment."""
+    return failure.status in _BUSY or failure.kind in _BUSY_KINDS
