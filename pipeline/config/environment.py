@@ -73,7 +73,9 @@ def fill_text(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
             faults.append(f"the environment variable {name} is not UTF-8")
         return given or default or ""
 
-    return _VARIABLE.sub(value, text), faults
+    # No variable ends behind the last brace; each that begins there would be followed to the end of the text.
+    end = text.rfind("}") + 1
+    return _VARIABLE.sub(value, text[:end]) + text[end:].replace("$${", "${"), faults
 
 
 def is_variable(text: str) -> bool:

@@ -46,7 +46,8 @@ def explain_syntax(error: Exception, source: Source) -> Mistake:
     if place is None:
         return Mistake(f"not valid YAML: {message}", source.file, suggestion=suggestion)
     line = source.line(place.line - 1)
-    if re.search(r"[{,\[].*\$\{", line) and "expected ','" in problem:
+    opening = re.search(r"[{,\[]", line)
+    if opening and "${" in line[opening.end() :] and "expected ','" in problem:
         suggestion = "inside { } or [ ] put `${NAME}` in quotes"
     elif re.search(r"(^|[:=\-,\[]\s*)\{[{%]", line):
         suggestion = _QUOTE_TEMPLATE

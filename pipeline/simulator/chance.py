@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.simulator.asking import Refusal
 from pipeline.simulator.faults import TABLE, Fault
 
-_MARKER = re.compile(r"\[\[fault:\s*(\w+)((?:\s+[^\s\]]+)*)\s*\]\]")
+_MARKER = re.compile(r"\[\[fault:\s*(\w+)((?:\s+[^\s\[\]]+)*+)\s*\]\]")
 _TIMES = re.compile(r"x(\d{1,9})\Z")
 _OPTIONS = {"retry_after": re.compile(r"."), "seconds": re.compile(r"\d{1,9}(\.\d{1,9})?\Z")}
 _BY_CHANCE = [fault for fault in TABLE.values() if fault.weight]

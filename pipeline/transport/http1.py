@@ -21,7 +21,7 @@ _MOST_SIZE_LINE_BYTES = 2**12
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _END_OF_LINE = re.compile(rb"\r?\n")
 _STATUS_LINE = re.compile(r"HTTP/(0\.9|1\.\d+) +([1-9]\d\d)(?: .*)?")
-_FIELD = re.compile(r"([!#-'*+\-.^-`|~\w]+):[ \t]*(.*?)[ \t]*", re.ASCII)
+_FIELD = re.compile(r"([!#-'*+\-.^-`|~\w]+):(.*)", re.ASCII)
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 
@@ -79,7 +79,7 @@ class ReplyReader:
             parted = _FIELD.fullmatch(line)
             if parted is None:
                 raise http.client.HTTPException("a header without a name")
-            name, value = parted.groups()
+            name, value = parted[1], parted[2].strip(" \t")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         version, status = found.groups()
         return "1.0" if version in ("0.9", "1.0") else "1.1", int(status), headers
