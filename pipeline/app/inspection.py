@@ -65,6 +65,12 @@ def model_of(config: JobConfig) -> Model | None:
     return find_model(config.endpoint.model) if config.endpoint.kind == "dataoorts" else None
 
 
+def needs_max_tokens(config: JobConfig) -> bool:
+    """Whether a row without max_tokens could cost any amount, under a cap that has to hold."""
+    limits, model = config.limits, model_of(config)
+    return model is None and (limits.max_cost_usd is not None or limits.max_run_cost_usd is not None)
+
+
 def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     section = job.config.input
     if any(map(job.is_doubtful, _READING_RESTS_ON)):
@@ -109,7 +115,7 @@ def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[
     try:
         return Prompter(
             config.prompt, config.parameters, config.endpoint.model, source.schema.names, _ranges(job, model),
-            model.context_window if model else None,
+            model.context_window if model else None, needs_max_tokens=needs_max_tokens(config),
         ), []  # fmt: skip
     except InvalidJob as error:
         return None, list(error.mistakes)

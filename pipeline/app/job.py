@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.app.inspection import inspect_job, model_of
+from pipeline.app.inspection import inspect_job, model_of, needs_max_tokens
 from pipeline.catalogue import Model, Price, find_model
 from pipeline.config import Job, JobConfig, read_job
 from pipeline.errors import InvalidJob
@@ -46,7 +46,8 @@ class OpenJob:
         """Names the input and the settings: where it is unchanged, so is every row's request."""
         config = self.job.config.input
         reading = [config.format, config.id, config.csv.model_dump()]
-        return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, self.settings])
+        needed = ["max_tokens"] if needs_max_tokens(self.job.config) else []
+        return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, self.settings, *needed])
 
     @property
     def context_window(self) -> int | None:

@@ -18,12 +18,18 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 class ParameterReader:
     """Reads a row's parameters; `columns` are the input columns it needs. The order of parameters is always the same.
+    With `needs_max_tokens` a row that leaves out max_tokens fails.
 
     Raises InvalidJob for a parameter the model does not document, a fixed value out of range, a missing column.
     """
 
     def __init__(
-        self, parameters: ParametersConfig, ranges: Mapping[str, ParameterRange], columns: Sequence[str]
+        self,
+        parameters: ParametersConfig,
+        ranges: Mapping[str, ParameterRange],
+        columns: Sequence[str],
+        *,
+        needs_max_tokens: bool = False,
     ) -> None:
         given = {name: getattr(parameters, name) for name in DEFAULT_PARAMETERS}
         self._fixed: dict[str, int | float] = {}
@@ -48,13 +54,14 @@ class ParameterReader:
                     self._fixed[name] = number
         if mistakes:
             raise InvalidJob(mistakes)
+        self._needed = {"max_tokens"} if needs_max_tokens else frozenset()
         self._order = [name for name in given if given[name] is not None]
         self.columns = frozenset(column for _, column, _ in self._from_columns)
 
     def read(self, row: Mapping[str, Any]) -> dict[str, int | float]:
         """The parameters of one row; null and blank text in a column leave the parameter out.
 
-        Raises PromptFailure(PROMPT_ERROR) for anything else that is no number in range.
+        Raises PromptFailure(PROMPT_ERROR) for anything else that is no number in range, and for a needed one left out.
         """
         if not self._from_columns:
             return self._fixed
@@ -62,6 +69,9 @@ class ParameterReader:
         for name, column, allowed in self._from_columns:
             value = row[column]
             if value is None or (isinstance(value, str) and not value.strip()):
+                if name in self._needed:
+                    message = f"{name}: column {column!r} is empty in this row, and a cost cap needs it"
+                    raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key=f"parameters.{name}")
                 continue
             number = read_number(value, allowed)
             if number is None:

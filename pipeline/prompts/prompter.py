@@ -31,7 +31,8 @@ class Prompter:
     """Makes the requests of a job; `columns` are the input columns it uses. Safe from many threads.
 
     `prompt.system` goes first; where the row brings messages, only if none of them is a system message. A system text
-    that comes out blank is left out. Raises InvalidJob with every mistake that can be seen without a row.
+    that comes out blank is left out. With `needs_max_tokens` a row without it makes no request. Raises InvalidJob with
+    every mistake that can be seen without a row.
     """
 
     def __init__(
@@ -42,13 +43,17 @@ class Prompter:
         columns: Sequence[str],
         parameter_ranges: Mapping[str, ParameterRange],
         context_window: int | None,
+        *,
+        needs_max_tokens: bool = False,
     ) -> None:
         self._model = model
         self._context_window = context_window
         mistakes: list[Mistake] = []
         self._system = _checked(lambda: _template(prompt.system, "prompt.system", columns), mistakes)
         self._user = _checked(lambda: _template(prompt.user, "prompt.user", columns), mistakes)
-        self._parameters = _checked(lambda: ParameterReader(parameters, parameter_ranges, columns), mistakes)
+        self._parameters = _checked(
+            lambda: ParameterReader(parameters, parameter_ranges, columns, needs_max_tokens=needs_max_tokens), mistakes
+        )
         self._column = prompt.column
         self._chat = prompt.messages
         if [prompt.user, prompt.column, prompt.messages].count(None) != 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -96,3 +97,21 @@ def wait_for_more(served: Simulated, requests: int) -> None:
     """Until the endpoint was asked so many times more."""
     before = len(served.records("asked")) if served.ledger.exists() else 0
     wait_until(lambda: served.ledger.exists() and len(served.records("asked")) >= before + requests)
+
+
+def test_a_row_without_max_tokens_under_a_cap_fails_alone_and_the_others_are_sent(ws: Workspace) -> None:
+    rows = [{"q": f"q{n}", "n": None if n == 1 else 50} for n in range(6)]
+    (ws.path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    job: dict[str, Any] = {
+        "input": {"path": "in.jsonl"}, "prompt": {"user": "{{ q }}"}, "parameters": {"max_tokens": {"column": "n"}},
+        "endpoint": {"url": "simulator", "kind": "openai"},
+        "pricing": {"input_usd_per_million": 1, "output_usd_per_million": 1},
+    }  # fmt: skip
+    ws.job(**job, limits={"max_cost_usd": 1000})
+    found = ws.run(code=3)
+    assert (found["succeeded"], found["failed"], found["pending"]) == (5, 1, 0)
+    failed = ws.rows()[1]
+    assert (failed["error_kind"], failed["attempts"]) == ("prompt_error", 0)
+    assert "column 'n' is empty" in failed["error_message"]
+    ws.job(**job)  # without a cap the row can be asked
+    assert ws.run()["requests"] == 1
