@@ -65,6 +65,13 @@ class Usage:
         return None if self.completion_tokens is None else self.completion_tokens + self.beside_completion
 
     @property
+    def billed_tokens(self) -> int | None:
+        """Prompt and output together; None where one of them is not sound."""
+        if self.prompt_tokens is None or self.output_tokens is None:
+            return None
+        return self.prompt_tokens + self.output_tokens
+
+    @property
     def is_sound(self) -> bool:
         """Whether the usage can be priced: both the prompt's and the completion's count are known."""
         return self.prompt_tokens is not None and self.completion_tokens is not None

@@ -45,11 +45,16 @@ RESULT_FIELDS = (
     pa.field("total_tokens", pa.int64()),
     pa.field("cost_usd", pa.decimal128(18, 12)),
     pa.field("truncated", pa.bool_()),
+    pa.field("finish_reason", pa.string()),
+    pa.field("reasoning", pa.string()),
+    pa.field("cached_tokens", pa.int64()),
+    pa.field("reasoning_tokens", pa.int64()),
     pa.field("attempts", pa.int32(), nullable=False),
     pa.field("error_kind", pa.string()),
     pa.field("error_message", pa.string()),
     pa.field("http_status", pa.int32()),
     pa.field("model", pa.string(), nullable=False),
+    pa.field("served_model", pa.string()),
     pa.field("latency_seconds", pa.float64()),
     pa.field("started_at", pa.timestamp("us", "UTC")),
     pa.field("finished_at", pa.timestamp("us", "UTC")),
@@ -58,6 +63,7 @@ RESULT_FIELDS = (
 """The columns that stand beside the input's own, as docs/output.md describes them."""
 
 RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
+_ADDED_LATER = frozenset({"finish_reason", "reasoning", "cached_tokens", "reasoning_tokens", "served_model"})
 # Numbers, as a plan holds them: comparing those with members of an enum is slow.
 _FAILED = frozenset(map(int, FAILED))
 _ADOPTED = frozenset({int(Standing.ADOPTED), int(Standing.ADOPTED_UNPRICED)})
@@ -176,6 +182,17 @@ def partial_path(output: Path) -> Path:
 def draft_path(path: Path, checkpoint_id: str) -> Path:
     """Where the file for `path` is written first: each checkpoint has a place of its own, so that no two jobs meet."""
     return path.with_name(f".{path.name}.{checkpoint_id}.writing")
+
+
+def result_names(names: Sequence[str], prefix: str) -> list[str]:
+    """Return the names, without the prefix, of the result columns among an output's; none where they are not all there.
+
+    Outputs of earlier versions lack some that were added later; an input column of theirs may have such a name.
+    """
+    start = prefix + RESULT_NAMES[0]
+    block = set(names[names.index(start) :]) if start in names else set()
+    found = [name for name in RESULT_NAMES if prefix + name in block]
+    return found if set(RESULT_NAMES) - set(found) <= _ADDED_LATER else []
 
 
 def is_own(path: Path, checkpoint_id: str) -> bool:

@@ -77,6 +77,7 @@ def journal_facts(journal: Journal) -> dict[str, Any]:
         "events": totals.events,
         "cost_usd": str(totals.cost_usd),
         "possibly_billed_usd": str(totals.possibly_billed_usd),
+        "possibly_billed_requests": totals.possibly_billed_requests,
     }
 
 

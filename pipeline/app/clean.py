@@ -21,7 +21,7 @@ from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.journal.files import foreign_names, own_files, remove_own
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
-from pipeline.sink import RESULT_NAMES, Results, is_own
+from pipeline.sink import Results, is_own, result_names
 
 _ROWS_A_BATCH = 1024
 
@@ -109,10 +109,10 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
 
 def _holds(output: Path, results: Results) -> bool:
     """Whether the output, read whole, has each row as the checkpoint has it."""
-    columns = [results.prefix + name for name in RESULT_NAMES]
     try:
         with pq.ParquetFile(output, page_checksum_verification=True) as file:
-            if not set(columns) <= set(file.schema_arrow.names):
+            columns = [results.prefix + name for name in result_names(file.schema_arrow.names, results.prefix)]
+            if not columns:
                 return False
             written = file.iter_batches(_ROWS_A_BATCH, columns=columns)
             left = file.schema_arrow.empty_table().select(columns)

@@ -14,15 +14,17 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Job
 from pipeline.journal import Event, Published, State
+from pipeline.records import Usage
 from pipeline.retry import PASSING
-from pipeline.sink import RESULT_NAMES, partial_path, read_metadata
+from pipeline.sink import RESULT_NAMES, partial_path, read_metadata, result_names
 
 _MICROSECONDS = 1_000_000
 _ROWS_A_BATCH = 1024
 _KEPT_AS_THEY_ARE = (
     "attempts", "http_status", "latency_seconds", "prompt_tokens", "completion_tokens", "total_tokens",
+    "cached_tokens", "reasoning_tokens",
 )  # fmt: skip
-_OF_ANSWERS = ("response", "response_type", "tool_calls", "truncated")
+_OF_ANSWERS = ("response", "response_type", "tool_calls", "truncated", "finish_reason", "reasoning", "served_model")
 _OF_FAILURES = ("error_kind", "error_message")
 
 
@@ -47,6 +49,7 @@ class Output:
             facts.get("events") if commits >= renumbered else None,
             Decimal(facts.get("cost_usd", 0)),
             Decimal(facts.get("possibly_billed_usd", 0)),
+            facts.get("possibly_billed_requests"),
         )
 
     def outcomes(self, *, has_ids: bool) -> Iterator[tuple[Event, str]]:
@@ -56,13 +59,12 @@ class Output:
         with suppress(OSError, pa.ArrowException), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
             prefix = names[-1].removesuffix(RESULT_NAMES[-1])
-            columns = [prefix + name for name in RESULT_NAMES]
-            if not set(columns) <= set(names):
-                return
+            found = result_names(names, prefix)
+            columns = [prefix + name for name in found]
             for group in range(file.num_row_groups):
                 with suppress(OSError, pa.ArrowException):
                     for batch in file.iter_batches(_ROWS_A_BATCH, [group], columns):
-                        for row in _rows(batch.select(columns)):
+                        for row in _rows(batch.select(columns), found):
                             yield _event(row, has_ids), row["model"]
 
 
@@ -82,31 +84,32 @@ def _age(output: Output) -> tuple[str, int]:
     return runs[-1], output.metadata.get("journal", {}).get("commits", 0)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[dict[str, Any]]:
     stamps = {"started_at": pa.int64(), "finished_at": pa.int64()}
     arrays = [
         column.cast(stamps[name]) if name in stamps else column
-        for name, column in zip(RESULT_NAMES, batch.columns, strict=True)
+        for name, column in zip(names, batch.columns, strict=True)
     ]
-    yield from pa.RecordBatch.from_arrays(arrays, RESULT_NAMES).to_pylist()
+    yield from pa.RecordBatch.from_arrays(arrays, names).to_pylist()
 
 
 def _event(row: dict[str, Any], has_ids: bool) -> Event:
-    cost, counts = row["cost_usd"], (row["prompt_tokens"], row["completion_tokens"])
+    cost = row["cost_usd"]
+    usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["total_tokens"])
     record = {
-        **{name: row[name] for name in _KEPT_AS_THEY_ARE},
+        **{name: row.get(name) for name in _KEPT_AS_THEY_ARE},
         "cost_usd": None if cost is None else str(cost),
         "failed_runs": 0,
         "billed_usd": None,
         "possibly_billed": None,
-        "tokens": None if None in counts else sum(counts),
+        "tokens": usage.billed_tokens,
     }
     for name in ("started_at", "finished_at"):
         if row[name] is not None:
             record[name] = row[name] / _MICROSECONDS
     if row["status"] == "succeeded":
         state = State.UNPRICED if cost is None else State.ANSWERED
-        record.update({name: row[name] for name in _OF_ANSWERS})
+        record.update({name: row.get(name) for name in _OF_ANSWERS})
     else:
         state = State.FAILED_PASSING if row["error_kind"] in PASSING else State.FAILED
         record.update({name: row[name] for name in _OF_FAILURES}, failed_runs=1)

@@ -14,7 +14,7 @@ from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_write
 from pipeline.app.scratch import scratch
 from pipeline.app.status import status
-from pipeline.app.summary import job_figures
+from pipeline.app.summary import job_figures, money_figures
 from pipeline.config import Job
 from pipeline.errors import InvalidInput, JobLocked
 from pipeline.journal import Journal
@@ -117,7 +117,7 @@ def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, n
     config, claims = job.config, journal.totals.claims
     known = status(job).summary
     rows: dict[str, Any] = dict.fromkeys(("rows", "succeeded", "failed", "pending", "unpriced_rows"))
-    rows |= {"job_cost_usd": journal.totals.cost_usd, "possibly_billed_usd": journal.totals.possibly_billed_usd}
+    rows |= money_figures(journal)
     counts = {} if plan is None else asdict(plan.counts())
     if plan is not None:
         rows |= job_figures(plan, journal)

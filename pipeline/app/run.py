@@ -30,7 +30,7 @@ from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import Interrupted, JobLocked, PipelineError
-from pipeline.journal import Journal, lost_claims, write_progress
+from pipeline.journal import Journal, lost_claims, plus, write_progress
 from pipeline.limits import Pause
 from pipeline.plan import FAILED, FailureKinds, Plan, Standing, drawn_rows, failure_kinds
 from pipeline.records import digest
@@ -222,7 +222,7 @@ class Run:
                 pass
         journal = self._writer(directory)
         events, claims, worst = lost_claims(journal.claims())
-        first = journal.commit(events, release=claims, possibly_billed_usd=worst)
+        first = journal.commit(events, release=claims, possibly_billed_usd=worst, possibly_billed_requests=len(events))
         if plan is not None:
             plan.take(first, events)
 
@@ -275,9 +275,12 @@ class Run:
                     engine.close()
                     self._take(runner.progress)
                     # What is in doubt where the journal failed stands in no total.
-                    possibly = journal.totals.possibly_billed_usd + runner.in_doubt_usd()
+                    totals = journal.totals
                     self._update(
-                        **row_figures(plan), job_cost_usd=journal.totals.cost_usd, possibly_billed_usd=possibly
+                        **row_figures(plan),
+                        job_cost_usd=totals.cost_usd,
+                        possibly_billed_usd=totals.possibly_billed_usd + runner.in_doubt_usd(),
+                        possibly_billed_requests=plus(totals.possibly_billed_requests, runner.in_doubt()),
                     )
             # One that came too late for the runner still bounds the time for publishing.
             return stop or self._stop_request.stop()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app.access import reading
-from pipeline.app.summary import Summary, job_figures, money
+from pipeline.app.summary import Summary, job_figures, money, money_figures
 from pipeline.config import Job, read_job
 from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
@@ -142,8 +142,7 @@ def _found_in(journal: Journal, directory: Path) -> tuple[dict[str, Any], list[d
 
     plan = load_plan(directory)
     if plan is None or plan.number != journal.totals.plan:
-        totals = journal.totals
-        return {"job_cost_usd": totals.cost_usd, "possibly_billed_usd": totals.possibly_billed_usd}, []
+        return money_figures(journal), []
     plan.apply(journal.standings())
     return job_figures(plan, journal), failure_kinds(plan, journal).facts()
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd")
 _OF_THE_JOB = (
-    "job", "rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd", "output",
+    "job", "rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd",
+    "possibly_billed_requests", "output",
 )  # fmt: skip
 
 
@@ -29,9 +30,9 @@ class RunError:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run's figures. `rows`, `succeeded`, `failed`, `pending`, `unpriced_rows`, `job_cost_usd` and
-    `possibly_billed_usd` are the job's over all runs; the rest are this run's. Money is in USD. `output` is the file
-    that holds the answers so far, None where there is none. Figures that are not known are None.
+    """A run's figures. `rows`, `succeeded`, `failed`, `pending`, `unpriced_rows`, `job_cost_usd`, and those of what was
+    possibly billed, are the job's over all runs; the rest are this run's. Money is in USD. `output` is the file that
+    holds the answers so far, None where there is none. Figures that are not known are None.
     """
 
     job: str | None = None
@@ -49,6 +50,7 @@ class Summary:
     job_cost_usd: Decimal | None = None
     unpriced_rows: int | None = None
     possibly_billed_usd: Decimal | None = None
+    possibly_billed_requests: int | None = None
     seconds: float = 0.0
     rows_per_second: float = 0.0
     output: str | None = None
@@ -99,12 +101,20 @@ def money(amount: Decimal) -> str:
 
 
 def job_figures(plan: Plan, journal: Journal) -> dict[str, Any]:
-    """The job's figures over all runs; requests that a kill cut off count as possibly billed."""
-    open_claims = sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))
+    """The job's figures over all runs."""
+    return {**row_figures(plan), **money_figures(journal)}
+
+
+def money_figures(journal: Journal) -> dict[str, Any]:
+    """Return what was billed, and possibly billed, over all runs; the latter counts requests that a kill cut off."""
+    from pipeline.journal import plus
+
+    claims = journal.claims()
+    open_claims = sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0))
     return {
-        **row_figures(plan),
         "job_cost_usd": journal.totals.cost_usd,
         "possibly_billed_usd": journal.totals.possibly_billed_usd + open_claims,
+        "possibly_billed_requests": plus(journal.totals.possibly_billed_requests, len(claims)),
     }
 
 

@@ -1,6 +1,6 @@
 """Facts about the models, and what a request costs. Unknown is None, never zero."""
 
-from pipeline.catalogue.costs import Price, cost, fewest_prompt_tokens, most_prompt_tokens, worst_cost
+from pipeline.catalogue.costs import Price, as_column, cost, fewest_prompt_tokens, most_prompt_tokens, worst_cost
 from pipeline.catalogue.facts import (
     DEFAULT_PARAMETERS,
     OPENAI_PARAMETERS,
@@ -17,6 +17,7 @@ __all__ = [
     "Model",
     "ParameterRange",
     "Price",
+    "as_column",
     "cost",
     "fewest_prompt_tokens",
     "find_model",

@@ -9,7 +9,17 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import (
+    MAX_EMAX,
+    MIN_EMIN,
+    ROUND_CEILING,
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+)
 
 from pipeline.records import Message, Usage, message_texts
 
@@ -29,6 +39,7 @@ _USD_UNIT = Decimal("1e-12")
 _USD_BEYOND = Decimal(10**6)
 _EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation, Overflow])
 _UPWARD = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_CEILING, traps=[InvalidOperation, Overflow])
+_TO_COLUMN = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF_EVEN)
 _RUN = re.compile(r"(\s)\s+|(.)\2+")
 
 
@@ -42,18 +53,26 @@ class Price:
 
 
 def cost(price: Price | None, usage: Usage) -> Decimal | None:
-    """The exact cost of a usage in USD, with 12 decimals.
+    """Return the exact cost of a usage in USD, with as many decimals as it takes.
 
-    None where the price or a count is unknown, or where the amount does not fit decimal128(18,12).
+    What was generated beside the completion costs the same. None where the price or a count is unknown, or where the
+    amount does not fit decimal128(18,12).
     """
-    if price is None or usage.prompt_tokens is None or usage.completion_tokens is None:
+    if price is None or usage.prompt_tokens is None or usage.output_tokens is None:
         return None
     try:
-        exact = _amount(price, usage.prompt_tokens, usage.completion_tokens, _EXACT)
-        amount = exact.quantize(_USD_UNIT, context=_EXACT)
+        amount = _amount(price, usage.prompt_tokens, usage.output_tokens, _EXACT)
     except ArithmeticError:
         return None
-    return amount if amount.copy_abs() < _USD_BEYOND else None
+    return None if as_column(amount) is None else amount
+
+
+def as_column(amount: Decimal) -> Decimal | None:
+    """Return USD rounded half-even to the 12 decimals of decimal128(18,12), or None where the amount does not fit."""
+    if amount.copy_abs() >= _USD_BEYOND:
+        return None
+    rounded = amount.quantize(_USD_UNIT, context=_TO_COLUMN)
+    return rounded if rounded.copy_abs() < _USD_BEYOND else None
 
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:

@@ -60,11 +60,19 @@ def cost_text(summary: Summary) -> str:
     if summary.job_cost_usd is None:
         return "not known"
     cost = f"${money(summary.cost_usd)} this run, ${money(summary.job_cost_usd)} the whole job"
-    if summary.possibly_billed_usd:
-        cost += f", and possibly up to ${money(summary.possibly_billed_usd)} for requests whose end is unknown"
+    if summary.possibly_billed_usd or summary.possibly_billed_requests:
+        cost += f", and possibly {_in_doubt(summary)}"
     if summary.unpriced_rows:
         cost += f"; the cost of {summary.unpriced_rows:,} answers is unknown"
     return cost
+
+
+def _in_doubt(summary: Summary) -> str:
+    """The requests that may have been billed besides, and the most that they can have cost where that is known."""
+    count = summary.possibly_billed_requests
+    requests = "requests" if count is None else "1 request" if count == 1 else f"{count:,} requests"
+    amount = f"up to ${money(summary.possibly_billed_usd)} for " if summary.possibly_billed_usd else ""
+    return f"{amount}{requests} whose end is unknown"
 
 
 def next_command(summary: Summary, job_file: str) -> str:

@@ -39,11 +39,12 @@ class Measure:
         """The measure of a row whose last event has this state and record, at today's price; None where it was never
         sent, or answered without sound usage.
         """
-        usage, attempts = Usage(record.get("prompt_tokens"), record.get("completion_tokens")), record.get("attempts", 0)
+        usage = Usage(*(record.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")))
+        attempts = record.get("attempts", 0)
         if not attempts or "latency_seconds" not in record or (state in ANSWERS and not usage.is_sound):
             return None
         billed = record.get("billed_usd")
-        before = Decimal(record.get("cost_usd") or 0) - Decimal(billed or 0)
+        before = Decimal(record.get("exact_cost_usd") or record.get("cost_usd") or 0) - Decimal(billed or 0)
         last = cost(price, usage) if state in ANSWERS or billed is not None else Decimal(0)
         usd = None if last is None else before + last
         seconds = record["latency_seconds"] * attempts

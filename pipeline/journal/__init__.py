@@ -9,10 +9,10 @@ from pipeline.journal.progress import read_progress, write_progress
 from pipeline.journal.rebuild import Published, Recovered, rebuild
 from pipeline.journal.salvage import Salvage
 from pipeline.journal.store import Journal
-from pipeline.journal.totals import Identity, Totals
+from pipeline.journal.totals import Identity, Totals, plus
 
 __all__ = [
     "ADOPTIONS", "ANSWERS", "FAILURES", "Claim", "Event", "Holder", "Identity", "IndexEntry", "JobLock", "Journal",
-    "Published", "Recovered", "Salvage", "State", "Totals", "lost_claims", "read_holder", "read_progress", "rebuild",
-    "refuse_newer", "replacement", "sync_path", "write_progress",
+    "Published", "Recovered", "Salvage", "State", "Totals", "lost_claims", "plus", "read_holder", "read_progress",
+    "rebuild", "refuse_newer", "replacement", "sync_path", "write_progress",
 ]  # fmt: skip

@@ -151,7 +151,7 @@ def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decima
     for claim in claims:
         attempts = claim.history.get("attempts", 0) + 1
         record = {**claim.history, "attempts": attempts, "error_kind": "cut_off", "possibly_billed": claim.worst_cost,
-                  "tokens": claim.worst_tokens, "started_at": claim.claimed_at}  # fmt: skip
+                  "tokens": claim.worst_tokens, "started_at": claim.claimed_at, "in_doubt": True}  # fmt: skip
         state = State(claim.history.get("kept_as", State.ATTEMPTED))
         events.append(Event(claim.plan, claim.position, state, claim.row_id, claim.request_hash, claim.settings,
                             claim.content, record))  # fmt: skip

@@ -28,6 +28,7 @@ class Published:
     events: int | None
     cost_usd: Decimal
     possibly_billed_usd: Decimal
+    possibly_billed_requests: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def rebuild(
             salvage.totals.possibly_billed_usd,
             [(one.events, one.possibly_billed_usd) for one in published],
         ),
+        possibly_billed_requests=_in_doubt(salvage, published),
         plan=max(salvage.totals.plan, salvage.most_plan()),
     )
     meta = {
@@ -107,6 +109,16 @@ def _billed(
     for events, known in ((salvage.totals.events, total), *published):
         sums.append(known + (salvage.billed(column, events) if events is not None else 0))
     return max(sums)
+
+
+def _in_doubt(salvage: Salvage, published: Sequence[Published]) -> int | None:
+    """How many requests may have been billed, found as `_billed` finds what was; None where that was never counted."""
+    totals: list[tuple[int | None, int | None]] = [(salvage.totals.events, salvage.totals.possibly_billed_requests)]
+    totals += [(one.events, one.possibly_billed_requests) for one in published]
+    if any(known is None for _, known in totals):
+        return None
+    sums = [(known or 0) + (salvage.in_doubt(events) if events is not None else 0) for events, known in totals]
+    return max(salvage.in_doubt(), *sums)
 
 
 def _settings(salvage: Salvage, kind: str, model: str) -> list[list[Any]]:

@@ -39,7 +39,7 @@ _SCHEMA = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;
 CREATE TABLE events (seq INTEGER, turn INTEGER, file INTEGER, at INTEGER, packed BLOB, plan INTEGER, state INTEGER,
     row_id TEXT, request_hash TEXT, settings INTEGER, source INTEGER, attempts INTEGER, started INTEGER, cost_usd TEXT,
-    billed_usd TEXT, possibly_billed TEXT, PRIMARY KEY (seq, turn)) WITHOUT ROWID;
+    billed_usd TEXT, possibly_billed TEXT, in_doubt INTEGER, PRIMARY KEY (seq, turn)) WITHOUT ROWID;
 CREATE INDEX events_by_row ON events (row_id, request_hash);
 CREATE INDEX events_by_request ON events (request_hash, started);
 CREATE TABLE claims (row_id TEXT, request_hash TEXT, attempts INTEGER, plan INTEGER, settings INTEGER, claimed INTEGER,
@@ -178,10 +178,11 @@ class Salvage:
     def _insert(self, seq: int, turn: int, place: Place | None, packed: bytes | None, event: Event) -> None:
         record = event.record
         self._scratch.execute(
-            f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 16)})",
+            f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 17)})",
             (seq, turn, *(place or (None, None)), packed, event.plan, int(event.state), event.row_id,
              event.request_hash, event.settings, record.get("source", 0), record.get("attempts", 0), _started(record),
-             record.get("cost_usd"), record.get("billed_usd"), record.get("possibly_billed")),
+             record.get("cost_usd"), record.get("billed_usd"), record.get("possibly_billed"),
+             int(record.get("in_doubt", False))),
         )  # fmt: skip
 
     def _take_claim(self, claim: Claim) -> None:
@@ -251,6 +252,11 @@ class Salvage:
         condition = "" if since is None else f"AND turn = 0 AND seq > {since}"
         found = self._scratch.execute(f"SELECT {column} FROM events WHERE {column} IS NOT NULL {condition}")
         return sum((Decimal(amount) for (amount,) in found), Decimal(0))
+
+    def in_doubt(self, since: int | None = None) -> int:
+        """Return how many requests of all events, or of those found after `since`, may have been billed."""
+        condition = "" if since is None else f"AND turn = 0 AND seq > {since}"
+        return self._number(f"SELECT count(*) FROM events WHERE in_doubt {condition}")
 
     def _most(self, column: str) -> int:
         return max(self._number(f"SELECT max({column}) FROM {table}") for table in ("events", "claims"))

@@ -39,7 +39,7 @@ from pipeline.journal.events import (
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.replacement import is_under_way
-from pipeline.journal.totals import Identity, Totals, longer_pause
+from pipeline.journal.totals import Identity, Totals, longer_pause, plus
 
 _ROWS_A_STATEMENT = 1000
 _NUMBERS_A_STEP = 100
@@ -239,13 +239,14 @@ class Journal:
         claims: Sequence[Claim] = (),
         cost_usd: Decimal = Decimal(0),
         possibly_billed_usd: Decimal = Decimal(0),
+        possibly_billed_requests: int = 0,
         plan: int | None = None,
         pause: tuple[float, float] | None = None,
     ) -> int:
         """Put a group on disk: events, claims closed and claims made. Returns the number of the first event.
 
-        On return everything given is durable. `cost_usd` and `possibly_billed_usd` are added to the totals; of two
-        pauses the one that lasts longer counts.
+        On return everything given is durable. `cost_usd`, `possibly_billed_usd` and `possibly_billed_requests` are
+        added to the totals; of two pauses the one that lasts longer counts.
         """
         first = self.totals.events + 1
         totals = replace(
@@ -254,6 +255,7 @@ class Journal:
             claims=self.totals.claims + len(claims) - len(release),
             cost_usd=self.totals.cost_usd + cost_usd,
             possibly_billed_usd=self.totals.possibly_billed_usd + possibly_billed_usd,
+            possibly_billed_requests=plus(self.totals.possibly_billed_requests, possibly_billed_requests),
             plan=self.totals.plan if plan is None else plan,
             pause=longer_pause(self.totals.pause, pause),
         )

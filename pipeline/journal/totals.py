@@ -11,6 +11,7 @@ from decimal import Decimal
 class Totals:
     """Sums over everything ever recorded. `claims` are those open now, `plan` is the number of the latest plan; `pause`
     keeps the endpoint's Retry-After over a restart: when it was set, and until when (Unix seconds).
+    `possibly_billed_requests` is None in a journal that was begun by a version that did not count them.
     """
 
     commits: int = 0
@@ -20,19 +21,23 @@ class Totals:
     possibly_billed_usd: Decimal = Decimal(0)
     plan: int = 0
     pause: tuple[float, float] | None = None
+    possibly_billed_requests: int | None = 0
 
     def text(self) -> str:
         """The totals as the journal stores them."""
         return json.dumps(
             [self.commits, self.events, self.claims, str(self.cost_usd), str(self.possibly_billed_usd), self.plan,
-             self.pause], separators=(",", ":"),
+             self.pause, self.possibly_billed_requests], separators=(",", ":"),
         )  # fmt: skip
 
     @classmethod
     def parse(cls, text: str) -> Totals:
         """The totals from their stored form."""
-        commits, events, claims, cost, possibly, plan, pause = json.loads(text)
-        return cls(commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None)
+        commits, events, claims, cost, possibly, plan, pause, *later = json.loads(text)
+        in_doubt = later[0] if later else None if events else 0
+        return cls(
+            commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None, in_doubt
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,11 @@ class Identity:
     def parse(cls, text: str) -> Identity:
         """The identity from its stored form."""
         return cls(**json.loads(text))
+
+
+def plus(known: int | None, more: int) -> int | None:
+    """Return the sum; None where the first is not known."""
+    return None if known is None else known + more
 
 
 def longer_pause(standing: tuple[float, float] | None, new: tuple[float, float] | None) -> tuple[float, float] | None:

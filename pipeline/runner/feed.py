@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.catalogue import as_column
 from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal, State
 from pipeline.plan import TO_SEND, Plan, Rows, Standing, UnsentFailure
@@ -56,7 +57,7 @@ class History:
     @classmethod
     def of(cls, record: dict[str, Any]) -> History:
         """The history in an event's record."""
-        cost, kept = record.get("cost_usd"), None
+        cost, kept = record.get("exact_cost_usd", record.get("cost_usd")), None
         if "kept_as" in record:
             kept = KeptAnswer(record["source"], State(record["kept_as"]), tuple(record["stood_for"]))
         known = None if cost is None else Decimal(cost)
@@ -65,9 +66,15 @@ class History:
 
     def facts(self) -> dict[str, Any]:
         """The history as it stands in a record."""
-        cost = None if self.cost is None else str(self.cost)
-        facts = {"attempts": self.attempts, "cost_usd": cost, "failed_runs": self.failed_runs}
+        facts = {"attempts": self.attempts, **cost_facts(self.cost), "failed_runs": self.failed_runs}
         return facts if self.kept is None else {**facts, **self.kept.facts()}
+
+
+def cost_facts(cost: Decimal | None) -> dict[str, str | None]:
+    """Return what a row cost (USD) as its record tells it: as the output shows it, and exactly where that is more."""
+    shown = None if cost is None else as_column(cost)
+    facts = {"cost_usd": None if shown is None else str(shown)}
+    return facts if shown == cost else {**facts, "exact_cost_usd": str(cost)}
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ class _Group:
     release: list[int] = field(default_factory=list)
     cost: Decimal = Decimal(0)
     possibly: Decimal = Decimal(0)
+    in_doubt: int = 0
     pause: tuple[float, float] | None = None
 
 
@@ -64,6 +65,7 @@ class Recorder:
         """Count an attempt and what it cost."""
         self._group.cost += charge.known or 0
         self._group.possibly += charge.at_most or 0
+        self._group.in_doubt += charge.in_doubt
         progress = self.progress
         if isinstance(result, Reply) or result.sent:
             progress.requests += 1
@@ -110,6 +112,7 @@ class Recorder:
         self._group.events += events
         self._group.release += numbers
         self._group.possibly += worst
+        self._group.in_doubt += len(events)
 
     def commit(self, claims: list[Claim]) -> None:
         """Make what was gathered durable, together with the claims of the requests that go out next."""
@@ -117,6 +120,6 @@ class Recorder:
         if group.events or group.release or claims or group.pause:
             first = self._journal.commit(
                 group.events, release=group.release, claims=claims, cost_usd=group.cost,
-                possibly_billed_usd=group.possibly, pause=group.pause,
+                possibly_billed_usd=group.possibly, possibly_billed_requests=group.in_doubt, pause=group.pause,
             )  # fmt: skip
             self._plan.take(first, group.events)

@@ -433,6 +433,10 @@ class Runner:
 
     # ---- the end
 
+    def in_doubt(self) -> int:
+        """How many requests are in flight: how they ended is not known where the journal fails."""
+        return len(self._in_flight)
+
     def in_doubt_usd(self) -> Decimal:
         """What the requests in flight may cost at most, in USD: all that is known of them where the journal fails."""
         return sum((flight.reserved.worst or Decimal(0) for flight in self._in_flight.values()), Decimal(0))

@@ -10,8 +10,9 @@ from typing import Any
 
 from pipeline.catalogue import Price, cost
 from pipeline.client import Attempt
+from pipeline.endpoints.finish import stopped_at_limit
 from pipeline.records import NO_USAGE, Failure, Reply, Request, Usage, message_texts
-from pipeline.runner.feed import History
+from pipeline.runner.feed import History, cost_facts
 
 _BLANK = re.compile(r"\s+|\\[nrt]")
 _QUOTE = 16
@@ -20,23 +21,27 @@ _SHORTEST_QUOTE = 4
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What an attempt cost, in USD: known exactly, or possibly and at most. None where it is not so or not known."""
+    """What an attempt cost, in USD: known exactly, or possibly and at most. None where it is not so or not known.
+
+    `in_doubt` tells that it may have been billed and nothing says how much, whether or not there is an `at_most`.
+    """
 
     known: Decimal | None = None
     at_most: Decimal | None = None
     tokens: int = 0
     """Tokens billed; the most that it can have been where that is not known."""
+    in_doubt: bool = False
 
 
 def bill(result: Reply | Failure, price: Price | None, worst: Decimal | None, most_tokens: int) -> Bill:
     """What the endpoint charged for an attempt, as far as its reply says; at most `worst` and `most_tokens`."""
     usage = result.usage or NO_USAGE
-    if usage.prompt_tokens is not None and usage.completion_tokens is not None:
-        tokens = usage.prompt_tokens + usage.completion_tokens
+    if (tokens := usage.billed_tokens) is not None:
         known = cost(price, usage)
-        return Bill(known, None if known is not None else worst, tokens)
+        at_most = None if known is not None else worst
+        return Bill(known, at_most, tokens, in_doubt=at_most is not None)
     if isinstance(result, Reply) or result.possibly_billed:
-        return Bill(None, worst, most_tokens)
+        return Bill(None, worst, most_tokens, in_doubt=True)
     return Bill()
 
 
@@ -50,7 +55,7 @@ def record_of(
         total = None
     record: dict[str, Any] = {
         "attempts": history.attempts + (1 if isinstance(result, Reply) or result.sent else 0),
-        "cost_usd": _text(total),
+        **cost_facts(total),
         "failed_runs": history.failed_runs,
         "http_status": result.http_status,
         "latency_seconds": attempt.latency,
@@ -60,6 +65,8 @@ def record_of(
         "possibly_billed": _text(charge.at_most),
         "tokens": charge.tokens,
     }
+    if charge.in_doubt:
+        record["in_doubt"] = True
     if price is not None and charge.known is not None:
         record["price"] = [str(price.input_usd_per_million), str(price.output_usd_per_million), price.as_of]
     if result.usage is not None:
@@ -67,7 +74,8 @@ def record_of(
     if isinstance(result, Reply):
         record.update(
             response=result.response, response_type=result.response_type, tool_calls=result.tool_calls,
-            truncated=truncated(result, request.max_tokens),
+            truncated=truncated(result, request.max_tokens), finish_reason=result.finish_reason,
+            reasoning=result.reasoning, served_model=result.served_model,
         )  # fmt: skip
     else:
         record.update(error_kind=result.kind, error_message=result.message)
@@ -77,20 +85,20 @@ def record_of(
 
 
 def truncated(reply: Reply, max_tokens: int | None) -> bool | None:
-    """Whether the answer stopped at max_tokens: by its finish reason, else by its count; None where neither says."""
-    if reply.finish_reason is not None:
-        return reply.finish_reason == "length"
-    if max_tokens is None:
-        return False
-    completion = reply.usage.completion_tokens
-    return None if completion is None else completion >= max_tokens
+    """Return whether the answer stopped at max_tokens, by its finish reason or its count; None where neither says."""
+    if stopped_at_limit(reply.finish_reason):
+        return True
+    output = reply.usage.output_tokens
+    if output is not None and max_tokens is not None:
+        return output >= max_tokens
+    return None if max_tokens is not None and reply.finish_reason is None else False
 
 
 def failed_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a row's failure, from that of its last attempt, which has been recorded and billed already: what
     the event itself adds is nothing sent (tokens None) and nothing billed.
     """
-    once = {"billed_usd": None, "possibly_billed": None, "tokens": None}
+    once = {"billed_usd": None, "possibly_billed": None, "tokens": None, "in_doubt": False}
     return {**record, **once, "failed_runs": record["failed_runs"] + 1}
 
 
@@ -113,6 +121,8 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
     }
 
 

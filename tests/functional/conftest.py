@@ -33,8 +33,8 @@ COST = "0.00001"
 """What one usual answer costs in USD: 10 prompt tokens at 0.32 and 20 completion tokens at 0.34 a million."""
 RUN_KEYS = {
     "job", "run_id", "status", "rows", "succeeded", "failed", "pending", "requests", "retries", "prompt_tokens",
-    "completion_tokens", "cost_usd", "job_cost_usd", "unpriced_rows", "possibly_billed_usd", "seconds",
-    "rows_per_second", "output",
+    "completion_tokens", "cost_usd", "job_cost_usd", "unpriced_rows", "possibly_billed_usd",
+    "possibly_billed_requests", "seconds", "rows_per_second", "output",
 }  # fmt: skip
 STATUS_KEYS = RUN_KEYS | {
     "running", "lock", "projected_cost_usd", "recent_rows_per_second", "eta_seconds", "in_flight", "waiting",
@@ -43,10 +43,12 @@ STATUS_KEYS = RUN_KEYS | {
 RESULT_COLUMNS = {
     "row_id": pa.string(), "status": pa.string(), "response": pa.string(), "response_type": pa.string(),
     "tool_calls": pa.string(), "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(),
-    "total_tokens": pa.int64(), "cost_usd": pa.decimal128(18, 12), "truncated": pa.bool_(), "attempts": pa.int32(),
+    "total_tokens": pa.int64(), "cost_usd": pa.decimal128(18, 12), "truncated": pa.bool_(),
+    "finish_reason": pa.string(), "reasoning": pa.string(), "cached_tokens": pa.int64(),
+    "reasoning_tokens": pa.int64(), "attempts": pa.int32(),
     "error_kind": pa.string(), "error_message": pa.string(), "http_status": pa.int32(), "model": pa.string(),
-    "latency_seconds": pa.float64(), "started_at": pa.timestamp("us", "UTC"), "finished_at": pa.timestamp("us", "UTC"),
-    "request_hash": pa.string(),
+    "served_model": pa.string(), "latency_seconds": pa.float64(), "started_at": pa.timestamp("us", "UTC"),
+    "finished_at": pa.timestamp("us", "UTC"), "request_hash": pa.string(),
 }  # fmt: skip
 """The columns that CONTRACT section 3 adds, in its order."""
 

@@ -52,6 +52,26 @@ def test_a_response_of_any_type_is_an_answer_with_its_type(ws: Workspace, endpoi
     assert rows["none"]["tool_calls"] is rows["text"]["tool_calls"] is None
 
 
+def test_what_the_reply_tells_of_an_answer_stands_beside_it(ws: Workspace, endpoint: Endpoint) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 100, "prompt_cache_hit_tokens": 4.0,
+             "completion_tokens_details": {"reasoning_tokens": 70}}  # fmt: skip
+    rows = by_prompt(ws, endpoint, {
+        "told": answer("4", usage=usage, reasoning="2 + 2", finish_reason="stop", model="other"),
+        "cut": answer(None, reasoning_content="hm", finish_reason="MAX_TOKENS"),
+        "refused": answer(None, refusal="I will not"),
+        "nothing": answer("a"),
+    })  # fmt: skip
+    names = ("response", "response_type", "truncated", "finish_reason", "reasoning", "cached_tokens",
+             "reasoning_tokens", "served_model", "attempts")  # fmt: skip
+    assert {prompt: tuple(row[name] for name in names) for prompt, row in rows.items()} == {
+        "told": ("4", "text", False, "stop", "2 + 2", 4, 70, "other", 1),
+        "cut": (None, "empty", True, "MAX_TOKENS", "hm", None, None, None, 1),
+        "refused": ("I will not", "refusal", False, None, None, None, None, None, 1),
+        "nothing": ("a", "text", False, None, None, None, None, None, 1),
+    }
+    assert rows["told"]["cost_usd"] == (10 * Decimal("0.32") + 90 * Decimal("0.34")) / 10**6
+
+
 def test_the_job_file_chooses_the_adapter_and_only_then_is_it_imported(ws: Workspace) -> None:
     ws.questions("a")
     for transport in ("lean", "standard"):

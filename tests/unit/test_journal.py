@@ -142,12 +142,17 @@ def test_thousands_of_rows_go_into_one_commit_and_come_back(directory: Path) -> 
 def test_totals_add_up_exactly_and_survive(directory: Path) -> None:
     with writing(directory) as journal:
         for _ in range(10):
-            journal.commit([event(0)], cost_usd=Decimal("0.000000000001"), possibly_billed_usd=Decimal("0.1"))
+            journal.commit(
+                [event(0)],
+                cost_usd=Decimal("0.000000000001"),
+                possibly_billed_usd=Decimal("0.1"),
+                possibly_billed_requests=2,
+            )
         journal.commit(claims=[claim(1), claim(2)], plan=7)
     with closing(Journal.read(directory)) as journal:
         assert journal.totals == Totals(
             commits=11, events=10, claims=2, cost_usd=Decimal("0.000000000010"), possibly_billed_usd=Decimal("1.0"),
-            plan=7,
+            possibly_billed_requests=20, plan=7,
         )  # fmt: skip
 
 
@@ -678,3 +683,10 @@ def test_progress_is_replaced_whole_and_anything_else_is_none(tmp_path: Path) ->
     for damaged in (b"", b"[1]", b"{", b"\xff"):
         (tmp_path / "progress.json").write_bytes(damaged)
         assert read_progress(tmp_path) is None
+
+
+def test_totals_of_a_version_that_counted_no_possibly_billed_requests_do_not_know_them() -> None:
+    assert Totals.parse('[3,2,0,"0.5","0.1",1,null]').possibly_billed_requests is None
+    assert Totals.parse('[1,0,0,"0","0",1,null]').possibly_billed_requests == 0
+    known = Totals(commits=3, possibly_billed_requests=7)
+    assert Totals.parse(known.text()) == known

@@ -69,6 +69,51 @@ def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> N
     assert record["cost_usd"] is None
 
 
+def test_a_rows_cost_is_rounded_once_over_all_its_attempts() -> None:
+    price = Price(Decimal("0.0000004"), Decimal(0), None)
+    history = History()
+    for attempts in range(1, 6):
+        result = (
+            reply(Usage(1, 1, 2)) if attempts == 5 else Failure(ErrorKind.INVALID_REPLY, "no", usage=Usage(1, 1, 2))
+        )
+        attempt = Attempt(1, result, 1.0, 2.0, 1.0)
+        record = record_of(attempt, result, Request("m", (), {}), history, bill(result, price, WORST, 999), price)
+        assert record["billed_usd"] == "4E-13"
+        history = History.of(record)
+    assert (Decimal(record["cost_usd"]), history.cost) == (Decimal("2e-12"), Decimal("2e-12"))
+    assert Decimal(History(5, Decimal("4e-13"), 0).facts()["cost_usd"]) == 0
+
+
+def test_a_rows_cost_beyond_its_column_is_unknown_and_goes_on_to_be_counted() -> None:
+    history = History(1, Decimal("999999.9"), 0)
+    price = Price(Decimal(10_000_000), Decimal(0), None)
+    result = reply(SOUND)
+    attempt = Attempt(1, result, 1.0, 2.0, 1.0)
+    record = record_of(attempt, result, Request("m", (), {}), history, bill(result, price, WORST, 999), price)
+    assert (record["cost_usd"], History.of(record).cost) == (None, Decimal("1000999.9"))
+
+
+def test_the_bill_counts_what_was_generated_beside_the_completion() -> None:
+    assert bill(reply(Usage(100, 10, 120)), PRICE, WORST, 999).tokens == 120
+
+
+@pytest.mark.parametrize(
+    ("result", "price", "in_doubt"),
+    [
+        (reply(SOUND), PRICE, False),
+        (reply(SOUND), None, False),
+        (reply(Usage()), PRICE, True),
+        (reply(Usage()), None, True),
+        (Failure(ErrorKind.TIMEOUT, "no", possibly_billed=True), None, True),
+        (Failure(ErrorKind.SERVER_ERROR, "no"), PRICE, False),
+    ],
+)
+def test_a_request_is_in_doubt_where_nothing_says_what_was_billed(
+    result: Reply | Failure, price: Price | None, in_doubt: bool
+) -> None:
+    assert bill(result, price, None, 999).in_doubt is in_doubt
+
+
 def test_a_failure_that_was_not_sent_is_no_attempt() -> None:
     failure = Failure(ErrorKind.CONNECTION_ERROR, "refused", sent=False)
     attempt = Attempt(1, failure, 1.0, 1.0, 0.0)
@@ -81,7 +126,12 @@ def test_a_failure_that_was_not_sent_is_no_attempt() -> None:
     [
         (SOUND, None, 10, True),
         (SOUND, None, 11, False),
-        (SOUND, "stop", 10, False),
+        (SOUND, "stop", 10, True),
+        (SOUND, "MAX_TOKENS", 99, True),
+        (SOUND, "stop", None, False),
+        (Usage(100, 10, 115), "stop", 15, True),
+        (Usage(100, 10, 115), None, 16, False),
+        (Usage(), "stop", 10, False),
         (SOUND, "length", 99, True),
         (SOUND, None, None, False),
         (Usage(), None, 10, None),
