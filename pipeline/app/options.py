@@ -13,8 +13,9 @@ from pipeline.plan import TO_SEND, Plan, Standing
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What a command may ask of a run. `retry` sends nothing but failed rows, whatever their cause: all of them, or
-    those of one kind; of the kind `truncated` it asks for longer answers instead. `limit` is the most rows to send:
-    first in input order, or with `seed` drawn at random.
+    those of one kind; of the kind `truncated` it asks for longer answers instead. With `accept` these failures are
+    accepted, and nothing is sent. `limit` is the most rows to send: first in input order, or with `seed` drawn at
+    random.
     """
 
     limit: int | None = None
@@ -22,6 +23,7 @@ class RunOptions:
     on_change: Literal["refuse", "rerun", "keep"] = "refuse"
     retry: bool = False
     retry_kind: str | None = None
+    accept: bool = False
 
     @property
     def asks_longer(self) -> bool:

@@ -17,18 +17,18 @@ from pipeline.version import __version__
 
 def publish_rows(
     opened: OpenJob, plan: Plan, journal: Journal, *, is_whole: bool, seconds: float | None
-) -> Path | None:
+) -> tuple[Path | None, bool]:
     """Publish every row that has an outcome, unless that stands there already, and clear away what it supersedes.
 
     Args:
         is_whole: every row has one; else they go into the partial output.
         seconds: give up after so long; an earlier file then stays.
 
-    Returns the path of what stands there now, None where nothing does. Raises CheckpointFailed, and InvalidInput where
-    somebody else's file is in the way.
+    Returns the path of what stands there now, None where nothing does, and whether it holds every such row. Raises
+    CheckpointFailed, and InvalidInput where somebody else's file is in the way.
     """
     if not opened.job.writes_output:
-        return None
+        return None, True
     config = opened.job.config
     output = Path(config.output.path)
     partial = partial_path(output)
@@ -37,19 +37,20 @@ def publish_rows(
                     str(results.schema)])  # fmt: skip
     path: Path | None = output if is_whole else partial
     assert path is not None
+    is_current = True
     if not shows(path, state, plan.count(*SUCCEEDED, *FAILED)):
         try:
             publish(results, path, compression=config.output.compression,
                     metadata=_metadata(opened, journal, state), whole=is_whole,
                     overwrite=config.output.overwrite, seconds=seconds)  # fmt: skip
         except OutOfTime:
-            path = path if path.exists() else None
+            path, is_current = path if path.exists() else None, False
     if is_whole and (config.output.overwrite or not is_foreign(partial, journal.checkpoint_id)):
         remove(partial)
     for place in (output, partial):
         with suppress(OSError):  # what a killed run left there is only in the way
             draft_path(place, journal.checkpoint_id).unlink(missing_ok=True)
-    return path
+    return path, is_current
 
 
 def _metadata(opened: OpenJob, journal: Journal, state: str) -> dict[str, Any]:

@@ -7,18 +7,20 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.app import checkpoint, truncated
+from pipeline.app.acceptance import accept_failures
 from pipeline.app.access import locked, open_journal
 from pipeline.app.endpoint import endpoint_address, room_for_connections, sending_to
 from pipeline.app.job import OpenJob, open_job, try_templates
 from pipeline.app.monitoring import Monitoring
 from pipeline.app.options import RunOptions, select_retries
+from pipeline.app.outcomes import AnswerCounts, counts_of_journal, counts_of_output
 from pipeline.app.publishing import publish_rows
 from pipeline.app.signals import Signals
 from pipeline.app.status import file_stamp, known, written_output
@@ -30,7 +32,7 @@ from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import Interrupted, JobLocked, PipelineError
-from pipeline.journal import Journal, lost_claims, plus, write_progress
+from pipeline.journal import Journal, lost_claims, plus, read_progress, write_progress
 from pipeline.limits import Pause
 from pipeline.plan import FAILED, FailureKinds, Plan, Standing, drawn_rows, failure_kinds
 from pipeline.records import digest
@@ -82,6 +84,9 @@ class Run:
         self._journal: Journal | None = None
         self._is_writer = False
         self._failed_now = FailureKinds()
+        self._left_alone = FailureKinds()
+        self._answers_before = AnswerCounts()
+        self._answered = 0
         self._tracker = Tracker(0, FailureKinds())
         self._progress_written = 0.0
         self.first_event = 0
@@ -113,7 +118,7 @@ class Run:
     def _execute(self, monitoring: Monitoring) -> None:
         try:
             with self._signals:
-                opened = open_job(self._job)
+                opened = open_job(self._job, for_sending=not self._options.accept)
                 if self._is_embedded:
                     opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
                 with locked(self._job) as directory:
@@ -152,9 +157,11 @@ class Run:
             self._journal.sync()
         checkpoint.refuse_foreign_output(self._job, directory, self._journal)
         notes: list[str] = []
+        last = read_progress(directory) or {}
         plan = checkpoint.standing_plan(opened, directory, self._journal)
         if plan is not None and (self._options.asks_longer or self._decides_anew(plan)):
             plan = None
+        self._answers_before = self._answers_of(plan, last)
         self._settle_claims(plan, directory)
         if plan is None:
             try_templates(opened)
@@ -164,7 +171,14 @@ class Run:
         if plan.kept_empty:
             output = written_output(self._job, journal.checkpoint_id)
             self._update(status="kept", output=output, is_idle=True, **job_figures(plan, journal))
-            self._write_progress(directory, self.summary, journal, self._at_rest(plan, journal))
+            self._write_progress(directory, self.summary, journal, self._at_rest(FailureKinds()))
+            return
+        if self._options.accept:
+            kind, limit = self._options.retry_kind, self._options.limit
+            journal = self._writer(directory)
+            accept_failures(plan, journal, kind=kind, limit=limit)
+            self._update(**job_figures(plan, journal))
+            self._finish(opened, plan, journal, directory, None)
             return
         select_retries(plan, journal, self._job.config.retry.max_runs, self._options)
         self._update(**job_figures(plan, journal))
@@ -179,6 +193,21 @@ class Run:
             truncated.put_back(plan, journal)
             self._update(**row_figures(plan))
         self._finish(opened, plan, journal, directory, stop)
+        if stop is not None and stop.kind == "cost_cap" and not self.summary.requests:
+            before = Summary.of_json(last)
+            # The next request may be another row's; the cap and what is spent of it are the same.
+            is_same = (
+                before is not None and before.error is not None and _cap(before.error.message) == _cap(stop.message)
+            )
+            self._update(is_said=is_same)
+
+    def _answers_of(self, plan: Plan | None, last: Mapping[str, Any]) -> AnswerCounts:
+        """What is known of the answers before anything is sent: by the progress file, if nothing has changed since."""
+        if self._journal is None:
+            return AnswerCounts(0, 0)
+        if plan is None or plan.count(Standing.CHANGED) or last.get("events") != self._journal.totals.events:
+            return AnswerCounts()
+        return AnswerCounts(last.get("truncated"), last.get("empty"))
 
     # ---- planning
 
@@ -239,9 +268,9 @@ class Run:
     def _send(self, opened: OpenJob, plan: Plan, journal: Journal, directory: Path) -> Stop | None:
         config = self._job.config
         to_send = plan.count(*self._options.to_send)
-        left_alone = failure_kinds(plan, journal, [one for one in FAILED if one not in self._options.to_send])
+        self._left_alone = failure_kinds(plan, journal, [one for one in FAILED if one not in self._options.to_send])
         rows = min(to_send, self._options.limit or to_send)
-        self._tracker = Tracker(rows, left_alone, where=shown_address(config.endpoint.url))
+        self._tracker = Tracker(rows, self._left_alone, where=shown_address(config.endpoint.url))
         pause = Pause()
         if (too_long := self._wait_out_pause(journal, pause)) is not None:
             return too_long
@@ -315,7 +344,7 @@ class Run:
 
     def _take(self, progress: Progress) -> None:
         seconds = self._seconds()
-        self._failed_now = progress.failures
+        self._failed_now, self._answered = progress.failures, progress.succeeded
         self.summary = replace(
             self.summary, status="running", requests=progress.requests, retries=progress.retries,
             prompt_tokens=progress.prompt_tokens, completion_tokens=progress.completion_tokens,
@@ -329,19 +358,27 @@ class Run:
         self._watcher.progressed(progress, self.summary)
         if seconds - self._progress_written >= _PROGRESS_FILE_SECONDS or not self._progress_written:
             self._progress_written = seconds
-            figures = job_figures(plan, journal)
+            failures = (self._left_alone + progress.failures).counts()["failures"]
+            figures = {**job_figures(plan, journal), "failures": failures, **asdict(self._answers_now(progress))}
             self._write_progress(directory, replace(self.summary, **figures), journal, self._tracker.facts(progress))
 
+    def _answers_now(self, progress: Progress) -> AnswerCounts:
+        before = self._answers_before
+        if before.truncated is None or before.empty is None or self._options.asks_longer:
+            return AnswerCounts()
+        return AnswerCounts(before.truncated + progress.truncated, before.empty + progress.empty)
+
     def _write_progress(self, directory: Path, summary: Summary, journal: Journal, facts: Mapping[str, Any]) -> None:
-        of_file = {"events": journal.totals.events, "pid": os.getpid(), "updated_at": time.time()}
+        of_file = {"events": journal.totals.events, "pid": os.getpid(), "updated_at": time.time(),
+                   "answers_of_run": self._answered}  # fmt: skip
         with suppress(OSError):  # a full disk shows at the journal; this file is only for those who watch
             write_progress(directory, {**summary.as_json(), **of_file, **facts})
 
-    def _at_rest(self, plan: Plan, journal: Journal) -> dict[str, Any]:
+    def _at_rest(self, failures: FailureKinds) -> dict[str, Any]:
         """What `status` has to know once no run is under way, and would be slow to find."""
         return {
             "last_progress_at": self._tracker.last_progress_at,
-            "errors": failure_kinds(plan, journal).facts(),
+            "errors": failures.facts(),
             "output_stamp": file_stamp(self.summary.output),
         }
 
@@ -351,20 +388,28 @@ class Run:
         """Publish what there is, and say how the run ended."""
         is_whole = plan.count(*_PENDING) == 0
         seconds = self._job.config.limits.drain_seconds if self._stop_request.signal is not None else None
-        path = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
+        path, is_current = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
+        failures = failure_kinds(plan, journal, max_runs=self._job.config.retry.max_runs)
         status, code, error = "succeeded", 0, None
         if stop is not None:
             status = "interrupted" if stop.kind == "interrupted" else "stopped"
             code, error = stop.exit_code, RunError(stop.kind, stop.message)
         elif not is_whole:
             status, code = "partial", 3 if self._failed_now.rows else 0
-        elif plan.count(Standing.FAILED, Standing.FAILED_PASSING, Standing.RETRY):
+        elif not failures.are_accepted:
             status, code = "failed_rows", 3
         if self._options.asks_longer and self._failed_now.rows and stop is None:
             status, code = "failed_rows" if is_whole else status, 3
             error = truncated.in_vain(self._failed_now)
-        self._update(status=status, exit_code=code, error=error, output=None if path is None else str(path))
-        self._write_progress(directory, self.summary, journal, self._at_rest(plan, journal))
+        answers = AnswerCounts()
+        if is_current:
+            prefix = self._job.config.output.prefix
+            answers = counts_of_journal(plan, journal) if path is None else counts_of_output(path, prefix)
+        self._update(
+            status=status, exit_code=code, error=error, output=None if path is None else str(path),
+            **asdict(answers), **failures.counts(),
+        )  # fmt: skip
+        self._write_progress(directory, self.summary, journal, self._at_rest(failures))
 
     def _update(self, **known: Any) -> None:
         seconds = self._seconds()
@@ -372,6 +417,11 @@ class Run:
 
     def _seconds(self) -> float:
         return max(1e-9, time.monotonic() - self._started)
+
+
+def _cap(message: str) -> str:
+    """Of the message about a cost cap what it says of the cap."""
+    return message.partition(", and the next request")[0]
 
 
 @contextmanager

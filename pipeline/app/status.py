@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,19 @@ class JobStatus:
         }
 
     def _projected_cost(self) -> str | None:
-        """What the job will have cost in USD once the pending rows are answered, by what the answers so far have."""
+        """What the job will have cost in USD once the pending rows are answered, by what the answers of
+        this run have; None where it has none.
+        """
         found = self.summary
         if found.job_cost_usd is None or found.pending is None:
             return None
         if not found.pending:
             return money(found.job_cost_usd)
-        if not found.succeeded:
+        answers = self.facts.get("answers_of_run")
+        if not answers or not found.cost_usd:
             return None
-        return money(round(found.job_cost_usd * (found.succeeded + found.pending) / found.succeeded, 6))
+        # By this run's answers alone: the job's cost holds replaced ones too.
+        return money(round(found.job_cost_usd + found.cost_usd * found.pending / answers, 6))
 
 
 def status(job: Job) -> JobStatus:
@@ -126,7 +130,7 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
     run_id = journal.runs()[-1] if journal.runs() else None
     if last.run_id != run_id:
         last = Summary(job=job.config.name, run_id=run_id, output=written_output(job, journal.checkpoint_id))
-    figures, errors = _found_in(journal, job.checkpoint_path)
+    figures, errors = _found_in(journal, job.checkpoint_path, job.config.retry.max_runs)
     return JobStatus(replace(last, status="interrupted", error=None, **figures), facts={**facts, "errors": errors})
 
 
@@ -136,15 +140,17 @@ def _is_as_written(output: str | None, facts: Mapping[str, Any]) -> bool:
     return stamp is not None and stamp == facts.get("output_stamp")
 
 
-def _found_in(journal: Journal, directory: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _found_in(journal: Journal, directory: Path, max_runs: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The job's figures by its journal, and why rows have failed."""
+    from pipeline.app.outcomes import counts_of_journal
     from pipeline.plan import failure_kinds, load_plan
 
     plan = load_plan(directory)
     if plan is None or plan.number != journal.totals.plan:
         return money_figures(journal), []
     plan.apply(journal.standings())
-    return job_figures(plan, journal), failure_kinds(plan, journal).facts()
+    failures, answers = failure_kinds(plan, journal, max_runs=max_runs), counts_of_journal(plan, journal)
+    return {**job_figures(plan, journal), **asdict(answers), **failures.counts()}, failures.facts()
 
 
 def _last_written(job: Job) -> tuple[Summary, dict[str, Any]]:

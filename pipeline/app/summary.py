@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd")
 _OF_THE_JOB = (
-    "job", "rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd",
-    "possibly_billed_requests", "output",
+    "job", "rows", "succeeded", "failed", "pending", "truncated", "empty", "failures", "accepted", "to_retry",
+    "unpriced_rows", "job_cost_usd", "possibly_billed_usd", "possibly_billed_requests", "output",
 )  # fmt: skip
 
 
@@ -30,9 +30,12 @@ class RunError:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run's figures. `rows`, `succeeded`, `failed`, `pending`, `unpriced_rows`, `job_cost_usd`, and those of what was
-    possibly billed, are the job's over all runs; the rest are this run's. Money is in USD. `output` is the file that
-    holds the answers so far, None where there is none. Figures that are not known are None.
+    """A run's figures. Those named in `_OF_THE_JOB` are the job's over all runs; the rest are this run's. Money is in
+    USD. `output` is the file that holds the answers so far, None where there is none. Figures that are not known are
+    None.
+
+    `truncated` and `empty` count answers. `failures` counts the failed rows by `error_kind`; of these, `accepted` are
+    the ones whose failure the user accepted, and `to_retry` the ones that the next run sends again by itself.
     """
 
     job: str | None = None
@@ -42,6 +45,11 @@ class Summary:
     succeeded: int | None = None
     failed: int | None = None
     pending: int | None = None
+    truncated: int | None = None
+    empty: int | None = None
+    failures: Mapping[str, int] | None = None
+    accepted: Mapping[str, int] | None = None
+    to_retry: Mapping[str, int] | None = None
     requests: int = 0
     retries: int = 0
     prompt_tokens: int = 0
@@ -58,6 +66,8 @@ class Summary:
     exit_code: int = 0
     is_idle: bool = False
     """Whether there was nothing to send."""
+    is_said: bool = False
+    """Whether the run before ended for the same cause and nothing has happened since: nobody has to hear it twice."""
 
     def ended_by(self, error: PipelineError) -> Summary:
         """The summary of a run that an error ended."""
@@ -85,7 +95,7 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """The summary as `--json` prints it: money as exact decimal text, `error` only where there is one."""
         found = asdict(self)
-        del found["exit_code"], found["is_idle"]
+        del found["exit_code"], found["is_idle"], found["is_said"]
         if self.error is None:
             del found["error"]
         for name in _MONEY:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
@@ -17,6 +18,9 @@ from pipeline.errors import InvalidJob, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.cli.logfile import LogFile
+
+
+_COLORS = {"warning": "yellow", "error": "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,19 @@ class Console:
         """Whether what is said while all is well is read anywhere."""
         return self.is_chatty or self.log_file is not None
 
-    def result(self, text: str, data: Mapping[str, Any]) -> None:
-        """The last that a command says: `data` as one JSON object with --json, else `text`. No signal cuts it off."""
+    def result(self, text: str, data: Mapping[str, Any], *, is_good: bool | None = None) -> None:
+        """The last that a command says: `data` as one JSON object with --json, else `text`. No signal cuts it off.
+
+        On a terminal the first line is green where `is_good`, and yellow where it is not.
+        """
         ignore_signals()
-        click.echo(json_text(data) if self.is_json else printable(text))
+        if self.is_json:
+            click.echo(json_text(data))
+            return
+        first, newline, rest = printable(text).partition("\n")
+        if is_good is not None:
+            first = colored(first, "green" if is_good else "yellow", sys.stdout)
+        click.echo(first + newline + rest)
 
     def note(self, message: str) -> None:
         """Something that is worth knowing while all is well."""
@@ -95,7 +108,17 @@ class Console:
         if self.log_file is not None:
             self.log_file.add(logged)
         if shown is not None:
+            if self.log_format == "text" and level in _COLORS:
+                line = colored(line, _COLORS[level], sys.stderr)
             click.echo(line, err=True)
+
+
+def colored(text: str, color: str, stream: TextIO) -> str:
+    """Return the text in a color where `stream` is a terminal that shows colors and nobody asked for none: `NO_COLOR`
+    (https://no-color.org) and `TERM=dumb` do.
+    """
+    is_wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return click.style(text, fg=color) if is_wanted else text
 
 
 def json_text(data: Any, indent: int | None = None) -> str:

@@ -12,7 +12,7 @@ from pipeline.cli.console import Console, figure
 from pipeline.cli.options import ended, job_options, load
 
 if TYPE_CHECKING:
-    from pipeline.app.summary import Summary
+    from pipeline.cli.summary import Told
 
 _MOST_PILOT_ROWS = 100_000
 
@@ -33,6 +33,8 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
         from pipeline.app.look import plan_ahead
         from pipeline.app.options import RunOptions
         from pipeline.app.run import Run
+        from pipeline.cli.summary import Told
+        from pipeline.config import JobCall
 
         job = load(job_file, overrides)
         if pilot is None:
@@ -43,7 +45,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
         run = Run(job, RunOptions(limit=pilot, seed=seed))
         summary = run.execute()
         if summary.error is not None:
-            _stopped(console, summary)
+            _stopped(console, Told(summary, JobCall(job_file, overrides), job))
         else:
             found = {**plan_ahead(job, RunOptions(), run.first_event), "pilot": summary.as_json()}
             console.result(_text(found), found)
@@ -52,14 +54,12 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
     ended(console, action)
 
 
-def _stopped(console: Console, summary: Summary) -> None:
+def _stopped(console: Console, told: Told) -> None:
     """Say why a pilot came to no estimate; what it has learned stands in the journal."""
-    from pipeline.cli.summary import one_line
-
     if console.is_json:
-        pilot = summary.as_json()
+        pilot = told.summary.as_json()
         console.result("", {"pilot": pilot, "error": pilot["error"]})
-    console.warn(f"{one_line(summary)}; the answers so far are saved", exit_code=summary.exit_code)
+    console.warn(f"{told.one_line()}; the answers so far are saved", exit_code=told.summary.exit_code)
 
 
 def _text(found: Mapping[str, Any]) -> str:

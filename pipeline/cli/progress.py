@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.app.run import Watcher
 from pipeline.app.summary import Summary, money
 from pipeline.cli.console import Console
+from pipeline.cli.status import duration
 from pipeline.config import key_note, shown_address
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _SECONDS_A_LINE = 5.0
 _SECONDS_A_CAUSE = 60.0
+_BAR = "{percentage:3.0f}%|{bar:8}| {n_fmt}/{total_fmt} rows{postfix}"
 
 
 class ConsoleWatcher(Watcher):
@@ -30,6 +34,8 @@ class ConsoleWatcher(Watcher):
         self._console = console
         self._bar: Any = None
         self._to_send = 0
+        self._has_price = False
+        self._is_simulated = False
         self._sending_since = 0.0
         self._last_line = 0.0
         self._where = ""
@@ -43,9 +49,11 @@ class ConsoleWatcher(Watcher):
         for note in notes:
             console.caution(note)
         self._to_send = plan.count(*to_send)
+        self._has_price = opened.price is not None
+        self._is_simulated = opened.job.config.endpoint.is_simulator
         console.note(
-            f"plan: {counts.total:,} rows: {counts.done:,} done, {counts.new:,} new, {counts.changed:,} changed,"
-            f" {counts.to_retry:,} to retry; {counts.orphaned:,} orphaned answers"
+            f"plan: {counted(counts.total, 'row')}: {counts.done:,} done, {counts.new:,} new,"
+            f" {counts.changed:,} changed, {counts.to_retry:,} to retry; {counted(counts.orphaned, 'orphaned answer')}"
         )
         if not self._to_send:
             console.note("nothing to send")
@@ -56,8 +64,12 @@ class ConsoleWatcher(Watcher):
             estimate = quick_estimate(opened, plan, to_send)
             spent = estimate["cost_usd"]
             if spent["expected"] is not None:
-                console.note(f"to send: {self._to_send:,} rows for about ${spent['expected']} "
-                             f"(${spent['low']} to ${spent['high']}; `pipeline estimate` says how)")  # fmt: skip
+                simulated = ", simulated" if self._is_simulated else ""
+                how = opened.job.command("estimate")
+                console.note(f"to send: {counted(self._to_send, 'row')} for about ${spent['expected']} "
+                             f"(${spent['low']} to ${spent['high']}{simulated}; `{how}` says how)")  # fmt: skip
+            else:
+                console.note(f"to send: {counted(self._to_send, 'row')}")
             for warning in disk_warnings(opened, plan, estimate["completion_tokens"]["expected"]):
                 console.caution(warning)
         self._where = shown_address(opened.job.config.endpoint.url)
@@ -72,20 +84,14 @@ class ConsoleWatcher(Watcher):
         if self._to_send and console.is_chatty and console.is_terminal and console.log_format == "text":
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self._to_send, unit="row", dynamic_ncols=True, smoothing=0.1)
+            # The figures come first, since what does not fit into the terminal's width is cut off.
+            self._bar = tqdm(total=self._to_send, dynamic_ncols=True, bar_format=_BAR)
 
     def progressed(self, progress: Progress, summary: Summary) -> None:
         """Show the figures."""
         finished = progress.succeeded + progress.failed
         seconds = max(0.001, time.monotonic() - self._sending_since)
-        tokens = (progress.prompt_tokens + progress.completion_tokens) / seconds
-        projected = progress.cost_usd / finished * self._to_send if finished else progress.cost_usd
-        figures = (
-            f"failed {progress.failed}, retries {progress.retries}, {tokens:,.0f} tokens/s,"
-            f" ${money(round(progress.cost_usd, 4))} of about ${money(round(projected, 4))}"
-        )
-        if progress.paused_seconds > 0:
-            figures += f", the endpoint asks for a pause of {progress.paused_seconds:.0f} s"
+        figures = ", ".join(self._figures(progress, finished, seconds))
         if progress.trouble is not None:
             self._tell(progress.trouble)
         if self._bar is not None:
@@ -93,12 +99,31 @@ class ConsoleWatcher(Watcher):
             self._bar.update(finished - self._bar.n)
         if time.monotonic() - self._last_line >= _SECONDS_A_LINE:
             self._last_line = time.monotonic()
-            left = (self._to_send - finished) * seconds / finished if finished else 0.0
             say = self._console.note if self._bar is None else self._console.record
-            say(
-                f"{finished:,} of {self._to_send:,} rows, {finished / seconds:,.1f} rows/s, {left:,.0f} s left;"
-                f" {figures}"
-            )
+            say(f"{finished:,} of {counted(self._to_send, 'row')}, {figures}")
+
+    def _figures(self, progress: Progress, finished: int, seconds: float) -> Iterator[str]:
+        """What there is to say, the most important first; what is not known yet is left out."""
+        if progress.paused_seconds > 0:
+            yield f"the endpoint asks for a pause of {duration(progress.paused_seconds)}"
+        yield self._cost(progress, finished)
+        if finished:
+            yield f"{finished / seconds:,.1f} rows/s"
+            yield f"{duration((self._to_send - finished) * seconds / finished)} left"
+        if progress.failed:
+            yield f"{progress.failed:,} failed"
+        if progress.retries:
+            yield counted(progress.retries, "retry")
+        if tokens := progress.prompt_tokens + progress.completion_tokens:
+            yield f"{tokens / seconds:,.0f} tokens/s"
+
+    def _cost(self, progress: Progress, finished: int) -> str:
+        if not self._has_price:
+            return "cost unknown"
+        cost = f"${money(round(progress.cost_usd, 4))}"
+        if finished and progress.cost_usd:
+            cost += f" of about ${money(round(progress.cost_usd / finished * self._to_send, 4))}"
+        return cost + (" simulated" if self._is_simulated else "")
 
     def _tell(self, trouble: Trouble) -> None:
         """Say why nothing comes in: at once, soon again where the cause is another one, and now and then."""

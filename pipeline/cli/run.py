@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +16,8 @@ from pipeline.errors import TRUNCATED, ErrorKind, Interrupted, InvalidInput, Pip
 if TYPE_CHECKING:
     from pipeline.app.summary import Summary
     from pipeline.cli.logfile import LogFile
+    from pipeline.cli.summary import Told
+    from pipeline.config import Job, JobCall
 
 
 def _log_file(context: click.Context, parameter: click.Parameter, path: str | None) -> LogFile | None:
@@ -61,45 +62,50 @@ def run(job_file: str, **options: Any) -> None:
               help="Only rows that failed with this error_kind; `truncated`: those whose answer was cut off at"
                    " max_tokens, with a higher one (--set parameters.max_tokens=N).")  # fmt: skip
 @click.option("--list", "is_list", is_flag=True, help="Send nothing; print these rows as CSV, with what went wrong.")
-def retry_failed(job_file: str, kind: str | None, is_list: bool, **options: Any) -> None:
+@click.option(
+    "--accept",
+    is_flag=True,
+    help="Send nothing; accept these failures: the rows stay failed, and exit 3 no longer counts them.",
+)
+def retry_failed(job_file: str, kind: str | None, is_list: bool, accept: bool, **options: Any) -> None:
     """Send failed rows again, the permanently failed ones too, and no others."""
     kinds = [*sorted(ErrorKind), TRUNCATED]
     if kind is not None and kind not in kinds:
         raise click.BadParameter(f"{kind!r} is no error_kind; one of: {', '.join(kinds)}", param_hint="--kind")
+    if accept and (is_list or kind == TRUNCATED):
+        hint = "give one of --accept and --list" if is_list else f"rows of --kind {TRUNCATED} have an answer"
+        raise click.UsageError(f"--accept cannot be used here: {hint}")
     if is_list:
         from pipeline.cli.failed import list_failed
 
         console = Console(options["is_json"], options["quiet"], options["verbose"], options["log_format"])
         list_failed(console, job_file, options["overrides"], kind=kind, limit=options["limit"])
     else:
-        _execute(job_file, options, retry=True, retry_kind=kind)
+        _execute(job_file, options, retry=True, retry_kind=kind, accept=accept)
 
 
 COMMANDS = (run, retry_failed)
 
 
 def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
+    from pipeline.config import JobCall
+
     console = Console(
         options["is_json"], options["quiet"], options["verbose"], options["log_format"], options["log_file"]
     )
-    summary, error = _summary_of(
-        console, job_file, options["overrides"],
+    told, error = _told_of(
+        console, JobCall(job_file, options["overrides"]),
         limit=options["limit"], on_change=options["on_change"], engine=options["engine"], **retry,
     )  # fmt: skip
+    summary = told.summary
     if console.is_json or (console.is_chatty and error is None):
-        from pipeline.cli.summary import summary_text
-
-        console.result(summary_text(summary, job_file), summary.as_json())
+        console.result(told.text(), summary.as_json(), is_good=not summary.exit_code)
     if error is not None:
         _say_error(console, error, summary)
-    elif summary.exit_code and not summary.is_idle and (console.is_json or not console.is_chatty):
-        from pipeline.cli.summary import one_line
-
-        console.warn(one_line(summary), exit_code=summary.exit_code)
+    elif summary.exit_code and not (summary.is_idle or summary.is_said) and (console.is_json or not console.is_chatty):
+        console.warn(told.one_line(), exit_code=summary.exit_code)
     if console.log_file is not None:
-        from pipeline.cli.summary import log_line
-
-        console.record(log_line(summary), exit_code=summary.exit_code, summary=summary.as_json())
+        console.record(told.log_line(), exit_code=summary.exit_code, summary=summary.as_json())
     sys.exit(summary.exit_code)
 
 
@@ -114,35 +120,38 @@ def _say_error(console: Console, error: PipelineError, summary: Summary) -> None
         console.warn(f"{summary.job}: {error}: {counts_text(summary)}", kind=error.kind)
 
 
-def _summary_of(
-    console: Console, job_file: str, overrides: Sequence[str], *, engine: Literal["local", "ray"], **options: Any
-) -> tuple[Summary, PipelineError | None]:
+def _told_of(
+    console: Console, call: JobCall, *, engine: Literal["local", "ray"], **options: Any
+) -> tuple[Told, PipelineError | None]:
     """Run, and say how it ended; an error is given beside the summary of what is known."""
     from pipeline.app.options import RunOptions
     from pipeline.app.run import Run
     from pipeline.app.status import known_of_file
     from pipeline.app.summary import RunError, Summary
     from pipeline.cli.progress import ConsoleWatcher
+    from pipeline.cli.summary import Told
 
+    job: Job | None = None
     started: Run | None = None
     try:
         with Signals():
             if engine == "ray":
                 raise InvalidInput("--engine ray is not built yet; leave it out to use the local engine")
-            job = load(job_file, overrides)
+            job = load(call.file, call.overrides)
             with ConsoleWatcher(console) as watcher:
                 started = Run(job, RunOptions(**options), watcher)
-                return started.execute(), None
+                return Told(started.execute(), call, job), None
     except PipelineError as error:
         if started is not None:
-            return started.summary.ended_by(error), error
+            return Told(started.summary.ended_by(error), call, job), error
         known = (
             Summary()
             if isinstance(error, Interrupted)
-            else Summary().with_job_of(known_of_file(job_file, overrides).summary)
+            else Summary().with_job_of(known_of_file(call.file, call.overrides).summary)
         )
-        return known.ended_by(error), error
+        return Told(known.ended_by(error), call, job), error
     except Exception:
         console.fault()
         known = Summary() if started is None else started.summary
-        return replace(known, status="stopped", error=RunError(PipelineError.kind, FAULT), exit_code=1), None
+        stopped = replace(known, status="stopped", error=RunError(PipelineError.kind, FAULT), exit_code=1)
+        return Told(stopped, call, job), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,12 +19,16 @@ from pipeline.limits import Trouble
 
 if TYPE_CHECKING:
     from pipeline.app.status import JobStatus
+    from pipeline.config import Job, JobCall
 
 _SECONDS_A_LOOK = 2.0
 _CLEAR = "\x1b[H\x1b[2J"
 """The cursor to the upper left and the screen empty (ECMA-48); what scrolled off it stays."""
 _SILENT_SECONDS = 10.0
 """A run writes its figures every second; one that has not for so long is stopped, or waits for its disk."""
+
+
+_IS_GOOD = {"succeeded": True, "failed_rows": False, "stopped": False, "interrupted": False}
 
 
 @click.command()
@@ -38,18 +43,23 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) 
 
     def action() -> None:
         from pipeline.app.status import status as look
+        from pipeline.config import JobCall
 
         job = load(job_file, overrides)
         found = look(job)
+
+        def text() -> str:
+            return status_text(found, JobCall(job_file, overrides), job)
+
         while watch and found.is_running:
             if not is_json:
-                _show(status_text(found, job_file))
+                _show(text())
             time.sleep(_SECONDS_A_LOOK)
             found = look(job)
         if watch and not is_json:
-            _show(status_text(found, job_file))
+            _show(text())
         else:
-            console.result(status_text(found, job_file), found.as_json())
+            console.result(text(), found.as_json(), is_good=_IS_GOOD.get(found.summary.status))
 
     def watched() -> None:
         try:
@@ -65,35 +75,35 @@ COMMANDS = (status,)
 
 
 def _show(text: str) -> None:
-    """In the place of what was shown before; where no terminal is, below it."""
-    is_terminal = sys.stdout.isatty()
-    click.echo(f"{_CLEAR if is_terminal else ''}{printable(text)}{'' if is_terminal else chr(10)}")
+    """In the place of what was shown before; where no terminal is that can do so, below it."""
+    can_clear = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    click.echo(f"{_CLEAR if can_clear else ''}{printable(text)}{'' if can_clear else chr(10)}")
 
 
-def status_text(found: JobStatus, job_file: str) -> str:
-    """Where a job stands, for people: a line for each matter, the next command last."""
-    from pipeline.cli.summary import cost_text, counts_text, next_command
+def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
+    """Return where a job stands, for people: a line for each matter, the next command last."""
+    from pipeline.cli.summary import Told, counts_text, requests_text, tokens_text
 
     data, summary = found.as_json(), found.summary
+    told = Told(summary, call, job)
     lines: list[tuple[str, str]] = []
     if summary.rows is not None:
-        lines.append(("rows", counts_text(summary)))
+        lines.append(("rows", counts_text(summary, with_kinds=not data["errors"])))
     if found.is_running:
         lines += _speed(data)
     if summary.requests:
-        lines.append(("requests", f"{summary.requests:,} ({summary.retries:,} retries) in {duration(summary.seconds)}"))
-        lines.append(("tokens", f"{summary.prompt_tokens:,} prompt, {summary.completion_tokens:,} completion"))
-    if summary.job_cost_usd is not None:
-        projected = f"; about ${data['projected_cost_usd']} in the end" if summary.pending else ""
-        lines.append(("cost", cost_text(summary) + projected))
+        lines.append(("requests", f"{requests_text(summary)} in {duration(summary.seconds)}"))
+        lines.append(("tokens", tokens_text(summary)))
+    if (cost := told.cost()) is not None:
+        projected = data["projected_cost_usd"] if summary.pending else None
+        lines.append(("cost", cost if projected is None else f"{cost}; about ${projected} in the end"))
     lines += [("failed", f"{one['rows']:,} {one['kind']}, such as {one['example']}") for one in data["errors"]]
     if summary.error is not None:
         lines.append(("stopped", summary.error.message))
     if summary.output:
         lines.append(("output", summary.output))
-    if not found.is_running:
-        lines.append(("next", next_command(summary, job_file)))
-    return "\n".join([f"{summary.job}: {_state(found, data)}", *(f"  {name:<9} {text}" for name, text in lines)])
+    shown = [f"{summary.job}: {_state(found, data)}", *(f"  {name:<9} {text}" for name, text in lines)]
+    return "\n".join(shown if found.is_running else [*shown, *told.next_lines("  next      ")])
 
 
 def _state(found: JobStatus, data: dict[str, Any]) -> str:

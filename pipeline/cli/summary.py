@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipeline.app.summary import Summary, money
+from pipeline.cli.next_steps import kinds_text, next_steps
+from pipeline.config import Job, JobCall
+from pipeline.wording import counted
 
 _MEANING = {
     "succeeded": "every row has an answer",
@@ -14,73 +18,120 @@ _MEANING = {
 }
 
 
-def counts_text(summary: Summary) -> str:
-    """The job's rows by outcome."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A summary for people: how the command named the job, and the job, None where it could not be read."""
+
+    summary: Summary
+    call: JobCall
+    job: Job | None = None
+
+    @property
+    def cause(self) -> str:
+        """Return how the run ended."""
+        summary = self.summary
+        if summary.error:
+            return summary.error.message
+        if summary.status == "succeeded" and summary.failed:
+            return "every row has an answer, or a failure that was accepted"
+        return _MEANING.get(summary.status, summary.status)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Return whether the money is the simulator's, and nobody was billed."""
+        return self.job is not None and self.job.config.endpoint.is_simulator
+
+    def one_line(self) -> str:
+        """Return everything that a mail from cron has to say."""
+        summary = self.summary
+        where = f"; see {summary.output}" if summary.output else ""
+        step = next_steps(summary, self.call, self.job)[0]
+        why = f" ({step.why})" if step.why else ""
+        return f"{summary.job or 'pipeline'}: {self.cause}: {counts_text(summary)}{where}; next: {step.command}{why}"
+
+    def log_line(self) -> str:
+        """Return the last that a log says of a run: how it ended, where the job stands, and what this run did."""
+        summary = self.summary
+        return (
+            f"{summary.job or 'pipeline'}: {summary.status}, exit code {summary.exit_code}: {counts_text(summary)};"
+            f" {counted(summary.requests, 'request')}, {self.cost_of_run()}, {summary.seconds:,.1f} s"
+        )
+
+    def text(self) -> str:
+        """Return the closing summary; it ends with the next command to type."""
+        summary = self.summary
+        lines = [f"{summary.job}: {self.cause}", f"  rows      {counts_text(summary)}"]
+        if summary.requests:
+            rate = f", {summary.rows_per_second:,.1f} rows/s" if summary.rows_per_second else ""
+            lines.append(f"  this run  {requests_text(summary)} in {summary.seconds:,.1f} s{rate}")
+            lines.append(f"  tokens    {tokens_text(summary)}")
+        if (cost := self.cost()) is not None:
+            lines.append(f"  cost      {cost}")
+        if summary.output:
+            lines.append(f"  output    {summary.output}")
+        return "\n".join([*lines, *self.next_lines("  next      ")])
+
+    def next_lines(self, label: str) -> Sequence[str]:
+        """Return what to do next, a line for each step; `label` stands before the first."""
+        steps = next_steps(self.summary, self.call, self.job)
+        return [(label if number == 0 else " " * len(label)) + str(step) for number, step in enumerate(steps)]
+
+    def cost_of_run(self) -> str:
+        """Return what the run was billed, as far as it is known."""
+        summary = self.summary
+        if not summary.cost_usd and summary.requests and summary.unpriced_rows:
+            return "at an unknown cost"
+        return f"${money(summary.cost_usd)}{' simulated' if self.is_simulated else ''}"
+
+    def cost(self) -> str | None:
+        """Return what was spent; None where nothing is known of it."""
+        summary = self.summary
+        if summary.job_cost_usd is None:
+            return None
+        unpriced = summary.unpriced_rows or 0
+        if unpriced and not summary.job_cost_usd:
+            cost = f"unknown for {counted(unpriced, 'answer')}"
+        else:
+            cost = f"${money(summary.cost_usd)} this run, ${money(summary.job_cost_usd)} the whole job"
+            if unpriced:
+                cost += f"; the cost of {counted(unpriced, 'answer')} is unknown"
+        if summary.possibly_billed_usd or summary.possibly_billed_requests:
+            cost += f", and possibly {_in_doubt(summary)}"
+        return cost + (" (simulated: nobody was billed)" if self.is_simulated else "")
+
+
+def counts_text(summary: Summary, *, with_kinds: bool = True) -> str:
+    """Return the job's rows by outcome, and what is not as it should be; `with_kinds`: failures by kind too."""
     if summary.rows is None:
         return "nothing was sent"
     outcomes = f"{summary.succeeded:,} answered, {summary.failed:,} failed, {summary.pending:,} pending"
-    return f"{outcomes} of {summary.rows:,} rows"
+    parts = [f"{outcomes} of {counted(summary.rows, 'row')}"]
+    if summary.failures and with_kinds:
+        parts.append(f"failed: {kinds_text(summary.failures.items())}")
+    if summary.accepted:
+        parts.append(f"{counted(sum(summary.accepted.values()), 'failure')} accepted")
+    answers = {"truncated": summary.truncated, "empty": summary.empty}
+    if any(answers.values()):
+        parts.append("of the answers " + ", ".join(f"{count:,} {word}" for word, count in answers.items() if count))
+    return "; ".join(parts)
 
 
-def one_line(summary: Summary) -> str:
-    """Everything that a mail from cron has to say."""
-    cause = summary.error.message if summary.error else _MEANING.get(summary.status, summary.status)
-    where = f"; see {summary.output}" if summary.output else ""
-    return f"{summary.job or 'pipeline'}: {cause}: {counts_text(summary)}{where}"
+def requests_text(summary: Summary) -> str:
+    """Return the run's requests, and how many of them were retries."""
+    retries = f" ({counted(summary.retries, 'retry')})" if summary.retries else ""
+    return counted(summary.requests, "request") + retries
 
 
-def log_line(summary: Summary) -> str:
-    """The last that a log says of a run: how it ended, where the job stands, and what this run did."""
-    return (
-        f"{summary.job or 'pipeline'}: {summary.status}, exit code {summary.exit_code}: {counts_text(summary)};"
-        f" {summary.requests:,} requests, ${money(summary.cost_usd)}, {summary.seconds:,.1f} s"
-    )
-
-
-def summary_text(summary: Summary, job_file: str) -> str:
-    """The closing summary; it ends with the next command to type."""
-    cause = summary.error.message if summary.error else _MEANING.get(summary.status, summary.status)
-    lines = [f"{summary.job}: {cause}", f"  rows      {counts_text(summary)}"]
-    if summary.requests:
-        lines.append(
-            f"  this run  {summary.requests:,} requests ({summary.retries:,} retries) in {summary.seconds:,.1f} s,"
-            f" {summary.rows_per_second:,.1f} rows/s"
-        )
-        lines.append(f"  tokens    {summary.prompt_tokens:,} prompt, {summary.completion_tokens:,} completion")
-    if summary.job_cost_usd is not None:
-        lines.append(f"  cost      {cost_text(summary)}")
-    if summary.output:
-        lines.append(f"  output    {summary.output}")
-    lines.append(f"  next      {next_command(summary, job_file)}")
-    return "\n".join(lines)
-
-
-def cost_text(summary: Summary) -> str:
-    """What was spent, where the job's cost is known."""
-    if summary.job_cost_usd is None:
-        return "not known"
-    cost = f"${money(summary.cost_usd)} this run, ${money(summary.job_cost_usd)} the whole job"
-    if summary.possibly_billed_usd or summary.possibly_billed_requests:
-        cost += f", and possibly {_in_doubt(summary)}"
-    if summary.unpriced_rows:
-        cost += f"; the cost of {summary.unpriced_rows:,} answers is unknown"
-    return cost
+def tokens_text(summary: Summary) -> str:
+    """Return the run's tokens; those of replies without a sound usage are not known."""
+    if not summary.prompt_tokens and not summary.completion_tokens:
+        return "unknown: no reply told them"
+    return f"{summary.prompt_tokens:,} prompt, {summary.completion_tokens:,} completion"
 
 
 def _in_doubt(summary: Summary) -> str:
-    """The requests that may have been billed besides, and the most that they can have cost where that is known."""
+    """Return the requests that may have been billed besides, and the most that they can have cost where it is known."""
     count = summary.possibly_billed_requests
-    requests = "requests" if count is None else "1 request" if count == 1 else f"{count:,} requests"
+    requests = "requests" if count is None else counted(count, "request")
     amount = f"up to ${money(summary.possibly_billed_usd)} for " if summary.possibly_billed_usd else ""
     return f"{amount}{requests} whose end is unknown"
-
-
-def next_command(summary: Summary, job_file: str) -> str:
-    """What to type next."""
-    if summary.status == "failed_rows":
-        return f"pipeline retry-failed {job_file}"
-    if summary.exit_code or summary.pending or summary.status in ("not_started", "interrupted", "stopped"):
-        return f"pipeline run {job_file}"
-    if summary.output:
-        return f"python -c \"import pandas; print(pandas.read_parquet('{Path(summary.output)}'))\""
-    return f"pipeline status {job_file}"

@@ -1,6 +1,7 @@
 """The job file as frozen models: read from YAML with its variables, checked, every mistake at its place."""
 
 from pipeline.config.addresses import is_loopback, shown_address
+from pipeline.config.commands import JobCall
 from pipeline.config.credentials import api_key, key_note
 from pipeline.config.formatting import format_mistake, format_mistake_line
 from pipeline.config.loader import Job, environment_mistakes, in_order, load_job, read_job
@@ -36,6 +37,7 @@ __all__ = [
     "InputConfig",
     "InvalidJob",
     "Job",
+    "JobCall",
     "JobConfig",
     "LimitsConfig",
     "MetricsConfig",

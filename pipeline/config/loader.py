@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pipeline.config import document
 from pipeline.config.checks import check_job
+from pipeline.config.commands import JobCall
 from pipeline.config.credentials import key_findings
 from pipeline.config.document import MOST_LEVELS, parse
 from pipeline.config.environment import Filled, KeyPlace, fill_document, is_variable
@@ -60,6 +61,12 @@ class Job:
     doubtful: frozenset[KeyPath] = field(default_factory=frozenset, repr=False)
     """Keys whose value is not what the file says, since that is wrong or cannot be known; none in a job that is right.
     """
+    overrides: tuple[str, ...] = field(default=(), repr=False)
+    """The `--set`s that the job was read with."""
+
+    def command(self, name: str, *flags: str) -> str:
+        """Return a command for this job as a user can type it; see `JobCall.command`."""
+        return JobCall(self.file, self.overrides).command(name, *flags)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -148,7 +155,7 @@ def read_job(
     resolved = _document(values, (), filled.written)
     if table is not None:
         del resolved["input"]["path"]
-    return Job(config, file, resolved, places, table, writes_output, doubtful), mistakes
+    return Job(config, file, resolved, places, table, writes_output, doubtful, tuple(overrides)), mistakes
 
 
 def _give_rows(filled: Filled) -> list[Mistake]:

@@ -110,6 +110,11 @@ class Source:
         return frozenset(secret)
 
 
+def has_secret(line: str) -> bool:
+    """Return whether a line such as `a.key=value` may hold a secret. A fixed header's value always counts as one."""
+    return bool(_SECRET_KEY.search(line) or _SECRET_TEXT.search(line)) or line.lstrip().startswith("endpoint.headers")
+
+
 def is_secret_key(key: str) -> bool:
     """Whether the value of a key of this name is taken for a secret."""
     return _ENDS_AS_SECRET.search(key.strip()) is not None

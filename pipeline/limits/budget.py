@@ -13,6 +13,8 @@ class Budget:
     def __init__(self, *, job_cap: Decimal | None, run_cap: Decimal | None, spent: Decimal) -> None:
         remaining = [cap for cap in (None if job_cap is None else job_cap - spent, run_cap) if cap is not None]
         self._remaining = min(remaining) if remaining else None
+        self._is_of_run = run_cap is not None and self._remaining == run_cap
+        self._cap = run_cap if self._is_of_run else job_cap
         self._reserved = Decimal(0)
 
     def allows(self, worst: Decimal | None) -> bool:
@@ -23,6 +25,18 @@ class Budget:
         if self._remaining is None:
             return True
         return worst is not None and self._reserved + worst <= self._remaining
+
+    def refusal(self, worst: Decimal | None) -> str:
+        """Return why a request that costs at most `worst` does not fit while nothing is in flight: which cap holds, how
+        much it is, and how much of it is spent.
+        """
+        name, whose = ("max_run_cost_usd", "by this run") if self._is_of_run else ("max_cost_usd", "by the job so far")
+        spent = (self._cap or Decimal(0)) - (self._remaining or Decimal(0))
+        need = "costs an unknown amount" if worst is None else f"may cost up to ${worst.normalize():f}"
+        return (
+            f"limits.{name} is ${self._cap:f}, of which ${spent.normalize():f} is spent {whose} (what was possibly"
+            f" billed included), and the next request {need}"
+        )
 
     def reserve(self, worst: Decimal | None) -> None:
         """Set aside the worst case of a request that is about to be sent."""

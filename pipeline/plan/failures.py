@@ -7,24 +7,36 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.journal import Journal
+from pipeline.journal import Journal, State
 from pipeline.plan.plan import FAILED, Plan, Standing
 
 
 @dataclass(slots=True)
 class FailureKinds:
-    """Failed rows by `error_kind`, with the id of one row of each."""
+    """Failed rows by `error_kind`, with the id of one row of each. Of these rows, `accepted` are those whose failure
+    the user accepted, and `to_retry` those that the next run sends again by itself.
+    """
 
     rows: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    accepted: Counter[str] = field(default_factory=Counter)
+    to_retry: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, row_id: str) -> None:
         """Count a row; the first of its kind is the example."""
         self.rows[kind] += 1
         self.examples.setdefault(kind, row_id)
 
+    @property
+    def are_accepted(self) -> bool:
+        """Whether there is no failure that the user has not accepted."""
+        return self.rows.total() == self.accepted.total()
+
     def __add__(self, other: FailureKinds) -> FailureKinds:
-        return FailureKinds(self.rows + other.rows, {**other.examples, **self.examples})
+        return FailureKinds(
+            self.rows + other.rows, {**other.examples, **self.examples}, self.accepted + other.accepted,
+            self.to_retry + other.to_retry,
+        )  # fmt: skip
 
     def facts(self) -> list[dict[str, Any]]:
         """The kinds as `status --json` prints them, those of most rows first."""
@@ -32,11 +44,28 @@ class FailureKinds:
             {"kind": kind, "rows": count, "example": self.examples[kind]} for kind, count in self.rows.most_common()
         ]
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """The counts by kind as a summary has them, those of most rows first."""
+        return {
+            "failures": dict(self.rows.most_common()),
+            "accepted": dict(self.accepted.most_common()),
+            "to_retry": dict(self.to_retry.most_common()),
+        }
 
-def failure_kinds(plan: Plan, journal: Journal, standings: Collection[Standing] = FAILED) -> FailureKinds:
-    """Why the rows failed that stand so, by the journal. Raises CheckpointFailed."""
+
+def failure_kinds(
+    plan: Plan, journal: Journal, standings: Collection[Standing] = FAILED, *, max_runs: int = 0
+) -> FailureKinds:
+    """Return why the rows failed that stand so, by the journal. Rows that failed for a passing cause are sent again by
+    at most `max_runs` later runs. Raises CheckpointFailed.
+    """
     found = FailureKinds()
     for positions in plan.positions(standings):
         for entry, record in journal.records(sorted(plan.event(position) for position in positions)):
-            found.add(record["error_kind"], entry[4])
+            kind = record["error_kind"]
+            found.add(kind, entry[4])
+            if record.get("accepted"):
+                found.accepted[kind] += 1
+            elif entry[3] == State.FAILED_PASSING and record["failed_runs"] <= max_runs:
+                found.to_retry[kind] += 1
     return found

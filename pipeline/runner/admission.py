@@ -71,7 +71,7 @@ class Admission:
         """
         worst = worst_cost(self._price, request.messages, request.max_tokens, self._context_window)
         if not self._budget.allows(worst):
-            raise OverBudget
+            raise OverBudget(self._budget.refusal(worst))
         completion = request.max_tokens or self._context_window or _COMPLETION_TOKENS_UNKNOWN
         most_tokens = most_prompt_tokens(request.messages) + completion
         wait = max(

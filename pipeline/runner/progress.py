@@ -43,6 +43,8 @@ class Progress:
     retries: int = 0
     succeeded: int = 0
     failed: int = 0
+    truncated: int = 0
+    empty: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: Decimal = Decimal(0)

@@ -93,7 +93,10 @@ class Recorder:
         """Add an event. A failure of a row that keeps its answer is recorded beside it, and takes nothing away."""
         is_kept = event.state not in ANSWERS and "kept_as" in event.record
         self._group.events.append(replace(event, state=State(event.record["kept_as"])) if is_kept else event)
-        self.progress.succeeded += event.state in ANSWERS
+        if event.state in ANSWERS:
+            self.progress.succeeded += 1
+            self.progress.truncated += event.record["truncated"] is True
+            self.progress.empty += event.record["response_type"] == "empty"
         if event.state in FAILURES:
             self.progress.failed += 1
             self.progress.failures.add(event.record["error_kind"], event.row_id)

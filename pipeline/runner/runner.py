@@ -298,10 +298,9 @@ class Runner:
         """Reserve what a request needs, or say when to look again; a cap that is reached stops the run."""
         try:
             reserved = self._admission.reserve(work.request, now)
-        except OverBudget:
+        except OverBudget as refusal:
             if not self._in_flight:
-                caps = "limits.max_cost_usd, limits.max_run_cost_usd"
-                self.stop = Stop(4, "cost_cap", f"the next request might exceed the cost cap ({caps})")
+                self.stop = Stop(4, "cost_cap", str(refusal))
             return None
         except CheckpointFailed as error:  # of the limit that jobs share
             # What is in flight is brought home first; then `run` raises it.

@@ -35,6 +35,7 @@ RUN_KEYS = {
     "job", "run_id", "status", "rows", "succeeded", "failed", "pending", "requests", "retries", "prompt_tokens",
     "completion_tokens", "cost_usd", "job_cost_usd", "unpriced_rows", "possibly_billed_usd",
     "possibly_billed_requests", "seconds", "rows_per_second", "output",
+    "truncated", "empty", "failures", "accepted", "to_retry",
 }  # fmt: skip
 STATUS_KEYS = RUN_KEYS | {
     "running", "lock", "projected_cost_usd", "recent_rows_per_second", "eta_seconds", "in_flight", "waiting",

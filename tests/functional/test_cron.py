@@ -133,11 +133,12 @@ def test_a_terminal_sees_progress_and_a_summary_that_ends_with_the_next_command(
     assert "3/3" in shown.err
     summary = shown.out + shown.err
     assert "2 answered, 1 failed, 0 pending" in summary
-    assert shown.out.rstrip().splitlines()[-1].endswith("pipeline retry-failed job.yaml")
+    assert "next      pipeline show job.yaml --failed  # 1 bad_request would fail again" in shown.out
+    assert "\n            pipeline retry-failed job.yaml --accept  # or leave them failed" in shown.out
     endpoint.reply = usual
     shown = on_a_terminal(ws, "retry-failed", "job.yaml")
     assert shown.code == 0
-    assert "out.parquet" in shown.out.rstrip().splitlines()[-1]
+    assert shown.out.rstrip().splitlines()[-1] == "  next      pipeline show job.yaml"
 
 
 def test_quiet_is_silent_on_a_terminal_too_while_all_is_well(ws: Workspace) -> None:
@@ -151,3 +152,47 @@ def test_json_on_a_terminal_keeps_stdout_to_one_object(ws: Workspace) -> None:
     ws.job()
     shown = on_a_terminal(ws, "run", "job.yaml", "--json")
     assert shown.data["succeeded"] == 1
+
+
+def test_a_cap_that_lets_nothing_through_is_said_once_with_its_amount_until_it_changes(ws: Workspace) -> None:
+    ws.questions("a", "b")
+    ws.job(limits={"max_cost_usd": 0.00000001})
+    first = ws.pipeline("run", "job.yaml")
+    assert (first.code, first.out, len(first.lines)) == (4, "", 1)
+    assert "limits.max_cost_usd is $0.00000001, of which $0 is spent by the job so far" in first.err
+    assert "0 answered, 0 failed, 2 pending of 2 rows" in first.err
+    assert first.err.rstrip().endswith(
+        "next: pipeline run job.yaml --set limits.max_cost_usd=USD (with a higher limits.max_cost_usd)"
+    )
+    assert ws.pipeline("run", "job.yaml") == Result(4, "", "")
+    changed = ws.pipeline("run", "job.yaml", "--set", "limits.max_cost_usd=0.00000002")
+    assert (changed.code, len(changed.lines)) == (4, 1)
+
+
+def test_the_line_counts_failures_by_kind_and_suggests_what_helps_with_the_flags_that_were_given(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "bad", "large")
+    ws.job()
+    endpoint.reply = lambda asked: (
+        usual(asked) if asked.prompt == "a" else refusal(400 if asked.prompt == "bad" else 413)
+    )
+    ended = ws.pipeline("run", "job.yaml", "--set", "output.path=a b.parquet")
+    assert (ended.code, ended.out, len(ended.lines)) == (3, "", 1)
+    assert "1 bad_request" in ended.err and "1 request_too_large" in ended.err
+    assert "next: pipeline show job.yaml --set 'output.path=a b.parquet' --failed" in ended.err
+
+
+@pytest.mark.parametrize(("environment", "is_colored"), [
+    ({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False),
+], ids=["colors", "NO_COLOR", "dumb"])  # fmt: skip
+def test_a_terminal_shows_colors_unless_they_are_not_wanted(
+    ws: Workspace, environment: dict[str, str], is_colored: bool
+) -> None:
+    ws.questions("a")
+    ws.job()
+    ws.environment |= environment
+    shown = on_a_terminal(ws, "report", "missing.yaml")
+    assert shown.code == 2
+    assert shown.err.startswith("\x1b[31m") == is_colored
+    assert ("\x1b" in shown.err) == is_colored

@@ -18,7 +18,8 @@ from pipeline.app.job import load_job
 from pipeline.app.options import RunOptions
 from pipeline.app.recover import recover
 from pipeline.app.run import Run
-from pipeline.cli.summary import one_line
+from pipeline.cli.summary import Told
+from pipeline.config import JobCall
 from pipeline.errors import InvalidInput
 from pipeline.journal import Claim, Journal
 from tests.functional.conftest import KEY, KEY_VARIABLE, Asked, Endpoint, Reply, Workspace, answer, ended, refusal
@@ -52,7 +53,8 @@ class Job:
         """One run: what it said, with its exit code and the prompts it sent."""
         self.endpoint.forget()
         made = Run(load_job("job.yaml", overrides), RunOptions(**options)).execute()
-        return {**made.as_json(), "code": made.exit_code, "sent": sorted(self.endpoint.prompts), "line": one_line(made)}
+        line = Told(made, JobCall("job.yaml")).one_line()
+        return {**made.as_json(), "code": made.exit_code, "sent": sorted(self.endpoint.prompts), "line": line}
 
     def longer(self, max_tokens: int | None = 200, **options: Any) -> dict[str, Any]:
         """`retry-failed --kind truncated --set parameters.max_tokens=N`."""

@@ -1,0 +1,35 @@
+"""Accepting failures: the rows stay failed, and count no longer as something that is left to do.
+
+What is recorded is the row's failure once more, marked as accepted, so everything that reads failures reads these too.
+Sending a row again records what comes of that, and with it the mark is gone.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from pipeline.journal import Event, Journal, State
+from pipeline.plan import Plan, Standing
+
+_FAILED = (Standing.FAILED_PASSING, Standing.FAILED)
+# What the event itself adds: nothing sent, and nothing billed.
+_NOTHING_SENT = {"billed_usd": None, "possibly_billed": None, "tokens": None}
+
+
+def accept_failures(plan: Plan, journal: Journal, *, kind: str | None, limit: int | None) -> None:
+    """Record that the user accepts the failures of all failed rows, or of those that failed with one `error_kind`; of
+    at most `limit` rows, in input order. A run does not send them again by itself. Raises CheckpointFailed.
+    """
+    left = limit
+    for positions in plan.positions(_FAILED):
+        by_event = {plan.event(position): position for position in positions}
+        events = [
+            Event(plan.number, by_event[entry[0]], State.FAILED, entry[4], entry[5], entry[6], entry[7],
+                  {**record, **_NOTHING_SENT, "accepted": True})
+            for entry, record in journal.records(sorted(by_event))
+            if kind in (None, record["error_kind"]) and not record.get("accepted")
+        ]  # fmt: skip
+        events = list(islice(sorted(events, key=lambda event: event.position), left))
+        if events:
+            plan.take(journal.commit(events), events)
+        left = None if left is None else left - len(events)

@@ -1,0 +1,48 @@
+"""How many of a job's answers are of a kind that people want to know of: cut off at max_tokens, or empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.journal import Journal
+from pipeline.plan import SUCCEEDED, Plan
+
+# As the journal writes them. Within a text of the record the quotes would be escaped.
+_TRUNCATED = b'"truncated":true'
+_EMPTY = b'"response_type":"empty"'
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCounts:
+    """Answers that were cut off at max_tokens, and answers without any text; None where it is not known."""
+
+    truncated: int | None = None
+    empty: int | None = None
+
+
+def counts_of_output(path: Path, prefix: str) -> AnswerCounts:
+    """Count the answers in an output, the names of whose columns begin with `prefix`.
+
+    Raises OSError, pyarrow.ArrowException.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    columns = [f"{prefix}truncated", f"{prefix}response_type"]
+    truncated = empty = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=columns):
+            truncated += pc.sum(batch.column(0)).as_py() or 0
+            empty += pc.sum(pc.equal(batch.column(1), "empty")).as_py() or 0
+    return AnswerCounts(truncated, empty)
+
+
+def counts_of_journal(plan: Plan, journal: Journal) -> AnswerCounts:
+    """Count the answers that stand in the plan, by a look at each one's record. Raises CheckpointFailed."""
+    truncated = empty = 0
+    for positions in plan.positions(SUCCEEDED):
+        for _, text in journal.texts(sorted(plan.event(position) for position in positions)):
+            truncated += _TRUNCATED in text
+            empty += _EMPTY in text
+    return AnswerCounts(truncated, empty)

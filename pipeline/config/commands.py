@@ -1,0 +1,34 @@
+"""How a command that is suggested to the user names the job."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from pipeline.config.source import has_secret
+
+
+@dataclass(frozen=True, slots=True)
+class JobCall:
+    """The job file and the `--set`s that a command was called with: every suggested command has to repeat them."""
+
+    file: str
+    overrides: Sequence[str] = ()
+
+    def command(self, name: str, *flags: str, without: Collection[str] = ()) -> str:
+        """Return `pipeline NAME JOB …` as it can be typed into a shell. A value that may be a secret stands as `…`.
+
+        Args:
+            name: the command.
+            flags: further words of the command, not quoted yet.
+            without: keys whose `--set` is left out, because one of the flags sets them anew.
+        """
+        words = ["pipeline", name, self.file]
+        for override in self.overrides:
+            key, separator, _ = override.partition("=")
+            if key.strip() not in without:
+                words += ["--set", f"{key}{separator}…" if has_secret(override) else override]
+        # A job file whose name begins with a dash would be read as a flag.
+        words[2] = f"./{self.file}" if self.file.startswith("-") else self.file
+        return shlex.join([*words, *flags])
