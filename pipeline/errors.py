@@ -114,13 +114,17 @@ class CheckpointFailed(PipelineError):
 
 
 class CheckpointDamaged(CheckpointFailed):
-    """What a checkpoint holds cannot be trusted, or is missing. The message ends with the remedy."""
+    """What a checkpoint holds cannot be trusted, or is missing. The message ends with the remedy, `command`, which
+    names the job once it is known.
+    """
+
+    command = "pipeline recover JOB.yaml"
 
     def __str__(self) -> str:
         remedy = _remedy(self.__cause__)
         first = "" if remedy is None else f"{remedy}, then "
         message = PipelineError.__str__(self)
-        return f"{message}; {first}`pipeline recover JOB.yaml` makes a sound checkpoint of what is whole"
+        return f"{message}; {first}`{self.command}` makes a sound checkpoint of what is whole"
 
 
 class JobLocked(PipelineError):

@@ -124,6 +124,22 @@ class Results:
                 if joined.nbytes:
                     rows = min(_MOST_ROWS_A_SLICE, max(1, joined.num_rows * _BYTES_A_SLICE // joined.nbytes))
 
+    def at(self, positions: Sequence[int]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """Return the rows at ascending positions, one at a time: the input's row, and what `batches` gives for it.
+
+        Raises as `batches` does.
+        """
+        models = {number: description["model"] for number, description in self.journal.settings().items()}
+        schema, left = self.schema, list(positions)
+        for start, batch in self.rows.batches(left[0]) if left else ():
+            while left and left[0] < start + batch.num_rows:
+                position = left.pop(0)
+                row = batch.slice(position - start, 1)
+                ids = self.plan.row_ids([position], self.rows.ids(position, row))
+                yield row, self._join(row, position, ids, models, schema)
+            if not left:
+                return
+
     def _join(
         self, batch: pa.RecordBatch, start: int, ids: list[str], models: Mapping[int, str], schema: pa.Schema
     ) -> pa.RecordBatch:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.config import Job
-from pipeline.errors import CheckpointFailed, InvalidInput, InvalidJob, Mistake
+from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Identity, JobLock, Journal
 
 
@@ -22,6 +22,9 @@ def locked(job: Job, *, shared: bool = False) -> Iterator[Path]:
     with JobLock(directory, shared=shared):
         try:
             yield directory
+        except CheckpointDamaged as error:
+            error.command = job.command("recover")
+            raise
         finally:
             with suppress(OSError):
                 if not Journal.exists(directory) and {path.name for path in directory.iterdir()} <= {"lock"}:

@@ -78,7 +78,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
     config = opened.job.config
     journal.verify()
     plan = checkpoint.standing_plan(opened, directory, journal)
-    again = f"run the job first: pipeline run {opened.job.file}"
+    again = f"run the job first: {opened.job.command('run')}"
     if plan is None:
         raise InvalidInput(f"the input or the settings have changed since the last run of {config.name!r}; {again}")
     select_retries(plan, journal, config.retry.max_runs, RunOptions())

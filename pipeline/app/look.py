@@ -235,7 +235,7 @@ def export_answers(job: Job, to: str, path: Path | None, *, overwrite: bool = Fa
             raise InvalidInput(f"{path} {special}; name another file, or say --overwrite")
     with reading(job) as journal:
         if journal is None:
-            raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: pipeline run {job.file}")
+            raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
         config = job.config
         results = Results(opened.rows, _plan(opened, journal), journal, config.input.columns, config.output.prefix)
         if path is None or (kind_of_special(path) is not None and not path.is_symlink()):

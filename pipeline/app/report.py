@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.app.access import reading, refuse_foreign_checkpoint
+from pipeline.app.moment import at_a_moment
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_write
-from pipeline.app.scratch import scratch
 from pipeline.app.status import status
 from pipeline.app.summary import job_figures, money_figures
 from pipeline.config import Job
-from pipeline.errors import InvalidInput, JobLocked
+from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
-from pipeline.journal.snapshot import read_copy
 from pipeline.plan import Plan, load_plan
 from pipeline.report.file import publish, refuse_foreign, report_path
 from pipeline.report.page import Standing, page
 from pipeline.report.projection import project
 from pipeline.version import __version__
 
-_MOST_COPIES = 5
 _MEANINGS = (
     ("done", "have an answer"),
     ("new", "have no outcome yet, and are sent"),
@@ -65,7 +60,7 @@ def report(job: Job, out: Path | None = None) -> Report:
     refuse_to_write(job, path)
     if not config.output.overwrite:
         refuse_foreign(path, config.name)
-    with _at_a_moment(job) as (journal, is_running):
+    with at_a_moment(job) as (journal, is_running):
         now = time.time()
         plan = _plan(job, journal)
         figures = project(journal, plan, now if is_running else None)
@@ -75,32 +70,6 @@ def report(job: Job, out: Path | None = None) -> Report:
         text = page(figures, plots, standing)
         publish(text, path, config.name, journal.checkpoint_id, overwrite=config.output.overwrite)
     return Report(path, None if plan is None else len(plan), is_running)
-
-
-@contextmanager
-def _at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
-    """The journal, and whether a run is under way; then it is a copy.
-
-    Raises JobLocked where it is in motion all the time.
-    """
-    with ExitStack() as stack:
-        for _ in range(_MOST_COPIES):
-            try:
-                journal, is_running = stack.enter_context(reading(job)), False
-            except JobLocked as error:
-                locked = error
-                journal, is_running = read_copy(job.checkpoint_path, stack.enter_context(scratch())), True
-                if journal is None:
-                    continue
-                stack.callback(journal.close)
-                refuse_foreign_checkpoint(job, job.checkpoint_path, journal.identity)
-            if journal is None:
-                raise InvalidInput(
-                    f"the job {job.config.name!r} has not been run yet; run it first: pipeline run {job.file}"
-                )
-            yield journal, is_running
-            return
-        raise locked
 
 
 def _plan(job: Job, journal: Journal) -> Plan | None:

@@ -10,6 +10,7 @@ import click
 
 from pipeline.cli.console import Console, figure
 from pipeline.cli.options import ended, job_options, load
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.cli.summary import Told
@@ -41,7 +42,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
             found = plan_ahead(job, RunOptions())
             console.result(_text(found), found)
             return
-        console.note(f"pilot: {pilot:,} rows at most, drawn with seed {seed}")
+        console.note(f"pilot: {counted(pilot, 'row')} at most, drawn with seed {seed}")
         run = Run(job, RunOptions(limit=pilot, seed=seed))
         summary = run.execute()
         if summary.error is not None:
@@ -66,10 +67,10 @@ def _text(found: Mapping[str, Any]) -> str:
     rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["rows"].items())
     lines = [f"{found['job']}: {rows}"]
     if (pilot := found.get("pilot")) is not None:
-        lines.append(f"  {'pilot':<19} {pilot['requests']:,} requests for ${pilot['cost_usd']}"
+        lines.append(f"  {'pilot':<19} {counted(pilot['requests'], 'request')} for ${pilot['cost_usd']}"
                      f" in {pilot['seconds']:,.1f} s; its answers count as done")  # fmt: skip
         if pilot["failed"]:
-            lines.append(f"  {'failed so far':<19} {pilot['failed']:,} rows")
+            lines.append(f"  {'failed so far':<19} {counted(pilot['failed'], 'row')}")
     lines += ["still to send:", f"  requests            {found['requests']:,}"]
     for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds"):
         lines.append(f"  {name.replace('_', ' '):<19} {_range(found[name])}")

@@ -11,6 +11,7 @@ import click
 from pipeline.cli.console import Console, printable
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import InvalidInput
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.app.clean import Finished
@@ -98,8 +99,8 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
 def _words(found: Finished) -> str:
     from pipeline.app.summary import money
 
-    failed = f" and {found.failed:,} failed rows" if found.failed else ""
-    return f"{found.succeeded:,} answers{failed}, for ${money(found.job_cost_usd)}"
+    failed = f" and {counted(found.failed, 'failed row')}" if found.failed else ""
+    return f"{counted(found.succeeded, 'answer')}{failed}, for ${money(found.job_cost_usd)}"
 
 
 def _left(found: Finished) -> str:

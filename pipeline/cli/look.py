@@ -12,6 +12,7 @@ from pipeline.cli.console import Console, json_text
 from pipeline.cli.failures import of_validate
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import InvalidInput
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.prompts import Trial
@@ -38,7 +39,7 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
         if show:
             data["requests"] = found.requests
         shown = "".join(f"\n{json_text(request, indent=2)}" for request in found.requests)
-        console.result(f"{job_file}: valid; {found.rows:,} rows{_unsendable(found.tried)}{shown}", data)
+        console.result(f"{job_file}: valid; {counted(found.rows, 'row')}{_unsendable(found.tried)}{shown}", data)
 
     ended(console, action, of_validate)
 
@@ -74,9 +75,9 @@ def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, over
             raise InvalidInput("PATH - and --json both write to stdout; leave one of them out")
         rows = export_answers(load(job_file, overrides), to, None if path == "-" else Path(path), overwrite=overwrite)
         if path == "-":
-            click.echo(f"{rows:,} rows", err=True)
+            click.echo(f"{counted(rows, 'row')}", err=True)
         else:
-            console.result(f"{path}: {rows:,} rows", {"path": path, "rows": rows})
+            console.result(f"{path}: {counted(rows, 'row')}", {"path": path, "rows": rows})
 
     ended(console, action)
 

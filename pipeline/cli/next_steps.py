@@ -103,6 +103,7 @@ def _for_truncated(summary: Summary, call: JobCall, job: Job | None) -> Iterator
         yield Step(call.command(*flags, "--set", raised, without=[_MAX_TOKENS]), why)
     else:
         yield Step(call.command(*flags), f"{why}; first raise {_MAX_TOKENS}")
+    yield Step(call.command("show"), "to see the answers")
 
 
 def _kinds(rows: Mapping[str, int]) -> str:

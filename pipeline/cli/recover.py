@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli.console import Console
 from pipeline.cli.options import ended, job_options, load
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.app.recover import Recovery
@@ -26,8 +27,9 @@ def recover(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
     def action() -> None:
         from pipeline.app.recover import recover as make_sound
 
-        found = make_sound(load(job_file, overrides))
-        console.result(_text(found, job_file), found.as_json())
+        job = load(job_file, overrides)
+        found = make_sound(job)
+        console.result(_text(found, job_file, job.command("run")), found.as_json())
 
     ended(console, action)
 
@@ -35,19 +37,19 @@ def recover(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
 COMMANDS = (recover,)
 
 
-def _text(found: Recovery, job_file: str) -> str:
+def _text(found: Recovery, job_file: str, again: str) -> str:
     if found.was_sound:
-        return f"{job_file}: the checkpoint is sound, with {found.answers:,} answers; nothing was changed"
-    others = f" and {found.others:,} other records" if found.others else ""
-    lines = [f"{job_file}: the checkpoint is sound again", f"  recovered  {found.answers:,} answers{others}"]
+        return f"{job_file}: the checkpoint is sound, with {counted(found.answers, 'answer')}; nothing was changed"
+    others = f" and {counted(found.others, 'other record')}" if found.others else ""
+    lines = [f"{job_file}: the checkpoint is sound again", f"  recovered  {counted(found.answers, 'answer')}{others}"]
     if found.lost:
         lines.append(
-            f"  lost       at least {found.lost:,} records of answers, failures or attempts; rows that are left without"
-            " an answer will be asked again"
+            f"  lost       at least {counted(found.lost, 'record')} of answers, failures or attempts; rows that are"
+            " left without an answer will be asked again"
         )
     else:
         lines.append("  lost       nothing that is known of")
     if found.kept_at is not None:
         lines.append(f"  damaged    kept at {found.kept_at}")
-    lines.append(f"  next       pipeline run {job_file}")
+    lines.append(f"  next       {again}")
     return "\n".join(lines)

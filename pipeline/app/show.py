@@ -1,0 +1,91 @@
+"""The first rows of a job as a person reads them: what was asked, and what came back. Sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from pipeline.app import checkpoint
+from pipeline.app.job import OpenJob, open_job
+from pipeline.app.moment import at_a_moment
+from pipeline.app.scratch import scratch
+from pipeline.config import Job
+from pipeline.errors import InvalidInput
+from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure
+from pipeline.records import Message
+from pipeline.sink import RESULT_NAMES, Results
+from pipeline.sources.identity import row_values
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A row with its outcome. `prompt` is what was asked, without the system prompt; None for a row that makes no
+    request. `result` has the output's own columns by their names without prefix, `carried` the input's columns.
+    """
+
+    prompt: str | None
+    result: dict[str, Any]
+    carried: dict[str, Any]
+
+
+def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = None) -> list[ShownRow]:
+    """Return the first `count` rows that have an outcome, in input order; of the failed ones only, or the one row with
+    an id. Works while a run is under way.
+
+    Raises:
+        InvalidInput: nothing was run yet, no row with the id has an outcome, or as a run would.
+        CheckpointFailed: the checkpoint cannot be trusted.
+    """
+    opened = open_job(job, for_sending=False)
+    with at_a_moment(job) as (journal, _):
+        plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
+        if plan is None:
+            with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
+                plan = made.plan
+        standings = FAILED if failed else (*SUCCEEDED, *FAILED)
+        if row_id is not None:
+            position = _position(opened, plan, row_id)
+            positions = [position] if position is not None and plan.standing(position) in standings else []
+            if not positions:
+                raise InvalidInput(f"no row with the id {row_id!r} has {'failed' if failed else 'an outcome'} so far")
+        else:
+            positions = list(islice(chain.from_iterable(plan.positions(standings)), count))
+        results = Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix, standings)
+        return list(_rows(opened, results, positions))
+
+
+def _position(opened: OpenJob, plan: Plan, row_id: str) -> int | None:
+    for start, batch in opened.rows.batches():
+        stop = min(start + batch.num_rows, len(plan))
+        ids = plan.row_ids(range(start, stop), opened.rows.ids(start, batch.slice(0, stop - start)))
+        if row_id in ids:
+            return start + ids.index(row_id)
+    return None
+
+
+def _rows(opened: OpenJob, results: Results, positions: Sequence[int]) -> Iterator[ShownRow]:
+    for batch, joined in results.at(positions):
+        (values,) = row_values(batch)
+        request, _ = opened.rows.request(values, "")
+        prompt = None if isinstance(request, UnsentFailure) else _text(request.messages)
+        (row,) = joined.to_pylist()
+        names = [results.prefix + name for name in RESULT_NAMES]
+        result = {name.removeprefix(results.prefix): row.pop(name) for name in names}
+        yield ShownRow(prompt, result, row)
+
+
+def _text(messages: Sequence[Message]) -> str:
+    """The messages but for the system prompt, each with its role where there are several."""
+    asked = [message for message in messages if message["role"] != "system"] or list(messages)
+    texts = [_content(message["content"]) for message in asked]
+    if len(asked) == 1:
+        return texts[0]
+    return "\n".join(f"{message['role']}: {text}" for message, text in zip(asked, texts, strict=True))
+
+
+def _content(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] if "text" in part else f"[{part.get('type', 'part')}]" for part in content)

@@ -1,0 +1,114 @@
+"""`pipeline show`: the first rows as a person reads them."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.console import Console
+from pipeline.cli.options import ended, job_options, load
+from pipeline.wording import counted
+
+if TYPE_CHECKING:
+    from pipeline.app.show import ShownRow
+
+_MOST_CHARACTERS = 4_000
+
+
+@click.command()
+@job_options
+@click.option("-n", "count", type=click.IntRange(min=1), default=3, show_default=True, metavar="N",
+              help="The first N rows that have an outcome.")  # fmt: skip
+@click.option("--failed", is_flag=True, help="Only rows that failed.")
+@click.option("--id", "row_id", metavar="ID", help="The row with this row_id alone.")
+def show(job_file: str, overrides: Sequence[str], is_json: bool, count: int, failed: bool, row_id: str | None) -> None:
+    """Show the first rows with prompt, answer, tokens and cost, also while the job runs; sends nothing."""
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.show import show as look
+
+        job = load(job_file, overrides)
+        rows = look(job, count=count, failed=failed, row_id=row_id)
+        nothing = f"{job.config.name}: no row has {'failed' if failed else 'an outcome'} so far"
+        text = "\n\n".join("\n".join(_lines(row, job.config.endpoint.is_simulator)) for row in rows)
+        console.result(text or nothing, {"rows": [_plain(_fields(row)) for row in rows]})
+
+    ended(console, action)
+
+
+COMMANDS = (show,)
+
+
+def _fields(row: ShownRow) -> dict[str, Any]:
+    first = {"row_id": row.result["row_id"], "prompt": row.prompt, "response": row.result["response"]}
+    return {**first, **{name: value for name, value in row.carried.items() if name not in first}, **row.result}
+
+
+def _lines(row: ShownRow, is_simulated: bool) -> Iterator[str]:
+    result = row.result
+    yield f"{result['row_id']}: {result['status']}"
+    if row.prompt is not None:
+        yield from _labeled("prompt", row.prompt)
+    if result["status"] == "failed":
+        yield from _labeled("failed", f"{result['error_kind']}: {result['error_message'] or 'no message'}")
+    if result["response"]:
+        yield from _labeled("answer, cut off at max_tokens" if result["truncated"] else "answer", result["response"])
+    elif result["status"] == "succeeded":
+        yield "  answer: empty" + (", cut off at max_tokens" if result["truncated"] else "")
+    if result["tool_calls"]:
+        yield from _labeled("tool calls", result["tool_calls"])
+    yield f"  {', '.join(_figures(result, is_simulated))}"
+
+
+def _labeled(label: str, text: str) -> Iterator[str]:
+    left = len(text) - _MOST_CHARACTERS
+    shown = text if left <= 0 else f"{text[:_MOST_CHARACTERS]}… ({counted(left, 'character')} more; --json has all)"
+    lines = shown.splitlines() or [""]
+    if len(lines) == 1:
+        yield f"  {label}: {lines[0]}"
+        return
+    yield f"  {label}:"
+    yield from (f"    {line}" for line in lines)
+
+
+def _figures(result: dict[str, Any], is_simulated: bool) -> Iterator[str]:
+    for name in ("prompt_tokens", "completion_tokens"):
+        if result[name] is not None:
+            yield counted(result[name], name.replace("_tokens", " token"))
+    if result["cost_usd"] is not None:
+        yield f"${_money(result['cost_usd'])}{' simulated' if is_simulated else ''}"
+    elif result["attempts"]:
+        yield "cost unknown" if result["status"] == "succeeded" else "nothing known to be billed"
+    yield counted(result["attempts"], "request")
+    if result["latency_seconds"] is not None:
+        yield f"{result['latency_seconds']:.3g} s"
+
+
+def _money(amount: Decimal) -> str:
+    from pipeline.app.summary import money
+
+    return money(amount)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it: money as exact decimal text, times in ISO 8601, bytes in base64, NaN as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return _money(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
