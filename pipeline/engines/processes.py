@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
 
 from pipeline.client import Attempt, Task
 from pipeline.engines.sender import Fault
@@ -26,17 +28,48 @@ from pipeline.limits import Pause
 # With the modules found where this process found them, and nothing added from the directory that the command runs in.
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender import main; main({connection}, {pause})"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SECONDS_TO_START = 60.0
 _SECONDS_TO_END = 5.0
 _LONG_KEY = 8
 # Has glibc keep less of what the threads of a sender have freed; what the environment says otherwise stands.
 _LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
 
-@dataclass(slots=True)
 class _Sender:
-    process: subprocess.Popen[bytes]
-    connection: Connection
-    in_flight: int = 0
+    """A process that sends. Two threads of this one hand over its tasks and take in what comes back, so that one that
+    stands still (SIGSTOP, a frozen cgroup, swap) holds up nobody else.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
+        self.process = process
+        self.connection = connection
+        self.in_flight = 0
+        self.tasks: SimpleQueue[list[Task]] = SimpleQueue()
+
+    def start(self, results: SimpleQueue[_Result]) -> None:
+        """Begin to hand over tasks and to take in results: (the sender, its message), None in its place at the end."""
+        for work in (self._hand_over, self._take_in):
+            threading.Thread(target=work, args=(results,), name="sender", daemon=True).start()
+
+    def cut(self) -> None:
+        """End what the threads wait for, and the process, which ends with its connection."""
+        with suppress(OSError), socket.socket(fileno=os.dup(self.connection.fileno())) as end:
+            end.shutdown(socket.SHUT_RDWR)
+
+    def _hand_over(self, results: SimpleQueue[_Result]) -> None:
+        with suppress(OSError):  # it has come to an end, which the other thread tells
+            while True:
+                self.connection.send_bytes(pickle.dumps(self.tasks.get()))
+
+    def _take_in(self, results: SimpleQueue[_Result]) -> None:
+        try:
+            while True:
+                results.put((self, pickle.loads(self.connection.recv_bytes())))
+        except (EOFError, OSError):
+            results.put((self, None))
+
+
+_Result = tuple[_Sender, list[Attempt] | Fault | None] | None
 
 
 class ProcessEngine:
@@ -49,15 +82,15 @@ class ProcessEngine:
 
     def __init__(self, sending: Sending, processes: int, pause: Pause) -> None:
         self._senders: list[_Sender] = []
-        self._fault: Exception | None = None
-        self._woken, self._waker = os.pipe()
-        os.set_blocking(self._waker, False)
+        self._results: SimpleQueue[_Result] = SimpleQueue()
         shared = pause.share()
         try:
             for _ in range(processes):
                 self._senders.append(_start(sending, shared))
             for sender in self._senders:
-                self._take(sender)  # its first message says that it is ready
+                sender.start(self._results)
+            for _ in self._senders:
+                self._await_start()
         except BaseException:
             self.close()
             raise
@@ -73,40 +106,32 @@ class ProcessEngine:
             self._senders[index].in_flight += 1
         for sender, share in zip(self._senders, shares, strict=True):
             if share:
-                try:
-                    sender.connection.send_bytes(pickle.dumps(share))
-                except OSError:
-                    raise _ended(sender) from None
+                sender.tasks.put(share)
 
     def receive(self, timeout: float) -> list[Attempt]:
         """Every attempt that has ended; waits up to `timeout` seconds for the first."""
-        if self._fault is not None:
-            raise self._fault
-        by_connection = {sender.connection: sender for sender in self._senders}
         attempts: list[Attempt] = []
         try:
-            for ready in wait([*by_connection, self._woken], timeout):
-                if not isinstance(ready, Connection):
-                    os.read(self._woken, 1)
-                    continue
-                attempts += self._take(by_connection[ready])
-                while ready.poll():  # all that is there, so that one commit serves it
-                    attempts += self._take(by_connection[ready])
-        except Exception as fault:
-            if not attempts:
-                raise
-            self._fault = fault  # first hand over what was answered
+            found = self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait()
+            while True:  # all that is there, so that one commit serves it
+                if found is not None:
+                    if attempts and not isinstance(found[1], list):
+                        self._results.put(found)  # first hand over what was answered
+                        break
+                    attempts += _attempts(*found)
+                found = self._results.get_nowait()
+        except Empty:
+            pass
         return attempts
 
     def wake(self) -> None:
         """End a wait in `receive` at once; safe in a signal handler."""
-        with suppress(BlockingIOError):  # it is full of such words already
-            os.write(self._waker, b"!")
+        self._results.put(None)
 
     def close(self) -> None:
         """End all senders, whatever they are at."""
         for sender in self._senders:
-            sender.connection.close()
+            sender.cut()
         for sender in self._senders:
             try:
                 sender.process.wait(_SECONDS_TO_END)
@@ -114,19 +139,24 @@ class ProcessEngine:
                 sender.process.kill()
                 sender.process.wait()
         self._senders = []
-        for end in (self._woken, self._waker):
-            with suppress(OSError):
-                os.close(end)
 
-    def _take(self, sender: _Sender) -> list[Attempt]:
+    def _await_start(self) -> None:
+        """A sender's first message says that it is ready."""
         try:
-            message: list[Attempt] | Fault = pickle.loads(sender.connection.recv_bytes())
-        except (EOFError, OSError):
-            raise _ended(sender) from None
-        if isinstance(message, Fault):
-            raise {"input": InvalidInput, "system": PipelineError}.get(message.kind, RuntimeError)(message.text)
-        sender.in_flight -= len(message)
-        return message
+            found = self._results.get(timeout=_SECONDS_TO_START)
+        except Empty:
+            raise PipelineError("a process to send from does not start; set limits.processes: 1") from None
+        if found is not None:
+            _attempts(*found)
+
+
+def _attempts(sender: _Sender, message: list[Attempt] | Fault | None) -> list[Attempt]:
+    if message is None:
+        raise _ended(sender)
+    if isinstance(message, Fault):
+        raise {"input": InvalidInput, "system": PipelineError}.get(message.kind, RuntimeError)(message.text)
+    sender.in_flight -= len(message)
+    return message
 
 
 def _start(sending: Sending, pause: int) -> _Sender:

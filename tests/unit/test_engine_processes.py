@@ -17,7 +17,7 @@ import pytest
 from pipeline.client import Attempt, Client, Task
 from pipeline.config.models import LimitsConfig
 from pipeline.endpoints.dataoorts import Dataoorts
-from pipeline.engines import processes_for
+from pipeline.engines import processes, processes_for
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput, PipelineError
@@ -157,7 +157,7 @@ def test_a_sender_that_dies_ends_the_run_after_what_was_answered(sending: Sendin
         engine.send(tasks([1]))
         wait_for(endpoint, 1)
         give_up = time.monotonic() + 20
-        while not engine._senders[0].connection.poll() and time.monotonic() < give_up:
+        while not engine._results.qsize() and time.monotonic() < give_up:
             time.sleep(0.01)
         os.kill(processes_of(engine)[0], signal.SIGKILL)
         assert [attempt.number for attempt in engine.receive(5)] == [1]
@@ -172,6 +172,22 @@ def test_a_sender_takes_no_signal_but_a_kill(sending: Sending) -> None:
             os.kill(processes_of(engine)[0], number)
         engine.send(tasks([1]))
         assert len(collect(engine, 1)) == 1
+
+
+def test_a_sender_that_stands_still_holds_nobody_up(
+    sending: Sending, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_SECONDS_TO_END", 0.1)
+    large = Request("m", ({"role": "user", "content": "x" * 1_000_000},), {})
+    with started(sending, 2) as engine:
+        os.kill(processes_of(engine)[0], signal.SIGSTOP)
+        begun = time.monotonic()
+        engine.send([Task(number, large) for number in range(8)])
+        assert len(collect(engine, 4)) == 4
+        assert engine.receive(0.1) == []
+        assert time.monotonic() - begun < 15
+        pids = processes_of(engine)
+    assert not any(map(is_alive, pids))
 
 
 def test_closing_ends_the_senders_whatever_they_are_at(sending: Sending, endpoint: Endpoint) -> None:
