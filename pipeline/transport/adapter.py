@@ -64,6 +64,8 @@ class DeadlineAdapter(BaseAdapter):
         assert isinstance(request, WatchedRequest)
         message = self._message(request)
         deadline = monotonic() + timeout
+        if request.watch.fresh:
+            self._close_idle()
         connection = self._take()
         self._under_way.add(connection)
         sent = False
@@ -78,6 +80,7 @@ class DeadlineAdapter(BaseAdapter):
             if self._is_abandoned:
                 words = "abandoned by this program"
                 raise TransportError(ErrorKind.CONNECTION_ERROR, words, sent, connection.has_sent) from None
+            self._close_idle()  # what ended this one may have ended them too, and each would cost an attempt
             raise explain(error, sent=sent, is_whole=connection.has_sent, timeout_seconds=timeout) from error
         finally:
             self._under_way.discard(connection)

@@ -31,6 +31,9 @@ class HeldBack(Exception):
 class Watch:
     """What a sender has to know while an attempt goes on. This one takes no interest."""
 
+    fresh: bool = False
+    """Whether the attempt has to go over a new connection; the kept ones are closed then."""
+
     def sending(self) -> None:
         """The connection stands and the first byte goes out next. Raise HeldBack to send nothing."""
 

@@ -13,6 +13,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from queue import Empty, Full
 from time import monotonic
 from typing import Any
 
@@ -73,12 +75,15 @@ class StandardAdapter(HTTPAdapter):
         request.headers["Content-Length"] = str(len(body))
         attempt = _current.attempt = _Attempt(timeout, self._most_bytes, watch)
         self._under_way.add(attempt)
+        if watch.fresh:
+            self._close_idle()
         try:
             return super().send(request, stream=True)
         except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
             if self._is_abandoned:
                 words = "abandoned by this program"
                 raise TransportError(ErrorKind.CONNECTION_ERROR, words, attempt.sent, attempt.is_whole) from None
+            self._close_idle()
             raise explain(
                 _cause(error), sent=attempt.sent, is_whole=attempt.is_whole, timeout_seconds=timeout
             ) from error
@@ -114,6 +119,21 @@ class StandardAdapter(HTTPAdapter):
         """The proxy's password, which so stands in no address that an error could show."""
         authorization = self._route.proxy and self._route.proxy.authorization
         return {"Proxy-Authorization": authorization} if authorization else {}
+
+    def _close_idle(self) -> None:
+        """Closes the idle connections, which urllib3's queue holds; each connects anew when it is used."""
+        queue = self._pool.pool
+        if queue is None:  # closed
+            return
+        idle = []
+        with suppress(Empty):
+            while True:
+                idle.append(queue.get_nowait())
+        for connection in reversed(idle):
+            if connection is not None:
+                connection.close()
+            with suppress(Full):
+                queue.put_nowait(connection)
 
     def close(self) -> None:
         """Closes the idle connections, and each of the others after its attempt; later attempts fail."""

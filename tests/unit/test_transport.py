@@ -25,7 +25,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import ErrorKind, InvalidInput
-from pipeline.transport import RawReply, Transport, TransportError
+from pipeline.transport import RawReply, Transport, TransportError, Watch
 
 TLS = Path(__file__).parents[1] / "fixtures" / "tls"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -345,6 +345,36 @@ def test_a_connection_closed_while_idle_is_replaced_before_anything_is_sent() ->
         sleep(0.05)
         assert transport.post(b"{}").status == 200
     assert (server.connections, len(server.requests)) == (2, 2)
+
+
+def test_a_failure_drops_the_idle_connections_which_may_be_as_dead_as_its_own() -> None:
+    def script(peer: Peer) -> None:  # replies to the first request over each connection alone
+        peer.receive()
+        peer.pause(0.2)
+        peer.send(OK)
+        peer.receive()
+
+    with serving(script) as server, transport_to(server.url) as transport:
+        both = [threading.Thread(target=transport.post, args=(b"{}",)) for _ in range(2)]
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
+        assert server.connections == 2
+        with pytest.raises(TransportError):
+            transport.post(b"{}")
+        assert transport.post(b"{}").status == 200
+    assert server.connections == 3
+
+
+def test_a_fresh_attempt_goes_over_a_new_connection() -> None:
+    watch = Watch()
+    watch.fresh = True
+    with serving(always(OK)) as server, transport_to(server.url) as transport:
+        transport.post(b"{}")
+        transport.post(b"{}", watch)
+        transport.post(b"{}")
+    assert (server.connections, len(server.requests)) == (2, 3)
 
 
 def test_a_connection_with_bytes_nobody_asked_for_is_replaced() -> None:
