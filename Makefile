@@ -19,7 +19,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help all again setup test acceptance browser chaos crash soak cron fuzz protections lint format docs demo run \
+.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron fuzz protections lint format docs demo run \
     validate status wheel pins clean bench bench-full bench-scale bench-peers profile
 
 help: ## What can be made
@@ -71,6 +71,10 @@ acceptance: $(installed) ## The long tests: whole jobs, killed and resumed
 
 browser: $(installed) ## A report in a real browser; needs chromium
 	$(bin)/python -m pytest tests/browser $(ARGS)
+
+notebook: $(installed) ## The Python interface in a Jupyter kernel
+	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/notebook.txt
+	$(bin)/python -m pytest tests/notebook $(ARGS)
 
 chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99), 200 kills; a quarter of an hour
 	$(bin)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
@@ -189,6 +193,8 @@ pins: ## Resolve requirements/ anew from pyproject.toml, with Python 3.11
 	    --output-file requirements/dev.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra bench --constraint requirements/dev.txt \
 	    --output-file requirements/bench.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra notebook --constraint requirements/dev.txt \
+	    --output-file requirements/notebook.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/fuzz.txt requirements/fuzz.in
 
 clean: ## Remove the environment and caches, nothing that a run made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from pipeline.errors import InvalidInput
 @click.command()
 @click.argument("directory", metavar="DIR")
 def init(directory: str) -> None:
-    """Write a commented starter job and a sample input to DIR."""
+    """Write a commented starter job, a sample input, and the same job for the real endpoint to DIR."""
     from importlib.resources import files
 
     target = Path(directory)
     starter = {
-        name: files("pipeline.cli").joinpath("starter", name).read_text("utf-8") for name in ("job.yaml", "prompts.csv")
+        name: files("pipeline.cli").joinpath("starter", name).read_text("utf-8")
+        for name in ("job.yaml", "prompts.csv", "real.yaml")
     }
     standing = [str(target / name) for name in starter if (target / name).exists()]
     if standing:
@@ -33,7 +35,11 @@ def init(directory: str) -> None:
     except OSError as error:
         click.echo(f"{target}: cannot be written to: {error.strerror}", err=True)
         sys.exit(2)
-    click.echo(f"wrote {target / 'job.yaml'} and {target / 'prompts.csv'}\nnext: cd {target} && pipeline run job.yaml")
+    click.echo(
+        f"wrote {', '.join(str(target / name) for name in starter)}\n"
+        f"next: cd {shlex.quote(str(target))} && pipeline run job.yaml   (no key, no network, no cost)\n"
+        "then: export DATAOORTS_API_KEY=… && pipeline run real.yaml"
+    )
 
 
 @click.command()

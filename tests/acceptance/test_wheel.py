@@ -24,7 +24,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_the_program_reads_is_in_the_wheel(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    needed = {"py.typed", "catalogue/models.json", "cli/starter/job.yaml", "cli/starter/prompts.csv"}
+    needed = {
+        "py.typed",
+        "catalogue/models.json",
+        "cli/starter/job.yaml",
+        "cli/starter/prompts.csv",
+        "cli/starter/real.yaml",
+    }
     assert {f"pipeline/{name}" for name in needed} <= names
     assert all(name.startswith(("pipeline/", "llm_batch_pipeline-")) for name in names)
 

@@ -434,6 +434,8 @@ def test_the_starter_job_runs_as_it_is_and_is_never_overwritten(ws: Workspace) -
     assert starter.pipeline("validate", "job.yaml").code == 0
     assert starter.pipeline("run", "job.yaml").code == 0
     assert starter.table("answers.parquet").num_rows > 0
+    starter.environment["DATAOORTS_API_KEY"] = "for-a-check-that-sends-nothing"
+    assert starter.pipeline("validate", "real.yaml").code == 0
     before = starter.files()
     assert ws.pipeline("init", "starter").code == 2
     assert starter.files() == before
