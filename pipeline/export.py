@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
+import math
 import os
 import re
 import sys
@@ -13,10 +15,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
-import pyarrow as pa
-
 from pipeline.errors import CheckpointFailed
 from pipeline.sink import Results, draft_path
+from pipeline.sources.identity import row_values
 
 # https://owasp.org/www-community/attacks/CSV_Injection; spreadsheets look behind leading blanks too.
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@]")
@@ -71,7 +72,7 @@ def stream(results: Results, to: str, path: Path | None) -> int:
 def _write_jsonl(results: Results, file: TextIO) -> int:
     rows = 0
     for row in _rows(results):
-        file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        file.write(_json(row) + "\n")
         rows += 1
     return rows
 
@@ -89,7 +90,7 @@ def _write_csv(results: Results, file: TextIO) -> int:
 
 def _rows(results: Results) -> Iterator[dict[str, Any]]:
     for batch in results.batches():
-        yield from pa.Table.from_batches([batch]).to_pylist()
+        yield from row_values(batch)
 
 
 def safe_cell(value: Any) -> Any:
@@ -97,10 +98,36 @@ def safe_cell(value: Any) -> Any:
     them text. Plain numbers stay.
     """
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return _json(value)
+    if isinstance(value, bytes):
+        return _base64(value)
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return "'" + value
     return value
+
+
+def _json(value: Any) -> str:
+    """JSON text of values of a row: bytes are Base64, what JSON has no form for is text, NaN and infinity are null."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, default=_plain, allow_nan=False)
+
+
+def _plain(value: Any) -> str:
+    return _base64(value) if isinstance(value, bytes) else str(value)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 FORMATS: dict[str, Callable[[Results, TextIO], int]] = {"jsonl": _write_jsonl, "csv": _write_csv}

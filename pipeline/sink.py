@@ -23,8 +23,9 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal, sync_path
 from pipeline.journal.facts import is_amount, is_count
-from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, Standing
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, Standing
 from pipeline.sources import pick, written_column
+from pipeline.sources.files import is_touched
 
 # Rows are joined so many at a time that they take about these bytes, going by the ones before.
 _BYTES_A_SLICE = 2 * 2**20
@@ -111,10 +112,17 @@ class Results:
         models = {number: description["model"] for number, description in self.journal.settings().items()}
         schema = self.schema
         rows = _ROWS_AT_FIRST
+        # A file whose time of change is another may hold other rows, though its size and its other time are the same.
+        touched, digest = self._is_touched(), RowsDigest()
         for start, batch in self.rows.batches():
             if start + batch.num_rows > len(self.plan):
                 raise _changed()
-            unique = self.plan.row_ids(range(start, start + batch.num_rows), self.rows.ids(start, batch))
+            if touched:
+                ids, contents = self.rows.identities(start, batch)
+                digest.update(ids, contents)
+            else:
+                ids = self.rows.ids(start, batch)
+            unique = self.plan.row_ids(range(start, start + batch.num_rows), ids)
             offset = 0
             while offset < batch.num_rows:
                 part = batch.slice(offset, rows)
@@ -123,6 +131,11 @@ class Results:
                 offset += rows
                 if joined.nbytes:
                     rows = min(_MOST_ROWS_A_SLICE, max(1, joined.num_rows * _BYTES_A_SLICE // joined.nbytes))
+        if digest.hexdigest() != self.plan.digest if touched else self._is_touched():
+            raise _changed()
+
+    def _is_touched(self) -> bool:
+        return any(is_touched(file) for file in self.rows.source.files)
 
     def at(self, positions: Sequence[int]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
         """Return the rows at ascending positions, one at a time: the input's row, and what `batches` gives for it.

@@ -83,7 +83,9 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     if found.mistakes or found.source is None or found.prompter is None:
         raise InvalidJob(found.mistakes)
     config = job.config
-    rows = Rows(found.source, config.input.id, found.prompter, config.endpoint.kind, config.endpoint.model)
+    rows = Rows(
+        found.source, config.input.id, found.prompter, config.endpoint.kind, config.endpoint.model, config.input.columns
+    )
     return OpenJob(job, rows, model_of(config), price_of(config))
 
 

@@ -4,10 +4,10 @@ from pipeline.plan.choosing import drawn_rows, spread_rows
 from pipeline.plan.failures import FailureKinds, failure_kinds
 from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, Standing, load_plan, save_plan
 from pipeline.plan.planner import Answered, Change, Planner
-from pipeline.plan.rows import Rows, UnsentFailure
+from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure
 
 __all__ = [
     "FAILED", "SUCCEEDED", "TO_SEND", "WITHOUT_PRICE", "Answered", "Change", "Counts", "FailureKinds", "Plan",
-    "Planner", "Rows", "Standing", "UnsentFailure", "drawn_rows", "failure_kinds", "load_plan", "save_plan",
-    "spread_rows",
+    "Planner", "Rows", "RowsDigest", "Standing", "UnsentFailure", "drawn_rows", "failure_kinds", "load_plan",
+    "save_plan", "spread_rows",
 ]  # fmt: skip

@@ -5,7 +5,6 @@ The work is done in a scratch database beside the journal, so that memory does n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -23,7 +22,7 @@ from pipeline.journal import IndexEntry
 from pipeline.journal.files import PLANNING_NAME
 from pipeline.plan.matching import INDEX_INPUT, SCHEMA, load_journal, match
 from pipeline.plan.plan import SUCCEEDED, Plan, Standing
-from pipeline.plan.rows import Rows
+from pipeline.plan.rows import Rows, RowsDigest
 
 # However many rows there are. What is sorted takes as much again; with four times as much, a million rows take no less
 # time.
@@ -246,13 +245,11 @@ class Planner:
             yield Change(position, row_id, request_hash, content, source, state != Standing.UNPRICED, settings)
 
     def _load_input(self, rows: Rows, former: Sequence[Rows], *, with_requests: bool) -> tuple[int, str]:
-        digest, count = hashlib.blake2b(digest_size=16), 0
+        digest, count = RowsDigest(), 0
         for position, batch in rows.batches():
             ids, contents = rows.identities(position, batch)
             hashes = rows.request_hashes(batch, contents) if with_requests else [None] * len(ids)
-            # Length first: no two lists of rows give the same bytes.
-            identities = zip(ids, contents, strict=True)
-            digest.update("".join(f"{len(row_id)}:{row_id}{content}" for row_id, content in identities).encode())
+            digest.update(ids, contents)
             self._scratch.executemany(
                 "INSERT INTO input VALUES (?,?,?,?)",
                 zip(range(position, position + len(ids)), ids, hashes, contents, strict=True),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.prompts import Prompter, PromptFailure
 from pipeline.records import Request, digest, request_hash
 from pipeline.sources import Source
 from pipeline.sources.identity import content_keys, id_texts, row_values
+from pipeline.sources.utf8 import not_utf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,23 @@ class UnsentFailure:
 
     kind: ErrorKind
     message: str
+
+
+class RowsDigest:
+    """Names rows in their order, by id and content."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def update(self, ids: Sequence[str], contents: Sequence[str]) -> None:
+        """Take in further rows."""
+        # Length first: no two lists of rows give the same bytes.
+        rows = (f"{len(row_id)}:{row_id}{content}" for row_id, content in zip(ids, contents, strict=True))
+        self._hash.update("".join(rows).encode())
+
+    def hexdigest(self) -> str:
+        """The digest of the rows so far, 32 hexadecimal digits."""
+        return self._hash.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +51,20 @@ class Rows:
     prompter: Prompter
     endpoint_kind: str
     model: str
+    carried: Sequence[str] | None = None
+    """The input columns that the output has; None for all."""
 
     def batches(self, start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The input from row `start` on, each batch with the position of its first row."""
         position = start
+        used = None if self.carried is None else {*self.carried, *self.prompter.columns, self.id_column or ""}
         for batch in self.source.batches(start):
+            if (found := not_utf8(batch, used)) is not None:
+                name, index = found
+                raise self.source.place(position + index).fault(
+                    f"column {name!r} holds bytes that are no UTF-8 text",
+                    "write the column as UTF-8 or as binary, or leave it out of the prompt and of `input.columns`",
+                )
             yield position, batch
             position += batch.num_rows
 

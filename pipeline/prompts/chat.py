@@ -1,4 +1,4 @@
-"""A `messages` column: a list of {role, content}, or JSON text of one, as the messages of a request.
+"""A `messages` column: a list of {role, content} (structs or maps), or JSON text of one, as the messages of a request.
 
 Other keys are refused, unless they are null (a Parquet struct has all of its fields in every row): a request holds
 roles and contents only, so what is dropped here would change the answer without changing the request's hash.
@@ -48,6 +48,14 @@ def _entries(value: Any) -> Sequence[Any]:
         return ()
     if not isinstance(value, (list, tuple)):
         raise _failure("the messages are no list of {role, content}")
+    return [_mapping(entry) for entry in value]
+
+
+def _mapping(value: Any) -> Any:
+    """An Arrow map, which is a list of pairs, as a mapping; any other value as it is."""
+    if isinstance(value, list) and value and all(isinstance(entry, tuple) and len(entry) == 2 for entry in value):
+        fields = dict(value)
+        return fields if len(fields) == len(value) else value
     return value
 
 
@@ -80,6 +88,7 @@ def _part(place: str, value: Any) -> dict[str, Any]:
 
 
 def _fields(value: Any, known: set[str], place: str) -> dict[str, Any]:
+    value = _mapping(value)
     if not isinstance(value, Mapping):
         raise _failure(f"{place} is no mapping")
     fields = {name: field for name, field in value.items() if field is not None}

@@ -5,6 +5,9 @@
 | source | the files together: `open_source` |
 | files | `input.path` -> the files, their order, format and facts |
 | csv, parquet, jsonl | a file -> its columns and its rows in chunks |
+| tables | directories of table formats, which are refused |
+| widening | types that differ only in storage -> the wider one |
+| utf8 | text columns that hold other bytes |
 | scan | text -> blocks of whole CSV rows, held to the grammar |
 | memory | rows that a Python caller holds |
 | streams | a file -> pieces of bytes, unpacked |

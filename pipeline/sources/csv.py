@@ -21,6 +21,9 @@ from pipeline.sources.places import Place
 from pipeline.sources.scan import Block, Grammar, Scan
 from pipeline.sources.streams import pieces
 
+OTHER_DELIMITERS = {";": '";"', "\t": '"\\t"', "|": '"|"'}
+"""Delimiters that are known by their look, as a job file has them."""
+
 
 def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
     """Reads each file's header.
@@ -35,8 +38,23 @@ def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
 
 def _reader(file: InputFile, config: CsvConfig) -> FileReader:
     names = Scan(file.path, config.delimiter, _texts(file.path, config.encoding)).header()
+    if len(names) == 1 and "delimiter" not in config.model_fields_set:
+        _refuse_other_delimiter(file.path, names[0])
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
     return FileReader(file, schema, partial(_chunks, file.path, config, schema))
+
+
+def _refuse_other_delimiter(path: str, header: str) -> None:
+    """Raise InvalidJob where the only column's name looks like several, parted by another delimiter."""
+    counts = {sign: header.count(sign) for sign in OTHER_DELIMITERS}
+    likely = max(counts, key=lambda sign: counts[sign])
+    if counts[likely]:
+        written = OTHER_DELIMITERS[likely]
+        raise Place(path, 1).fault(
+            f"the header is one column, {header!r}; its cells seem to be parted by {written}",
+            f'set `input.csv.delimiter: {written}`; where it is one column, set it to ","',
+            key="input.csv.delimiter",
+        )
 
 
 def _chunks(path: str, config: CsvConfig, schema: pa.Schema) -> Iterator[Chunk]:

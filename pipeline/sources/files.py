@@ -13,6 +13,7 @@ from typing import Literal
 
 from pipeline.errors import InvalidInput
 from pipeline.sources.places import path_fault
+from pipeline.sources.tables import refuse_partitions, refuse_tables
 
 Format = Literal["csv", "parquet", "jsonl"]
 
@@ -27,8 +28,12 @@ ENDINGS: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".ndjson.gz": "jsonl",
     ".ndjson.zst": "jsonl",
+    ".json": "jsonl",
+    ".json.gz": "jsonl",
+    ".json.zst": "jsonl",
 }
 
+_DESCRIBING = (".json", ".json.gz", ".json.zst")
 _STANDS_STILL = "run again when it stands still"
 
 
@@ -48,10 +53,11 @@ def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[t
 
     Each entry is a file, a directory or a glob (`**` goes down through directories; names with a leading dot
     need one in the pattern). A directory stands for the files directly in it that have a known ending (of
-    `file_format`, where that is given) and no leading dot. `file_format` overrides the endings.
+    `file_format`, where that is given) and no leading dot; for those that end in .json where there are no others.
+    `file_format` overrides the endings.
 
-    Raises InvalidJob where nothing matches, a file comes up twice, is no regular file or holds no bytes, an
-    ending says nothing, or the formats differ.
+    Raises InvalidJob where nothing matches, the files are those of a table format, a file comes up twice, is no regular
+    file or holds no bytes, an ending says nothing, or the formats differ.
     """
     entries = (path,) if isinstance(path, str) else tuple(path)
     paths = sorted(found for entry in entries for found in _expand(entry, file_format))
@@ -65,12 +71,13 @@ def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[t
 
 def _expand(entry: str, file_format: Format | None) -> list[str]:
     if os.path.isdir(entry):
+        names = [name for name in os.listdir(entry) if not name.startswith(".")]
+        refuse_tables([entry])
+        refuse_partitions(entry, names)
         endings = [ending for ending, known in ENDINGS.items() if file_format in (None, known)]
-        found = [
-            os.path.join(entry, name)
-            for name in os.listdir(entry)
-            if not name.startswith(".") and name.lower().endswith(tuple(endings))
-        ]
+        found = [os.path.join(entry, name) for name in names if name.lower().endswith(tuple(endings))]
+        # Beside other data a .json file describes it, as a rule: it counts where nothing else does.
+        found = [name for name in found if not name.lower().endswith(_DESCRIBING)] or found
         if not found:
             raise path_fault(
                 f"the directory {entry} holds no file that ends in {', '.join(endings)}",
@@ -82,6 +89,7 @@ def _expand(entry: str, file_format: Format | None) -> list[str]:
     matches = [match for match in glob.glob(entry, recursive=True) if not os.path.isdir(match)]
     if not matches:
         raise path_fault(f"no file matches {entry}", _where_paths_begin(entry))
+    refuse_tables({os.path.dirname(match) for match in matches})
     return matches
 
 
@@ -141,6 +149,14 @@ def check_unchanged(file: InputFile) -> None:
         raise path_fault(f"{file.path} went away while it was read", _STANDS_STILL) from error
     if (facts.st_size, facts.st_mtime_ns, facts.st_ino) != (file.size, file.modified_ns, file.inode):
         raise path_fault(f"{file.path} changed while it was read", _STANDS_STILL)
+
+
+def is_touched(file: InputFile) -> bool:
+    """Whether anything about the file changed since opening, its links and permissions too. Raises InvalidJob."""
+    try:
+        return os.stat(file.path).st_ctime_ns != file.changed_ns
+    except OSError as error:
+        raise path_fault(f"{file.path} went away while it was read", _STANDS_STILL) from error
 
 
 @contextmanager

@@ -130,13 +130,19 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise place.fault(f"not UTF-8: {error.reason}", "JSON is UTF-8; convert the file") from error
     except json.JSONDecodeError as error:
-        raise place.fault(f"no JSON: {error.msg} (column {error.colno})", _ONE_OBJECT) from error
+        spread = number == 1 and line.strip() in (b"[", b"{")
+        hint = (
+            "it is spread over lines; write each object on one: `jq -c '.[]'` or `jq -c .`" if spread else _ONE_OBJECT
+        )
+        raise place.fault(f"no JSON: {error.msg} (column {error.colno})", hint) from error
     except _Refused as error:
         raise place.fault(str(error)) from error
     except RecursionError as error:
         raise place.fault(_TOO_DEEP) from error
     except ValueError as error:  # Python's own limit on digits
         raise place.fault("an integer is too long", "write it as a string") from error
+    if isinstance(value, list):
+        raise place.fault("no JSON object but an array", "write each item on a line: `jq -c '.[]'`")
     if not isinstance(value, dict):
         raise place.fault("no JSON object", _ONE_OBJECT)
     if line.count(b"[") + line.count(b"{") > MOST_LEVELS and _levels(value) > MOST_LEVELS:

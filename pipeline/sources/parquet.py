@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
 from pipeline.sources.files import InputFile
 from pipeline.sources.places import Place, path_fault
+from pipeline.sources.utf8 import is_utf8, marked_not_utf8
 
 _BUFFER_BYTES = 2**20
 _PROBE_ROWS = 16
@@ -26,7 +28,7 @@ def _reader(file: InputFile) -> FileReader:
     with _sound(file.path), _open(file.path) as parquet:
         schema = parquet.schema_arrow
         rows = parquet.metadata.num_rows
-    double = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    double = sorted(name for name, count in Counter(schema.names).items() if count > 1)
     if double:
         raise path_fault(f'{file.path}: two columns have the name "{double[0]}"')
     if rows and not schema.names:
@@ -49,11 +51,27 @@ def _read(path: str, parquet: pq.ParquetFile, group: int) -> Iterator[pa.RecordB
     with _sound(path):
         left = parquet.metadata.row_group(group).num_rows
         for batch in parquet.iter_batches(batch_size=_batch_rows(parquet, group), row_groups=[group]):
-            batch.validate(full=True)  # bytes that are no UTF-8 in a text column show here, not in the middle of a run
             left -= batch.num_rows
-            yield batch
+            yield _checked(batch)
         if left:
             raise path_fault(f"{path} is damaged: row group {group} does not hold as many rows as the footer says")
+
+
+def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, found sound; text columns that hold bytes which are no UTF-8 are marked, for they may not be used.
+
+    Some writers (ClickHouse) store any bytes as text.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        batch.validate()
+        fields = [
+            field if is_utf8(column) else marked_not_utf8(field)
+            for field, column in zip(batch.schema, batch.columns, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields))
+    return batch
 
 
 def _batch_rows(parquet: pq.ParquetFile, group: int) -> int:

@@ -15,8 +15,10 @@ from pipeline.sources import csv, jsonl, parquet
 from pipeline.sources.chunks import FileReader
 from pipeline.sources.files import InputFile, check_unchanged, find_files, watched
 from pipeline.sources.identity import is_id_type
+from pipeline.sources.json_columns import is_json
 from pipeline.sources.memory import TableSource
 from pipeline.sources.places import Place, path_fault
+from pipeline.sources.widening import wider
 
 
 class Source(Protocol):
@@ -62,7 +64,7 @@ class _FileSource:
                         skipped = min(skip, batch.num_rows)
                         skip -= skipped
                         if skipped < batch.num_rows:
-                            yield self._in_order(batch.slice(skipped))
+                            yield self._in_order(batch.slice(skipped), reader.file.path)
         for file in self.files:
             check_unchanged(file)
 
@@ -75,19 +77,39 @@ class _FileSource:
                 left -= chunk.rows
         raise IndexError(f"the input has no row at position {position}")
 
-    def _in_order(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        names = self.schema.names
-        return batch if batch.schema.names == names else batch.select(names)
+    def _in_order(self, batch: pa.RecordBatch, path: str) -> pa.RecordBatch:
+        own = batch.schema
+        if own.equals(self.schema):
+            return batch
+        at = {name: index for index, name in enumerate(own.names)}
+        fields, columns = [], []
+        for field in self.schema:
+            index = at[field.name]
+            mine, column = own.field(index), batch.column(index)
+            if not is_json(mine):
+                column = column if mine.type == field.type else _cast(column, field, path)
+                mine = field.with_metadata(mine.metadata)
+            fields.append(mine)
+            columns.append(column)
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _cast(column: pa.Array, field: pa.Field, path: str) -> pa.Array:
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        message = f'{path}: column "{field.name}" cannot be read as {field.type}, which another file needs: {error}'
+        raise path_fault(message, "write the files with one type") from error
 
 
 def open_source(config: InputConfig) -> Source:
     """Finds the files, reads their columns and checks what can be checked so; JSONL is read whole, once, for its types.
 
-    Several files must have the same columns with the same types; they may stand in another order, the first
-    file's counts.
+    Several files must have the same columns; they may stand in another order, the first file's counts. Types that
+    differ only in how values are stored are read as the wider one.
 
     Raises InvalidJob where no file matches, one cannot be read or holds nothing, the columns are faulty or differ
-    between files, `input.id` or one of `input.columns` is missing, or the id is neither text nor integer.
+    between files, `input.id` or one of `input.columns` is missing, or the id is neither text, integer nor UUID.
     """
     files, file_format = find_files(config.path, config.format)
     if file_format == "csv":
@@ -133,25 +155,35 @@ def fingerprint(source: Source) -> str:
 
 
 def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:
-    """The first file's columns, nullable where any file's are, without the metadata of files and columns."""
+    """The first file's columns, each of the widest type that a file has, and nullable where it is in any.
+
+    Of the metadata of columns only the names of extension types are kept.
+    """
     first = readers[0]
+    common = {field.name: field for field in first.schema}
     for reader in readers[1:]:
-        missing = [name for name in first.schema.names if name not in reader.schema.names]
-        further = [name for name in reader.schema.names if name not in first.schema.names]
-        faults = [f'no column "{name}"' for name in missing] + [f'a further column "{name}"' for name in further]
-        faults += [
-            f'column "{field.name}" is {reader.schema.field(field.name).type}, there {field.type}'
-            for field in first.schema
-            if field.name not in missing and reader.schema.field(field.name).type != field.type
-        ]
+        own = {field.name: field for field in reader.schema}
+        faults = [f'no column "{name}"' for name in common if name not in own]
+        faults += [f'a further column "{name}"' for name in own if name not in common]
+        for name in common.keys() & own.keys():
+            one, other = common[name], own[name]
+            kind = wider(one.type, other.type)
+            if kind is None:
+                faults.append(f'column "{name}" is {other.type}, there {one.type}')
+            else:
+                metadata = one.metadata if _extension(one) == _extension(other) else None
+                common[name] = pa.field(name, kind, one.nullable or other.nullable, metadata)
         if faults:
             raise path_fault(
                 f"{reader.file.path}: its columns differ from those of {first.file.path}: {'; '.join(faults)}"
             )
-    return pa.schema(
-        pa.field(field.name, field.type, any(reader.schema.field(field.name).nullable for reader in readers))
-        for field in first.schema
-    )
+    return pa.schema(field.with_metadata(_extension(field)) for field in common.values())
+
+
+def _extension(field: pa.Field) -> dict[bytes, bytes] | None:
+    """What says that the column is of an extension type which is not known here."""
+    found = {key: value for key, value in (field.metadata or {}).items() if key.startswith(b"ARROW:extension:")}
+    return found or None
 
 
 def column_mistakes(schema: pa.Schema, config: InputConfig) -> list[Mistake]:

@@ -12,6 +12,23 @@ PIECE_BYTES = 2**20
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
+_OTHER_FORMATS = {
+    b"PK\x03\x04": ("a workbook of Excel, or another ZIP archive", "save its sheet as CSV, and name that file"),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("a workbook of Excel", "save its sheet as CSV, and name that file"),
+    b"PAR1": ("Parquet", "set `input.format: parquet`, or give it that ending"),
+    b"\x1f\x8b\x08": ("packed by gzip", "give it the ending .gz as well"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "give it the ending .zst as well"),
+    b"ARROW1\0\0": ("a file of Arrow (Feather)", "write it as Parquet"),
+    b"Obj\x01": ("an Avro file", "write it as Parquet"),
+    b"SQLite format 3\0": ("an SQLite database", "write the table as CSV or Parquet"),
+}
+
+
+def other_format(start: bytes) -> tuple[str, str] | None:
+    """What a file that begins so is, where it is no text, and what to do about it."""
+    return next((found for magic, found in _OTHER_FORMATS.items() if start.startswith(magic)), None)
+
+
 def pieces(path: str) -> Iterator[bytes]:
     """The file's bytes in pieces of at most 1 MiB, none of them empty.
 
@@ -24,6 +41,8 @@ def pieces(path: str) -> Iterator[bytes]:
             # Arrow's streams, unlike plain zlib, name a cut-off member and go on over members laid end to end.
             stream = pa.CompressedInputStream(plain, codec) if codec else plain
             while piece := stream.read(PIECE_BYTES):
+                if empty and (found := other_format(piece)) is not None:
+                    raise path_fault(f"{path} is {found[0]}, whatever its name says", found[1])
                 empty = False
                 yield piece
     except (OSError, pa.ArrowException) as error:

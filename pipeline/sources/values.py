@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.sources.nested import Fold, fold
+from pipeline.sources.utf8 import texts
 
 
 def python_values(array: pa.Array) -> list[Any]:
@@ -54,6 +55,8 @@ def _text(scalar: pa.Scalar, nanoseconds: int) -> str:
 def _exact(array: pa.Array) -> list[Any]:
     try:
         values: list[Any] = array.to_pylist()
+    except UnicodeDecodeError:
+        return texts(array)
     except (OverflowError, ValueError):
         # Some value lies beyond Python's types (the year 300000) or its time zone is not known here.
         return [_exact_value(scalar) for scalar in array]

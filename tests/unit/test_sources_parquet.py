@@ -96,12 +96,6 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
             list(open_source(InputConfig(path=str(tmp_path / "bad.parquet"))).batches())
 
 
-def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
-    broken = pa.array([b"ok", b"\xff"], pa.binary()).view(pa.string())
-    with pytest.raises(InvalidInput, match=r"x\.parquet.*UTF8"):
-        list(open_source(write(tmp_path, pa.table({"a": broken}))).batches())
-
-
 def test_reading_begins_at_any_row_and_skips_row_groups(tmp_path: Path) -> None:
     config = write(tmp_path, pa.table({"a": range(10_000)}), row_group_size=3_000)
     source = open_source(config)
