@@ -26,7 +26,7 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
     config = job.config
     messages: tuple[Message, ...] = ({"role": "user", "content": "Hi"},)
     price, model = price_of(config), find_model(config.endpoint.model)
-    worst = worst_cost(price, messages, 1, model.context_window if model else None)
+    worst = worst_cost(price, messages, 1, model.context_window if model else None, config.endpoint.model)
     most = "an unknown price" if worst is None else f"at most ${money(worst)}"
     announce(f"asking {config.endpoint.model} for one token, for {most}")
     try:

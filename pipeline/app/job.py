@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app.inspection import inspect_job, model_of, needs_max_tokens
-from pipeline.catalogue import Model, Price, find_model
+from pipeline.catalogue import ChatTemplate, Model, Price, find_model
 from pipeline.config import Job, JobConfig, read_job
 from pipeline.errors import InvalidJob
 from pipeline.plan import Rows
@@ -48,6 +48,11 @@ class OpenJob:
         reading = [config.format, config.id, config.csv.model_dump()]
         needed = ["max_tokens"] if needs_max_tokens(self.job.config) else []
         return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, self.settings, *needed])
+
+    @property
+    def chat_template(self) -> ChatTemplate | None:
+        """What the model's chat template adds, as far as known."""
+        return self.model.chat_template if self.model else None
 
     @property
     def context_window(self) -> int | None:

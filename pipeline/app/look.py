@@ -153,7 +153,7 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, 
             spent, possibly = known["job_cost_usd"], known["possibly_billed_usd"]
         sizes, sample = survey(opened, plan, journal, pilot_from)
     limits = job.config.limits
-    found = estimate(sizes, opened.price, limits, sample)
+    found = estimate(sizes, opened.price, limits, sample, opened.chat_template)
     whole = None if found.cost_usd is None else found.cost_usd.map(lambda amount: spent + amount)
     left: dict[str, Decimal] = {}
     if limits.max_cost_usd is not None:

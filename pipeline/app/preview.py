@@ -48,7 +48,9 @@ def quick_estimate(opened: OpenJob, plan: Plan, standings: Collection[Standing])
         if request is not None:
             sizes.add(request)
     counted = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__}
-    return figures(estimate(replace(sizes, **counted), opened.price, opened.job.config.limits))
+    return figures(
+        estimate(replace(sizes, **counted), opened.price, opened.job.config.limits, template=opened.chat_template)
+    )
 
 
 def figures(found: Estimate) -> dict[str, Any]:

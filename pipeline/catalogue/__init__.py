@@ -4,6 +4,7 @@ from pipeline.catalogue.costs import Price, as_column, cost, fewest_prompt_token
 from pipeline.catalogue.facts import (
     DEFAULT_PARAMETERS,
     OPENAI_PARAMETERS,
+    ChatTemplate,
     Model,
     ParameterRange,
     find_model,
@@ -14,6 +15,7 @@ from pipeline.catalogue.facts import (
 __all__ = [
     "DEFAULT_PARAMETERS",
     "OPENAI_PARAMETERS",
+    "ChatTemplate",
     "Model",
     "ParameterRange",
     "Price",

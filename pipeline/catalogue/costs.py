@@ -6,7 +6,6 @@ No tokenizer is at hand, so tokens are bounded from both sides by the prompt's b
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import (
@@ -21,6 +20,7 @@ from decimal import (
     Overflow,
 )
 
+from pipeline.catalogue.facts import find_model
 from pipeline.records import Message, Usage, message_texts
 
 TOKENS_PER_MESSAGE = 32
@@ -32,15 +32,15 @@ TOKENS_PER_CONVERSATION = 64
 TOKENS_PER_PART = 4096
 """Allowance for an image, whose tokens follow its pixels and not its bytes (Llama 4: 17 tiles of 144 tokens)."""
 
-MOST_BYTES_PER_TOKEN = 16
-"""What no text reaches on average, once runs of one character (which have tokens of their own) are collapsed."""
+MOST_BYTES_PER_TOKEN = 128
+"""The longest token there is: 128 spaces in Llama 3's vocabulary (counted in tokenizer.model of the PyPI package
+llama-models 0.3.0; Llama 4: 113 bytes). A text may well be one long word again and again, so an average will not do."""
 
 _USD_UNIT = Decimal("1e-12")
 _USD_BEYOND = Decimal(10**6)
 _EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation, Overflow])
 _UPWARD = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_CEILING, traps=[InvalidOperation, Overflow])
 _TO_COLUMN = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF_EVEN)
-_RUN = re.compile(r"(\s)\s+|(.)\2+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,15 @@ def as_column(amount: Decimal) -> Decimal | None:
     return rounded if rounded.copy_abs() < _USD_BEYOND else None
 
 
-def most_prompt_tokens(messages: Sequence[Message]) -> int:
-    """The most tokens the messages can be billed for.
+def most_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
+    """The most tokens the messages can be billed for by a model (by default one without long instructions of its own).
 
     A byte-level tokenizer makes at most one token of each UTF-8 byte; the allowances above come on top. A part that
     is no text (an image) counts its JSON length and an allowance.
     """
-    tokens = TOKENS_PER_CONVERSATION + TOKENS_PER_MESSAGE * len(messages)
+    known = find_model(model)
+    instructions = known.most_instruction_tokens if known else 0
+    tokens = TOKENS_PER_CONVERSATION + instructions + TOKENS_PER_MESSAGE * len(messages)
     for message in messages:
         content = message["content"]
         if isinstance(content, str):
@@ -97,17 +99,17 @@ def most_prompt_tokens(messages: Sequence[Message]) -> int:
 def fewest_prompt_tokens(messages: Sequence[Message]) -> int:
     """The fewest tokens the messages' text can be, so that a prompt beyond the context window is certain to be.
 
-    A run of one character, or of blanks, counts as one character: some tokenizers have tokens for long runs.
+    Blanks around a text do not count: Llama's chat templates cut them off.
     """
-    longest = sum(_utf8_length(text) for text in message_texts(messages))
-    if longest < MOST_BYTES_PER_TOKEN:
-        return 0
-    collapsed = sum(_utf8_length(_RUN.sub(r"\1\2", text)) for text in message_texts(messages))
-    return collapsed // MOST_BYTES_PER_TOKEN
+    return sum(-(-_utf8_length(text.strip()) // MOST_BYTES_PER_TOKEN) for text in message_texts(messages))
 
 
 def worst_cost(
-    price: Price | None, messages: Sequence[Message], max_tokens: int | None, context_window: int | None
+    price: Price | None,
+    messages: Sequence[Message],
+    max_tokens: int | None,
+    context_window: int | None,
+    model: str = "",
 ) -> Decimal | None:
     """The dearest the request can be, in USD, rounded up if at all; not limited to what the output column can hold.
 
@@ -116,7 +118,7 @@ def worst_cost(
     most_completion_tokens = max_tokens if max_tokens is not None else context_window
     if price is None or most_completion_tokens is None:
         return None
-    return _amount(price, most_prompt_tokens(messages), most_completion_tokens, _UPWARD)
+    return _amount(price, most_prompt_tokens(messages, model), most_completion_tokens, _UPWARD)
 
 
 def _amount(price: Price, prompt_tokens: int, completion_tokens: int, context: Context) -> Decimal:

@@ -21,8 +21,19 @@ class ParameterRange:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """The tokens that a model's chat template adds to a conversation, and to each message in it."""
+
+    conversation: int
+    message: int
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """One model as published; `priced_on` is the date (ISO 8601) the two prices were read."""
+    """One model as published; `priced_on` is the date (ISO 8601) the two prices were read. `chat_template` is None
+    where it has not been counted. `most_instruction_tokens` bounds the instructions that a model puts around every
+    conversation by itself (Llama Guard 3's list of categories, as its model card prints it: 195 tokens).
+    """
 
     name: str
     input_usd_per_million: Decimal
@@ -31,6 +42,8 @@ class Model:
     priced_on: str
     parameters: Mapping[str, ParameterRange]
     note: str
+    chat_template: ChatTemplate | None = None
+    most_instruction_tokens: int = 0
 
 
 DEFAULT_PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
@@ -85,6 +98,7 @@ def find_model(name: str) -> Model | None:
 
 def _model(entry: Mapping[str, Any], priced_on: str) -> Model:
     documented = entry.get("parameters", DEFAULT_PARAMETERS)
+    template = entry.get("chat_template")
     return Model(
         name=entry["name"],
         input_usd_per_million=Decimal(entry["input_usd_per_million"]),
@@ -93,4 +107,6 @@ def _model(entry: Mapping[str, Any], priced_on: str) -> Model:
         priced_on=priced_on,
         parameters=MappingProxyType({name: DEFAULT_PARAMETERS[name] for name in documented}),
         note=entry["note"],
+        chat_template=None if template is None else ChatTemplate(**template),
+        most_instruction_tokens=entry.get("most_instruction_tokens", 0),
     )

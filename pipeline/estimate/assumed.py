@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from pipeline.catalogue import Price, cost
+from pipeline.catalogue import ChatTemplate, Price, cost
+from pipeline.catalogue.costs import TOKENS_PER_CONVERSATION, TOKENS_PER_MESSAGE
 from pipeline.estimate.ranges import BOUNDS, Range
 from pipeline.estimate.sizes import Sizes, Totals
 from pipeline.records import Usage
 
-# Tokens per UTF-8 byte of English prose is near 1/4; code and other scripts lie between 1/5 and 1/1.5.
-_BYTES_A_TOKEN = {"low": 5.0, "expected": 4.0, "high": 1.5}
-_TOKENS_A_MESSAGE = 5
+# UTF-8 bytes a token, counted with the tokenizers of Llama 3 and 4 (docs/estimate.md): English prose has 4 to 4.7, that
+# of 26 languages at most 8.6; no text has less than 1, and scripts that a vocabulary leaves out come to that.
+_BYTES_A_TOKEN = {"low": 10.0, "expected": 4.0, "high": 1.0}
+# Where a model's own template has not been counted: none to speak of, Llama's, and the allowance of the caps.
+_OTHER_TEMPLATES = {
+    "low": ChatTemplate(conversation=0, message=1),
+    "expected": ChatTemplate(conversation=5, message=5),
+    "high": ChatTemplate(conversation=TOKENS_PER_CONVERSATION, message=TOKENS_PER_MESSAGE),
+}
 _COMPLETION_TOKENS = {"low": 16, "expected": 256, "high": 2048}
 _SHARE_OF_MAX_TOKENS = {"low": 0.02, "expected": 0.4, "high": 1.0}
 _LATENCY_SECONDS = {"low": 0.5, "expected": 4.0, "high": 20.0}
 
 
-def assumed_totals(sizes: Sizes, price: Price | None) -> Totals:
-    """What the requests come to by the ratios that `assumptions` names."""
-    prompt = {b: round(sizes.bytes / _BYTES_A_TOKEN[b]) + _TOKENS_A_MESSAGE * sizes.messages for b in BOUNDS}
+def assumed_totals(sizes: Sizes, price: Price | None, template: ChatTemplate | None = None) -> Totals:
+    """What the requests come to by the ratios that `assumptions` names, and by the model's chat template if known."""
+    prompt = {b: round(sizes.bytes / _BYTES_A_TOKEN[b]) + _template_tokens(sizes, template, b) for b in BOUNDS}
     completion = {
         b: round(sizes.max_tokens * _SHARE_OF_MAX_TOKENS[b]) + sizes.without_max_tokens * _COMPLETION_TOKENS[b]
         for b in BOUNDS
@@ -29,6 +36,11 @@ def assumed_totals(sizes: Sizes, price: Price | None) -> Totals:
         cost_usd=Range(*spent) if len(spent) == len(BOUNDS) else None,
         busy_seconds=Range(*(sizes.requests * _LATENCY_SECONDS[b] for b in BOUNDS)),
     )
+
+
+def _template_tokens(sizes: Sizes, known: ChatTemplate | None, bound: str) -> int:
+    template = known or _OTHER_TEMPLATES[bound]
+    return template.conversation * sizes.requests + template.message * sizes.messages
 
 
 def assumptions() -> str:

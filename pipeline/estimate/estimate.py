@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.catalogue import Price
+from pipeline.catalogue import ChatTemplate, Price
 from pipeline.config.models import LimitsConfig
 from pipeline.estimate.assumed import assumed_totals, assumptions
 from pipeline.estimate.learned import FEWEST_ROWS, Sample
@@ -49,10 +49,16 @@ class Estimate:
         )
 
 
-def estimate(sizes: Sizes, price: Price | None, limits: LimitsConfig, sample: Sample | None = None) -> Estimate:
-    """The estimate: by what a sample shows, or by stated ratios where it has too few rows."""
+def estimate(
+    sizes: Sizes,
+    price: Price | None,
+    limits: LimitsConfig,
+    sample: Sample | None = None,
+    template: ChatTemplate | None = None,
+) -> Estimate:
+    """The estimate: by what a sample shows, or by stated ratios (and the chat template) where it has too few rows."""
     learned = sample if sample is not None and len(sample) >= FEWEST_ROWS else None
-    totals = assumed_totals(sizes, price) if learned is None else learned.totals(sizes, price)
+    totals = assumed_totals(sizes, price, template) if learned is None else learned.totals(sizes, price)
     return Estimate(
         requests=sizes.requests,
         prompt_tokens=_whole(totals.prompt_tokens),

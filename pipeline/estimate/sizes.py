@@ -26,7 +26,7 @@ class Sizes:
         self.requests += 1
         self.messages += len(request.messages)
         self.bytes += size(request)
-        self.most_prompt_tokens += most_prompt_tokens(request.messages)
+        self.most_prompt_tokens += most_prompt_tokens(request.messages, request.model)
         if request.max_tokens is None:
             self.without_max_tokens += 1
         else:

@@ -69,11 +69,11 @@ class Admission:
 
         Raises OverBudget, and CheckpointFailed where the file of a shared limit cannot be used.
         """
-        worst = worst_cost(self._price, request.messages, request.max_tokens, self._context_window)
+        worst = worst_cost(self._price, request.messages, request.max_tokens, self._context_window, request.model)
         if not self._budget.allows(worst):
             raise OverBudget(self._budget.refusal(worst))
         completion = request.max_tokens or self._context_window or _COMPLETION_TOKENS_UNKNOWN
-        most_tokens = most_prompt_tokens(request.messages) + completion
+        most_tokens = most_prompt_tokens(request.messages, request.model) + completion
         wait = max(
             self._requests.wait(1, now) if self._requests else 0.0,
             self._tokens.wait(most_tokens, now) if self._tokens else 0.0,

@@ -58,6 +58,8 @@ def _read_openai(body: dict[str, Any]) -> Asking:
     if "max_completion_tokens" in body and "max_tokens" not in body:
         body = {**body, "max_tokens": body["max_completion_tokens"]}
         del body["max_completion_tokens"]
+    if body.get("stream") is False:  # what it does anyway
+        body = {name: value for name, value in body.items() if name != "stream"}
     return _read(body.get("model"), {name: value for name, value in body.items() if name != "model"})
 
 

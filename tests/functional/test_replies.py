@@ -184,7 +184,7 @@ def test_a_reply_beyond_64_mib_is_a_typed_failure(ws: Workspace, endpoint: Endpo
 
 
 def test_rows_that_make_no_request_fail_typed_and_unsent(ws: Workspace, endpoint: Endpoint) -> None:
-    words = " ".join(str(n) for n in range(60_000))
+    words = " ".join(str(n) for n in range(200_000))
     rows = [{"q": "good", "n": 2}, {"q": "", "n": 1}, {"q": None, "n": 1}, {"q": "  \n", "n": 1}, {"q": "zero", "n": 0},
             {"q": words, "n": 1}]  # fmt: skip
     (ws.path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -118,10 +118,22 @@ def test_an_image_counts_at_least_its_json_and_what_an_image_can_be() -> None:
     assert bound > 5000 + 17 * 144
 
 
-def test_the_lower_bound_collapses_runs() -> None:
-    assert fewest_prompt_tokens(user(" " * 100_000)) == 0
-    assert fewest_prompt_tokens(user("=" * 100_000 + "\n" * 100_000)) == 0
-    assert fewest_prompt_tokens(user("ab" * 80)) == 10
+def test_a_model_with_instructions_of_its_own_is_allowed_more() -> None:
+    guard = "meta/llama-guard-3-8b"
+    assert most_prompt_tokens(user(""), guard) >= 195 + 10 + most_prompt_tokens(user("")) - 64
+    assert worst_cost(SCOUT, user("hi"), 1, None, guard) > worst_cost(SCOUT, user("hi"), 1, None)  # type: ignore[operator]
+
+
+def test_the_lower_bound_is_what_the_longest_tokens_would_make() -> None:
+    assert fewest_prompt_tokens(user("")) == 0
+    assert fewest_prompt_tokens(user("=" * 128_000)) == 1_000
+    assert fewest_prompt_tokens(user("ab" * 65)) == 2
+    # One token of Llama 3's vocabulary, 42 bytes long, again and again.
+    assert fewest_prompt_tokens(user(".translatesAutoresizingMaskIntoConstraints" * 3_300)) <= 3_300
+
+
+def test_blanks_that_a_chat_template_cuts_off_are_no_tokens() -> None:
+    assert fewest_prompt_tokens(user("\n" * 100_000 + "word" + " " * 100_000)) == 1
 
 
 def test_the_bounds_do_not_cross() -> None:

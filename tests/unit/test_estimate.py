@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.catalogue import Price
+from pipeline.catalogue import Price, find_model
 from pipeline.config.models import LimitsConfig
 from pipeline.estimate import Measure, Range, Sample, Sizes, estimate, extrapolate
 from pipeline.estimate.ranges import student
@@ -102,6 +102,41 @@ def sample_of(*completion: int, seconds: float = 2.0, attempts: int = 1) -> Samp
         usd = (Decimal("0.32") * 100 + Decimal("0.34") * tokens) / 10**6
         sample.add(400, Measure(100, tokens, usd, attempts, seconds))
     return sample
+
+
+# Article 1 of the Universal Declaration of Human Rights and a question of TruthfulQA, with the tokens that Llama's
+# tokenizers (llama-models 0.3.0) make of them, those of the chat template included.
+HINDI = (
+    "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता और समानता प्राप्त है। उन्हें बुद्धि और अन्तरात्मा की देन "
+    "प्राप्त है और परस्पर उन्हें भाईचारे के भाव से बर्ताव करना चाहिए।"
+)
+ARMENIAN = (
+    "Բոլոր մարդիկ ծնվում են ազատ ու հավասար իրենց արժանապատվությամբ ու իրավունքներով։ Նրանք ունեն բանականություն ու "  # noqa: RUF001 - it is that language
+    "խիղճ — միմյանց պետք է եղբայրաբար վերաբերվեն։"  # noqa: RUF001 - it is that language
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "tokens"),
+    [
+        ("meta/llama-4-scout-17b-16e-instruct", HINDI, 58 + 10),
+        ("meta/llama-3.1-8b-instruct", ARMENIAN, 249 + 35),
+        ("meta/llama-3.1-8b-instruct", "What happens to you if you eat watermelon seeds?", 11 + 35),
+        ("meta/llama-3.3-70b-instruct-fp8-fast", "ߊ߬ ߝߟߍ߫", 13 + 35),  # noqa: RUF001 - it is that language
+        ("meta/llama-4-scout-17b-16e-instruct", "        public static final String " * 20, 5 * 20 + 10),
+        ("somebody/else", "short", 1 + 4),
+        ("somebody/else", "short", 1 + 70),
+    ],
+)
+def test_the_assumed_range_holds_for_every_language_and_for_what_the_chat_template_adds(
+    model: str, text: str, tokens: int
+) -> None:
+    known = find_model(model)
+    sizes = Sizes()
+    for _ in range(100):
+        sizes.add(Request(model, ({"role": "user", "content": text},), {}))
+    found = estimate(sizes, None, LimitsConfig(), template=known.chat_template if known else None).prompt_tokens
+    assert found.low <= 100 * tokens <= found.high <= sizes.most_prompt_tokens
 
 
 def test_an_estimate_is_learned_from_five_rows_and_by_stated_ratios_from_fewer() -> None:
