@@ -150,8 +150,7 @@ status: $(installed) ## Where JOB stands
 	@exec $(bin)/pipeline status '$(JOB)' $(ARGS)
 
 # Jobs that are named in configs/ and whose output is data/out/NAME.parquet.
-JOBS ?= $(foreach job,$(patsubst configs/%.yaml,%,$(wildcard configs/*.yaml)),$(if \
-    $(shell grep -F 'data/out/$(job).parquet' 'configs/$(job).yaml'),$(job)))
+JOBS ?= $(shell .ci/jobs)
 
 all: $(installed) ## Every job in configs/ whose output is not up to date; one that fails leaves the others running
 	+@$(if $(strip $(JOBS)),exec $(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory -k quiet=--quiet \

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+from collections.abc import Sequence
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from pipeline.errors import InvalidInput
+
 MOST_BYTES = 10 * 2**20
 KEPT_FILES = 5
 """Files of that size beside the one that is written: PATH.1, the latest, to PATH.5."""
+
+
+_LINE = re.compile(rb'\{"time": "[0-9]{4}-|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.+]+ [A-Z]+ ')
+_LONGEST_START = 80
+
+
+def refuse_foreign(path: str, job_file: str, overrides: Sequence[str]) -> None:
+    """Raise InvalidInput where the log, or a file that it is rotated to, would be one that the job lives by, would be
+    read as input, or is there and no log of this command. Raises OSError where a file cannot be looked at.
+    """
+    from pipeline.app.paths import refuse_to_write
+    from pipeline.app.places import is_same
+    from pipeline.config import read_job
+
+    job, _ = read_job(job_file, overrides)
+    for file in (Path(path), *(Path(f"{path}.{number}") for number in range(1, KEPT_FILES + 1))):
+        if job is not None:
+            refuse_to_write(job, file)
+        elif is_same(file, Path(job_file)):
+            raise InvalidInput(f"{file} is the job file; name another file")
+        if file.is_file():
+            with file.open("rb") as standing:
+                start = standing.read(_LONGEST_START)
+            if start and not _LINE.match(start):
+                raise InvalidInput(f"{file} is no log of this command; name another file")
 
 
 class LogFile(RotatingFileHandler):
@@ -33,4 +62,5 @@ class LogFile(RotatingFileHandler):
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    # Without waiting: a pipe that nobody reads is refused, and one that is full takes no line.
+    return os.open(path, flags | os.O_NONBLOCK, 0o600)

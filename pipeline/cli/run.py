@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
     from pipeline.config import Job, JobCall
 
 
-def _log_file(context: click.Context, parameter: click.Parameter, path: str | None) -> LogFile | None:
+def _log_file(path: str | None, job_file: str, overrides: Sequence[str]) -> LogFile | None:
+    """Open the log, unless it would be written over something else. Raises click.BadParameter."""
     if path is None:
         return None
-    from pipeline.cli.logfile import LogFile
+    from pipeline.cli.logfile import LogFile, refuse_foreign
 
     try:
+        refuse_foreign(path, job_file, overrides)
         return LogFile(path)
+    except InvalidInput as error:
+        raise click.BadParameter(str(error), param_hint="--log-file") from error
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{path} cannot be written to: {getattr(error, 'strerror', error)}") from error
+        words = f"{path} cannot be written to: {getattr(error, 'strerror', error)}"
+        raise click.BadParameter(words, param_hint="--log-file") from error
 
 
 def _run_options(command: Command) -> Command:
@@ -38,7 +44,7 @@ def _run_options(command: Command) -> Command:
         click.option("--verbose", "-v", is_flag=True, help="Show plan, progress and summary in any case."),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
                      help="How lines on stderr and in the log file look."),
-        click.option("--log-file", metavar="PATH", callback=_log_file,
+        click.option("--log-file", metavar="PATH",
                      help="Add every line to PATH, shown or not; it is rotated."),
         click.option("--on-change", type=click.Choice(["refuse", "rerun", "keep"]), default="refuse",
                      show_default=True, help="What to do with finished rows that would be asked anew."),
@@ -90,9 +96,8 @@ COMMANDS = (run, retry_failed)
 def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
     from pipeline.config import JobCall
 
-    console = Console(
-        options["is_json"], options["quiet"], options["verbose"], options["log_format"], options["log_file"]
-    )
+    log_file = _log_file(options["log_file"], job_file, options["overrides"])
+    console = Console(options["is_json"], options["quiet"], options["verbose"], options["log_format"], log_file)
     told, error = _told_of(
         console, JobCall(job_file, options["overrides"]),
         limit=options["limit"], on_change=options["on_change"], engine=options["engine"], **retry,

@@ -246,7 +246,7 @@ def test_without_an_id_a_new_input_in_the_place_of_most_of_the_old_is_refused_un
     ws = finished
     ws.given([["n0", "d"], ["n1", "e"], ["n2", "f"], ["n3", "g"], *ROWS[:2]], ["id", "question"])
     message = ws.run(code=2)["error"]["message"]
-    assert all(words in message for words in ("4 of 6", "4 new", "$0.00004,", "--on-change rerun", "another `name:`"))
+    assert all(words in message for words in ("4 of 6", "4 new", "$0.00004;", "--on-change rerun", "another `name:`"))
     assert not endpoint.asked
     assert ws.command("estimate")["rows"]["new"] == 4
     assert ws.run("--on-change", "rerun")["requests"] == 4

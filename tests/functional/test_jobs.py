@@ -248,7 +248,7 @@ def test_every_file_of_a_checkpoint_is_known_as_its_own(ws: Workspace, endpoint:
     names = set()
     endpoint.gate.clear()
     with ws.running() as run:
-        endpoint.wait_for(1)
+        endpoint.wait_for(1, 60)
         names |= set(foreign_names(ws.path / ".checkpoints/job"))
         run.kill()
         ended(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -99,3 +100,32 @@ def test_a_log_on_a_disk_that_fills_up_fails_no_run(ws: Workspace) -> None:
     ws.job()
     ran = ws.pipeline("run", "job.yaml", "--log-file", "/dev/full")
     assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_a_log_is_written_over_nothing_but_a_log(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job()
+    ws.run()
+    (ws.path / "notes.txt").write_text("mine")
+    (ws.path / "run.log.3").write_text("mine")
+    (ws.path / "soft").symlink_to("in.parquet")
+    os.mkfifo(ws.path / "pipe")
+    before, endpoint.asked = ws.files(), []
+    refusals = {
+        "in.parquet": "the job's input", "soft": "the job's input", "job.yaml": "the job file",
+        "out.parquet": "the job's output", ".checkpoints/job/journal.sqlite": "the job's checkpoint",
+        ".checkpoints/job/run.log": "the job's checkpoint", "notes.txt": "no log", "run.log": "run.log.3",
+        "pipe": "cannot be written to",
+    }  # fmt: skip
+    for path, words in refusals.items():
+        refused = ws.pipeline("run", "job.yaml", "--log-file", path)
+        assert (refused.code, "--log-file" in refused.err, words in refused.err) == (2, True, True), refused
+    assert ws.files() == before
+    assert not endpoint.asked
+
+
+def test_a_log_of_either_form_is_continued_in_the_other(ws: Workspace) -> None:
+    ws.questions("a")
+    ws.job()
+    for style in ("text", "json", "text"):
+        assert ws.pipeline("run", "job.yaml", "--log-file", "run.log", "--log-format", style).code == 0

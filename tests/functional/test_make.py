@@ -148,6 +148,33 @@ def test_where_make_cannot_see_a_change_the_job_is_run_each_time(project: Projec
     assert project.calls("data/out/a.parquet") == ["a"]
 
 
+@pytest.mark.parametrize("path", [
+    "data/day=1/a.csv", "data/day=1", "SHELL=data/x.sh", "data/SHELL=data/x.sh", "clean", "./clean", "data/../clean",
+])  # fmt: skip
+def test_no_path_in_a_job_file_is_an_assignment_or_a_target_to_make(project: Project, path: str) -> None:
+    (project.path / "data/day=1").mkdir()
+    project.file("data/day=1/a.csv", age=100)
+    project.file("clean", age=100)
+    project.file("data/x.sh", '#!/bin/sh\ntouch mark\nexec /bin/sh "$@"\n')
+    (project.path / "data/x.sh").chmod(0o755)
+    (project.path / ".venv").mkdir()
+    project.job("a", path)
+    for _ in range(2):
+        assert project.calls("data/out/a.parquet") == ["a"]
+    assert not (project.path / "mark").exists()
+    assert (project.path / ".venv").exists()
+
+
+def test_no_name_of_a_file_is_a_command_to_make(project: Project) -> None:
+    (project.path / "data/in").mkdir()
+    project.file("data/in/a;touch mark;.csv")
+    project.job("a", "data/in")
+    project.job("b'; touch mark; '", "data/x.csv")
+    assert project.make("data/out/a.parquet") == 2
+    assert project.make("all") == 2
+    assert not (project.path / "mark").exists()
+
+
 def test_the_output_of_one_job_may_be_the_input_of_another(project: Project) -> None:
     project.job("a")
     project.job("b", "data/out/a.parquet")
