@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import Journal, sync_path
+from pipeline.journal import IndexEntry, Journal, sync_path
 from pipeline.journal.facts import is_amount, is_count
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, Standing
 from pipeline.sources import pick, written_column
@@ -29,6 +29,8 @@ from pipeline.sources.files import is_touched
 
 # Rows are joined so many at a time that they take about these bytes, going by the ones before.
 _BYTES_A_SLICE = 2 * 2**20
+# With more than this, fewer rows are joined: the ones before were shorter.
+_MOST_BYTES_A_SLICE = 4 * _BYTES_A_SLICE
 _MOST_ROWS_A_SLICE = 512
 _ROWS_AT_FIRST = 16
 _ROWS_A_GROUP = 65_536
@@ -127,6 +129,9 @@ class Results:
             while offset < batch.num_rows:
                 part = batch.slice(offset, rows)
                 joined = self._join(part, start + offset, unique[offset : offset + rows], models, schema)
+                if joined is None:
+                    rows = max(1, rows // 4)
+                    continue
                 yield joined
                 offset += rows
                 if joined.nbytes:
@@ -155,11 +160,18 @@ class Results:
 
     def _join(
         self, batch: pa.RecordBatch, start: int, ids: list[str], models: Mapping[int, str], schema: pa.Schema
-    ) -> pa.RecordBatch:
+    ) -> pa.RecordBatch | None:
+        """The rows of a batch beside their records; None where they are several and take too many bytes at once."""
         standings = self.plan.standings(start, start + batch.num_rows)
         finished = np.flatnonzero(np.isin(standings, [int(one) for one in self.standings]))
         events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
-        found = {entry[0]: (entry, text) for entry, text in self.journal.texts(sorted(events))}
+        found: dict[int, tuple[IndexEntry, bytes]] = {}
+        size = 0
+        for entry, text in self.journal.texts(sorted(events)):
+            found[entry[0]] = entry, text
+            size += len(text)
+            if size > _MOST_BYTES_A_SLICE and batch.num_rows > 1:
+                return None
         texts: list[bytes] = []
         known: dict[str, list[str]] = {name: [] for name in _KNOWN_NAMES}
         for offset, standing, event in zip(finished.tolist(), standings[finished].tolist(), events, strict=True):

@@ -263,9 +263,14 @@ def sent_lately(journal: Journal, limits: LimitsConfig) -> list[tuple[float, flo
     while last > 0:
         first = max(1, last - _EVENTS_A_COMMIT + 1)
         # Without tokens, an event has sent nothing: it repeats an attempt that was recorded, or never was one.
-        sent = [record for _, record in journal.records(range(first, last + 1)) if record.get("tokens") is not None]
-        found += [(one["started_at"], float(one["tokens"])) for one in sent if one["started_at"] > begin]
-        ends = [one["finished_at"] for one in sent if "finished_at" in one]
+        ends = []
+        for _, record in journal.records(range(first, last + 1)):
+            if record.get("tokens") is None:
+                continue
+            if record["started_at"] > begin:
+                found.append((record["started_at"], float(record["tokens"])))
+            if "finished_at" in record:
+                ends.append(record["finished_at"])
         if ends and (max(ends) <= begin or _fill([one for one in found if one[0] >= min(ends)], limits)):
             break
         last = first - 1

@@ -25,6 +25,7 @@ from pipeline.records import digest
 from pipeline.runner.feed import History, KeptAnswer
 
 _ROWS_A_COMMIT = 1000
+_HOW_IT_ENDED = ("truncated", "completion_tokens")
 
 
 def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
@@ -117,9 +118,12 @@ def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> 
 
 
 def _with_records(rows: Iterator[Answered], journal: Journal) -> Iterator[tuple[Answered, str, Mapping[str, Any]]]:
-    """Each row with the hash of the request that its answer was given to, and the answer's record."""
+    """Each row with the hash of the request that its answer was given to, and how that answer ended, by its record."""
     while part := list(islice(rows, _ROWS_A_COMMIT)):
-        found = {entry[0]: (entry[5], record) for entry, record in journal.records(sorted(row.source for row in part))}
+        found = {
+            entry[0]: (entry[5], {name: record.get(name) for name in _HOW_IT_ENDED})
+            for entry, record in journal.records(sorted(row.source for row in part))
+        }
         for row in part:
             yield row, *found[row.source]
 

@@ -43,6 +43,7 @@ from pipeline.journal.totals import Identity, Totals, longer_pause, plus
 
 _ROWS_A_STATEMENT = 1000
 _NUMBERS_A_STEP = 100
+_BYTES_A_STATEMENT = 4 * 2**20
 _LOG_BYTES = 16 * 2**20
 _LOG_BYTES_A_COMMIT = 5 * 8192
 """What a commit of small records adds to the log: the pages at the end of each tree, about."""
@@ -312,6 +313,8 @@ class Journal:
         while start < len(rows):
             # By powers of two, because a statement is kept with what it inserted last: few sizes, little kept.
             count = 1 << (min(len(rows) - start, _ROWS_A_STATEMENT).bit_length() - 1)
+            while count > 1 and sum(len(packed) for _, packed in rows[start : start + count]) > _BYTES_A_STATEMENT:
+                count //= 2
             part = rows[start : start + count]
             values = [value for number, packed in part for value in (number, packed, checksum(number, packed))]
             self._connection.execute(f"INSERT INTO {table} VALUES {','.join(['(?,?,?)'] * count)}", values)

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import sink
+from pipeline.app.run import Run
 from tests.functional.conftest import (
     KEY,
     KEY_VARIABLE,
@@ -423,3 +426,24 @@ def test_a_run_from_parquet_to_parquet_does_without_pandas(ws: Workspace) -> Non
     assert "pyarrow" in imported
     assert "pandas" not in imported
     assert [row["status"] for row in ws.rows()] == ["succeeded", "succeeded"]
+
+
+def test_long_answers_after_short_ones_are_joined_a_few_at_a_time(
+    ws: Workspace, endpoint: Endpoint, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws.questions(*range(460))
+    ws.job(limits={"concurrency": 8})
+    endpoint.reply = lambda asked: answer("y" * (100_000 if int(asked.prompt) >= 200 else 1))
+    sizes: list[int] = []
+    batches = sink.Results.batches
+
+    def measured(results: sink.Results) -> Iterator[pa.RecordBatch]:
+        for batch in batches(results):
+            sizes.append(batch.nbytes)
+            yield batch
+
+    monkeypatch.setattr(sink.Results, "batches", measured)
+    assert run_here().execute().succeeded == 460
+    assert sum(sizes) > 26_000_000
+    assert max(sizes) < 9_000_000
+    assert [len(row["response"]) for row in ws.rows()] == [1] * 200 + [100_000] * 260
