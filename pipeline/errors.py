@@ -144,6 +144,9 @@ class Interrupted(PipelineError):
         super().__init__("stopped by a signal")
 
 
+SECONDS_BETWEEN_SIGNALS = 1.0
+"""Schedulers and shells send the same signal twice, to a process and to its group: it is one within this time."""
+
 TRUNCATED = "truncated"
 """What `retry-failed --kind` calls the rows whose answer was cut off at max_tokens: they have not failed."""
 

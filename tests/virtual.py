@@ -59,6 +59,10 @@ class ScriptedEngine:
         self._ends: list[tuple[float, int, Attempt]] = []
         self._turns = itertools.count()
 
+    @property
+    def slots(self) -> int:
+        return 1_000_000
+
     def send(self, tasks: Sequence[Task]) -> None:
         open_claims = {claim.number for claim in self.journal.claims()}
         assert {task.number for task in tasks} <= open_claims, "sent before its claim was durable"
@@ -113,7 +117,7 @@ class Bench:
             number=1, fingerprint="", digest="", latest=np.zeros(rows, np.uint64), repeated=empty, occurrences=empty,
             orphaned=0,
         )  # fmt: skip
-        self.clock, self.pause, self.stop_request = Clock(), Pause(), StopRequest()
+        self.clock, self.pause, self.stop_request = Clock(), Pause(), StopRequest(lambda: self.clock.now)
         self.engine = ScriptedEngine(self.clock, script, self.journal, self.pause)
         self.histories: dict[int, History] = {}
         self.fed = 0

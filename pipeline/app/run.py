@@ -31,7 +31,7 @@ from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
-from pipeline.errors import Interrupted, JobLocked, PipelineError
+from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError
 from pipeline.journal import Journal, lost_claims, plus, read_progress, write_progress
 from pipeline.limits import Pause
 from pipeline.plan import FAILED, FailureKinds, Plan, Standing, drawn_rows, failure_kinds
@@ -58,6 +58,9 @@ class Watcher:
     def warned(self, message: str) -> None:
         """Something beside the run went wrong."""
 
+    def stopping(self, in_flight: int, seconds: float) -> None:
+        """A signal came while requests were under way: so many are waited for, up to so long."""
+
 
 class Run:
     """One run. `summary` is what is known of it at any moment, also after an error; `first_event` is the number of the
@@ -81,6 +84,7 @@ class Run:
         self._stop_request = stop_request or StopRequest()
         self._is_embedded = stop_request is not None
         self._is_planning = True
+        self._is_stopping = False
         self._journal: Journal | None = None
         self._is_writer = False
         self._failed_now = FailureKinds()
@@ -316,9 +320,16 @@ class Run:
 
     def _engine(self, sending: Sending, processes: int, pause: Pause) -> Engine:
         if processes > 1:
-            return ProcessEngine(sending, processes - 1, pause)
+            try:
+                return ProcessEngine(sending, processes - 1, pause, self._watcher.warned)
+            except InvalidInput:
+                raise
+            except PipelineError as error:
+                if self._job.config.limits.processes != "auto":
+                    raise
+                self._watcher.warned(f"{error}. This run sends from one process.")
         client = sending.client(pause)
-        return LocalEngine(client.attempt, sending.slots, client.abandon)
+        return LocalEngine(client.attempt, sending.slots, client.abandon, self._watcher.warned)
 
     def _drawn(self, plan: Plan) -> list[int] | None:
         options = self._options
@@ -355,6 +366,9 @@ class Run:
         self._take(progress)
         self._tracker.see(progress)
         seconds = self.summary.seconds
+        if self._stop_request.signal is not None and not self._is_stopping:
+            self._is_stopping = True
+            self._watcher.stopping(progress.in_flight, self._job.config.limits.drain_seconds)
         self._watcher.progressed(progress, self.summary)
         if seconds - self._progress_written >= _PROGRESS_FILE_SECONDS or not self._progress_written:
             self._progress_written = seconds

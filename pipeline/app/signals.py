@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import Interrupted
+from pipeline.errors import SECONDS_BETWEEN_SIGNALS, Interrupted
 
 if TYPE_CHECKING:
     from pipeline.runner import StopRequest
@@ -27,11 +28,13 @@ class Signals:
     """Handles the signals within a `with` block, which a signal ends with Interrupted, whatever is done in it.
 
     Outside the main thread, where Python allows no handler, it does nothing. A hangup that is ignored, as under
-    `nohup`, stays ignored.
+    `nohup`, stays ignored. What comes right after the first signal is the same one, sent twice: within this block, and
+    within one around it.
     """
 
     def __init__(self) -> None:
         self._received: int | None = None
+        self._first_at: float | None = None
         self._drain: Callable[[int], None] | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -47,6 +50,9 @@ class Signals:
     ) -> None:
         for number, handler in self._previous.items():
             if signal.getsignal(number) == self._handle:
+                outer = getattr(handler, "__self__", None)
+                if isinstance(outer, Signals):
+                    outer._first_at = self._first_at
                 signal.signal(number, handler)
         if kind is not SystemExit:
             # Also where a library swallowed it, or made an error of its own of it.
@@ -73,6 +79,11 @@ class Signals:
             self._drain = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._first_at is None:
+            self._first_at = now
+        elif now - self._first_at <= SECONDS_BETWEEN_SIGNALS:
+            return
         if self._drain is not None:
             self._drain(number)
         else:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,27 @@ class ConsoleWatcher(Watcher):
 
     def warned(self, message: str) -> None:
         """Say it where it is worth words."""
-        self._console.caution(message)
+        with self._beside_bar():
+            self._console.caution(message)
+
+    def stopping(self, in_flight: int, seconds: float) -> None:
+        """Say that the signal was heard, and what is waited for."""
+        requests = counted(in_flight, "request")
+        with self._beside_bar():
+            self._console.note(
+                f"stopping: nothing more is sent; waiting up to {seconds:g} s for {requests} in flight, whose answers"
+                " are kept (a second signal stops at once)" if in_flight
+                else "stopping: nothing more is sent, and no request is in flight"
+            )  # fmt: skip
+
+    @contextmanager
+    def _beside_bar(self) -> Iterator[None]:
+        """Take the bar away while a line is written."""
+        if self._bar is not None:
+            self._bar.clear()
+        yield
+        if self._bar is not None:
+            self._bar.refresh()
 
     def __enter__(self) -> ConsoleWatcher:
         return self

@@ -10,18 +10,26 @@ from pipeline.client import Attempt, Task
 from pipeline.errors import PipelineError
 
 _STACK_BYTES = 512 * 1024
+_LIMITS_ON_THREADS = "raise the limit on processes (ulimit -u), memory (ulimit -v) or the container's pids"
 
 
 class LocalEngine:
     """Up to `slots` threads, started as they are needed. `close` ends what `attempt` is doing by way of `abandon`.
 
-    A fault of the program inside a thread is raised from `receive`. Where the system has no thread left, `send` raises
-    PipelineError.
+    A fault of the program inside a thread is raised from `receive`. Where the system starts no further thread, the
+    engine goes on with those that it has, and says so to `warn`.
+
+    Raises:
+        PipelineError: the system does not start a single thread.
     """
 
-    def __init__(self, attempt: Callable[[Task], Attempt], slots: int, abandon: Callable[[], None]) -> None:
+    def __init__(
+        self, attempt: Callable[[Task], Attempt], slots: int, abandon: Callable[[], None],
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:  # fmt: skip
         self._attempt = attempt
         self._slots = slots
+        self._warn = warn
         self._abandon = abandon
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._results: SimpleQueue[Attempt | BaseException | None] = SimpleQueue()
@@ -29,6 +37,12 @@ class LocalEngine:
         # Two counts, because `send` and `receive` may be called from different threads.
         self._sent = 0
         self._received = 0
+        self._start_thread()
+
+    @property
+    def slots(self) -> int:
+        """How many requests can be in flight."""
+        return self._slots
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Start sending; never waits as long as no more than `slots` tasks are under way."""
@@ -72,16 +86,20 @@ class LocalEngine:
         self._abandon()
 
     def _start_thread(self) -> None:
+        """Start one more, or learn that there are no more to be had."""
         # Daemon threads: a request that hangs in the resolver must not keep the program from ending.
         previous = threading.stack_size(_STACK_BYTES)
         try:
             thread = threading.Thread(target=self._work, name="sender", daemon=True)
             thread.start()
         except RuntimeError as error:
-            raise PipelineError(
-                f"the system starts no thread beside the {len(self._threads)} that send: lower limits.concurrency, or"
-                " raise the limit on processes (ulimit -u)"
-            ) from error
+            started = len(self._threads)
+            if not started:
+                raise PipelineError(f"the system starts no thread to send from: {_LIMITS_ON_THREADS}") from error
+            self._slots = started
+            self._warn(f"the system starts no more than {started} threads, so no more requests are in flight:"
+                       f" {_LIMITS_ON_THREADS}, or set limits.concurrency: {started}")  # fmt: skip
+            return
         finally:
             threading.stack_size(previous)
         self._threads.append(thread)

@@ -1,166 +1,221 @@
 """Senders in processes of their own, so that sending and recording each have a core.
 
 What crosses the seam is tasks one way and attempts the other, in batches. A sender keeps nothing: it ends with its
-connection, so none outlives the run, however that ended.
+connection, so none outlives the run, however that ended. The run waits for no sender: one that is stopped or stuck
+holds back nothing but what it was given.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
+import selectors
 import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass, field
 
 from pipeline.client import Attempt, Task
-from pipeline.engines.sender import Fault
+from pipeline.engines.channel import Channel
+from pipeline.engines.sender import Fault, Room
 from pipeline.engines.sending import Sending
-from pipeline.errors import InvalidInput, PipelineError
+from pipeline.errors import ErrorKind, InvalidInput, PipelineError
 from pipeline.limits import Pause
+from pipeline.records import Failure
 
 # With the modules found where this process found them, and nothing added from the directory that the command runs in.
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender import main; main({connection}, {pause})"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SECONDS_TO_START = 60.0
-_SECONDS_TO_END = 5.0
+_SECONDS_TO_BEGIN = 60.0
+_SECONDS_TO_END = 2.0
 _LONG_KEY = 8
 # Has glibc keep less of what the threads of a sender have freed; what the environment says otherwise stands.
 _LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
 
+@dataclass(slots=True)
 class _Sender:
-    """A process that sends. Two threads of this one hand over its tasks and take in what comes back, so that one that
-    stands still (SIGSTOP, a frozen cgroup, swap) holds up nobody else.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
-        self.process = process
-        self.connection = connection
-        self.in_flight = 0
-        self.tasks: SimpleQueue[list[Task]] = SimpleQueue()
-
-    def start(self, results: SimpleQueue[_Result]) -> None:
-        """Begin to hand over tasks and to take in results: (the sender, its message), None in its place at the end."""
-        for work in (self._hand_over, self._take_in):
-            threading.Thread(target=work, args=(results,), name="sender", daemon=True).start()
-
-    def cut(self) -> None:
-        """End what the threads wait for, and the process, which ends with its connection."""
-        with suppress(OSError), socket.socket(fileno=os.dup(self.connection.fileno())) as end:
-            end.shutdown(socket.SHUT_RDWR)
-
-    def _hand_over(self, results: SimpleQueue[_Result]) -> None:
-        with suppress(OSError):  # it has come to an end, which the other thread tells
-            while True:
-                self.connection.send_bytes(pickle.dumps(self.tasks.get()))
-
-    def _take_in(self, results: SimpleQueue[_Result]) -> None:
-        try:
-            while True:
-                results.put((self, pickle.loads(self.connection.recv_bytes())))
-        except (EOFError, OSError):
-            results.put((self, None))
-
-
-_Result = tuple[_Sender, list[Attempt] | Fault | None] | None
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    slots: int | None = None
+    """How many requests it can have in flight; None until it is ready."""
+    in_flight: dict[int, float] = field(default_factory=dict)
+    """When each task was handed over, in Unix seconds, by its number."""
 
 
 class ProcessEngine:
     """So many processes that send side by side, up to `sending.slots` requests together; `pause` holds for all of them.
 
+    Of a sender that comes to an end, each task under way comes back as a failure that was possibly billed; the others
+    go on, and `warn` is told.
+
     Raises:
         InvalidInput: nothing can be sent so (as `Sending.client` does).
-        PipelineError: here and from `send` and `receive`, where a sender cannot start, or has come to an end.
+        PipelineError: here, where a sender cannot start, and from `receive`, where the last one has come to an end.
     """
 
-    def __init__(self, sending: Sending, processes: int, pause: Pause) -> None:
+    def __init__(
+        self, sending: Sending, processes: int, pause: Pause, warn: Callable[[str], None] = lambda message: None
+    ) -> None:
         self._senders: list[_Sender] = []
-        self._results: SimpleQueue[_Result] = SimpleQueue()
-        shared = pause.share()
+        self._slots = sending.slots
+        self._warn = warn
+        self._fault: Exception | None = None
         try:
+            self._woken, self._waker = os.pipe()
+        except OSError as error:
+            raise _cannot_start(error) from error
+        for end in (self._woken, self._waker):
+            os.set_blocking(end, False)
+        shared = -1
+        try:
+            shared = pause.share()
             for _ in range(processes):
                 self._senders.append(_start(sending, shared))
-            for sender in self._senders:
-                sender.start(self._results)
-            for _ in self._senders:
-                self._await_start()
+            self._wait_until_ready()
+        except OSError as error:
+            self.close()
+            raise _cannot_start(error) from error
         except BaseException:
             self.close()
             raise
         finally:
-            os.close(shared)
+            with suppress(OSError):
+                os.close(shared)
+
+    @property
+    def slots(self) -> int:
+        """How many requests can be in flight together."""
+        return min(self._slots, sum(sender.slots or 0 for sender in self._senders))
 
     def send(self, tasks: Sequence[Task]) -> None:
-        """Hand tasks to the senders that have the fewest under way."""
+        """Hand tasks to the senders that have the fewest under way; never waits."""
         shares: list[list[Task]] = [[] for _ in self._senders]
+        handed = time.time()
         for task in tasks:
-            index = min(range(len(shares)), key=lambda one: self._senders[one].in_flight)
+            index = min(range(len(shares)), key=self._load)
             shares[index].append(task)
-            self._senders[index].in_flight += 1
+            self._senders[index].in_flight[task.number] = handed
         for sender, share in zip(self._senders, shares, strict=True):
             if share:
-                sender.tasks.put(share)
+                sender.channel.put(share)
 
     def receive(self, timeout: float) -> list[Attempt]:
         """Every attempt that has ended; waits up to `timeout` seconds for the first."""
+        if self._fault is not None:
+            raise self._fault
         attempts: list[Attempt] = []
         try:
-            found = self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait()
-            while True:  # all that is there, so that one commit serves it
-                if found is not None:
-                    if attempts and not isinstance(found[1], list):
-                        self._results.put(found)  # first hand over what was answered
-                        break
-                    attempts += _attempts(*found)
-                found = self._results.get_nowait()
-        except Empty:
-            pass
+            self._wait(timeout)
+            for sender in list(self._senders):
+                self._take(sender, attempts)
+        except Exception as fault:
+            if not attempts:
+                raise
+            self._fault = fault  # first hand over what was answered
         return attempts
 
     def wake(self) -> None:
         """End a wait in `receive` at once; safe in a signal handler."""
-        self._results.put(None)
+        with suppress(BlockingIOError):  # it is full of such words already
+            os.write(self._waker, b"!")
 
     def close(self) -> None:
         """End all senders, whatever they are at."""
         for sender in self._senders:
-            sender.cut()
+            sender.channel.close()
+        give_up = time.monotonic() + _SECONDS_TO_END
         for sender in self._senders:
-            try:
-                sender.process.wait(_SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
-                sender.process.kill()
-                sender.process.wait()
+            _end(sender.process, give_up - time.monotonic())
         self._senders = []
+        for end in (self._woken, self._waker):
+            with suppress(OSError):
+                os.close(end)
 
-    def _await_start(self) -> None:
-        """A sender's first message says that it is ready."""
-        try:
-            found = self._results.get(timeout=_SECONDS_TO_START)
-        except Empty:
-            raise PipelineError("a process to send from does not start; set limits.processes: 1") from None
-        if found is not None:
-            _attempts(*found)
+    def _load(self, index: int) -> tuple[bool, int]:
+        """What speaks against one more task for a sender."""
+        sender = self._senders[index]
+        return len(sender.in_flight) >= (sender.slots or 0), len(sender.in_flight)
+
+    def _wait_until_ready(self) -> None:
+        give_up = time.monotonic() + _SECONDS_TO_BEGIN
+        while any(sender.slots is None for sender in self._senders):
+            left = give_up - time.monotonic()
+            if left <= 0:
+                raise PipelineError(
+                    f"a process to send from was not ready within {_SECONDS_TO_BEGIN:g} s; set limits.processes: 1"
+                )
+            self._wait(left)
+            for sender in list(self._senders):
+                self._take(sender, [])
+                if sender.channel.is_over:
+                    raise _ended(sender)
+
+    def _wait(self, timeout: float) -> None:
+        """Until a sender has something to say, or `wake` was called. What was not sent yet is sent meanwhile."""
+        with selectors.PollSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            for sender in self._senders:
+                writes = selectors.EVENT_WRITE if sender.channel.has_unsent else 0
+                selector.register(sender.channel, selectors.EVENT_READ | writes, sender)
+            for key, events in selector.select(timeout):
+                if key.data is None:
+                    with suppress(BlockingIOError):
+                        os.read(self._woken, 1024)
+                elif events & selectors.EVENT_WRITE:
+                    key.data.channel.flush()
+
+    def _take(self, sender: _Sender, attempts: list[Attempt]) -> None:
+        for message in sender.channel.take():
+            if isinstance(message, Fault):
+                raise {"input": InvalidInput, "system": PipelineError}.get(message.kind, RuntimeError)(message.text)
+            if isinstance(message, Room):
+                self._make_room(sender, message.slots)
+                continue
+            for attempt in message:
+                del sender.in_flight[attempt.number]
+            attempts += message
+        if sender.channel.is_over and sender.slots is not None:
+            self._lose(sender, attempts)
+
+    def _make_room(self, sender: _Sender, slots: int) -> None:
+        if sender.slots is not None:
+            self._warn(f"the system starts no more than {slots} threads in a process that sends, so no more of its"
+                       " requests are in flight: raise the limit on processes (ulimit -u), memory (ulimit -v) or the"
+                       " container's pids")  # fmt: skip
+        sender.slots = slots
+
+    def _lose(self, sender: _Sender, attempts: list[Attempt]) -> None:
+        """Go on without a sender."""
+        fault = _ended(sender)
+        if len(self._senders) == 1:
+            raise fault
+        self._senders.remove(sender)
+        sender.channel.close()
+        self._warn(f"{fault.cause}; its {len(sender.in_flight)} requests may have been billed, and are asked again")
+        now = time.time()
+        failure = Failure(ErrorKind.CONNECTION_ERROR, fault.cause, possibly_billed=True)
+        attempts += [
+            Attempt(number, failure, handed, now, max(0.0, now - handed)) for number, handed in sender.in_flight.items()
+        ]
 
 
-def _attempts(sender: _Sender, message: list[Attempt] | Fault | None) -> list[Attempt]:
-    if message is None:
-        raise _ended(sender)
-    if isinstance(message, Fault):
-        raise {"input": InvalidInput, "system": PipelineError}.get(message.kind, RuntimeError)(message.text)
-    sender.in_flight -= len(message)
-    return message
+class _Ended(PipelineError):
+    """A sender came to an end; `cause` says how."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = f"a process that sends came to an end ({cause})"
+        super().__init__(
+            f"{self.cause}; every acknowledged answer is safe: run the job again, and if memory was short, with a lower"
+            " limits.concurrency or limits.processes: 1"
+        )
 
 
 def _start(sending: Sending, pause: int) -> _Sender:
-    ours, theirs = Pipe()
+    ours, theirs = socket.socketpair()
     code = _BOOTSTRAP.format(path=sys.path, connection=theirs.fileno(), pause=pause)
     # Signals are for the process that decides. A sender is born with them held back, so that none can end it early.
     held_before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -173,16 +228,36 @@ def _start(sending: Sending, pause: int) -> _Sender:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        ours.send_bytes(pickle.dumps(sending))
-    except OSError as error:
+    except BaseException:
         ours.close()
-        raise PipelineError(
-            f"no process can be started to send from: {error.strerror}; set limits.processes: 1"
-        ) from error
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held_before)
         theirs.close()
-    return _Sender(process, ours)
+    channel = Channel(ours)
+    channel.put(sending)
+    return _Sender(process, channel)
+
+
+def _cannot_start(error: OSError) -> PipelineError:
+    return PipelineError(f"no process can be started to send from: {error.strerror}; set limits.processes: 1")
+
+
+def _end(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Wait so long for a process to end, then kill it. Returns its exit code; None where even that does not end it."""
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(max(0.0, seconds))
+    process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(_SECONDS_TO_END)
+    return None
+
+
+def _ended(sender: _Sender) -> _Ended:
+    code = _end(sender.process, _SECONDS_TO_END)
+    if code is None:
+        return _Ended("it cannot even be killed")
+    return _Ended(f"killed by signal {-code}" if code < 0 else f"exit code {code}")
 
 
 def _environment(sending: Sending, environ: Mapping[str, str]) -> dict[str, str]:
@@ -197,12 +272,3 @@ def _environment(sending: Sending, environ: Mapping[str, str]) -> dict[str, str]
 def _holds(value: str, key: str | None) -> bool:
     """Whether a text is the key, or holds one that is too long to stand there by chance."""
     return key is not None and (value.strip() == key or (len(key) >= _LONG_KEY and key in value))
-
-
-def _ended(sender: _Sender) -> PipelineError:
-    code = sender.process.wait()
-    cause = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    return PipelineError(
-        f"a process that sends came to an end ({cause}); every acknowledged answer is safe: run the job again, and if"
-        " memory was short, with a lower limits.concurrency or limits.processes: 1"
-    )

@@ -11,6 +11,10 @@ from pipeline.client import Attempt, Task
 class Engine(Protocol):
     """Sends tasks side by side. One thread calls it, but for `wake`, which a signal handler may call."""
 
+    @property
+    def slots(self) -> int:
+        """How many tasks can be under way; fewer than at first where the system has not enough for them."""
+
     def send(self, tasks: Sequence[Task]) -> None:
         """Start sending; never waits."""
 

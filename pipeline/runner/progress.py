@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from pipeline.errors import SECONDS_BETWEEN_SIGNALS
 from pipeline.limits import Trouble
 from pipeline.plan import FailureKinds
 
@@ -19,16 +22,23 @@ class Stop:
 
 
 class StopRequest:
-    """What a signal handler leaves for the runner: the first signal drains, a second one stops at once."""
+    """What a signal handler leaves for the runner: the first signal drains, a second one stops at once.
 
-    def __init__(self) -> None:
+    `clock` counts in seconds and never goes back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.signal: int | None = None
         self.at_once = False
+        self._clock = clock
+        self._asked_at = 0.0
 
     def ask(self, signal: int) -> None:
-        """Take note of a signal."""
-        self.at_once = self.signal is not None
-        self.signal = self.signal or signal
+        """Take note of a signal. One that comes right after the first is the same one, sent twice."""
+        if self.signal is None:
+            self.signal, self._asked_at = signal, self._clock()
+        elif self._clock() - self._asked_at > SECONDS_BETWEEN_SIGNALS:
+            self.at_once = True
 
     def stop(self) -> Stop | None:
         """How the run ends for it; None where no signal came."""

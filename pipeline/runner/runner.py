@@ -154,6 +154,7 @@ class Runner:
                 drained = -math.inf
             elif drained == -math.inf:
                 drained = now + self._limits.drain_seconds
+                observed = -math.inf  # who watches hears of it at once
             if now - observed >= _TICK_SECONDS:
                 observed = now
                 self._show(now)
@@ -252,7 +253,7 @@ class Runner:
         ramped = ramp(now - max(self._sending_since, self._pause.until))
         if ramped < self._concurrency.limit:
             self._wake_at = min(self._wake_at, now + RAMP_STEP_SECONDS)
-        return min(ramped, self._concurrency.limit)
+        return min(ramped, self._concurrency.limit, self._engine.slots)
 
     def _next(self, now: float) -> Work | None:
         """The row to send next: one whose wait is over, else a new one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -74,11 +75,25 @@ def test_a_signal_to_the_whole_group_drains(at: Workspace, endpoint: Endpoint) -
     assert result.data["succeeded"] == len(endpoint.asked) >= SLOTS - 1
 
 
-def test_a_sender_that_dies_is_a_fault_that_loses_nothing(at: Workspace, endpoint: Endpoint) -> None:
+def test_what_a_sender_that_dies_had_under_way_is_asked_again_by_the_others(at: Workspace, endpoint: Endpoint) -> None:
     endpoint.gate.clear()
     with at.running() as process:
-        endpoint.wait_for(SLOTS - 1)
+        endpoint.wait_for(SLOTS)
         os.kill(senders_of(process)[0], signal.SIGKILL)
+        time.sleep(0.2)
+        endpoint.gate.set()
+        result = ended(process)
+    assert (result.code, result.data["succeeded"], result.data["retries"]) == (0, ROWS, SLOTS // 2)
+    assert len(endpoint.asked) == ROWS + SLOTS // 2
+    assert Decimal(result.data["possibly_billed_usd"]) > 0
+
+
+def test_a_run_whose_senders_all_die_ends_and_loses_nothing(at: Workspace, endpoint: Endpoint) -> None:
+    endpoint.gate.clear()
+    with at.running() as process:
+        endpoint.wait_for(SLOTS)
+        for sender in senders_of(process):
+            os.kill(sender, signal.SIGKILL)
         result = ended(process)
     assert (result.code, len(result.lines)) == (1, 1)
     assert "a process that sends came to an end (killed by signal 9)" in result.data["error"]["message"]

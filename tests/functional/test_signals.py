@@ -90,7 +90,7 @@ def test_a_second_signal_stops_at_once_and_the_job_stays_consistent(ws: Workspac
     with ws.running() as process:
         endpoint.wait_for(7)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        time.sleep(1.2)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         stopped = time.monotonic()
@@ -103,6 +103,44 @@ def test_a_second_signal_stops_at_once_and_the_job_stays_consistent(ws: Workspac
     assert Counter(endpoint.prompts).most_common(1)[0][1] <= 2
     assert len(endpoint.prompts) <= 8 + 3
     assert Decimal(found["possibly_billed_usd"]) > 0
+
+
+def test_the_same_signal_sent_twice_is_one(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(8))
+    ws.job(limits={"concurrency": 3})
+    endpoint.gate.clear()
+    with ws.running() as process:
+        endpoint.wait_for(3)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        endpoint.gate.set()
+        result = ended(process)
+    assert (result.code, result.data["succeeded"]) == (143, 3)
+    assert Decimal(result.data["possibly_billed_usd"]) == 0
+    assert ws.exists("out.partial.parquet")
+
+
+def test_a_signal_is_acknowledged_at_once_where_people_watch_and_nowhere_else(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions(*range(8))
+    ws.job(limits={"concurrency": 3})
+    for flags in ("--verbose",), ():
+        endpoint.forget()
+        endpoint.gate.clear()
+        with ws.running(*flags) as process:
+            endpoint.wait_for(3)
+            process.send_signal(signal.SIGINT)
+            if flags:
+                assert process.stderr is not None
+                line = next(line for line in process.stderr if b"stopping" in line)
+                assert b"for 3 requests in flight" in line and b"up to 60 s" in line
+                assert not endpoint.answered
+            endpoint.gate.set()
+            result = ended(process)
+        assert result.code == 130
+        assert "stopping" not in result.err
 
 
 @pytest.mark.usefixtures("hangup")

@@ -76,17 +76,28 @@ def test_close_abandons_what_is_under_way() -> None:
     assert abandoned.is_set()
 
 
-def test_a_thread_that_the_system_does_not_start_is_said_instead_of_waited_for(
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_where_the_system_starts_no_further_thread_those_that_there_are_send_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    engine = LocalEngine(ended, 4, lambda: None)
-    engine.send([Task(0, REQUEST)])
-    assert collect(engine, 1) == [0]
-
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(PipelineError, match=r"no thread beside the 1 that send.*concurrency"):
-        engine.send([Task(1, REQUEST), Task(2, REQUEST)])
+    warnings: list[str] = []
+    engine = LocalEngine(ended, 4, lambda: None, warnings.append)
+    assert engine.slots == 4
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    engine.send([Task(number, REQUEST) for number in range(3)])
+    assert collect(engine, 3) == [0, 1, 2]
+    assert engine.slots == 1
+    (warning,) = warnings
+    assert "no more than 1 threads" in warning and "ulimit -u" in warning
     engine.close()
+
+
+def test_where_the_system_starts_no_thread_at_all_that_is_said_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with pytest.raises(PipelineError, match=r"no thread to send from.*ulimit -u"):
+        LocalEngine(ended, 4, lambda: None)

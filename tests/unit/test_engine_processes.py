@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
+import select
 import signal
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +22,7 @@ from pipeline.client import Attempt, Client, Task
 from pipeline.config.models import LimitsConfig
 from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.engines import processes, processes_for
+from pipeline.engines.channel import Channel
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput, PipelineError
@@ -157,13 +162,72 @@ def test_a_sender_that_dies_ends_the_run_after_what_was_answered(sending: Sendin
         engine.send(tasks([1]))
         wait_for(endpoint, 1)
         give_up = time.monotonic() + 20
-        while not engine._results.qsize() and time.monotonic() < give_up:
+        while not select.select([engine._senders[0].channel], [], [], 0)[0] and time.monotonic() < give_up:
             time.sleep(0.01)
         os.kill(processes_of(engine)[0], signal.SIGKILL)
         assert [attempt.number for attempt in engine.receive(5)] == [1]
         with pytest.raises(PipelineError, match="killed by signal 9"):
             while True:
                 engine.receive(5)
+
+
+def test_what_a_sender_had_under_way_when_it_died_was_possibly_billed_and_the_others_go_on(
+    sending: Sending, endpoint: Endpoint
+) -> None:
+    endpoint.gate.clear()
+    warnings: list[str] = []
+    engine = ProcessEngine(sending, 2, Pause(), warnings.append)
+    try:
+        engine.send(tasks(range(4)))
+        wait_for(endpoint, 4)
+        dead = processes_of(engine)[0]
+        os.kill(dead, signal.SIGKILL)
+        failed = collect(engine, 2)
+        endpoint.gate.set()
+        engine.send(tasks([attempt.number for attempt in failed]))
+        answered = collect(engine, 4)
+    finally:
+        engine.close()
+    for attempt in failed:
+        assert isinstance(attempt.result, Failure) and attempt.result.sent and attempt.result.possibly_billed
+        assert "killed by signal 9" in attempt.result.message
+    assert sorted(attempt.number for attempt in answered) == [0, 1, 2, 3]
+    assert all(isinstance(attempt.result, Reply) for attempt in answered)
+    assert [warning for warning in warnings if "its 2 requests may have been billed" in warning] == warnings
+
+
+def test_a_sender_that_is_stopped_holds_back_nothing_but_its_own_share(sending: Sending, endpoint: Endpoint) -> None:
+    long = "x" * 1_000_000  # more than the connection to a sender takes at once
+    with started(sending, 2) as engine:
+        stopped = processes_of(engine)[0]
+        os.kill(stopped, signal.SIGSTOP)
+        begun = time.monotonic()
+        engine.send([Task(n, Request("m", ({"role": "user", "content": long},), {})) for n in range(6)])
+        assert time.monotonic() - begun < 5
+        assert len(collect(engine, 3)) == 3
+        begun = time.monotonic()
+        assert engine.receive(0.2) == []
+        assert time.monotonic() - begun < 5
+        os.kill(stopped, signal.SIGCONT)
+        assert len(collect(engine, 3)) == 3
+        os.kill(stopped, signal.SIGSTOP)
+        begun = time.monotonic()
+        engine.close()
+        assert time.monotonic() - begun < 5
+        assert not is_alive(stopped)
+
+
+def test_a_long_answer_of_a_sender_that_is_stopped_half_way_is_not_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    data = pickle.dumps("answer")
+    theirs.sendall(struct.pack("!Q", len(data)) + data[:3])
+    assert channel.take() == []
+    theirs.sendall(data[3:] + struct.pack("!Q", len(data)) + data)
+    assert channel.take() == ["answer", "answer"]
+    theirs.close()
+    assert channel.take() == [] and channel.is_over
+    channel.close()
 
 
 def test_a_sender_takes_no_signal_but_a_kill(sending: Sending) -> None:

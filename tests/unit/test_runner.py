@@ -218,17 +218,21 @@ def test_what_the_drain_does_not_bring_home_counts_as_possibly_billed(bench: Cal
     assert job.journal.claims() == []
 
 
-def test_a_second_signal_ends_the_drain(bench: Callable[..., Bench]) -> None:
+@pytest.mark.parametrize(("seconds", "ends"), [(1.1, True), (0.9, False)])
+def test_a_second_signal_ends_the_drain_unless_it_is_the_first_one_sent_twice(
+    bench: Callable[..., Bench], seconds: float, ends: bool
+) -> None:
     job = bench(100)
 
     def interrupt() -> None:
         job.stop_request.ask(2)
+        job.clock.now += seconds
         job.stop_request.ask(2)
         job.engine.never_ends = True
 
     job.engine.at_send = interrupt
     job.run(concurrency=4, drain_seconds=500.0)
-    assert job.clock.now < 1003
+    assert (job.clock.now < 1005) is ends
 
 
 def test_requests_stay_below_their_rate_over_any_minute(bench: Callable[..., Bench]) -> None:

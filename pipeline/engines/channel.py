@@ -1,0 +1,116 @@
+"""Messages between the run and a process that sends. The run's end never waits; a sender's end may."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import struct
+from collections import deque
+from typing import Any
+
+_HEAD = struct.Struct("!Q")
+_BYTES_A_READ = 256 * 1024
+# So that one busy sender keeps the run neither from the others nor from a signal.
+_MOST_BYTES_A_TURN = 16 * 2**20
+
+
+class Channel:
+    """The run's end of a connection to a sender. Neither method waits, whatever becomes of the other side."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._end = end
+        self._unsent: deque[memoryview] = deque()
+        self._received = bytearray()
+        self.is_over = False
+        """The other side is gone, and all that it has sent was taken."""
+
+    def fileno(self) -> int:
+        """The socket's number, for a selector."""
+        return self._end.fileno()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether `flush` is to be called once the socket takes more."""
+        return bool(self._unsent)
+
+    def put(self, message: object) -> None:
+        """Send a message as far as the other side takes it; the rest is kept."""
+        data = pickle.dumps(message)
+        self._unsent += (memoryview(_HEAD.pack(len(data))), memoryview(data))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is kept, as far as the other side takes it."""
+        try:
+            while self._unsent:
+                part = self._unsent[0]
+                rest = part[self._end.send(part) :]
+                if rest:
+                    self._unsent[0] = rest
+                else:
+                    self._unsent.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:  # the other side is gone, which `take` finds
+            self._unsent.clear()
+
+    def take(self) -> list[Any]:
+        """The messages that are there whole."""
+        read = 0
+        while not self.is_over and read < _MOST_BYTES_A_TURN:
+            try:
+                part = self._end.recv(_BYTES_A_READ)
+            except BlockingIOError:
+                break
+            except OSError:
+                part = b""
+            self.is_over = not part
+            self._received += part
+            read += len(part)
+        return self._whole_messages()
+
+    def close(self) -> None:
+        """Close the socket; the other side ends by that."""
+        self._unsent.clear()
+        self._end.close()
+
+    def _whole_messages(self) -> list[Any]:
+        messages, start = [], 0
+        with memoryview(self._received) as received:
+            while len(received) >= start + _HEAD.size:
+                (size,) = _HEAD.unpack_from(received, start)
+                begin = start + _HEAD.size
+                if len(received) < begin + size:
+                    break
+                with received[begin : begin + size] as message:
+                    messages.append(pickle.loads(message))
+                start = begin + size
+        del self._received[:start]
+        return messages
+
+
+def tell(end: socket.socket, message: object) -> None:
+    """Send a message, however long that takes. Raises OSError."""
+    data = pickle.dumps(message)
+    end.sendall(_HEAD.pack(len(data)))
+    end.sendall(data)
+
+
+def hear(end: socket.socket) -> Any:
+    """The next message, however long it takes to come. Raises EOFError, OSError."""
+    (size,) = _HEAD.unpack(_exactly(end, _HEAD.size))
+    return pickle.loads(_exactly(end, size))
+
+
+def _exactly(end: socket.socket, size: int) -> bytearray:
+    data = bytearray(size)
+    with memoryview(data) as rest:
+        done = 0
+        while done < size:
+            with rest[done:] as part:
+                count = end.recv_into(part)
+            if not count:
+                raise EOFError
+            done += count
+    return data
