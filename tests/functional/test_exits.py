@@ -143,10 +143,13 @@ def test_exit_5_midway_stops_within_what_is_in_flight_and_no_row_fails_for_it(
 def test_exit_5_after_an_outage_which_fails_no_row(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(10))
     ws.job(retry={"max_elapsed_seconds": 0.8, "max_attempts": 2})
-    endpoint.reply = lambda asked: refusal(500, 3043)
-    found = ws.run(code=5)
+    endpoint.reply = lambda asked: refusal(500, 3043, "the model is gone")
+    found = ws.run("--log-file", "run.log", code=5)
     assert (found["succeeded"], found["failed"], found["pending"]) == (0, 0, 10)
     assert "max_elapsed_seconds" in found["error"]["message"]
+    assert found["error"]["message"].endswith("HTTP 500: 3043: the model is gone")
+    log = (ws.path / "run.log").read_text()
+    assert "failures in a row, the last one: HTTP 500: 3043: the model is gone; the run gives up in" in log
     endpoint.reply = usual
     assert ws.run()["succeeded"] == 10
 
