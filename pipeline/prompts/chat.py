@@ -15,7 +15,7 @@ from pipeline.prompts.failures import PromptFailure
 from pipeline.prompts.texts import encodable, is_blank
 from pipeline.records import Message
 
-ROLES = ("system", "user", "assistant", "tool")
+ROLES = ("system", "user", "assistant")
 
 
 def read_messages(value: Any) -> tuple[Message, ...]:
@@ -62,6 +62,10 @@ def _mapping(value: Any) -> Any:
 def _message(position: int, entry: Any) -> Message:
     place = f"message {position}"
     fields = _fields(entry, {"role", "content"}, place)
+    if fields.get("role") == "tool":
+        raise _failure(
+            f"{place} is a tool's, which needs the call that it answers; conversations with tools are not sent"
+        )
     if fields.get("role") not in ROLES:
         raise _failure(f"{place} has no role of {', '.join(ROLES)}")
     content = fields.get("content")
@@ -83,7 +87,7 @@ def _part(place: str, value: Any) -> dict[str, Any]:
     if not all(isinstance(field, str) for field in image_fields.values()):
         raise _failure(f"an image of {place} is no {{url}}")
     if not image_fields.get("url", "").startswith("data:image/"):
-        raise _failure(f"an image of {place} is no data: URL; the endpoint fetches none, so embed it")
+        raise _failure(f"an image of {place} is no data: URL; only embedded images are sent, so embed it")
     return {"type": "image_url", "image_url": {name: encodable(field) for name, field in image_fields.items()}}
 
 

@@ -68,7 +68,7 @@ def test_a_column_of_lists_is_no_prompt(value: Any) -> None:
 @pytest.mark.parametrize("wrap", [lambda value: value, tuple, json.dumps, lambda value: json.dumps(json.dumps(value))])
 def test_messages_are_a_list_or_its_json_text(wrap: Any) -> None:
     turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": ""},
-             {"role": "tool", "content": "t"}]  # fmt: skip
+             {"role": "user", "content": "t"}]  # fmt: skip
     assert list(chat(wrap(turns))) == turns
 
 
@@ -220,3 +220,17 @@ def test_only_what_is_certain_to_exceed_the_window_is_refused() -> None:
     assert kind(made.request, {"c": "ab cd" * 4_000}) is ErrorKind.CONTEXT_WINDOW_EXCEEDED
     assert made.request({"c": "ab cd" * 300}).messages
     assert made.request({"c": " x" + "=" * 12_000}).messages
+
+
+def test_a_tools_message_is_refused_for_what_it_lacks() -> None:
+    for extra in ({}, {"tool_call_id": "call_1"}):
+        messages = [{"role": "user", "content": "a"}, {"role": "tool", "content": "b", **extra}]
+        with pytest.raises(PromptFailure, match="message 2") as caught:
+            chat(messages)
+        assert caught.value.kind is ErrorKind.PROMPT_ERROR
+
+
+def test_an_image_that_is_an_address_is_refused_for_a_reason_that_holds_for_any_endpoint() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    with pytest.raises(PromptFailure, match="only embedded images are sent"):
+        chat([{"role": "user", "content": [image]}])
