@@ -18,8 +18,11 @@ from pipeline.records import Failure, Reply, Request
 from pipeline.retry import retry_after
 from pipeline.transport import HeldBack, Transport, TransportError, Watch
 
-_SHORTEST_SECRET = 8
 _INSTEAD = b"[key]"
+_SHORTEST_SECRET = 8
+_LONGEST_DUMMY = 24
+_WORD = r"(?:[A-Z]?[a-z]{1,15}|[A-Z]{1,16})"
+_DUMMY = re.compile(rf"{_WORD}(?:[\W_]{_WORD})*|\d+|[\W_]+", re.ASCII)
 _FIRST_REFUSAL = 300
 _FIRST_SERVER_ERROR = 500
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -80,6 +83,15 @@ class _Attempting(Watch):
             self._pause.extend(self.replied_at + self.retry_after)
 
 
+def is_secret(key: str) -> bool:
+    """Return whether a key can be one that nobody guesses, and that stands in a text only where it was put there.
+
+    It is none where it is shorter than 8 characters, or up to 24 that are words (`lm-studio`, `not-needed`), a number,
+    or nothing but signs: such dummies are given to servers that ask for any key.
+    """
+    return len(key) > _LONGEST_DUMMY or (len(key) >= _SHORTEST_SECRET and _DUMMY.fullmatch(key) is None)
+
+
 class Client:
     """Sends tasks to one endpoint. Safe from many threads."""
 
@@ -87,8 +99,8 @@ class Client:
         self._endpoint = endpoint
         self._transport = transport
         self._pause = pause
-        # A shorter key is no secret, and might stand in an answer by chance.
-        self._key = key.encode() if key is not None and len(key) >= _SHORTEST_SECRET else None
+        # Any other might stand in an answer by chance.
+        self._key = key.encode() if key is not None and is_secret(key) else None
         self._escaped_key = _escaped(key or "")
         self._escapes = [b"\\u00", *(b"\\" + char.encode() for char in '"/\\' if char in (key or ""))]
 

@@ -39,7 +39,12 @@ class ReplyReader:
             version, self.status, self.headers = self._read_head()
             if not 100 <= self.status < 200 or self.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 break
-        self._is_chunked = self.headers.get("Transfer-Encoding", "").strip().lower() == "chunked"
+        codings = [coding.strip().lower() for coding in self.headers.get("Transfer-Encoding", "").split(",")]
+        codings = [coding for coding in codings if coding not in ("", "identity")]
+        if any(coding != "chunked" for coding in codings):
+            raise http.client.HTTPException("a transfer coding that was not asked for")
+        # Gateways that pass a service's own head on may say it twice; the body is chunked once all the same.
+        self._is_chunked = bool(codings)
         self.length = None if self._is_chunked else self._length(to_connect)
         """Bytes in the body, as it is sent; None where that is not said beforehand."""
         self.ends_with_connection = self.length is None and not self._is_chunked
@@ -102,8 +107,6 @@ class ReplyReader:
     def _length(self, to_connect: bool) -> int | None:
         if to_connect or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             return 0
-        if "Transfer-Encoding" in self.headers:
-            return None
         said = {part.strip() for part in self.headers.get("Content-Length", "").split(",")} - {""}
         if len(said) > 1:
             raise http.client.HTTPException("two lengths")

@@ -241,3 +241,29 @@ def test_what_was_not_sent_is_not_possibly_billed(pause: Pause) -> None:
     assert isinstance(result, Failure)
     assert (result.kind, result.sent, result.possibly_billed) == (ErrorKind.CONNECTION_ERROR, False, False)
     refused.abandon()
+
+
+DUMMIES = ["password", "lm-studio", "changeme", "not-needed", "sk-no-key-required", "response", "PLACEHOLDER",
+           "Dummy Key", "12345678", "--------", "short1"]  # fmt: skip
+SECRETS = ["sk-7f3b9c2e51d84a06", "acceptance-key-4b1d", "token-abc123", "kJhGfDsAqWeRtYuIoP", "pass1word", "a" * 17,
+           "the-key-of-this-account-in-words"]  # fmt: skip
+
+
+def echoed(server: Server, pause: Pause, key: str) -> str | None:
+    """Return what becomes of an answer that holds the key."""
+    server.body = json.dumps({"result": {"response": f"your key is {key}"}})
+    client = Client(Dataoorts(server.url), Transport(server.url, {}, connections=1, timeout_seconds=5), pause, key)
+    result = client.attempt(Task(1, REQUEST)).result
+    client.abandon()
+    assert isinstance(result, Reply), result
+    return result.response
+
+
+@pytest.mark.parametrize("key", DUMMIES)
+def test_a_key_that_is_a_word_changes_no_answer(server: Server, pause: Pause, key: str) -> None:
+    assert echoed(server, pause, key) == f"your key is {key}"
+
+
+@pytest.mark.parametrize("key", SECRETS)
+def test_any_other_key_is_taken_out(server: Server, pause: Pause, key: str) -> None:
+    assert echoed(server, pause, key) == "your key is [key]"

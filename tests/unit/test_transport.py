@@ -257,8 +257,15 @@ def test_a_header_may_go_on_in_the_next_line_and_lines_may_end_in_a_line_feed_al
 
 @pytest.mark.parametrize(
     "wire",
-    [sized(b"whole"), chunked(b"wh", b"ole"), b"HTTP/1.1 200 OK\r\n\r\nwhole", b"HTTP/1.0 200 OK\r\n\r\nwhole"],
-    ids=["sized", "chunked", "until the end", "HTTP/1.0"],
+    [
+        sized(b"whole"),
+        chunked(b"wh", b"ole"),
+        b"HTTP/1.1 200 OK\r\n\r\nwhole",
+        b"HTTP/1.0 200 OK\r\n\r\nwhole",
+        chunked(b"whole").replace(b"chunked", b"chunked\r\ntransfer-encoding: Chunked"),
+        sized(b"whole").replace(b"200 OK\r\n", b"200 OK\r\nTransfer-Encoding: identity\r\n"),
+    ],
+    ids=["sized", "chunked", "until the end", "HTTP/1.0", "chunked twice", "identity"],
 )
 def test_a_body_is_whole_however_its_end_is_marked(wire: bytes) -> None:
     assert reply_to(once(wire)).body == b"whole"
