@@ -133,6 +133,16 @@ def open_writer(directory: Path) -> sqlite3.Connection:
     return connection
 
 
+def places(directory: Path) -> dict[str, tuple[int, int]]:
+    """Return which files have the names of the database and its log: the device and the number of each that exists."""
+    found = {}
+    for name in (DATABASE_NAME, LOG_NAME):
+        with suppress(OSError):
+            stat = (directory / name).stat()
+            found[name] = (stat.st_dev, stat.st_ino)
+    return found
+
+
 def abandon(connection: sqlite3.Connection) -> None:
     """Close after a failure, with the files left as they are.
 

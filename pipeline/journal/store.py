@@ -62,6 +62,7 @@ class Journal:
         self._broken = False
         self._count: Count | None = None
         self._log_bytes = 0
+        self._places: dict[str, tuple[int, int]] = {}
         try:
             with self._reading():
                 self.identity = Identity.parse(database.get_meta(connection, "identity"))
@@ -123,6 +124,7 @@ class Journal:
         journal = cls(directory, database.open_writer(directory))
         try:
             with journal._writing():
+                journal._places = database.places(directory)
                 journal._count = Count(directory, journal.totals.commits)
                 # The log may be new as well. SQLite syncs its name too, but goes on where that fails.
                 sync_directory(directory)
@@ -285,6 +287,21 @@ class Journal:
         with self._transaction(self.totals):
             database.set_meta(self._connection, "runs", json.dumps(runs))
 
+    def check_place(self) -> None:
+        """Look whether what is written here still has its name. Raises CheckpointFailed: after `rm` or `mv` of the
+        checkpoint a run would go on paying for answers that no later run finds.
+        """
+        if not self._places:
+            return
+        found = database.places(self._directory)
+        known, self._places = self._places, found  # the log comes into being with the first commit
+        if any(found.get(name) != place for name, place in known.items()):
+            self._broken = True
+            raise CheckpointFailed(
+                f"{self._directory}: the checkpoint was moved, removed or replaced while a run was writing to it; put"
+                " it back and run the job again"
+            )
+
     # ---- within
 
     @contextmanager
@@ -292,6 +309,7 @@ class Journal:
         """What is done within becomes durable with the totals, or ends the writing for good."""
         if self._broken:
             raise CheckpointFailed(f"{self._directory}: the journal failed before and takes nothing more")
+        self.check_place()
         totals = replace(totals, commits=totals.commits + 1)
         self._broken = True
         with self._writing():

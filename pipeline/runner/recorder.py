@@ -117,6 +117,10 @@ class Recorder:
         self._group.possibly += worst
         self._group.in_doubt += len(events)
 
+    def check_journal(self) -> None:
+        """Look whether the journal still stands where the next run will look for it. Raises CheckpointFailed."""
+        self._journal.check_place()
+
     def commit(self, claims: list[Claim]) -> None:
         """Make what was gathered durable, together with the claims of the requests that go out next."""
         group, self._group = self._group, _Group()

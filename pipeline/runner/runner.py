@@ -157,6 +157,7 @@ class Runner:
                 observed = -math.inf  # who watches hears of it at once
             if now - observed >= _TICK_SECONDS:
                 observed = now
+                self._recorder.check_journal()
                 self._show(now)
             if not self._in_flight and (self.stop or self._is_done()):
                 break

@@ -690,3 +690,42 @@ def test_totals_of_a_version_that_counted_no_possibly_billed_requests_do_not_kno
     assert Totals.parse('[1,0,0,"0","0",1,null]').possibly_billed_requests == 0
     known = Totals(commits=3, possibly_billed_requests=7)
     assert Totals.parse(known.text()) == known
+
+
+# ---- a checkpoint that is taken away while it is written to
+
+
+def _removed(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def _moved(directory: Path) -> None:
+    directory.rename(directory.with_name("elsewhere"))
+
+
+def _replaced(directory: Path) -> None:
+    _moved(directory)
+    directory.mkdir()
+    Journal.create(directory, job="j", simulated=False)
+
+
+def _without_its_log(directory: Path) -> None:
+    (directory / "journal.sqlite-wal").unlink()
+
+
+@pytest.mark.parametrize("take_away", [_removed, _moved, _replaced, _without_its_log])
+def test_a_journal_takes_nothing_more_once_its_files_have_lost_their_names(
+    tmp_path: Path, take_away: Callable[[Path], None]
+) -> None:
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    Journal.create(directory, job="j", simulated=False)
+    journal = Journal.write(directory)
+    journal.register_run("first")
+    journal.check_place()
+    take_away(directory)
+    with pytest.raises(CheckpointFailed, match="moved, removed or replaced"):
+        journal.check_place()
+    with pytest.raises(CheckpointFailed):
+        journal.register_run("second")
+    journal.close()
