@@ -78,6 +78,7 @@ _RECORD_SCHEMA = pa.schema(
 )  # fmt: skip
 # A million, made without `pa.scalar`, which imports pandas.
 _MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([1e6]))])[0]
+_MOST_PIECES = 256
 
 
 class OutOfTime(Exception):
@@ -361,7 +362,12 @@ def _write(
         for batch in results.batches():
             if give_up is not None and time.monotonic() >= give_up:
                 raise OutOfTime
+            if not batch.num_rows:
+                continue  # of rows without an outcome nothing is kept, not even that they are none
             group.append(batch)
+            if len(group) >= _MOST_PIECES:
+                # Each piece holds some kilobytes of its own, however few rows are in it.
+                group = pa.Table.from_batches(group).combine_chunks().to_batches()
             group_rows += batch.num_rows
             group_bytes += batch.nbytes
             rows += batch.num_rows
