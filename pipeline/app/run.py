@@ -24,7 +24,7 @@ from pipeline.app.outcomes import AnswerCounts, counts_of_journal, counts_of_out
 from pipeline.app.publishing import publish_rows
 from pipeline.app.signals import Signals
 from pipeline.app.status import file_stamp, known, written_output
-from pipeline.app.summary import RunError, Summary, job_figures, row_figures
+from pipeline.app.summary import RunError, Summary, job_figures, money, row_figures
 from pipeline.app.tracking import Tracker
 from pipeline.config import Job, LimitsConfig, shown_address
 from pipeline.engines import processes_for
@@ -315,6 +315,11 @@ class Run:
                         possibly_billed_usd=totals.possibly_billed_usd + runner.in_doubt_usd(),
                         possibly_billed_requests=plus(totals.possibly_billed_requests, runner.in_doubt()),
                     )
+            if over := self.summary.over_reserve_usd:
+                self._watcher.warned(
+                    f"the endpoint billed ${money(over)} beyond the assumed worst case of its requests; what it was is"
+                    " reserved for every later request"
+                )
             # One that came too late for the runner still bounds the time for publishing.
             return stop or self._stop_request.stop()
 
@@ -359,7 +364,8 @@ class Run:
         self.summary = replace(
             self.summary, status="running", requests=progress.requests, retries=progress.retries,
             prompt_tokens=progress.prompt_tokens, completion_tokens=progress.completion_tokens,
-            cost_usd=progress.cost_usd, seconds=seconds, rows_per_second=progress.succeeded / seconds,
+            cost_usd=progress.cost_usd, over_reserve_usd=progress.over_reserve_usd, seconds=seconds,
+            rows_per_second=progress.succeeded / seconds,
         )  # fmt: skip
 
     def _observe(self, progress: Progress, plan: Plan, journal: Journal, directory: Path) -> None:

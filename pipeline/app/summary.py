@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.journal import Journal
     from pipeline.plan import Plan
 
-_MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd")
+_MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd", "over_reserve_usd")
 _OF_THE_JOB = (
     "job", "rows", "succeeded", "failed", "pending", "truncated", "empty", "failures", "accepted", "to_retry",
     "unpriced_rows", "job_cost_usd", "possibly_billed_usd", "possibly_billed_requests", "output",
@@ -59,6 +59,8 @@ class Summary:
     unpriced_rows: int | None = None
     possibly_billed_usd: Decimal | None = None
     possibly_billed_requests: int | None = None
+    over_reserve_usd: Decimal = Decimal(0)
+    """By how much requests of this run were billed beyond their assumed worst case."""
     seconds: float = 0.0
     rows_per_second: float = 0.0
     output: str | None = None
@@ -98,7 +100,9 @@ class Summary:
         del found["exit_code"], found["is_idle"], found["is_said"]
         if self.error is None:
             del found["error"]
-        for name in _MONEY:
+        if not self.over_reserve_usd:
+            del found["over_reserve_usd"]
+        for name in found.keys() & set(_MONEY):
             found[name] = None if found[name] is None else money(found[name])
         found["seconds"], found["rows_per_second"] = round(self.seconds, 3), round(self.rows_per_second, 3)
         return found

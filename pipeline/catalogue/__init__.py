@@ -1,6 +1,16 @@
 """Facts about the models, and what a request costs. Unknown is None, never zero."""
 
-from pipeline.catalogue.costs import Price, as_column, cost, fewest_prompt_tokens, most_prompt_tokens, worst_cost
+from pipeline.catalogue.costs import (
+    NO_EXCESS,
+    Excess,
+    Price,
+    as_column,
+    cost,
+    excess,
+    fewest_prompt_tokens,
+    most_prompt_tokens,
+    worst_cost,
+)
 from pipeline.catalogue.facts import (
     DEFAULT_PARAMETERS,
     OPENAI_PARAMETERS,
@@ -14,13 +24,16 @@ from pipeline.catalogue.facts import (
 
 __all__ = [
     "DEFAULT_PARAMETERS",
+    "NO_EXCESS",
     "OPENAI_PARAMETERS",
     "ChatTemplate",
+    "Excess",
     "Model",
     "ParameterRange",
     "Price",
     "as_column",
     "cost",
+    "excess",
     "fewest_prompt_tokens",
     "find_model",
     "model_names",

@@ -104,21 +104,51 @@ def fewest_prompt_tokens(messages: Sequence[Message]) -> int:
     return sum(-(-_utf8_length(text.strip()) // MOST_BYTES_PER_TOKEN) for text in message_texts(messages))
 
 
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """By how many tokens a server billed more than a request was thought to take at most: of the prompt, as a long
+    template of its own does it, and of the completion.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def largest(self, other: Excess) -> Excess:
+        """Return the larger count of both, each by itself."""
+        return Excess(
+            max(self.prompt_tokens, other.prompt_tokens), max(self.completion_tokens, other.completion_tokens)
+        )
+
+
+NO_EXCESS = Excess()
+
+
+def excess(usage: Usage, messages: Sequence[Message], most_completion_tokens: int | None, model: str = "") -> Excess:
+    """Return what a usage has beyond the most that was assumed; nothing where a count is not known."""
+    if usage.prompt_tokens is None or usage.output_tokens is None:
+        return NO_EXCESS
+    completion = 0 if most_completion_tokens is None else usage.output_tokens - most_completion_tokens
+    return Excess(max(0, usage.prompt_tokens - most_prompt_tokens(messages, model)), max(0, completion))
+
+
 def worst_cost(
     price: Price | None,
     messages: Sequence[Message],
     max_tokens: int | None,
     context_window: int | None,
     model: str = "",
+    beyond: Excess = NO_EXCESS,
 ) -> Decimal | None:
     """The dearest the request can be, in USD, rounded up if at all; not limited to what the output column can hold.
 
-    The completion is bounded by `max_tokens`, or else by the context window. None where the price or both are unknown.
+    The completion is bounded by `max_tokens`, or else by the context window; `beyond` comes on top. None where the
+    price or both are unknown.
     """
     most_completion_tokens = max_tokens if max_tokens is not None else context_window
     if price is None or most_completion_tokens is None:
         return None
-    return _amount(price, most_prompt_tokens(messages, model), most_completion_tokens, _UPWARD)
+    prompt_tokens = most_prompt_tokens(messages, model) + beyond.prompt_tokens
+    return _amount(price, prompt_tokens, most_completion_tokens + beyond.completion_tokens, _UPWARD)
 
 
 def _amount(price: Price, prompt_tokens: int, completion_tokens: int, context: Context) -> Decimal:

@@ -245,11 +245,13 @@ class Journal:
         possibly_billed_requests: int = 0,
         plan: int | None = None,
         pause: tuple[float, float] | None = None,
+        excess: Mapping[str, tuple[int, int]] | None = None,
     ) -> int:
         """Put a group on disk: events, claims closed and claims made. Returns the number of the first event.
 
         On return everything given is durable. `cost_usd`, `possibly_billed_usd` and `possibly_billed_requests` are
-        added to the totals; of two pauses the one that lasts longer counts.
+        added to the totals; of two pauses the one that lasts longer counts. `excess` takes the place of what was known
+        of its models.
         """
         first = self.totals.events + 1
         totals = replace(
@@ -261,6 +263,7 @@ class Journal:
             possibly_billed_requests=plus(self.totals.possibly_billed_requests, possibly_billed_requests),
             plan=self.totals.plan if plan is None else plan,
             pause=longer_pause(self.totals.pause, pause),
+            excess={**self.totals.excess, **(excess or {})},
         )
         event_rows = [(seq, pack_event(event)) for seq, event in enumerate(events, first)]
         claim_rows = [(claim.number, pack_claim(claim)) for claim in claims]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
 
@@ -11,7 +12,8 @@ from decimal import Decimal
 class Totals:
     """Sums over everything ever recorded. `claims` are those open now, `plan` is the number of the latest plan; `pause`
     keeps the endpoint's Retry-After over a restart: when it was set, and until when (Unix seconds).
-    `possibly_billed_requests` is None in a journal that was begun by a version that did not count them.
+    `possibly_billed_requests` is None in a journal that was begun by a version that did not count them. `excess` is by
+    model: the most tokens that a prompt and a completion were billed beyond what was assumed.
     """
 
     commits: int = 0
@@ -22,12 +24,13 @@ class Totals:
     plan: int = 0
     pause: tuple[float, float] | None = None
     possibly_billed_requests: int | None = 0
+    excess: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def text(self) -> str:
         """The totals as the journal stores them."""
         return json.dumps(
             [self.commits, self.events, self.claims, str(self.cost_usd), str(self.possibly_billed_usd), self.plan,
-             self.pause, self.possibly_billed_requests], separators=(",", ":"),
+             self.pause, self.possibly_billed_requests, self.excess], separators=(",", ":"),
         )  # fmt: skip
 
     @classmethod
@@ -35,9 +38,13 @@ class Totals:
         """The totals from their stored form."""
         commits, events, claims, cost, possibly, plan, pause, *later = json.loads(text)
         in_doubt = later[0] if later else None if events else 0
+        excess = {
+            model: (prompt, completion) for model, (prompt, completion) in (later[1] if later[1:] else {}).items()
+        }
         return cls(
-            commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None, in_doubt
-        )
+            commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None, in_doubt,
+            excess,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pipeline.catalogue import Price, most_prompt_tokens, worst_cost
+from pipeline.catalogue import NO_EXCESS, Excess, Price, excess, most_prompt_tokens, worst_cost
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import SEND_WITHIN_SECONDS, Budget, Entry, LearnedRate, SlidingWindow
-from pipeline.records import Request
+from pipeline.records import Request, Usage
 from pipeline.runner.settle import Bill
 
 if TYPE_CHECKING:
@@ -41,12 +41,13 @@ class OverBudget(Exception):
 
 class Admission:
     """The job's rates and caps. Times are monotonic seconds; `spent` is in USD, what was possibly billed included.
-    `shared` holds the same rates over what other jobs send too.
+    `shared` holds the same rates over what other jobs send too. `exceeded` is by model how many tokens of a prompt
+    and of a completion were billed beyond what was assumed, in earlier runs.
     """
 
     def __init__(
         self, limits: LimitsConfig, *, price: Price | None, context_window: int | None, spent: Decimal,
-        shared: SharedLimit | None = None,
+        shared: SharedLimit | None = None, exceeded: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:  # fmt: skip
         self._price = price
         self._context_window = context_window
@@ -55,6 +56,7 @@ class Admission:
         self._tokens = SlidingWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
         self._learned = LearnedRate()
         self._shared = shared
+        self._excess = {model: Excess(*tokens) for model, tokens in (exceeded or {}).items()}
 
     def remember(self, sent: Iterable[tuple[float, float]], now: float) -> None:
         """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
@@ -69,7 +71,10 @@ class Admission:
 
         Raises OverBudget, and CheckpointFailed where the file of a shared limit cannot be used.
         """
-        worst = worst_cost(self._price, request.messages, request.max_tokens, self._context_window, request.model)
+        beyond = self._excess.get(request.model, NO_EXCESS)
+        worst = worst_cost(
+            self._price, request.messages, request.max_tokens, self._context_window, request.model, beyond
+        )
         if not self._budget.allows(worst):
             raise OverBudget(self._budget.refusal(worst))
         completion = request.max_tokens or self._context_window or _COMPLETION_TOKENS_UNKNOWN
@@ -101,6 +106,18 @@ class Admission:
             self._tokens.settle(reservation.tokens, bill.tokens, sent_at)
         if self._shared and reservation.shared:
             self._shared.settle(reservation.shared, bill.tokens, sent_at)
+
+    def learn(self, request: Request, usage: Usage) -> Excess | None:
+        """Reserve for every later request of the model what this one was billed beyond the most that was assumed.
+
+        Returns the largest excess so far where this one had any.
+        """
+        most = request.max_tokens if request.max_tokens is not None else self._context_window
+        found = excess(usage, request.messages, most, request.model)
+        if found == NO_EXCESS:
+            return None
+        self._excess[request.model] = found.largest(self._excess.get(request.model, NO_EXCESS))
+        return self._excess[request.model]
 
     def withdraw(self, reservation: Reservation) -> None:
         """Give back all that a request had reserved: it certainly never reached the endpoint."""

@@ -59,6 +59,8 @@ class Progress:
     completion_tokens: int = 0
     cost_usd: Decimal = Decimal(0)
     possibly_billed_usd: Decimal = Decimal(0)
+    over_reserve_usd: Decimal = Decimal(0)
+    """By how much requests were billed beyond the most that was assumed of them."""
     in_flight: int = 0
     waiting: int = 0
     paused_seconds: float = 0.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from pipeline.catalogue import Excess
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, State, lost_claims
 from pipeline.plan import TO_SEND, Plan
 from pipeline.records import Failure, Reply
@@ -27,6 +28,7 @@ class _Group:
     possibly: Decimal = Decimal(0)
     in_doubt: int = 0
     pause: tuple[float, float] | None = None
+    excess: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class Recorder:
@@ -117,6 +119,11 @@ class Recorder:
         self._group.possibly += worst
         self._group.in_doubt += len(events)
 
+    def exceeded(self, model: str, excess: Excess, over_usd: Decimal) -> None:
+        """Keep the most that a request was billed beyond its reserve, and count by how much this one was, in USD."""
+        self._group.excess[model] = (excess.prompt_tokens, excess.completion_tokens)
+        self.progress.over_reserve_usd += over_usd
+
     def check_journal(self) -> None:
         """Look whether the journal still stands where the next run will look for it. Raises CheckpointFailed."""
         self._journal.check_place()
@@ -128,5 +135,6 @@ class Recorder:
             first = self._journal.commit(
                 group.events, release=group.release, claims=claims, cost_usd=group.cost,
                 possibly_billed_usd=group.possibly, possibly_billed_requests=group.in_doubt, pause=group.pause,
+                excess=group.excess,
             )  # fmt: skip
             self._plan.take(first, group.events)

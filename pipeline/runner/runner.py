@@ -112,6 +112,7 @@ class Runner:
             context_window=context_window,
             spent=totals.cost_usd + totals.possibly_billed_usd,
             shared=shared,
+            exceeded=totals.excess,
         )
         self._concurrency = AdaptiveConcurrency(limits.concurrency)
         self._backoff = Backoff(retry.initial_seconds, retry.max_seconds)
@@ -333,6 +334,9 @@ class Runner:
         else:
             self._admission.settle(reserved, charge, now - attempt.latency)
         self._recorder.bill(result, work, charge)
+        if result.usage is not None and (most := self._admission.learn(work.request, result.usage)) is not None:
+            over = (charge.known or Decimal(0)) - (reserved.worst or Decimal(0))
+            self._recorder.exceeded(work.request.model, most, max(Decimal(0), over))
         record = record_of(attempt, result, work.request, work.history, charge, self._price)
         if result.retry_after is not None:
             self._pause_for(max(0.0, result.retry_after - attempt.since_head), now)

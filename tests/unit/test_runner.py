@@ -541,3 +541,22 @@ def test_a_pause_of_another_job_holds_this_one_and_stops_it_where_it_is_too_long
     assert (stop.exit_code, stop.kind) == (5, "retry_after")
     for one in limits:
         one.close()
+
+
+def test_a_cap_holds_where_the_server_bills_more_than_the_assumed_worst_case(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        result, latency = answered(prompt)
+        return replace(result, usage=Usage(1000, 5, 1005, "{}")), latency
+
+    cost = (1000 * Decimal("0.32") + 5 * Decimal("0.34")) / 10**6
+    job = bench(200, script)
+    stop = job.run(concurrency=1, max_cost_usd=100 * cost)
+    assert stop is not None and stop.kind == "cost_cap"
+    assert 95 <= job.count(Standing.ANSWERED) <= 100
+    assert job.journal.totals.cost_usd <= 100 * cost
+    prompt, completion = job.journal.totals.excess["m"]
+    assert (prompt > 800, completion) == (True, 0)
+    assert 0 < job.runner.progress.over_reserve_usd < cost
+    job.run(concurrency=1, max_cost_usd=120 * cost)  # a later run knows it from its first request on
+    assert job.runner.progress.over_reserve_usd == 0
+    assert job.journal.totals.cost_usd <= 120 * cost
