@@ -42,6 +42,13 @@ def rows(name: str) -> list[dict[str, Any]]:
     return found
 
 
+def fits(shown: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
+    """Return whether rows are as they were then; columns that came later are null."""
+    later = [{name: row[name] for name in row.keys() - one.keys()} for row, one in zip(shown, expected, strict=True)]
+    then = [{name: row[name] for name in one} for row, one in zip(shown, expected, strict=True)]
+    return then == expected and {value for one in later for value in one.values()} <= {None}
+
+
 def test_there_is_a_journal_of_every_format_up_to_the_one_that_is_written_now() -> None:
     assert [f"format-{number}" for number in range(1, database.FORMAT + 1)] == FORMATS
 
@@ -58,10 +65,10 @@ def test_a_journal_of_an_older_version_opens_plans_and_publishes(kept: Path) -> 
     assert (planned["rows"], planned["succeeded"], planned["failed"], planned["pending"]) == (9, 6, 2, 1)
     assert (planned["requests"], planned["unpriced_rows"]) == (0, 1)
     assert Decimal(planned["job_cost_usd"]) == cost == sum(Decimal(row["cost_usd"] or 0) for row in expected)
-    assert rows("output.partial.parquet") == expected
+    assert fits(rows("output.partial.parquet"), expected)
     finished = run()
     assert (finished["requests"], finished["succeeded"], finished["pending"]) == (1, 7, 0)
-    assert [row for row in rows("output.parquet") if row["key"] != "k9"] == expected
+    assert fits([row for row in rows("output.parquet") if row["key"] != "k9"], expected)
 
 
 @pytest.mark.parametrize("kept", FORMATS, indirect=True)
@@ -74,5 +81,5 @@ def test_a_damaged_journal_of_an_older_version_is_recovered(kept: Path) -> None:
     assert (found.answers, found.lost) == (6, 0)
     planned = run(limit=0)
     assert (planned["succeeded"], planned["failed"], planned["pending"]) == (6, 2, 1)
-    assert rows("output.partial.parquet") == expected
+    assert fits(rows("output.partial.parquet"), expected)
     assert Decimal(planned["possibly_billed_usd"]) > Decimal("0.00002")
