@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gc
 import sys
 from typing import Any
@@ -19,8 +20,33 @@ from pipeline.engines.cores import write_no_core
 from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
 from pipeline.version import __version__
 
+_OTHER_NAMES = {
+    "resume": "run", "start": "run", "continue": "run", "submit": "run", "retry": "retry-failed",
+    "rerun": "retry-failed", "metrics": "status", "progress": "status",
+    "ps": "list", "ls": "list", "jobs": "list", "stop": "control",
+    "config": "validate", "check": "validate", "lint": "validate", "plan": "estimate", "cost": "estimate",
+    "preview": "show", "head": "show", "view": "show", "new": "init", "create": "init", "repair": "recover",
+    "serve": "simulate",
+}  # fmt: skip
+"""What other tools call our commands, and people look for."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    """The commands; for a name that is none, the error says which one is meant."""
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = arguments[0]
+        if name not in self.commands and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.commands, n=1)
+            meant = _OTHER_NAMES.get(name.lower()) or (near[0] if near else None)
+            hint = f"did you mean `pipeline {meant}`?" if meant in self.commands else "see `pipeline --help`"
+            raise click.UsageError(f"there is no command {name!r}; {hint}", context)
+        return super().resolve_command(context, arguments)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pipeline")
 def commands() -> None:
     """Offline batch inference: a YAML job reads prompts, asks a chat endpoint, and writes one Parquet file.

@@ -1,0 +1,27 @@
+"""Names of commands that there are not."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import _OTHER_NAMES, commands
+
+
+@pytest.mark.parametrize(("written", "meant"), [
+    ("resume", "run"), ("start", "run"), ("retry", "retry-failed"), ("metrics", "status"), ("config", "validate"),
+    ("Resume", "run"), ("statsu", "status"), ("retry_failed", "retry-failed"),
+])  # fmt: skip
+def test_a_command_that_there_is_not_is_told_which_one_is_meant(written: str, meant: str) -> None:
+    found = CliRunner().invoke(commands, [written, "job.yaml"])
+    assert found.exit_code == 2
+    assert f"there is no command '{written}'; did you mean `pipeline {meant}`?" in found.output
+
+
+def test_a_command_that_is_like_none_is_told_where_they_stand() -> None:
+    found = CliRunner().invoke(commands, ["zzz"])
+    assert (found.exit_code, "see `pipeline --help`" in found.output) == (2, True)
+
+
+def test_no_name_of_another_tool_is_one_of_our_commands() -> None:
+    assert not _OTHER_NAMES.keys() & commands.commands.keys()
