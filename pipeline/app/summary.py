@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan
 
 _MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd", "over_reserve_usd")
+_NOT_WRITTEN = ("exit_code", "is_idle", "is_said")
 _OF_THE_JOB = (
     "job", "rows", "succeeded", "failed", "pending", "truncated", "empty", "failures", "accepted", "to_retry",
     "unpriced_rows", "job_cost_usd", "possibly_billed_usd", "possibly_billed_requests", "output",
@@ -83,7 +84,11 @@ class Summary:
     @classmethod
     def of_json(cls, found: Mapping[str, Any]) -> Summary | None:
         """The summary that `as_json` gave; None where it is none."""
-        values = {field.name: found[field.name] for field in fields(cls) if field.name in found}
+        values = {
+            field.name: found[field.name] for field in fields(cls)
+            if field.name in found and field.name not in _NOT_WRITTEN
+            and (found[field.name] is not None or field.default is None)
+        }  # fmt: skip
         try:
             for name in _MONEY:
                 if values.get(name) is not None:
@@ -97,7 +102,8 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """The summary as `--json` prints it: money as exact decimal text, `error` only where there is one."""
         found = asdict(self)
-        del found["exit_code"], found["is_idle"], found["is_said"]
+        for name in _NOT_WRITTEN:
+            del found[name]
         if self.error is None:
             del found["error"]
         if not self.over_reserve_usd:

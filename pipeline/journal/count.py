@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 
 FILE_NAME = "acknowledged"
+_DIGITS = 20
 
 
 def read_count(directory: Path) -> int | None:
@@ -22,13 +23,14 @@ def read_count(directory: Path) -> int | None:
     """
     path = directory / FILE_NAME
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(len(_text(0)) + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CheckpointFailed(f"{path}: cannot be read: {error.strerror}") from error
     number, _, _ = text.partition(b" ")
-    if not number.isdigit() or text != _text(int(number)):
+    if not number.isdigit() or len(number) > _DIGITS or text != _text(int(number)):
         raise CheckpointDamaged(f"{path}: damaged: it holds no count")
     return int(number)
 

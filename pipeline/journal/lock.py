@@ -12,8 +12,10 @@ from pathlib import Path
 from types import TracebackType
 
 from pipeline.errors import CheckpointFailed, JobLocked
+from pipeline.journal.facts import is_count, is_moment, is_text
 
 FILE_NAME = "lock"
+_MOST_BYTES = 4096
 _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.02
 
@@ -32,14 +34,20 @@ class Holder:
 
 
 def read_holder(directory: Path) -> Holder | None:
-    """Who holds the lock of a checkpoint alone, by what it wrote there; None where nothing can be read. Only while the
-    lock is refused does it say anything: what a killed process wrote stays.
+    """Return who holds the lock of a checkpoint alone, by what it wrote there; None where nothing can be read. Only
+    while the lock is refused does it say anything: what a killed process wrote stays.
     """
     try:
-        found = json.loads((directory / FILE_NAME).read_bytes())
-        return Holder(int(found["pid"]), str(found["host"]), float(found["since"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        with (directory / FILE_NAME).open("rb") as file:
+            found = json.loads(file.read(_MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
+    match found:
+        case {"pid": int(pid), "host": str(host), "since": int() | float() as since} if (
+            is_count(pid) and is_text(host) and host.isprintable() and is_moment(since)
+        ):
+            return Holder(pid, host, float(since))
+    return None
 
 
 class JobLock:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.journal import ADOPTIONS, Event
+from pipeline.journal.facts import is_count
 from pipeline.journal.files import PLAN_NAME
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
@@ -235,17 +236,22 @@ def save_plan(plan: Plan, directory: Path) -> None:
 
 def load_plan(directory: Path) -> Plan | None:
     """The plan that was saved last; None where there is none, or where it is damaged (it can be made anew)."""
-    with suppress(OSError), (directory / PLAN_NAME).open("rb") as file:
+    with suppress(OSError, ValueError, KeyError, TypeError), (directory / PLAN_NAME).open("rb") as file:
         if not _is_whole(file):
             return None
         file.seek(len(_FORMAT))
         header = json.loads(file.readline())
+        rows, repeated = header["rows"], header["repeated"]
+        left = os.fstat(file.fileno()).st_size - file.tell() - _BYTES_OF_CRC
+        counts = (rows, repeated, header["number"], header["orphaned"])
+        if not all(map(is_count, counts)) or left != 8 * rows + 8 * repeated:
+            return None
         return Plan(
-            number=header["number"], fingerprint=header["fingerprint"], digest=header["digest"],
-            latest=np.fromfile(file, np.uint64, header["rows"]),
-            repeated=np.fromfile(file, np.uint32, header["repeated"]),
-            occurrences=np.fromfile(file, np.uint32, header["repeated"]),
-            orphaned=header["orphaned"], kept_empty=header["kept_empty"],
+            number=header["number"], fingerprint=str(header["fingerprint"]), digest=str(header["digest"]),
+            latest=np.fromfile(file, np.uint64, rows),
+            repeated=np.fromfile(file, np.uint32, repeated),
+            occurrences=np.fromfile(file, np.uint32, repeated),
+            orphaned=header["orphaned"], kept_empty=bool(header["kept_empty"]),
         )  # fmt: skip
     return None
 
