@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import gc
+import os
 import sys
 from typing import Any
 
@@ -74,6 +75,7 @@ def main() -> None:
     code: Any = 1
     try:
         with Signals():
+            _stand_somewhere()
             code = commands.main(standalone_mode=False)
     except SystemExit as ended:
         code = ended.code
@@ -96,3 +98,12 @@ def main() -> None:
         code = code or CheckpointFailed.exit_code
     gc.freeze()  # else the interpreter looks through all there is before it ends, for a tenth of a second
     sys.exit(code)
+
+
+def _stand_somewhere() -> None:
+    """Raise InvalidInput where the working directory is gone: paths would lead nowhere."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        words = f"the working directory cannot be used ({error.strerror}); change to one that is there"
+        raise InvalidInput(words) from error

@@ -489,3 +489,13 @@ def test_a_job_runs_from_python(tmp_path: Path, ws: Workspace) -> None:
     assert done.stdout.split()[:3] == ["succeeded", "2", "0"]
     assert Decimal(done.stdout.split()[3]) == 2 * Decimal(COST)
     assert done.stderr == ""
+
+
+def test_a_working_directory_that_was_removed_is_exit_2(ws: Workspace) -> None:
+    ws.questions("a")
+    ws.job()
+    (ws.path / "gone").mkdir()
+    ws.prefix = ("sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh")
+    found = ws.pipeline("run", str(ws.path / "job.yaml"), "--json")
+    assert (found.code, found.data["error"]["kind"]) == (2, "invalid_input")
+    assert "working directory" in found.err
