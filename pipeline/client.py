@@ -31,12 +31,14 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 @dataclass(frozen=True, slots=True)
 class Task:
     """A request to send, under the number of its claim. One that cannot go out until `send_by` (monotonic seconds) is
-    not sent: by then it counts in another minute than the one that it was let into.
+    not sent: by then it counts in another minute than the one that it was let into. A `fresh` one goes over a new
+    connection.
     """
 
     number: int
     request: Request
     send_by: float = math.inf
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Client:
         body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
         start = clock()
         watch = _Attempting(self._pause, task.send_by, clock)
+        watch.fresh = task.fresh
         try:
             result = None if start < self._pause.until else self._send(body, watch)
         except HeldBack:

@@ -52,9 +52,9 @@ class _InFlight:
     reserved: Reservation
     answers_before: int
 
-    def task(self) -> Task:
+    def task(self, *, fresh: bool) -> Task:
         """What an engine is given of it."""
-        return Task(self.claim.number, self.work.request, self.reserved.send_by)
+        return Task(self.claim.number, self.work.request, self.reserved.send_by, fresh)
 
 
 class Runner:
@@ -150,7 +150,9 @@ class Runner:
             claims = [] if self.stop else self._admit(now)
             self._recorder.commit(claims)
             if claims:
-                self._engine.send([self._in_flight[claim.number].task() for claim in claims])
+                # Over kept connections a probe would only learn that they are gone, one with each.
+                is_probe = self._outage.is_open
+                self._engine.send([self._in_flight[claim.number].task(fresh=is_probe) for claim in claims])
             if not self.stop:
                 drained = -math.inf
             elif drained == -math.inf:

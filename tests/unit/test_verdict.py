@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.client import Task
 from pipeline.errors import ErrorKind
 from pipeline.plan import FAILED, Standing
 from pipeline.runner.feed import History
@@ -277,3 +278,22 @@ def test_a_single_failure_is_no_trouble_and_an_answer_ends_it(bench: Callable[..
     job = bench(30, refusing({4: {"kind": ErrorKind.SERVER_ERROR, "http_status": 500}}))
     job.run(concurrency=1, retry={"max_attempts": 2}, observe=lambda one: seen.append(one.trouble))
     assert seen == [None] * len(seen)
+
+
+def test_probes_of_an_outage_go_over_new_connections(bench: Callable[..., Bench]) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        return failed(ErrorKind.CONNECTION_ERROR) if now < 1060 else answered(prompt)
+
+    job = bench(20, script)
+    sent: list[tuple[float, bool]] = []
+    send = job.engine.send
+
+    def noted(tasks: Sequence[Task]) -> None:
+        sent.extend((job.clock.now, task.fresh) for task in tasks)
+        send(tasks)
+
+    job.engine.send = noted  # type: ignore[method-assign]
+    assert job.run(concurrency=8) is None
+    assert [fresh for at, fresh in sent if at <= 1000] == [False] * 8
+    assert {fresh for at, fresh in sent if 1010 < at < 1060} == {True}
+    assert not sent[-1][1]
