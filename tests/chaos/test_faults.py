@@ -23,11 +23,12 @@ Start = Callable[..., subprocess.Popen[str]]
 Simulate = Callable[..., str]
 
 STOPPING = {
-    "401": "bad_credentials", "402": "payment_required", "403": "not_allowed", "model_not_found": "model_not_found",
-    "daily_quota": "daily_quota", "redirect": "redirected", "429_huge": "retry_after",
+    "401": "bad_credentials", "402": "payment_required", "daily_quota": "daily_quota",
+    "redirect": "redirected", "429_huge": "retry_after",
 }  # fmt: skip
 PERMANENT = {
-    "400": {"bad_request"}, "too_large": {"request_too_large"}, "schema_not_supported": {"schema_not_supported"},
+    "400": {"bad_request"}, "403": {"not_allowed"}, "model_not_found": {"model_not_found"},
+    "too_large": {"request_too_large"}, "schema_not_supported": {"schema_not_supported"},
     "deep_json": {"reply_too_large"}, "gzip_bomb": {"reply_too_large"}, "endless": {"reply_too_large", "timeout"},
 }  # fmt: skip
 ANSWERED = {
