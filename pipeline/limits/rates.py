@@ -14,6 +14,9 @@ keeps the endpoint's own count below the limit too. It costs 0.4% of the rate.""
 SEND_WITHIN_SECONDS = 2.0
 """How long a request that was let in may take until its first byte goes out; one that takes longer is let in anew."""
 
+_SLOWEST = 1e-9
+"""Units a minute: one in two thousand years. Its inverse, and that in seconds, are still numbers."""
+
 BURST_SHARE = 0.05
 # Who waits for as long as `wait` says must be let in then, however the sum of the times is rounded.
 ROUNDING_SECONDS = 1e-6
@@ -33,7 +36,7 @@ class Entry:
 
 def window_seconds(per_minute: float) -> float:
     """How long an amount counts against a rate: a minute, and below one unit a minute as long as one unit takes."""
-    return MINUTE * max(1.0, 1 / per_minute) + TRANSIT_SECONDS
+    return MINUTE * max(1.0, 1 / max(per_minute, _SLOWEST)) + TRANSIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

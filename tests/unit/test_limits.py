@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from itertools import pairwise
 
 import pytest
 
-from pipeline.limits import AdaptiveConcurrency, Budget, LearnedRate, Outage, ramp
+from pipeline.limits import AdaptiveConcurrency, Budget, LearnedRate, Outage, SlidingWindow, ramp
 
 # ---- concurrency
 
@@ -209,3 +210,12 @@ def test_where_no_rate_makes_refusals_rarer_nothing_is_held_back_in_the_end(shar
         if number % share == 0:
             rate.refused(now, now, 0.0)
     assert spacing(rate, now + 1) < 0.002
+
+
+@pytest.mark.parametrize("per_minute", [5e-324, 1e-310, 1e-300, 1e308])
+def test_rates_at_the_ends_of_their_range_let_the_first_request_go_and_are_finite(per_minute: float) -> None:
+    window = SlidingWindow(per_minute)
+    assert window.wait(1, 0.0) == 0.0
+    window.take(1, 0.0)
+    assert math.isfinite(window.wait(1, 1.0))
+    assert (window.wait(1, 1.0) > 1e9) == (per_minute < 1)
