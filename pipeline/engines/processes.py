@@ -141,8 +141,9 @@ class ProcessEngine:
         return len(sender.in_flight) >= (sender.slots or 0), len(sender.in_flight)
 
     def _wait_until_ready(self) -> None:
+        """Until the first sender is: what it can send with, the others can too, and they join when they are ready."""
         give_up = time.monotonic() + _SECONDS_TO_BEGIN
-        while any(sender.slots is None for sender in self._senders):
+        while all(sender.slots is None for sender in self._senders):
             left = give_up - time.monotonic()
             if left <= 0:
                 raise PipelineError(
@@ -151,8 +152,6 @@ class ProcessEngine:
             self._wait(left)
             for sender in list(self._senders):
                 self._take(sender, [])
-                if sender.channel.is_over:
-                    raise _ended(sender)
 
     def _wait(self, timeout: float) -> None:
         """Until a sender has something to say, or `wake` was called. What was not sent yet is sent meanwhile."""
@@ -178,7 +177,7 @@ class ProcessEngine:
             for attempt in message:
                 del sender.in_flight[attempt.number]
             attempts += message
-        if sender.channel.is_over and sender.slots is not None:
+        if sender.channel.is_over:
             self._lose(sender, attempts)
 
     def _make_room(self, sender: _Sender, slots: int) -> None:
@@ -191,7 +190,7 @@ class ProcessEngine:
     def _lose(self, sender: _Sender, attempts: list[Attempt]) -> None:
         """Go on without a sender."""
         fault = _ended(sender)
-        if len(self._senders) == 1:
+        if not any(other.slots for other in self._senders if other is not sender):
             raise fault
         self._senders.remove(sender)
         sender.channel.close()

@@ -83,9 +83,10 @@ def test_what_a_sender_that_dies_had_under_way_is_asked_again_by_the_others(at: 
         time.sleep(0.2)
         endpoint.gate.set()
         result = ended(process)
-    assert (result.code, result.data["succeeded"], result.data["retries"]) == (0, ROWS, SLOTS // 2)
-    assert len(endpoint.asked) == ROWS + SLOTS // 2
-    assert Decimal(result.data["possibly_billed_usd"]) > 0
+    assert (result.code, result.data["succeeded"]) == (0, ROWS)
+    again = len(endpoint.asked) - ROWS  # what it had under way, which depends on which sender was ready first
+    assert result.data["retries"] == again <= SLOTS
+    assert (Decimal(result.data["possibly_billed_usd"]) > 0) is (again > 0)
 
 
 def test_a_run_whose_senders_all_die_ends_and_loses_nothing(at: Workspace, endpoint: Endpoint) -> None:

@@ -11,10 +11,11 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,9 +87,17 @@ def sending(endpoint: Endpoint) -> Sending:
 def started(sending: Sending, processes: int, pause: Pause | None = None) -> Iterator[ProcessEngine]:
     engine = ProcessEngine(sending, processes, pause or Pause())
     try:
+        wait_for_all(engine)
         yield engine
     finally:
         engine.close()
+
+
+def wait_for_all(engine: ProcessEngine) -> None:
+    """Until every sender is ready; a run goes on once the first is."""
+    give_up = time.monotonic() + 20
+    while not all(sender.slots for sender in engine._senders) and time.monotonic() < give_up:
+        assert engine.receive(0.1) == []
 
 
 def tasks(numbers: Sequence[int]) -> list[Task]:
@@ -178,6 +187,7 @@ def test_what_a_sender_had_under_way_when_it_died_was_possibly_billed_and_the_ot
     warnings: list[str] = []
     engine = ProcessEngine(sending, 2, Pause(), warnings.append)
     try:
+        wait_for_all(engine)
         engine.send(tasks(range(4)))
         wait_for(endpoint, 4)
         dead = processes_of(engine)[0]
@@ -215,6 +225,30 @@ def test_a_sender_that_is_stopped_holds_back_nothing_but_its_own_share(sending: 
         engine.close()
         assert time.monotonic() - begun < 5
         assert not is_alive(stopped)
+
+
+def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = processes._start
+    begun: list[int] = []
+
+    def started_and_stopped(*arguments: Any) -> Any:
+        sender = start(*arguments)
+        if not begun:
+            os.kill(sender.process.pid, signal.SIGSTOP)
+        begun.append(sender.process.pid)
+        return sender
+
+    monkeypatch.setattr(processes, "_start", started_and_stopped)
+    with closing(ProcessEngine(sending, 2, Pause())) as engine:
+        engine.send(tasks(range(8)))
+        assert len(collect(engine, 8)) == 8
+        os.kill(begun[0], signal.SIGCONT)
+        wait_for_all(engine)
+        engine.send(tasks(range(8, 10)))
+        assert len(collect(engine, 2)) == 2
+        assert all(sender.slots for sender in engine._senders)
 
 
 def test_a_long_answer_of_a_sender_that_is_stopped_half_way_is_not_waited_for() -> None:
