@@ -106,7 +106,7 @@ def test_run_prints_one_object_with_exactly_the_documented_keys(ws: Workspace) -
         "job": "job", "status": "succeeded", "rows": 2, "succeeded": 2, "failed": 0, "pending": 0, "requests": 2,
         "retries": 0, "prompt_tokens": 20, "completion_tokens": 40, "cost_usd": "0.00002", "job_cost_usd": "0.00002",
         "unpriced_rows": 0, "possibly_billed_usd": "0", "possibly_billed_requests": 0,
-        "output": "out.parquet",
+        "output": "out.parquet", "truncated": 0, "empty": 0, "failures": {}, "accepted": {}, "to_retry": {},
     }  # fmt: skip
 
 
