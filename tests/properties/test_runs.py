@@ -499,11 +499,19 @@ class Runs(RuleBasedStateMachine):
         )
 
     def _check_refusal(self, options: RunOptions) -> None:
-        """A refusal has a reason: a finished row asks something else by now, or all rows are gone."""
+        """A refusal has a reason: a finished row asks something else by now, all rows are gone, or without an id some
+        that were asked are, and others have come.
+        """
         assert options.on_change == "refuse"
         answered = self._answered()
-        assert (not self.rows and answered) or any(
-            prompt != other for key, _, prompt in self._keyed() for other in self.wanted.get(key, set()) & answered
+        keys = {key for key, _, _ in self._keyed()}
+        is_replaced = not self.has_ids and bool(self.wanted.keys() - keys) and bool(answered)
+        assert (
+            is_replaced
+            or (not self.rows and answered)
+            or any(
+                prompt != other for key, _, prompt in self._keyed() for other in self.wanted.get(key, set()) & answered
+            )
         )
 
     def _check_repeated_failures(self, first: int, options: RunOptions) -> None:
