@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -15,10 +14,9 @@ import numpy as np
 from pipeline.app.job import OpenJob
 from pipeline.app.summary import money
 from pipeline.catalogue import cost
-from pipeline.config import Job, LimitsConfig
+from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, State
-from pipeline.limits import window_seconds
 from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, Standing, load_plan, save_plan
 from pipeline.records import Usage, digest
 from pipeline.sink import partial_path, read_metadata
@@ -245,40 +243,3 @@ def keep_plan(plan: Plan, directory: Path) -> None:
         save_plan(plan, directory)
     except OSError as error:
         raise CheckpointFailed(f"{directory}: cannot save the plan: {error}") from error
-
-
-def sent_lately(journal: Journal, limits: LimitsConfig) -> list[tuple[float, float]]:
-    """What earlier runs sent that still counts against a rate: (seconds ago, tokens), oldest first. A stamp in the
-    future, from a clock that was put back, counts as now.
-
-    Events are recorded as their requests end, not in the order in which they were sent. So the search goes back until
-    all of a part of the journal ended before the rates' windows began, or until what was surely sent last fills them.
-    """
-    rates = [rate for rate in (limits.requests_per_minute, limits.tokens_per_minute) if rate is not None]
-    if not rates:
-        return []
-    now, last = time.time(), journal.totals.events
-    begin = now - max(map(window_seconds, rates))
-    found: list[tuple[float, float]] = []
-    while last > 0:
-        first = max(1, last - _EVENTS_A_COMMIT + 1)
-        # Without tokens, an event has sent nothing: it repeats an attempt that was recorded, or never was one.
-        ends = []
-        for _, record in journal.records(range(first, last + 1)):
-            if record.get("tokens") is None:
-                continue
-            if record["started_at"] > begin:
-                found.append((record["started_at"], float(record["tokens"])))
-            if "finished_at" in record:
-                ends.append(record["finished_at"])
-        if ends and (max(ends) <= begin or _fill([one for one in found if one[0] >= min(ends)], limits)):
-            break
-        last = first - 1
-    return [(max(0.0, now - sent_at), tokens) for sent_at, tokens in sorted(found)]
-
-
-def _fill(sent: list[tuple[float, float]], limits: LimitsConfig) -> bool:
-    """Whether nothing that was sent before can count any more."""
-    return len(sent) >= (limits.requests_per_minute or 0) and sum(tokens for _, tokens in sent) >= (
-        limits.tokens_per_minute or 0
-    )

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.app import checkpoint, truncated
+from pipeline.app import checkpoint, earlier, truncated
 from pipeline.app.acceptance import accept_failures
 from pipeline.app.access import locked, open_journal
 from pipeline.app.endpoint import endpoint_address, room_for_connections, sending_to
@@ -275,8 +275,10 @@ class Run:
         self._left_alone = failure_kinds(plan, journal, [one for one in FAILED if one not in self._options.to_send])
         rows = min(to_send, self._options.limit or to_send)
         self._tracker = Tracker(rows, self._left_alone, where=shown_address(config.endpoint.url))
-        pause = Pause()
-        if (too_long := self._wait_out_pause(journal, pause)) is not None:
+        pause, now = Pause(), time.time()
+        sent = earlier.sent_lately(journal, config.limits, now)
+        earlier.see(journal, sent, now)
+        if (too_long := self._wait_out_pause(journal, pause, now)) is not None:
             return too_long
         self.first_event = journal.totals.events + 1
         settings = journal.register_settings(digest(opened.settings), opened.settings)
@@ -291,7 +293,6 @@ class Run:
             sending = sending_to(self._job, address, os.environ)
             works = feed(opened.rows, plan, journal, settings, self._options.to_send, self._drawn(plan))
             works = while_unchanged(works, opened.rows.source.files)
-            sent = checkpoint.sent_lately(journal, config.limits)
             engine = self._engine(sending, processes, pause)  # last: from here on it is closed, whatever happens
             runner = Runner(
                 feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
@@ -342,14 +343,9 @@ class Run:
             return None
         return drawn_rows(plan, options.to_send, options.limit, options.seed)
 
-    def _wait_out_pause(self, journal: Journal, pause: Pause) -> Stop | None:
-        """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one. Where the clock
-        went back, the whole pause is kept.
-        """
-        if journal.totals.pause is None:
-            return None
-        since, until = journal.totals.pause
-        left = until - max(time.time(), since)
+    def _wait_out_pause(self, journal: Journal, pause: Pause, now: float) -> Stop | None:
+        """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one."""
+        left = journal.totals.pause_left(now)
         if left > self._job.config.retry.max_elapsed_seconds:
             return Stop(
                 5, "retry_after", f"the endpoint asked for a pause that lasts another {left:.0f} s, longer than"

@@ -67,6 +67,7 @@ def rebuild(
         commits=max(known, acknowledged) + 1,
         events=kept + salvage.restored,
         claims=len(claims),
+        seen=None,  # it speaks of the events' old numbers
         cost_usd=_billed(
             salvage, "billed_usd", salvage.totals.cost_usd, [(one.events, one.cost_usd) for one in published]
         ),

@@ -39,7 +39,7 @@ from pipeline.journal.events import (
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.replacement import is_under_way
-from pipeline.journal.totals import Identity, Totals, longer_pause, plus
+from pipeline.journal.totals import Identity, Seen, Totals, plus
 
 _ROWS_A_STATEMENT = 1000
 _NUMBERS_A_STEP = 100
@@ -262,7 +262,7 @@ class Journal:
             possibly_billed_usd=self.totals.possibly_billed_usd + possibly_billed_usd,
             possibly_billed_requests=plus(self.totals.possibly_billed_requests, possibly_billed_requests),
             plan=self.totals.plan if plan is None else plan,
-            pause=longer_pause(self.totals.pause, pause),
+            pause=self.totals.longer_pause(pause),
             excess={**self.totals.excess, **(excess or {})},
         )
         event_rows = [(seq, pack_event(event)) for seq, event in enumerate(events, first)]
@@ -289,6 +289,12 @@ class Journal:
         runs = [*self.runs(), run_id]
         with self._transaction(self.totals):
             database.set_meta(self._connection, "runs", json.dumps(runs))
+
+    def see(self, now: float) -> None:
+        """Record that stamps in the future of `now` (Unix seconds) were seen: all that stands here was made before."""
+        pause = self.totals.pause
+        with self._transaction(replace(self.totals, seen=Seen(now, self.totals.events, pause and pause[0]))):
+            pass
 
     def check_place(self) -> None:
         """Look whether what is written here still has its name. Raises CheckpointFailed: after `rm` or `mv` of the

@@ -9,11 +9,23 @@ from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """When stamps in the future were first seen in the journal, `at` (Unix seconds): those of the first `events` events
+    and of the pause that was set at `pause_since`. So they were made before.
+    """
+
+    at: float
+    events: int
+    pause_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over everything ever recorded. `claims` are those open now, `plan` is the number of the latest plan; `pause`
     keeps the endpoint's Retry-After over a restart: when it was set, and until when (Unix seconds).
     `possibly_billed_requests` is None in a journal that was begun by a version that did not count them. `excess` is by
-    model: the most tokens that a prompt and a completion were billed beyond what was assumed.
+    model: the most tokens that a prompt and a completion were billed beyond what was assumed. `seen` is None where no
+    stamp was seen that lies in the future.
     """
 
     commits: int = 0
@@ -25,13 +37,36 @@ class Totals:
     pause: tuple[float, float] | None = None
     possibly_billed_requests: int | None = 0
     excess: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    seen: Seen | None = None
 
     def text(self) -> str:
         """The totals as the journal stores them."""
+        seen = self.seen and [self.seen.at, self.seen.events, self.seen.pause_since]
         return json.dumps(
             [self.commits, self.events, self.claims, str(self.cost_usd), str(self.possibly_billed_usd), self.plan,
-             self.pause, self.possibly_billed_requests, self.excess], separators=(",", ":"),
+             self.pause, self.possibly_billed_requests, self.excess, seen], separators=(",", ":"),
         )  # fmt: skip
+
+    def pause_left(self, now: float) -> float:
+        """Return how many seconds are left of the pause at `now` (Unix seconds). One that was set in the future, by a
+        clock that was ahead, lasts as long as it was meant to, from when it was first seen.
+        """
+        if self.pause is None:
+            return 0.0
+        since, until = self.pause
+        return until - now if since <= now else self._pause_seen(now) + (until - since) - now
+
+    def is_pause_unseen(self, now: float) -> bool:
+        """Whether the pause was set in the future of `now`, and never seen to be so."""
+        return self.pause is not None and self.pause[0] > now and self._pause_seen(now) == now
+
+    def _pause_seen(self, now: float) -> float:
+        is_known = self.seen is not None and self.pause is not None and self.seen.pause_since == self.pause[0]
+        return min(self.seen.at, now) if self.seen is not None and is_known else now
+
+    def longer_pause(self, new: tuple[float, float] | None) -> tuple[float, float] | None:
+        """The pause that has more left at the moment when the new one is set."""
+        return new if new is not None and new[1] - new[0] >= self.pause_left(new[0]) else self.pause
 
     @classmethod
     def parse(cls, text: str) -> Totals:
@@ -43,7 +78,7 @@ class Totals:
         }
         return cls(
             commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None, in_doubt,
-            excess,
+            excess, Seen(*later[2]) if later[2:] and later[2] else None,
         )  # fmt: skip
 
 
@@ -71,11 +106,3 @@ class Identity:
 def plus(known: int | None, more: int) -> int | None:
     """Return the sum; None where the first is not known."""
     return None if known is None else known + more
-
-
-def longer_pause(standing: tuple[float, float] | None, new: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The pause that has more left at the moment when the new one is set; a clock that went back ends none early."""
-    if standing is None or new is None:
-        return standing or new
-    since, until = standing
-    return standing if until - max(since, new[0]) > new[1] - new[0] else new

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.checkpoint import sent_lately
+from pipeline.app import earlier
 from pipeline.config import LimitsConfig
 from pipeline.journal import Event, Journal, State
 from pipeline.runner.settle import failed_record
@@ -41,6 +41,10 @@ def write(tmp_path: Path) -> Iterator[Write]:
 def sent(ago: float, latency: float = 1.0, tokens: int | None = 10) -> dict[str, Any]:
     started = time.time() - ago
     return {"started_at": started, "finished_at": started + latency, "tokens": tokens, "failed_runs": 0}
+
+
+def sent_lately(journal: Journal, limits: LimitsConfig) -> list[tuple[float, float]]:
+    return earlier.sent_lately(journal, limits, time.time())
 
 
 PER_MINUTE = LimitsConfig(requests_per_minute=1e6, tokens_per_minute=1e9)
@@ -80,10 +84,53 @@ def test_the_last_attempt_of_a_failed_row_counts_once(write: Write) -> None:
     assert [tokens for _, tokens in sent_lately(journal, PER_MINUTE)] == [7]
 
 
-def test_stamps_of_a_clock_that_was_put_back_count_as_now(write: Write) -> None:
-    journal = write([sent(-7200.0)])
-    ((age, _),) = sent_lately(journal, PER_MINUTE)
-    assert age == 0.0
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+
+
+def begin(journal: Journal, now: float) -> tuple[list[float], float]:
+    """What a run that begins then takes over: how long ago requests were sent, and how long the pause lasts."""
+    found = earlier.sent_lately(journal, PER_MINUTE, now)
+    earlier.see(journal, found, now)
+    return [ago for ago, _ in found], journal.totals.pause_left(now)
+
+
+def at(started: float) -> dict[str, Any]:
+    return {"started_at": started, "finished_at": started + 1.0, "tokens": 10, "failed_runs": 0}
+
+
+def test_what_a_clock_that_was_ahead_has_stamped_counts_for_a_minute_from_the_first_sight_of_it(write: Write) -> None:
+    journal = write([at(NOW + DAY)] * 3)
+    assert begin(journal, NOW) == ([0.0] * 3, 0.0)
+    assert begin(journal, NOW + 40) == ([40.0] * 3, 0.0)
+    assert begin(journal, NOW + 61) == ([], 0.0)
+    write([at(NOW + 62)])
+    assert begin(journal, NOW + 70) == ([8.0], 0.0)
+
+
+def test_a_clock_that_was_ahead_twice_is_seen_twice(write: Write) -> None:
+    journal = write([at(NOW + 2 * DAY)])
+    begin(journal, NOW + DAY)  # this one is ahead too
+    write([at(NOW + DAY)])
+    assert begin(journal, NOW) == ([0.0] * 2, 0.0)
+    assert begin(journal, NOW + 61) == ([], 0.0)
+
+
+def test_a_clock_that_is_behind_for_one_run_makes_nothing_count_for_less_in_the_next(write: Write) -> None:
+    journal = write([at(NOW)] * 2)
+    journal.commit(pause=(NOW, NOW + 300.0))
+    assert begin(journal, NOW - DAY) == ([0.0] * 2, 300.0)
+    assert begin(journal, NOW + 20) == ([20.0] * 2, 280.0)
+
+
+def test_a_pause_that_was_set_in_the_future_lasts_as_long_as_it_was_meant_to_from_the_first_sight_of_it(
+    write: Write,
+) -> None:
+    journal = write([])
+    journal.commit(pause=(NOW + DAY, NOW + DAY + 300.0))
+    assert [begin(journal, NOW + later)[1] for later in (0.0, 100.0, 301.0)] == [300.0, 200.0, -1.0]
+    journal.commit(pause=(NOW + 302, NOW + 312))
+    assert begin(journal, NOW + 303)[1] == 9.0
 
 
 def test_below_one_a_minute_what_was_sent_longer_ago_counts(write: Write) -> None:
