@@ -3,15 +3,17 @@
 Every record lies within one page of memory and is written by one call. Linux copies up to a page of a write at once,
 and looks for a signal that kills only after it (`generic_perform_write`, mm/filemap.c). So a kill leaves each record as
 it was or as it should be. Nothing is synced: what was written outlives every process, and after a power cut, or with a
-file that holds anything else, the file begins anew with all that can have been sent before the machine started.
+file that holds anything else, the file begins anew with all that can have been sent before the machine started. One
+that holds what no process can have written begins anew as if a whole minute's worth had just been sent.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,10 +26,11 @@ _FORMAT = 1
 BUCKET_SECONDS = 1 / 16
 """What is sent within so long is counted together, as if it was sent at the end of it: 0.1% of a rate at most."""
 
+_BOOT_BYTES = 40
 _MAGIC = b"limit-%d" % _FORMAT
 _HEADER = np.dtype({
     "names": ["magic", "boot", "ticket", "paused_until", "requests_spread_until", "tokens_spread_until"],
-    "formats": ["S8", "S40", "<u8", "<f8", "<f8", "<f8"],
+    "formats": ["S8", f"S{_BOOT_BYTES}", "<u8", "<f8", "<f8", "<f8"],
     "itemsize": 128,
 })  # fmt: skip
 _PLACE = np.dtype({
@@ -40,6 +43,9 @@ _LAYOUT = np.dtype([("header", _HEADER), ("places", _PLACE, 256), ("buckets", _B
 _MOST_REQUESTS = 2**32 - 1
 _MOST_TOKENS = 2**63 - 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html
+_MOST_BOOT_BYTES = 4096
+_LONGEST_PAUSE_SECONDS = 1e12
+_ROUNDING_SECONDS = 1.0
 _PATIENCE_SECONDS = 0.05
 _POLL_SECONDS = 0.0005
 
@@ -56,14 +62,15 @@ def limit_path(name: str) -> Path:
 class LimitFile:
     """An open limit file; `header`, `places` and `buckets` hold what it said when it was last locked.
 
-    Times are monotonic seconds, which the processes of one machine share.
+    Times are monotonic seconds, which the processes of one machine share; `clock` tells them.
 
     Raises CheckpointFailed where the file cannot be used, here and in every method.
     """
 
-    def __init__(self, path: Path, boot: str | None = None) -> None:
+    def __init__(self, path: Path, boot: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
-        self._boot = (boot or _boot()).encode()
+        self._boot = boot.encode() if boot is not None else boot_id()
+        self._clock = clock
         self._buffer = bytearray(_LAYOUT.itemsize)
         whole = np.frombuffer(self._buffer, _LAYOUT, 1)
         self.header: Records = whole["header"]
@@ -84,7 +91,9 @@ class LimitFile:
                 return
             try:
                 if os.preadv(self._file, [self._buffer], 0) < len(self._buffer) or not self._is_ours():
-                    self._begin()
+                    self._begin(full_at=0.0)
+                elif not self._is_sound():
+                    self._begin(full_at=self._clock())
                 yield True
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -93,7 +102,8 @@ class LimitFile:
         """Until when all pause; needs no lock."""
         with self._named():
             found = os.pread(self._file, 8, _HEADER.fields["paused_until"][1])  # type: ignore[index]
-        return float(np.frombuffer(found, "<f8")[0]) if len(found) == 8 else 0.0
+        until = float(np.frombuffer(found, "<f8")[0]) if len(found) == 8 else 0.0
+        return until if self._can_be_pause(until) else 0.0
 
     def write_header(self) -> None:
         """Keep what `header` holds."""
@@ -133,9 +143,29 @@ class LimitFile:
     def _is_ours(self) -> bool:
         return bytes(self.header["magic"][0]) == _MAGIC and bytes(self.header["boot"][0]) == self._boot
 
-    def _begin(self) -> None:
+    def _is_sound(self) -> bool:
+        """Whether processes of this program can have written it by now: what lies further ahead would hold all back."""
+        now, header, places = self._clock() + _ROUNDING_SECONDS, self.header, self.places[self.places["ticket"] > 0]
+        spread = np.concatenate([header["requests_spread_until"], header["tokens_spread_until"]])
+        rates = np.concatenate([places["requests_per_minute"], places["tokens_per_minute"]])
+        return bool(
+            self._can_be_pause(float(header["paused_until"][0]))
+            and header["ticket"][0] < _MOST_TOKENS
+            and np.isfinite(spread).all()
+            and self.buckets["number"].max() <= now / BUCKET_SECONDS
+            and self.buckets["tokens"].max() <= _MOST_TOKENS
+            and (places["asked_at"] <= now).all()
+            and ((places["tokens"] >= 0) & np.isfinite(places["tokens"])).all()
+            and (rates > 0).all()
+        )
+
+    def _can_be_pause(self, until: float) -> bool:
+        return 0 <= until <= self._clock() + _LONGEST_PAUSE_SECONDS
+
+    def _begin(self, full_at: float) -> None:
         self._buffer[:] = bytes(len(self._buffer))
-        self.buckets[0] = (0, _MOST_REQUESTS, _MOST_TOKENS)
+        number = int(full_at / BUCKET_SECONDS)
+        self.buckets[number % len(self.buckets)] = (number, _MOST_REQUESTS, _MOST_TOKENS)
         self.header["magic"], self.header["boot"] = _MAGIC, self._boot
         # The head last: a file without one is begun anew by whoever comes next.
         self._write(_HEADER.itemsize, len(self._buffer) - _HEADER.itemsize)
@@ -152,9 +182,14 @@ class LimitFile:
             raise CheckpointFailed(f"limits.shared: {self._path} cannot be used: {error.strerror}") from error
 
 
-def _boot() -> str:
-    """What tells one start of the machine, and with it one monotonic clock, from another."""
-    try:
-        return _BOOT_ID.read_text("ascii").strip()
-    except OSError:
-        return str(int(time.time() - time.monotonic()) // 3600)
+def boot_id() -> bytes:
+    """Return what tells one start of the machine, and with it one monotonic clock, from another: within 40 bytes."""
+    found = b""
+    with suppress(OSError), _BOOT_ID.open("rb") as file:
+        found = file.read(_MOST_BOOT_BYTES).strip().rstrip(b"\0")
+    found = found or str(int(time.time() - time.monotonic()) // 3600).encode()
+    return (
+        found
+        if len(found) <= _BOOT_BYTES
+        else hashlib.blake2b(found, digest_size=_BOOT_BYTES // 2).hexdigest().encode()
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +43,15 @@ class SharedLimit:
     """
 
     def __init__(
-        self, path: Path, *, requests_per_minute: float | None, tokens_per_minute: float | None, boot: str | None = None
+        self,
+        path: Path,
+        *,
+        requests_per_minute: float | None,
+        tokens_per_minute: float | None,
+        boot: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._file = LimitFile(path, boot)
+        self._file = LimitFile(path, boot, clock=clock)
         self._rates = (requests_per_minute or math.inf, tokens_per_minute or math.inf)
         self._ticket = 0
         self._place: int | None = None

@@ -79,7 +79,9 @@ def test_no_minute_has_more_than_the_rate_of_each_job_that_sends(
 
         def join(number: int) -> SharedLimit:
             requests, tokens = rates[number]
-            return SharedLimit(path, requests_per_minute=requests, tokens_per_minute=tokens, boot="one")
+            return SharedLimit(
+                path, requests_per_minute=requests, tokens_per_minute=tokens, boot="one", clock=lambda: 1e9
+            )
 
         members = [join(number) for number in range(4)]
         left: list[SharedLimit] = []
@@ -121,7 +123,12 @@ def test_no_minute_has_more_than_the_rate_of_each_job_that_sends(
 @given(pairs, st.lists(st.integers(0, 300), min_size=1, max_size=10))
 def test_who_is_alone_and_waits_as_told_is_let_in(rate: tuple[float | None, float | None], amounts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        limit = SharedLimit(Path(directory) / "account", requests_per_minute=rate[0], tokens_per_minute=rate[1])
+        limit = SharedLimit(
+            Path(directory) / "account",
+            requests_per_minute=rate[0],
+            tokens_per_minute=rate[1],
+            clock=lambda: 1e9,
+        )
         now = START
         for amount in amounts:
             found = limit.reserve(amount, now)

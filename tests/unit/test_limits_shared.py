@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import heapq
+import math
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import CheckpointFailed
-from pipeline.limits.limit_file import LimitFile
+from pipeline.limits.limit_file import LimitFile, boot_id
 from pipeline.limits.shared import SharedEntry, SharedLimit
 
 START = 1000.0
@@ -29,10 +31,15 @@ class Members:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.now = 1e9
         self.open: list[SharedLimit] = []
 
     def join(self, requests: float | None = None, tokens: float | None = None, boot: str = "one") -> SharedLimit:
-        self.open.append(SharedLimit(self.path, requests_per_minute=requests, tokens_per_minute=tokens, boot=boot))
+        self.open.append(
+            SharedLimit(
+                self.path, requests_per_minute=requests, tokens_per_minute=tokens, boot=boot, clock=lambda: self.now
+            )
+        )
         return self.open[-1]
 
 
@@ -201,6 +208,54 @@ def test_a_file_that_was_cut_counts_as_full_until_a_minute_after_the_start_of_th
     with open(members.path, "r+b") as file:
         file.truncate(cut)
     assert let_in(members.join(requests=60), 20.0) >= 60.0
+
+
+@pytest.mark.parametrize(
+    ("at", "content"),
+    [
+        (56, struct.pack("<d", math.nan)),  # the pause
+        (56, struct.pack("<d", 1e300)),
+        (56, struct.pack("<d", -1.0)),
+        (64, struct.pack("<d", math.nan)),  # until when requests are spread
+        (72, struct.pack("<d", math.inf)),
+        (48, struct.pack("<Q", 2**64 - 1)),  # the last ticket
+        (128, struct.pack("<Qdddd", 1, 1e9, 1.0, 60.0, 60.0)),  # who asked in the future never gives up the place
+        (128, struct.pack("<Qdddd", 1, START, math.nan, 60.0, 60.0)),
+        (128, struct.pack("<Qdddd", 1, START, 1.0, 0.0, math.nan)),
+        (128 + 256 * 64, struct.pack("<IIQ", 2**32 - 1024, 1, 1)),  # a bucket of the future
+        (128 + 256 * 64 + 16, struct.pack("<IIQ", 1, 1, 2**64 - 1)),
+    ],
+)
+def test_a_file_that_no_process_can_have_written_counts_as_full_for_a_minute(
+    members: Members, at: int, content: bytes
+) -> None:
+    members.now = START
+    one = members.join(requests=60)
+    entry(one.reserve(1, START))
+    with open(members.path, "r+b") as file:
+        file.seek(at)
+        file.write(content)
+    assert one.paused_until() == 0.0
+    assert START + 60 <= let_in(members.join(requests=60), START) <= START + 61
+
+
+@pytest.mark.parametrize("content", [b"x" * 60, b"x" * 100_000, b"\xff\n", b"", b"\0"])
+def test_a_boot_id_of_any_kind_is_told_again_by_the_next_process(
+    members: Members, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "boot_id"
+    path.write_bytes(content)
+    monkeypatch.setattr("pipeline.limits.limit_file._BOOT_ID", path)
+    boot = boot_id()
+    assert 0 < len(boot) <= 40
+    one, other = [LimitFile(tmp_path / "limit", clock=lambda: START) for _ in range(2)]
+    with one.locked() as is_locked:
+        assert is_locked
+        one.count(16_000, 5, 5)
+    with other.locked():
+        assert other.buckets[16_000 % 1024]["requests"] == 5
+    one.close()
+    other.close()
 
 
 def test_after_a_restart_of_the_machine_what_was_sent_before_counts_until_a_minute_after_it(members: Members) -> None:

@@ -517,7 +517,10 @@ def test_what_a_run_sent_counts_in_the_shared_limit_as_it_was_billed(
     bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
     job = bench(4)
-    limits = [SharedLimit(tmp_path / "account", requests_per_minute=None, tokens_per_minute=10_000) for _ in range(2)]
+    limits = [
+        SharedLimit(tmp_path / "account", requests_per_minute=None, tokens_per_minute=10_000, clock=lambda: 1e9)
+        for _ in range(2)
+    ]
     assert job.run(concurrency=4, tokens_per_minute=10_000, shared=limits[0]) is None
     # Four replies of 15 tokens each stand in the window: 9,940 more fit.
     now = job.clock.now + 30
@@ -531,7 +534,10 @@ def test_a_pause_of_another_job_holds_this_one_and_stops_it_where_it_is_too_long
     bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
     job = bench(2)
-    limits = [SharedLimit(tmp_path / "account", requests_per_minute=600, tokens_per_minute=None) for _ in range(2)]
+    limits = [
+        SharedLimit(tmp_path / "account", requests_per_minute=600, tokens_per_minute=None, clock=lambda: 1e9)
+        for _ in range(2)
+    ]
     limits[1].pause(job.clock.now + 30)
     assert job.run(concurrency=1, requests_per_minute=600, shared=limits[0]) is None
     assert [round(at) for at, _ in job.engine.sent] == [1030, 1031]
