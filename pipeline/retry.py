@@ -70,8 +70,10 @@ def decide(failure: Failure) -> Decision:
 
 
 _YEAR_SECONDS = 365.25 * 24 * 3600
+_LONGEST_SECONDS = 1e12  # thirty thousand years: sums of it are still exact to a fraction of a second
 _SECONDS = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2,8},? [^:,]*\d\d:\d\d:\d\d( GMT| UTC| [+-]\d{4}| \d{4})", re.ASCII)
+_VALUE = re.compile(r"((?:\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+)")  # a date may have a comma of its own
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -80,18 +82,24 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     Retry-After is a finite number >= 0 or an HTTP-date (RFC 9110, 10.2.3). Some servers write the moment as a Unix
     time: a number within a year of the present one is that. A moment that is past is 0.0. Moments are measured against
     the reply's own Date where there is one, so a wrong clock here does no harm, and else against `now` (with a time
-    zone).
+    zone). Where a gateway adds a header of its own to the server's, the longest of the sound values counts.
     """
-    value = _header(headers, "retry-after")
-    if value is None:
-        return None
-    date = _http_date(_header(headers, "date") or "")
+    date = next(filter(None, map(_http_date, _header(headers, "date"))), None)
+    found = [
+        _wait(value.strip(), date, now)
+        for header in _header(headers, "retry-after")
+        for value in _VALUE.findall(header)
+    ]  # fmt: skip
+    return max((seconds for seconds in found if seconds is not None), default=None)
+
+
+def _wait(value: str, date: datetime | None, now: datetime) -> float | None:
     if _SECONDS.fullmatch(value):
         seconds = float(value)
         for present in [moment.timestamp() for moment in (date, now) if moment is not None]:
             if abs(seconds - present) <= _YEAR_SECONDS:
                 return max(0.0, seconds - present)
-        return seconds if math.isfinite(seconds) else None
+        return min(seconds, _LONGEST_SECONDS) if math.isfinite(seconds) else None
     until = _http_date(value)
     return None if until is None else max(0.0, (until - (date or now)).total_seconds())
 
@@ -114,9 +122,8 @@ class Backoff:
         return self._source.uniform(0.0, self._window(state))
 
 
-def _header(headers: Mapping[str, str], name: str) -> str | None:
-    values = [value for key, value in headers.items() if key.lower() == name]
-    return values[0].strip() if len(values) == 1 else None
+def _header(headers: Mapping[str, str], name: str) -> list[str]:
+    return [value.strip() for key, value in headers.items() if key.lower() == name]
 
 
 def _http_date(value: str) -> datetime | None:

@@ -38,6 +38,7 @@ from pipeline.plan import FAILED, FailureKinds, Plan, Standing, drawn_rows, fail
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.sources import Source, Watched
+from pipeline.wording import lasting
 
 if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
@@ -348,7 +349,7 @@ class Run:
         left = journal.totals.pause_left(now)
         if left > self._job.config.retry.max_elapsed_seconds:
             return Stop(
-                5, "retry_after", f"the endpoint asked for a pause that lasts another {left:.0f} s, longer than"
+                5, "retry_after", f"the endpoint asked for a pause with {lasting(left)} left, longer than"
                 " retry.max_elapsed_seconds",
             )  # fmt: skip
         pause.extend(time.monotonic() + left)

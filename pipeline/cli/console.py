@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.cli.logfile import LogFile
 
 
+_LARGE = 1e15
 _COLORS = {"warning": "yellow", "error": "red"}
 
 
@@ -134,4 +135,6 @@ def printable(text: str) -> str:
 
 def figure(value: Any) -> str:
     """A value of a summary for a person: numbers with separators, and what is not known by that word."""
+    if isinstance(value, float) and value >= _LARGE:
+        return f"{value:.3g}"
     return "unknown" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)

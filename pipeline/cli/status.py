@@ -16,6 +16,7 @@ from pipeline.cli.failures import of_status
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import Interrupted
 from pipeline.limits import Trouble
+from pipeline.wording import LONG_SECONDS, lasting
 
 if TYPE_CHECKING:
     from pipeline.app.status import JobStatus
@@ -123,7 +124,7 @@ def _speed(data: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("rate", f"{data['recent_rows_per_second']:,.1f} rows/s over the last minute{eta}"))
     flight = f"{data['in_flight'] or 0:,} in flight, {data['waiting'] or 0:,} waiting for another try"
     if data["paused_seconds"]:
-        flight += f", the endpoint asks for a pause of {data['paused_seconds']:.0f} s"
+        flight += f", the endpoint asks for a pause of {duration(data['paused_seconds'])}"
     lines.append(("now", flight))
     if (found := data["trouble"]) is not None:
         trouble = Trouble(found["cause"], found["failures"], found["seconds"], found["gives_up_in_seconds"])
@@ -137,6 +138,8 @@ def _speed(data: dict[str, Any]) -> list[tuple[str, str]]:
 
 def duration(seconds: float) -> str:
     """A time span in the two units that matter."""
+    if seconds >= LONG_SECONDS:
+        return lasting(seconds)
     whole = round(seconds)
     days, hours, minutes = whole // 86_400, whole // 3_600 % 24, whole // 60 % 60
     if days:

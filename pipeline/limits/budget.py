@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+_MOST_DIGITS = 12
+
 
 class Budget:
     """The caps over the whole job and over this run, in USD. `spent` is what the job cost before this run, what was
@@ -34,8 +36,8 @@ class Budget:
         spent = (self._cap or Decimal(0)) - (self._remaining or Decimal(0))
         need = "costs an unknown amount" if worst is None else f"may cost up to ${worst.normalize():f}"
         return (
-            f"limits.{name} is ${self._cap:f}, of which ${spent.normalize():f} is spent {whose} (what was possibly"
-            f" billed included), and the next request {need}"
+            f"limits.{name} is ${_usd(self._cap or Decimal(0))}, of which ${spent.normalize():f} is spent {whose} (what"
+            f" was possibly billed included), and the next request {need}"
         )
 
     def reserve(self, worst: Decimal | None) -> None:
@@ -47,3 +49,8 @@ class Budget:
         self._reserved -= worst or 0
         if self._remaining is not None:
             self._remaining -= billed
+
+
+def _usd(amount: Decimal) -> str:
+    """Return an amount without an exponent, unless that would be a long row of zeros."""
+    return f"{amount:f}" if -_MOST_DIGITS <= amount.adjusted() <= _MOST_DIGITS else f"{amount:.6g}"

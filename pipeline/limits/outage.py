@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.wording import lasting
+
 FAILURES_THAT_MEAN_OUTAGE = 5
 FAILURES_THAT_TELL = 2
 """One failure now and then is the usual way of things."""
@@ -24,7 +26,7 @@ class Trouble:
         """The same in words; `where` names the endpoint."""
         return (
             f"no usable reply from {where} for {self.lasts:.0f} s: {self.failures:,} failures in a row, the last one:"
-            f" {self.cause}; the run gives up in {self.gives_up_in:.0f} s (retry.max_elapsed_seconds)"
+            f" {self.cause}; the run gives up in {lasting(self.gives_up_in)} (retry.max_elapsed_seconds)"
         )
 
 

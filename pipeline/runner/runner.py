@@ -33,6 +33,7 @@ from pipeline.runner.settle import bill, failed_record, record_of, told
 from pipeline.runner.verdict import Action, Left, Verdicts, is_busy
 from pipeline.runner.waiting import WaitingRows
 from pipeline.runner.watchdog import Watchdog
+from pipeline.wording import lasting
 
 if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
@@ -214,8 +215,8 @@ class Runner:
             )  # fmt: skip
         elif (left := self._admission.paused_until() - now) > self._retry.max_elapsed_seconds:
             self.stop = Stop(
-                5, "retry_after", f"the endpoint asked a job of the same limits.shared for a pause that lasts another"
-                f" {left:.0f} s, longer than retry.max_elapsed_seconds",
+                5, "retry_after", f"the endpoint asked a job of the same limits.shared for a pause with"
+                f" {lasting(left)} left, longer than retry.max_elapsed_seconds",
             )  # fmt: skip
         elif hangs is not None:
             self.stop = hangs
@@ -434,7 +435,7 @@ class Runner:
             return None
         words = f": {told(result.message, work.request)}" if isinstance(result, Failure) else ""
         return Stop(
-            5, "retry_after", f"the endpoint asks for a pause of {result.retry_after:.0f} s, longer than"
+            5, "retry_after", f"the endpoint asks for a pause of {lasting(result.retry_after)}, longer than"
             f" retry.max_elapsed_seconds{words}",
         )  # fmt: skip
 

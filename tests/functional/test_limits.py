@@ -169,3 +169,36 @@ def test_a_row_that_could_never_fit_the_token_rate_is_exit_2_with_its_number(
     assert all(word in refused.err for word in ("job.yaml:", "parameters.max_tokens", "row 3", "501", "500"))
     assert "raise `limits.tokens_per_minute` to 501" in refused.err
     assert not endpoint.asked
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_limits_at_the_far_end_of_their_range_end_well(ws: Workspace, endpoint: Endpoint, processes: int) -> None:
+    most = 1e308
+    endpoint.reply = lambda asked: refusal(500) if len(endpoint.asked) == 1 else usual(asked)
+    ws.questions("a", "b")
+    ws.job(
+        limits={
+            "deadline_seconds": most, "timeout_seconds": most, "drain_seconds": most, "max_cost_usd": most,
+            "max_run_cost_usd": most, "requests_per_minute": most, "tokens_per_minute": most, "processes": processes,
+        },
+        retry={"initial_seconds": 0.01, "max_seconds": most, "max_elapsed_seconds": most, "max_attempts": 10**18},
+    )  # fmt: skip
+    assert ws.run()["succeeded"] == 2
+
+
+def test_a_retry_after_of_two_headers_is_the_longer_one(ws: Workspace, endpoint: Endpoint) -> None:
+    two = refusal(429, Retry_After="1.2", retry_after="0.3")
+    endpoint.reply = lambda asked: two if len(endpoint.asked) == 1 else usual(asked)
+    ws.questions("a")
+    ws.job()
+    ws.run()
+    assert pause_of(endpoint) >= 1.2
+
+
+def test_a_pause_of_no_measure_is_told_in_few_words_and_holds_the_next_run(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: refusal(429, Retry_After="1e300")
+    ws.questions("a")
+    ws.job()
+    for expected in ("asks for a pause of over 30 years", "asked for a pause with over 30 years left"):
+        assert expected in ws.run(code=5)["error"]["message"]
+    assert len(endpoint.asked) == 1

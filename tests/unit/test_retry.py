@@ -65,19 +65,37 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "", "-1", "-0.5", "nan", "inf", "Infinity", "1e999", "9" * 400, "1_000", "soon", "1, 2", "1 s", "0x10", "٣",
-        "Wed, 99 Oct 2015 07:29:00 GMT", "Wed, 21 Oct 2015 25:61:00 GMT", "2015-10-21T07:29:00Z",
-        "Wed, 21 Oct 2015 07:29:00 GMT, Wed, 21 Oct 2015 07:30:00 GMT",
+        "", "-1", "-0.5", "nan", "inf", "Infinity", "1e999", "9" * 400, "1_000", "soon", ",", "-1, soon", "1 s", "0x10",
+        "٣",        "Wed, 99 Oct 2015 07:29:00 GMT", "Wed, 21 Oct 2015 25:61:00 GMT", "2015-10-21T07:29:00Z",
     ],
 )  # fmt: skip
 def test_a_retry_after_that_is_no_sound_one_counts_as_absent(value: str) -> None:
     assert retry_after({"Retry-After": value}, NOW) is None
 
 
-def test_the_header_is_found_whatever_its_case_and_only_once() -> None:
+def test_the_header_is_found_whatever_its_case() -> None:
     assert retry_after({"rEtry-aFter": "3"}, NOW) == 3.0
-    assert retry_after({"Retry-After": "3", "retry-after": "4"}, NOW) is None
     assert retry_after({}, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "5, 5"}, 5.0),
+        ({"Retry-After": "1,2 , 0.5"}, 2.0),
+        ({"Retry-After": "soon, 7, -9, 1e999"}, 7.0),
+        ({"Retry-After": "3", "retry-after": "4"}, 4.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:29:00 GMT, Wed, 21 Oct 2015 07:30:00 GMT"}, 120.0),
+        ({"Retry-After": "9, Wednesday, 21-Oct-15 07:29:00 GMT"}, 60.0),
+        ({"Retry-After": "Wed Oct 21 07:29:00 2015, 90"}, 90.0),
+    ],
+)
+def test_of_several_retry_afters_the_longest_sound_one_counts(headers: dict[str, str], seconds: float) -> None:
+    assert retry_after(headers, NOW) == seconds
+
+
+def test_the_longest_pause_leaves_room_to_reckon_with_it() -> None:
+    assert retry_after({"Retry-After": "1e300"}, NOW) == 1e12
 
 
 def test_a_date_is_measured_by_the_clock_of_the_endpoint_where_it_shows() -> None:
