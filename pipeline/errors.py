@@ -31,7 +31,7 @@ class PipelineError(Exception):
 
 
 class InvalidInput(PipelineError):
-    """Something the user gave is wrong; the message says what, where and how to mend it."""
+    """Something the user gave is wrong; the message says what, where and how to fix it."""
 
     exit_code = 2
     kind = "invalid_input"

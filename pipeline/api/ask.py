@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pipeline.api.job import Job
 from pipeline.errors import InvalidInput, RunStopped
 from pipeline.sink import RESULT_NAMES
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ def ask(
     result = job.run()
     if result.summary.pending:
         error = result.summary.error
-        why = f"{result.summary.pending:,} of {result.summary.rows:,} rows have no answer yet"
+        why = f"{counted(result.summary.pending, 'row')} of {result.summary.rows:,} without an answer so far"
         raise RunStopped(f"{why}: {error.message}" if error else why, result.exit_code)
     answers = result.table().select(list(RESULT_NAMES))
     return cast("Frame", _beside(frame, answers))

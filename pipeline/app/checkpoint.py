@@ -20,6 +20,7 @@ from pipeline.journal import Event, Journal, State
 from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, Standing, load_plan, save_plan
 from pipeline.records import Usage, digest
 from pipeline.sink import partial_path, read_metadata
+from pipeline.wording import counted
 
 _EVENTS_A_COMMIT = 1000
 _MOST_ANSWERS = 1000
@@ -141,8 +142,8 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
     by_settings, by_content = made.changed_rows(known)
     if not len(plan) and answers:
         raise InvalidInput(
-            f"the input is empty, but {answers} answers exist; --on-change rerun publishes the empty output,"
-            f" --on-change keep leaves the old answers; {_ANOTHER_JOB}"
+            f"the input is empty, but the job has {counted(answers, 'answer')}; --on-change rerun publishes the empty"
+            f" output, --on-change keep leaves the old answers; {_ANOTHER_JOB}"
         )
     choice = f"--on-change rerun sends them again, --on-change keep leaves their answers as they are; {_ANOTHER_JOB}"
     if by_settings:
@@ -150,12 +151,12 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
         if difference.startswith("parameters.max_tokens") and "," not in difference:
             choice += "; retry-failed --kind truncated sends those alone that were cut off"
         raise InvalidInput(
-            f"{by_settings} finished rows would be asked anew, {_price_of(by_settings, opened, journal, made)}, because"
-            f" the settings changed ({difference}); {choice}"
+            f"{counted(by_settings, 'finished row')} would be sent again,"
+            f" {_price_of(by_settings, opened, journal, made)}, because the settings changed ({difference}); {choice}"
         )
     if by_content * 2 > made.answered_rows():
         raise InvalidInput(
-            f"{by_content} of {made.answered_rows()} finished rows would be asked anew,"
+            f"{by_content:,} of {counted(made.answered_rows(), 'finished row')} would be sent again,"
             f" {_price_of(by_content, opened, journal, made)}, because their content changed; {choice}"
         )
     if opened.rows.id_column is None:
@@ -163,9 +164,10 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
         new = plan.count(Standing.NEW, Standing.ATTEMPTED)
         if orphaned * 2 > standing and new >= orphaned:
             raise InvalidInput(
-                f"{orphaned} of {standing} finished rows are no longer in the input, and {new} new ones would be asked,"
-                f" {_price_of(new, opened, journal, made)}; without `input.id` a row is known by its whole content."
-                f" --on-change rerun sends the new rows and keeps the old answers in the checkpoint; {_ANOTHER_JOB}"
+                f"{orphaned:,} of {counted(standing, 'finished row')} left the input, and {counted(new, 'new row')}"
+                f" would be sent, {_price_of(new, opened, journal, made)}; without `input.id` a row is known by its"
+                " whole content. --on-change rerun sends the new rows and keeps the old answers in the checkpoint;"
+                f" {_ANOTHER_JOB}"
             )
 
 
@@ -195,7 +197,8 @@ def _price_of(rows: int, opened: OpenJob, journal: Journal, made: Planner) -> st
             counts.append(amount)
     if not counts:
         return "at a cost that is not known"
-    return f"for about ${money(round(sum(counts, Decimal(0)) / len(counts) * rows, 6))}"
+    simulated = " simulated" if opened.job.config.endpoint.is_simulator else ""
+    return f"for about ${money(round(sum(counts, Decimal(0)) / len(counts) * rows, 6))}{simulated}"
 
 
 def _difference(opened: OpenJob, journal: Journal, made: Planner, known: int | None) -> str:

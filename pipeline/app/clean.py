@@ -22,6 +22,7 @@ from pipeline.journal import Journal
 from pipeline.journal.files import foreign_names, own_files, remove_own
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
 from pipeline.sink import Results, is_own, result_names
+from pipeline.wording import counted
 
 _ROWS_A_BATCH = 1024
 
@@ -83,11 +84,11 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
         raise InvalidInput(f"the input or the settings have changed since the last run of {config.name!r}; {again}")
     select_retries(plan, journal, config.retry.max_runs, RunOptions())
     if left := plan.count(*TO_SEND):
-        raise InvalidInput(f"{config.name!r} is not finished: the next run would send {left:,} rows; {again}")
+        raise InvalidInput(f"{config.name!r} is not finished: the next run would send {counted(left, 'row')}; {again}")
     if plan.orphaned:
         raise InvalidInput(
-            f"the checkpoint of {config.name!r} holds {plan.orphaned:,} paid answers that are in no output, because"
-            " their rows have left the input; it is left as it is"
+            f"the checkpoint of {config.name!r} holds {counted(plan.orphaned, 'paid answer')} of rows that left the"
+            " input, and no output does; the checkpoint is left as it is"
         )
     output = Path(config.output.path)
     if not output.exists():

@@ -1,4 +1,4 @@
-"""`pipeline doctor`: whether everything that a run rests on is as it should be, before one is started."""
+"""`pipeline doctor`: check everything that a run depends on, before one is started."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LEAST_BYTES = 100 * 10**6
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. `remedy` says what to mend where it is not ok, and `exit_code` what the command
+    """One thing that was looked at. `remedy` says how to fix what is not ok, and `exit_code` what the command
     ends with then.
     """
 
@@ -53,7 +53,7 @@ class Check:
 
     @property
     def is_ok(self) -> bool:
-        """Whether nothing has to be mended."""
+        """Whether nothing has to be fixed."""
         return self.remedy is None
 
 
@@ -96,7 +96,7 @@ def _packages() -> Check:
         if _numbers(version) < _numbers(least):
             wrong.append(f"{name} {version} is older than {least}")
     if wrong:
-        return Check("packages", ", ".join(wrong), f"install {_PACKAGE} anew, into an environment of its own")
+        return Check("packages", ", ".join(wrong), f"reinstall {_PACKAGE}, in an environment of its own")
     return Check("packages", ", ".join(found))
 
 
@@ -126,8 +126,8 @@ def _disks(job: Job) -> Iterator[Check]:
                 os.fsync(file.fileno())
             free = shutil.disk_usage(standing).free
         except OSError as error:
-            message = f"{key}: {standing} cannot be written to: {error.strerror}"
-            yield Check("disk", message, "choose another place, or mend it", CheckpointFailed.exit_code)
+            message = f"{key}: cannot write to {standing}: {error.strerror}"
+            yield Check("disk", message, "choose another place, or fix it", CheckpointFailed.exit_code)
             continue
         remedy = "free some space there" if free < _LEAST_BYTES else None
         yield Check("disk", f"{key}: {readable_size(free)} free at {standing}", remedy, CheckpointFailed.exit_code)
@@ -148,7 +148,7 @@ def _sqlite(job: Job) -> Check:
             reader.verify()
             reader.close()
     except (OSError, CheckpointFailed) as error:
-        return Check("sqlite", f"{sqlite3.sqlite_version}: {error}", "mend the disk, or choose another checkpoint.path",
+        return Check("sqlite", f"{sqlite3.sqlite_version}: {error}", "fix the disk, or choose another checkpoint.path",
                      CheckpointFailed.exit_code)  # fmt: skip
     return Check("sqlite", sqlite3.sqlite_version)
 
@@ -165,7 +165,7 @@ def _proxy(job: Job) -> Check:
     try:
         route = find_route(url, "/")
     except InvalidInput as error:
-        return Check("proxy", str(error), "mend or unset the variable")
+        return Check("proxy", str(error), "fix or unset the variable")
     way = "none" if route.proxy is None else f"{route.proxy.host}:{route.proxy.port}"
     return Check("proxy", f"{way}, to {urlsplit(url).hostname}")
 
@@ -175,5 +175,5 @@ def _key(job: Job, environ: Mapping[str, str]) -> Check:
     for mistake in environment_mistakes(job, environ):
         return Check("key", mistake.message, mistake.suggestion)
     if api_key(endpoint, environ) is None:
-        return Check("key", "none is needed")
+        return Check("key", "no key is needed")
     return Check("key", f"{endpoint.api_key_env} is set")

@@ -22,7 +22,8 @@ CHECKPOINTS = Path(".checkpoints")
 class Listed:
     """A job by its checkpoint alone. `state` is the word that `status` has for its last run, `running`, `interrupted`
     where that was killed, or `damaged`, and then `error` says what is wrong. Rows are those of the last word that a run
-    left; costs are in USD, over all runs. What is not known is None. `active_at` is Unix seconds.
+    left; costs are in USD, over all runs, and the simulator's where `is_simulated`. What is not known is None.
+    `active_at` is Unix seconds.
     """
 
     checkpoint: Path
@@ -37,6 +38,7 @@ class Listed:
     output: str | None = None
     active_at: float | None = None
     error: str | None = None
+    is_simulated: bool | None = None
 
     def as_json(self, now: float) -> dict[str, Any]:
         """What `--json` prints of it."""
@@ -48,7 +50,7 @@ class Listed:
             "possibly_billed_usd": None if self.possibly_billed_usd is None else money(self.possibly_billed_usd),
             "output": self.output, "active_at": active and active.isoformat(timespec="seconds"),
             "age_seconds": None if self.active_at is None else round(max(0.0, now - self.active_at), 3),
-            "error": self.error,
+            "error": self.error, "simulated": self.is_simulated,
         }  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def _at_rest(place: Path, progress: dict[str, Any], known: dict[str, Any]) -> Li
         is_told = progress.get("events") == journal.totals.events and not journal.totals.claims
         state = progress.get("status", "running") if is_told else "running"
         known.update(
-            job=journal.job, job_cost_usd=journal.totals.cost_usd,
+            job=journal.job, job_cost_usd=journal.totals.cost_usd, is_simulated=journal.simulated,
             possibly_billed_usd=journal.totals.possibly_billed_usd + lost,
         )  # fmt: skip
     finally:

@@ -38,7 +38,7 @@ from pipeline.plan import FAILED, FailureKinds, Plan, Standing, drawn_rows, fail
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.sources import Source, Watched
-from pipeline.wording import lasting
+from pipeline.wording import counted, lasting
 
 if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
@@ -235,7 +235,9 @@ class Run:
             if self._journal is None:
                 Journal.create(directory, job=self._job.config.name, simulated=self._job.config.endpoint.is_simulator)
             elif carried := made.carried_changes():
-                notes.append(f"{carried} finished rows have other carried columns than before; they are not sent again")
+                notes.append(
+                    f"the carried columns of {counted(carried, 'finished row')} changed; nothing is sent again for that"
+                )
             journal = self._writer(directory)
             settings = journal.register_settings(digest(opened.settings), opened.settings)
             kept = checkpoint.keep_changes(made) if keep else ()

@@ -23,6 +23,7 @@ from pipeline.journal import Event, Journal, State
 from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows, Standing
 from pipeline.records import digest
 from pipeline.runner.feed import History, KeptAnswer
+from pipeline.wording import counted
 
 _ROWS_A_COMMIT = 1000
 _HOW_IT_ENDED = ("truncated", "completion_tokens")
@@ -58,10 +59,10 @@ def choose(made: Planner, journal: Journal, opened: OpenJob) -> Sequence[int]:
         if request_hash != row.request_hash and is_longer:
             chosen.append(row.position)
     if truncated and not chosen:
-        where = f" after up to {stopped_at} tokens" if stopped_at else ""
+        where = f" after up to {counted(stopped_at, 'token')}" if stopped_at else ""
         raise InvalidInput(
-            f"{truncated} answers were cut off{where}, and asking again would buy the same; nothing was sent. Allow"
-            " more with --set parameters.max_tokens=N"
+            f"{counted(truncated, 'truncated answer')}, cut off{where}: asking again would buy the same, so nothing was"
+            " sent. Allow more with --set parameters.max_tokens=N"
         )
     return chosen
 
@@ -86,7 +87,8 @@ def in_vain(failed: FailureKinds) -> RunError:
     kinds = ", ".join(f"{one['kind']} {one['rows']:,} (such as {one['example']})" for one in failed.facts())
     rows = failed.rows.total()
     return RunError(
-        "still_truncated", f"{rows:,} rows failed when they were asked again, and keep their truncated answers: {kinds}"
+        "still_truncated",
+        f"{counted(rows, 'row')} failed when asked again; the truncated answers are kept: {kinds}",
     )
 
 

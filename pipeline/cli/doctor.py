@@ -16,12 +16,12 @@ from pipeline.errors import InvalidInput
 @click.command()
 @click.argument("job_file", metavar="[JOB]", required=False)
 @set_and_json
-@click.option("--online", is_flag=True, help="Ask the endpoint for one token too, and say what that costs.")
+@click.option("--online", is_flag=True, help="Also ask the endpoint for one token, and say what that costs.")
 def doctor(job_file: str | None, overrides: Sequence[str], is_json: bool, online: bool) -> None:
-    """Look at what runs rest on: Python, packages, disk, SQLite, clock, proxy and key.
+    """Check what runs depend on: Python, packages, disk, SQLite, clock, proxy and key.
 
-    With JOB it is that job's endpoint, key and places that are looked at. Ends with 0 when all is well, else with 2,
-    with 6 where it is the disk, with 5 where it is the endpoint. Sends nothing without --online.
+    With JOB, check that job's endpoint, key and paths. Exits with 0 when everything is fine, with 6 if the disk is at
+    fault, with 5 if the endpoint is, else with 2. Sends nothing without --online.
     """
     console = Console(is_json)
 
@@ -40,7 +40,7 @@ def doctor(job_file: str | None, overrides: Sequence[str], is_json: bool, online
         lines = []
         for check in checks:
             remedy = "" if check.is_ok else f": {check.remedy}"
-            lines.append(f"{'ok' if check.is_ok else 'MEND':<4}  {check.name:<8}  {check.message}{remedy}")
+            lines.append(f"{'ok' if check.is_ok else 'FIX':<4}  {check.name:<8}  {check.message}{remedy}")
         data = [
             {"name": check.name, "ok": check.is_ok, "message": check.message, "remedy": check.remedy}
             for check in checks

@@ -40,7 +40,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
         job = load(job_file, overrides)
         if pilot is None:
             found = plan_ahead(job, RunOptions())
-            console.result(_text(found), found)
+            console.result(_text(found, job.config.endpoint.is_simulator), found)
             return
         console.note(f"pilot: {counted(pilot, 'row')} at most, drawn with seed {seed}")
         run = Run(job, RunOptions(limit=pilot, seed=seed))
@@ -49,7 +49,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
             _stopped(console, Told(summary, JobCall(job_file, overrides), job))
         else:
             found = {**plan_ahead(job, RunOptions(), run.first_event), "pilot": summary.as_json()}
-            console.result(_text(found), found)
+            console.result(_text(found, job.config.endpoint.is_simulator), found)
         sys.exit(summary.exit_code)
 
     ended(console, action)
@@ -63,23 +63,28 @@ def _stopped(console: Console, told: Told) -> None:
     console.warn(f"{told.one_line()}; the answers so far are saved", exit_code=told.summary.exit_code)
 
 
-def _text(found: Mapping[str, Any]) -> str:
+def _text(found: Mapping[str, Any], is_simulated: bool) -> str:
+    simulated = " simulated" if is_simulated else ""
     rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["rows"].items())
     lines = [f"{found['job']}: {rows}"]
     if (pilot := found.get("pilot")) is not None:
-        lines.append(f"  {'pilot':<19} {counted(pilot['requests'], 'request')} for ${pilot['cost_usd']}"
+        lines.append(f"  {'pilot':<19} {counted(pilot['requests'], 'request')} for ${pilot['cost_usd']}{simulated}"
                      f" in {pilot['seconds']:,.1f} s; its answers count as done")  # fmt: skip
         if pilot["failed"]:
             lines.append(f"  {'failed so far':<19} {counted(pilot['failed'], 'row')}")
     lines += ["still to send:", f"  requests            {found['requests']:,}"]
     for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds"):
-        lines.append(f"  {name.replace('_', ' '):<19} {_range(found[name])}")
+        lines.append(f"  {name.replace('_', ' '):<19} {_range(found[name])}{simulated if name == 'cost_usd' else ''}")
     for cap, bought in found["affordable_rows"].items():
         lines.append(f"  {cap:<19} pays for {'an unknown number of' if bought is None else _range(bought)} rows")
-    spent = f"with ${found['spent_usd']} spent so far"
+    spent = f"with ${found['spent_usd']}{simulated} spent so far"
     if found["possibly_billed_usd"] != "0":
         spent += f", but not ${found['possibly_billed_usd']} possibly billed beside it"
-    lines += ["whole job:", f"  {'cost usd':<19} {_range(found['whole_job_usd'])}, {spent}", found["assumptions"]]
+    lines += [
+        "whole job:",
+        f"  {'cost usd':<19} {_range(found['whole_job_usd'])}{simulated}, {spent}",
+        found["assumptions"],
+    ]
     return "\n".join(lines)
 
 

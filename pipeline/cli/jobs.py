@@ -41,7 +41,7 @@ def _table(jobs: Sequence[Listed], now: float) -> list[str]:
     cells: list[tuple[str, ...]] = [("job", "state", "rows", "answered", "failed", "cost USD", "last active")]
     for one in jobs:
         counts = ("?" if count is None else f"{count:,}" for count in (one.rows, one.succeeded, one.failed))
-        cost = "?" if one.job_cost_usd is None else f"{one.job_cost_usd:.4f}"
+        cost = "?" if one.job_cost_usd is None else f"{one.job_cost_usd:.4f}{' simulated' if one.is_simulated else ''}"
         cells.append((one.job or one.checkpoint.name, one.state.replace("_", " "), *counts, cost, _age(one, now)))
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = []

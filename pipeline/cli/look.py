@@ -49,7 +49,8 @@ def _unsendable(tried: Trial) -> str:
     if not count:
         return ""
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in tried.unsendable.most_common())
-    return f"\n{count:,} of the first {tried.rows:,} will fail before anything is sent: {kinds}; --show N says why"
+    rows = counted(tried.rows, "row")
+    return f"\nof the first {rows}, {count:,} will fail before anything is sent: {kinds}; --show N says why"
 
 
 @click.command()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _SECONDS_A_LINE = 5.0
 _SECONDS_A_CAUSE = 60.0
 _BAR = "{percentage:3.0f}%|{bar:8}| {n_fmt}/{total_fmt} rows{postfix}"
+_NARROW_BAR = "{percentage:3.0f}% {n_fmt}/{total_fmt} rows{postfix}"
+_COLUMNS_OF_A_BAR = 80
 
 
 class ConsoleWatcher(Watcher):
@@ -86,7 +90,9 @@ class ConsoleWatcher(Watcher):
             from tqdm import tqdm
 
             # The figures come first, since what does not fit into the terminal's width is cut off.
-            self._bar = tqdm(total=self._to_send, dynamic_ncols=True, bar_format=_BAR)
+            is_narrow = 0 < os.get_terminal_size(sys.stderr.fileno()).columns < _COLUMNS_OF_A_BAR
+            shape = _NARROW_BAR if is_narrow else _BAR
+            self._bar = tqdm(total=self._to_send, dynamic_ncols=True, bar_format=shape)
 
     def progressed(self, progress: Progress, summary: Summary) -> None:
         """Show the figures."""
@@ -121,9 +127,9 @@ class ConsoleWatcher(Watcher):
     def _cost(self, progress: Progress, finished: int) -> str:
         if not self._has_price:
             return "cost unknown"
-        cost = f"${money(round(progress.cost_usd, 4))}"
+        cost = f"${_rounded(progress.cost_usd)}"
         if finished and progress.cost_usd:
-            cost += f" of about ${money(round(progress.cost_usd / finished * self._to_send, 4))}"
+            cost += f" of about ${_rounded(progress.cost_usd / finished * self._to_send)}"
         return cost + (" simulated" if self._is_simulated else "")
 
     def _tell(self, trouble: Trouble) -> None:
@@ -168,3 +174,8 @@ class ConsoleWatcher(Watcher):
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _rounded(amount: Decimal) -> str:
+    """Return USD to the cent, or to a hundredth of one below a dollar."""
+    return f"{amount:,.2f}" if amount >= 1 else money(round(amount, 4))

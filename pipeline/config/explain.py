@@ -125,7 +125,7 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
     value = _value_at(filled.values, path)
     context = fault.get("ctx", {})
     wanted = schema.describe(path)
-    suggestion = _mended(path, value, filled)
+    suggestion = _fixed(path, value, filled)
     refused = _refused(path, value, filled)
     match fault["type"]:
         case "path" | "delimiter" | "encoding":
@@ -170,7 +170,7 @@ def _refused(path: KeyPath, value: object, filled: Filled) -> str | None:
     return text if len(text) <= _LONGEST_REFUSED else f"{text[:_LONGEST_REFUSED]}…"
 
 
-def _mended(path: KeyPath, value: object, filled: Filled) -> str | None:
+def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
     """How to write what was probably meant."""
     wanted = schema.describe(path)
     from_variable = path in filled.written

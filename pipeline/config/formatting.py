@@ -16,7 +16,7 @@ _HIDDEN = "\ufffd"
 
 
 def format_mistake(mistake: Mistake) -> str:
-    """The mistake on several lines: what and where, the offending line, a caret under the column, how to mend it.
+    """The mistake on several lines: what and where, the offending line, a caret under the column, how to fix it.
 
     Control characters and others that would act on a terminal are replaced, whatever they came with.
     """

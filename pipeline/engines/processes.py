@@ -25,6 +25,7 @@ from pipeline.engines.sending import Sending
 from pipeline.errors import ErrorKind, InvalidInput, PipelineError
 from pipeline.limits import Pause
 from pipeline.records import Failure
+from pipeline.wording import counted
 
 # With the modules found where this process found them, and nothing added from the directory that the command runs in.
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender import main; main({connection}, {pause})"
@@ -194,7 +195,9 @@ class ProcessEngine:
             raise fault
         self._senders.remove(sender)
         sender.channel.close()
-        self._warn(f"{fault.cause}; its {len(sender.in_flight)} requests may have been billed, and are asked again")
+        self._warn(
+            f"{fault.cause}; {counted(len(sender.in_flight), 'request')} may have been billed, and will be sent again"
+        )
         now = time.time()
         failure = Failure(ErrorKind.CONNECTION_ERROR, fault.cause, possibly_billed=True)
         attempts += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.runner.progress import Stop
+from pipeline.wording import counted
 
 GRACE_SECONDS = 60.0
 
@@ -28,5 +29,5 @@ class Watchdog:
         """Why the run has to end, once nothing has come back for too long."""
         if self._silent < self._most:
             return None
-        message = f"no result has come back for {self._silent:.0f} s from {in_flight} requests in flight"
+        message = f"no result has come back for {self._silent:.0f} s from {counted(in_flight, 'request')} in flight"
         return Stop(5, "no_progress", f"{message}, though each should end within limits.timeout_seconds")

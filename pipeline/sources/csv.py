@@ -1,7 +1,7 @@
 """CSV files: every column is text, and every cell comes back as it is written.
 
 The strict scan of `scan` cuts the text into blocks of whole, sound rows; pandas parses the blocks. So pandas never sees
-text that it would mend, memory is bounded by the block, and blocks before the first row wanted are not parsed.
+text that it would repair, memory is bounded by the block, and blocks before the first row wanted are not parsed.
 """
 
 from __future__ import annotations

@@ -482,7 +482,10 @@ def test_simulate_says_in_one_line_what_it_cannot_have(ws: Workspace, endpoint: 
 def test_a_job_runs_from_python(tmp_path: Path, ws: Workspace) -> None:
     ws.questions("a", "b")
     ws.job()
-    code = "import pipeline; s = pipeline.run('job.yaml'); print(s.status, s.succeeded, s.exit_code, s.cost_usd)"
+    code = (
+        "import pipeline; r = pipeline.run('job.yaml'); s = r.summary;"
+        " print(s.status, s.succeeded, s.exit_code, s.cost_usd)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=ws.environment, capture_output=True, text=True, check=True
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import termios
 import threading
@@ -16,10 +17,10 @@ from tests.functional.conftest import COMMAND, Endpoint, Result, Workspace, refu
 INPUT = "in.csv"
 
 
-def on_a_terminal(ws: Workspace, *arguments: str) -> Result:
+def on_a_terminal(ws: Workspace, *arguments: str, columns: int = 120) -> Result:
     """Run the command with stderr on a pseudo-terminal."""
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 120))
+    termios.tcsetwinsize(theirs, (24, columns))
     shown = bytearray()
 
     def read() -> None:
@@ -139,6 +140,19 @@ def test_a_terminal_sees_progress_and_a_summary_that_ends_with_the_next_command(
     shown = on_a_terminal(ws, "retry-failed", "job.yaml")
     assert shown.code == 0
     assert shown.out.rstrip().splitlines()[-1] == "  next      pipeline show job.yaml"
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_the_whole_cost_is_on_the_progress_line_of_a_narrow_terminal(ws: Workspace, columns: int) -> None:
+    ws.given([[str(number), f"question {number}"] for number in range(80)], ["id", "question"])
+    ws.job(
+        input={"id": "id"}, endpoint={"url": "simulator"}, limits={"concurrency": 8},
+        simulator={"latency_seconds": 0.03, "fault_rate": 0.1},
+    )  # fmt: skip
+    shown = on_a_terminal(ws, "run", "job.yaml", columns=columns)
+    lines = [line for line in shown.err.replace("\n", "\r").split("\r") if "/80 rows" in line]
+    assert max(map(len, lines)) <= columns
+    assert any(re.search(r"rows, \$0\.\d+ of about \$0\.\d+ simulated(,|$)", line.rstrip()) for line in lines)
 
 
 def test_quiet_is_silent_on_a_terminal_too_while_all_is_well(ws: Workspace) -> None:

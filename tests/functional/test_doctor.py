@@ -19,7 +19,7 @@ SOUND = {"DATAOORTS_API_KEY": KEY}
 
 
 def checks(ws: Workspace, *flags: str, code: int = 0) -> dict[str, dict[str, Any]]:
-    """What the command finds, by name; of several the one that is to be mended, else the last."""
+    """What the command finds, by name; of several the one that is to be fixed, else the last."""
     found = ws.pipeline("doctor", "job.yaml", "--json", *flags)
     assert found.code == code, (found.code, found.out, found.err)
     assert found.data["ok"] is (code == 0)
@@ -47,7 +47,7 @@ def test_without_a_job_the_usual_endpoint_and_places_are_looked_at(ws: Workspace
     assert found.code == 2
     assert "DATAOORTS_API_KEY is not set" in found.out
     assert "cloud.dataoorts.com" in found.out
-    assert len([line for line in found.out.splitlines() if line.startswith("MEND")]) == 1
+    assert len([line for line in found.out.splitlines() if line.startswith("FIX")]) == 1
     assert ws.pipeline("doctor", "--set", "limits.concurrency=1").code == 2
 
 

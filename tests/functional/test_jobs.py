@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -69,7 +70,20 @@ def test_every_job_is_listed_with_its_state_cost_and_age(
     lines = ws.pipeline("list").out.splitlines()
     assert len(lines) == 4
     assert "failed rows" in lines[2]
-    assert "0.0000" in lines[1]
+    assert "0.0000 " in lines[1]
+
+
+def test_money_of_the_simulator_is_marked_where_costs_are_listed_and_estimated(
+    ws: Workspace, finish: Callable[..., int]
+) -> None:
+    finish("a", "b", endpoint={"url": "simulator"})
+    assert re.search(r"0\.0001 simulated", ws.pipeline("list").out)
+    assert ws.pipeline("list", "--json").data["jobs"][0]["simulated"] is True
+    text = ws.pipeline("estimate", "job.yaml").out
+    assert "cost usd            0 (0 to 0) simulated" in text
+    assert re.search(r"with \$0\.\d+ simulated spent so far", text)
+    ws.job(name="real", output={"path": "real.parquet"})
+    assert "simulated" not in ws.pipeline("estimate", "job.yaml").out
 
 
 def test_a_job_under_way_is_listed_as_running_and_a_killed_one_as_interrupted(
@@ -155,7 +169,7 @@ def test_a_job_that_is_not_finished_keeps_its_checkpoint(
     refused(ws, "have changed since the last run")
     endpoint.reply = lambda asked: refusal(402)
     run_here().execute()
-    refused(ws, "would send 1 rows")
+    refused(ws, "would send 1 row;")
 
 
 def test_a_job_keeps_its_checkpoint_until_no_run_sends_its_failed_rows_any_more(
@@ -163,7 +177,7 @@ def test_a_job_keeps_its_checkpoint_until_no_run_sends_its_failed_rows_any_more(
 ) -> None:
     endpoint.reply = lambda asked: refusal(500) if asked.prompt == "a" else usual(asked)
     assert finish("a", *"bcdefg", retry={"max_attempts": 2, "max_runs": 1}) == 3
-    refused(ws, "would send 1 rows")
+    refused(ws, "would send 1 row;")
     run_here().execute()
     assert cleaned().failed == 1
 
@@ -181,7 +195,7 @@ def test_answers_that_no_output_holds_are_not_thrown_away(
     finish("a", "b", "c")
     ws.questions("a", "b")
     run_here().execute()
-    refused(ws, "1 paid answers")
+    refused(ws, "holds 1 paid answer of rows")
 
 
 def test_attempts_for_a_longer_answer_that_were_in_vain_are_no_reason_to_keep_a_checkpoint(

@@ -341,7 +341,7 @@ def test_an_output_with_a_prefix_and_some_columns_is_enough(at: Workspace, endpo
     at.job(input={"columns": ["note"], **({"id": "key"} if has_id else {})}, output={"prefix": "out_"},
            parameters={"max_tokens": 50})  # fmt: skip
     if has_id:
-        with pytest.raises(PipelineError, match="3 finished rows would be asked anew"):
+        with pytest.raises(PipelineError, match="3 finished rows would be sent again"):
             run()
 
 

@@ -115,7 +115,9 @@ def test_what_would_buy_the_same_again_is_refused(job: Job, max_tokens: int | No
     job.ws.questions("short", "long")
     job.do()
     files = job.ws.files()
-    with pytest.raises(InvalidInput, match=r"1 answers were cut off after up to 100 tokens.*parameters\.max_tokens=N"):
+    with pytest.raises(
+        InvalidInput, match=r"1 truncated answer, cut off after up to 100 tokens.*parameters\.max_tokens=N"
+    ):
         job.longer(max_tokens)
     assert job.endpoint.prompts == []
     assert {name: one for name, one in job.ws.files().items() if "lock" not in name} == {
@@ -142,7 +144,7 @@ def test_a_failure_takes_no_answer_away_and_is_told(job: Job) -> None:
     assert Counter(found["sent"]) == {"long-1": 1, "long-2": 2}
     assert (found["code"], found["status"], found["succeeded"], found["failed"]) == (3, "failed_rows", 3, 0)
     assert found["error"]["kind"] == "still_truncated"
-    assert "2 rows failed when they were asked again, and keep their truncated answers" in found["line"]
+    assert "2 rows failed when asked again; the truncated answers are kept" in found["line"]
     assert "bad_request 1 (such as " in found["line"]
     assert job.answers()["long-1"] == ("long-1: 100", True)
     for overrides in ((), ("parameters.max_tokens=200",)):
@@ -189,9 +191,9 @@ def test_pending_and_failed_rows_stay_as_they_are(job: Job) -> None:
 def test_another_change_is_still_refused(job: Job) -> None:
     job.ws.questions("short", "long")
     job.do()
-    with pytest.raises(InvalidInput, match=r"2 finished rows would be asked anew.*parameters\.temperature"):
+    with pytest.raises(InvalidInput, match=r"2 finished rows would be sent again.*parameters\.temperature"):
         job.do("parameters.max_tokens=200", "parameters.temperature=0.5", retry=True, retry_kind="truncated")
-    with pytest.raises(InvalidInput, match=r"2 finished rows would be asked anew.*retry-failed --kind truncated sends"):
+    with pytest.raises(InvalidInput, match=r"2 finished rows would be sent again.*retry-failed --kind truncated sends"):
         job.do("parameters.max_tokens=200")
 
 

@@ -158,7 +158,7 @@ colour: red
         ("a number: 1", None),
     ],
 )  # fmt: skip
-def test_a_mistake_says_how_to_mend_it(tmp_path: Path, line: str, suggestion: str | None) -> None:
+def test_a_mistake_says_how_to_fix_it(tmp_path: Path, line: str, suggestion: str | None) -> None:
     found = only(tmp_path, JOB + line)
     assert found.line == 6
     assert found.source == line

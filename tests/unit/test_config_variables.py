@@ -214,7 +214,7 @@ def test_set_does_not_reach_other_uses_of_an_alias(tmp_path: Path) -> None:
         ("limits.concurrency=1_0", "limits.concurrency", "write 10: only digits, and a point before decimals"),
     ],
 )  # fmt: skip
-def test_set_mistakes_name_the_flag_and_mend_it(tmp_path: Path, override: str, key: str, suggestion: str) -> None:
+def test_set_mistakes_name_the_flag_and_fix_it(tmp_path: Path, override: str, key: str, suggestion: str) -> None:
     (found,) = mistakes(tmp_path, JOB, overrides=[override])
     name = override.partition("=")[0]
     assert (found.file, found.key, found.suggestion) == (f"--set {name}=…", key, suggestion)

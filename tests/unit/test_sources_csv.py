@@ -130,7 +130,7 @@ def test_a_fault_beyond_the_first_pieces_of_the_file_has_its_line(tmp_path: Path
     assert f"line {2 + 400_000}: 1 cell" in refusal(tmp_path, content)
 
 
-def test_bad_bytes_are_refused_with_their_line_and_the_setting_to_mend_it(tmp_path: Path) -> None:
+def test_bad_bytes_are_refused_with_their_line_and_the_setting_to_fix_it(tmp_path: Path) -> None:
     message = refusal(tmp_path, b"a,b\n" + b"x,y\n" * 500_000 + b"caf\xe9,1\n")
     assert "line 500002: not utf-8" in message
     assert "input.csv.encoding" in message
