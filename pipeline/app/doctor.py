@@ -17,6 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.app.disk import checkpoint_warnings, nearest_standing, readable_size
+from pipeline.app.machine import Lack, too_few_files, too_few_threads
+from pipeline.app.scratch import scratch_in
 from pipeline.catalogue import models
 from pipeline.config import (
     EndpointConfig,
@@ -72,6 +74,8 @@ def look(job: Job, environ: Mapping[str, str]) -> Iterator[Check]:
     yield _packages()
     yield from _disks(job)
     yield _sqlite(job)
+    yield _room("files", too_few_files(job, job.config.limits.concurrency))
+    yield _room("threads", too_few_threads(job, job.config.limits.concurrency))
     yield _clock()
     yield _proxy(job)
     yield _key(job, environ)
@@ -138,8 +142,7 @@ def _disks(job: Job) -> Iterator[Check]:
 def _sqlite(job: Job) -> Check:
     """A journal of its own, made, written and read where the checkpoint will be."""
     try:
-        with tempfile.TemporaryDirectory(dir=nearest_standing(job.checkpoint_path)) as scratch:
-            directory = Path(scratch)
+        with scratch_in(nearest_standing(job.checkpoint_path)) as directory:
             Journal.create(directory, job="doctor", simulated=True)
             writer = Journal.write(directory)
             writer.register_run("doctor")
@@ -151,6 +154,10 @@ def _sqlite(job: Job) -> Check:
         return Check("sqlite", f"{sqlite3.sqlite_version}: {error}", "fix the disk, or choose another checkpoint.path",
                      CheckpointFailed.exit_code)  # fmt: skip
     return Check("sqlite", sqlite3.sqlite_version)
+
+
+def _room(name: str, lack: Lack | None) -> Check:
+    return Check(name, "enough") if lack is None else Check(name, f"limits.concurrency: {lack.message}", lack.remedy)
 
 
 def _clock() -> Check:

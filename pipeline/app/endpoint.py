@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,8 +10,6 @@ from pipeline.endpoints import make_endpoint
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput
 from pipeline.version import __version__
-
-_OTHER_FILES = 32
 
 
 def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sending:
@@ -51,47 +48,3 @@ def endpoint_address(job: Job) -> Iterator[str | None]:
         yield address
     finally:
         simulator.stop()
-
-
-@contextmanager
-def room_for_connections(job: Job, connections: int) -> Iterator[None]:
-    """Raise the limit on open files to what so many connections of this process need, and put it back afterwards.
-
-    Raises InvalidInput where the system allows no such limit.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    fault = too_few_files(job, connections)
-    if fault is not None:
-        raise InvalidInput(fault)
-    wanted = _files_for(job, connections)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        yield
-        return
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def too_few_files(job: Job, connections: int) -> str | None:
-    """Why a process cannot hold so many connections open, and what to do about it; None where it can."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _files_for(job, connections)
-    if hard == resource.RLIM_INFINITY or wanted <= hard:
-        return None
-    most = (hard - _OTHER_FILES) // _files_a_connection(job)
-    lower = f", or set limits.concurrency to {most} at most" if most > 0 else ""
-    return (
-        f"limits.concurrency: {connections} requests at a time need about {wanted} open files, and the system allows a"
-        f" process {hard}: raise that limit (`ulimit -Hn`){lower}"
-    )
-
-
-def _files_for(job: Job, connections: int) -> int:
-    return _files_a_connection(job) * connections + _OTHER_FILES
-
-
-def _files_a_connection(job: Job) -> int:
-    """The embedded endpoint holds the other end of each connection."""
-    return 2 if job.config.endpoint.is_simulator else 1

@@ -35,7 +35,7 @@ def failed_rows(job: Job, kind: str | None) -> Iterator[dict[str, Any]]:
         if plan is None:
             former = former_rows(opened, journal)
             with (
-                scratch() as directory,
+                scratch(job.checkpoint_path) as directory,
                 checkpoint.planner(opened, directory, journal, former=former) as made,
             ):
                 plan = made.plan

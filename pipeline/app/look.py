@@ -19,6 +19,7 @@ from pipeline.app.exports import is_own_export, record_export
 from pipeline.app.inspection import inspect_job, wrong
 from pipeline.app.job import TRIED_ROWS, OpenJob, first_rows, open_job, try_templates
 from pipeline.app.learning import survey
+from pipeline.app.machine import too_few_files
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_write
 from pipeline.app.places import kind_of_special
@@ -77,6 +78,8 @@ def validate(
                 most_tokens=job.config.limits.tokens_per_minute,
             )
             mistakes += tried.mistakes
+    if not wrong(["limits", "endpoint.url"], job, mistakes) and (lack := too_few_files(job, rows)) is not None:
+        mistakes.append(Mistake(lack.message, key="limits.concurrency", suggestion=lack.remedy))
     try:
         _check_standing(job, mistakes)
     except InvalidJob as error:
@@ -97,7 +100,7 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
     prompter = Prompter(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
     try:
         with (
-            scratch() as directory,
+            scratch(job.checkpoint_path) as directory,
             Planner(
                 Rows(source, id_column, prompter, job.config.endpoint.kind, model),
                 iter(()),
@@ -210,7 +213,7 @@ def _plan(opened: OpenJob, journal: Journal | None) -> Plan:
     plan = checkpoint.standing_plan(opened, opened.job.checkpoint_path, journal)
     if plan is None:
         try_templates(opened)
-        with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
+        with scratch(opened.job.checkpoint_path) as directory, checkpoint.planner(opened, directory, journal) as made:
             plan = made.plan
     return plan
 

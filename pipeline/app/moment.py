@@ -27,7 +27,10 @@ def at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
                 journal, is_running = stack.enter_context(reading(job)), False
             except JobLocked as error:
                 locked = error
-                journal, is_running = read_copy(job.checkpoint_path, stack.enter_context(scratch())), True
+                journal, is_running = (
+                    read_copy(job.checkpoint_path, stack.enter_context(scratch(job.checkpoint_path))),
+                    True,
+                )
                 if journal is None:
                     continue
                 stack.callback(journal.close)

@@ -13,7 +13,7 @@ from pipeline.app.places import Place, checkpoint_around, job_places, kind_of_sp
 from pipeline.config import Job
 from pipeline.errors import InvalidInput, Mistake
 from pipeline.journal import Journal
-from pipeline.journal.files import RECOVERY_NAMES
+from pipeline.journal.files import is_own_directory
 from pipeline.limits.limit_file import limit_path
 from pipeline.sink import draft_path, partial_path
 
@@ -105,7 +105,7 @@ def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
 def _other_checkpoint(directory: Path) -> Path | None:
     """Return the checkpoint of another job that lies directly in the directory, or in whose directory it lies."""
     with suppress(OSError):
-        inner = (path for path in sorted(directory.iterdir()) if path.is_dir() and path.name not in RECOVERY_NAMES)
+        inner = (path for path in sorted(directory.iterdir()) if path.is_dir() and not is_own_directory(path))
         if (found := next((path for path in inner if Journal.exists(path)), None)) is not None:
             return found
     return checkpoint_around(directory)

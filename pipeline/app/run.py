@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from pipeline.app import checkpoint, earlier, truncated
 from pipeline.app.acceptance import accept_failures
 from pipeline.app.access import locked, open_journal
-from pipeline.app.endpoint import endpoint_address, room_for_connections, sending_to
+from pipeline.app.endpoint import endpoint_address, sending_to
 from pipeline.app.job import OpenJob, open_job, try_templates
+from pipeline.app.machine import room_for_connections
 from pipeline.app.monitoring import Monitoring
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.outcomes import AnswerCounts, counts_of_journal, counts_of_output
 from pipeline.app.publishing import publish_rows
+from pipeline.app.scratch import remove_leftovers
 from pipeline.app.signals import Signals
 from pipeline.app.status import file_stamp, known, written_output
 from pipeline.app.summary import RunError, Summary, job_figures, money, row_figures
@@ -128,6 +131,7 @@ class Run:
                     opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
                 with locked(self._job) as directory:
                     monitoring.started()
+                    remove_leftovers(directory)
                     self._run(opened, directory)
         except PipelineError as error:
             self._update()
@@ -287,9 +291,8 @@ class Run:
         settings = journal.register_settings(digest(opened.settings), opened.settings)
         journal.register_run(self.summary.run_id or "")
         processes = processes_for(config.limits, rows)
-        connections = -(-min(config.limits.concurrency, rows) // max(1, processes - 1))
         with (
-            room_for_connections(self._job, connections),
+            room_for_connections(self._job, rows),
             _shared_limit(config.limits) as shared,
             endpoint_address(self._job) as address,
         ):
@@ -330,7 +333,8 @@ class Run:
     def _engine(self, sending: Sending, processes: int, pause: Pause) -> Engine:
         if processes > 1:
             try:
-                return ProcessEngine(sending, processes - 1, pause, self._watcher.warned)
+                seconds = self._started + (self._job.config.limits.deadline_seconds or math.inf) - time.monotonic()
+                return ProcessEngine(sending, processes - 1, pause, self._watcher.warned, seconds)
             except InvalidInput:
                 raise
             except PipelineError as error:

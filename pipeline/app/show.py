@@ -42,7 +42,7 @@ def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = Non
     with at_a_moment(job) as (journal, _):
         plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
         if plan is None:
-            with scratch() as directory, checkpoint.planner(opened, directory, journal) as made:
+            with scratch(job.checkpoint_path) as directory, checkpoint.planner(opened, directory, journal) as made:
                 plan = made.plan
         standings = FAILED if failed else (*SUCCEEDED, *FAILED)
         if row_id is not None:

@@ -24,10 +24,14 @@ def list_failed(
 
     def action() -> None:
         from pipeline.app.failed import COLUMNS, failed_rows
+        from pipeline.app.scratch import scratch
         from pipeline.export import safe_cell
 
         job = load(job_file, overrides)
-        with tempfile.SpooledTemporaryFile(_BYTES_IN_MEMORY, "w+", encoding="utf-8", newline="") as file:
+        with (
+            scratch(job.checkpoint_path) as place,
+            tempfile.SpooledTemporaryFile(_BYTES_IN_MEMORY, "w+", encoding="utf-8", newline="", dir=str(place)) as file,
+        ):
             rows = islice(failed_rows(job, kind), limit)
             if console.is_json:
                 file.write(f'{{"job": {json_text(job.config.name)}, "failed": [')

@@ -31,10 +31,13 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
     def action() -> None:
         from pipeline.app.disk import checkpoint_warnings
         from pipeline.app.look import validate as check
+        from pipeline.app.machine import too_few_threads
 
         found = check(job_file, overrides, show)
         for warning in checkpoint_warnings(found.job.checkpoint_path):
             console.caution(warning)
+        if (lack := too_few_threads(found.job, found.rows)) is not None:
+            console.caution(f"limits.concurrency: {lack.message}: {lack.remedy}")
         data: dict[str, Any] = {"valid": True, "errors": [], "unsendable": dict(found.tried.unsendable)}
         if show:
             data["requests"] = found.requests

@@ -7,6 +7,7 @@ holds back nothing but what it was given.
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -51,7 +52,8 @@ class ProcessEngine:
     """So many processes that send side by side, up to `sending.slots` requests together; `pause` holds for all of them.
 
     Of a sender that comes to an end, each task under way comes back as a failure that was possibly billed; the others
-    go on, and `warn` is told.
+    go on, and `warn` is told. It takes no longer than `seconds` to begin: if no sender is ready by then, it has no
+    slots.
 
     Raises:
         InvalidInput: nothing can be sent so (as `Sending.client` does).
@@ -59,8 +61,9 @@ class ProcessEngine:
     """
 
     def __init__(
-        self, sending: Sending, processes: int, pause: Pause, warn: Callable[[str], None] = lambda message: None
-    ) -> None:
+        self, sending: Sending, processes: int, pause: Pause, warn: Callable[[str], None] = lambda message: None,
+        seconds: float = math.inf,
+    ) -> None:  # fmt: skip
         self._senders: list[_Sender] = []
         self._slots = sending.slots
         self._warn = warn
@@ -76,7 +79,7 @@ class ProcessEngine:
             shared = pause.share()
             for _ in range(processes):
                 self._senders.append(_start(sending, shared))
-            self._wait_until_ready()
+            self._wait_until_ready(seconds)
         except OSError as error:
             self.close()
             raise _cannot_start(error) from error
@@ -141,12 +144,14 @@ class ProcessEngine:
         sender = self._senders[index]
         return len(sender.in_flight) >= (sender.slots or 0), len(sender.in_flight)
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, seconds: float) -> None:
         """Until the first sender is: what it can send with, the others can too, and they join when they are ready."""
-        give_up = time.monotonic() + _SECONDS_TO_BEGIN
+        give_up = time.monotonic() + min(seconds, _SECONDS_TO_BEGIN)
         while all(sender.slots is None for sender in self._senders):
             left = give_up - time.monotonic()
             if left <= 0:
+                if seconds < _SECONDS_TO_BEGIN:
+                    return
                 raise PipelineError(
                     f"a process to send from was not ready within {_SECONDS_TO_BEGIN:g} s; set limits.processes: 1"
                 )

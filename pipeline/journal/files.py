@@ -16,6 +16,8 @@ PLAN_NAME = "plan"
 PLANNING_NAME = "planning.sqlite"
 RECOVERY_NAMES = ("recovery.new", "recovery", "recovery.done")
 """Directories of a recovery: being made, decided, in place."""
+SCRATCH_PREFIX = ".pipeline-scratch-"
+"""What the names of scratch directories begin with, in a checkpoint and elsewhere."""
 
 # Disposable files first, the count last: where a removal is cut off, what is left is refused, never trusted.
 _NAMES = (
@@ -35,20 +37,25 @@ def own_files(directory: Path) -> list[Path]:
 def foreign_names(directory: Path) -> list[str]:
     """Return the names in the directory that are not the checkpoint's, sorted. Raises OSError."""
     own = {path.name for path in own_files(directory)}
-    own |= {name for name in RECOVERY_NAMES if _is_plain_directory(directory / name)}
+    own |= {path.name for path in _own_directories(directory)}
     return sorted(path.name for path in directory.iterdir() if path.name not in own)
 
 
 def remove_own(directory: Path) -> None:
     """Remove the checkpoint's own files, and its directory once that is empty. Raises OSError."""
-    for name in RECOVERY_NAMES:
-        if _is_plain_directory(directory / name):
-            shutil.rmtree(directory / name)
+    for path in _own_directories(directory):
+        shutil.rmtree(path)
     for path in own_files(directory):
         path.unlink()
     if not directory.is_symlink() and not any(directory.iterdir()):
         directory.rmdir()
 
 
-def _is_plain_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+def is_own_directory(path: Path) -> bool:
+    """Return whether a directory in a checkpoint's is the checkpoint's."""
+    is_named = path.name in RECOVERY_NAMES or path.name.startswith(SCRATCH_PREFIX)
+    return is_named and path.is_dir() and not path.is_symlink()
+
+
+def _own_directories(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if is_own_directory(path)]

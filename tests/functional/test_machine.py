@@ -13,8 +13,14 @@ def test_too_few_open_files_are_exit_2_before_anything_is_sent(ws: Workspace, en
     ws.questions(*range(200))
     ws.job(limits={"concurrency": 150})
     ws.prefix = ("prlimit", "--nofile=128:128")
+    said = "150 requests at a time need about 182 open files, and the system allows a process 128"
     message = ws.run(code=2)["error"]["message"]
-    assert "150 requests at a time need about 182 open files, and the system allows a process 128" in message
+    assert said in message
+    (error,) = ws.command("validate", code=2)["errors"]
+    assert (error["key"], error["message"]) == ("limits.concurrency", said)
+    assert "to 96 at most" in error["suggestion"]
+    (check,) = [check for check in ws.command("doctor", code=2)["checks"] if not check["ok"]]
+    assert (check["name"], check["message"]) == ("files", f"limits.concurrency: {said}")
     assert "limits.concurrency to 96 at most" in message
     assert not endpoint.asked
     assert ws.run("--set", "limits.concurrency=96")["succeeded"] == 200
@@ -24,6 +30,7 @@ def test_only_rows_that_are_sent_need_open_files(ws: Workspace, endpoint: Endpoi
     ws.questions(*range(20))
     ws.job(limits={"concurrency": 2000})
     ws.prefix = ("prlimit", "--nofile=64:64")
+    ws.command("validate")
     assert ws.run()["succeeded"] == len(endpoint.asked) == 20
 
 
@@ -49,3 +56,19 @@ def test_a_run_needs_no_place_for_temporary_files(nowhere_temporary: Workspace, 
     ws.job(limits={"processes": processes}, checkpoint={"path": "data/cp"}, output={"path": "data/out.parquet"})
     assert ws.run()["succeeded"] == 20
     assert ws.run()["requests"] == 0
+
+
+def test_nor_does_any_other_command(nowhere_temporary: Workspace) -> None:
+    ws = nowhere_temporary
+    ws.questions(*range(20))
+    ws.job(checkpoint={"path": "data/cp"}, output={"path": "data/out.parquet"})
+    ws.command("validate")
+    ws.run("--limit", "5")
+    for name in ("validate", "estimate", "status", "show", "report", "doctor"):
+        ws.command(name)
+    ws.command("export", "--to", "csv", "data/out.csv")
+    ws.command("retry-failed", "--list")
+    ws.job(checkpoint={"path": "data/cp"}, output={"path": "data/out.parquet"}, prompt={"user": "{{ question }}?"})
+    assert ws.command("estimate")["rows"]["changed"] == 5
+    left = {path.name for path in (ws.path / "data").iterdir()}
+    assert left == {"there", "cp", "out.partial.parquet", "out.csv", "out.html"}

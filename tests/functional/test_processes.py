@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.app.run import Run
+from pipeline.engines import processes
 from tests.functional.conftest import COST, Asked, Endpoint, Reply, Workspace, ended, refusal, usual, wait_until
 
 ROWS, SLOTS = 40, 8
@@ -101,3 +105,20 @@ def test_a_run_whose_senders_all_die_ends_and_loses_nothing(at: Workspace, endpo
     endpoint.gate.set()
     assert at.run()["succeeded"] == ROWS
     assert len(endpoint.asked) <= ROWS + SLOTS
+
+
+def test_the_deadline_holds_while_no_sender_is_ready(
+    at: Workspace, endpoint: Endpoint, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = processes._start
+
+    def stopped(*arguments: Any) -> Any:
+        sender = start(*arguments)
+        os.kill(sender.process.pid, signal.SIGSTOP)
+        return sender
+
+    monkeypatch.setattr(processes, "_start", stopped)
+    at.job(limits={"concurrency": SLOTS, "processes": 3, "deadline_seconds": 1})
+    found = run_here().execute()
+    assert (found.exit_code, found.error and found.error.kind, found.pending) == (4, "deadline", ROWS)
+    assert not endpoint.asked

@@ -251,6 +251,24 @@ def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
         assert all(sender.slots for sender in engine._senders)
 
 
+def test_senders_that_all_stand_still_are_waited_for_no_longer_than_the_caller_says(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = processes._start
+
+    def stopped(*arguments: Any) -> Any:
+        sender = start(*arguments)
+        os.kill(sender.process.pid, signal.SIGSTOP)
+        return sender
+
+    monkeypatch.setattr(processes, "_start", stopped)
+    with closing(ProcessEngine(sending, 2, Pause(), seconds=0.1)) as engine:
+        assert engine.slots == 0
+    monkeypatch.setattr(processes, "_SECONDS_TO_BEGIN", 0.1)
+    with pytest.raises(PipelineError, match=r"was not ready within 0\.1 s"):
+        ProcessEngine(sending, 1, Pause())
+
+
 def test_a_long_answer_of_a_sender_that_is_stopped_half_way_is_not_waited_for() -> None:
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
