@@ -19,8 +19,8 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron fuzz protections lint format docs demo run \
-    validate status wheel pins clean bench bench-full bench-scale bench-peers profile
+.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron fuzz protections findings lint \
+    format docs demo run validate status wheel pins clean bench bench-full bench-scale bench-peers profile
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -94,6 +94,9 @@ fuzz: $(installed) ## Fuzz TARGET=replies or jobs with atheris; SECONDS=600 for 
 
 protections: $(installed) ## Take each protection out, in a copy, and show the test that turns red; needs strace
 	$(bin)/python tests/protections.py $(ARGS)
+
+findings: ## What other software does that one would not guess; installs it, outside CI; half an hour
+	@status=0; for finding in findings/*.sh; do echo "$$finding"; $$finding || status=1; done; exit $$status
 
 bench: $(measuring) $(mock_server) ## A table of the quick figures beside their limits, in ten minutes at most
 	$(bin)/python -m benchmarks quick $(ARGS)
