@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-from tenacity import RetryCallState, Retrying, wait_exponential
-
 from pipeline.errors import ErrorKind
 from pipeline.records import Failure
 
@@ -107,19 +105,23 @@ def _wait(value: str, date: datetime | None, now: datetime) -> float | None:
 class Backoff:
     """Exponential backoff with full jitter: a random wait in a window that doubles with each try.
 
-    The first window is `initial_seconds` wide, none is wider than `max_seconds`. The windows are tenacity's; its random
-    waits draw from the one global generator, so the draw is made here, from `source`.
+    The first window is `initial_seconds` wide, and none is wider than `max_seconds`. Full jitter is the one of the
+    schemes compared in https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ that asks the least of
+    the server.
     """
 
     def __init__(self, initial_seconds: float, max_seconds: float, source: random.Random | None = None) -> None:
-        self._window = wait_exponential(multiplier=initial_seconds, max=max_seconds)
+        self._initial = initial_seconds
+        self._longest = max_seconds
         self._source = source or random.Random()
 
     def seconds(self, tries: int) -> float:
-        """How long to wait after this many failed tries (from 1)."""
-        state = RetryCallState(Retrying(), None, (), {})
-        state.attempt_number = tries
-        return self._source.uniform(0.0, self._window(state))
+        """Return how long to wait after this many failed tries (from 1)."""
+        try:
+            window = math.ldexp(self._initial, tries - 1)
+        except OverflowError:
+            window = self._longest
+        return self._source.uniform(0.0, min(window, self._longest))
 
 
 def _header(headers: Mapping[str, str], name: str) -> list[str]:

@@ -11,6 +11,13 @@ import time
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from pipeline.app.summary import Summary
 from pipeline.config import NotifyConfig, is_loopback
@@ -37,16 +44,31 @@ class Post:
         return None if self._fault is None else f"{self.what}: {self._fault}"
 
     def _send(self, url: str, body: bytes, headers: dict[str, str]) -> None:
+        # A message may be told twice, so what fails for a passing cause is told again while there is time.
+        passing = Retrying(
+            retry=retry_if_exception_type(requests.ConnectionError) | retry_if_result(_is_passing),
+            wait=wait_random_exponential(multiplier=0.1, max=1),
+            stop=stop_before_delay(MOST_SECONDS),
+            reraise=True,
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
         try:
-            with requests.Session() as session:
-                # To this machine without a proxy, as requests to the endpoint go.
-                session.trust_env = not is_loopback(urlsplit(url).hostname or "")
-                with session.post(
-                    url, body, headers=headers, timeout=MOST_SECONDS, allow_redirects=False, stream=True
-                ) as reply:
-                    self._fault = None if reply.status_code < 300 else f"HTTP {reply.status_code}"
+            status = passing(self._post, url, body, headers)
+            self._fault = None if status < 300 else f"HTTP {status}"
         except Exception as error:  # its text holds the address
             self._fault = type(error).__name__
+
+    def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
+        left = max(0.1, self._ends_at - time.monotonic())
+        with requests.Session() as session:
+            # To this machine without a proxy, as requests to the endpoint go.
+            session.trust_env = not is_loopback(urlsplit(url).hostname or "")
+            with session.post(url, body, headers=headers, timeout=left, allow_redirects=False, stream=True) as reply:
+                return reply.status_code
+
+
+def _is_passing(status: int) -> bool:
+    return status == 429 or status >= 500
 
 
 class Notifier:

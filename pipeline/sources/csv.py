@@ -1,17 +1,18 @@
 """CSV files: every column is text, and every cell comes back as it is written.
 
-The strict scan of `scan` cuts the text into blocks of whole, sound rows; pandas parses the blocks. So pandas never sees
-text that it would repair, memory is bounded by the block, and blocks before the first row wanted are not parsed.
+The strict scan of `scan` cuts the text into blocks of complete, valid rows, and pyarrow parses the blocks. So pyarrow
+never sees text that it would repair, memory is bounded by the block, and blocks before the first wanted row are
+skipped.
 """
 
 from __future__ import annotations
 
 import codecs
-import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
+from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, read_csv
 
 from pipeline.config.models import CsvConfig
 from pipeline.errors import InvalidJob, Mistake
@@ -31,7 +32,7 @@ def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
     Raises InvalidJob where a header is faulty, or the delimiter is not ASCII.
     """
     if not config.delimiter.isascii():
-        message, hint = "must be an ASCII character; pandas parses no other", 'the usual ones are "," ";" and "\\t"'
+        message, hint = "must be an ASCII character; pyarrow parses no other", 'the usual ones are "," ";" and "\\t"'
         raise InvalidJob([Mistake(message, key="input.csv.delimiter", suggestion=hint)])
     return [_reader(file, config) for file in files]
 
@@ -69,30 +70,22 @@ def _chunks(path: str, config: CsvConfig, schema: pa.Schema) -> Iterator[Chunk]:
 
 
 def _parse(path: str, block: Block, schema: pa.Schema, delimiter: str) -> Iterator[pa.RecordBatch]:
-    import pandas as pd
-
-    cells = len(schema)
-    # A header of its own, since pandas drops a byte order mark from the first row it sees.
-    text = delimiter.join(['""'] * cells) + "\n" + block.text
-    frame = pd.read_csv(
-        io.BytesIO(text.encode("utf-8")),
-        encoding="utf-8",
-        engine="c",
-        sep=delimiter,
-        header=0,
-        names=list(range(cells)),
-        index_col=False,
-        dtype=str,
-        keep_default_na=False,
-        na_filter=False,
-        skip_blank_lines=False,
-        low_memory=False,
+    # A header of its own, since pyarrow drops a byte order mark from the first row it sees.
+    header = delimiter.join(f'"{index}"' for index in range(len(schema))) + "\n"
+    data = (header + block.text).encode("utf-8")
+    table = read_csv(
+        pa.BufferReader(data),
+        read_options=ReadOptions(use_threads=False, block_size=len(data) + 1),  # in one piece
+        parse_options=ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=ConvertOptions(
+            column_types={str(index): pa.string() for index in range(len(schema))}, strings_can_be_null=False
+        ),
     )
-    if len(frame) != block.rows:
-        message = f"from here on pandas reads {len(frame)} rows where {block.rows} stand"
+    if table.num_rows != block.rows:
+        message = f"from here on pyarrow reads {table.num_rows} rows where {block.rows} stand"
         raise Place(path, block.line).fault(message)
-    columns = [pa.array(frame[index], type=pa.string()) for index in range(cells)]
-    yield pa.RecordBatch.from_arrays(columns, schema=schema)
+    for batch in table.rename_columns(schema.names).to_batches():
+        yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def _place(path: str, block: Block, cells: int, delimiter: str, index: int) -> Place:
