@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app.moment import at_a_moment
+from pipeline.app.next_steps import next_steps
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_write
 from pipeline.app.status import status
 from pipeline.app.summary import job_figures, money_figures
-from pipeline.config import Job
+from pipeline.config import Job, JobCall
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
 from pipeline.plan import Plan, load_plan
@@ -102,6 +103,17 @@ def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, n
         in_flight=claims if is_running else None,
         plan=[(name.replace("_", " "), counts[name], meaning) for name, meaning in _MEANINGS if counts],
         runs=journal.runs(),
+        status_of=known.run_id,
+        next_steps=[] if is_running else [(one.command, one.why) for one in next_steps(known, _call(job), job)],
         configuration=job.document,
         version=__version__,
     )
+
+
+def _call(job: Job) -> JobCall:
+    """Return how the job was named, without the text of prompts."""
+    hidden = [
+        f"{key}=…" if key.strip().partition(".")[0] == "prompt" else f"{key}{separator}{value}"
+        for key, separator, value in (override.partition("=") for override in job.overrides)
+    ]
+    return JobCall(job.file, hidden)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.app.next_steps import kinds_text, next_steps
 from pipeline.app.summary import Summary, money
-from pipeline.cli.next_steps import kinds_text, next_steps
 from pipeline.config import Job, JobCall
 from pipeline.wording import counted
 

@@ -41,8 +41,9 @@ class Plot:
 class Standing:
     """Where the job stands, beside what its events tell. Counts and money are the job's, None where not known.
 
-    `status` is a stable word of `pipeline status`; `error` has a kind and a message; `in_flight` is None where no run
-    is under way; `moment` is in Unix seconds; `plan` has the name of a standing, its rows, and what it means.
+    `status` is a stable word of `pipeline status`, and `status_of` the id of the run that it is of; `error` has a kind
+    and a message; `in_flight` is None where no run is under way; `moment` is in Unix seconds; `plan` has the name of a
+    standing, its rows, and what it means; `next_steps` are commands, each with why it helps.
     """
 
     job: str
@@ -56,6 +57,8 @@ class Standing:
     in_flight: int | None
     plan: Sequence[tuple[str, int, str]]
     runs: Sequence[str]
+    status_of: str | None
+    next_steps: Sequence[tuple[str, str]]
     configuration: Mapping[str, Any]
     version: str
 

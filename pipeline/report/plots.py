@@ -38,6 +38,7 @@ _WIDE, _NARROW = (11.5, 2.1), (3.67, 2.0)
 _MARGINS = {"left": 0.06, "right": 0.995, "bottom": 0.2, "top": 0.95}
 _BARS = 48
 _ROOM_FOR_MARKS = 0.16
+_ROOM_FOR_HALF_A_LABEL = 0.03
 _LATENCY_TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -131,6 +132,9 @@ def _concurrency(axis: TimeAxis, most: int) -> Plot:
 def _over_time(axes: Axes, axis: TimeAxis) -> None:
     axes.set_xlim(0, axis.end)
     axes.set_xticks([position for position, _ in axis.ticks], [label for _, label in axis.ticks])
+    for label, (position, _) in zip(axes.get_xticklabels(), axis.ticks, strict=True):
+        if position > axis.end * (1 - _ROOM_FOR_HALF_A_LABEL):
+            label.set_horizontalalignment("right")
     for cut in axis.cuts:
         axes.axvline(cut, color=MUTED, linewidth=0.8, linestyle=(0, (1.5, 2.5)))
 

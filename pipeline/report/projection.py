@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, IndexEntry, Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.report.histogram import Histogram, LogHistogram
+from pipeline.report.runs import RunTable
 from pipeline.report.timeline import Timeline
 
 MOST_ROWS = 10
@@ -115,6 +116,7 @@ class Figures:
     truncated: int = 0
     truncated_rows: dict[int, RowFigures] = field(default_factory=dict)
     prices: dict[Price, None] = field(default_factory=dict)
+    runs: RunTable = field(default_factory=RunTable)
 
 
 def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Figures:
@@ -126,7 +128,7 @@ def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Fi
 
     Raises CheckpointDamaged.
     """
-    figures = Figures()
+    figures = Figures(runs=RunTable(journal.runs()))
     stands = None if plan is None else _standing_events(plan, journal.totals.events)
     for entry, record in journal.records(range(1, journal.totals.events + 1)):
         seq, state = entry[0], entry[3]
@@ -160,6 +162,7 @@ def _take_attempt(figures: Figures, entry: IndexEntry, record: Mapping[str, Any]
     """A request that was sent, whatever came of it."""
     is_failed = "error_kind" in record
     figures.requests += 1
+    figures.runs.add(record)
     figures.prompt_tokens += record.get("prompt_tokens") or 0
     figures.completion_tokens += record.get("completion_tokens") or 0
     if is_failed:

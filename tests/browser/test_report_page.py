@@ -79,6 +79,25 @@ def test_nothing_stands_beyond_the_edge_of_a_narrow_window(browser: Browser, lar
     assert browser.evaluate("document.documentElement.scrollWidth") <= 400
 
 
+def test_no_label_of_a_plot_is_cut_off(browser: Browser, large: Path) -> None:
+    browser.show(WIDTH, HEIGHT)
+    browser.open(large)
+    beyond = """Array.from(document.querySelectorAll('.plot text')).filter(one => {
+        const text = one.getBoundingClientRect(), plot = one.closest('svg').getBoundingClientRect();
+        return text.left < plot.left - 1 || text.right > plot.right + 1 || text.bottom > plot.bottom + 1;
+    }).map(one => one.textContent)"""
+    assert browser.evaluate(beyond) == []
+
+
+def test_a_narrow_window_shows_that_wide_tables_scroll(browser: Browser, large: Path) -> None:
+    browser.show(400, 900)
+    browser.open(large)
+    wide = "Array.from(document.querySelectorAll('.scroll')).filter(one => one.scrollWidth > one.clientWidth)"
+    assert browser.evaluate(f"{wide}.length") >= 5
+    assert browser.evaluate(f"{wide}.every(one => getComputedStyle(one).backgroundImage.includes('gradient'))")
+    assert browser.evaluate(f"{wide}.every(one => one.tabIndex === 0)")
+
+
 def test_the_content_policy_holds_against_what_would_slip_in(browser: Browser, large: Path, tmp_path: Path) -> None:
     page = large.read_text(encoding="utf-8")
     slipped = '<script>document.title = "run"</script><p style="color: red" id="slipped">x</p><img src="http://127.0.0.1:9/x">'

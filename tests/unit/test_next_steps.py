@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.app.next_steps import next_steps
 from pipeline.app.summary import RunError, Summary
-from pipeline.cli.next_steps import next_steps
 from pipeline.config import JobCall
 
 CALL = JobCall("job.yaml")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.app.summary import RunError
 from pipeline.errors import InvalidInput
 from pipeline.journal import Claim, Event, Journal, State
 from pipeline.plan import Plan
@@ -249,6 +250,55 @@ def test_requests_in_flight_count_while_a_run_is_under_way(journal: Journal) -> 
     assert sum(one.in_flight_seconds for one in stretch.bins) == 8
 
 
+def test_a_request_counts_for_the_run_that_sent_it(journal: Journal) -> None:
+    for run in ("20251125T115900Z-a", "no time", "20251125T120005Z-b"):
+        journal.register_run(run)
+    journal.commit([event(0, State.ANSWERED, latency=9.0), failure(1, State.ATTEMPTED, "timeout")])
+    journal.commit([event(5, State.ANSWERED), event(6, State.ANSWERED, cost=None)])
+    first, unknown, second = project(journal, None).runs.rows
+    assert (first.requests, first.answers, first.cost_usd) == (2, 1, Decimal("0.001"))
+    assert (first.started, first.last_reply) == (NOON - 60, NOON + 9)
+    assert (unknown.started, unknown.requests) == (None, 0)
+    assert (second.requests, second.answers, second.cost_usd) == (2, 2, Decimal("0.001"))
+
+
+def test_the_last_runs_are_shown_and_how_the_last_one_ended(journal: Journal) -> None:
+    ids = [f"20251125T11{minute:02}00Z-x" for minute in range(12)]
+    for run in ids:
+        journal.register_run(run)
+    journal.commit([event(0, State.ANSWERED)])
+    error = RunError("payment_required", "402")
+    text = whole_page(project(journal, None), runs=ids, status="stopped", status_of=ids[-1], error=error)
+    text = " ".join(re.sub(r"<[^>]+>", " ", text).replace(" : ", ": ").split())
+    assert "Runs the last 10 of 12" in text
+    assert ids[1] not in text and ids[2] in text
+    assert f"{ids[-1]} 2025-11-25 11:11:00 UTC 2025-11-25 12:00:01 UTC 1 1 0.001000 stopped: payment_required" in text
+
+
+def test_what_to_do_next_is_shown_with_its_reason() -> None:
+    text = whole_page(Figures(), next_steps=[("pipeline run 'a <b>.yaml'", "once the endpoint works again")])
+    assert "<code>pipeline run &#39;a &lt;b&gt;.yaml&#39;</code>" in text
+    assert "once the endpoint works again" in text
+    assert "What to do next" not in whole_page(Figures())
+
+
+def test_the_share_of_truncated_answers_stands_out(journal: Journal) -> None:
+    journal.commit([event(0, State.ANSWERED, truncated=True), event(1, State.ANSWERED)])
+    rows = {"rows": 2, "succeeded": 2, "failed": 0, "pending": 0, "unpriced_rows": 0,
+            "job_cost_usd": Decimal(0), "possibly_billed_usd": Decimal(0)}  # fmt: skip
+    text = whole_page(project(journal, None), rows=rows)
+    assert '<span class="warn">1 truncated (50.0%)</span>' in text
+    assert '<rect x="1" width="1" height="1" fill="var(--warn)"/>' in text
+
+
+def test_a_label_at_the_end_of_the_time_axis_ends_there(journal: Journal) -> None:
+    journal.commit([event(position, State.ANSWERED, latency=5.0) for position in range(0, 60, 5)])
+    (cost, *_) = draw(project(journal, None), concurrency=4, max_cost_usd=None)
+    labels = re.findall(r'text-anchor="(\w+)"[^>]*>(\d\d:\d\d:\d\d)<', cost.markup)
+    assert labels[-1] == ("end", "12:01:00")
+    assert {anchor for anchor, _ in labels[:-1]} == {"middle"}
+
+
 def test_without_a_plan_every_outcome_counts(journal: Journal) -> None:
     journal.commit([event(0, State.ANSWERED), failure(1, State.FAILED, "bad_request")])
     figures = project(journal, None)
@@ -288,7 +338,8 @@ HOSTILE = "<script>alert(1)</script>\"'\x1b[31m\u202e&amp;\ud800"
 def standing(**changed: Any) -> Standing:
     found: dict[str, Any] = {
         "job": "job", "model": "a model", "endpoint": "an address", "is_simulated": False, "status": "failed_rows",
-        "error": None, "moment": NOON + 3_600, "in_flight": None, "plan": [("done", 3, "have an answer")],
+        "error": None, "moment": NOON + 3_600, "in_flight": None, "status_of": None, "next_steps": [],
+        "plan": [("done", 3, "have an answer")],
         "runs": ["20251125T120000Z-abcdef"], "version": "1", "configuration": {"name": "job"},
         "rows": {"rows": 3, "succeeded": 1, "failed": 1, "pending": 1, "unpriced_rows": 1,
                  "job_cost_usd": Decimal("0.001"), "possibly_billed_usd": Decimal(0)},
