@@ -103,16 +103,19 @@ def failed_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def told(message: str, request: Request) -> str:
-    """A failure's message as it may stand in a log: the endpoint's own words are left out where they repeat what was
-    asked. Blanks and line ends do not count.
+    """Return a failure's message as it may stand in a log: the endpoint's own words are left out where they repeat
+    sixteen characters of what was asked, or half of a shorter text. Blanks and line ends do not count.
     """
     words = _BLANK.sub("", message)
     texts = [_BLANK.sub("", text) for text in message_texts(request.messages)]
-    pieces = {words[start : start + _QUOTE] for start in range(max(0, len(words) - _QUOTE) + 1)}
-    repeats = any(piece in text for text in texts if len(text) >= _QUOTE for piece in pieces)
-    if repeats or any(text in words for text in texts if _SHORTEST_QUOTE <= len(text) < _QUOTE):
+    if any(_repeats(words, text) for text in texts if len(text) >= _SHORTEST_QUOTE):
         return f"{message.partition(': ')[0]}: the endpoint's own words repeat the prompt, and are not shown"
     return message
+
+
+def _repeats(words: str, text: str) -> bool:
+    length = min(_QUOTE, max(_SHORTEST_QUOTE, len(text) // 2))
+    return any(words[start : start + length] in text for start in range(len(words) - length + 1))
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def test_what_the_endpoint_says_reaches_no_terminal_as_a_command(ws: Workspace, 
         return answer(HOSTILE) if asked.prompt == "b" else refusal(400, 5006, HOSTILE)
 
     endpoint.reply = reply
+    ws.environment["NO_COLOR"] = "1"  # so that no escape is ours
     shown = [on_a_terminal(ws, *arguments) for arguments in (
         ("validate", "job.yaml", "--show", "2"), ("validate", "job.yaml", "--show", "2", "--json"),
         ("run", "job.yaml"), ("status", "job.yaml"), ("retry-failed", "job.yaml", "--json"),

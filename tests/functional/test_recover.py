@@ -87,7 +87,7 @@ def expect_refusal(endpoint: Endpoint) -> str:
     """Exit 6 at every run, with the remedy, nothing changed and nothing sent."""
     before, asked = files(CHECKPOINT) if CHECKPOINT.exists() else {}, len(endpoint.asked)
     for options in ({}, {"retry": True}):
-        with pytest.raises(CheckpointFailed, match="`pipeline recover JOB") as refused:
+        with pytest.raises(CheckpointFailed, match="`pipeline recover job") as refused:
             run(**options)
         assert refused.value.exit_code == 6
     assert (files(CHECKPOINT) if CHECKPOINT.exists() else {}) == before
@@ -239,7 +239,7 @@ def test_the_command_says_what_came_back_and_what_is_lost(ws: Workspace, endpoin
     (ws.path / "out.parquet").unlink()
     refused = ws.run(code=6)["error"]
     assert refused["kind"] == "checkpoint_failed"
-    assert "`pipeline recover JOB.yaml`" in refused["message"]
+    assert "`pipeline recover job.yaml`" in refused["message"]
     found = ws.command("recover", "--set", "limits.concurrency=1")
     assert found.keys() == {"recovered", "lost", "kept_at"}
     assert (found["recovered"], found["lost"]) == (5, 1)

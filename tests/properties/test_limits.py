@@ -217,7 +217,8 @@ def test_rates_and_caps_hold_together_whatever_requests_come_to(
         try:
             found = admission.reserve(request("a question", asking.max_tokens), now)
             if not isinstance(found, Reservation):
-                assert found <= 60.0 * max(1.0, 1 / per_minute) + 1
+                # One that is let in counts at the latest moment at which it can have gone out, two seconds later.
+                assert found <= 60.0 * max(1.0, 1 / per_minute) + 3
                 now += found
                 found = admission.reserve(request("a question", asking.max_tokens), now)
             assert isinstance(found, Reservation), "who waits as told is let in"
