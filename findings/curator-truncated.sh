@@ -1,8 +1,8 @@
 #!/bin/sh
 # curator 0.1.31: an answer that ends at max_tokens is bought eleven times, and then the run fails.
 #
-# finish_reason "length" counts as an error and is tried ten times again at once, as is a 400 that says the prompt is too
-# long. The run raises at the end, without the answers that were good. The same call again buys another eleven.
+# finish_reason "length" counts as an error and is tried ten more times at once. The run raises at the end, without the
+# answers that were good. The same call buys eleven more.
 # finish_reason "error" counts as success.
 #
 # For a batch: a max_tokens that is a little small costs eleven times as much and leaves nothing.
@@ -27,8 +27,8 @@ from wire import completion, serving
 
 # The table of tokens that curator would download comes with LiteLLM, one of its dependencies.
 tokens = Path(find_spec("litellm").origin).parent / "litellm_core_utils" / "tokenizers"
-os.environ.update(CURATOR_CACHE_DIR="cache", TELEMETRY_ENABLED="false", HF_HUB_OFFLINE="1", TIKTOKEN_CACHE_DIR=str(tokens),
-                  LITELLM_LOCAL_MODEL_COST_MAP="True")  # fmt: skip
+os.environ.update(CURATOR_CACHE_DIR="cache", TELEMETRY_ENABLED="false", HF_HUB_OFFLINE="1",
+                  TIKTOKEN_CACHE_DIR=str(tokens), LITELLM_LOCAL_MODEL_COST_MAP="True")  # fmt: skip
 from bespokelabs import curator
 from datasets import Dataset
 

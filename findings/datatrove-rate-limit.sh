@@ -1,8 +1,8 @@
 #!/bin/sh
 # datatrove 0.10.1: one 429 ends its inference run, and a row without text is left out of the output.
 #
-# Retry-After is not read and nothing is tried again: the first refused row raises, and no later row is asked. A row with
-# an empty text is skipped by the reader with a line in the log, so the output has fewer rows than the input.
+# Retry-After is not read and nothing is tried again: the first refused row raises, and no later row is asked. The
+# reader skips a row with an empty text and says so in its log, so the output has fewer rows than the input.
 #
 # For a batch: a provider's limit stops the job each time it is met, and rows have to be counted to see that some lack.
 #
