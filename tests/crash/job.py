@@ -52,7 +52,7 @@ class _Cut:
 
     answered: dict[str, int]
     open_since: dict[str, float]
-    until: float = field(default_factory=lambda: time.time() + _ARRIVAL_SECONDS)
+    until: float = field(default_factory=time.time)
 
 
 class Job:
@@ -102,7 +102,11 @@ class Job:
         return found
 
     def cut_off(self) -> None:
-        """Take down what the journal holds after a run that did not end by itself. It must be sound."""
+        """Take down what the journal holds after a run that did not end by itself. It must be sound.
+
+        Waits until what was on its way has arrived, so that no request of the next run is taken for one of this one.
+        """
+        time.sleep(_ARRIVAL_SECONDS)
         if not Journal.exists(self.checkpoint):
             self._cuts.append(_Cut({}, {}))
             return

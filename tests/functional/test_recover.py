@@ -382,7 +382,7 @@ def test_a_failure_that_is_lost_comes_back_from_the_output_as_the_latest_of_its_
 ) -> None:
     at.questions("a", "b", "out of order")
     at.job(retry={"max_attempts": 2, "max_runs": 0})
-    endpoint.reply = lambda asked: refusal(503) if asked.prompt == "out of order" else usual(asked)
+    endpoint.reply = lambda asked: refusal(500) if asked.prompt == "out of order" else usual(asked)
     assert run()["failed"] == 1
     damage(JOURNAL, lambda content: flip(content, content.rindex(b'"failed_runs":1')))(CHECKPOINT)
     assert (made_sound().lost, len(endpoint.asked)) == (0, 4)

@@ -189,7 +189,7 @@ def test_ask_returns_the_callers_frame_with_the_answers_beside_it() -> None:
 
 
 def test_ask_raises_where_a_row_is_left_without_an_outcome() -> None:
-    with pytest.raises(errors.RunStopped, match="5 of 5 rows") as stopped:
+    with pytest.raises(errors.RunStopped, match="5 rows of 5") as stopped:
         pipeline.ask(
             frame(), user="{{ q }}", model=MODEL, endpoint={"url": "simulator"}, checkpoint="kept",
             parameters={"max_tokens": 20}, limits={"max_cost_usd": 0.000001},

@@ -203,7 +203,7 @@ def test_what_a_sender_had_under_way_when_it_died_was_possibly_billed_and_the_ot
         assert "killed by signal 9" in attempt.result.message
     assert sorted(attempt.number for attempt in answered) == [0, 1, 2, 3]
     assert all(isinstance(attempt.result, Reply) for attempt in answered)
-    assert [warning for warning in warnings if "its 2 requests may have been billed" in warning] == warnings
+    assert [warning for warning in warnings if "2 requests may have been billed" in warning] == warnings
 
 
 def test_a_sender_that_is_stopped_holds_back_nothing_but_its_own_share(sending: Sending, endpoint: Endpoint) -> None:
