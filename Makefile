@@ -20,7 +20,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .PHONY: help all again setup test acceptance browser notebook chaos crash soak cron fuzz protections findings lint \
-    format docs demo run validate status wheel pins clean bench bench-full bench-scale bench-peers profile
+    format docs demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery profile
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -109,6 +109,9 @@ bench-scale: $(measuring) $(mock_server) ## Two million rows, and ten million do
 
 bench-peers: $(measuring) $(mock_server) ## Other tools at the same work, into docs/performance.md; an hour, and 10 GB of disk
 	$(bin)/python -m benchmarks.peers --document $(ARGS)
+
+bench-recovery: $(measuring) ## How soon refused rows are answered, beside other tools, into docs/performance.md
+	$(bin)/python -m benchmarks.recovery --document $(ARGS)
 
 profile: $(measuring) $(mock_server) ## Where a run spends its time (ARGS=--gil: only threads that hold the lock)
 	$(bin)/python -m benchmarks.profile $(ARGS)

@@ -16,13 +16,14 @@ from pipeline.catalogue import as_column
 from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal, State
 from pipeline.plan import TO_SEND, Plan, Rows, Standing, UnsentFailure
-from pipeline.records import Request
+from pipeline.records import Request, message_texts
 from pipeline.sources import pick
 from pipeline.sources.files import InputFile, check_unchanged
 from pipeline.sources.identity import row_values
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-_MOST_LATER = 1000
+_MOST_LATER_CHARACTERS = 2**24
+_CHARACTERS_A_ROW = 2**14
 _REFUSED = frozenset({ErrorKind.NOT_ALLOWED, ErrorKind.MODEL_NOT_FOUND})
 
 
@@ -171,9 +172,11 @@ def refused_last(works: Iterator[Work | Event], has_answered: Callable[[], bool]
     after all others: so one of them at the head does not stop every run.
     """
     later: deque[Work] = deque()
+    room = _MOST_LATER_CHARACTERS
     for work in works:
-        if isinstance(work, Work) and work.history.was_refused and len(later) < _MOST_LATER and not has_answered():
+        if isinstance(work, Work) and work.history.was_refused and room > 0 and not has_answered():
             later.append(work)
+            room -= _CHARACTERS_A_ROW + sum(map(len, message_texts(work.request.messages)))
             continue
         yield work
         while later and has_answered():

@@ -43,6 +43,7 @@ _PASSED_BY = frozenset({"deadline", "outage", "retry_after"})
 """Stops that mean nothing any more once every row has an outcome."""
 _TIMED_OUT = frozenset({504, 524})
 _MOST_WAITING_A_SLOT = 2
+_MOST_WAITING_AMID_OUTAGE = 1000
 _MOST_UNSENT_A_TURN = 1000
 
 
@@ -268,7 +269,8 @@ class Runner:
         if self._outage.is_open:
             # In turns: the rows that failed may be at fault themselves, and so may the next new one.
             self._probe_new = not self._probe_new
-            fresh = self._next_new(now) if self._probe_new or not self._waiting else None
+            has_room = len(self._waiting) < _MOST_WAITING_AMID_OUTAGE
+            fresh = self._next_new(now) if (self._probe_new and has_room) or not self._waiting else None
             return fresh or (self._waiting.take() if self._waiting else None)
         if self._waiting and self._waiting.next_due <= now:
             self._first_refusals.send_again()

@@ -15,9 +15,9 @@ from pipeline.errors import CheckpointFailed, ErrorKind, InvalidInput
 from pipeline.journal import Event
 from pipeline.limits.shared import SharedEntry, SharedLimit
 from pipeline.plan import FAILED, SUCCEEDED, Standing
-from pipeline.records import Failure, Reply, Usage
+from pipeline.records import Failure, Reply, Request, Usage
 from pipeline.runner import Work
-from pipeline.runner.feed import History
+from pipeline.runner.feed import History, refused_last
 from tests.virtual import Answer, Bench, Script, answered, failed
 
 
@@ -456,6 +456,23 @@ def test_rows_out_of_attempts_at_the_head_hold_back_no_other(
     job = bench(12, bad(*range(head)))
     assert job.run(concurrency=concurrency, retry={"max_attempts": max_attempts, "max_elapsed_seconds": 60.0}) is None
     assert (job.count(Standing.ANSWERED), job.count(Standing.FAILED_PASSING)) == (12 - head, head)
+
+
+def test_a_long_outage_takes_no_more_rows_in_hand_than_it_has_to(bench: Callable[..., Bench]) -> None:
+    job = bench(3000, lambda prompt, attempt, now: failed(ErrorKind.GATEWAY_ERROR, http_status=502))
+    job.run(concurrency=4, retry={"initial_seconds": 0.001, "max_seconds": 0.001, "max_elapsed_seconds": 3000.0})
+    assert job.engine.attempts.total() > 2500
+    assert len(job.engine.attempts) <= 1010
+
+
+def test_rows_that_were_refused_before_are_held_back_by_what_they_hold(bench: Callable[..., Bench]) -> None:
+    job = bench(10)
+    job.histories = {n: History(1, None, 0, was_refused=True) for n in range(9)}
+    request = Request("m", ({"role": "user", "content": "x" * 2**22},), {"max_tokens": 100})
+    works = [replace(work, request=request) for work in job.works() if isinstance(work, Work)]
+    passed = next(refused_last(iter(works), lambda: False))
+    assert isinstance(passed, Work)
+    assert passed.position == 4
 
 
 def test_two_outages_in_one_run_fail_no_row(bench: Callable[..., Bench]) -> None:
