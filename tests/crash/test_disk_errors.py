@@ -23,6 +23,7 @@ CONVENIENCES = ("lock", "progress.json", "progress.json.new")
 HARMLESS = {
     ("mkdir", "job"),  # the directory is there
     ("openat", "plan"),  # it is made anew
+    ("openat", "state"),  # a look for scratch directories that a killed run left beside the checkpoint
     ("openat", "answers.parquet"),  # a look whether it shows the same already: it is made anew
     ("ftruncate", "journal.sqlite"),  # SQLite cuts off pages that are not in use
     ("openat", "job"), ("fdatasync", "job"),  # SQLite syncs the directory, which the program does itself
