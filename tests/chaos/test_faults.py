@@ -40,6 +40,9 @@ ONCE = {"429", "429_seconds", "429_date", "429_negative", "429_nan", "429_garbag
 """A 429 uses up no attempt, so these come once and the row is answered."""
 
 PASSING = {"timeout", "server_error", "gateway_error", "connection_error", "invalid_reply"}
+BUSY = {"503": {*PASSING, "rate_limited"}, "529": {*PASSING, "rate_limited"}}
+"""A row that alone is always refused so, while others are answered."""
+
 CONCURRENCY = 8
 MOST_MEMORY_BYTES = 700 * 2**20
 
@@ -102,10 +105,12 @@ def test_every_fault_ends_in_a_typed_outcome_and_memory_stays_bounded(
         if name in ANSWERED | ONCE | {"none"}:
             assert (line["status"], line["error_kind"]) == ("succeeded", None), name
         else:
-            assert line["error_kind"] in PERMANENT.get(name, PASSING), (name, line["error_kind"])
+            assert line["error_kind"] in (PERMANENT | BUSY).get(name, PASSING), (name, line["error_kind"])
             assert line["error_message"]
             # What several rows in a row meet may look like an outage, and then attempts do not count.
-            assert line["attempts"] >= 2 if line["error_kind"] in PASSING else line["attempts"] == 1, name
+            assert (
+                line["attempts"] >= 2 if line["error_kind"] in {*PASSING, "rate_limited"} else line["attempts"] == 1
+            ), name
     exchanges = read_ledger(tmp_path / "ledger.jsonl")
     billed = sum((Decimal(one.answered["cost_usd"]) for one in exchanges if one.answered), Decimal(0))
     assert Decimal(summary["job_cost_usd"]) + Decimal(summary["possibly_billed_usd"]) >= billed
@@ -172,13 +177,13 @@ def test_a_second_signal_stops_at_once_and_costs_no_more_than_the_slots(
     start: Start, simulate: Simulate, tmp_path: Path
 ) -> None:
     write_prompts(tmp_path, [f"Add two numbers, {n}." for n in range(60)])
-    address = simulate(tmp_path / "ledger.jsonl", latency_seconds=2)
+    address = simulate(tmp_path / "ledger.jsonl", latency_seconds=3)
     (tmp_path / "job.yaml").write_text(job(address))
     process = start("run", "job.yaml", "--json", cwd=tmp_path)
     _wait_for_answers(tmp_path, CONCURRENCY)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
+    time.sleep(1.1)  # the same signal within a second counts once
     signalled = time.monotonic()
     process.send_signal(signal.SIGINT)
     code, summary, _ = finish(process)
