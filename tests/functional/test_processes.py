@@ -83,6 +83,7 @@ def test_what_a_sender_that_dies_had_under_way_is_asked_again_by_the_others(at: 
     endpoint.gate.clear()
     with at.running() as process:
         endpoint.wait_for(SLOTS)
+        time.sleep(2)  # until the others are ready too: where the only one that is dies, the run ends
         os.kill(senders_of(process)[0], signal.SIGKILL)
         time.sleep(0.2)
         endpoint.gate.set()
