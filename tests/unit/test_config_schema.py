@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pipeline.config import InvalidJob, Mistake, format_mistake, format_mistake_
 from pipeline.records import canonical_json
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "configs").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "configs").rglob("*.yaml"))
 
 JOB: dict[str, Any] = {
     "name": "a",
@@ -51,9 +53,20 @@ def test_the_schema_is_one_and_every_key_is_described() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_fit_the_schema_and_are_read(example: Path) -> None:
     text = example.read_text(encoding="utf-8")
-    assert text.startswith("# yaml-language-server: $schema=job.schema.json\n")
+    schema = os.path.relpath(ROOT / "configs" / "job.schema.json", example.parent)
+    assert text.startswith(f"# yaml-language-server: $schema={schema}\n")
     jsonschema.validate(YAML(typ="safe", pure=True).load(text), job_schema())
     load_job(example, environ={})
+
+
+def test_make_all_in_a_fresh_clone_needs_no_key_and_no_file_from_elsewhere() -> None:
+    listing = subprocess.check_output(["git", "ls-files", "configs"], cwd=ROOT, text=True)
+    jobs = [file for file in listing.split() if Path(file).match("configs/*.yaml") and file.count("/") == 1]
+    assert jobs
+    for file in jobs:
+        job = YAML(typ="safe", pure=True).load((ROOT / file).read_text(encoding="utf-8"))
+        assert job["endpoint"]["url"] == "simulator"
+        assert (ROOT / job["input"]["path"]).is_file()
 
 
 def test_the_conversations_are_whole() -> None:

@@ -51,7 +51,7 @@ def test_the_runbook_has_every_metric_and_no_other() -> None:
     assert set(re.findall(r"^\| `(llm_batch_\w+)` \|", OPERATIONS, re.MULTILINE)) == samples
 
 
-@pytest.mark.parametrize("page", ["docs/operations.md", "configs/dataoorts.yaml"])
+@pytest.mark.parametrize("page", ["docs/operations.md", "configs/examples/dataoorts.yaml"])
 def test_every_key_of_notify_and_metrics_is_described(page: str) -> None:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     keys = ["notify", *NotifyConfig.model_fields, "metrics", *MetricsConfig.model_fields]
