@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pipeline.app.run import Watcher
 from pipeline.app.summary import Summary, money
+from pipeline.app.watcher import Watcher
 
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob

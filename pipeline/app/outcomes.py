@@ -20,6 +20,12 @@ class AnswerCounts:
     truncated: int | None = None
     empty: int | None = None
 
+    def plus(self, truncated: int, empty: int) -> AnswerCounts:
+        """Return these and so many more; what is not known stays so."""
+        if self.truncated is None or self.empty is None:
+            return AnswerCounts()
+        return AnswerCounts(self.truncated + truncated, self.empty + empty)
+
 
 def counts_of_output(path: Path, prefix: str) -> AnswerCounts:
     """Count the answers in an output, the names of whose columns begin with `prefix`.

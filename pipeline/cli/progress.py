@@ -12,8 +12,8 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pipeline.app.run import Watcher
 from pipeline.app.summary import Summary, money
+from pipeline.app.watcher import Watcher
 from pipeline.cli.console import Console
 from pipeline.cli.status import duration
 from pipeline.config import key_note, shown_address

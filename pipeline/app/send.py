@@ -1,0 +1,188 @@
+"""From a plan to answers in the journal: the part of a run that costs money."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline.app import earlier
+from pipeline.app.endpoint import endpoint_address, sending_to
+from pipeline.app.figures import Figures
+from pipeline.app.held import HeldCheckpoint
+from pipeline.app.job import OpenJob
+from pipeline.app.machine import room_for_connections
+from pipeline.app.options import RunOptions
+from pipeline.app.signals import Signals
+from pipeline.app.summary import money, row_figures
+from pipeline.app.tracking import Tracker
+from pipeline.app.watcher import Watcher
+from pipeline.config import LimitsConfig, shown_address
+from pipeline.engines import processes_for
+from pipeline.engines.local import LocalEngine
+from pipeline.engines.processes import ProcessEngine
+from pipeline.engines.sending import Sending
+from pipeline.errors import InvalidInput, PipelineError
+from pipeline.journal import Journal, plus
+from pipeline.limits import Pause
+from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
+from pipeline.records import digest
+from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
+from pipeline.wording import lasting
+
+if TYPE_CHECKING:
+    from pipeline.limits.shared import SharedLimit
+
+
+class RowSender:
+    """Sends the rows that a plan names, and keeps `figures` up to date and `watcher` informed.
+
+    `first_event` is the number of the first event of what it has sent.
+    """
+
+    def __init__(
+        self,
+        opened: OpenJob,
+        options: RunOptions,
+        figures: Figures,
+        watcher: Watcher,
+        signals: Signals,
+        stop_request: StopRequest,
+    ) -> None:
+        self._opened = opened
+        self._job = opened.job
+        self._options = options
+        self._figures = figures
+        self._watcher = watcher
+        self._signals = signals
+        self._stop_request = stop_request
+        self._is_stopping = False
+        self.first_event = 0
+
+    def send(self, plan: Plan, held: HeldCheckpoint) -> Stop | None:
+        """Send until every row is through, or something stops it; that is returned.
+
+        Raises:
+            PipelineError: nothing could be sent, or the checkpoint failed.
+        """
+        journal, config, options = held.writer(), self._job.config, self._options
+        to_send = plan.count(*options.to_send)
+        rows = min(to_send, options.limit or to_send)
+        self._begin(plan, journal, rows)
+        pause, now = Pause(), time.time()
+        sent = earlier.sent_lately(journal, config.limits, now)
+        earlier.see(journal, sent, now)
+        if (too_long := self._wait_out_pause(journal, pause, now)) is not None:
+            return too_long
+        self.first_event = journal.totals.events + 1
+        settings = journal.register_settings(digest(self._opened.settings), self._opened.settings)
+        journal.register_run(self._figures.summary.run_id or "")
+        processes = processes_for(config.limits, rows)
+        with (
+            room_for_connections(self._job, rows),
+            _shared_limit(config.limits) as shared,
+            endpoint_address(self._job) as address,
+        ):
+            sending = sending_to(self._job, address, os.environ)
+            works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan))
+            works = while_unchanged(works, self._opened.rows.source.files)
+            engine = self._engine(sending, processes, pause)  # last: from here on it is closed, whatever happens
+            runner = Runner(
+                feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
+                limits=config.limits, retry=config.retry, settings=settings, price=self._opened.price,
+                context_window=self._opened.context_window, limit=options.limit,
+                stop_request=self._stop_request, shared=shared,
+                started=self._figures.started, observe=lambda progress: self._observe(progress, plan, held),
+            )  # fmt: skip
+            runner.remember(sent)
+            with self._signals.draining(self._stop_request, engine.wake):
+                try:
+                    stop = runner.run()
+                finally:
+                    engine.close()
+                    self._figures.take(runner.progress)
+                    # What is in doubt where the journal failed stands in no total.
+                    totals = journal.totals
+                    self._figures.update(
+                        **row_figures(plan),
+                        job_cost_usd=totals.cost_usd,
+                        possibly_billed_usd=totals.possibly_billed_usd + runner.in_doubt_usd(),
+                        possibly_billed_requests=plus(totals.possibly_billed_requests, runner.in_doubt()),
+                    )
+            if over := self._figures.summary.over_reserve_usd:
+                self._watcher.warned(
+                    f"the endpoint billed ${money(over)} beyond the assumed worst case of its requests; what it was is"
+                    " reserved for every later request"
+                )
+            # One that came too late for the runner still bounds the time for publishing.
+            return stop or self._stop_request.stop()
+
+    def _begin(self, plan: Plan, journal: Journal, rows: int) -> None:
+        others = [one for one in FAILED if one not in self._options.to_send]
+        self._figures.left_alone = failure_kinds(plan, journal, others)
+        where = shown_address(self._job.config.endpoint.url)
+        self._figures.tracker = Tracker(rows, self._figures.left_alone, where=where)
+
+    def _wait_out_pause(self, journal: Journal, pause: Pause, now: float) -> Stop | None:
+        """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one."""
+        left = journal.totals.pause_left(now)
+        if left > self._job.config.retry.max_elapsed_seconds:
+            return Stop(
+                5,
+                "retry_after",
+                f"the endpoint asked for a pause with {lasting(left)} left, longer than retry.max_elapsed_seconds",
+            )
+        pause.extend(time.monotonic() + left)
+        return None
+
+    def _engine(self, sending: Sending, processes: int, pause: Pause) -> Engine:
+        limits = self._job.config.limits
+        if processes > 1:
+            try:
+                seconds = self._figures.started + (limits.deadline_seconds or math.inf) - time.monotonic()
+                return ProcessEngine(sending, processes - 1, pause, self._watcher.warned, seconds)
+            except InvalidInput:
+                raise
+            except PipelineError as error:
+                if limits.processes != "auto":
+                    raise
+                self._watcher.warned(f"{error}. This run sends from one process.")
+        client = sending.client(pause)
+        return LocalEngine(client.attempt, sending.slots, client.abandon, self._watcher.warned)
+
+    def _drawn(self, plan: Plan) -> list[int] | None:
+        options = self._options
+        if options.seed is None or options.limit is None:
+            return None
+        return drawn_rows(plan, options.to_send, options.limit, options.seed)
+
+    def _observe(self, progress: Progress, plan: Plan, held: HeldCheckpoint) -> None:
+        self._figures.take(progress)
+        if self._stop_request.signal is not None and not self._is_stopping:
+            self._is_stopping = True
+            self._watcher.stopping(progress.in_flight, self._job.config.limits.drain_seconds)
+        self._watcher.progressed(progress, self._figures.summary)
+        self._figures.see(progress, plan, held.writer(), held.directory)
+
+
+@contextmanager
+def _shared_limit(limits: LimitsConfig) -> Iterator[SharedLimit | None]:
+    """Open the limit that the job has in common with others, while it sends; None where it names none."""
+    if limits.shared is None:
+        yield None
+        return
+    from pipeline.limits.limit_file import limit_path
+    from pipeline.limits.shared import SharedLimit
+
+    shared = SharedLimit(
+        limit_path(limits.shared),
+        requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
+    )
+    try:
+        yield shared
+    finally:
+        shared.close()

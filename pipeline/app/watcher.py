@@ -1,0 +1,27 @@
+"""What a run tells those who watch it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.app.job import OpenJob
+    from pipeline.app.summary import Summary
+    from pipeline.plan import Plan, Standing
+    from pipeline.runner import Progress
+
+
+class Watcher:
+    """Hears what a run tells while it goes on. The command line shows it; this one ignores it all."""
+
+    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[Standing, ...], notes: list[str]) -> None:
+        """The plan is made, and nothing has been sent yet. `to_send` is where the rows stand that will be."""
+
+    def progressed(self, progress: Progress, summary: Summary) -> None:
+        """Every half second or so while requests are under way."""
+
+    def warned(self, message: str) -> None:
+        """Something beside the run went wrong."""
+
+    def stopping(self, in_flight: int, seconds: float) -> None:
+        """A signal came while requests were under way: so many are waited for, up to so long."""
