@@ -102,7 +102,9 @@ output: {{path: answers.parquet}}
 """)
 
     def run(self, *words: str) -> subprocess.Popen[str]:
-        return self.start("run", "job.yaml", "--json", *words, cwd=self.directory)
+        # Without ids, rows that left and rows that came look like an edit of most rows, which is refused until said so.
+        change = () if self.with_id else ("--on-change", "rerun")
+        return self.start("run", "job.yaml", "--json", *change, *words, cwd=self.directory)
 
     def ended(self, process: subprocess.Popen[str], *codes: int) -> dict[str, Any]:
         stdout, stderr = process.communicate(timeout=300)
