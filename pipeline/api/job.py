@@ -14,10 +14,11 @@ from pipeline.api.results import Result, Results
 from pipeline.api.values import Diagnostic, Estimate, Plan
 from pipeline.api.watch import logger, watching
 from pipeline.api.words import python_words
-from pipeline.app import look
+from pipeline.app import forecast
 from pipeline.app.job import load_job
 from pipeline.app.options import RunOptions
 from pipeline.app.run import Run
+from pipeline.app.validate import validate
 from pipeline.errors import InvalidInput, InvalidJob, NoCheckpoint, RunStopped
 from pipeline.journal import Journal
 from pipeline.runner import StopRequest
@@ -69,7 +70,7 @@ class Job:
         """
         with python_words():
             try:
-                look.validate(self._job, self._overrides, table=self._table)
+                validate(self._job, self._overrides, table=self._table)
             except InvalidJob as error:
                 return [Diagnostic.of(mistake) for mistake in error.mistakes]
         return []
@@ -82,7 +83,7 @@ class Job:
             errors.JobLocked: a run of the job is under way.
         """
         with python_words():
-            counts = look.row_counts(self._load())
+            counts = forecast.row_counts(self._load())
         return Plan(counts.total, counts.done, counts.new, counts.changed, counts.to_retry, counts.orphaned)
 
     def estimate(self, *, pilot: int | None = None, seed: int = 0) -> Estimate:
@@ -98,11 +99,11 @@ class Job:
         with python_words():
             job = self._load()
             if pilot is None:
-                return Estimate.of_json(look.plan_ahead(job, RunOptions()))
+                return Estimate.of_json(forecast.plan_ahead(job, RunOptions()))
             run, summary = self._run(job, RunOptions(limit=pilot, seed=seed), progress=False)
             if summary.error is not None:
                 raise RunStopped(f"the pilot stopped: {summary.error.message}", summary.exit_code)
-            return Estimate.of_json(look.plan_ahead(job, RunOptions(), run.first_event), pilot=summary)
+            return Estimate.of_json(forecast.plan_ahead(job, RunOptions(), run.first_event), pilot=summary)
 
     def run(
         self,

@@ -53,7 +53,7 @@ class Results:
         return pa.Table.from_batches(found)
 
     def _batches(self, *, failed_only: bool) -> Iterator[pa.RecordBatch]:
-        from pipeline.app.look import answers
+        from pipeline.app.answers import answers
 
         return answers(self._job, failed_only=failed_only)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.app import checkpoint
 from pipeline.app.access import reading
 from pipeline.app.job import open_job
-from pipeline.app.scratch import scratch
+from pipeline.app.planning import plan_unsaved
 from pipeline.app.truncated import former_rows
 from pipeline.config import Job
 from pipeline.errors import TRUNCATED
@@ -31,14 +30,7 @@ def failed_rows(job: Job, kind: str | None) -> Iterator[dict[str, Any]]:
     with reading(job) as journal:
         if journal is None:
             return
-        plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
-        if plan is None:
-            former = former_rows(opened, journal)
-            with (
-                scratch(job.checkpoint_path) as directory,
-                checkpoint.planner(opened, directory, journal, former=former) as made,
-            ):
-                plan = made.plan
+        plan = plan_unsaved(opened, journal, former=former_rows(opened, journal))
         is_truncated = kind == TRUNCATED
         results = Results(opened.rows, plan, journal, (), "", SUCCEEDED if is_truncated else FAILED)
         for batch in results.batches():

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from pipeline.app import checkpoint
 from pipeline.app.job import OpenJob, open_job
 from pipeline.app.moment import at_a_moment
-from pipeline.app.scratch import scratch
+from pipeline.app.planning import plan_unsaved
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure
@@ -40,10 +39,7 @@ def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = Non
     """
     opened = open_job(job, for_sending=False)
     with at_a_moment(job) as (journal, _):
-        plan = checkpoint.standing_plan(opened, job.checkpoint_path, journal)
-        if plan is None:
-            with scratch(job.checkpoint_path) as directory, checkpoint.planner(opened, directory, journal) as made:
-                plan = made.plan
+        plan = plan_unsaved(opened, journal)
         standings = FAILED if failed else (*SUCCEEDED, *FAILED)
         if row_id is not None:
             position = _position(opened, plan, row_id)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pipeline.app.signals import Signals
-from pipeline.cli import doctor, estimate, jobs, look, make, recover, report, run, show, status
+from pipeline.cli import doctor, estimate, export, jobs, make, recover, report, run, show, status, validate
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.memory import keep_little
@@ -59,11 +59,9 @@ def commands() -> None:
     """
 
 
-for command in (
-    *run.COMMANDS, *estimate.COMMANDS, *look.COMMANDS, *status.COMMANDS, *jobs.COMMANDS, *doctor.COMMANDS,
-    *recover.COMMANDS, *report.COMMANDS, *show.COMMANDS, *make.COMMANDS,
-):  # fmt: skip
-    commands.add_command(command)
+for module in (run, estimate, validate, export, status, jobs, doctor, recover, report, show, make):
+    for command in module.COMMANDS:
+        commands.add_command(command)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.look import plan_ahead
+        from pipeline.app.forecast import plan_ahead
         from pipeline.app.options import RunOptions
         from pipeline.app.run import Run
         from pipeline.cli.summary import Told

@@ -15,8 +15,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from pipeline.app.answers import export_answers
 from pipeline.app.job import load_job
-from pipeline.app.look import export_answers
 from pipeline.errors import InvalidInput
 from tests.functional.conftest import (
     COMMAND,

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import sink
+from pipeline.app.answers import export_answers
 from pipeline.app.job import load_job
-from pipeline.app.look import export_answers
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
 from tests.functional.conftest import Endpoint, Workspace, answer, ended

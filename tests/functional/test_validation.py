@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.app.job import load_job, open_job
-from pipeline.app.look import validate
 from pipeline.app.options import RunOptions
 from pipeline.app.run import Run
+from pipeline.app.validate import validate
 from pipeline.errors import InvalidJob, Mistake
 from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, ended
 

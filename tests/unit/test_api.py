@@ -163,7 +163,7 @@ def test_answers_of_a_job_that_never_ran_are_refused() -> None:
 
 
 def test_a_fault_of_the_program_is_an_error_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.app.look.row_counts", lambda job: 1 / 0)
+    monkeypatch.setattr("pipeline.app.forecast.row_counts", lambda job: 1 / 0)
     with pytest.raises(errors.PipelineError, match="division by zero") as raised:
         pipeline.Job(JOB, input=frame()).plan()
     assert raised.value.exit_code == 1 and isinstance(raised.value.__cause__, ZeroDivisionError)

@@ -1,0 +1,129 @@
+"""Everything that can be checked of a job without a call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pipeline.app import checkpoint
+from pipeline.app.access import reading
+from pipeline.app.inspection import inspect_job, wrong
+from pipeline.app.job import TRIED_ROWS, first_rows
+from pipeline.app.machine import too_few_files
+from pipeline.app.scratch import scratch
+from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
+from pipeline.endpoints import make_endpoint
+from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
+from pipeline.journal import Journal
+from pipeline.plan import Planner, Rows
+from pipeline.prompts import Prompter, PromptFailure, Trial
+from pipeline.sources import Source
+
+_TRIAL_SECONDS = 60.0
+"""How long rows are tried for at validation: TRIED_ROWS of them, unless they are slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A job without mistakes: the number of its rows, what came of trying the first of them, and the bodies of the
+    first requests (for a row that makes none, why).
+    """
+
+    job: Job
+    rows: int
+    tried: Trial
+    requests: list[dict[str, Any]]
+
+
+def validate(
+    path: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), show: int = 0, *, table: Any = None
+) -> Validated:
+    """Check all that can be checked without a call, the whole input and what stands in the way of a run included.
+
+    Raises:
+        InvalidJob: with every mistake.
+        CheckpointFailed: the job is right, but its checkpoint cannot be trusted.
+    """
+    job, mistakes = read_job(path, overrides, table=table)
+    if job is None:
+        raise InvalidJob(mistakes)
+    found = inspect_job(job, os.environ, known=mistakes)
+    mistakes = list(found.mistakes)
+    rows, tried = 0, Trial()
+    if found.source is not None:
+        rows, further = _count_rows(job, found.source, found.mistakes)
+        mistakes += further
+        if found.prompter is not None:
+            tried = found.prompter.trial(
+                _sound_rows(found.source),
+                total_seconds=_TRIAL_SECONDS,
+                most_tokens=job.config.limits.tokens_per_minute,
+            )
+            mistakes += tried.mistakes
+    if not wrong(["limits", "endpoint.url"], job, mistakes) and (lack := too_few_files(job, rows)) is not None:
+        mistakes.append(Mistake(lack.message, key="limits.concurrency", suggestion=lack.remedy))
+    try:
+        _check_standing(job, mistakes)
+    except InvalidJob as error:
+        mistakes += error.mistakes
+    except CheckpointFailed:
+        if not mistakes:
+            raise
+    if mistakes or found.source is None or found.prompter is None:
+        raise InvalidJob(in_order([job.placed(mistake) for mistake in mistakes], job.file))
+    return Validated(job, rows, tried, _first_requests(job, found.source, found.prompter, show))
+
+
+def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
+    """How many rows there are, and what is wrong with one of them or with their ids."""
+    section, model = job.config.input, job.config.endpoint.model
+    id_column = None if wrong(["input.id"], job, known) else section.id
+    # Nothing is asked for a plan without a journal, so any prompt will do, also where the job's is wrong.
+    prompter = Prompter(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
+    try:
+        with (
+            scratch(job.checkpoint_path) as directory,
+            Planner(
+                Rows(source, id_column, prompter, job.config.endpoint.kind, model),
+                iter(()),
+                directory,
+                number=1,
+                fingerprint="",
+            ) as made,
+        ):
+            return len(made.plan), ()
+    except InvalidJob as error:
+        return 0, error.mistakes
+
+
+def _sound_rows(source: Source) -> Iterator[dict[str, Any]]:
+    with suppress(InvalidJob):  # said already, when they were counted
+        yield from first_rows(source, TRIED_ROWS)
+
+
+def _check_standing(job: Job, known: Sequence[Mistake]) -> None:
+    """Raise what a run would, for what stands in the checkpoint and at the output's path already."""
+    if wrong(["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite"], job, known):
+        return
+    directory = job.checkpoint_path
+    if not Journal.exists(directory):
+        checkpoint.refuse_foreign_output(job, directory, None)
+        return
+    with suppress(JobLocked), reading(job) as journal:  # a run under way has checked this itself
+        checkpoint.refuse_foreign_output(job, directory, journal)
+
+
+def _first_requests(job: Job, source: Source, prompter: Prompter, count: int) -> list[dict[str, Any]]:
+    endpoint = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None)
+    requests: list[dict[str, Any]] = []
+    for row in islice(first_rows(source, count), count) if count else ():
+        try:
+            requests.append(endpoint.payload(prompter.request(row)))
+        except PromptFailure as failure:
+            requests.append({"error_kind": failure.kind, "error_message": failure.message})
+    return requests
