@@ -13,7 +13,7 @@ from itertools import groupby
 
 from pipeline.endpoints import Endpoint
 from pipeline.errors import ErrorKind
-from pipeline.limits import Pause
+from pipeline.limits import Meeting, Pause
 from pipeline.records import Failure, Reply, Request
 from pipeline.retry import retry_after
 from pipeline.transport import HeldBack, Transport, TransportError, Watch
@@ -32,13 +32,14 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 class Task:
     """A request to send, under the number of its claim. One that cannot go out until `send_by` (monotonic seconds) is
     not sent: by then it counts in another minute than the one that it was let into. A `fresh` one goes over a new
-    connection.
+    connection. `burst` is where it meets those that it is sent with (see `pipeline.limits.burst`).
     """
 
     number: int
     request: Request
     send_by: float = math.inf
     fresh: bool = False
+    burst: tuple[Meeting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,11 @@ class _Attempting(Watch):
     becomes of the body may take minutes, and other senders would go on meanwhile.
     """
 
-    def __init__(self, pause: Pause, send_by: float, clock: Callable[[], float]) -> None:
+    def __init__(self, pause: Pause, task: Task, clock: Callable[[], float]) -> None:
+        self.fresh = task.fresh
         self._pause = pause
-        self._send_by = send_by
+        self._send_by = task.send_by
+        self._meetings = list(task.burst)
         self._clock = clock
         self.sent_at: float | None = None
         self.replied_at: float | None = None
@@ -72,10 +75,23 @@ class _Attempting(Watch):
         self.retry_after: float | None = None
 
     def sending(self) -> None:
+        self._meet()
         now = self._clock()
         if now < self._pause.until or now > self._send_by:
             raise HeldBack
         self.sent_at = now
+
+    def sent(self) -> None:
+        self._meet()
+
+    def ended(self) -> None:
+        """No request of its burst has to wait for this one any more."""
+        for meeting in self._meetings:
+            meeting.arrive()
+
+    def _meet(self) -> None:
+        if self._meetings:
+            self._meetings.pop(0).wait()
 
     def replied(self, status: int, headers: Mapping[str, str]) -> None:
         self.replied_at = self._clock()
@@ -110,12 +126,13 @@ class Client:
         """Send one task and type what comes back. Raises nothing that the endpoint or the network can cause."""
         body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
         start = clock()
-        watch = _Attempting(self._pause, task.send_by, clock)
-        watch.fresh = task.fresh
+        watch = _Attempting(self._pause, task, clock)
         try:
             result = None if start < self._pause.until else self._send(body, watch)
         except HeldBack:
             result = None
+        finally:
+            watch.ended()
         end, finished_at = clock(), time.time()
         if result is None:
             return Attempt(task.number, None, finished_at, finished_at, 0.0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from pipeline.client import Attempt, Task
 from pipeline.errors import PipelineError
+from pipeline.limits import burst
 
 _STACK_BYTES = 512 * 1024
 _LIMITS_ON_THREADS = "raise the limit on processes (ulimit -u), memory (ulimit -v) or the container's pids"
@@ -45,12 +47,16 @@ class LocalEngine:
         return self._slots
 
     def send(self, tasks: Sequence[Task]) -> None:
-        """Start sending; never waits as long as no more than `slots` tasks are under way."""
+        """Start sending; never waits as long as no more than `slots` tasks are under way. Tasks that come while none is
+        under way, as at the start and after a pause, go out together.
+        """
+        is_burst = self._sent == self._received and len(tasks) > 1
         self._sent += len(tasks)
         while len(self._threads) < min(self._slots, self._sent - self._received):
             self._start_thread()
+        meetings = burst(min(len(tasks), len(self._threads))) if is_burst else ()
         for task in tasks:
-            self._tasks.put(task)
+            self._tasks.put(replace(task, burst=meetings) if meetings else task)
 
     def receive(self, timeout: float) -> list[Attempt]:
         """Every attempt that has ended; waits up to `timeout` seconds for the first."""

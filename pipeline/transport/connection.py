@@ -105,6 +105,7 @@ class Connection:
         try:
             self._send(message, deadline)
             self.has_sent = True
+            watch.sent()
         except (ConnectionError, ssl.SSLEOFError) as error:
             refusal = error  # the server may have replied, and hung up, before it had read everything
         try:

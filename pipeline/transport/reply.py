@@ -37,6 +37,9 @@ class Watch:
     def sending(self) -> None:
         """The connection stands and the first byte goes out next. Raise HeldBack to send nothing."""
 
+    def sent(self) -> None:
+        """All of the request has gone out, and nothing of the reply has been read."""
+
     def replied(self, status: int, headers: Mapping[str, str]) -> None:
         """The head of the reply has arrived; its body may still be cut off, broken or too large."""
 

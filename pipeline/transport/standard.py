@@ -277,6 +277,7 @@ class _Connection(HTTPConnection):
         attempt.sent = True
         super().request(*arguments, **options)
         attempt.is_whole = True
+        attempt.watch.sent()
 
     def send(self, data: Any) -> None:
         """Sends bytes, for nothing else comes here; urllib3 would let a server that reads slowly take any time."""
