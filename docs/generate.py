@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pipeline
-from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, ParameterRange
+from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, ParameterRange, ParameterValues
 from pipeline.config import job_schema, schema
 from pipeline.config.models import JobConfig
 from pipeline.config.schema import KeyPath, shown
@@ -142,7 +142,7 @@ def _section(path: KeyPath, description: str) -> Iterator[str]:
     yield ""
     yield description
     if path == ("parameters",):
-        yield "Each is a number, or `{column: NAME}` to take it from a column of each row."
+        yield "Each may be `{column: NAME}` instead, to take it from a column of each row."
         yield ""
         yield from _parameters()
         return
@@ -176,11 +176,15 @@ def _parameters() -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for name in schema.keys_at(("parameters",)):
         path = ("parameters", name)
-        ranges = (_range(DEFAULT_PARAMETERS[name]), _range(OPENAI_PARAMETERS[name]))
+        ranges = (_range(DEFAULT_PARAMETERS.get(name)), _range(OPENAI_PARAMETERS[name]))
         yield _line(f"`{shown(path)}`", *ranges, _example(path), schema.field(path)["description"])
 
 
-def _range(allowed: ParameterRange) -> str:
+def _range(allowed: ParameterValues | None) -> str:
+    if allowed is None:
+        return ""
+    if not isinstance(allowed, ParameterRange):
+        return "text or a list of texts" if allowed.many else "text"
     kind = "a whole number" if allowed.integer else "a number"
     if allowed.maximum is None:
         return kind if allowed.minimum is None else f"{kind} of at least {allowed.minimum:,}"

@@ -29,13 +29,13 @@ class Request:
 
     model: str
     messages: tuple[Message, ...]
-    parameters: Mapping[str, int | float]
+    parameters: Mapping[str, Any]
 
     @property
     def max_tokens(self) -> int | None:
-        """The most tokens the answer may have; None where the job does not say."""
+        """The most tokens the answer may have; None where the job sets no bound. Some servers take -1 for none."""
         value = self.parameters.get("max_tokens")
-        return None if value is None else int(value)
+        return None if value is None or value < 1 else int(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from pipeline.app.paths import path_mistakes
-from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, Model, ParameterRange, find_model
+from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, Model, ParameterValues, find_model
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.prompts import Prompter, template_mistakes
@@ -121,10 +121,9 @@ def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[
         return None, list(error.mistakes)
 
 
-def _ranges(job: Job, model: Model | None) -> Mapping[str, ParameterRange]:
+def _ranges(job: Job, model: Model | None) -> Mapping[str, ParameterValues]:
     if job.is_doubtful("endpoint.kind") or job.is_doubtful("endpoint.model"):
-        # Which ranges hold is not known then; that the columns are there still is.
-        return {name: replace(one, minimum=None, maximum=None) for name, one in DEFAULT_PARAMETERS.items()}
+        return OPENAI_PARAMETERS  # which ranges hold is not known then; that the columns are there still is
     if job.config.endpoint.kind == "openai":
         return OPENAI_PARAMETERS
     return model.parameters if model else DEFAULT_PARAMETERS

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.app.job import OpenJob
-from pipeline.catalogue import DEFAULT_PARAMETERS
+from pipeline.catalogue import OPENAI_PARAMETERS
 from pipeline.config import ParametersConfig, PromptConfig
 from pipeline.errors import InvalidJob
 from pipeline.estimate import FEWEST_ROWS, Measure, Sample, Sizes, size
@@ -103,10 +103,9 @@ def _rows_of(opened: OpenJob, settings: dict[str, Any]) -> Rows | None:
     rows = opened.rows
     if (settings["endpoint_kind"], settings["model"]) != (rows.endpoint_kind, rows.model):
         return None
-    ranges = {name: replace(one, minimum=None, maximum=None) for name, one in DEFAULT_PARAMETERS.items()}
     prompt, parameters = PromptConfig(**settings["prompt"]), ParametersConfig(**settings["parameters"])
     try:
-        prompter = Prompter(prompt, parameters, rows.model, rows.source.schema.names, ranges, None)
+        prompter = Prompter(prompt, parameters, rows.model, rows.source.schema.names, OPENAI_PARAMETERS, None)
     except InvalidJob:
         return None
     return replace(rows, prompter=prompter)

@@ -21,6 +21,17 @@ class ParameterRange:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterText:
+    """A generation parameter that is text, or with `many` a list of texts too."""
+
+    many: bool = False
+
+
+ParameterValues = ParameterRange | ParameterText
+"""What a generation parameter may be."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatTemplate:
     """The tokens that a model's chat template adds to a conversation, and to each message in it."""
 
@@ -60,21 +71,23 @@ DEFAULT_PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
 )
 """The ranges Dataoorts documents for its endpoint, whatever the model. The order is the one requests are built in."""
 
-OPENAI_PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
+OPENAI_PARAMETERS: Mapping[str, ParameterValues] = MappingProxyType(
     {
-        "temperature": ParameterRange(0, None, integer=False),
-        "top_p": ParameterRange(0, 1, integer=False),
-        "top_k": ParameterRange(-1, None, integer=True),
-        "max_tokens": ParameterRange(1, None, integer=True),
-        "seed": ParameterRange(-(2**63), 2**63 - 1, integer=True),
-        "repetition_penalty": ParameterRange(0, None, integer=False),
-        "frequency_penalty": ParameterRange(-2, 2, integer=False),
-        "presence_penalty": ParameterRange(-2, 2, integer=False),
+        "temperature": ParameterRange(None, None, integer=False),
+        "top_p": ParameterRange(None, None, integer=False),
+        "top_k": ParameterRange(None, None, integer=True),
+        "max_tokens": ParameterRange(None, None, integer=True),
+        "seed": ParameterRange(None, None, integer=True),
+        "repetition_penalty": ParameterRange(None, None, integer=False),
+        "frequency_penalty": ParameterRange(None, None, integer=False),
+        "presence_penalty": ParameterRange(None, None, integer=False),
+        "min_p": ParameterRange(None, None, integer=False),
+        "stop": ParameterText(many=True),
+        "reasoning_effort": ParameterText(),
     }
 )
-"""Generous ranges for OpenAI-compatible servers: whatever either OpenAI's API reference (chat/completions:
-temperature 0 to 2, top_p 0 to 1, penalties -2 to 2, an int64 seed) or vLLM's `SamplingParams` (no upper bound for the
-temperature; top_k -1 or 0 for all; any positive repetition_penalty) takes. The server has the last word."""
+"""Every parameter there is, in the order requests are built in. Each server has ranges of its own: vLLM refuses a
+temperature above 2 and takes `top_k: -1`, llama.cpp takes any of both."""
 
 
 @cache

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, ParameterRange, find_model, model_names
+from pipeline.catalogue import (
+    DEFAULT_PARAMETERS,
+    OPENAI_PARAMETERS,
+    ParameterRange,
+    ParameterValues,
+    find_model,
+    model_names,
+)
 from pipeline.config.addresses import check_notify
 from pipeline.config.credentials import check_endpoint
 from pipeline.config.explain import nearest
 from pipeline.config.findings import Finding, path
-from pipeline.config.models import ColumnReference, InputConfig, JobConfig, ParametersConfig
+from pipeline.config.models import InputConfig, JobConfig, ParametersConfig
 from pipeline.config.schema import listed
 
 _MODEL, _KIND, _PRICING = path("endpoint.model"), path("endpoint.kind"), path("pricing")
@@ -70,20 +77,24 @@ def _check_model(config: JobConfig) -> Iterator[Finding]:
 def _check_parameters(config: JobConfig) -> Iterator[Finding]:
     endpoint = config.endpoint
     model = find_model(endpoint.model) if endpoint.kind == "dataoorts" else None
-    ranges: Mapping[str, ParameterRange] = model.parameters if model else DEFAULT_PARAMETERS
+    ranges: Mapping[str, ParameterValues] = model.parameters if model else DEFAULT_PARAMETERS
     if endpoint.kind == "openai":
         ranges = OPENAI_PARAMETERS
     for name in ParametersConfig.model_fields:
         value = getattr(config.parameters, name)
         if value is None:
             continue
-        if name not in ranges:
-            hint = f"leave it out; the model takes {listed(list(ranges))}"
+        allowed = ranges.get(name)
+        if allowed is None:
+            takes = f"the model takes {listed(list(ranges))}"
+            if name not in DEFAULT_PARAMETERS:
+                takes = "only servers of `kind: openai` may know it"
+            hint = f"leave it out; {takes}"
             yield Finding(("parameters", name), f"{endpoint.model} takes no `{name}`", hint, (_MODEL, _KIND))
-        elif not isinstance(value, ColumnReference) and not _is_within(value, ranges[name]):
+        elif isinstance(allowed, ParameterRange) and isinstance(value, int | float) and not _is_within(value, allowed):
             whose = f"for {endpoint.model}" if model else f"for `kind: {endpoint.kind}`"
-            message = f"{value:,} is out of range; {whose} it is {_describe(ranges[name])}"
-            yield Finding(("parameters", name), message, f"use {_describe(ranges[name])}", (_MODEL, _KIND))
+            message = f"{value:,} is out of range; {whose} it is {_describe(allowed)}"
+            yield Finding(("parameters", name), message, f"use {_describe(allowed)}", (_MODEL, _KIND))
 
 
 def _check_caps(config: JobConfig) -> Iterator[Finding]:

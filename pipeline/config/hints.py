@@ -61,8 +61,6 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
 )
 """Keys that are planned. They are refused by name, so that nobody takes them for accepted."""
 
-_OTHER_SERVERS_PARAMETERS = frozenset({"min_p", "stop", "reasoning_effort"})
-
 _NOTES: Mapping[str, str] = MappingProxyType(
     {
         "timeout": "It takes a number of seconds",
@@ -99,8 +97,6 @@ def our_key(path: KeyPath) -> KeyPath | None:
 def key_meant(path: KeyPath) -> str | None:
     """Return what to write in place of a name that other tools use, or None."""
     name = _plain(path[-1])
-    if path[:-1] == ("parameters",) and name in _OTHER_SERVERS_PARAMETERS:
-        return f"leave it out: Dataoorts takes no `{name}`, and for `kind: openai` it is not built yet"
     ours = our_key(path)
     if ours is None:
         return None

@@ -156,6 +156,12 @@ def _either(given: object) -> str:
     return COLUMN_TAG if isinstance(given, Mapping | ColumnReference) else NUMBER_TAG
 
 
+def _text_or_column(given: object) -> str:
+    if isinstance(given, tuple):
+        return TEXTS_TAG
+    return COLUMN_TAG if isinstance(given, Mapping | ColumnReference) else TEXT_TAG
+
+
 def _number_or_word(given: object) -> str:
     return WORD_TAG if isinstance(given, str) else NUMBER_TAG
 
@@ -166,7 +172,8 @@ def _one_or_many(given: object) -> str:
 
 # Blanks keep these words apart from any key where pydantic puts them into the place of an error.
 NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG = "a number", "a column", "a word", "one path", "many paths"
-TAGS = frozenset({NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG})
+TEXT_TAG, TEXTS_TAG = "a text", "many texts"
+TAGS = frozenset({NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG, TEXT_TAG, TEXTS_TAG})
 
 
 class ColumnReference(_Section):
@@ -194,6 +201,15 @@ NumberOrColumn = Annotated[
 ]
 IntegerOrColumn = Annotated[
     Annotated[int, Tag(NUMBER_TAG)] | Annotated[ColumnReference, Tag(COLUMN_TAG)], Discriminator(_either)
+]
+TextOrColumn = Annotated[
+    Annotated[Text, Tag(TEXT_TAG)] | Annotated[ColumnReference, Tag(COLUMN_TAG)], Discriminator(_text_or_column)
+]
+TextsOrColumn = Annotated[
+    Annotated[Text, Tag(TEXT_TAG)]
+    | Annotated[tuple[Text, ...], Field(min_length=1), Tag(TEXTS_TAG)]
+    | Annotated[ColumnReference, Tag(COLUMN_TAG)],
+    Discriminator(_text_or_column),
 ]
 Processes = Annotated[
     Annotated[int, Field(ge=1, le=64), Tag(NUMBER_TAG)] | Annotated[Literal["auto"], Tag(WORD_TAG)],
@@ -298,7 +314,7 @@ class EndpointConfig(_Section):
 
 
 class ParametersConfig(_Section):
-    """Generation parameters, each a number or `{column: NAME}`; ranges are the model's own, by the catalogue."""
+    """Generation parameters, each a value or `{column: NAME}`. Dataoorts has ranges; other servers have their own."""
 
     temperature: NumberOrColumn | None = Field(default=None, description="How freely tokens are drawn.", examples=[0.1])
     top_p: NumberOrColumn | None = Field(
@@ -321,6 +337,15 @@ class ParametersConfig(_Section):
     )
     presence_penalty: NumberOrColumn | None = Field(
         default=None, description="Discourages tokens used at all so far.", examples=[0.2]
+    )
+    min_p: NumberOrColumn | None = Field(
+        default=None, description="Draws from no token less likely than this share of the likeliest.", examples=[0.05]
+    )
+    stop: TextsOrColumn | None = Field(
+        default=None, description="Ends the answer before this text, or the first of these texts.", examples=[["###"]]
+    )
+    reasoning_effort: TextOrColumn | None = Field(
+        default=None, description="How long a reasoning model thinks, in the server's words.", examples=["low"]
     )
 
 

@@ -1,24 +1,26 @@
-"""Generation parameters: fixed numbers of the job, or a column's, checked against their range."""
+"""Generation parameters: fixed values of the job, or a column's, checked against what they may be."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from pipeline.catalogue import DEFAULT_PARAMETERS, ParameterRange
+from pipeline.catalogue import OPENAI_PARAMETERS, ParameterRange, ParameterValues
 from pipeline.config.models import ColumnReference, ParametersConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.failures import PromptFailure, missing_column
+from pipeline.prompts.texts import encodable
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class ParameterReader:
     """Reads a row's parameters; `columns` are the input columns it needs. The order of parameters is always the same.
-    With `needs_max_tokens` a row that leaves out max_tokens fails.
+    With `needs_max_tokens` a row that leaves out max_tokens, or has less than 1, fails.
 
     Raises InvalidJob for a parameter the model does not document, a fixed value out of range, a missing column.
     """
@@ -26,14 +28,16 @@ class ParameterReader:
     def __init__(
         self,
         parameters: ParametersConfig,
-        ranges: Mapping[str, ParameterRange],
+        ranges: Mapping[str, ParameterValues],
         columns: Sequence[str],
         *,
         needs_max_tokens: bool = False,
     ) -> None:
-        given = {name: getattr(parameters, name) for name in DEFAULT_PARAMETERS}
-        self._fixed: dict[str, int | float] = {}
-        self._from_columns: list[tuple[str, str, ParameterRange]] = []
+        if needs_max_tokens and isinstance(counted := ranges.get("max_tokens"), ParameterRange):
+            ranges = {**ranges, "max_tokens": replace(counted, minimum=1)}
+        given = {name: getattr(parameters, name) for name in OPENAI_PARAMETERS}
+        self._fixed: dict[str, Any] = {}
+        self._from_columns: list[tuple[str, str, ParameterValues]] = []
         mistakes = []
         for name, value in given.items():
             key = f"parameters.{name}"
@@ -47,21 +51,21 @@ class ParameterReader:
                 if value.column not in columns:
                     mistakes.append(missing_column(key, value.column, columns))
             else:
-                number = read_number(value, ranges[name])
-                if number is None:
+                fixed = read_value(value, ranges[name])
+                if fixed is None:
                     mistakes.append(Mistake(f"{name} must be {describe(ranges[name])}", key=key))
                 else:
-                    self._fixed[name] = number
+                    self._fixed[name] = fixed
         if mistakes:
             raise InvalidJob(mistakes)
         self._needed = {"max_tokens"} if needs_max_tokens else frozenset()
         self._order = [name for name in given if given[name] is not None]
         self.columns = frozenset(column for _, column, _ in self._from_columns)
 
-    def read(self, row: Mapping[str, Any]) -> dict[str, int | float]:
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of one row; null and blank text in a column leave the parameter out.
 
-        Raises PromptFailure(PROMPT_ERROR) for anything else that is no number in range, and for a needed one left out.
+        Raises PromptFailure(PROMPT_ERROR) for what the parameter cannot be, and for a needed one left out.
         """
         if not self._from_columns:
             return self._fixed
@@ -73,12 +77,22 @@ class ParameterReader:
                     message = f"{name}: column {column!r} is empty in this row, and a cost cap needs it"
                     raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key=f"parameters.{name}")
                 continue
-            number = read_number(value, allowed)
-            if number is None:
+            found = read_value(value, allowed)
+            if found is None:
                 message = f"{name}: column {column!r} holds something other than {describe(allowed)}"
                 raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key=f"parameters.{name}")
-            values[name] = number
+            values[name] = found
         return {name: values[name] for name in self._order if name in values}
+
+
+def read_value(value: Any, allowed: ParameterValues) -> Any:
+    """Return the value as the parameter is sent, or None where it cannot be one."""
+    if isinstance(allowed, ParameterRange):
+        return read_number(value, allowed)
+    if isinstance(value, str) and value:
+        return encodable(value)
+    is_texts = isinstance(value, list | tuple) and value and all(isinstance(text, str) and text for text in value)
+    return [encodable(text) for text in value] if allowed.many and is_texts else None
 
 
 def read_number(value: Any, allowed: ParameterRange) -> int | float | None:
@@ -108,8 +122,10 @@ def _is_finite(value: float | Decimal) -> bool:
         return False
 
 
-def describe(allowed: ParameterRange) -> str:
-    """The range in words: "a whole number from 1 to 50"."""
+def describe(allowed: ParameterValues) -> str:
+    """Return what a parameter may be in words: "a whole number from 1 to 50"."""
+    if not isinstance(allowed, ParameterRange):
+        return "text or a list of texts" if allowed.many else "text"
     noun = "a whole number" if allowed.integer else "a number"
     bounds = [
         f"{word} {bound}" for word, bound in (("from", allowed.minimum), ("to", allowed.maximum)) if bound is not None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.catalogue import ParameterRange, fewest_prompt_tokens
+from pipeline.catalogue import ParameterValues, fewest_prompt_tokens
 from pipeline.catalogue.costs import MOST_BYTES_PER_TOKEN
 from pipeline.config.models import ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
@@ -41,7 +41,7 @@ class Prompter:
         parameters: ParametersConfig,
         model: str,
         columns: Sequence[str],
-        parameter_ranges: Mapping[str, ParameterRange],
+        parameter_ranges: Mapping[str, ParameterValues],
         context_window: int | None,
         *,
         needs_max_tokens: bool = False,

@@ -36,7 +36,7 @@ def only(tmp_path: Path, **sections: str) -> Mistake:
         ("retry", "{max_retries: 3}", "`max_attempts`"),
         ("pricing", "{input: 1, input_usd_per_million: 1, output_usd_per_million: 2}", "`input_usd_per_million`"),
         ("simulator", "{latency: 1}", "`latency_seconds`"),
-        ("parameters", "{stop: END}", "Dataoorts takes no `stop`"),
+        ("parameters", "{stop: END}", "only servers of `kind: openai`"),
         ("parameters", "{max_completion_tokens: 5}", "`max_tokens`"),
         ("parameters", "{max_completion_tokens: 5}", "`endpoint.max_tokens_field`"),
         ("rpm", "300", "`limits.requests_per_minute`"),
