@@ -11,6 +11,9 @@ from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput
 from pipeline.version import __version__
 
+_MOST_SLOTS = 2000
+"""What an engine is made for. How many are in flight is the runner's to say, and `pipeline control` may raise it."""
+
 
 def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sending:
     """What a sender has to know of the job's endpoint. `address` is the embedded one's, whose key is no secret."""
@@ -18,7 +21,7 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
     key = "simulator" if address else api_key(config.endpoint, environ)
     return Sending(
         make_endpoint(config.endpoint, address), _request_headers(key), None if address else key,
-        config.limits.concurrency, config.limits.timeout_seconds, config.endpoint.transport == "standard",
+        _MOST_SLOTS, config.limits.timeout_seconds, config.endpoint.transport == "standard",
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.app.control import Controls
 from pipeline.app.outcomes import AnswerCounts
 from pipeline.app.status import file_stamp
 from pipeline.app.summary import Summary, job_figures
@@ -35,6 +36,7 @@ class Figures:
         self.left_alone = FailureKinds()
         self.answers = AnswerCounts()
         self.tracker = Tracker(0, FailureKinds())
+        self.controls: Controls | None = None
         self._succeeded = 0
         self._written_at = 0.0
 
@@ -84,6 +86,7 @@ class Figures:
             "pid": os.getpid(),
             "updated_at": time.time(),
             "answers_of_run": self._succeeded,
+            **({} if self.controls is None else self.controls.facts()),
         }
         with suppress(OSError):  # a full disk shows at the journal; this file is only for those who watch
             write_progress(directory, {**summary.as_json(), **of_file, **facts})

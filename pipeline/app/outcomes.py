@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
 from pipeline.plan import SUCCEEDED, Plan
 
@@ -30,19 +31,24 @@ class AnswerCounts:
 def counts_of_output(path: Path, prefix: str) -> AnswerCounts:
     """Count the answers in an output, the names of whose columns begin with `prefix`.
 
-    Raises OSError, pyarrow.ArrowException.
+    Raises:
+        CheckpointFailed: the disk does not give it.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = [f"{prefix}truncated", f"{prefix}response_type"]
     truncated = empty = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=columns):
-            truncated += batch.column(0).true_count
-            # To compare with a Python value, pyarrow would import pandas.
-            empty += sum(
-                one["counts"] for one in batch.column(1).value_counts().to_pylist() if one["values"] == "empty"
-            )
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=columns):
+                truncated += batch.column(0).true_count
+                # To compare with a Python value, pyarrow would import pandas.
+                empty += sum(
+                    one["counts"] for one in batch.column(1).value_counts().to_pylist() if one["values"] == "empty"
+                )
+    except (OSError, pa.ArrowException) as error:
+        raise CheckpointFailed(f"{path}: the output was written and cannot be read back: {error}") from error
     return AnswerCounts(truncated, empty)
 
 

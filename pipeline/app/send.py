@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.app import earlier
+from pipeline.app.control import Controls
 from pipeline.app.endpoint import endpoint_address, sending_to
 from pipeline.app.figures import Figures
 from pipeline.app.held import HeldCheckpoint
@@ -27,6 +28,7 @@ from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.journal import Journal, plus
+from pipeline.journal.orders import withdraw_orders
 from pipeline.limits import Pause
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
 from pipeline.records import digest
@@ -79,7 +81,11 @@ class RowSender:
             return too_long
         self.first_event = journal.totals.events + 1
         settings = journal.register_settings(digest(self._opened.settings), self._opened.settings)
-        journal.register_run(self._figures.summary.run_id or "")
+        run_id = self._figures.summary.run_id or ""
+        journal.register_run(run_id)
+        withdraw_orders(held.directory)
+        controls = Controls(held.directory, config.limits, held.writer, run_id)
+        self._figures.controls = controls
         processes = processes_for(config.limits, rows)
         with (
             room_for_connections(self._job, rows),
@@ -96,6 +102,7 @@ class RowSender:
                 context_window=self._opened.context_window, limit=options.limit,
                 stop_request=self._stop_request, shared=shared,
                 started=self._figures.started, observe=lambda progress: self._observe(progress, plan, held),
+                poll=controls.poll,
             )  # fmt: skip
             runner.remember(sent)
             with self._signals.draining(self._stop_request, engine.wake):

@@ -19,7 +19,16 @@ from pipeline.config import Job, read_job
 from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
 
-_WHILE_SENDING = ("recent_rows_per_second", "eta_seconds", "in_flight", "waiting", "paused_seconds", "trouble")
+_WHILE_SENDING = (
+    "recent_rows_per_second",
+    "eta_seconds",
+    "in_flight",
+    "waiting",
+    "paused_seconds",
+    "trouble",
+    "paused",
+    "set",
+)
 
 
 @dataclass(frozen=True, slots=True)

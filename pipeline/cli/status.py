@@ -119,6 +119,10 @@ def _speed(data: dict[str, Any]) -> list[tuple[str, str]]:
     if data["updated_at"] is None:
         return [("progress", "it has not begun to send")]
     lines = []
+    if data["paused"]:
+        lines.append(("paused", "by `pipeline control`; nothing new is sent until it resumes"))
+    if data["set"]:
+        lines.append(("set", ", ".join(f"{key}={value}" for key, value in data["set"].items())))
     if data["recent_rows_per_second"] is not None:
         eta = "" if data["eta_seconds"] is None else f", {duration(data['eta_seconds'])} left"
         lines.append(("rate", f"{data['recent_rows_per_second']:,.1f} rows/s over the last minute{eta}"))

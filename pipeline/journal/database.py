@@ -212,6 +212,13 @@ def get_meta(connection: sqlite3.Connection, name: str) -> str:
     return str(found[0])
 
 
+def find_meta(connection: sqlite3.Connection, name: str) -> str | None:
+    """Return a named value that not every journal has; None where it is missing. Raises as `get_meta` does."""
+    if connection.execute("SELECT 1 FROM meta WHERE name=?", (name,)).fetchone() is None:
+        return None
+    return get_meta(connection, name)
+
+
 def meta_checksum(name: str, value: str) -> int:
     """The checksum that is stored with one of the named values."""
     return checksum(0, f"{name}={value}".encode())

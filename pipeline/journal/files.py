@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.journal.count import FILE_NAME as COUNT_NAME
 from pipeline.journal.lock import FILE_NAME as LOCK_NAME
+from pipeline.journal.orders import ORDER_NAME, REPLIES_NAME
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 
 DATABASE_NAME = "journal.sqlite"
@@ -21,11 +22,11 @@ SCRATCH_PREFIX = ".pipeline-scratch-"
 
 # Disposable files first, the count last: where a removal is cut off, what is left is refused, never trusted.
 _NAMES = (
-    PLANNING_NAME, EXPORTS_NAME, PROGRESS_NAME, PLAN_NAME, f"{DATABASE_NAME}-shm", LOG_NAME, DATABASE_NAME, COUNT_NAME,
-    LOCK_NAME,
+    PLANNING_NAME, EXPORTS_NAME, ORDER_NAME, REPLIES_NAME, PROGRESS_NAME, PLAN_NAME, f"{DATABASE_NAME}-shm", LOG_NAME,
+    DATABASE_NAME, COUNT_NAME, LOCK_NAME,
 )  # fmt: skip
 _OWN = (f"{DATABASE_NAME}.new-journal", *(own for name in _NAMES for own in (f"{name}.new", name)))
-NEVER_REPLACED = frozenset({LOCK_NAME, EXPORTS_NAME})
+NEVER_REPLACED = frozenset({LOCK_NAME, EXPORTS_NAME, ORDER_NAME, REPLIES_NAME})
 """Files that stand for no part of the journal; a recovery leaves them alone."""
 
 

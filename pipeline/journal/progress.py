@@ -65,6 +65,10 @@ def _is_sound(name: str, value: Any) -> bool:
             and set(value) == set(_TROUBLE)
             and all(is_text(value[part]) if part in ("where", "cause") else is_number(value[part]) for part in _TROUBLE)
         )
+    if name == "paused":
+        return isinstance(value, bool)
+    if name == "set":
+        return isinstance(value, dict) and all(map(is_text, value)) and all(map(is_text, value.values()))
     if name in _TEXTS:
         return is_text(value)
     if name.endswith("_usd"):

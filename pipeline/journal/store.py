@@ -49,6 +49,11 @@ _LOG_BYTES_A_COMMIT = 5 * 8192
 """What a commit of small records adds to the log: the pages at the end of each tree, about."""
 
 
+_ORDERS = "controls"
+"""Of eight letters, as every name in `meta` has four, six or eight (see `journal.carving`)."""
+_MOST_ORDERS = 1000
+
+
 class Journal:
     """An open journal, for reading or for the one writer. Make one with `create`, `read` or `write`.
 
@@ -289,6 +294,18 @@ class Journal:
         runs = [*self.runs(), run_id]
         with self._transaction(self.totals):
             database.set_meta(self._connection, "runs", json.dumps(runs))
+
+    def orders(self) -> list[str]:
+        """Return the latest orders that runs of the job have followed, oldest first."""
+        with self._reading():
+            text = database.find_meta(self._connection, _ORDERS)
+        return [] if text is None else [str(one) for one in json.loads(text)]
+
+    def note_order(self, text: str) -> None:
+        """Record that a run has followed an order."""
+        orders = [*self.orders(), text][-_MOST_ORDERS:]
+        with self._transaction(self.totals):
+            database.set_meta(self._connection, _ORDERS, json.dumps(orders))
 
     def see(self, now: float) -> None:
         """Record that stamps in the future of `now` (Unix seconds) were seen: all that stands here was made before."""

@@ -13,11 +13,19 @@ class Budget:
     """
 
     def __init__(self, *, job_cap: Decimal | None, run_cap: Decimal | None, spent: Decimal) -> None:
-        remaining = [cap for cap in (None if job_cap is None else job_cap - spent, run_cap) if cap is not None]
-        self._remaining = min(remaining) if remaining else None
-        self._is_of_run = run_cap is not None and self._remaining == run_cap
-        self._cap = run_cap if self._is_of_run else job_cap
+        self._spent_before = spent
+        self._spent = Decimal(0)
         self._reserved = Decimal(0)
+        self.set_caps(job_cap=job_cap, run_cap=run_cap)
+
+    def set_caps(self, *, job_cap: Decimal | None, run_cap: Decimal | None) -> None:
+        """Hold these caps from now on; what was spent and is reserved counts as before."""
+        before = self._spent_before
+        remaining = [cap for cap in (None if job_cap is None else job_cap - before, run_cap) if cap is not None]
+        # What this run spends counts against both, so the smaller one stays the one that holds.
+        self._is_of_run = run_cap is not None and min(remaining) == run_cap
+        self._cap = run_cap if self._is_of_run else job_cap
+        self._remaining = min(remaining) - self._spent if remaining else None
 
     def allows(self, worst: Decimal | None) -> bool:
         """Whether a request that costs at most `worst` fits under the caps, whatever is in flight may cost.
@@ -47,6 +55,7 @@ class Budget:
     def settle(self, worst: Decimal | None, billed: Decimal) -> None:
         """Replace what was reserved by what it came to, possible bills at their worst case included."""
         self._reserved -= worst or 0
+        self._spent += billed
         if self._remaining is not None:
             self._remaining -= billed
 

@@ -42,6 +42,12 @@ class AdaptiveConcurrency:
         """Requests that may be in flight now."""
         return max(1, int(self._limit))
 
+    def set_most(self, most: int) -> None:
+        """Allow so many from now on; what the endpoint has cut stays cut, and grows from there."""
+        is_cut = self._limit < self._most
+        self._most = most
+        self._limit = min(self._limit, float(most)) if is_cut else float(most)
+
     def refused(self, sent_at: float, now: float) -> None:
         """The endpoint asked to slow down. Requests sent before the last cut say nothing new."""
         self._push_back(sent_at, now, self._limit * _CUT)

@@ -45,6 +45,7 @@ class Outage:
         self._probes = 0
         self._in_a_row = 0
         self._cause = ""
+        self._held_at: float | None = None
         self.next_probe = 0.0
 
     @property
@@ -75,9 +76,19 @@ class Outage:
         self.next_probe = 0.0
         return ended
 
+    def hold(self, now: float) -> None:
+        """Stop counting the time: nothing is sent from now on."""
+        self._held_at = now
+
+    def go_on(self, now: float) -> None:
+        """Count the time again."""
+        if self._since is not None and self._held_at is not None:
+            self._since += now - max(self._held_at, self._since)
+        self._held_at = None
+
     def gives_up_at(self) -> float | None:
         """When the run is to stop, should no usable reply come until then; None while nothing fails."""
-        return None if self._since is None else self._since + self._most_seconds
+        return None if self._since is None or self._held_at is not None else self._since + self._most_seconds
 
     def trouble(self, now: float) -> Trouble | None:
         """Why nothing usable comes in, from the second failure in a row on."""

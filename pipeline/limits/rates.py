@@ -70,13 +70,22 @@ class SlidingWindow:
     """
 
     def __init__(self, per_minute: float) -> None:
+        self._entries: deque[Entry] = deque()
+        self._used = 0.0
+        self._spread_until = -math.inf
+        self._hold(per_minute)
+
+    def set_rate(self, per_minute: float, now: float) -> None:
+        """Hold another rate from now on. What was let in counts as before; what is spread is spread at the new rate."""
+        ahead = max(0.0, self._spread_until - now) * self._per_second
+        self._hold(per_minute)
+        self._spread_until = now + ahead / self._per_second
+
+    def _hold(self, per_minute: float) -> None:
         self.capacity = max(1, math.floor(per_minute))
         self._window = window_seconds(per_minute)
         self._per_second = self.capacity / self._window
         self._burst = max(1.0, self.capacity * BURST_SHARE)
-        self._entries: deque[Entry] = deque()
-        self._used = 0.0
-        self._spread_until = -math.inf
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until `amount` fits; 0 where it fits now. Never longer than a whole window."""

@@ -66,6 +66,19 @@ class Admission:
             if self._tokens:
                 self._tokens.remember(tokens, age, now)
 
+    def change(
+        self, limits: LimitsConfig, now: float, sent: Iterable[tuple[float, float]], in_flight: Iterable[Reservation]
+    ) -> None:
+        """Hold other rates and caps from now on. A rate that is new counts `sent`, as in `remember`, and what is in
+        flight.
+        """
+        self._budget.set_caps(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd)
+        past, held = list(sent), list(in_flight)
+        requests = [(age, 1.0) for age, _ in past], [1.0 for _ in held]
+        tokens = past, [float(one.most_tokens) for one in held]
+        self._requests = _changed(self._requests, limits.requests_per_minute, now, *requests)
+        self._tokens = _changed(self._tokens, limits.tokens_per_minute, now, *tokens)
+
     def reserve(self, request: Request, now: float) -> Reservation | float:
         """Reserve what the request may take; or say how many seconds to wait before asking again.
 
@@ -151,3 +164,24 @@ class Admission:
     def refused(self, reservation: Reservation, now: float, resumes_at: float) -> None:
         """The endpoint refused a request for its rate; `resumes_at` is when its Retry-After is over."""
         self._learned.refused(reservation.taken_at, now, resumes_at)
+
+
+def _changed(
+    window: SlidingWindow | None,
+    per_minute: float | None,
+    now: float,
+    sent: Iterable[tuple[float, float]],
+    in_flight: Iterable[float],
+) -> SlidingWindow | None:
+    """Return a window that holds another rate; one that is new has seen what was sent, and what is in flight."""
+    if per_minute is None:
+        return None
+    if window is not None:
+        window.set_rate(per_minute, now)
+        return window
+    window = SlidingWindow(per_minute)
+    for age, amount in sent:
+        window.remember(amount, age, now)
+    for amount in in_flight:
+        window.take(amount, now)
+    return window

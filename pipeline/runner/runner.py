@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,7 @@ class Runner:
         started: when the run began, on `clock`; the deadline counts from then.
         shared: the limit that this job has in common with others.
         observe: called every half second or so, and at the end.
+        poll: called in every turn with the time on `clock`; it may call `hold` and `change_limits`.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Runner:
         shared: SharedLimit | None = None,
         started: float | None = None,
         observe: Callable[[Progress], None] = lambda progress: None,
+        poll: Callable[[float, Runner], None] = lambda now, runner: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -100,6 +102,8 @@ class Runner:
         self._rows_left = math.inf if limit is None else limit
         self._stop_request = stop_request
         self._observe = observe
+        self._poll = poll
+        self._is_held = False
         self._clock = clock
         self._started = clock() if started is None else started
 
@@ -140,14 +144,29 @@ class Runner:
         """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
         self._admission.remember(sent, self._clock())
 
+    def hold(self, on: bool) -> None:
+        """Send nothing new while it is on. That time does not count towards an outage."""
+        now = self._clock()
+        if on != self._is_held:
+            self._is_held = on
+            self._outage.hold(now) if on else self._outage.go_on(now)
+
+    def change_limits(self, limits: LimitsConfig, sent: Iterable[tuple[float, float]]) -> None:
+        """Go by other limits from now on; `sent` is what counts against a rate that is new, as in `remember`."""
+        self._limits = limits
+        self._concurrency.set_most(limits.concurrency)
+        in_flight = [flight.reserved for flight in self._in_flight.values()]
+        self._admission.change(limits, self._clock(), sent, in_flight)
+
     # ---- the loop
 
     def run(self) -> Stop | None:
         """Send until every row has an outcome or something stops the run; returns what stopped it."""
-        deadline = self._started + (self._limits.deadline_seconds or math.inf)
         observed = drained = -math.inf
         while True:
             now = self._clock()
+            self._poll(now, self)
+            deadline = self._started + (self._limits.deadline_seconds or math.inf)
             self._check_stops(now, deadline)
             claims = [] if self.stop else self._admit(now)
             self._recorder.commit(claims)
@@ -228,6 +247,8 @@ class Runner:
         """The claims of all requests that may go out now. Sets when to look again."""
         self._wake_at = self._outage.gives_up_at() or math.inf
         self._pause.extend(self._admission.paused_until())
+        if self._is_held:
+            return []
         if now < self._pause.until:
             self._wake_at = min(self._wake_at, self._pause.until)
             return []

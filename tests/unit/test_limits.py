@@ -219,3 +219,52 @@ def test_rates_at_the_ends_of_their_range_let_the_first_request_go_and_are_finit
     window.take(1, 0.0)
     assert math.isfinite(window.wait(1, 1.0))
     assert (window.wait(1, 1.0) > 1e9) == (per_minute < 1)
+
+
+def test_a_rate_that_is_changed_counts_what_was_let_in_before() -> None:
+    window = SlidingWindow(600)
+    for _ in range(20):
+        window.take(1, 0.0)
+    window.set_rate(10, 1.0)
+    assert window.wait(1, 1.0) > 50  # twenty within the last minute are more than ten
+    window.set_rate(600, 2.0)
+    assert window.wait(1, 2.0) < 1
+
+
+def test_caps_that_are_changed_count_what_was_spent_and_is_reserved() -> None:
+    budget = Budget(job_cap=Decimal(10), run_cap=None, spent=Decimal(4))
+    budget.reserve(Decimal(2))
+    budget.settle(Decimal(2), Decimal(1))
+    budget.reserve(Decimal(3))
+    budget.set_caps(job_cap=Decimal(9), run_cap=None)
+    assert budget.allows(Decimal(1))
+    assert not budget.allows(Decimal(2))
+    budget.set_caps(job_cap=Decimal(9), run_cap=Decimal(4))
+    assert not budget.allows(Decimal(1))
+    assert "limits.max_run_cost_usd is $4, of which $1 is spent by this run" in budget.refusal(Decimal(1))
+    budget.set_caps(job_cap=None, run_cap=None)
+    assert budget.allows(Decimal(100))
+
+
+def test_fewer_slots_hold_at_once_and_more_do_not_undo_a_cut() -> None:
+    concurrency = AdaptiveConcurrency(8)
+    concurrency.set_most(4)
+    assert concurrency.limit == 4
+    concurrency.set_most(16)
+    assert concurrency.limit == 16
+    concurrency.refused(0.0, 1.0)
+    concurrency.refused(0.0, 1.0)
+    cut = concurrency.limit
+    assert cut < 16
+    concurrency.set_most(32)
+    assert concurrency.limit == cut
+
+
+def test_time_in_which_a_run_is_held_does_not_count_towards_an_outage() -> None:
+    outage = Outage(backoff=lambda attempt: 1.0, most_seconds=10)
+    outage.failed(0.0, counts=True)
+    assert outage.gives_up_at() == 10
+    outage.hold(4.0)
+    assert outage.gives_up_at() is None
+    outage.go_on(100.0)
+    assert outage.gives_up_at() == 106

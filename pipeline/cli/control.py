@@ -1,0 +1,43 @@
+"""`pipeline control`: orders to a run under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from pipeline.cli.console import Console
+from pipeline.cli.options import ended, job_options, load
+from pipeline.errors import InvalidInput
+
+
+@click.command()
+@job_options
+@click.argument("action", type=click.Choice(["pause", "resume", "set"]))
+@click.argument("setting", required=False, metavar="[limits.KEY=VALUE]")
+def control(job_file: str, overrides: Sequence[str], is_json: bool, action: str, setting: str | None) -> None:
+    """Act on the run of a job that is under way, within a second.
+
+    `pause` sends nothing new, and what is in flight comes in. `resume` goes on. `set` holds another limit for the rest
+    of the run, such as limits.concurrency=8 or limits.max_cost_usd=20. Exit 2 where no run is under way.
+    """
+    console = Console(is_json)
+
+    def give() -> None:
+        from pipeline.app.control import order, settable_key
+
+        key = ""
+        if (setting is not None) != (action == "set"):
+            needed = "`set` needs limits.KEY=VALUE" if action == "set" else f"`{action}` takes nothing more"
+            raise InvalidInput(f"control: {needed}")
+        if setting is not None:
+            key = setting.partition("=")[0].strip()
+            settable_key(key)
+        job = load(job_file, overrides if setting is None else [*overrides, setting])
+        said = order(job, action, key)
+        console.result(f"{job.config.name}: {said}", {"job": job.config.name, "action": action, "said": said})
+
+    ended(console, give)
+
+
+COMMANDS = (control,)

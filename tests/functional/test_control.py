@@ -1,0 +1,102 @@
+"""`pipeline control`: what a run under way does when it is told to."""
+
+from __future__ import annotations
+
+import time
+
+from pipeline.journal import Journal
+from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, ended, usual
+
+
+def slowly(asked: Asked) -> Reply:
+    found = usual(asked)
+    return Reply(found.body, wait=0.1)
+
+
+def test_a_run_pauses_goes_on_and_is_faster_with_more_slots(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.given([[f"q{n}"] for n in range(60)], ["question"])
+    ws.job(limits={"concurrency": 1})
+    endpoint.reply = slowly
+    with ws.running() as process:
+        endpoint.wait_for(3)
+        assert ws.command("control", "pause")["said"] == "paused: nothing new is sent"
+        time.sleep(0.3)  # what was in flight has come in
+        asked = len(endpoint.asked)
+        time.sleep(1.2)
+        assert len(endpoint.asked) == asked
+        found = ws.command("status")
+        assert (found["running"], found["paused"], found["in_flight"]) == (True, True, 0)
+        assert "paused    by `pipeline control`" in ws.pipeline("status", "job.yaml").out
+        endpoint.gate.clear()
+        ws.command("control", "set", "limits.concurrency=16")
+        ws.command("control", "resume")
+        endpoint.wait_for(asked + 16)
+        endpoint.gate.set()
+        result = ended(process)
+    assert (result.code, result.data["succeeded"]) == (0, 60)
+    with_what = Journal.read(ws.path / ".checkpoints" / "job").orders()
+    assert [line.split(maxsplit=2)[2] for line in with_what] == [
+        "paused: nothing new is sent",
+        "limits.concurrency is 16 for the rest of this run",
+        "resumed",
+    ]
+
+
+def test_a_cap_that_is_set_below_what_was_spent_stops_the_run(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.given([[f"q{n}"] for n in range(100)], ["question"])
+    ws.job(limits={"concurrency": 1}, parameters={"max_tokens": 20})
+    endpoint.reply = slowly
+    with ws.running() as process:
+        endpoint.wait_for(3)
+        ws.command("control", "set", "limits.max_cost_usd=0.00001")
+        result = ended(process)
+    assert result.code == 4
+    assert result.data["error"]["kind"] == "cost_cap"
+    assert "limits.max_cost_usd is $0.00001" in result.data["error"]["message"]
+    endpoint.reply = usual
+    assert ws.run()["succeeded"] == 100  # the job file's own limits hold for the next run
+
+
+def test_a_rate_that_is_set_holds_at_once(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.given([[f"q{n}"] for n in range(400)], ["question"])
+    ws.job(limits={"concurrency": 2})
+    endpoint.reply = slowly
+    with ws.running() as process:
+        endpoint.wait_for(5)
+        ws.command("control", "set", "limits.requests_per_minute=6")
+        asked = len(endpoint.asked)
+        assert asked > 6
+        time.sleep(2)
+        assert len(endpoint.asked) == asked  # what was sent before counts
+        ws.command("control", "set", "limits.requests_per_minute=null")
+        endpoint.wait_for(asked + 10, 5)
+        ws.command("control", "set", "limits.deadline_seconds=1")
+        assert ended(process).code == 4
+
+
+def test_an_order_without_a_run_or_for_another_key_is_refused(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.given([["a"]], ["question"])
+    ws.job()
+    result = ws.pipeline("control", "job.yaml", "pause")
+    assert (result.code, "no run of 'job' is under way" in result.err) == (2, True)
+    result = ws.pipeline("control", "job.yaml", "set", "endpoint.model=other")
+    assert (result.code, "cannot be set while a run is under way" in result.err) == (2, True)
+    result = ws.pipeline("control", "job.yaml", "set", "limits.concurrency=0")
+    assert (result.code, "0 is out of range" in result.err) == (2, True)
+    assert ws.pipeline("control", "job.yaml", "set").code == 2
+    assert ws.pipeline("control", "job.yaml", "pause", "limits.concurrency=2").code == 2
+    assert not (ws.path / ".checkpoints").exists()
+
+
+def test_a_paused_run_hears_a_signal(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.given([[f"q{n}"] for n in range(50)], ["question"])
+    ws.job(limits={"concurrency": 1})
+    endpoint.reply = slowly
+    with ws.running() as process:
+        endpoint.wait_for(2)
+        ws.command("control", "pause")
+        process.terminate()
+        result = ended(process, 5)
+    assert (result.code, result.data["status"]) == (143, "interrupted")
+    endpoint.reply = usual
+    assert ws.run()["succeeded"] == 50  # and the next run is not paused
