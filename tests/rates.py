@@ -6,12 +6,13 @@ import math
 import random
 import tempfile
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pipeline.errors import ErrorKind
 from pipeline.records import Failure, Reply, Usage
+from pipeline.runner import Stop
 from tests.virtual import Answer, Bench
 
 START = 1000.0
@@ -94,14 +95,36 @@ class FullBucket(Bucket):
     burst_seconds = 60.0
 
 
+class Leaky:
+    """nginx's limit_req: so many beyond an even flow, which drains at the rate (ngx_http_limit_req_module.c)."""
+
+    burst = 5
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_second = per_minute / 60
+        self._excess = 0.0
+        self._at = START
+
+    def admit(self, now: float) -> float:
+        excess = max(0.0, self._excess - (now - self._at) * self._per_second + 1)
+        if excess > self.burst:
+            return (excess - self.burst) / self._per_second
+        self._excess, self._at = excess, now
+        return 0.0
+
+
 @dataclass
 class Endpoint:
-    """A scripted endpoint: its limit, a log-normal latency, and 429s by chance."""
+    """A scripted endpoint: its limit, a log-normal latency, and refusals by chance, and of some rows at first."""
 
     limit: Limit | None
     latency: float
     says_when: bool = True
     chance: float = 0.0
+    chance_at_first: float = 0.0
+    refusal: Failure = field(default_factory=lambda: Failure(ErrorKind.RATE_LIMITED, "no", http_status=429))
+    pause: float | None = None
+    """The Retry-After of a refusal that is none of the limit's."""
     SPREAD: ClassVar[float] = 0.4
     log: list[tuple[float, bool]] = field(default_factory=list)
     """(seconds since the start, whether it was let in)"""
@@ -109,12 +132,12 @@ class Endpoint:
 
     def __call__(self, prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
         wait = self.limit.admit(now) if self.limit else 0.0
-        is_refused = wait > 0 or self._random.random() < self.chance
+        chance = self.chance_at_first if self.chance_at_first and attempt == 1 else self.chance
+        is_refused = wait > 0 or self._random.random() < chance
         self.log.append((now - START, not is_refused))
         if is_refused:
-            retry_after = float(math.ceil(wait)) if self.limit and self.says_when else None
-            failure = Failure(ErrorKind.RATE_LIMITED, "no", http_status=429, retry_after=retry_after)
-            return failure, REFUSAL_SECONDS
+            retry_after = float(math.ceil(wait)) if self.limit and self.says_when else self.pause
+            return replace(self.refusal, retry_after=retry_after), REFUSAL_SECONDS
         latency = self.latency * math.exp(self._random.gauss(0.0, self.SPREAD))
         return Reply("yes", "text", None, Usage(10, 5, 15, "{}")), latency
 
@@ -129,14 +152,20 @@ class Endpoint:
 LIMITS = (Sliding, Fixed, Bucket, FullBucket, EachSecond)
 
 
-def play(endpoint: Endpoint, concurrency: int, rows: int, seconds: float) -> None:
-    """Run a job with more rows than can be answered. The journal is in memory where that can be: it syncs at every
-    turn, which is not what these tests are about.
+def finish(endpoint: Endpoint, concurrency: int, rows: int, **limits: Any) -> tuple[Stop | None, float]:
+    """Run a job; gives what stopped it, and after how many seconds. The journal is in memory where that can be: it
+    syncs at every turn, which is not what these tests are about.
     """
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
         bench = Bench(Path(directory), rows, endpoint)
-        stop = bench.run(concurrency=concurrency, deadline_seconds=seconds, drain_seconds=1.0)
+        stop = bench.run(concurrency=concurrency, **limits)
         bench.journal.close()
+    return stop, bench.clock.now - START
+
+
+def play(endpoint: Endpoint, concurrency: int, rows: int, seconds: float) -> None:
+    """Run a job with more rows than can be answered."""
+    stop, _ = finish(endpoint, concurrency, rows, deadline_seconds=seconds, drain_seconds=1.0)
     assert stop is not None
     assert stop.kind == "deadline"
 

@@ -13,33 +13,40 @@ _FEWEST_ACCEPTED = 4
 _FIRST_GROWTH = 0.01
 _TOLERATED_SHARE = 0.015
 _CREDIT_SECONDS = 0.2
-_PATIENCE_SECONDS = 300.0
+_PATIENCE_SECONDS = 90.0
+"""What an endpoint took at once at the start looks like its rate for a minute; then the learned one has to help."""
+_MOST_GRANTED_SHARE = 0.9
+_GRANTED_BESIDE = 5
 
 
 class LearnedRate:
     """Nothing is held back until more than a few requests are refused for their rate. From then on requests are spread
     evenly at the rate that was accepted over the last minute, whatever window the endpoint itself counts in. While few
     are refused, the rate is raised in steps, each twice as large as the one before: so a limit is probed gently, and
-    one that was there by chance is forgotten within minutes. Where no rate helps for minutes on end, the refusals have
-    another cause: it lets go, and takes twice as many for granted. Times are monotonic seconds.
+    one that was there by chance is forgotten within minutes.
+
+    A rate that is the cause makes refusals rare once it is kept. Where requests are still refused after 90 seconds
+    without a raise, they have another cause: the rate is let go, and twice the share of the last minute is taken for
+    granted from then on. Times are monotonic seconds.
     """
 
     def __init__(self) -> None:
         self._per_second = math.inf
         self._growth = _FIRST_GROWTH
-        self._let_go = 0
+        self._granted: float | None = None
         self._next_at = self._changed_at = -math.inf
         self._helped_at = math.inf
         self._began_at: float | None = None
-        # When the requests of the last minute were let in, and those of them that the endpoint refused or never got.
-        self._sent: deque[float] = deque()
-        self._struck: deque[float] = deque()
+        # When the requests of the last minute were let in: all, those that were refused, and those that never went out.
+        self._let_in: deque[float] = deque()
+        self._refused: deque[float] = deque()
+        self._withdrawn: deque[float] = deque()
         self._sent_since = self._refused_since = 0
 
     @property
-    def is_pacing(self) -> bool:
-        """Whether requests are spread at a learned rate."""
-        return self._per_second < math.inf
+    def explains_refusals(self) -> bool:
+        """Whether requests are spread at a learned rate, or refusals are known to have another cause than the load."""
+        return self._per_second < math.inf or self._granted is not None
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may go out."""
@@ -53,54 +60,61 @@ class LearnedRate:
         if self._began_at is None:
             self._began_at = self._helped_at = now
         self._forget(now)
-        self._sent.append(now)
+        self._let_in.append(now)
         self._sent_since += 1
         # What went out late is made up for, for as long as it is not much.
         self._next_at = max(self._next_at, now - _CREDIT_SECONDS) + 1 / self._per_second
 
     def begin_anew(self, now: float) -> None:
         """An outage is over: what was sent during it says nothing about a rate. One that was learned stands."""
-        self._sent.clear()
-        self._struck.clear()
+        for times in (self._let_in, self._refused, self._withdrawn):
+            times.clear()
         self._sent_since = self._refused_since = 0
         if self._began_at is not None:
             self._began_at = self._changed_at = self._helped_at = now
 
     def withdraw(self, taken_at: float) -> None:
         """The request never went out after all."""
-        self._struck.append(taken_at)
+        self._withdrawn.append(taken_at)
 
     def refused(self, taken_at: float, now: float, resumes_at: float) -> None:
         """The endpoint refused a request for its rate; `resumes_at` is when the pause that it asked for is over.
 
         A request that was let in before the last change of the rate says nothing new.
         """
-        self._struck.append(taken_at)
+        self._refused.append(taken_at)
         if taken_at < self._changed_at:
             return
         self._refused_since += 1
-        tolerated = self._let_go + _TOLERATED_SHARE * 2**self._let_go * self._sent_since
-        if self._refused_since <= tolerated or self._began_at is None:
-            return
-        if now - self._helped_at > _PATIENCE_SECONDS:
-            self._let_go += 1
-            self._began_at = self._helped_at = now
-            self._sent.clear()
-            self._struck.clear()
-            self._change(math.inf, _FIRST_GROWTH, now)
+        if self._refused_since <= self._tolerated() or self._began_at is None:
             return
         self._forget(now)
-        accepted = len(self._sent) - len(self._struck)
+        if self._per_second == math.inf:
+            self._helped_at = now
+        sent = len(self._let_in) - len(self._withdrawn)
+        share = len(self._refused) / max(1, sent)
+        if now - self._helped_at > _PATIENCE_SECONDS and share > _TOLERATED_SHARE:
+            self._granted = min(2 * share, _MOST_GRANTED_SHARE)
+            self._change(math.inf, _FIRST_GROWTH, now)
+            self.begin_anew(now)
+            return
+        accepted = sent - len(self._refused)
         # Nothing is accepted until the pause is over, so the time until then counts.
         seconds = min(MINUTE, max(now, resumes_at) - self._began_at)
         if accepted >= _FEWEST_ACCEPTED and seconds > 0:
             self._change(min(self._per_second, accepted / seconds), _FIRST_GROWTH, now)
+
+    def _tolerated(self) -> float:
+        """How many of the requests since the last change may be refused."""
+        if self._granted is None:
+            return _TOLERATED_SHARE * self._sent_since
+        return _GRANTED_BESIDE + self._granted * self._sent_since
 
     def _change(self, per_second: float, growth: float, now: float) -> None:
         self._per_second, self._growth, self._changed_at = per_second, growth, now
         self._sent_since = self._refused_since = 0
 
     def _forget(self, now: float) -> None:
-        for times in (self._sent, self._struck):
+        for times in (self._let_in, self._refused, self._withdrawn):
             while times and times[0] <= now - MINUTE:
                 times.popleft()

@@ -153,9 +153,9 @@ class Admission:
         return self._shared.paused_until() if self._shared else 0.0
 
     @property
-    def is_pacing(self) -> bool:
-        """Whether requests are spread at a rate that was learned from refusals."""
-        return self._learned.is_pacing
+    def explains_refusals(self) -> bool:
+        """Whether refusals for a rate are dealt with by a learned one, or are known to have another cause."""
+        return self._learned.explains_refusals
 
     def begin_anew(self, now: float) -> None:
         """An outage is over."""

@@ -30,7 +30,7 @@ from pipeline.runner.first_refusals import FirstRefusals
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
 from pipeline.runner.settle import bill, failed_record, record_of, told
-from pipeline.runner.verdict import Action, Left, Verdicts, is_busy
+from pipeline.runner.verdict import Action, Left, Verdicts, is_busy, is_over_rate
 from pipeline.runner.waiting import WaitingRows
 from pipeline.runner.watchdog import Watchdog
 from pipeline.wording import lasting
@@ -425,9 +425,9 @@ class Runner:
     def _slow_down(self, failure: Failure, reserved: Reservation, now: float) -> None:
         """Take in what a failure says of how fast the endpoint takes requests."""
         # What comes amid an outage says nothing of a rate.
-        is_rate = failure.kind is ErrorKind.RATE_LIMITED and not self._outage.is_open
+        is_rate = is_over_rate(failure) and not self._outage.is_open
         # Once requests are spread at a rate, fewer in flight would only keep them from it.
-        if is_busy(failure) and not (is_rate and self._admission.is_pacing):
+        if is_busy(failure) and not (failure.kind is ErrorKind.RATE_LIMITED and self._admission.explains_refusals):
             self._concurrency.refused(reserved.taken_at, now)
         if is_rate:
             self._admission.refused(reserved, now, self._pause.until)

@@ -154,3 +154,8 @@ class Verdicts:
 def is_busy(failure: Failure) -> bool:
     """Whether a failure says that the endpoint has too much to do at the moment."""
     return failure.status in _BUSY or failure.kind in _BUSY_KINDS
+
+
+def is_over_rate(failure: Failure) -> bool:
+    """Whether a failure may say that more was sent than a rate allows: a 429, or a 503 as nginx says it."""
+    return is_busy(failure) and failure.kind is not ErrorKind.OUT_OF_CAPACITY

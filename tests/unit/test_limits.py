@@ -198,7 +198,7 @@ def test_it_grows_while_nothing_is_refused_so_that_a_lone_burst_is_soon_forgotte
         now += rate.wait(now)
         rate.take(now)
         sent += 1
-    assert rate.is_pacing and spacing(rate, now + 1) < 0.1 * 60 / 116
+    assert rate.explains_refusals and spacing(rate, now + 1) < 0.1 * 60 / 116
 
 
 @pytest.mark.parametrize("share", [20, 5])

@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-from tests.rates import LIMITS, EachSecond, Endpoint, Limit, Sliding, measure, play
+from pipeline.errors import ErrorKind
+from pipeline.records import Failure
+from tests.rates import LIMITS, EachSecond, Endpoint, Leaky, Limit, Sliding, finish, measure, play
 
 
 @pytest.mark.parametrize(("per_minute", "concurrency"), [(60, 8), (60, 64), (600, 64)])
@@ -29,3 +31,29 @@ def test_429s_by_chance_do_not_throttle_a_job() -> None:
     play(endpoint, 64, 3000, 45.0)
     mean_latency = math.exp(Endpoint.SPREAD**2 / 2)
     assert endpoint.accepted(since=15.0) / 30 >= 0.9 * 64 / mean_latency
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_rows_that_are_refused_once_with_a_pause_do_not_throttle_the_others(share: float) -> None:
+    endpoint = Endpoint(None, 0.5, chance_at_first=share, pause=1.0)
+    stop, seconds = finish(endpoint, 16, 1000)
+    assert stop is None
+    # The longest of them: a minute and a half until the rate is let go, then bursts of sixteen with a pause each.
+    assert seconds <= 90 + 2 * 1000 / 16
+
+
+def test_refusals_that_no_rate_makes_rarer_do_not_throttle_a_job_for_long() -> None:
+    endpoint = Endpoint(None, 0.5, chance=0.3)
+    play(endpoint, 16, 20_000, 300.0)
+    assert endpoint.accepted(since=150.0) / 150 >= 5.0
+
+
+@pytest.mark.parametrize(("per_minute", "concurrency"), [(60, 8), (300, 16), (600, 64)])
+def test_a_rate_that_is_kept_with_503_is_learned_as_one_that_is_kept_with_429(
+    per_minute: int, concurrency: int
+) -> None:
+    refusal = Failure(ErrorKind.GATEWAY_ERROR, "no", http_status=503)
+    endpoint = Endpoint(Leaky(per_minute), 0.5, says_when=False, refusal=refusal)
+    play(endpoint, concurrency, per_minute * 9, 180.0)
+    assert endpoint.accepted() / (per_minute * 3) >= 0.9
+    assert endpoint.refused_share(60) <= 0.05
