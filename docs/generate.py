@@ -198,7 +198,9 @@ def _example(path: KeyPath) -> str:
 
 
 def _needs_quotes(value: object) -> bool:
-    return isinstance(value, list) or (isinstance(value, str) and (value == "" or value[0] in "{,$\"'" or " " in value))
+    if isinstance(value, str):
+        return value == "" or value[0] in "{,$\"'" or " " in value
+    return isinstance(value, list | dict)
 
 
 def _plain(value: object) -> str:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import groupby
 
 from pipeline.endpoints import Endpoint
 from pipeline.errors import ErrorKind
 from pipeline.limits import Meeting, Pause
 from pipeline.records import Failure, Reply, Request
+from pipeline.redaction import Redaction
 from pipeline.retry import retry_after
 from pipeline.transport import HeldBack, Transport, TransportError, Watch
 
-_INSTEAD = b"[key]"
-_SHORTEST_SECRET = 8
-_LONGEST_DUMMY = 24
-_WORD = r"(?:[A-Z]?[a-z]{1,15}|[A-Z]{1,16})"
-_DUMMY = re.compile(rf"{_WORD}(?:[\W_]{_WORD})*|\d+|[\W_]+", re.ASCII)
 _FIRST_REFUSAL = 300
 _FIRST_SERVER_ERROR = 500
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -101,26 +95,15 @@ class _Attempting(Watch):
             self._pause.extend(self.replied_at + self.retry_after)
 
 
-def is_secret(key: str) -> bool:
-    """Return whether a key can be one that nobody guesses, and that stands in a text only where it was put there.
-
-    It is none where it is shorter than 8 characters, or up to 24 that are words (`lm-studio`, `not-needed`), a number,
-    or nothing but signs: such dummies are given to servers that ask for any key.
-    """
-    return len(key) > _LONGEST_DUMMY or (len(key) >= _SHORTEST_SECRET and _DUMMY.fullmatch(key) is None)
-
-
 class Client:
     """Sends tasks to one endpoint. Safe from many threads."""
 
-    def __init__(self, endpoint: Endpoint, transport: Transport, pause: Pause, key: str | None) -> None:
+    def __init__(self, endpoint: Endpoint, transport: Transport, pause: Pause, redaction: Redaction) -> None:
         self._endpoint = endpoint
         self._transport = transport
         self._pause = pause
-        # Any other might stand in an answer by chance.
-        self._key = key.encode() if key is not None and is_secret(key) else None
-        self._escaped_key = _escaped(key or "")
-        self._escapes = [b"\\u00", *(b"\\" + char.encode() for char in '"/\\' if char in (key or ""))]
+        # An endpoint may echo the key, in an error or in an answer; it must not reach the journal.
+        self._redaction = redaction
 
     def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
         """Send one task and type what comes back. Raises nothing that the endpoint or the network can cause."""
@@ -146,7 +129,7 @@ class Client:
         except TransportError as error:
             result: Reply | Failure = self._broken(error, watch)
         else:
-            result = self._endpoint.parse(raw.status, raw.headers, self._without_key(raw.body))
+            result = self._endpoint.parse(raw.status, raw.headers, self._redaction.clean(raw.body))
         return result if watch.retry_after is None else replace(result, retry_after=watch.retry_after)
 
     def _broken(self, error: TransportError, watch: _Attempting) -> Failure:
@@ -160,29 +143,6 @@ class Client:
         billed = told.possibly_billed or (is_whole and watch.status >= _FIRST_SERVER_ERROR)
         return replace(told, message=f"HTTP {watch.status}: {error.message}", possibly_billed=billed)
 
-    def _without_key(self, body: bytes) -> bytes:
-        """An endpoint may echo the key, in an error or in an answer; it must not reach the journal."""
-        if self._key is None:
-            return body
-        if self._key in body:
-            body = body.replace(self._key, _INSTEAD)
-        # The search takes four times as long as one for plain text.
-        return self._escaped_key.sub(_INSTEAD, body) if any(escape in body for escape in self._escapes) else body
-
     def abandon(self) -> None:
         """Drop every connection, and end the attempts under way at once."""
         self._transport.abandon()
-
-
-def _escaped(key: str) -> re.Pattern[bytes]:
-    """Finds the key in JSON text with any of its characters escaped, also where that text stands in a JSON string.
-
-    It takes a time in proportion to the text: it begins at no backslash but the first of a run, and steps back in none.
-    """
-    pieces = []
-    for are_backslashes, chars in groupby(key, "\\".__eq__):
-        if are_backslashes:
-            pieces.append(rb"(?:\\++(?:u(?i:005c))?+){1,%d}+" % len(list(chars)))
-        else:
-            pieces += [rb"\\*+(?:%s|u(?i:%04x))" % (re.escape(char).encode(), ord(char)) for char in chars]
-    return re.compile(rb"(?<!\\)" + b"".join(pieces))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from pipeline.errors import ErrorKind
@@ -25,11 +25,15 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked, apart from where: the endpoint's kind gives it its wire form."""
+    """What is asked, apart from where: the endpoint's kind gives it its wire form.
+
+    `extra_body` are keys of the body that go out as they are, beside the parameters.
+    """
 
     model: str
     messages: tuple[Message, ...]
     parameters: Mapping[str, Any]
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def max_tokens(self) -> int | None:
@@ -168,7 +172,8 @@ def digest(value: object) -> str:
 
 def request_hash(endpoint_kind: str, request: Request) -> str:
     """The identity of a request: what would make the endpoint answer differently, and nothing else."""
-    return digest([REQUEST_HASH_VERSION, endpoint_kind, request.model, request.messages, dict(request.parameters)])
+    asked = [REQUEST_HASH_VERSION, endpoint_kind, request.model, request.messages, dict(request.parameters)]
+    return digest([*asked, request.extra_body] if request.extra_body else asked)
 
 
 def message_texts(messages: Sequence[Message]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from pipeline.config import Job, api_key
+from pipeline.config import AuthConfig, EndpointConfig, Job, api_key
 from pipeline.endpoints import make_endpoint
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput
@@ -20,17 +20,19 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
     config = job.config
     key = "simulator" if address else api_key(config.endpoint, environ)
     return Sending(
-        make_endpoint(config.endpoint, address), _request_headers(key), None if address else key,
-        _MOST_SLOTS, config.limits.timeout_seconds, config.endpoint.transport == "standard",
+        make_endpoint(config.endpoint, address), _request_headers(config.endpoint, key, address),
+        None if address else key, _MOST_SLOTS, config.limits.timeout_seconds,
+        config.endpoint.transport == "standard", tuple((config.endpoint.headers or {}).values()),
     )  # fmt: skip
 
 
-def _request_headers(key: str | None) -> dict[str, str]:
+def _request_headers(endpoint: EndpointConfig, key: str | None, address: str | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "Accept": "application/json",
                "User-Agent": f"llm-batch-pipeline/{__version__}"}  # fmt: skip
+    auth = endpoint.auth if endpoint.auth is not None and address is None else AuthConfig()
     if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
-    return headers
+        headers[auth.header] = f"{auth.prefix}{key}"
+    return {**headers, **(endpoint.headers or {})}
 
 
 @contextmanager

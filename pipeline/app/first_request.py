@@ -15,6 +15,7 @@ from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.limits import Pause
 from pipeline.records import Failure, Message, Request
+from pipeline.redaction import Redaction
 from pipeline.transport import RawReply, Transport, Watch
 
 _MOST_SKEW_SECONDS = 30.0
@@ -37,8 +38,9 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
                 standard=sending.standard,
             )  # fmt: skip
             try:
-                request = Request(config.endpoint.model, messages, {"max_tokens": 1})
-                attempt = Client(sending.endpoint, transport, Pause(), sending.key).attempt(Task(1, request))
+                request = Request(config.endpoint.model, messages, {"max_tokens": 1}, config.endpoint.extra_body or {})
+                redaction = Redaction(sending.key, sending.header_values)
+                attempt = Client(sending.endpoint, transport, Pause(), redaction).attempt(Task(1, request))
             finally:
                 transport.close()
     except InvalidInput as error:

@@ -116,6 +116,7 @@ def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[
         return Prompter(
             config.prompt, config.parameters, config.endpoint.model, source.schema.names, _ranges(job, model),
             model.context_window if model else None, needs_max_tokens=needs_max_tokens(config),
+            extra_body=config.endpoint.extra_body,
         ), []  # fmt: skip
     except InvalidJob as error:
         return None, list(error.mistakes)

@@ -32,13 +32,14 @@ class OpenJob:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What makes finished rows changed when it changes: endpoint kind, model, prompt and parameters."""
+        """What makes finished rows changed when it changes: endpoint kind, model, prompt, parameters, extra body."""
         config = self.job.config
         return {
             "endpoint_kind": config.endpoint.kind,
             "model": config.endpoint.model,
             "prompt": config.prompt.model_dump(exclude_none=True, exclude={"constant"}),
             "parameters": config.parameters.model_dump(exclude_none=True),
+            **({"extra_body": config.endpoint.extra_body} if config.endpoint.extra_body else {}),
         }
 
     @property

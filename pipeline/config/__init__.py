@@ -8,6 +8,7 @@ from pipeline.config.loader import Job, environment_mistakes, in_order, load_job
 from pipeline.config.models import (
     DATAOORTS_URL,
     SIMULATOR_URL,
+    AuthConfig,
     CheckpointConfig,
     ColumnReference,
     CsvConfig,
@@ -30,6 +31,7 @@ from pipeline.errors import InvalidJob, Mistake
 __all__ = [
     "DATAOORTS_URL",
     "SIMULATOR_URL",
+    "AuthConfig",
     "CheckpointConfig",
     "ColumnReference",
     "CsvConfig",

@@ -13,6 +13,7 @@ from pipeline.catalogue import (
     find_model,
     model_names,
 )
+from pipeline.config.additions import check_additions
 from pipeline.config.addresses import check_notify
 from pipeline.config.credentials import check_endpoint
 from pipeline.config.explain import nearest
@@ -29,6 +30,7 @@ def check_job(config: JobConfig) -> Iterator[Finding]:
     yield from _check_input(config.input)
     yield from _check_prompt(config)
     yield from check_endpoint(config.endpoint)
+    yield from check_additions(config)
     yield from check_notify(config.notify)
     yield from _check_model(config)
     yield from _check_parameters(config)

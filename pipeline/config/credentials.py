@@ -26,6 +26,9 @@ def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
             "this is no name of an environment variable",
             f"put the key into a variable and write its name, such as {DATAOORTS_KEY_VARIABLE}; never the key itself",
         )
+    if endpoint.api_key_env is None and endpoint.kind == "dataoorts":
+        hint = "name the variable that holds the key; the embedded endpoint, `url: simulator`, asks for none"
+        yield Finding(_KEY_VARIABLE, "Dataoorts takes no request without a key", hint, (_KIND,))
     if endpoint.kind == "openai" and "url" not in endpoint.model_fields_set:
         message = "`kind: openai` needs the server's address"
         yield Finding(_URL, message, "add `url: https://api.example.com/v1` below `endpoint:`", (_KIND,))

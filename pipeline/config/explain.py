@@ -128,7 +128,7 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
     suggestion = _fixed(path, value, filled)
     refused = _refused(path, value, filled)
     match fault["type"]:
-        case "path" | "delimiter" | "encoding":
+        case "path" | "delimiter" | "encoding" | "json":
             message, suggestion = fault["msg"], context.get("suggestion")
         case "finite_number":
             message = f"this number is infinite, too large or none at all; wanted is {wanted}"

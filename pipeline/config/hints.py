@@ -50,9 +50,7 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
         (): frozenset({"sweep", "expect", "deduplicate", "cache", "catalogue", "telemetry"}),
         ("input",): frozenset({"where", "storage"}),
         ("prompt",): frozenset({"samples", "examples", "images", "image_urls", "tools"}),
-        ("endpoint",): frozenset(
-            {"auth", "headers", "query", "extra_body", "max_tokens_field", "stream", "reasoning", "batch"}
-        ),
+        ("endpoint",): frozenset({"stream", "reasoning", "batch"}),
         ("limits",): frozenset({"idle_seconds", "wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
         ("output",): frozenset({"raw_reply", "rows_per_file", "storage"}),
@@ -65,7 +63,7 @@ _NOTES: Mapping[str, str] = MappingProxyType(
     {
         "timeout": "It takes a number of seconds",
         "deadline": "It takes a number of seconds",
-        "max_completion_tokens": "For servers that want this name, `endpoint.max_tokens_field` is not built yet",
+        "max_completion_tokens": "For servers that want this name, set `endpoint.max_tokens_field`",
     }
 )
 """What to know besides the name of the key that was meant."""

@@ -39,6 +39,7 @@ _STAND_INS: dict[KeyPath, Any] = {
 
 _SECRETS: frozenset[KeyPath] = frozenset({("notify", "ping_url"), ("notify", "webhook_url")})
 _NOT_SHOWN = "(not shown)"
+_HEADER_VALUE = "***"
 
 
 @dataclass(frozen=True)
@@ -295,11 +296,13 @@ def _document(value: Any, path: KeyPath, written: Mapping[KeyPath, str]) -> Any:
     """The value fit for JSON, with the variables as they are written."""
     if path in _SECRETS and value is not None and not is_variable(written.get(path, "")):
         return _NOT_SHOWN
+    if path[:2] == ("endpoint", "headers") and isinstance(value, str):
+        return _HEADER_VALUE
     if path in written:
         return written[path]
     if isinstance(value, dict):
         return {key: _document(inner, (*path, key), written) for key, inner in value.items()}
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_document(inner, (*path, index), written) for index, inner in enumerate(value)]
     if isinstance(value, Decimal):
         # As a number, as it stands in the file; as text where a float would not be the same.

@@ -152,6 +152,21 @@ def _check_encoding(encoding: str) -> str:
     return encoding
 
 
+def _check_json(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: _json_value(value) for key, value in values.items()}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _check_json(value)
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("json", "JSON has no infinite numbers and no NaN", {"suggestion": "write a number"})
+    # Plain types: what is kept and sent must not depend on how the file writes them.
+    return float(value) if isinstance(value, float) else str(value) if isinstance(value, str) else value
+
+
 def _either(given: object) -> str:
     return COLUMN_TAG if isinstance(given, Mapping | ColumnReference) else NUMBER_TAG
 
@@ -280,6 +295,13 @@ class PromptConfig(_Section):
     )
 
 
+class AuthConfig(_Section):
+    """How the key goes out."""
+
+    header: Text = Field(default="Authorization", description="The header that carries the key.")
+    prefix: str = Field(default="Bearer ", description="What stands before the key.")
+
+
 class EndpointConfig(_Section):
     """Who is asked."""
 
@@ -300,6 +322,31 @@ class EndpointConfig(_Section):
     )
     allow_insecure_http: bool = Field(
         default=False, description="Whether the key may go over plain http:// to another machine."
+    )
+    auth: AuthConfig | None = Field(
+        default=None, description="How the key goes out; without it, as `Authorization: Bearer KEY`."
+    )
+    headers: dict[str, str] | None = Field(
+        default=None,
+        repr=False,
+        description="Further headers of every request. Their values are secrets: they are shown nowhere.",
+        examples=[{"X-Team": "${TEAM}"}],
+    )
+    query: dict[str, str] | None = Field(
+        default=None,
+        description="What is added to the address of every request.",
+        examples=[{"api-version": "2026-05-01"}],
+    )
+    extra_body: Annotated[dict[str, Any], AfterValidator(_check_json)] | None = Field(
+        default=None,
+        description="Further keys of every request's body, sent as they are (to Dataoorts within `data`). Part of what "
+        "is asked: another value makes finished rows changed.",
+        examples=[{"chat_template_kwargs": {"enable_thinking": False}}],
+    )
+    max_tokens_field: Text = Field(
+        default="max_tokens",
+        description="The name under which a server of `kind: openai` takes `parameters.max_tokens`.",
+        examples=["max_completion_tokens"],
     )
     transport: Literal["lean", "standard"] = Field(
         default="lean",

@@ -47,8 +47,12 @@ def keys_at(path: KeyPath) -> tuple[str, ...]:
 
 
 def is_key(path: KeyPath) -> bool:
-    """Whether the schema knows this key."""
-    return bool(path) and path[-1] in keys_at(path[:-1])
+    """Whether the schema knows this key, or takes any at its place."""
+    if not path:
+        return False
+    others = [[option.get("additionalProperties") for option in _options(path[:end])] for end in range(1, len(path))]
+    takes_any = any(True in found for found in others) or any(others[-1] if others else [])
+    return path[-1] in keys_at(path[:-1]) or takes_any
 
 
 def places_of(name: str) -> Iterator[KeyPath]:
@@ -147,10 +151,12 @@ def field(path: KeyPath) -> Mapping[str, Any]:
     """
     schema: Mapping[str, Any] = _raw()
     for part in path:
-        word = "items" if isinstance(part, int) else "properties"
-        options = [option[word] for option in _flat(schema) if word in option]
-        if word == "properties":
-            options = [option[part] for option in options if part in option]
+        if isinstance(part, int):
+            options = [option["items"] for option in _flat(schema) if "items" in option]
+        else:
+            named = [option.get("properties", {}).get(part) for option in _flat(schema)]
+            others = [option.get("additionalProperties") for option in _flat(schema)]
+            options = [option for option in named + others if isinstance(option, dict)]
         if not options:
             return {}
         schema = options[0]
@@ -179,8 +185,10 @@ def _words(schema: Mapping[str, Any]) -> str:
             return "true or false"
         case "array":
             return "a list of texts"
-        case "object":
+        case "object" if "properties" in schema:
             return "a mapping with " + listed(list(schema["properties"]))
+        case "object":
+            return "a mapping"
         case _ if "enum" in schema:
             return listed(schema["enum"], "or")
         case _ if "const" in schema:

@@ -26,7 +26,7 @@ _MOST_SHOWN = 1_000
 
 _SECRET_NAME = r"(?:key|secret|password|passwd|authorization|bearer|(?<!max_)token|(?:ping|webhook)_url)"
 _ENDS_AS_SECRET = re.compile(_SECRET_NAME + r"\Z", re.I)
-_SECRET_KEY = re.compile(_SECRET_NAME + r"""["']?\s*[:=]\s*(.*)""", re.I)
+_SECRET_KEY = re.compile(rf"(?:{_SECRET_NAME}|headers(?:\.[^\s:=]+)?)" + r"""["']?\s*[:=]\s*(.*)""", re.I)
 _SECRET_TEXT = re.compile(
     r"""
     https?://[^\s"']*[?\#@]                          # an address with a password or a query

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.endpoints.interface import Endpoint
@@ -16,6 +17,8 @@ __all__ = ["Endpoint", "make_endpoint"]
 
 def make_endpoint(config: EndpointConfig, address: str | None = None) -> Endpoint:
     """The endpoint of a job. `address` is the base of the embedded one and takes the place of the job's `url`."""
+    query = f"?{urlencode(config.query)}" if config.query else ""
     if config.kind == "openai":
-        return OpenAI(config.url if address is None else f"{address.rstrip('/')}/v1")
-    return Dataoorts(config.url if address is None else f"{address.rstrip('/')}/api/v1")
+        url = config.url if address is None else f"{address.rstrip('/')}/v1"
+        return OpenAI(url + query, config.max_tokens_field)
+    return Dataoorts((config.url if address is None else f"{address.rstrip('/')}/api/v1") + query)

@@ -20,7 +20,8 @@ class Dataoorts:
 
     def payload(self, request: Request) -> dict[str, Any]:
         """The body to send, as a JSON value."""
-        return {"model": request.model, "data": {"messages": list(request.messages), **request.parameters}}
+        data = {"messages": list(request.messages), **request.parameters, **request.extra_body}
+        return {"model": request.model, "data": data}
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """The typed result of a whole response. Never raises, whatever the bytes."""

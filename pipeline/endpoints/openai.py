@@ -24,14 +24,19 @@ class OpenAI:
 
     kind = "openai"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, max_tokens_field: str = "max_tokens") -> None:
         parts = urlsplit(url)
         path = parts.path.rstrip("/")
         self.url = urlunsplit(parts._replace(path=path if path.endswith(_PATH) else path + _PATH))
+        self._max_tokens_field = max_tokens_field
 
     def payload(self, request: Request) -> dict[str, Any]:
         """The body to send, as a JSON value. Some servers stream unless they are told not to."""
-        return {"model": request.model, "messages": list(request.messages), **request.parameters, "stream": False}
+        parameters = dict(request.parameters)
+        if "max_tokens" in parameters:
+            parameters[self._max_tokens_field] = parameters.pop("max_tokens")
+        messages = list(request.messages)
+        return {"model": request.model, "messages": messages, **parameters, **request.extra_body, "stream": False}
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """The typed result of a whole response. Never raises, whatever the bytes."""

@@ -33,7 +33,7 @@ _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender i
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECONDS_TO_BEGIN = 60.0
 _SECONDS_TO_END = 2.0
-_LONG_KEY = 8
+_LONG_SECRET = 8
 # Has glibc keep less of what the threads of a sender have freed; what the environment says otherwise stands.
 _LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
@@ -268,14 +268,14 @@ def _ended(sender: _Sender) -> _Ended:
 
 
 def _environment(sending: Sending, environ: Mapping[str, str]) -> dict[str, str]:
-    """What a sender inherits: everything but the variables that hold the key, which it gets over its connection."""
+    """What a sender inherits: everything but the variables that hold a secret, which it gets over its connection."""
     kept = dict(_LITTLE_MEMORY)
     for name, value in environ.items():
-        if not _holds(value, sending.key):
+        if not any(_holds(value, secret) for secret in sending.secrets):
             kept[name] = value
     return kept
 
 
-def _holds(value: str, key: str | None) -> bool:
-    """Whether a text is the key, or holds one that is too long to stand there by chance."""
-    return key is not None and (value.strip() == key or (len(key) >= _LONG_KEY and key in value))
+def _holds(value: str, secret: str) -> bool:
+    """Whether a text is the secret, or holds one that is too long to stand there by chance."""
+    return bool(secret) and (value.strip() == secret or (len(secret) >= _LONG_SECRET and secret in value))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.client import Client
 from pipeline.endpoints import Endpoint
 from pipeline.limits import Pause
+from pipeline.redaction import Redaction
 from pipeline.transport import Transport
 
 
@@ -15,8 +16,9 @@ from pipeline.transport import Transport
 class Sending:
     """Where and how requests go out: at most `slots` at a time, each attempt within `timeout_seconds`.
 
-    `headers` may hold the key, which `key` names so that no reply brings it back. `standard` sends through requests'
-    own adapter. What else shapes a connection (proxy, certificates) comes from the environment.
+    `headers` may hold the key and the values of the job's fixed headers, which `key` and `header_values` name so that
+    no reply brings them back. `standard` sends through requests' own adapter. What else shapes a connection (proxy,
+    certificates) comes from the environment.
     """
 
     endpoint: Endpoint
@@ -25,6 +27,12 @@ class Sending:
     slots: int
     timeout_seconds: float
     standard: bool = False
+    header_values: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key and the values of fixed headers."""
+        return self.header_values if self.key is None else (self.key, *self.header_values)
 
     def client(self, pause: Pause) -> Client:
         """A client for this process. Connects to nothing yet. Raises InvalidInput for what cannot be sent with."""
@@ -32,4 +40,4 @@ class Sending:
             self.endpoint.url, self.headers, connections=self.slots, timeout_seconds=self.timeout_seconds,
             standard=self.standard,
         )  # fmt: skip
-        return Client(self.endpoint, transport, pause, self.key)
+        return Client(self.endpoint, transport, pause, Redaction(self.key, self.header_values))

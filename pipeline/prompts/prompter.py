@@ -45,8 +45,10 @@ class Prompter:
         context_window: int | None,
         *,
         needs_max_tokens: bool = False,
+        extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         self._model = model
+        self._extra_body = extra_body or {}
         self._context_window = context_window
         mistakes: list[Mistake] = []
         self._system = _checked(lambda: _template(prompt.system, "prompt.system", columns), mistakes)
@@ -79,7 +81,7 @@ class Prompter:
         """
         messages = self._messages(row, seconds)
         self._check_window(messages)
-        return Request(self._model, messages, self._read_parameters(row))
+        return Request(self._model, messages, self._read_parameters(row), self._extra_body)
 
     def trial(
         self,

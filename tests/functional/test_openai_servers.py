@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from tests.functional.conftest import Asked, Endpoint, Reply, Workspace
+from tests.functional.conftest import KEY, Asked, Endpoint, Reply, Workspace
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
 
@@ -85,3 +86,91 @@ def test_a_bound_that_bounds_nothing_is_sent_but_holds_no_cap(ws: Workspace, ser
     price = {"input_usd_per_million": 1, "output_usd_per_million": 1}
     openai_job(ws, parameters={"max_tokens": most}, limits={"max_cost_usd": 1}, pricing=price)
     assert ws.command("validate", code=2)["errors"][0]["key"] == "parameters.max_tokens"
+
+
+def test_headers_query_auth_and_the_field_s_name_go_out_with_every_request(ws: Workspace, server: Endpoint) -> None:
+    ws.environment["TEAM"] = "hunter2-team"
+    ws.questions("a")
+    openai_job(ws, {
+        "headers": {"X-Team": "${TEAM}", "user-agent": "mine"}, "query": {"api-version": "2026-05-01", "a b": "ü&"},
+        "auth": {"header": "api-key", "prefix": ""}, "max_tokens_field": "max_completion_tokens",
+        "extra_body": {"chat_template_kwargs": {"enable_thinking": False}, "min_p": None, "top": [1, 0.5, {"a": "b"}]},
+    })  # fmt: skip
+    ws.run()
+    asked = server.asked[0]
+    headers = {name.lower(): value for name, value in asked.headers.items()}
+    assert (headers["x-team"], headers["api-key"], headers["user-agent"]) == ("hunter2-team", KEY, "mine")
+    assert "authorization" not in headers
+    assert asked.path == "/v1/chat/completions?api-version=2026-05-01&a+b=%C3%BC%26"
+    assert asked.body == {
+        "model": "some/model", "messages": [{"role": "user", "content": "a"}], "stream": False,
+        "max_completion_tokens": 100, "chat_template_kwargs": {"enable_thinking": False}, "min_p": None,
+        "top": [1, 0.5, {"a": "b"}],
+    }  # fmt: skip
+
+
+def test_extra_body_is_part_of_what_is_asked_and_the_way_there_is_not(ws: Workspace, server: Endpoint) -> None:
+    ws.questions("a")
+    openai_job(ws)
+    ws.run()
+    hashed = ws.rows()[0]["request_hash"]
+    ways: list[dict[str, Any]] = [
+        {"extra_body": {}}, {"headers": {"X-Team": "a"}}, {"query": {"v": "1"}}, {"auth": {"header": "x-api-key"}},
+        {"max_tokens_field": "max_completion_tokens"},
+    ]  # fmt: skip
+    for way in ways:
+        openai_job(ws, way)
+        assert ws.run()["requests"] == 0, way
+    openai_job(ws, {"extra_body": {"top": 1}})
+    assert ws.command("estimate", code=0)["rows"]["changed"] == 1
+    assert ws.run("--on-change", "rerun")["requests"] == 1
+    assert ws.rows()[0]["request_hash"] != hashed
+    assert ws.run()["requests"] == 0
+
+
+def test_dataoorts_gets_extra_keys_within_its_data(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job(endpoint={"extra_body": {"guided_json": {"type": "object"}}, "headers": {"X-Team": "a"}})
+    ws.run()
+    data = endpoint.asked[0].body["data"]
+    assert data == {
+        "messages": [{"role": "user", "content": "a"}],
+        "max_tokens": 100,
+        "guided_json": {"type": "object"},
+    }
+    assert endpoint.asked[0].headers["X-Team"] == "a"
+
+
+def test_a_header_s_value_stands_nowhere(ws: Workspace, server: Endpoint) -> None:
+    literal, named = "hunter2-literal", "hunter2-named"
+    ws.environment["TEAM"] = named
+    ws.questions("bad", "good")
+
+    def echo(asked: Asked) -> Reply:
+        words = f"headers: {asked.headers['X-Literal']} {asked.headers['X-Named']}"
+        return completion(words) if asked.prompt == "good" else Reply({"error": {"message": words}}, 400)
+
+    server.reply = echo
+    openai_job(ws, {"headers": {"X-Literal": literal, "X-Named": "${TEAM}"}}, limits={"processes": 2})
+    commands = (
+        "validate job.yaml --show 1", "validate job.yaml --show 1 --json", "run job.yaml --verbose --log-format json",
+        "status job.yaml", "show job.yaml --json", "report job.yaml",
+    )  # fmt: skip
+    results = [ws.pipeline(*command.split()) for command in commands]
+    (ws.path / "job.yaml").unlink()
+    for name, content in ws.files().items():
+        assert b"hunter2" not in content, name
+    for result in results:
+        assert "hunter2" not in result.out + result.err
+    rows = {row["question"]: row for row in ws.rows()}
+    assert rows["good"]["response"] == "headers: *** ***"
+    assert "headers: *** ***" in rows["bad"]["error_message"]
+    metadata = pq.read_schema(ws.path / "out.parquet").metadata
+    assert any(b'"X-Literal": "***"' in value or b'"X-Literal":"***"' in value for value in metadata.values())
+
+
+def test_a_server_without_a_key_is_sent_none(ws: Workspace, server: Endpoint) -> None:
+    ws.questions("a")
+    openai_job(ws, {"api_key_env": None})
+    ws.run()
+    assert "Authorization" not in server.asked[0].headers

@@ -14,6 +14,7 @@ from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
 from pipeline.records import Failure, Reply, Request
+from pipeline.redaction import Redaction
 from pipeline.transport import Transport
 
 KEY = "sk-very/secret-0123456789"
@@ -75,7 +76,9 @@ def pause() -> Pause:
 @pytest.fixture
 def client(server: Server, pause: Pause) -> Iterator[Client]:
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    made = Client(Dataoorts(server.url), Transport(server.url, headers, connections=2, timeout_seconds=5), pause, KEY)
+    made = Client(
+        Dataoorts(server.url), Transport(server.url, headers, connections=2, timeout_seconds=5), pause, Redaction(KEY)
+    )
     yield made
     made.abandon()
 
@@ -123,7 +126,7 @@ def test_what_the_head_of_a_refusal_says_holds_whatever_becomes_of_its_body(
 ) -> None:
     server.raw = f"HTTP/1.1 429 Slow down\r\nRetry-After: 30\r\n{rest}".encode()
     transport = Transport(server.url, {}, connections=2, timeout_seconds=5, standard=standard)
-    client = Client(Dataoorts(server.url), transport, pause, KEY)
+    client = Client(Dataoorts(server.url), transport, pause, Redaction(KEY))
     result = client.attempt(Task(1, REQUEST)).result
     assert isinstance(result, Failure)
     assert (result.kind, result.http_status, result.retry_after) == (ErrorKind.RATE_LIMITED, 429, 30.0)
@@ -173,7 +176,7 @@ def test_a_pause_that_begins_while_the_connection_is_made_holds_the_request_back
     for module in (connection, standard_adapter):
         monkeypatch.setattr(module, "connect", connect)
     transport = Transport(server.url, {}, connections=2, timeout_seconds=5, standard=standard)
-    client = Client(Dataoorts(server.url), transport, pause, KEY)
+    client = Client(Dataoorts(server.url), transport, pause, Redaction(KEY))
     assert client.attempt(Task(1, REQUEST)).result is None
     client.abandon()
     assert server.received == []
@@ -236,7 +239,7 @@ def test_a_key_that_is_echoed_in_escapes_is_taken_out_too(client: Client, server
 
 def test_what_was_not_sent_is_not_possibly_billed(pause: Pause) -> None:
     url = "http://127.0.0.1:9/api/v1"
-    refused = Client(Dataoorts(url), Transport(url, {}, connections=1, timeout_seconds=2), pause, None)
+    refused = Client(Dataoorts(url), Transport(url, {}, connections=1, timeout_seconds=2), pause, Redaction(None))
     result = refused.attempt(Task(1, REQUEST)).result
     assert isinstance(result, Failure)
     assert (result.kind, result.sent, result.possibly_billed) == (ErrorKind.CONNECTION_ERROR, False, False)
@@ -252,7 +255,8 @@ SECRETS = ["sk-7f3b9c2e51d84a06", "acceptance-key-4b1d", "token-abc123", "kJhGfD
 def echoed(server: Server, pause: Pause, key: str) -> str | None:
     """Return what becomes of an answer that holds the key."""
     server.body = json.dumps({"result": {"response": f"your key is {key}"}})
-    client = Client(Dataoorts(server.url), Transport(server.url, {}, connections=1, timeout_seconds=5), pause, key)
+    transport = Transport(server.url, {}, connections=1, timeout_seconds=5)
+    client = Client(Dataoorts(server.url), transport, pause, Redaction(key))
     result = client.attempt(Task(1, REQUEST)).result
     client.abandon()
     assert isinstance(result, Reply), result

@@ -92,7 +92,7 @@ def test_a_key_beside_another_mistake_is_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["KEY", '"KEY"', "null", "~", "${NAME:-KEY}", "KEY   # ours"])
 def test_a_line_that_only_names_the_variable_is_shown(tmp_path: Path, name: str) -> None:
-    job = load(tmp_path, {"api_key_env": name})
+    job = load(tmp_path, {"kind": "openai", "url": "https://x/v1", "api_key_env": name})
     assert job.placed(Mistake("m", key="endpoint.api_key_env")).source == f"  api_key_env: {name}"
 
 
@@ -119,7 +119,7 @@ def test_a_key_that_looks_like_a_name_is_not_repeated(tmp_path: Path) -> None:
         ({"url": "http://[::1]:8000/api/v1"}, None),
         ({"url": "http://localhost:8000/api/v1"}, None),
         ({"url": "https://api.example.com/v1", "api_key_env": "KEY"}, None),
-        ({"url": "http://api.example.com/v1", "api_key_env": "null"}, None),
+        ({"kind": "openai", "url": "http://api.example.com/v1", "api_key_env": "null"}, None),
         ({"url": "http://api.example.com/v1", "api_key_env": "KEY", "allow_insecure_http": "true"}, None),
         ({"url": "simulator"}, None),
         ({"url": "https://api.example.com/v1"}, None),
@@ -178,7 +178,7 @@ def test_the_simulator_section_needs_the_simulator(tmp_path: Path) -> None:
         ({}, {"DATAOORTS_API_KEY": ""}, None, "the environment variable DATAOORTS_API_KEY is empty"),
         ({"api_key_env": "OTHER"}, {"OTHER": "o", "DATAOORTS_API_KEY": "k"}, "o", None),
         ({"url": "simulator"}, {"DATAOORTS_API_KEY": "k"}, None, None),
-        ({"api_key_env": "null"}, {"DATAOORTS_API_KEY": "k"}, None, None),
+        ({"kind": "openai", "url": "https://x/v1", "api_key_env": "null"}, {"DATAOORTS_API_KEY": "k"}, None, None),
         ({"kind": "openai", "url": "http://localhost/v1"}, {}, None, None),
         ({"kind": "openai", "url": "http://localhost/v1"}, {"DATAOORTS_API_KEY": "k"}, "k", None),
         ({"url": "http://localhost/v1"}, {}, None, "the environment variable DATAOORTS_API_KEY is not set"),

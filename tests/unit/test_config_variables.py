@@ -184,11 +184,11 @@ def test_set_replaces_adds_and_makes_sections(tmp_path: Path) -> None:
 
 def test_set_null_takes_a_value_away_where_none_is_allowed(tmp_path: Path) -> None:
     text = JOB + "limits: {requests_per_minute: 5}\nsimulator: {seed: 1}\n"
-    overrides = ["limits.requests_per_minute=null", "simulator=null", "endpoint.api_key_env=~"]
+    overrides = ["limits.requests_per_minute=null", "simulator=null", "input.id=~"]
     job = load(tmp_path, text, overrides=overrides)
     assert job.config.limits.requests_per_minute is None
     assert job.config.simulator is None
-    assert job.config.endpoint.api_key_env is None
+    assert job.config.input.id is None
     found = mistakes(tmp_path, JOB, overrides=["limits.concurrency=null"])
     assert found[0].suggestion == "give it a value, or leave the key out for the default, 32"
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.client import _escaped
 from pipeline.config.environment import fill_text
+from pipeline.redaction import _escaped
 from pipeline.simulator.chance import _MARKER
 from pipeline.transport.http1 import ReplyReader
 
