@@ -28,7 +28,8 @@ def fill(job_file: str, rows: int, answer_bytes: int) -> None:
         reader = Journal.read(directory)
         plan = checkpoint.standing_plan(opened, directory, reader)
         assert plan is not None, "the job has had no run"
-        pattern, settings = reader.record(next(entry[0] for entry in reader.index() if entry[3] == State.ANSWERED)), 1
+        pattern = reader.record(next(head.seq for head in reader.index() if head.state == State.ANSWERED))
+        settings = 1
         reader.close()
         journal = Journal.write(directory)
         works = islice(feed(opened.rows, plan, journal, settings), rows - plan.count(*SUCCEEDED))

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import IndexEntry, Journal, sync_path
+from pipeline.journal import EventHead, Journal, sync_path
 from pipeline.journal.facts import is_amount, is_count
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, Standing
 from pipeline.sources import pick, written_column
@@ -166,10 +166,10 @@ class Results:
         standings = self.plan.standings(start, start + batch.num_rows)
         finished = np.flatnonzero(np.isin(standings, [int(one) for one in self.standings]))
         events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
-        found: dict[int, tuple[IndexEntry, bytes]] = {}
+        found: dict[int, tuple[EventHead, bytes]] = {}
         size = 0
         for entry, text in self.journal.texts(sorted(events)):
-            found[entry[0]] = entry, text
+            found[entry.seq] = entry, text
             size += len(text)
             if size > _MOST_BYTES_A_SLICE and batch.num_rows > 1:
                 return None
@@ -177,13 +177,13 @@ class Results:
         known: dict[str, list[str]] = {name: [] for name in _KNOWN_NAMES}
         for offset, standing, event in zip(finished.tolist(), standings[finished].tolist(), events, strict=True):
             entry, text = found[event]
-            if entry[4] != ids[offset] and standing not in _ADOPTED:
+            if entry.row_id != ids[offset] and standing not in _ADOPTED:
                 raise _changed()
             texts.append(text)
             known["row_id"].append(ids[offset])
             known["status"].append("failed" if standing in _FAILED else "succeeded")
-            known["model"].append(models[entry[6]])
-            known["request_hash"].append(entry[5])
+            known["model"].append(models[entry.settings])
+            known["request_hash"].append(entry.request_hash)
         if len(finished) < batch.num_rows:
             batch = pick(batch, finished)
         carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(RESULT_NAMES))]

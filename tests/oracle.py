@@ -81,7 +81,7 @@ def look_after_kill(checkpoint: Path, ledger: Path, prompt_of: Mapping[str, str]
         copy = Path(scratch) / "as-it-was"
         shutil.copytree(checkpoint, copy)
         journal = Journal.read(copy)
-        answered = frozenset(prompt_of[entry[5]] for entry in journal.index() if entry[3] in ANSWERS)
+        answered = frozenset(prompt_of[entry.request_hash] for entry in journal.index() if entry.state in ANSWERS)
         claims = [(prompt_of[claim.request_hash], claim.claimed_at) for claim in journal.claims()]
         journal.close()
     by_prompt = Ledger(ledger).by_prompt

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.journal import State
-from pipeline.journal.events import unpack_facts, unpack_record
+from pipeline.journal.events import unpack_head, unpack_record
 from pipeline.sink import RESULT_FIELDS
 
 _EVENTS_A_STATEMENT = 1000
@@ -32,7 +32,7 @@ def events_in_order(connection: sqlite3.Connection) -> list[int]:
     """The numbers of the answers' events, in the order of the input's rows."""
     found = []
     for seq, packed in connection.execute("SELECT seq, event FROM events"):
-        _, _, position, state, *_ = unpack_facts(seq, packed)
+        _, _, position, state, *_ = unpack_head(seq, packed)
         if state == State.ANSWERED:
             found.append((position, seq))
     return [seq for _, seq in sorted(found)]
@@ -55,7 +55,7 @@ def copy(connection: sqlite3.Connection, events: list[int], ids: pa.ChunkedArray
 
 
 def _append(columns: dict[str, list[Any]], seq: int, packed: bytes, model: str) -> None:
-    facts, record = unpack_facts(seq, packed), unpack_record(packed)
+    facts, record = unpack_head(seq, packed), unpack_record(packed)
     derived = {
         "row_id": facts[4], "request_hash": facts[5], "status": "succeeded", "model": model,
         "cost_usd": Decimal(record["cost_usd"]),

@@ -24,8 +24,8 @@ def accept_failures(plan: Plan, journal: Journal, *, kind: str | None, limit: in
     for positions in plan.positions(_FAILED):
         by_event = {plan.event(position): position for position in positions}
         events = [
-            Event(plan.number, by_event[entry[0]], State.FAILED, entry[4], entry[5], entry[6], entry[7],
-                  {**record, **_NOTHING_SENT, "accepted": True})
+            Event(plan.number, by_event[entry.seq], State.FAILED, entry.row_id, entry.request_hash,
+                  entry.settings, entry.content, {**record, **_NOTHING_SENT, "accepted": True})
             for entry, record in journal.records(sorted(by_event))
             if kind in (None, record["error_kind"]) and not record.get("accepted")
         ]  # fmt: skip

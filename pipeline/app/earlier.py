@@ -50,7 +50,7 @@ def _sent(journal: Journal, limits: LimitsConfig, now: float) -> list[tuple[floa
         for entry, record in journal.records(range(first, last + 1)):
             if record.get("tokens") is None:
                 continue
-            latest = seen.at if seen is not None and entry[0] <= seen.events else now
+            latest = seen.at if seen is not None and entry.seq <= seen.events else now
             if (sent_at := _true(record["started_at"], latest, now)) > begin:
                 found.append((sent_at, float(record["tokens"])))
             if "finished_at" in record:

@@ -53,4 +53,4 @@ def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOpti
             else:
                 wanted = record["failed_runs"] <= max_runs
             if wanted:
-                plan.mark(by_event[entry[0]], Standing.RETRY)
+                plan.mark(by_event[entry.seq], Standing.RETRY)

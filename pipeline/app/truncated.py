@@ -97,12 +97,12 @@ def put_back(plan: Plan, journal: Journal) -> None:
     for positions in plan.positions([Standing.TRUNCATED]):
         by_event = {plan.event(position): position for position in positions}
         for entry, record in journal.records(sorted(by_event)):
-            plan.put(by_event[entry[0]], record["source"], entry[3])
+            plan.put(by_event[entry.seq], record["source"], entry.state)
 
 
 def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> None:
     earlier = {
-        entry[0]: record for entry, record in journal.records(sorted(row.adoption for row in rows if row.adoption))
+        entry.seq: record for entry, record in journal.records(sorted(row.adoption for row in rows if row.adoption))
     }
     events = []
     for row in rows:
@@ -123,7 +123,7 @@ def _with_records(rows: Iterator[Answered], journal: Journal) -> Iterator[tuple[
     """Each row with the hash of the request that its answer was given to, and how that answer ended, by its record."""
     while part := list(islice(rows, _ROWS_A_COMMIT)):
         found = {
-            entry[0]: (entry[5], {name: record.get(name) for name in _HOW_IT_ENDED})
+            entry.seq: (entry.request_hash, {name: record.get(name) for name in _HOW_IT_ENDED})
             for entry, record in journal.records(sorted(row.source for row in part))
         }
         for row in part:

@@ -3,7 +3,17 @@
 from pipeline.journal import replacement
 from pipeline.journal.count import sync_path
 from pipeline.journal.database import refuse_newer
-from pipeline.journal.events import ADOPTIONS, ANSWERS, FAILURES, Claim, Event, IndexEntry, State, lost_claims
+from pipeline.journal.events import (
+    ADOPTIONS,
+    ANSWERS,
+    FAILURES,
+    Claim,
+    Event,
+    EventHead,
+    EventPlace,
+    State,
+    lost_claims,
+)
 from pipeline.journal.lock import Holder, JobLock, read_holder
 from pipeline.journal.progress import read_progress, write_progress
 from pipeline.journal.rebuild import Published, Recovered, rebuild
@@ -12,7 +22,7 @@ from pipeline.journal.store import Journal
 from pipeline.journal.totals import Identity, Totals, plus
 
 __all__ = [
-    "ADOPTIONS", "ANSWERS", "FAILURES", "Claim", "Event", "Holder", "Identity", "IndexEntry", "JobLock", "Journal",
-    "Published", "Recovered", "Salvage", "State", "Totals", "lost_claims", "plus", "read_holder", "read_progress",
-    "rebuild", "refuse_newer", "replacement", "sync_path", "write_progress",
+    "ADOPTIONS", "ANSWERS", "FAILURES", "Claim", "Event", "EventHead", "EventPlace", "Holder", "Identity", "JobLock",
+    "Journal", "Published", "Recovered", "Salvage", "State", "Totals", "lost_claims", "plus", "read_holder",
+    "read_progress", "rebuild", "refuse_newer", "replacement", "sync_path", "write_progress",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 # Four times as fast as the standard library's at what is packed here for every row.
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -42,11 +42,32 @@ ANSWERS = (State.ANSWERED, State.UNPRICED)
 ADOPTIONS = (State.ADOPTED, State.ADOPTED_UNPRICED)
 FAILURES = (State.FAILED_PASSING, State.FAILED)
 
-IndexEntry = tuple[int, int, int, int, str, str, int, str, int]
-"""seq, plan, position, state, row_id, request_hash, settings, content, and the adopted event's seq (else 0)."""
 
-StandingEntry = tuple[int, int, int, int, int]
-"""seq, plan, position, state, and the adopted event's seq (else 0)."""
+class EventHead(NamedTuple):
+    """What an event says apart from its record, under its number `seq`; the rest is as in an `Event`.
+
+    `source` is the number of the event whose answer an adoption takes, else 0.
+    """
+
+    seq: int
+    plan: int
+    position: int
+    state: int
+    row_id: str
+    request_hash: str
+    settings: int
+    content: str
+    source: int
+
+
+class EventPlace(NamedTuple):
+    """The part of an event's head that a plan of known rows needs; see `EventHead`."""
+
+    seq: int
+    plan: int
+    position: int
+    state: int
+    source: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +116,17 @@ def pack_event(event: Event) -> bytes:
     return _encode(facts) + b"\n" + _encode(event.record)
 
 
-def unpack_facts(seq: int, packed: bytes) -> IndexEntry:
-    """The facts of event number `seq`, without its record."""
-    return (seq, *from_json(packed[: packed.index(b"\n")]))  # the list is that of pack_event
+def unpack_head(seq: int, packed: bytes) -> EventHead:
+    """Return the head of event number `seq`."""
+    return EventHead(seq, *from_json(packed[: packed.index(b"\n")]))  # the list is that of pack_event
 
 
-def unpack_standing(packed: bytes) -> tuple[int, int, int, int]:
-    """Of the facts of an event: plan, position, state, and the adopted event's seq (else 0)."""
+def unpack_place(seq: int, packed: bytes) -> EventPlace:
+    """Return the part of an event's head that a plan of known rows needs, without reading the rest."""
     plan, position, state, _ = packed.split(b",", 3)
     found = int(state)
     source = from_json(packed[: packed.index(b"\n")])[-1] if found in ADOPTIONS else 0
-    return int(plan[1:]), int(position), found, source
+    return EventPlace(seq, int(plan[1:]), int(position), found, source)
 
 
 def record_text(packed: bytes) -> bytes:

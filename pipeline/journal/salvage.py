@@ -28,7 +28,7 @@ from pipeline.journal.events import (
     pack_claim,
     pack_event,
     unpack_claim,
-    unpack_facts,
+    unpack_head,
     unpack_record,
     with_source,
 )
@@ -170,9 +170,9 @@ class Salvage:
             self.runs = max(self.runs, found, key=len)
 
     def _take_event(self, found: Numbered) -> None:
-        _, plan, position, state, row_id, request_hash, settings, content, _ = unpack_facts(found.number, found.packed)
-        record = unpack_record(found.packed)
-        event = Event(plan, position, State(state), row_id, request_hash, settings, content, record)
+        head, record = unpack_head(found.number, found.packed), unpack_record(found.packed)
+        event = Event(head.plan, head.position, State(head.state), head.row_id, head.request_hash, head.settings,
+                      head.content, record)  # fmt: skip
         self._insert(found.number, 0, found.place, None, event)
 
     def _insert(self, seq: int, turn: int, place: Place | None, packed: bytes | None, event: Event) -> None:

@@ -26,15 +26,15 @@ from pipeline.journal.events import (
     ANSWERS,
     Claim,
     Event,
-    IndexEntry,
-    StandingEntry,
+    EventHead,
+    EventPlace,
     checksum,
     pack_claim,
     pack_event,
     record_text,
     unpack_claim,
-    unpack_facts,
-    unpack_standing,
+    unpack_head,
+    unpack_place,
 )  # fmt: skip
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
@@ -156,13 +156,13 @@ class Journal:
 
     # ---- reading
 
-    def index(self) -> Iterator[IndexEntry]:
+    def index(self) -> Iterator[EventHead]:
         """Every event without its record, oldest first, each checked against its checksum, and their number."""
-        return (unpack_facts(seq, packed) for seq, packed in self._events())
+        return (unpack_head(seq, packed) for seq, packed in self._events())
 
-    def standings(self) -> Iterator[StandingEntry]:
+    def standings(self) -> Iterator[EventPlace]:
         """The same, of each event only what a plan of rows that are known already has to learn: quicker to read."""
-        return ((seq, *unpack_standing(packed)) for seq, packed in self._events())
+        return (unpack_place(seq, packed) for seq, packed in self._events())
 
     def _events(self) -> Iterator[tuple[int, bytes]]:
         number = 0
@@ -191,11 +191,11 @@ class Journal:
             )
         return claims
 
-    def records(self, sequence: Sequence[int]) -> Iterator[tuple[IndexEntry, dict[str, Any]]]:
+    def records(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, dict[str, Any]]]:
         """The events with the given numbers, in ascending order of number, each once, checked, with their records."""
         return ((entry, from_json(text)) for entry, text in self.texts(sequence))
 
-    def texts(self, sequence: Sequence[int]) -> Iterator[tuple[IndexEntry, bytes]]:
+    def texts(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, bytes]]:
         """The same, with each record as the JSON text that it is stored as."""
         for start in range(0, len(sequence), _ROWS_A_STATEMENT):
             part = sorted(set(sequence[start : start + _ROWS_A_STATEMENT]))
@@ -210,7 +210,7 @@ class Journal:
                     if checksum(seq, packed) != stored:
                         raise CheckpointDamaged(f"{self._directory}: event {seq} of the journal is damaged")
                     found += 1
-                    yield unpack_facts(seq, packed), record_text(packed)
+                    yield unpack_head(seq, packed), record_text(packed)
             if found != len(part):
                 raise CheckpointDamaged(f"{self._directory}: {len(part) - found} events of the journal are missing")
 
@@ -235,7 +235,7 @@ class Journal:
         self.claims()
         self.settings()
         self.runs()
-        return sum(entry[3] in ANSWERS for entry in self.index())
+        return sum(head.state in ANSWERS for head in self.index())
 
     # ---- writing
 

@@ -63,9 +63,9 @@ def failure_kinds(
     for positions in plan.positions(standings):
         for entry, record in journal.records(sorted(plan.event(position) for position in positions)):
             kind = record["error_kind"]
-            found.add(kind, entry[4])
+            found.add(kind, entry.row_id)
             if record.get("accepted"):
                 found.accepted[kind] += 1
-            elif entry[3] == State.FAILED_PASSING and record["failed_runs"] <= max_runs:
+            elif entry.state == State.FAILED_PASSING and record["failed_runs"] <= max_runs:
                 found.to_retry[kind] += 1
     return found

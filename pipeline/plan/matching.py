@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable
 from itertools import islice
 
-from pipeline.journal import ADOPTIONS, ANSWERS, IndexEntry
+from pipeline.journal import ADOPTIONS, ANSWERS, EventHead
 from pipeline.plan.plan import Standing
 
 _EVENTS_A_CHUNK = 10_000
@@ -127,7 +127,7 @@ UPDATE matches SET standing = {Standing.CHANGED} WHERE EXISTS (SELECT 1 FROM ans
 """
 
 
-def load_journal(scratch: sqlite3.Connection, index: Iterable[IndexEntry]) -> bool:
+def load_journal(scratch: sqlite3.Connection, index: Iterable[EventHead]) -> bool:
     """Take in every event, oldest first. Returns whether there was one."""
     events = iter(index)
     seen = False

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import CheckpointFailed, InvalidJob, Mistake
-from pipeline.journal import IndexEntry
+from pipeline.journal import EventHead
 from pipeline.journal.files import PLANNING_NAME
 from pipeline.plan.matching import INDEX_INPUT, SCHEMA, load_journal, match
 from pipeline.plan.plan import SUCCEEDED, Plan, Standing
@@ -81,7 +81,7 @@ class Planner:
     def __init__(
         self,
         rows: Rows,
-        index: Iterable[IndexEntry],
+        index: Iterable[EventHead],
         directory: Path,
         *,
         number: int,
@@ -203,7 +203,7 @@ class Planner:
     # ---- within
 
     def _make(
-        self, rows: Rows, index: Iterable[IndexEntry], number: int, fingerprint: str, forget_kept: bool,
+        self, rows: Rows, index: Iterable[EventHead], number: int, fingerprint: str, forget_kept: bool,
         former: Sequence[Rows],
     ) -> Plan:  # fmt: skip
         self._scratch.executescript(

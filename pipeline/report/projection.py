@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, IndexEntry, Journal
+from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, EventHead, Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.runs import RunTable
@@ -131,17 +131,17 @@ def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Fi
     figures = Figures(runs=RunTable(journal.runs()))
     stands = None if plan is None else _standing_events(plan, journal.totals.events)
     for entry, record in journal.records(range(1, journal.totals.events + 1)):
-        seq, state = entry[0], entry[3]
+        seq, state = entry.seq, entry.state
         if record.get("tokens") is not None:
             _take_attempt(figures, entry, record)
         if state in ADOPTIONS:
-            _rename(figures, record["source"], entry[4])
+            _rename(figures, record["source"], entry.row_id)
             continue
         if stands is None or stands[seq]:
             if state in ANSWERS:
                 _take_answer(figures, record)
             if state in ANSWERS or state in FAILURES:
-                _take_row(figures, seq, entry[4], record)
+                _take_row(figures, seq, entry.row_id, record)
     if now is not None:
         for claim in journal.claims():
             figures.timeline.add_in_flight(min(now, claim.claimed_at), now)
@@ -158,7 +158,7 @@ def _standing_events(plan: Plan, events: int) -> npt.NDArray[np.bool_]:
     return stands
 
 
-def _take_attempt(figures: Figures, entry: IndexEntry, record: Mapping[str, Any]) -> None:
+def _take_attempt(figures: Figures, entry: EventHead, record: Mapping[str, Any]) -> None:
     """A request that was sent, whatever came of it."""
     is_failed = "error_kind" in record
     figures.requests += 1
@@ -169,7 +169,7 @@ def _take_attempt(figures: Figures, entry: IndexEntry, record: Mapping[str, Any]
         figures.failed_requests += 1
         kind = figures.kinds[record["error_kind"]]
         kind.attempts += 1
-        _note(kind, kind.retried_ids, entry[4], record)
+        _note(kind, kind.retried_ids, entry.row_id, record)
     if "price" in record and len(figures.prices) < _MOST_PRICES:
         figures.prices[tuple(record["price"])] = None
     end = record.get("finished_at")

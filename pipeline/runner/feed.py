@@ -191,4 +191,4 @@ def _histories(plan: Plan, journal: Journal, positions: list[int]) -> dict[int, 
         if plan.standing(position) in (Standing.ATTEMPTED, Standing.RETRY, Standing.TRUNCATED)
     }
     found = journal.records(sorted(asked_before))
-    return {asked_before[entry[0]]: History.of(record) for entry, record in found}
+    return {asked_before[entry.seq]: History.of(record) for entry, record in found}

@@ -235,7 +235,7 @@ def _kill(stage: str, moment: float, start: Start, directory: Path, by_hash: dic
     for found in checkpoint.glob("*/journal.sqlite"):
         shutil.copytree(found.parent, copy)
         journal = Journal.read(copy)
-        kill.answered = {by_hash[entry[5]] for entry in journal.index() if entry[3] in ANSWERS}
+        kill.answered = {by_hash[entry.request_hash] for entry in journal.index() if entry.state in ANSWERS}
         claims = [(by_hash[claim.request_hash], claim.claimed_at) for claim in journal.claims()]
         journal.close()
         shutil.rmtree(copy)

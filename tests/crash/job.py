@@ -115,7 +115,7 @@ class Job:
         journal = Journal.read(copy)
         asked = self.exchanges()
         self._cuts.append(_Cut(
-            {entry[4]: len(asked[entry[4]]) for entry in journal.index() if entry[3] in ANSWERS},
+            {entry.row_id: len(asked[entry.row_id]) for entry in journal.index() if entry.state in ANSWERS},
             {claim.row_id: claim.claimed_at for claim in journal.claims()},
         ))  # fmt: skip
         journal.close()

@@ -112,7 +112,7 @@ def _check_claims(job: Job, calls: Sequence[Call]) -> None:
     if unsynced is not None and log.exists():
         os.truncate(log, unsynced)
     journal = Journal.read(copy)
-    latest = {entry[4]: entry[0] for entry in journal.index()}
+    latest = {entry.row_id: entry.seq for entry in journal.index()}
     recorded = {row: int(journal.record(seq)["attempts"]) for row, seq in latest.items()}
     for claim in journal.claims():
         recorded[claim.row_id] = recorded.get(claim.row_id, 0) + 1

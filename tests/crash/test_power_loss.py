@@ -160,11 +160,11 @@ def recorded(checkpoint: Path) -> Recorded:
     if not Journal.exists(checkpoint):
         return Recorded()
     journal = Journal.read(checkpoint)
-    latest = {entry[4]: entry for entry in journal.index()}
+    latest = {entry.row_id: entry for entry in journal.index()}
     claims = Counter(claim.row_id for claim in journal.claims())
     assert claims.total() <= CONCURRENCY
-    requests = claims + Counter({row: int(journal.record(entry[0])["attempts"]) for row, entry in latest.items()})
-    answered = {row for row, entry in latest.items() if entry[3] in ANSWERS}
+    requests = claims + Counter({row: int(journal.record(entry.seq)["attempts"]) for row, entry in latest.items()})
+    answered = {row for row, entry in latest.items() if entry.state in ANSWERS}
     cost_usd = journal.totals.cost_usd
     journal.close()
     return Recorded(requests, answered, cost_usd)

@@ -187,14 +187,14 @@ def recover(original: Original, files: Mapping[str, bytes], place: Path) -> Outc
         assert journal.verify() == recovered.answers
         records = list(journal.records(range(1, journal.totals.events + 1)))
         assert len(records) == recovered.answers + recovered.others
-        assert all(entry[6] in journal.settings() for entry, _ in records)
-        numbers = [int(entry[4].removeprefix("row-")) + 1 for entry, _ in records]
+        assert all(entry.settings in journal.settings() for entry, _ in records)
+        numbers = [int(entry.row_id.removeprefix("row-")) + 1 for entry, _ in records]
         assert numbers == sorted(set(numbers))
         for number, (entry, record) in zip(numbers, records, strict=True):
             event = original.events[number - 1]
             if event.state is State.ADOPTED:
-                assert numbers[entry[8] - 1] == event.record["source"]
-                assert record == {"source": entry[8]}
+                assert numbers[entry.source - 1] == event.record["source"]
+                assert record == {"source": entry.source}
             else:
                 assert record == event.record
             assert entry[1:8] == (
@@ -205,7 +205,7 @@ def recover(original: Original, files: Mapping[str, bytes], place: Path) -> Outc
         possibly = sum((Decimal(record.get("possibly_billed") or 0) for _, record in records), Decimal(0))
         assert billed <= journal.totals.cost_usd <= original.totals.cost_usd
         assert possibly <= journal.totals.possibly_billed_usd <= original.totals.possibly_billed_usd
-        assert max((entry[1] for entry, _ in records), default=0) <= journal.totals.plan
+        assert max((entry.plan for entry, _ in records), default=0) <= journal.totals.plan
         assert journal.identity == replace(identity, renumbered=journal.totals.commits)
         return Outcome(numbers, journal.claims(), journal.totals, found, recovered)
 

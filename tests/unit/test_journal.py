@@ -105,10 +105,10 @@ def test_events_come_back_with_their_records_in_order(directory: Path) -> None:
         assert journal.commit([event(2, response=answer)]) == 3
         assert journal.record(3)["response"] == answer
     with closing(Journal.read(directory)) as journal:
-        assert [entry[0] for entry in journal.index()] == [1, 2, 3]
+        assert [entry.seq for entry in journal.index()] == [1, 2, 3]
         assert list(journal.index())[1] == (2, 1, 1, State.FAILED, "row-1", f"{1:032x}", 1, f"{1:032d}", 0)
         found = list(journal.records([3, 1]))
-        assert [entry[0] for entry, _ in found] == [1, 3]
+        assert [entry.seq for entry, _ in found] == [1, 3]
         assert found[1][1] == {"attempts": 1, "response": answer}
         assert (journal.job, journal.simulated) == ("job", True)
 
@@ -117,7 +117,7 @@ def test_an_adoption_names_the_event_it_takes_over(directory: Path) -> None:
     with writing(directory) as journal:
         journal.commit([event(0), event(1, State.ADOPTED, source=1)])
     with closing(Journal.read(directory)) as journal:
-        assert [entry[-1] for entry in journal.index()] == [0, 1]
+        assert [entry.source for entry in journal.index()] == [0, 1]
 
 
 def test_a_record_that_is_not_there_is_no_silent_gap(directory: Path) -> None:
@@ -232,7 +232,7 @@ def test_claims_that_were_open_at_a_kill_come_back_as_what_they_may_have_cost(di
 def test_what_was_committed_before_a_kill_is_there_and_no_more(directory: Path) -> None:
     fill_and_die(directory, groups=5)
     with closing(Journal.read(directory)) as journal:
-        assert [entry[4] for entry in journal.index()] == [f"row-{n}" for n in range(10)]
+        assert [entry.row_id for entry in journal.index()] == [f"row-{n}" for n in range(10)]
         assert journal.totals.commits == 5
     with writing(directory) as journal:
         assert journal.commit([event(10)]) == 11
@@ -348,7 +348,7 @@ def test_after_a_failed_commit_nothing_more_is_taken_and_what_was_acknowledged_s
         before = kept_files(directory)
     assert kept_files(directory) == before
     with closing(Journal.read(directory)) as journal:
-        assert [entry[4] for entry in journal.index()] == ["row-0"]
+        assert [entry.row_id for entry in journal.index()] == ["row-0"]
 
 
 def test_closing_a_claim_that_is_not_open_is_refused(directory: Path) -> None:
@@ -373,7 +373,7 @@ def test_a_journal_on_a_disk_that_is_full_is_not_made(tmp_path: Path) -> None:
 
 def read_all(directory: Path) -> None:
     with closing(Journal.read(directory)) as journal:
-        numbers = [entry[0] for entry in journal.index()]
+        numbers = [entry.seq for entry in journal.index()]
         list(journal.records(numbers))
         journal.claims()
         journal.settings()

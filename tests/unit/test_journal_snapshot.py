@@ -69,7 +69,7 @@ def rows(directory: Path, scratch: Path) -> int | None:
     if journal is None:
         return None
     with closing(journal):
-        assert [entry[2] for entry in journal.index()] == list(range(journal.totals.events))
+        assert [entry.position for entry in journal.index()] == list(range(journal.totals.events))
         return journal.totals.events
 
 

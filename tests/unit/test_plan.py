@@ -16,7 +16,7 @@ import pytest
 from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import Event, IndexEntry, State
+from pipeline.journal import Event, EventHead, State
 from pipeline.plan import Change, Plan, Planner, Rows, Standing, load_plan, save_plan
 from pipeline.prompts import Prompter
 from pipeline.sources import open_source
@@ -32,7 +32,7 @@ class Job:
         self.directory = directory
         self.with_id = with_id
         self.system = "s"
-        self.index: list[IndexEntry] = []
+        self.index: list[EventHead] = []
         self.settings = 1
         self.plans = 0
 
@@ -86,7 +86,8 @@ class Job:
 
     def _append(self, position: int, state: State, row_id: str, request: str, content: str, source: int) -> None:
         seq = len(self.index) + 1
-        self.index.append((seq, self.plans, position, int(state), row_id, request, self.settings, content, source))
+        head = EventHead(seq, self.plans, position, int(state), row_id, request, self.settings, content, source)
+        self.index.append(head)
 
 
 def standings(plan: Plan) -> list[Standing]:
