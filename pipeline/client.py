@@ -14,7 +14,7 @@ from pipeline.errors import ErrorKind
 from pipeline.limits import Meeting, Pause
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
-from pipeline.retry import retry_after
+from pipeline.retry import asked_wait
 from pipeline.transport import HeldBack, Transport, TransportError, Watch
 
 _FIRST_REFUSAL = 300
@@ -90,7 +90,7 @@ class _Attempting(Watch):
     def replied(self, status: int, headers: Mapping[str, str]) -> None:
         self.replied_at = self._clock()
         self.status, self.headers = status, headers
-        self.retry_after = retry_after(headers, datetime.now(UTC))
+        self.retry_after = asked_wait(status, headers, datetime.now(UTC))
         if self.retry_after is not None:
             self._pause.extend(self.replied_at + self.retry_after)
 

@@ -1,4 +1,4 @@
-"""What follows a failed attempt: one table, the endpoint's Retry-After, and the backoff. Nothing here waits."""
+"""What follows a failed attempt: one table, the wait that the endpoint asks for, the backoff. Nothing here waits."""
 
 from __future__ import annotations
 
@@ -67,6 +67,11 @@ def decide(failure: Failure) -> Decision:
     return decision
 
 
+_TOO_MANY_REQUESTS = 429
+_NONE_LEFT = re.compile(r"\+?0+(\.0*)?", re.ASCII)
+_UNITS: Mapping[str, float] = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_DURATION_PART = re.compile(r"(\d{1,15}(?:\.\d{0,15})?)(ms|us|µs|ns|[dhms])", re.ASCII)
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+", re.ASCII)
 _YEAR_SECONDS = 365.25 * 24 * 3600
 _LONGEST_SECONDS = 1e12  # thirty thousand years: sums of it are still exact to a fraction of a second
 _SECONDS = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -74,7 +79,27 @@ _HTTP_DATE = re.compile(r"[A-Z][a-z]{2,8},? [^:,]*\d\d:\d\d:\d\d( GMT| UTC| [+-]
 _VALUE = re.compile(r"((?:\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+)")  # a date may have a comma of its own
 
 
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+def asked_wait(status: int, headers: Mapping[str, str], now: datetime) -> float | None:
+    """How many seconds the endpoint asks to wait, by whichever header says so in a sound way; None where none does.
+
+    `retry-after-ms` (Azure's, which OpenAI's own client reads first) goes before Retry-After, and that before
+    `llm_provider-retry-after`, as which LiteLLM's proxy passes on the Retry-After of the server behind it. A 429
+    without either may tell when a limit is full again that is used up: `x-ratelimit-reset-requests` and `-tokens`
+    beside a remaining count of 0 ("Rate limits" in OpenAI's guide); of both the longer counts.
+    """
+    milliseconds = [_milliseconds(value) for value in _header(headers, "retry-after-ms")]
+    found = max((seconds for seconds in milliseconds if seconds is not None), default=None)
+    if found is None:
+        found = retry_after(headers, now)
+    if found is None:
+        found = retry_after(headers, now, "llm_provider-retry-after")
+    if found is None and status == _TOO_MANY_REQUESTS:
+        resets = [_reset(headers, limit, now) for limit in ("requests", "tokens")]
+        found = max((seconds for seconds in resets if seconds is not None), default=None)
+    return found
+
+
+def retry_after(headers: Mapping[str, str], now: datetime, name: str = "retry-after") -> float | None:
     """How many seconds the endpoint asks to wait, or None where it does not say so in a sound way.
 
     Retry-After is a finite number >= 0 or an HTTP-date (RFC 9110, 10.2.3). Some servers write the moment as a Unix
@@ -85,10 +110,36 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     date = next(filter(None, map(_http_date, _header(headers, "date"))), None)
     found = [
         _wait(value.strip(), date, now)
-        for header in _header(headers, "retry-after")
+        for header in _header(headers, name)
         for value in _VALUE.findall(header)
     ]  # fmt: skip
     return max((seconds for seconds in found if seconds is not None), default=None)
+
+
+def _milliseconds(value: str) -> float | None:
+    if not _SECONDS.fullmatch(value):
+        return None
+    milliseconds = float(value)
+    return min(milliseconds / 1000, _LONGEST_SECONDS) if math.isfinite(milliseconds) else None
+
+
+def _reset(headers: Mapping[str, str], limit: str, now: datetime) -> float | None:
+    """How many seconds a limit needs until it is full again, if it is used up and the reply says so."""
+    remaining = _header(headers, f"x-ratelimit-remaining-{limit}")
+    if not remaining or not all(map(_NONE_LEFT.fullmatch, remaining)):
+        return None
+    waits = [_duration(value, now) for value in _header(headers, f"x-ratelimit-reset-{limit}")]
+    return max((seconds for seconds in waits if seconds is not None), default=None)
+
+
+def _duration(value: str, now: datetime) -> float | None:
+    """The seconds of `6m0s`, `1.5s` or `20ms`, as Go writes durations; a plain number is one of Retry-After."""
+    if _SECONDS.fullmatch(value):
+        return _wait(value, None, now)
+    if not value or not _DURATION.fullmatch(value):
+        return None
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(value))
+    return min(seconds, _LONGEST_SECONDS)
 
 
 def _wait(value: str, date: datetime | None, now: datetime) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import ErrorKind
 from pipeline.records import Failure
-from pipeline.retry import PASSING, Backoff, Decision, decide, retry_after
+from pipeline.retry import PASSING, Backoff, Decision, asked_wait, decide, retry_after
 
 NOW = datetime(2015, 10, 21, 7, 28, 0, tzinfo=UTC)
 
@@ -148,3 +148,52 @@ def test_a_unix_time_is_measured_against_the_clock_of_the_reply() -> None:
     date = format_datetime(theirs, usegmt=True)
     assert in_seconds(str(theirs.timestamp() + 7), Date=date) == 7
     assert in_seconds(str(TODAY.timestamp() + 7), Date="Thu, 01 Jan 1970 00:00:00 GMT") == 7
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"Retry-After-Ms": "0"}, 0.0),
+        ({"retry-after-ms": "1500", "Retry-After": "60"}, 1.5),
+        ({"retry-after-ms": "soon", "Retry-After": "60"}, 60.0),
+        ({"retry-after-ms": "-5"}, None),
+        ({"retry-after-ms": "1e999", "Retry-After": "x"}, None),
+        ({"llm_provider-retry-after": "60"}, 60.0),
+        ({"llm_provider-retry-after": "60", "Retry-After": "2"}, 2.0),
+    ],
+)
+def test_a_wait_in_milliseconds_goes_before_one_in_seconds(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_wait(503, headers, NOW) == seconds
+
+
+def limits(remaining: tuple[str, str], reset: tuple[str, str]) -> dict[str, str]:
+    return {
+        "x-ratelimit-remaining-requests": remaining[0], "X-RateLimit-Remaining-Tokens": remaining[1],
+        "x-ratelimit-reset-requests": reset[0], "x-ratelimit-reset-tokens": reset[1],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset", "seconds"),
+    [
+        (("0", "5"), ("6m0s", "20ms"), 360.0),
+        (("5", "0"), ("6m0s", "20ms"), 0.02),
+        (("0", "0"), ("1s", "1m30.5s"), 90.5),
+        (("0", "0"), ("1h", "soon"), 3600.0),
+        (("0", "9"), ("7.5", "1s"), 7.5),
+        (("0", "9"), ("1d2h3m4s5ms", ""), 93_784.005),
+        (("1", "1"), ("1s", "1s"), None),
+        (("0", "0"), ("", "s"), None),
+        (("", "none"), ("1s", "1s"), None),
+        (("-0", "0x0"), ("1s", "1s"), None),
+    ],
+)
+def test_a_429_without_a_wait_holds_until_the_limit_that_is_used_up_is_full_again(
+    remaining: tuple[str, str], reset: tuple[str, str], seconds: float | None
+) -> None:
+    headers = limits(remaining, reset)
+    assert asked_wait(429, headers, NOW) == (None if seconds is None else pytest.approx(seconds))
+    assert asked_wait(503, headers, NOW) is None
+    assert asked_wait(429, {**headers, "Retry-After": "2"}, NOW) == 2.0
+    assert asked_wait(429, {**headers, "Retry-After": "nan"}, NOW) == asked_wait(429, headers, NOW)
