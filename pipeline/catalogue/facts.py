@@ -44,6 +44,7 @@ class Model:
     """One model as published; `priced_on` is the date (ISO 8601) the two prices were read. `chat_template` is None
     where it has not been counted. `most_instruction_tokens` bounds the instructions that a model puts around every
     conversation by itself (Llama Guard 3's list of categories, as its model card prints it: 195 tokens).
+    `reasons_in_text` marks one whose answers begin with its reasoning, up to `</think>`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Model:
     note: str
     chat_template: ChatTemplate | None = None
     most_instruction_tokens: int = 0
+    reasons_in_text: bool = False
 
 
 DEFAULT_PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
@@ -122,4 +124,5 @@ def _model(entry: Mapping[str, Any], priced_on: str) -> Model:
         note=entry["note"],
         chat_template=None if template is None else ChatTemplate(**template),
         most_instruction_tokens=entry.get("most_instruction_tokens", 0),
+        reasons_in_text=entry.get("reasons_in_text", False),
     )

@@ -50,7 +50,7 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
         (): frozenset({"sweep", "expect", "deduplicate", "cache", "catalogue", "telemetry"}),
         ("input",): frozenset({"where", "storage"}),
         ("prompt",): frozenset({"samples", "examples", "images", "image_urls", "tools"}),
-        ("endpoint",): frozenset({"stream", "reasoning", "batch"}),
+        ("endpoint",): frozenset({"stream", "batch"}),
         ("limits",): frozenset({"idle_seconds", "wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
         ("output",): frozenset({"raw_reply", "rows_per_file", "storage"}),

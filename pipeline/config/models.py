@@ -348,6 +348,11 @@ class EndpointConfig(_Section):
         description="The name under which a server of `kind: openai` takes `parameters.max_tokens`.",
         examples=["max_completion_tokens"],
     )
+    reasoning: Literal["auto", "split", "keep"] = Field(
+        default="auto",
+        description="What becomes of reasoning that stands in the answer's text, up to `</think>`: `auto` moves it to "
+        "the column `reasoning` for models that the catalogue marks, `split` for every model, `keep` for none.",
+    )
     transport: Literal["lean", "standard"] = Field(
         default="lean",
         description="What carries the requests: `lean`, or `standard` for the adapter of the requests library, which "

@@ -17,8 +17,13 @@ __all__ = ["Endpoint", "make_endpoint"]
 
 def make_endpoint(config: EndpointConfig, address: str | None = None) -> Endpoint:
     """The endpoint of a job. `address` is the base of the embedded one and takes the place of the job's `url`."""
+    from pipeline.catalogue import find_model  # not needed by a process that only sends
+
+    model = find_model(config.model)
+    splits = config.reasoning == "split" or (config.reasoning == "auto" and model is not None and model.reasons_in_text)
     query = f"?{urlencode(config.query)}" if config.query else ""
     if config.kind == "openai":
         url = config.url if address is None else f"{address.rstrip('/')}/v1"
-        return OpenAI(url + query, config.max_tokens_field)
-    return Dataoorts((config.url if address is None else f"{address.rstrip('/')}/api/v1") + query)
+        return OpenAI(url + query, config.max_tokens_field, splits_reasoning=splits)
+    url = config.url if address is None else f"{address.rstrip('/')}/api/v1"
+    return Dataoorts(url + query, splits_reasoning=splits)

@@ -17,6 +17,7 @@ class Dataoorts:
 
     url: str
     kind: str = "dataoorts"
+    splits_reasoning: bool = False
 
     def payload(self, request: Request) -> dict[str, Any]:
         """The body to send, as a JSON value."""
@@ -25,7 +26,7 @@ class Dataoorts:
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """The typed result of a whole response. Never raises, whatever the bytes."""
-        return parse_response(status, headers, body, find_answer)
+        return parse_response(status, headers, body, find_answer, splits_reasoning=self.splits_reasoning)
 
 
 def find_answer(document: Mapping[str, Any]) -> Answer:

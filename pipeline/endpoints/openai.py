@@ -24,11 +24,12 @@ class OpenAI:
 
     kind = "openai"
 
-    def __init__(self, url: str, max_tokens_field: str = "max_tokens") -> None:
+    def __init__(self, url: str, max_tokens_field: str = "max_tokens", *, splits_reasoning: bool = False) -> None:
         parts = urlsplit(url)
         path = parts.path.rstrip("/")
         self.url = urlunsplit(parts._replace(path=path if path.endswith(_PATH) else path + _PATH))
         self._max_tokens_field = max_tokens_field
+        self._splits_reasoning = splits_reasoning
 
     def payload(self, request: Request) -> dict[str, Any]:
         """The body to send, as a JSON value. Some servers stream unless they are told not to."""
@@ -40,7 +41,7 @@ class OpenAI:
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """The typed result of a whole response. Never raises, whatever the bytes."""
-        return parse_response(status, headers, body, find_answer)
+        return parse_response(status, headers, body, find_answer, splits_reasoning=self._splits_reasoning)
 
 
 def find_answer(document: Mapping[str, Any]) -> Answer:

@@ -6,12 +6,13 @@ Nothing is assumed of any type: what a field may hold is decided by looking at i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.endpoints.documents import DocumentTooLarge, decode, encodable, json_text, read_document
 from pipeline.endpoints.faults import classify, counted_status, error_code, is_possibly_billed
 from pipeline.endpoints.finish import broke_off, finish_reason
+from pipeline.endpoints.reasoning import split_reasoning
 from pipeline.endpoints.usage import read_usage
 from pipeline.endpoints.words import describe, errors_of, printable
 from pipeline.errors import ErrorKind
@@ -42,9 +43,12 @@ class Answer:
 
 
 def parse_response(
-    status: int, headers: Mapping[str, str], body: bytes, find_answer: Callable[[Mapping[str, Any]], Answer]
-) -> Reply | Failure:
-    """Return the typed result of a whole response; `find_answer` knows the envelope."""
+    status: int, headers: Mapping[str, str], body: bytes, find_answer: Callable[[Mapping[str, Any]], Answer],
+    *, splits_reasoning: bool = False,
+) -> Reply | Failure:  # fmt: skip
+    """Return the typed result of a whole response; `find_answer` knows the envelope. With `splits_reasoning` the text
+    up to `</think>` is reasoning, and no part of the response.
+    """
     text = decode(headers, body)
     try:
         document = read_document(text)
@@ -60,7 +64,7 @@ def parse_response(
         )
     answer = find_answer(document) if isinstance(document, Mapping) else Answer()
     if answer.is_whole:
-        return _reply(status, answer)
+        return _reply(status, _split(answer) if splits_reasoning else answer)
     usage = read_usage(answer.usage, answered=False)
     if is_error(answer.error):
         document = {"error": answer.error}
@@ -87,6 +91,16 @@ def first_text(values: Iterable[Any]) -> str | None:
     """Return the first of the values that says something, as text."""
     found = next((value for value in values if value not in (None, "", [], {})), None)
     return found if isinstance(found, str) or found is None else json_text(found)
+
+
+def _split(answer: Answer) -> Answer:
+    parts = split_reasoning(answer.response) if isinstance(answer.response, str) else None
+    if parts is None:
+        return answer
+    found, response = parts
+    # A server that tells reasoning beside the text as well was paid for both.
+    reasoning = "\n\n".join(filter(None, [answer.reasoning, found]))
+    return replace(answer, response=response, reasoning=reasoning or None)
 
 
 def _too_large(status: int, headers: Mapping[str, str], message: str) -> Failure:

@@ -174,3 +174,37 @@ def test_a_server_without_a_key_is_sent_none(ws: Workspace, server: Endpoint) ->
     openai_job(ws, {"api_key_env": None})
     ws.run()
     assert "Authorization" not in server.asked[0].headers
+
+
+def test_a_limit_that_is_full_again_in_an_hour_stops_the_run_and_later_runs(ws: Workspace, server: Endpoint) -> None:
+    headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1h0m0s"}
+    server.reply = lambda asked: Reply({"error": {"message": "slow down"}}, 429, headers)
+    ws.questions("a", "b")
+    openai_job(ws, limits={"concurrency": 1})
+    assert ws.run(code=5)["pending"] == 2
+    assert ws.run(code=5)["requests"] == 0
+    assert len(server.asked) == 1
+
+
+def test_a_wait_in_milliseconds_is_kept(ws: Workspace, server: Endpoint) -> None:
+    server.reply = lambda asked: (
+        Reply({}, 429, {"retry-after-ms": "700", "Retry-After": "9000"}) if len(server.asked) == 1 else chat(asked)
+    )
+    ws.questions("a")
+    openai_job(ws)
+    ws.run()
+    assert 0.7 <= server.asked[1].at - server.asked[0].at < 9
+
+
+def test_reasoning_is_parted_from_the_answer_and_the_mode_changes_no_request(ws: Workspace, server: Endpoint) -> None:
+    server.reply = lambda asked: completion(f"because\n</think>\n\n{asked.prompt}")
+    ws.questions("a")
+    openai_job(ws, {"reasoning": "split"})
+    ws.run()
+    row = ws.rows()[0]
+    assert (row["reasoning"], row["response"]) == ("because", "a")
+    openai_job(ws, {"reasoning": "keep"})
+    assert ws.run()["requests"] == 0
+    ws.questions("a", "b")
+    ws.run()
+    assert ws.rows()[1]["response"] == "because\n</think>\n\nb"
