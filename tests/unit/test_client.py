@@ -12,7 +12,7 @@ import pytest
 from pipeline.client import Client, Task
 from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.errors import ErrorKind
-from pipeline.limits import Pause
+from pipeline.limits import Meeting, Pause
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.transport import Transport
@@ -186,6 +186,22 @@ def test_a_request_that_cannot_go_out_in_time_is_held_back(client: Client, serve
     assert client.attempt(Task(1, REQUEST, send_by=time.monotonic() - 1)).result is None
     assert server.received == []
     assert isinstance(client.attempt(Task(2, REQUEST, send_by=time.monotonic() + 60)).result, Reply)
+
+
+@pytest.mark.parametrize("why", ["held back", "no connection"])
+def test_one_of_a_burst_that_is_never_sent_keeps_no_other_waiting(server: Server, why: str) -> None:
+    meetings = (Meeting(2, 60.0), Meeting(2, 60.0))
+    url, until = ("http://127.0.0.1:1", 0.0) if why == "no connection" else (server.url, 1e12)
+    unsent = Pause()
+    unsent.extend(until)
+    for address, pause in ((url, unsent), (server.url, Pause())):
+        transport = Transport(address, {}, connections=2, timeout_seconds=5)
+        client = Client(Dataoorts(address), transport, pause, Redaction(KEY))
+        began = time.monotonic()
+        result = client.attempt(Task(1, REQUEST, burst=meetings)).result
+        assert isinstance(result, Reply) == (address == server.url and pause.until == 0.0)
+        assert time.monotonic() - began < 30
+        client.abandon()
 
 
 def test_an_attempt_begins_when_its_first_byte_goes_out(
