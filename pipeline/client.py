@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline.endpoints import Endpoint
+from pipeline.endpoints.stream import Assembly
 from pipeline.errors import ErrorKind
 from pipeline.limits import Meeting, Pause
 from pipeline.records import Failure, Reply, Request
@@ -56,8 +57,12 @@ class _Attempting(Watch):
     becomes of the body may take minutes, and other senders would go on meanwhile.
     """
 
-    def __init__(self, pause: Pause, task: Task, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, pause: Pause, task: Task, clock: Callable[[], float], patience: float
+    ) -> None:
         self.fresh = task.fresh
+        self.patience = patience
+        self._endpoint = endpoint
         self._pause = pause
         self._send_by = task.send_by
         self._meetings = list(task.burst)
@@ -67,6 +72,7 @@ class _Attempting(Watch):
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
         self.retry_after: float | None = None
+        self.assembly: Assembly | None = None
 
     def sending(self) -> None:
         self._meet()
@@ -93,12 +99,26 @@ class _Attempting(Watch):
         self.retry_after = asked_wait(status, headers, datetime.now(UTC))
         if self.retry_after is not None:
             self._pause.extend(self.replied_at + self.retry_after)
+        self.assembly = self._endpoint.assembly(status, headers)
+        self.takes_body = self.assembly is not None
+
+    def received(self, piece: bytes) -> None:
+        assert self.assembly is not None
+        self.assembly.feed(piece)
+        if self.assembly.patience is not None:
+            self.patience = min(self.patience, self.assembly.patience)
 
 
 class Client:
-    """Sends tasks to one endpoint. Safe from many threads."""
+    """Sends tasks to one endpoint. Safe from many threads. An attempt ends where nothing of the reply comes for
+    `idle_seconds`.
+    """
 
-    def __init__(self, endpoint: Endpoint, transport: Transport, pause: Pause, redaction: Redaction) -> None:
+    def __init__(
+        self, endpoint: Endpoint, transport: Transport, pause: Pause, redaction: Redaction,
+        idle_seconds: float = math.inf,
+    ) -> None:  # fmt: skip
+        self._idle_seconds = idle_seconds
         self._endpoint = endpoint
         self._transport = transport
         self._pause = pause
@@ -109,7 +129,7 @@ class Client:
         """Send one task and type what comes back. Raises nothing that the endpoint or the network can cause."""
         body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
         start = clock()
-        watch = _Attempting(self._pause, task, clock)
+        watch = _Attempting(self._endpoint, self._pause, task, clock, self._idle_seconds)
         try:
             result = None if start < self._pause.until else self._send(body, watch)
         except HeldBack:
@@ -127,10 +147,30 @@ class Client:
         try:
             raw = self._transport.post(body, watch)
         except TransportError as error:
-            result: Reply | Failure = self._broken(error, watch)
+            result: Reply | Failure = self._assembled(watch, error) or self._broken(error, watch)
         else:
-            result = self._endpoint.parse(raw.status, raw.headers, self._redaction.clean(raw.body))
+            result = self._assembled(watch, None) or self._endpoint.parse(
+                raw.status, raw.headers, self._redaction.clean(raw.body)
+            )
         return result if watch.retry_after is None else replace(result, retry_after=watch.retry_after)
+
+    def _assembled(self, watch: _Attempting, error: TransportError | None) -> Reply | Failure | None:
+        """What a stream of events came to; None where there was none, or it was cut off by the error."""
+        assembly = watch.assembly
+        if assembly is None or watch.status is None:
+            return None
+        assembly.end()
+        if not assembly.has_ended:
+            words = "the stream was cut off: it ended without [DONE] and without a finish_reason"
+            return None if error else Failure(ErrorKind.CONNECTION_ERROR, words, possibly_billed=True)
+        if not assembly.is_readable:
+            words = f"HTTP {watch.status}: an event of the stream is no JSON object"
+            return Failure(ErrorKind.INVALID_REPLY, words, http_status=watch.status, possibly_billed=True)
+        # Put together first: a key may be spread over many events.
+        result = self._endpoint.parse(watch.status, {}, self._redaction.clean(assembly.body()))
+        if assembly.has_failed and isinstance(result, Failure) and result.usage is None:
+            return replace(result, possibly_billed=assembly.has_words)
+        return result
 
     def _broken(self, error: TransportError, watch: _Attempting) -> Failure:
         """What an attempt without a whole reply came to: a status that refuses the request holds all the same."""

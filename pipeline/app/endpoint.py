@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -23,6 +24,7 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
         make_endpoint(config.endpoint, address), _request_headers(config.endpoint, key, address),
         None if address else key, _MOST_SLOTS, config.limits.timeout_seconds,
         config.endpoint.transport == "standard", tuple((config.endpoint.headers or {}).values()),
+        math.inf if config.limits.idle_seconds is None else config.limits.idle_seconds,
     )  # fmt: skip
 
 

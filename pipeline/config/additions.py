@@ -33,6 +33,13 @@ def check_additions(config: JobConfig) -> Iterator[Finding]:
     yield from _check_headers(endpoint)
     yield from _check_extra_body(config)
     yield from _check_max_tokens_field(endpoint)
+    if endpoint.stream and endpoint.kind == "dataoorts":
+        hint = "leave it out; only servers of `kind: openai` are known to stream"
+        yield Finding(path("endpoint.stream"), "Dataoorts sends no streams", hint, (_KIND,))
+    if config.limits.idle_seconds is not None and not endpoint.stream:
+        message = "without a stream nothing comes before the whole reply, which `limits.timeout_seconds` bounds"
+        hint = "set `stream: true` below `endpoint:`, or leave it out"
+        yield Finding(path("limits.idle_seconds"), message, hint, (path("endpoint.stream"),))
 
 
 def _check_auth(endpoint: EndpointConfig) -> Iterator[Finding]:

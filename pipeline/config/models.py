@@ -348,6 +348,11 @@ class EndpointConfig(_Section):
         description="The name under which a server of `kind: openai` takes `parameters.max_tokens`.",
         examples=["max_completion_tokens"],
     )
+    stream: bool = Field(
+        default=False,
+        description="Whether the reply comes as a stream of events, which is put together here: long answers then "
+        "outlive gateways that cut silent connections. Not for Dataoorts.",
+    )
     reasoning: Literal["auto", "split", "keep"] = Field(
         default="auto",
         description="What becomes of reasoning that stands in the answer's text, up to `</think>`: `auto` moves it to "
@@ -433,6 +438,12 @@ class LimitsConfig(_Section):
     deadline_seconds: Positive | None = Field(default=None, description="How long one run may send.", examples=[7200])
     timeout_seconds: Positive = Field(
         default=300.0, description="How long one attempt may take, from connect to the last byte."
+    )
+    idle_seconds: Positive | None = Field(
+        default=None,
+        description="How long an attempt may go without a byte of the reply, from when the request was sent; needs "
+        "endpoint.stream.",
+        examples=[60],
     )
     drain_seconds: Positive = Field(
         default=60.0, description="How long a stop waits for the requests that are in flight."

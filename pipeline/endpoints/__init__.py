@@ -24,6 +24,6 @@ def make_endpoint(config: EndpointConfig, address: str | None = None) -> Endpoin
     query = f"?{urlencode(config.query)}" if config.query else ""
     if config.kind == "openai":
         url = config.url if address is None else f"{address.rstrip('/')}/v1"
-        return OpenAI(url + query, config.max_tokens_field, splits_reasoning=splits)
+        return OpenAI(url + query, config.max_tokens_field, splits_reasoning=splits, streams=config.stream)
     url = config.url if address is None else f"{address.rstrip('/')}/api/v1"
     return Dataoorts(url + query, splits_reasoning=splits)

@@ -24,6 +24,9 @@ class Dataoorts:
         data = {"messages": list(request.messages), **request.parameters, **request.extra_body}
         return {"model": request.model, "data": data}
 
+    def assembly(self, status: int, headers: Mapping[str, str]) -> None:
+        """None: no reply of this kind is a stream."""
+
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """The typed result of a whole response. Never raises, whatever the bytes."""
         return parse_response(status, headers, body, find_answer, splits_reasoning=self.splits_reasoning)

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.endpoints.finish import broke_off, explains_emptiness, finish_reason
 from pipeline.endpoints.replies import Answer, first_text, is_error, parse_response
+from pipeline.endpoints.stream import Assembly
 from pipeline.endpoints.usage import read_usage
+from pipeline.endpoints.words import content_type
 from pipeline.records import Failure, Reply, Request
 
 _PATH = "/chat/completions"
@@ -24,12 +26,15 @@ class OpenAI:
 
     kind = "openai"
 
-    def __init__(self, url: str, max_tokens_field: str = "max_tokens", *, splits_reasoning: bool = False) -> None:
+    def __init__(
+        self, url: str, max_tokens_field: str = "max_tokens", *, splits_reasoning: bool = False, streams: bool = False
+    ) -> None:
         parts = urlsplit(url)
         path = parts.path.rstrip("/")
         self.url = urlunsplit(parts._replace(path=path if path.endswith(_PATH) else path + _PATH))
         self._max_tokens_field = max_tokens_field
         self._splits_reasoning = splits_reasoning
+        self._streams = streams
 
     def payload(self, request: Request) -> dict[str, Any]:
         """The body to send, as a JSON value. Some servers stream unless they are told not to."""
@@ -37,7 +42,16 @@ class OpenAI:
         if "max_tokens" in parameters:
             parameters[self._max_tokens_field] = parameters.pop("max_tokens")
         messages = list(request.messages)
-        return {"model": request.model, "messages": messages, **parameters, **request.extra_body, "stream": False}
+        body = {"model": request.model, "messages": messages, **parameters, **request.extra_body}
+        if self._streams:
+            return {**body, "stream": True, "stream_options": {"include_usage": True}}
+        return {**body, "stream": False}
+
+    def assembly(self, status: int, headers: Mapping[str, str]) -> Assembly | None:
+        """What puts a stream of events together. Some servers stream, or do not, whatever they are asked for."""
+        named = content_type(headers)
+        is_stream = "event-stream" in named or (self._streams and named.partition(";")[0].strip() in ("", "text/plain"))
+        return Assembly() if is_stream and 200 <= status < 300 else None
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """The typed result of a whole response. Never raises, whatever the bytes."""

@@ -122,12 +122,13 @@ def _word(value: Any) -> str:
     return str(value)[:_MOST_TEXT] if is_word else ""
 
 
-def _content_type(headers: Mapping[str, str]) -> str:
+def content_type(headers: Mapping[str, str]) -> str:
+    """Return the value of Content-Type in lower case, empty where there is none."""
     return next((value for name, value in headers.items() if name.lower() == "content-type"), "").lower()
 
 
 def _is_html(headers: Mapping[str, str], text: str) -> bool:
-    return "html" in _content_type(headers) or text.lstrip()[:1] == "<"
+    return "html" in content_type(headers) or text.lstrip()[:1] == "<"
 
 
 def _shape(headers: Mapping[str, str], text: str, is_success: bool) -> str:
@@ -138,6 +139,6 @@ def _shape(headers: Mapping[str, str], text: str, is_success: bool) -> str:
         title = _TITLE.search(text, 0, _MOST_JSON_TEXT)
         words = " ".join(unescape(title[2]).split()) if title else ""
         return f"an HTML page instead of JSON: {words}" if words else "an HTML page instead of JSON"
-    if "event-stream" in _content_type(headers):
+    if "event-stream" in content_type(headers):
         return "a stream of events instead of one JSON value"
     return "a body that is no JSON" if is_success else start.rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +15,8 @@ from pipeline.transport import Transport
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Where and how requests go out: at most `slots` at a time, each attempt within `timeout_seconds`.
+    """Where and how requests go out: at most `slots` at a time, each attempt within `timeout_seconds`, and ended after
+    `idle_seconds` without a byte.
 
     `headers` may hold the key and the values of the job's fixed headers, which `key` and `header_values` name so that
     no reply brings them back. `standard` sends through requests' own adapter. What else shapes a connection (proxy,
@@ -28,6 +30,7 @@ class Sending:
     timeout_seconds: float
     standard: bool = False
     header_values: tuple[str, ...] = field(default=(), repr=False)
+    idle_seconds: float = math.inf
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -40,4 +43,4 @@ class Sending:
             self.endpoint.url, self.headers, connections=self.slots, timeout_seconds=self.timeout_seconds,
             standard=self.standard,
         )  # fmt: skip
-        return Client(self.endpoint, transport, pause, Redaction(self.key, self.header_values))
+        return Client(self.endpoint, transport, pause, Redaction(self.key, self.header_values), self.idle_seconds)

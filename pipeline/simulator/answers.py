@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pipeline.simulator.asking import BYTES_PER_TOKEN, Asking, count_tokens, digest
 
@@ -34,6 +35,8 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     is_cut: bool
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """What stands beside the response: a refusal, a reasoning."""
 
 
 def make_answer(seed: int, asking: Asking) -> Answer:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.simulator.answers import Answer
@@ -24,6 +25,7 @@ class Api:
     answer: Callable[[Asking, Answer], dict[str, Any]]
     error: Callable[[int | None, str], dict[str, Any]]
     unusable: Callable[[Answer, str], dict[str, Any]]
+    stream: Callable[[Asking, Answer], list[dict[str, Any]]]
     nothing: dict[str, Any]
 
 
@@ -37,7 +39,7 @@ def _read_dataoorts(body: dict[str, Any]) -> Asking:
 
 
 def _dataoorts_answer(asking: Asking, answer: Answer) -> dict[str, Any]:
-    result: dict[str, Any] = {"response": answer.response}
+    result: dict[str, Any] = {"response": answer.response, **answer.fields}
     if answer.tool_calls is not None:
         result["tool_calls"] = answer.tool_calls
     if answer.usage is not None:
@@ -58,13 +60,16 @@ def _read_openai(body: dict[str, Any]) -> Asking:
     if "max_completion_tokens" in body and "max_tokens" not in body:
         body = {**body, "max_tokens": body["max_completion_tokens"]}
         del body["max_completion_tokens"]
-    if body.get("stream") is False:  # what it does anyway
-        body = {name: value for name, value in body.items() if name != "stream"}
-    return _read(body.get("model"), {name: value for name, value in body.items() if name != "model"})
+    options = body.get("stream_options")
+    tells_usage = isinstance(options, dict) and options.get("include_usage") is True
+    fields = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
+    # Servers of this kind take what they do not know, and have ranges of their own.
+    asking = _read(body.get("model"), fields, strictly=False)
+    return replace(asking, streams=body.get("stream") is True, tells_usage=tells_usage)
 
 
 def _openai_answer(asking: Asking, answer: Answer) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answer.response}
+    message: dict[str, Any] = {"role": "assistant", "content": answer.response, **answer.fields}
     if answer.tool_calls:
         message["tool_calls"] = answer.tool_calls
     finish = "length" if answer.is_cut else "stop"
@@ -80,6 +85,28 @@ def _openai_answer(asking: Asking, answer: Answer) -> dict[str, Any]:
     return body
 
 
+def _openai_stream(asking: Asking, answer: Answer) -> list[dict[str, Any]]:
+    """The chunks of a streamed answer: a delta for every few characters, the end, the usage where it was asked for."""
+    whole = _openai_answer(asking, answer)
+    message = whole["choices"][0]["message"]
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    for name in ("reasoning_content", "refusal", "content"):
+        text = message.get(name)
+        pieces = re.findall(r"(?s).{1,12}", text) if isinstance(text, str) else []
+        deltas += [{name: piece} for piece in pieces]
+        if isinstance(text, list):
+            deltas.append({name: text})
+    calls = [{"index": index, **call} for index, call in enumerate(message.get("tool_calls", []))]
+    deltas += [{"tool_calls": [call]} for call in calls]
+    head = {**{name: whole[name] for name in ("id", "created", "model")}, "object": "chat.completion.chunk"}
+    chunks = [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    finish = whole["choices"][0]["finish_reason"]
+    chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+    if asking.tells_usage and "usage" in whole:
+        chunks.append({**head, "choices": [], "usage": whole["usage"]})
+    return chunks
+
+
 def _openai_error(code: int | None, message: str) -> dict[str, Any]:
     word = None if code is None else str(code)
     return {"error": {"message": message, "type": "simulated_error", "param": None, "code": word}}
@@ -89,9 +116,9 @@ def _openai_unusable(answer: Answer, message: str) -> dict[str, Any]:
     return {**_openai_error(None, message), "usage": answer.usage}
 
 
-def _read(model: object, fields: dict[str, Any]) -> Asking:
+def _read(model: object, fields: dict[str, Any], *, strictly: bool = True) -> Asking:
     parameters = {name: value for name, value in fields.items() if name != "messages"}
-    return read_asking(model, fields.get("messages"), parameters)
+    return read_asking(model, fields.get("messages"), parameters, strictly=strictly)
 
 
 DATAOORTS = Api(
@@ -100,6 +127,7 @@ DATAOORTS = Api(
     answer=_dataoorts_answer,
     error=_dataoorts_error,
     unusable=_dataoorts_unusable,
+    stream=lambda asking, answer: [],
     nothing={"errors": [], "messages": [], "result": None, "success": True},
 )
 OPENAI = Api(
@@ -108,6 +136,7 @@ OPENAI = Api(
     answer=_openai_answer,
     error=_openai_error,
     unusable=_openai_unusable,
+    stream=_openai_stream,
     nothing={"object": "chat.completion", "choices": []},
 )
 APIS = {api.path: api for api in (DATAOORTS, OPENAI)}

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.simulator.models import GUARD_PARAMETERS, MODELS, PARAMETERS, Model
+from pipeline.simulator.models import GUARD_PARAMETERS, MODELS, PARAMETERS, UNDOCUMENTED, Model
 
 ROLES = ("system", "user", "assistant", "tool")
 TOKENS_PER_MESSAGE = 4
@@ -35,10 +35,13 @@ class Asking:
 
     model: Model
     messages: list[dict[str, Any]]
-    parameters: dict[str, int | float]
+    parameters: dict[str, Any]
     prompt: str
     request: str
     prompt_tokens: int
+    streams: bool = False
+    tells_usage: bool = True
+    """Whether a stream ends with the usage."""
 
     @property
     def max_tokens(self) -> int | None:
@@ -81,14 +84,19 @@ def read_json(content_type: str | None, body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_asking(model: object, messages: object, parameters: dict[str, Any]) -> Asking:
-    """The request made of these three. Raises Refusal where one of them is not as documented."""
+def read_asking(model: object, messages: object, parameters: dict[str, Any], *, strictly: bool = True) -> Asking:
+    """The request made of these three. Raises Refusal where one of them is not as documented. Where
+    not `strictly`, parameters without a meaning here may be anything.
+    """
     if not isinstance(model, str):
         raise Refusal(400, 7003, "Could not route: 'model' is missing or is no text")
     if model not in MODELS:
         raise Refusal(400, 5007, f"No such model {model[:100]!r}")
     served = MODELS[model]
-    _check_parameters(served, parameters)
+    if strictly:
+        _check_parameters(served, parameters)
+    elif not PARAMETERS["max_tokens"].holds(parameters.get("max_tokens", 1)):
+        raise Refusal(400, 5006, f"'max_tokens' must be {PARAMETERS['max_tokens']}")
     if not isinstance(messages, list) or not messages:
         raise Refusal(400, 5006, "must have required property 'messages', a list of at least one message")
     tokens = sum(_message_tokens(index, message) for index, message in enumerate(messages))
@@ -107,6 +115,8 @@ def read_asking(model: object, messages: object, parameters: dict[str, Any]) -> 
 def _check_parameters(model: Model, parameters: dict[str, Any]) -> None:
     documented = GUARD_PARAMETERS if model.is_guard else PARAMETERS
     for name, value in parameters.items():
+        if name in UNDOCUMENTED:
+            continue
         if name not in documented:
             raise Refusal(400, 5006, f"unknown parameter {name[:100]!r} for {model.name}")
         if not documented[name].holds(value):

@@ -15,7 +15,7 @@ from pipeline.simulator import wire
 from pipeline.simulator.answers import Answer
 from pipeline.simulator.apis import Api
 from pipeline.simulator.asking import Asking
-from pipeline.simulator.wire import Reply, json_reply
+from pipeline.simulator.wire import Reply, json_reply, stream_reply
 
 _HTML = {"Content-Type": "text/html; charset=UTF-8"}
 _TEXT = {"Content-Type": "text/plain; charset=UTF-8"}
@@ -64,7 +64,30 @@ class Fault:
 
 def good(scene: Scene) -> Outcome:
     """The reply as it should be."""
+    if scene.asking.streams:
+        return Outcome(stream_reply([*scene.api.stream(scene.asking, scene.answer), "[DONE]"]), scene.answer)
     return Outcome(json_reply(200, scene.api.answer(scene.asking, scene.answer)), scene.answer)
+
+
+def _half_streamed(*after: object) -> Make:
+    """Half of the events of a stream, then others; a reply that is no stream is cut in half."""
+
+    def make(scene: Scene) -> Outcome:
+        if not scene.asking.streams:
+            return Outcome(replace(good(scene).reply, send=wire.cut, is_complete=False))
+        chunks = scene.api.stream(scene.asking, scene.answer)
+        return Outcome(stream_reply([*chunks[: len(chunks) // 2], *after]))
+
+    return make
+
+
+def _beside(response: object, **fields: object) -> Make:
+    """The answer with other fields beside its response."""
+
+    def make(scene: Scene) -> Outcome:
+        return good(replace(scene, answer=replace(scene.answer, response=response, fields=fields)))
+
+    return make
 
 
 def _error(status: int, code: int | None, message: str, retry_after: str | None = None) -> Make:
@@ -209,6 +232,10 @@ _ROWS = (
     _billed("hostile_response", "200, the response has markup, terminal escapes, a formula", _responding(_HOSTILE)),
     _billed("tool_calls_flat", "200, response null beside a flat call", _responding(None, [_FLAT_CALL])),
     _billed("tool_calls_wrapped", "200, response null beside a wrapped call", _responding(None, [_WRAPPED_CALL])),
+    _billed("refusal", "200, the response is null beside a refusal", _beside(None, refusal="I cannot help with that.")),
+    _billed("reasoning", "200, a reasoning beside the response", _beside("4", reasoning_content="2 + 2 is 4.")),
+    _billed("stream_cut", "a stream that ends in the middle", _half_streamed()),
+    _billed("stream_error", "a stream that ends in an error", _half_streamed({"error": {"message": "out of memory"}})),
     _billed("wrong_charset", "200, UTF-8 under a header that says iso-8859-1", _wrong_charset),
     _billed("invalid_utf8", "200, the response ends in a byte that is not UTF-8", _invalid_utf8),
     _billed("usage_missing", "200, no usage", _counting(None), weight=2),

@@ -79,4 +79,7 @@ PARAMETERS = {
     "presence_penalty": Range(0, 2),
 }
 
+UNDOCUMENTED = frozenset({"response_format", "guided_json", "tools"})
+"""What Workers AI takes beside the parameters, and this endpoint most likely too."""
+
 GUARD_PARAMETERS = {name: PARAMETERS[name] for name in ("max_tokens", "temperature")}

@@ -10,7 +10,7 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -109,6 +109,15 @@ async def endless(connection: Connection, reply: Reply) -> None:
         await asyncio.sleep(0)  # drain returns at once while the buffer has room; the other connections need a turn
 
 
+async def streamed(connection: Connection, reply: Reply) -> None:
+    """Send each event of the body as a chunk."""
+    await connection.send(_head(reply, "Transfer-Encoding: chunked"))
+    for event in reply.body.split(b"\n\n")[:-1]:
+        await connection.send(b"%x\r\n%s\n\n\r\n" % (len(event) + 2, event))
+        await asyncio.sleep(0)
+    await connection.send(b"0\r\n\r\n")
+
+
 def dripping(seconds: float) -> Sender:
     """A sender of one byte of the body in that many seconds."""
 
@@ -142,6 +151,12 @@ def json_reply(status: int, value: object, headers: Mapping[str, str] | None = N
     """A reply whose body is the value's JSON in UTF-8."""
     body = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return Reply(status, {"Content-Type": "application/json", **(headers or {})}, body)
+
+
+def stream_reply(events: Iterable[object]) -> Reply:
+    """A reply of server-sent events, each the JSON of a value, or a text as it is."""
+    lines = [f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n" for event in events]
+    return Reply(200, {"Content-Type": "text/event-stream; charset=utf-8"}, "".join(lines).encode(), streamed)
 
 
 async def read_request(connection: Connection) -> HttpRequest | None:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.errors import ErrorKind
-from pipeline.transport.reply import TransportError, too_large
+from pipeline.transport.reply import TransportError, Watch, too_large
 
 DECODED_PIECE = 2**20
 """The most bytes one step of decoding gives, so that a gzip bomb stops near the cap."""
@@ -16,8 +16,11 @@ GZIP_OR_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 NO_HEADER = -zlib.MAX_WBITS
 
 
-def read_body(wire: Iterable[bytes], headers: Mapping[str, str], length: int | None, most_bytes: int) -> bytes:
-    """Reads a reply's body to its end; `length` is in bytes on the wire, None where that was not said beforehand.
+def read_body(
+    wire: Iterable[bytes], headers: Mapping[str, str], length: int | None, most_bytes: int, watch: Watch
+) -> bytes:
+    """Reads a reply's body to its end; `length` is in bytes on the wire, None where that was not said beforehand. Where
+    the watch takes it piece by piece, nothing is left to give.
 
     Raises TransportError for more than `most_bytes` decoded bytes and for an encoding that is unknown or broken, and
     what `wire` raises for a body that was cut off.
@@ -26,13 +29,14 @@ def read_body(wire: Iterable[bytes], headers: Mapping[str, str], length: int | N
     if encoding is None and length is not None and length > most_bytes:
         raise too_large(most_bytes)
     pieces: list[bytes] = []
+    take = watch.received if watch.takes_body else pieces.append
     size = 0
     try:
         for piece in wire if encoding is None else _decoded(wire, encoding):
             size += len(piece)
             if size > most_bytes:
                 raise too_large(most_bytes)
-            pieces.append(piece)
+            take(piece)
     except zlib.error:
         raise TransportError(
             ErrorKind.INVALID_REPLY, f"the reply's {encoding} encoding is broken", True, True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.transport.body import read_body
 from pipeline.transport.http1 import ReplyReader
-from pipeline.transport.reply import RawReply, TransportError, Watch, too_large
+from pipeline.transport.reply import RawReply, TransportError, Watch, silent, too_large
 
 if TYPE_CHECKING:
     from pipeline.transport.route import Route
@@ -109,11 +109,11 @@ class Connection:
         except (ConnectionError, ssl.SSLEOFError) as error:
             refusal = error  # the server may have replied, and hung up, before it had read everything
         try:
-            reply = self._read_reply(deadline, most_bytes)
+            reply = self._read_reply(deadline, most_bytes, watch)
         except OSError as error:
             raise refusal or error from None
         watch.replied(reply.status, reply.headers)
-        body = read_body(reply.body(), reply.headers, reply.length, most_bytes)
+        body = read_body(reply.body(), reply.headers, reply.length, most_bytes, watch)
         if self._is_cut and reply.ends_with_connection:
             raise http.client.IncompleteRead(b"")
         self.is_reusable = refusal is None and not reply.is_last and not reply.has_more
@@ -170,7 +170,7 @@ class Connection:
             head += f"Proxy-Authorization: {proxy.authorization}\r\n"
         self._send(f"{head}\r\n".encode("latin-1"), deadline)
         try:
-            reply = self._read_reply(deadline, 0, to_connect=True)
+            reply = self._read_reply(deadline, 0, Watch(), to_connect=True)
         except TransportError:
             raise ConnectionError("the proxy's reply is too large") from None
         if reply.status != http.HTTPStatus.OK:
@@ -191,7 +191,7 @@ class Connection:
             self._allow_until(deadline)
             rest = rest[self._socket.send(rest[:SEND_PIECE]) :]
 
-    def _read_reply(self, deadline: float, most_bytes: int, *, to_connect: bool = False) -> ReplyReader:
+    def _read_reply(self, deadline: float, most_bytes: int, watch: Watch, *, to_connect: bool = False) -> ReplyReader:
         """Reads the head; the body follows by the same deadline, and within `most_bytes` in all."""
         sock = self._socket
         assert sock is not None
@@ -199,8 +199,13 @@ class Connection:
 
         def receive(most: int) -> bytes:
             nonlocal bytes_left
-            self._allow_until(deadline)  # at each read, so that dripping bytes gain no time
-            data = sock.recv(most)
+            patience = watch.patience
+            silent_at = monotonic() + patience
+            self._allow_until(min(deadline, silent_at))  # at each read, so that dripping bytes gain no time
+            try:
+                data = sock.recv(most)
+            except TimeoutError as error:
+                raise silent(patience) if silent_at < deadline and error.errno is None else error from None
             bytes_left -= len(data)
             if bytes_left < 0:
                 raise too_large(most_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import ssl
 from collections.abc import Mapping
@@ -34,6 +35,12 @@ class Watch:
     fresh: bool = False
     """Whether the attempt has to go over a new connection; the kept ones are closed then."""
 
+    patience: float = math.inf
+    """The most seconds without a byte of the reply, from when the request was sent; may change as the reply comes."""
+
+    takes_body: bool = False
+    """Whether the body goes to `received` piece by piece, and not into the RawReply. Looked at after `replied`."""
+
     def sending(self) -> None:
         """The connection stands and the first byte goes out next. Raise HeldBack to send nothing."""
 
@@ -42,6 +49,9 @@ class Watch:
 
     def replied(self, status: int, headers: Mapping[str, str]) -> None:
         """The head of the reply has arrived; its body may still be cut off, broken or too large."""
+
+    def received(self, piece: bytes) -> None:
+        """The next bytes of the body, decoded, have arrived."""
 
 
 class TransportError(Exception):
@@ -61,6 +71,11 @@ class TransportError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def silent(seconds: float) -> TransportError:
+    """The error for a reply of which nothing more came for so long."""
+    return TransportError(ErrorKind.TIMEOUT, f"nothing of the reply came for {seconds:g} seconds", True, True)
 
 
 def too_large(most_bytes: int) -> TransportError:

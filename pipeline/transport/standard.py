@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from queue import Empty, Full
 from time import monotonic
@@ -30,7 +30,7 @@ from pipeline.transport.adapter import ReplyResponse, WatchedRequest
 from pipeline.transport.body import read_body
 from pipeline.transport.connection import SEND_PIECE, WIRE_ALLOWANCE, connect, cut, remaining
 from pipeline.transport.http1 import PIECE
-from pipeline.transport.reply import RawReply, TransportError, Watch, explain, too_large
+from pipeline.transport.reply import RawReply, TransportError, Watch, explain, silent, too_large
 from pipeline.transport.route import Route
 
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
@@ -95,8 +95,9 @@ class StandardAdapter(HTTPAdapter):
         assert isinstance(resp, urllib3.HTTPResponse)
         try:
             _current.attempt.watch.replied(resp.status, resp.headers)
-            pieces = resp.stream(PIECE, decode_content=False)
-            body = read_body(pieces, resp.headers, resp.length_remaining, self._most_bytes)
+            watch = _current.attempt.watch
+            pieces = _as_they_come(resp) if watch.takes_body else resp.stream(PIECE, decode_content=False)
+            body = read_body(pieces, resp.headers, resp.length_remaining, self._most_bytes, watch)
             if self._is_abandoned and resp.length_remaining is None and not resp.chunked:
                 raise http.client.IncompleteRead(b"")
         finally:
@@ -146,6 +147,15 @@ class StandardAdapter(HTTPAdapter):
         self.close()
         for attempt in tuple(self._under_way):
             attempt.cut()
+
+
+def _as_they_come(reply: urllib3.HTTPResponse) -> Iterator[bytes]:
+    """The pieces of a body. Of one that is not chunked, `stream` would wait until a piece is full."""
+    if reply.chunked:
+        yield from reply.stream(PIECE, decode_content=False)
+        return
+    while piece := reply.read1(PIECE, decode_content=False):
+        yield piece
 
 
 class _Attempt:
@@ -198,8 +208,12 @@ class _Wire(io.RawIOBase):
         if self.has_ended:
             return 0
         attempt = _current.attempt
-        self.socket.settimeout(remaining(attempt.deadline))
-        count = self._raw.readinto(buffer) or 0
+        seconds, patience = remaining(attempt.deadline), attempt.watch.patience
+        self.socket.settimeout(min(seconds, patience))
+        try:
+            count = self._raw.readinto(buffer) or 0
+        except TimeoutError as error:
+            raise silent(patience) if patience < seconds and error.errno is None else error from None
         self.has_ended = count == 0
         self._bytes_left -= count
         if self._bytes_left < 0:

@@ -1,0 +1,70 @@
+"""Server-sent events out of bytes that come in pieces, wherever those are cut.
+
+Source: the HTML standard, 9.2.6, "Interpreting an event stream". Beyond it, an event that the end of the stream leaves
+without its blank line counts too: servers close right behind their last event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+Event = tuple[str, bytes]
+"""An event's name, empty where it has none, and its data."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class EventReader:
+    """Reads one stream of events. It takes a time in proportion to the bytes, however small their pieces are."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []
+        """The beginning of a line whose end has not come yet, in pieces."""
+        self._ended_in_return = False
+        self._is_first = True
+        self._name = ""
+        self._data: list[bytes] = []
+
+    def feed(self, piece: bytes) -> Iterator[Event]:
+        """Take in the next bytes, and give the events that they complete."""
+        if not piece:
+            return
+        if self._ended_in_return and piece.startswith(b"\n"):  # the second half of one line end
+            piece = piece[1:]
+            self._ended_in_return = False
+            if not piece:
+                return
+        self._ended_in_return = piece.endswith(b"\r")
+        if b"\r" in piece:
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, rest = piece.split(b"\n")
+        for line in lines:
+            yield from self._take(b"".join([*self._line, line]))
+            self._line.clear()
+        self._line.append(rest)
+
+    def end(self) -> Iterator[Event]:
+        """Give the event that the end of the stream leaves open, if there is one."""
+        yield from self._take(b"".join(self._line))
+        self._line.clear()
+        yield from self._dispatch()
+
+    def _take(self, line: bytes) -> Iterator[Event]:
+        if self._is_first:
+            self._is_first = False
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if not line:
+            yield from self._dispatch()
+            return
+        name, _, value = line.partition(b":")  # without a name it is a comment
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._name = value.decode("utf-8", "replace")
+
+    def _dispatch(self) -> Iterator[Event]:
+        if self._data:
+            yield self._name, b"\n".join(self._data)
+        self._name = ""
+        self._data = []

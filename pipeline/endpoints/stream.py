@@ -1,0 +1,153 @@
+"""A streamed chat completion, put together to the reply that it would have been in one piece.
+
+Source: OpenAI's API reference, "Streaming"; the usage comes in the last chunk, which has no choices. Groq has it under
+`x_groq`. vLLM and others tell an error as an event of its own, with `error` or `"object": "error"`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.endpoints.documents import json_text
+from pipeline.endpoints.events import EventReader
+from pipeline.endpoints.replies import is_error
+from pipeline.endpoints.words import errors_of
+
+_DONE = b"[DONE]"
+_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+_SECONDS_BEHIND_THE_END = 1.0
+_DECODER = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
+
+
+class Assembly:
+    """What has come of one reply so far. Never raises, whatever the bytes."""
+
+    def __init__(self) -> None:
+        self._events = EventReader()
+        self._texts: dict[str, list[str]] = {}
+        self._parts: list[Any] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._choice: dict[str, Any] = {}
+        self._has_choice = False
+        self._envelope: dict[str, Any] = {}
+        self._error: Any = None
+        self._is_done = False
+        self.is_readable = True
+        """Whether every event so far is one of a chat completion."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the reply is whole: its end, a finish reason or an error has come."""
+        return self._is_done or self._error is not None or "finish_reason" in self._choice
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether an error has come in place of the end."""
+        return self._error is not None
+
+    @property
+    def has_words(self) -> bool:
+        """Whether anything of an answer has come."""
+        return bool(self._calls or self._parts or any(any(pieces) for pieces in self._texts.values()))
+
+    @property
+    def patience(self) -> float | None:
+        """How many seconds to wait for more; None where that is not for the stream to say.
+
+        Behind `[DONE]` nothing comes but the end of the body, which some gateways never send.
+        """
+        return _SECONDS_BEHIND_THE_END if self._is_done else None
+
+    def feed(self, piece: bytes) -> None:
+        """Take in the next bytes of the body."""
+        for name, data in self._events.feed(piece):
+            self._take(name, data)
+
+    def end(self) -> None:
+        """Take in that nothing more comes."""
+        for name, data in self._events.end():
+            self._take(name, data)
+
+    def body(self) -> bytes:
+        """Return the JSON of the reply in one piece, or of the error that came in its place."""
+        if self._error is not None:
+            return json_text({"error": self._error, **self._envelope}).encode()
+        message: dict[str, Any] = {"role": "assistant"}
+        message |= {name: "".join(pieces) for name, pieces in self._texts.items()}
+        if self._parts:
+            text = message.pop("content", "")
+            message["content"] = [*self._parts, *([{"type": "text", "text": text}] if text else [])]
+        if self._calls:
+            message["tool_calls"] = [self._calls[index] for index in sorted(self._calls)]
+        choices = [{"index": 0, "message": message, **self._choice}] if self._has_choice else []
+        return json_text({**self._envelope, "choices": choices}).encode()
+
+    def _take(self, name: str, data: bytes) -> None:
+        data = data.strip()
+        if not data or self.has_failed or self._is_done:
+            return
+        if data == _DONE:
+            self._is_done = True
+            return
+        try:
+            chunk = _DECODER.decode(data.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            chunk = data.decode("utf-8", "replace") if name == "error" else None
+        if (name == "error" or _tells_error(chunk)) and "finish_reason" not in self._choice:
+            self._error = chunk.get("error") or chunk if isinstance(chunk, Mapping) else chunk or "no words"
+        elif not isinstance(chunk, Mapping):
+            self.is_readable = False
+        else:
+            self._take_chunk(chunk)
+
+    def _take_chunk(self, chunk: Mapping[str, Any]) -> None:
+        if isinstance(chunk.get("model"), str) and chunk["model"]:
+            self._envelope["model"] = chunk["model"]
+        groq = chunk.get("x_groq")
+        usage = chunk.get("usage") or (groq.get("usage") if isinstance(groq, Mapping) else None)
+        if usage:
+            self._envelope["usage"] = usage
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else []:
+            if isinstance(choice, Mapping) and choice.get("index", 0) == 0:
+                self._take_choice(choice)
+
+    def _take_choice(self, choice: Mapping[str, Any]) -> None:
+        self._has_choice = True
+        for name in ("finish_reason", "error"):
+            if choice.get(name):
+                self._choice[name] = choice[name]
+        delta = choice.get("delta") or choice.get("message")
+        if not isinstance(delta, Mapping):
+            delta = {"content": choice["text"]} if "text" in choice else {}
+        for name in _TEXTS:
+            if isinstance(delta.get(name), str):
+                self._texts.setdefault(name, []).append(delta[name])
+        if isinstance(delta.get("content"), list):
+            self._parts += delta["content"]
+        calls = delta.get("tool_calls")
+        for position, call in enumerate(calls if isinstance(calls, list) else []):
+            if isinstance(call, Mapping):
+                self._take_call(position, call)
+
+    def _take_call(self, position: int, piece: Mapping[str, Any]) -> None:
+        index = piece.get("index")
+        call = self._calls.setdefault(index if isinstance(index, int) else position, {})
+        function = piece.get("function")
+        call |= {name: piece[name] for name in ("id", "type") if piece.get(name)}
+        if not isinstance(function, Mapping):
+            return
+        made = call.setdefault("function", {"name": "", "arguments": ""})
+        for name in ("name", "arguments"):
+            if isinstance(function.get(name), str):
+                made[name] += function[name]
+            elif function.get(name) is not None:  # arguments as an object, in one piece
+                made[name] = function[name]
+
+
+def _tells_error(chunk: Any) -> bool:
+    if not isinstance(chunk, Mapping):
+        return False
+    return is_error(chunk.get("error")) or ("choices" not in chunk and bool(errors_of(chunk)))
