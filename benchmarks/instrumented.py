@@ -33,7 +33,7 @@ def time_commits(found: list[Any]) -> None:
             return commit(self, events, release=release, **others)
         finally:
             seconds, cpu, now = time.perf_counter() - started, time.thread_time() - cpu, time.time()
-            waits = [now - event.record["finished_at"] for event in events if "finished_at" in event.record]
+            waits = [now - event.record.finished_at for event in events if event.record.finished_at is not None]
             found.append((seconds, cpu, len(release), waits))
 
     Journal.commit = timed  # type: ignore[method-assign]

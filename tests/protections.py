@@ -169,15 +169,15 @@ PROTECTIONS = (
     Protection(
         "the answer that a row keeps while a longer one is asked for",
         "pipeline/runner/recorder.py",
-        'is_kept = event.state not in ANSWERS and "kept_as" in event.record',
-        "is_kept = False",
+        "kept_as = None if event.state in ANSWERS else event.record.kept_as",
+        "kept_as = None",
         f"{_TRUNCATED}::test_a_failure_takes_no_answer_away_and_is_told",
     ),
     Protection(
         "the answer that a row keeps over a kill",
         "pipeline/journal/events.py",
-        'State(claim.history.get("kept_as", State.ATTEMPTED))',
-        "State.ATTEMPTED",
+        "state = State.ATTEMPTED if history.kept_as is None else State(history.kept_as)",
+        "state = State.ATTEMPTED",
         f"{_TRUNCATED}::test_a_kill_half_way_loses_no_answer_and_asks_no_answered_row_again",
     ),
     Protection(

@@ -16,7 +16,7 @@ from pipeline.catalogue import Price
 from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
-from pipeline.journal import Event, Journal
+from pipeline.journal import Event, Journal, Outcome
 from pipeline.limits import Pause
 from pipeline.limits.shared import SharedLimit
 from pipeline.plan import Plan, Standing
@@ -147,5 +147,5 @@ class Bench:
     def count(self, *standings: Standing) -> int:
         return self.plan.count(*standings)
 
-    def record(self, position: int) -> dict[str, Any]:
+    def record(self, position: int) -> Outcome:
         return self.journal.record(self.plan.event(position))

@@ -13,7 +13,6 @@ import json
 import sqlite3
 import sys
 import time
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -58,12 +57,12 @@ def _append(columns: dict[str, list[Any]], seq: int, packed: bytes, model: str) 
     facts, record = unpack_head(seq, packed), unpack_record(packed)
     derived = {
         "row_id": facts[4], "request_hash": facts[5], "status": "succeeded", "model": model,
-        "cost_usd": Decimal(record["cost_usd"]),
-        "started_at": round(record["started_at"] * 1_000_000),
-        "finished_at": round(record["finished_at"] * 1_000_000),
+        "cost_usd": record.cost_usd,
+        "started_at": round((record.started_at or 0.0) * 1_000_000),
+        "finished_at": round((record.finished_at or 0.0) * 1_000_000),
     }  # fmt: skip
     for name, values in columns.items():
-        values.append(derived[name] if name in derived else record.get(name))
+        values.append(derived[name] if name in derived else getattr(record, name))
 
 
 def main(journal: str, output: str, prompts: str) -> None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from itertools import islice
 
-from pipeline.journal import Event, Journal, State
+from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import Plan, Standing
 
 _FAILED = (Standing.FAILED_PASSING, Standing.FAILED)
-# What the event itself adds: nothing sent, and nothing billed.
-_NOTHING_SENT = {"billed_usd": None, "possibly_billed": None, "tokens": None}
 
 
 def accept_failures(plan: Plan, journal: Journal, *, kind: str | None, limit: int | None) -> None:
@@ -25,11 +23,16 @@ def accept_failures(plan: Plan, journal: Journal, *, kind: str | None, limit: in
         by_event = {plan.event(position): position for position in positions}
         events = [
             Event(plan.number, by_event[entry.seq], State.FAILED, entry.row_id, entry.request_hash,
-                  entry.settings, entry.content, {**record, **_NOTHING_SENT, "accepted": True})
+                  entry.settings, entry.content, _accepted(record))
             for entry, record in journal.records(sorted(by_event))
-            if kind in (None, record["error_kind"]) and not record.get("accepted")
+            if kind in (None, record.error_kind) and not record.accepted
         ]  # fmt: skip
         events = list(islice(sorted(events, key=lambda event: event.position), left))
         if events:
             plan.take(journal.commit(events), events)
         left = None if left is None else left - len(events)
+
+
+def _accepted(record: Outcome) -> Outcome:
+    """Return a failure's record marked as accepted. The event itself sends nothing, and is billed nothing."""
+    return record._replace(billed_usd=None, possibly_billed=None, tokens=None, in_doubt=False, accepted=True)

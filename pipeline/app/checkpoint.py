@@ -16,7 +16,7 @@ from pipeline.app.summary import money
 from pipeline.catalogue import cost
 from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
-from pipeline.journal import Event, Journal, State
+from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, Standing, load_plan, save_plan
 from pipeline.records import Usage, digest
 from pipeline.sink import partial_path, read_metadata
@@ -192,7 +192,7 @@ def _price_of(rows: int, opened: OpenJob, journal: Journal, made: Planner) -> st
     """Say what so many answers would cost at today's price, by the tokens of the job's answers so far."""
     counts = []
     for _, record in journal.records(made.some_answers(_MOST_ANSWERS)):
-        usage = Usage(record.get("prompt_tokens"), record.get("completion_tokens"), None)
+        usage = Usage(record.prompt_tokens, record.completion_tokens, None)
         if (amount := cost(opened.price, usage)) is not None:
             counts.append(amount)
     if not counts:
@@ -233,7 +233,7 @@ def record_plan(plan: Plan, directory: Path, journal: Journal, settings: int, ad
     for change in adopted:
         state = State.ADOPTED if change.is_priced else State.ADOPTED_UNPRICED
         events.append(Event(plan.number, change.position, state, change.row_id, change.request_hash, settings,
-                            change.content, {"source": change.source}))  # fmt: skip
+                            change.content, Outcome(source=change.source)))  # fmt: skip
         if len(events) >= _EVENTS_A_COMMIT:
             journal.commit(events, plan=plan.number)
             events = []

@@ -48,13 +48,13 @@ def _sent(journal: Journal, limits: LimitsConfig, now: float) -> list[tuple[floa
         # Without tokens, an event has sent nothing: it repeats an attempt that was recorded, or never was one.
         ends = []
         for entry, record in journal.records(range(first, last + 1)):
-            if record.get("tokens") is None:
+            if record.tokens is None or record.started_at is None:
                 continue
             latest = seen.at if seen is not None and entry.seq <= seen.events else now
-            if (sent_at := _true(record["started_at"], latest, now)) > begin:
-                found.append((sent_at, float(record["tokens"])))
-            if "finished_at" in record:
-                ends.append(_true(record["finished_at"], latest, now))
+            if (sent_at := _true(record.started_at, latest, now)) > begin:
+                found.append((sent_at, float(record.tokens)))
+            if record.finished_at is not None:
+                ends.append(_true(record.finished_at, latest, now))
         if ends and (max(ends) <= begin or _fill([one for one in found if one[0] >= min(ends)], limits)):
             break
         last = first - 1

@@ -49,8 +49,8 @@ def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOpti
         by_event = {plan.event(position): position for position in positions}
         for entry, record in journal.records(sorted(by_event)):
             if options.retry:
-                wanted = options.retry_kind in (None, record["error_kind"])
+                wanted = options.retry_kind in (None, record.error_kind)
             else:
-                wanted = record["failed_runs"] <= max_runs
+                wanted = record.failed_runs <= max_runs
             if wanted:
                 plan.mark(by_event[entry.seq], Standing.RETRY)

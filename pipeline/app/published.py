@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Job
 from pipeline.journal import Event, Published, State
+from pipeline.journal.outcome import decode
 from pipeline.records import Usage
 from pipeline.retry import PASSING
 from pipeline.sink import RESULT_NAMES, partial_path, read_metadata, result_names
@@ -96,22 +97,14 @@ def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[dict[str, Any]]:
 def _event(row: dict[str, Any], has_ids: bool) -> Event:
     cost = row["cost_usd"]
     usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["total_tokens"])
-    record = {
-        **{name: row.get(name) for name in _KEPT_AS_THEY_ARE},
-        "cost_usd": None if cost is None else str(cost),
-        "failed_runs": 0,
-        "billed_usd": None,
-        "possibly_billed": None,
-        "tokens": usage.billed_tokens,
-    }
-    for name in ("started_at", "finished_at"):
-        if row[name] is not None:
-            record[name] = row[name] / _MICROSECONDS
+    facts = {name: row.get(name) for name in _KEPT_AS_THEY_ARE}
+    facts |= {"cost_usd": cost, "tokens": usage.billed_tokens}
+    facts |= {name: row[name] / _MICROSECONDS for name in ("started_at", "finished_at") if row[name] is not None}
     if row["status"] == "succeeded":
         state = State.UNPRICED if cost is None else State.ANSWERED
-        record.update({name: row.get(name) for name in _OF_ANSWERS})
+        facts |= {name: row.get(name) for name in _OF_ANSWERS}
     else:
         state = State.FAILED_PASSING if row["error_kind"] in PASSING else State.FAILED
-        record.update({name: row[name] for name in _OF_FAILURES}, failed_runs=1)
+        facts |= {name: row[name] for name in _OF_FAILURES} | {"failed_runs": 1}
     content = "" if has_ids else row["row_id"].partition("#")[0]
-    return Event(0, 0, state, row["row_id"], row["request_hash"], 0, content, record)
+    return Event(0, 0, state, row["row_id"], row["request_hash"], 0, content, decode(facts))

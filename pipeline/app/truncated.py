@@ -19,14 +19,13 @@ from pipeline.app.job import OpenJob
 from pipeline.app.summary import RunError
 from pipeline.config import ParametersConfig
 from pipeline.errors import InvalidInput
-from pipeline.journal import Event, Journal, State
+from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows, Standing
 from pipeline.records import digest
 from pipeline.runner.feed import History, KeptAnswer
 from pipeline.wording import counted
 
 _ROWS_A_COMMIT = 1000
-_HOW_IT_ENDED = ("truncated", "completion_tokens")
 
 
 def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
@@ -49,11 +48,10 @@ def choose(made: Planner, journal: Journal, opened: OpenJob) -> Sequence[int]:
     """
     max_tokens = opened.job.config.parameters.max_tokens
     chosen, truncated, stopped_at = array("Q"), 0, 0
-    for row, request_hash, record in _with_records(made.answered(), journal):
-        if not record.get("truncated"):
+    for row, request_hash, was_truncated, length in _with_records(made.answered(), journal):
+        if not was_truncated:
             continue
         truncated += 1
-        length = record.get("completion_tokens")
         stopped_at = max(stopped_at, length or 0)
         is_longer = not (isinstance(max_tokens, int) and length is not None and max_tokens <= length)
         if request_hash != row.request_hash and is_longer:
@@ -97,7 +95,7 @@ def put_back(plan: Plan, journal: Journal) -> None:
     for positions in plan.positions([Standing.TRUNCATED]):
         by_event = {plan.event(position): position for position in positions}
         for entry, record in journal.records(sorted(by_event)):
-            plan.put(by_event[entry.seq], record["source"], entry.state)
+            plan.put(by_event[entry.seq], record.source, entry.state)
 
 
 def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> None:
@@ -108,10 +106,12 @@ def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> 
     for row in rows:
         state = State.ADOPTED if row.is_priced else State.ADOPTED_UNPRICED
         # What was tried before for the same request goes on; the answer may be another one by now.
-        history = replace(History.of(earlier.get(row.adoption, {})), kept=KeptAnswer(row.source, state, row.stood_for))
+        history = replace(
+            History.of(earlier.get(row.adoption, Outcome())), kept=KeptAnswer(row.source, state, row.stood_for)
+        )
         events.append(
             Event(
-                plan.number, row.position, state, row.row_id, row.request_hash, settings, row.content, history.facts()
+                plan.number, row.position, state, row.row_id, row.request_hash, settings, row.content, history.outcome()
             )
         )
     if events:
@@ -119,11 +119,13 @@ def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> 
             plan.put(event.position, seq, Standing.TRUNCATED)
 
 
-def _with_records(rows: Iterator[Answered], journal: Journal) -> Iterator[tuple[Answered, str, Mapping[str, Any]]]:
-    """Each row with the hash of the request that its answer was given to, and how that answer ended, by its record."""
+def _with_records(rows: Iterator[Answered], journal: Journal) -> Iterator[tuple[Answered, str, bool, int | None]]:
+    """Yield each row with the hash of the request that its answer was given to, whether that was truncated, and its
+    completion tokens.
+    """
     while part := list(islice(rows, _ROWS_A_COMMIT)):
         found = {
-            entry.seq: (entry.request_hash, {name: record.get(name) for name in _HOW_IT_ENDED})
+            entry.seq: (entry.request_hash, record.truncated is True, record.completion_tokens)
             for entry, record in journal.records(sorted(row.source for row in part))
         }
         for row in part:

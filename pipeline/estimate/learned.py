@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
 from pipeline.catalogue import Price, cost
 from pipeline.estimate.ranges import HOLDS, Range, extrapolate
 from pipeline.estimate.sizes import Sizes, Totals
-from pipeline.journal import ANSWERS
+from pipeline.journal import ANSWERS, Outcome
 from pipeline.records import Usage
 
 FEWEST_ROWS = 5
@@ -35,19 +33,18 @@ class Measure:
     seconds: float
 
     @classmethod
-    def of(cls, state: int, record: Mapping[str, Any], price: Price | None) -> Measure | None:
+    def of(cls, state: int, record: Outcome, price: Price | None) -> Measure | None:
         """The measure of a row whose last event has this state and record, at today's price; None where it was never
         sent, or answered without sound usage.
         """
-        usage = Usage(*(record.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")))
-        attempts = record.get("attempts", 0)
-        if not attempts or "latency_seconds" not in record or (state in ANSWERS and not usage.is_sound):
+        usage = Usage(record.prompt_tokens, record.completion_tokens, record.total_tokens)
+        attempts = record.attempts
+        if not attempts or record.latency_seconds is None or (state in ANSWERS and not usage.is_sound):
             return None
-        billed = record.get("billed_usd")
-        before = Decimal(record.get("exact_cost_usd") or record.get("cost_usd") or 0) - Decimal(billed or 0)
-        last = cost(price, usage) if state in ANSWERS or billed is not None else Decimal(0)
+        before = (record.cost or Decimal(0)) - (record.billed_usd or 0)
+        last = cost(price, usage) if state in ANSWERS or record.billed_usd is not None else Decimal(0)
         usd = None if last is None else before + last
-        seconds = record["latency_seconds"] * attempts
+        seconds = record.latency_seconds * attempts
         return cls(usage.prompt_tokens or 0, usage.completion_tokens or 0, usd, attempts, seconds)
 
 

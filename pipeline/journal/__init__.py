@@ -15,6 +15,7 @@ from pipeline.journal.events import (
     lost_claims,
 )
 from pipeline.journal.lock import Holder, JobLock, read_holder
+from pipeline.journal.outcome import Outcome
 from pipeline.journal.progress import read_progress, write_progress
 from pipeline.journal.rebuild import Published, Recovered, rebuild
 from pipeline.journal.salvage import Salvage
@@ -23,6 +24,6 @@ from pipeline.journal.totals import Identity, Totals, plus
 
 __all__ = [
     "ADOPTIONS", "ANSWERS", "FAILURES", "Claim", "Event", "EventHead", "EventPlace", "Holder", "Identity", "JobLock",
-    "Journal", "Published", "Recovered", "Salvage", "State", "Totals", "lost_claims", "plus", "read_holder",
+    "Journal", "Outcome", "Published", "Recovered", "Salvage", "State", "Totals", "lost_claims", "plus", "read_holder",
     "read_progress", "rebuild", "refuse_newer", "replacement", "sync_path", "write_progress",
 ]  # fmt: skip

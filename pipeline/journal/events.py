@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 # Four times as fast as the standard library's at what is packed here for every row.
 from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from pipeline.journal.outcome import Outcome, decode, encode
 
 
 class State(IntEnum):
@@ -74,7 +76,6 @@ class EventPlace(NamedTuple):
 class Event:
     """One fact about a row. `position` is the row's place in the input under plan number `plan`, as a cache: identity
     is `row_id` and `request_hash`. `content` is the key of all the row's input columns, empty where it is not known.
-    `record` is a JSON object.
     """
 
     plan: int
@@ -84,7 +85,7 @@ class Event:
     request_hash: str
     settings: int
     content: str
-    record: Mapping[str, Any] = field(repr=False)
+    record: Outcome = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +106,15 @@ class Claim:
     claimed_at: float
     worst_cost: str | None
     worst_tokens: int
-    history: Mapping[str, Any] = field(repr=False)
+    history: Outcome = field(repr=False)
 
 
 def pack_event(event: Event) -> bytes:
     """An event as the journal stores it: a line of JSON with its facts, then its record."""
-    source = event.record["source"] if event.state in ADOPTIONS else 0
+    source = event.record.source if event.state in ADOPTIONS else 0
     facts = [event.plan, event.position, int(event.state), event.row_id, event.request_hash, event.settings,
              event.content, source]  # fmt: skip
-    return _encode(facts) + b"\n" + _encode(event.record)
+    return _encode(facts) + b"\n" + _encode(encode(event.record))
 
 
 def unpack_head(seq: int, packed: bytes) -> EventHead:
@@ -134,27 +135,28 @@ def record_text(packed: bytes) -> bytes:
     return packed[packed.index(b"\n") + 1 :]
 
 
-def unpack_record(packed: bytes) -> dict[str, Any]:
-    """The record of an event."""
-    found: dict[str, Any] = from_json(record_text(packed))
-    return found
+def unpack_record(packed: bytes) -> Outcome:
+    """Return the record of an event."""
+    return decode(from_json(record_text(packed)))
 
 
 def with_source(packed: bytes, source: int) -> bytes:
     """A packed event that took over an answer, with another number of the event that it names."""
     *facts, _ = from_json(packed[: packed.index(b"\n")])
-    return _encode([*facts, source]) + b"\n" + _encode({**unpack_record(packed), "source": source})
+    return _encode([*facts, source]) + b"\n" + _encode({**from_json(record_text(packed)), "source": source})
 
 
 def pack_claim(claim: Claim) -> bytes:
     """A claim as the journal stores it, without its number."""
     return _encode([claim.plan, claim.position, claim.row_id, claim.request_hash, claim.settings, claim.content,
-                    claim.claimed_at, claim.worst_cost, claim.worst_tokens, claim.history])  # fmt: skip
+                    claim.claimed_at, claim.worst_cost, claim.worst_tokens, encode(claim.history)])  # fmt: skip
 
 
 def unpack_claim(number: int, packed: bytes) -> Claim:
     """The claim with the given number."""
-    return Claim(number, *from_json(packed))
+    facts = from_json(packed)
+    facts[-1] = decode(facts[-1])
+    return Claim(number, *facts)
 
 
 def checksum(number: int, packed: bytes) -> int:
@@ -170,14 +172,20 @@ def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decima
     """
     events, numbers, worst = [], [], Decimal(0)
     for claim in claims:
-        attempts = claim.history.get("attempts", 0) + 1
-        record = {**claim.history, "attempts": attempts, "error_kind": "cut_off", "possibly_billed": claim.worst_cost,
-                  "tokens": claim.worst_tokens, "started_at": claim.claimed_at, "in_doubt": True}  # fmt: skip
-        state = State(claim.history.get("kept_as", State.ATTEMPTED))
+        history, at_most = claim.history, None if claim.worst_cost is None else Decimal(claim.worst_cost)
+        record = history._replace(
+            attempts=history.attempts + 1,
+            error_kind="cut_off",
+            possibly_billed=at_most,
+            tokens=claim.worst_tokens,
+            started_at=claim.claimed_at,
+            in_doubt=True,
+        )
+        state = State.ATTEMPTED if history.kept_as is None else State(history.kept_as)
         events.append(Event(claim.plan, claim.position, state, claim.row_id, claim.request_hash, claim.settings,
                             claim.content, record))  # fmt: skip
         numbers.append(claim.number)
-        worst += Decimal(claim.worst_cost or 0)
+        worst += at_most or 0
     return events, numbers, worst
 
 

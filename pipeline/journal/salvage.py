@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -32,6 +32,7 @@ from pipeline.journal.events import (
     unpack_record,
     with_source,
 )
+from pipeline.journal.outcome import Outcome
 from pipeline.journal.store import Journal
 from pipeline.journal.totals import Identity, Totals
 
@@ -135,8 +136,8 @@ class Salvage:
         _, cost = self._scratch.execute(
             "SELECT max(attempts), cost_usd FROM events WHERE row_id = ? AND request_hash = ?", row
         ).fetchone()
-        billed = Decimal(event.record["cost_usd"] or 0) - Decimal(cost or 0)
-        record = {**event.record, "billed_usd": str(billed) if billed > 0 else None}
+        billed = (event.record.cost_usd or 0) - Decimal(cost or 0)
+        record = event.record._replace(billed_usd=billed if billed > 0 else None)
         settings = self._numbers.setdefault(model, self.settings_used + 1 + len(self._numbers))
         self.models[settings] = model
         self.restored += 1
@@ -180,9 +181,8 @@ class Salvage:
         self._scratch.execute(
             f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 17)})",
             (seq, turn, *(place or (None, None)), packed, event.plan, int(event.state), event.row_id,
-             event.request_hash, event.settings, record.get("source", 0), record.get("attempts", 0), _started(record),
-             record.get("cost_usd"), record.get("billed_usd"), record.get("possibly_billed"),
-             int(record.get("in_doubt", False))),
+             event.request_hash, event.settings, record.source, record.attempts, _started(record),
+             _text(record.cost_usd), _text(record.billed_usd), _text(record.possibly_billed), int(record.in_doubt)),
         )  # fmt: skip
 
     def _take_claim(self, claim: Claim) -> None:
@@ -190,7 +190,7 @@ class Salvage:
             "INSERT INTO claims VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET plan = excluded.plan,"
             " settings = excluded.settings, claimed = excluded.claimed, packed = excluded.packed"
             " WHERE excluded.claimed > claimed",
-            (claim.row_id, claim.request_hash, claim.history.get("attempts", 0), claim.plan, claim.settings,
+            (claim.row_id, claim.request_hash, claim.history.attempts, claim.plan, claim.settings,
              _microseconds(claim.claimed_at), pack_claim(claim)),
         )  # fmt: skip
 
@@ -234,14 +234,14 @@ class Salvage:
                  enumerate(self._scratch.execute(_OPEN_CLAIMS).fetchall(), 1)]  # fmt: skip
         return [(claim.number, pack_claim(replace(claim, history=self._with_source(claim.history)))) for claim in found]
 
-    def _with_source(self, history: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _with_source(self, history: Outcome) -> Outcome:
         """A claim's history with the new number of the answer that its row keeps, or without one that is lost."""
-        if "kept_as" not in history:
+        if history.kept_as is None:
             return history
         found = "SELECT number FROM numbers WHERE seq = ? AND turn = 0"
-        if (number := self._scratch.execute(found, (history["source"],)).fetchone()) is None:
-            return {name: value for name, value in history.items() if name not in ("source", "kept_as", "stood_for")}
-        return {**history, "source": number[0]}
+        if (number := self._scratch.execute(found, (history.source,)).fetchone()) is None:
+            return history._replace(source=0, kept_as=None, stood_for=())
+        return history._replace(source=number[0])
 
     def most_plan(self) -> int:
         """The highest number of a plan."""
@@ -266,9 +266,12 @@ class Salvage:
         return int(number or 0)
 
 
-def _started(record: Mapping[str, Any]) -> int | None:
-    stamp = record.get("started_at")
-    return None if stamp is None else _microseconds(stamp)
+def _started(record: Outcome) -> int | None:
+    return None if record.started_at is None else _microseconds(record.started_at)
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
 
 
 def _microseconds(stamp: float) -> int:

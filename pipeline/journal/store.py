@@ -37,6 +37,7 @@ from pipeline.journal.events import (
     unpack_place,
 )  # fmt: skip
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
+from pipeline.journal.outcome import Outcome, decode
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.replacement import is_under_way
 from pipeline.journal.totals import Identity, Seen, Totals, plus
@@ -191,9 +192,9 @@ class Journal:
             )
         return claims
 
-    def records(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, dict[str, Any]]]:
+    def records(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, Outcome]]:
         """The events with the given numbers, in ascending order of number, each once, checked, with their records."""
-        return ((entry, from_json(text)) for entry, text in self.texts(sequence))
+        return ((head, decode(from_json(text))) for head, text in self.texts(sequence))
 
     def texts(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, bytes]]:
         """The same, with each record as the JSON text that it is stored as."""
@@ -214,7 +215,7 @@ class Journal:
             if found != len(part):
                 raise CheckpointDamaged(f"{self._directory}: {len(part) - found} events of the journal are missing")
 
-    def record(self, seq: int) -> dict[str, Any]:
+    def record(self, seq: int) -> Outcome:
         """The record of one event."""
         ((_, record),) = self.records([seq])
         return record

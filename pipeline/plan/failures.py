@@ -62,10 +62,10 @@ def failure_kinds(
     found = FailureKinds()
     for positions in plan.positions(standings):
         for entry, record in journal.records(sorted(plan.event(position) for position in positions)):
-            kind = record["error_kind"]
+            kind = record.error_kind or ""
             found.add(kind, entry.row_id)
-            if record.get("accepted"):
+            if record.accepted:
                 found.accepted[kind] += 1
-            elif entry.state == State.FAILED_PASSING and record["failed_runs"] <= max_runs:
+            elif entry.state == State.FAILED_PASSING and record.failed_runs <= max_runs:
                 found.to_retry[kind] += 1
     return found

@@ -203,7 +203,7 @@ class Plan:
         """Take in events as they are committed, `first` being the number of the first one."""
         for seq, event in enumerate(events, first):
             if event.plan == self.number:
-                self.put(event.position, event.record["source"] if event.state in ADOPTIONS else seq, event.state)
+                self.put(event.position, event.record.source if event.state in ADOPTIONS else seq, event.state)
 
     def state_digest(self) -> str:
         """A digest of the rows and what is known of each: the same where the output would be the same."""

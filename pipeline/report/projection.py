@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, EventHead, Journal
+from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, EventHead, Journal, Outcome
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.runs import RunTable
@@ -132,10 +131,10 @@ def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Fi
     stands = None if plan is None else _standing_events(plan, journal.totals.events)
     for entry, record in journal.records(range(1, journal.totals.events + 1)):
         seq, state = entry.seq, entry.state
-        if record.get("tokens") is not None:
+        if record.tokens is not None:
             _take_attempt(figures, entry, record)
         if state in ADOPTIONS:
-            _rename(figures, record["source"], entry.row_id)
+            _rename(figures, record.source, entry.row_id)
             continue
         if stands is None or stands[seq]:
             if state in ANSWERS:
@@ -158,45 +157,45 @@ def _standing_events(plan: Plan, events: int) -> npt.NDArray[np.bool_]:
     return stands
 
 
-def _take_attempt(figures: Figures, entry: EventHead, record: Mapping[str, Any]) -> None:
+def _take_attempt(figures: Figures, entry: EventHead, record: Outcome) -> None:
     """A request that was sent, whatever came of it."""
-    is_failed = "error_kind" in record
+    is_failed = record.error_kind is not None
     figures.requests += 1
     figures.runs.add(record)
-    figures.prompt_tokens += record.get("prompt_tokens") or 0
-    figures.completion_tokens += record.get("completion_tokens") or 0
-    if is_failed:
+    figures.prompt_tokens += record.prompt_tokens or 0
+    figures.completion_tokens += record.completion_tokens or 0
+    if record.error_kind is not None:
         figures.failed_requests += 1
-        kind = figures.kinds[record["error_kind"]]
+        kind = figures.kinds[record.error_kind]
         kind.attempts += 1
         _note(kind, kind.retried_ids, entry.row_id, record)
-    if "price" in record and len(figures.prices) < _MOST_PRICES:
-        figures.prices[tuple(record["price"])] = None
-    end = record.get("finished_at")
+    if record.price is not None and len(figures.prices) < _MOST_PRICES:
+        figures.prices[record.price] = None
+    end = record.finished_at
     if end is None:
         return
-    start = end - (record.get("latency_seconds") or 0.0)
+    start = end - (record.latency_seconds or 0.0)
     figures.first_sent = start if figures.first_sent is None else min(start, figures.first_sent)
     figures.last_ended = end if figures.last_ended is None else max(end, figures.last_ended)
-    figures.timeline.add(start, end, failed=is_failed, cost_usd=float(record["billed_usd"] or 0))
+    figures.timeline.add(start, end, failed=is_failed, cost_usd=float(record.billed_usd or 0))
 
 
-def _take_answer(figures: Figures, record: Mapping[str, Any]) -> None:
+def _take_answer(figures: Figures, record: Outcome) -> None:
     """How long it took and how long it is."""
-    if record.get("latency_seconds") is not None:
-        figures.latency_seconds.add(record["latency_seconds"])
-    if record.get("prompt_tokens") is not None:
-        figures.tokens_of_prompts.add(record["prompt_tokens"])
-    if record.get("completion_tokens") is not None:
-        figures.tokens_of_answers.add(record["completion_tokens"])
+    if record.latency_seconds is not None:
+        figures.latency_seconds.add(record.latency_seconds)
+    if record.prompt_tokens is not None:
+        figures.tokens_of_prompts.add(record.prompt_tokens)
+    if record.completion_tokens is not None:
+        figures.tokens_of_answers.add(record.completion_tokens)
 
 
-def _take_row(figures: Figures, seq: int, row_id: str, record: Mapping[str, Any]) -> None:
+def _take_row(figures: Figures, seq: int, row_id: str, record: Outcome) -> None:
     """A row with its outcome, an answer or a failure."""
-    latency, cost, kind = record.get("latency_seconds"), record.get("cost_usd"), record.get("error_kind")
+    latency, cost, kind = record.latency_seconds, record.cost, record.error_kind
     row = RowFigures(
-        row_id, kind or "succeeded", latency, None if cost is None else Decimal(cost), record["attempts"],
-        record.get("prompt_tokens"), record.get("completion_tokens"),
+        row_id, kind or "succeeded", latency, cost, record.attempts,
+        record.prompt_tokens, record.completion_tokens,
     )  # fmt: skip
     if latency is not None:
         figures.slowest.offer(latency, seq, row)
@@ -205,16 +204,16 @@ def _take_row(figures: Figures, seq: int, row_id: str, record: Mapping[str, Any]
     if kind is not None:
         figures.kinds[kind].rows += 1
         _note(figures.kinds[kind], figures.kinds[kind].failed_ids, row_id, record)
-    elif record.get("truncated"):
+    elif record.truncated:
         figures.truncated += 1
         if len(figures.truncated_rows) < MOST_ROWS:
             figures.truncated_rows[seq] = row
 
 
-def _note(kind: Kind, ids: list[str], row_id: str, record: Mapping[str, Any]) -> None:
+def _note(kind: Kind, ids: list[str], row_id: str, record: Outcome) -> None:
     if len(ids) < _MOST_EXAMPLES and row_id not in ids:
         ids.append(row_id)
-    kind.message = kind.message or record.get("error_message") or ""
+    kind.message = kind.message or record.error_message or ""
 
 
 def _rename(figures: Figures, source: int, row_id: str) -> None:

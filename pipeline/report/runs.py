@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+
+from pipeline.journal import Outcome
 
 MOST_RUNS = 10
 """Runs that a table shows at most."""
@@ -44,18 +45,18 @@ class RunTable:
         self._known = [one for one in self.rows if one.started is not None]
         self._starts = sorted(one.started for one in self._known if one.started is not None)
 
-    def add(self, record: Mapping[str, Any]) -> None:
+    def add(self, record: Outcome) -> None:
         """Take in a request that was sent, by the record of its end."""
-        index = bisect_right(self._starts, record.get("started_at") or 0.0) - 1
+        index = bisect_right(self._starts, record.started_at or 0.0) - 1
         if index < 0:
             return
         run = self._known[index]
-        if "error_kind" in record:
+        if record.error_kind is not None:
             run.failed_requests += 1
         else:
             run.answers += 1
-        run.cost_usd += Decimal(record.get("billed_usd") or 0)
-        run.last_reply = max(filter(None, (run.last_reply, record.get("finished_at"))), default=None)
+        run.cost_usd += record.billed_usd or 0
+        run.last_reply = max(filter(None, (run.last_reply, record.finished_at)), default=None)
 
 
 def _started(run_id: str) -> float | None:

@@ -8,13 +8,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 
-from pipeline.catalogue import as_column
 from pipeline.errors import ErrorKind
-from pipeline.journal import Event, Journal, State
+from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import TO_SEND, Plan, Rows, Standing, UnsentFailure
 from pipeline.records import Request, message_texts
 from pipeline.sources import pick
@@ -37,10 +35,6 @@ class KeptAnswer:
     kept_as: State
     stood_for: tuple[str, ...]
 
-    def facts(self) -> dict[str, Any]:
-        """The answer as a record names it."""
-        return {"source": self.source, "kept_as": int(self.kept_as), "stood_for": list(self.stood_for)}
-
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -56,26 +50,25 @@ class History:
     was_refused: bool = False
 
     @classmethod
-    def of(cls, record: dict[str, Any]) -> History:
-        """The history in an event's record."""
-        cost, kept = record.get("exact_cost_usd", record.get("cost_usd")), None
-        if "kept_as" in record:
-            kept = KeptAnswer(record["source"], State(record["kept_as"]), tuple(record["stood_for"]))
-        known = None if cost is None else Decimal(cost)
-        was_refused = record.get("error_kind") in _REFUSED
-        return cls(record.get("attempts", 0), known, record.get("failed_runs", 0), kept, was_refused)
+    def of(cls, record: Outcome) -> History:
+        """Return the history in an event's record."""
+        kept = None
+        if record.kept_as is not None:
+            kept = KeptAnswer(record.source, State(record.kept_as), record.stood_for)
+        return cls(record.attempts, record.cost, record.failed_runs, kept, record.error_kind in _REFUSED)
 
-    def facts(self) -> dict[str, Any]:
-        """The history as it stands in a record."""
-        facts = {"attempts": self.attempts, **cost_facts(self.cost), "failed_runs": self.failed_runs}
-        return facts if self.kept is None else {**facts, **self.kept.facts()}
-
-
-def cost_facts(cost: Decimal | None) -> dict[str, str | None]:
-    """Return what a row cost (USD) as its record tells it: as the output shows it, and exactly where that is more."""
-    shown = None if cost is None else as_column(cost)
-    facts = {"cost_usd": None if shown is None else str(shown)}
-    return facts if shown == cost else {**facts, "exact_cost_usd": str(cost)}
+    def outcome(self) -> Outcome:
+        """Return the history as a record holds it."""
+        if self.kept is None:
+            return Outcome(attempts=self.attempts, cost=self.cost, failed_runs=self.failed_runs)
+        return Outcome(
+            attempts=self.attempts,
+            cost=self.cost,
+            failed_runs=self.failed_runs,
+            source=self.kept.source,
+            kept_as=int(self.kept.kept_as),
+            stood_for=self.kept.stood_for,
+        )
 
 
 @dataclass(slots=True)
@@ -107,7 +100,7 @@ class Work:
     first_failure: float | None = None
     last_failure: float | None = None
     busy: Busy | None = None
-    failure: dict[str, Any] = field(default_factory=dict)
+    failure: Outcome = field(default_factory=Outcome)
 
 
 def feed(
@@ -141,7 +134,7 @@ def feed(
             history = histories.get(position, History())
             request, request_hash = rows.request(values, content)
             if isinstance(request, UnsentFailure):
-                record = {**history.facts(), "error_kind": request.kind, "error_message": request.message}
+                record = history.outcome()._replace(error_kind=request.kind, error_message=request.message)
                 yield Event(plan.number, position, State.FAILED, row_id, request_hash, settings, content, record)
             else:
                 yield Work(position, row_id, content, request, request_hash, history)

@@ -6,10 +6,9 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
 
 from pipeline.catalogue import Excess
-from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, State, lost_claims
+from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State, lost_claims
 from pipeline.plan import TO_SEND, Plan
 from pipeline.records import Failure, Reply
 from pipeline.runner.admission import Reservation
@@ -57,7 +56,7 @@ class Recorder:
         worst = None if reserved.worst is None else str(reserved.worst)
         identity = (self._plan.number, work.position, work.row_id, work.request_hash, self._settings, work.content)
         number = next(self._claim_numbers)
-        return Claim(number, *identity, self._wall_clock(), worst, reserved.most_tokens, work.history.facts())
+        return Claim(number, *identity, self._wall_clock(), worst, reserved.most_tokens, work.history.outcome())
 
     def release(self, number: int) -> None:
         """The request of a claim is over."""
@@ -78,7 +77,7 @@ class Recorder:
         progress.cost_usd += charge.known or 0
         progress.possibly_billed_usd += charge.at_most or 0
 
-    def record(self, work: Work, state: State, record: dict[str, Any]) -> None:
+    def record(self, work: Work, state: State, record: Outcome) -> None:
         """Add what happened to a row. A longer answer stands at once for all that the truncated one stood for."""
         identity = (work.row_id, work.request_hash, self._settings, work.content)
         self.add(Event(self._plan.number, work.position, state, *identity, record))
@@ -88,20 +87,22 @@ class Recorder:
             for request_hash in work.history.kept.stood_for:
                 # Under no plan: in this one the row stands by the answer itself.
                 self._group.events.append(
-                    Event(0, 0, adopted, work.row_id, request_hash, self._settings, work.content, {"source": answer})
+                    Event(
+                        0, 0, adopted, work.row_id, request_hash, self._settings, work.content, Outcome(source=answer)
+                    )
                 )
 
     def add(self, event: Event) -> None:
         """Add an event. A failure of a row that keeps its answer is recorded beside it, and takes nothing away."""
-        is_kept = event.state not in ANSWERS and "kept_as" in event.record
-        self._group.events.append(replace(event, state=State(event.record["kept_as"])) if is_kept else event)
+        kept_as = None if event.state in ANSWERS else event.record.kept_as
+        self._group.events.append(event if kept_as is None else replace(event, state=State(kept_as)))
         if event.state in ANSWERS:
             self.progress.succeeded += 1
-            self.progress.truncated += event.record["truncated"] is True
-            self.progress.empty += event.record["response_type"] == "empty"
+            self.progress.truncated += event.record.truncated is True
+            self.progress.empty += event.record.response_type == "empty"
         if event.state in FAILURES:
             self.progress.failed += 1
-            self.progress.failures.add(event.record["error_kind"], event.row_id)
+            self.progress.failures.add(event.record.error_kind or "", event.row_id)
         self.unfinished -= event.state in ANSWERS or event.state in FAILURES
 
     def pause(self, seconds: float) -> None:

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Price
 from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import CheckpointFailed, ErrorKind
-from pipeline.journal import Claim, Event, Journal, State
+from pipeline.journal import Claim, Event, Journal, Outcome, State
 from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, ramp
 from pipeline.plan import SUCCEEDED, Plan
 from pipeline.records import Failure, Reply
@@ -387,7 +387,7 @@ class Runner:
         if self.stop is refused:
             self.stop = self._verdicts.refusals.stop
 
-    def _failed(self, flight: _InFlight, failure: Failure, record: dict[str, Any], now: float) -> None:
+    def _failed(self, flight: _InFlight, failure: Failure, record: Outcome, now: float) -> None:
         work, reserved = flight.work, flight.reserved
         if failure.kind is ErrorKind.TIMEOUT or failure.status in _TIMED_OUT:
             self._concurrency.timed_out(reserved.taken_at, now, self.progress.succeeded - flight.answers_before)
@@ -413,7 +413,7 @@ class Runner:
         elif verdict.action is Action.SPENT:
             self._waiting.put_spent(work)
         elif verdict.action is Action.FAIL:
-            work.failure = {**record, "error_kind": verdict.kind}
+            work.failure = record._replace(error_kind=verdict.kind)
             self._fail(work)
 
     def _left(self) -> Left:
@@ -433,7 +433,7 @@ class Runner:
             self._admission.refused(reserved, now, self._pause.until)
 
     def _fail(self, work: Work) -> None:
-        kind = ErrorKind(work.failure["error_kind"])
+        kind = ErrorKind(work.failure.error_kind or "")
         state = State.FAILED_PASSING if kind in PASSING else State.FAILED
         self._recorder.record(work, state, failed_record(work.failure))
 
@@ -480,6 +480,6 @@ class Runner:
         self._observe(self.progress)
 
 
-def _last(record: dict[str, Any]) -> dict[str, Any]:
+def _last(record: Outcome) -> Outcome:
     """The record of an attempt that is its row's failure at once."""
-    return {**record, "failed_runs": record["failed_runs"] + 1}
+    return record._replace(failed_runs=record.failed_runs + 1)

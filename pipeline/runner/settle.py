@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from pipeline.catalogue import Price, cost
 from pipeline.client import Attempt
 from pipeline.endpoints.finish import stopped_at_limit
-from pipeline.records import NO_USAGE, Failure, Reply, Request, Usage, message_texts
-from pipeline.runner.feed import History, cost_facts
+from pipeline.journal import Outcome
+from pipeline.records import NO_USAGE, Failure, Reply, Request, message_texts
+from pipeline.runner.feed import History
 
 _BLANK = re.compile(r"\s+|\\[nrt]")
 _QUOTE = 16
@@ -47,41 +46,48 @@ def bill(result: Reply | Failure, price: Price | None, worst: Decimal | None, mo
 
 def record_of(
     attempt: Attempt, result: Reply | Failure, request: Request, history: History, charge: Bill, price: Price | None
-) -> dict[str, Any]:
-    """The record of an attempt, with the row's history brought up to date."""
+) -> Outcome:
+    """Return the record of an attempt, with the row's history brought up to date."""
+    reply = result if isinstance(result, Reply) else None
+    failure = result if isinstance(result, Failure) else None
+    kept = history.kept if failure else None
     costs = [one for one in (history.cost, charge.known) if one is not None]
     total = sum(costs, Decimal(0)) if costs else None
-    if isinstance(result, Reply) and charge.known is None:
+    if reply and charge.known is None:
         total = None
-    record: dict[str, Any] = {
-        "attempts": history.attempts + (1 if isinstance(result, Reply) or result.sent else 0),
-        **cost_facts(total),
-        "failed_runs": history.failed_runs,
-        "http_status": result.http_status,
-        "latency_seconds": attempt.latency,
-        "started_at": attempt.started_at,
-        "finished_at": attempt.finished_at,
-        "billed_usd": _text(charge.known),
-        "possibly_billed": _text(charge.at_most),
-        "tokens": charge.tokens,
-    }
-    if charge.in_doubt:
-        record["in_doubt"] = True
-    if price is not None and charge.known is not None:
-        record["price"] = [str(price.input_usd_per_million), str(price.output_usd_per_million), price.as_of]
-    if result.usage is not None:
-        record.update(_usage(result.usage))
-    if isinstance(result, Reply):
-        record.update(
-            response=result.response, response_type=result.response_type, tool_calls=result.tool_calls,
-            truncated=truncated(result, request.max_tokens), finish_reason=result.finish_reason,
-            reasoning=result.reasoning, served_model=result.served_model,
-        )  # fmt: skip
-    else:
-        record.update(error_kind=result.kind, error_message=result.message)
-        if history.kept is not None:
-            record.update(history.kept.facts())
-    return record
+    usage = result.usage or NO_USAGE
+    return Outcome(
+        attempts=history.attempts + (0 if failure and not failure.sent else 1),
+        cost=total,
+        failed_runs=history.failed_runs,
+        http_status=result.http_status,
+        latency_seconds=attempt.latency,
+        started_at=attempt.started_at,
+        finished_at=attempt.finished_at,
+        billed_usd=charge.known,
+        possibly_billed=charge.at_most,
+        tokens=charge.tokens,
+        in_doubt=charge.in_doubt,
+        price=None if price is None or charge.known is None else _text_of(price),
+        usage=usage.raw,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        response=reply.response if reply else None,
+        response_type=reply.response_type if reply else None,
+        tool_calls=reply.tool_calls if reply else None,
+        truncated=truncated(reply, request.max_tokens) if reply else None,
+        finish_reason=reply.finish_reason if reply else None,
+        reasoning=reply.reasoning if reply else None,
+        served_model=reply.served_model if reply else None,
+        error_kind=failure.kind if failure else None,
+        error_message=failure.message if failure else None,
+        source=kept.source if kept else 0,
+        kept_as=int(kept.kept_as) if kept else None,
+        stood_for=kept.stood_for if kept else (),
+    )
 
 
 def truncated(reply: Reply, max_tokens: int | None) -> bool | None:
@@ -94,12 +100,17 @@ def truncated(reply: Reply, max_tokens: int | None) -> bool | None:
     return None if max_tokens is not None and reply.finish_reason is None else False
 
 
-def failed_record(record: Mapping[str, Any]) -> dict[str, Any]:
+def failed_record(record: Outcome) -> Outcome:
     """The record of a row's failure, from that of its last attempt, which has been recorded and billed already: what
     the event itself adds is nothing sent (tokens None) and nothing billed.
     """
-    once = {"billed_usd": None, "possibly_billed": None, "tokens": None, "in_doubt": False}
-    return {**record, **once, "failed_runs": record["failed_runs"] + 1}
+    return record._replace(
+        billed_usd=None,
+        possibly_billed=None,
+        tokens=None,
+        in_doubt=False,
+        failed_runs=record.failed_runs + 1,
+    )
 
 
 def told(message: str, request: Request) -> str:
@@ -118,16 +129,5 @@ def _repeats(words: str, text: str) -> bool:
     return any(words[start : start + length] in text for start in range(len(words) - length + 1))
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
-    return {
-        "usage": usage.raw,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-    }
-
-
-def _text(amount: Decimal | None) -> str | None:
-    return None if amount is None else str(amount)
+def _text_of(price: Price) -> tuple[str, str, str | None]:
+    return str(price.input_usd_per_million), str(price.output_usd_per_million), price.as_of

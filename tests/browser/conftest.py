@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.journal import Event, Journal, State
+from pipeline.journal.outcome import decode
 from pipeline.plan import Plan, save_plan
 from tests.browser.devtools import Browser
 
@@ -56,7 +57,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     events, cost = [], Decimal(0)
     for event in _events(random.Random(1)):
         events.append(event)
-        cost += Decimal(event.record["billed_usd"] or 0)
+        cost += event.record.billed_usd or 0
         if len(events) == _ROWS_A_COMMIT:
             journal.commit(events, cost_usd=cost, plan=1)
             events, cost = [], Decimal(0)
@@ -90,4 +91,4 @@ def _events(chance: random.Random) -> Iterator[Event]:
             failure = {"error_kind": kind, "error_message": f"HTTP 400: <b>{kind}</b>", "cost_usd": None,
                        "billed_usd": None, "tokens": 0}  # fmt: skip
             record = {**record, **failure}
-        yield Event(1, row, state, f"row-{row:06d}", f"{row:032x}", 1, "", record)
+        yield Event(1, row, state, f"row-{row:06d}", f"{row:032x}", 1, "", decode(record))

@@ -113,7 +113,7 @@ def _check_claims(job: Job, calls: Sequence[Call]) -> None:
         os.truncate(log, unsynced)
     journal = Journal.read(copy)
     latest = {entry.row_id: entry.seq for entry in journal.index()}
-    recorded = {row: int(journal.record(seq)["attempts"]) for row, seq in latest.items()}
+    recorded = {row: journal.record(seq).attempts for row, seq in latest.items()}
     for claim in journal.claims():
         recorded[claim.row_id] = recorded.get(claim.row_id, 0) + 1
     journal.close()

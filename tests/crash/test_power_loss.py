@@ -163,7 +163,7 @@ def recorded(checkpoint: Path) -> Recorded:
     latest = {entry.row_id: entry for entry in journal.index()}
     claims = Counter(claim.row_id for claim in journal.claims())
     assert claims.total() <= CONCURRENCY
-    requests = claims + Counter({row: int(journal.record(entry.seq)["attempts"]) for row, entry in latest.items()})
+    requests = claims + Counter({row: journal.record(entry.seq).attempts for row, entry in latest.items()})
     answered = {row for row, entry in latest.items() if entry.state in ANSWERS}
     cost_usd = journal.totals.cost_usd
     journal.close()

@@ -375,7 +375,7 @@ def test_a_recovery_gives_the_answer_back_that_a_row_was_to_keep(job: Job) -> No
     journal = Journal.write(directory)
     ((entry, history),) = [
         one for one in journal.records(range(1, journal.totals.events + 1))
-        if one[1].get("source") == 2 and "kept_as" in one[1]
+        if one[1].source == 2 and one[1].kept_as is not None
     ]  # fmt: skip
     _, plan, position, _, row_id, request_hash, settings, content, _ = entry
     journal.commit(

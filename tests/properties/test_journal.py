@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import from_json, to_json
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Claim, Event, Journal, State
+from pipeline.journal.outcome import Outcome, decode, encode
 
 PAGE = 8192
 
@@ -39,7 +41,7 @@ class Content:
             records = list(journal.records(range(1, len(index) + 1)))
             assert index == [
                 (seq, e.plan, e.position, e.state, e.row_id, e.request_hash, e.settings, e.content,
-                 e.record.get("source", 0))
+                 e.record.source)
                 for seq, e in enumerate(self.events, 1)
             ]  # fmt: skip
             assert [entry for entry, _ in records] == index
@@ -57,11 +59,11 @@ def make_event(number: int) -> Event:
     record: dict[str, Any] = {"attempts": 1, "response": f"{number}ä" * (number * 37 % 500)}
     if state is State.ADOPTED:
         record["source"] = number
-    return Event(1, number, state, f"row-{number}", f"{number:032x}", 1, f"{number:032d}", record)
+    return Event(1, number, state, f"row-{number}", f"{number:032x}", 1, f"{number:032d}", decode(record))
 
 
 def make_claim(number: int) -> Claim:
-    return Claim(number, 1, number, f"row-{number}", f"{number:032x}", 1, "c", 1.5, "0.1", 9, {"attempts": number})
+    return Claim(number, 1, number, f"row-{number}", f"{number:032x}", 1, "c", 1.5, "0.1", 9, Outcome(attempts=number))
 
 
 def write_groups(journal: Journal, content: Content, groups: range) -> None:
@@ -225,27 +227,16 @@ def test_garbage_and_lost_sectors_never_show_as_content(
 surrogates = st.text(st.characters(min_codepoint=0xD700, max_codepoint=0xE100))
 any_text = st.text() | surrogates | st.text(st.sampled_from('\ud83d\ude00a\0\n"\\\u2028'))
 ids = st.text(st.characters(exclude_categories=["Cs"]))
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
-    max_leaves=5,
-)
 
 
-def in_unicode(value: Any) -> Any:
+def in_unicode(text: str) -> str:
     """What is to come back: halves of a character that find each other are it; those left alone are U+FFFD."""
-    if isinstance(value, str):
-        joined = re.sub(
-            "([\ud800-\udbff])([\udc00-\udfff])",
-            lambda pair: chr(0x10000 + (ord(pair[1]) - 0xD800) * 0x400 + ord(pair[2]) - 0xDC00),
-            value,
-        )
-        return re.sub("[\ud800-\udfff]", "\ufffd", joined)
-    if isinstance(value, list):
-        return [in_unicode(one) for one in value]
-    if isinstance(value, dict):
-        return {in_unicode(name): in_unicode(one) for name, one in value.items()}
-    return value
+    joined = re.sub(
+        "([\ud800-\udbff])([\udc00-\udfff])",
+        lambda pair: chr(0x10000 + (ord(pair[1]) - 0xD800) * 0x400 + ord(pair[2]) - 0xDC00),
+        text,
+    )
+    return re.sub("[\ud800-\udfff]", "\ufffd", joined)
 
 
 @pytest.fixture(scope="module")
@@ -256,19 +247,44 @@ def long_journal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journal]:
         yield journal
 
 
-@given(st.dictionaries(st.sampled_from("abc"), values), ids, ids, ids, st.integers(0, 2**63 - 1))
+def outcomes(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Outcome]:
+    """Every value that an outcome can have, by the types of its fields."""
+    amounts = st.decimals(0, 2_000_000, allow_nan=False, allow_infinity=False)
+    strategies: dict[str, st.SearchStrategy[Any]] = {
+        "str": texts,
+        "int": st.integers(0, 2**63 - 1),
+        "float": st.floats(0, 2e9),
+        "bool": st.booleans(),
+        "Decimal": amounts,
+        "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
+        "tuple[str, str, str | None]": st.tuples(texts, texts, st.none() | texts),
+    }
+    chosen = {}
+    for name, kind in Outcome.__annotations__.items():
+        known = strategies[kind.__forward_arg__.removesuffix(" | None")]
+        chosen[name] = st.none() | known if Outcome._field_defaults[name] is None else known
+    return st.builds(Outcome, **chosen)
+
+
+@given(outcomes(ids))
+def test_an_outcome_is_read_back_as_it_was_written(outcome: Outcome) -> None:
+    assert decode(from_json(to_json(encode(outcome)))) == outcome
+
+
+@given(any_text, ids, ids, ids, st.integers(0, 2**63 - 1))
 @settings(max_examples=100)
-def test_any_record_and_any_id_come_back(
-    long_journal: Journal, record: dict[str, Any], row_id: str, request_hash: str, content: str, position: int
+def test_any_text_and_any_id_come_back(
+    long_journal: Journal, text: str, row_id: str, request_hash: str, content: str, position: int
 ) -> None:
+    record, expected = Outcome(response=text, attempts=2), Outcome(response=in_unicode(text), attempts=2)
     event = Event(1, position, State.FAILED, row_id, request_hash, 3, content, record)
     claim = Claim(1, 1, position, row_id, request_hash, 3, content, 0.1, None, 2, record)
     seq = long_journal.commit([event], claims=[claim])
     assert list(long_journal.records([seq])) == [
-        ((seq, 1, position, State.FAILED, row_id, request_hash, 3, content, 0), in_unicode(record))
+        ((seq, 1, position, State.FAILED, row_id, request_hash, 3, content, 0), expected)
     ]
     (found,) = long_journal.claims()
-    assert (found.row_id, found.history) == (row_id, in_unicode(record))
+    assert (found.row_id, found.history) == (row_id, expected)
     long_journal.commit(release=[1])
 
 

@@ -124,7 +124,7 @@ def check(bench: Bench, stop: Stop | None, job: dict[str, Any]) -> None:
     asked = Counter(prompt for _, prompt in bench.engine.sent)
     for row in range(rows):
         if bench.plan.event(row):
-            assert bench.record(row)["attempts"] <= asked[f"p{row}"] + bench.histories.get(row, History()).attempts
+            assert bench.record(row).attempts <= asked[f"p{row}"] + bench.histories.get(row, History()).attempts
 
 
 @settings(max_examples=60)

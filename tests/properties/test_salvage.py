@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.journal import Claim, Event, Identity, Journal, Recovered, Salvage, State, Totals, rebuild, store
 from pipeline.journal.events import checksum, pack_event
+from pipeline.journal.outcome import decode
 
 PAGE = 8192
 FRAME = PAGE + 24
@@ -93,11 +94,12 @@ def make_event(number: int) -> Event:
         record = {"source": number}
     elif state is State.ATTEMPTED:
         record |= {"billed_usd": None, "possibly_billed": "0.25"}
-    return Event(1 + number // 50, number, state, f"row-{number}", f"{number:032x}", 1 + number % 2, "c", record)
+    identity = (f"row-{number}", f"{number:032x}", 1 + number % 2, "c")
+    return Event(1 + number // 50, number, state, *identity, decode(record))
 
 
 def make_claim(number: int, row: int) -> Claim:
-    return Claim(number, 1, row, f"row-{row}", f"{row:032x}", 2, "c", 1e9 + row, "0.75", 9, {"attempts": 0})
+    return Claim(number, 1, row, f"row-{row}", f"{row:032x}", 2, "c", 1e9 + row, "0.75", 9, decode({}))
 
 
 def write(directory: Path, how_it_ends: str) -> Original:
@@ -118,8 +120,8 @@ def write(directory: Path, how_it_ends: str) -> Original:
         released = [claim.number for claim in claims[len(events) : len(events) + len(new)]]
         journal.commit(
             new, claims=ahead, release=released, plan=1 + len(events) // 50,
-            cost_usd=sum((Decimal(event.record.get("billed_usd") or 0) for event in new), Decimal(0)),
-            possibly_billed_usd=sum((Decimal(event.record.get("possibly_billed") or 0) for event in new), Decimal(0)),
+            cost_usd=sum((event.record.billed_usd or Decimal(0) for event in new), Decimal(0)),
+            possibly_billed_usd=sum((event.record.possibly_billed or Decimal(0) for event in new), Decimal(0)),
         )  # fmt: skip
         events += new
         claims += ahead
@@ -193,16 +195,16 @@ def recover(original: Original, files: Mapping[str, bytes], place: Path) -> Outc
         for number, (entry, record) in zip(numbers, records, strict=True):
             event = original.events[number - 1]
             if event.state is State.ADOPTED:
-                assert numbers[entry.source - 1] == event.record["source"]
-                assert record == {"source": entry.source}
+                assert numbers[entry.source - 1] == event.record.source
+                assert record == decode({"source": entry.source})
             else:
                 assert record == event.record
             assert entry[1:8] == (
                 event.plan, event.position, event.state, event.row_id, event.request_hash, event.settings,
                 event.content,
             )  # fmt: skip
-        billed = sum((Decimal(record.get("billed_usd") or 0) for _, record in records), Decimal(0))
-        possibly = sum((Decimal(record.get("possibly_billed") or 0) for _, record in records), Decimal(0))
+        billed = sum((record.billed_usd or Decimal(0) for _, record in records), Decimal(0))
+        possibly = sum((record.possibly_billed or Decimal(0) for _, record in records), Decimal(0))
         assert billed <= journal.totals.cost_usd <= original.totals.cost_usd
         assert possibly <= journal.totals.possibly_billed_usd <= original.totals.possibly_billed_usd
         assert max((entry.plan for entry, _ in records), default=0) <= journal.totals.plan
@@ -274,7 +276,7 @@ def expect_all_whole(original: Original, found: Outcome, touched: list[tuple[str
         seq for seq, pieces in enumerate(original.pieces, 1)
         if all(any(is_whole(place) for place in places) for places in pieces)
     }  # fmt: skip
-    adopted = {seq: event.record["source"] for seq, event in enumerate(original.events, 1) if "source" in event.record}
+    adopted = {seq: event.record.source for seq, event in enumerate(original.events, 1) if event.record.source}
     expected = {seq for seq in whole if seq not in adopted or adopted[seq] in found.numbers}
     assert expected <= set(found.numbers)
     assert len(found.numbers) + found.recovered.lost >= max(whole, default=0)
@@ -310,7 +312,7 @@ def test_a_long_record_of_which_all_but_the_first_page_is_damaged_in_one_file_co
     place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     monkeypatch.setattr(store, "_LOG_BYTES", 0)
-    event = Event(1, 0, State.ANSWERED, "row-0", "h", 1, "c", {"attempts": 1, "response": "word " * 80_000})
+    event = Event(1, 0, State.ANSWERED, "row-0", "h", 1, "c", decode({"attempts": 1, "response": "word " * 80_000}))
     Journal.create(tmp_path, job="job", simulated=True)
     with closing(Journal.write(tmp_path)) as journal:
         journal.commit([event])

@@ -15,6 +15,7 @@ from pipeline.config.models import LimitsConfig
 from pipeline.estimate import Measure, Range, Sample, Sizes, estimate, extrapolate
 from pipeline.estimate.ranges import student
 from pipeline.journal import State
+from pipeline.journal.outcome import decode
 from pipeline.records import Request
 from pipeline.simulator.answers import make_answer
 from pipeline.simulator.asking import read_asking
@@ -210,7 +211,7 @@ ANSWER = {
 def test_a_row_is_measured_by_all_that_was_sent_for_it_at_todays_price(
     state: State, record: dict[str, Any], measured: tuple[int, int, str, int, float] | None
 ) -> None:
-    found = Measure.of(state, record, PRICE)
+    found = Measure.of(state, decode(record), PRICE)
     if measured is None:
         assert found is None
     else:

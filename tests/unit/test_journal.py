@@ -34,15 +34,17 @@ from pipeline.journal import (
     read_progress,
     write_progress,
 )
+from pipeline.journal.outcome import Outcome, decode
 
 
 def event(number: int, state: State = State.ANSWERED, **record: Any) -> Event:
-    return Event(1, number, state, f"row-{number}", f"{number:032x}", 1, f"{number:032d}", {"attempts": 1, **record})
+    found = decode({"attempts": 1, **record})
+    return Event(1, number, state, f"row-{number}", f"{number:032x}", 1, f"{number:032d}", found)
 
 
 def claim(number: int, worst_cost: str | None = "0.25") -> Claim:
     history = {"attempts": number, "cost_usd": "0.5", "failed_runs": 0}
-    return Claim(number, 1, number, f"row-{number}", f"{number:032x}", 1, "c", 1.5e9, worst_cost, 70, history)
+    return Claim(number, 1, number, f"row-{number}", f"{number:032x}", 1, "c", 1.5e9, worst_cost, 70, decode(history))
 
 
 def in_a_child(work: Callable[[], None]) -> int:
@@ -103,13 +105,13 @@ def test_events_come_back_with_their_records_in_order(directory: Path) -> None:
     with writing(directory) as journal:
         assert journal.commit([event(0, response="one"), event(1, State.FAILED)]) == 1
         assert journal.commit([event(2, response=answer)]) == 3
-        assert journal.record(3)["response"] == answer
+        assert journal.record(3).response == answer
     with closing(Journal.read(directory)) as journal:
         assert [entry.seq for entry in journal.index()] == [1, 2, 3]
         assert list(journal.index())[1] == (2, 1, 1, State.FAILED, "row-1", f"{1:032x}", 1, f"{1:032d}", 0)
         found = list(journal.records([3, 1]))
         assert [entry.seq for entry, _ in found] == [1, 3]
-        assert found[1][1] == {"attempts": 1, "response": answer}
+        assert found[1][1] == Outcome(attempts=1, response=answer)
         assert (journal.job, journal.simulated) == ("job", True)
 
 
@@ -219,10 +221,10 @@ def test_claims_that_were_open_at_a_kill_come_back_as_what_they_may_have_cost(di
     events, numbers, worst = lost_claims(claims)
     assert numbers == [2, 3]
     assert worst == Decimal("0.25")
-    assert [(e.state, e.row_id, e.record["attempts"], e.record["possibly_billed"]) for e in events] == [
-        (State.ATTEMPTED, "row-2", 3, "0.25"), (State.ATTEMPTED, "row-3", 4, None),
+    assert [(e.state, e.row_id, e.record.attempts, e.record.possibly_billed) for e in events] == [
+        (State.ATTEMPTED, "row-2", 3, Decimal("0.25")), (State.ATTEMPTED, "row-3", 4, None),
     ]  # fmt: skip
-    assert events[0].record["cost_usd"] == "0.5"
+    assert events[0].record.cost == Decimal("0.5")
     with writing(directory) as journal:
         journal.commit(events, release=numbers, possibly_billed_usd=worst)
         assert journal.claims() == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.journal import Event, Journal, State
+from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.journal.files import DATABASE_NAME
 from pipeline.journal.snapshot import read_copy
 
@@ -19,7 +19,7 @@ from pipeline.journal.snapshot import read_copy
 def events(first: int, count: int) -> list[Event]:
     return [
         Event(
-            1, number, State.ANSWERED, f"row-{number}", f"{number:032x}", 1, "", {"attempts": 1, "response": "x" * 900}
+            1, number, State.ANSWERED, f"row-{number}", f"{number:032x}", 1, "", Outcome(attempts=1, response="x" * 900)
         )
         for number in range(first, first + count)
     ]

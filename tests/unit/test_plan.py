@@ -16,7 +16,7 @@ import pytest
 from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import Event, EventHead, State
+from pipeline.journal import Event, EventHead, Outcome, State
 from pipeline.plan import Change, Plan, Planner, Rows, Standing, load_plan, save_plan
 from pipeline.prompts import Prompter
 from pipeline.sources import open_source
@@ -326,7 +326,7 @@ def make_plan(rows: int = 4, **facts: Any) -> Plan:
 
 
 def make_event(position: int, state: State, plan: int = 1) -> Event:
-    return Event(plan, position, state, "r", "h", 1, "c", {})
+    return Event(plan, position, state, "r", "h", 1, "c", Outcome())
 
 
 def test_counts_are_the_same_whether_kept_up_or_counted_anew() -> None:

@@ -18,6 +18,7 @@ import pytest
 from pipeline.app.summary import RunError
 from pipeline.errors import InvalidInput
 from pipeline.journal import Claim, Event, Journal, State
+from pipeline.journal.outcome import Outcome, decode
 from pipeline.plan import Plan
 from pipeline.report.clock import TimeAxis
 from pipeline.report.file import publish
@@ -166,7 +167,8 @@ def event(
     facts = {"attempts": 1, "cost_usd": cost, "failed_runs": 0, "http_status": 200, "latency_seconds": latency,
              "started_at": NOON + position, "finished_at": NOON + position + latency, "billed_usd": cost,
              "possibly_billed": None, "tokens": 30, "prompt_tokens": 10, "completion_tokens": 20}  # fmt: skip
-    return Event(1, position, state, row_id or f"row-{position}", f"{position:032x}", 1, "", {**facts, **record})
+    found = decode({**facts, **record})
+    return Event(1, position, state, row_id or f"row-{position}", f"{position:032x}", 1, "", found)
 
 
 def failure(position: int, state: State, kind: str, **record: Any) -> Event:
@@ -226,7 +228,7 @@ def test_tables_are_bounded_and_hold_the_largest(journal: Journal) -> None:
 
 def test_an_answer_that_was_taken_over_stands_under_the_row_that_has_it_now(journal: Journal) -> None:
     journal.commit([event(0, State.ANSWERED, row_id="old", truncated=True)])
-    journal.commit([Event(2, 0, State.ADOPTED, "new", "0" * 32, 1, "", {"source": 1})], plan=2)
+    journal.commit([Event(2, 0, State.ADOPTED, "new", "0" * 32, 1, "", Outcome(source=1))], plan=2)
     plan = plan_of(journal, 1)
     plan.number = 2
     plan.apply(journal.standings())
@@ -244,7 +246,7 @@ def test_an_attempt_in_vain_for_a_longer_answer_counts_as_one_and_the_row_keeps_
 
 
 def test_requests_in_flight_count_while_a_run_is_under_way(journal: Journal) -> None:
-    journal.commit(claims=[Claim(1, 1, 0, "row-0", "0" * 32, 1, "", NOON, "0.1", 5, {})])
+    journal.commit(claims=[Claim(1, 1, 0, "row-0", "0" * 32, 1, "", NOON, "0.1", 5, Outcome())])
     assert TimeAxis.of(project(journal, None).timeline) is None
     (stretch,) = project(journal, None, NOON + 8).timeline.stretches()
     assert sum(one.in_flight_seconds for one in stretch.bins) == 8

@@ -38,7 +38,7 @@ def test_every_row_gets_its_own_answer_and_no_claim_stays_open(bench: Callable[.
     job = bench(100)
     assert job.run(concurrency=8) is None
     assert job.count(Standing.ANSWERED) == 100
-    assert [job.record(n)["response"] for n in range(100)] == [f"answer to p{n}" for n in range(100)]
+    assert [job.record(n).response for n in range(100)] == [f"answer to p{n}" for n in range(100)]
     assert job.journal.claims() == []
     assert job.engine.most_in_flight == 8
     assert job.journal.totals.cost_usd == 100 * (10 * Decimal("0.32") + 5 * Decimal("0.34")) / 10**6
@@ -51,7 +51,7 @@ def test_a_429_uses_up_no_attempt(bench: Callable[..., Bench]) -> None:
     job = bench(3, script)
     assert job.run(concurrency=4, retry={"max_attempts": 2}) is None
     assert job.count(Standing.ANSWERED) == 3
-    assert job.record(0)["attempts"] == 11
+    assert job.record(0).attempts == 11
 
 
 def test_a_poisonous_row_fails_after_its_attempts_while_the_others_are_answered(bench: Callable[..., Bench]) -> None:
@@ -62,9 +62,9 @@ def test_a_poisonous_row_fails_after_its_attempts_while_the_others_are_answered(
     assert job.run(concurrency=4, retry={"max_attempts": 3}) is None
     assert job.plan.standing(5) is Standing.FAILED_PASSING
     assert job.count(*SUCCEEDED) == 49
-    assert job.record(5)["attempts"] == 3
-    assert job.record(5)["failed_runs"] == 1
-    assert job.record(5)["error_kind"] == "server_error"
+    assert job.record(5).attempts == 3
+    assert job.record(5).failed_runs == 1
+    assert job.record(5).error_kind == "server_error"
 
 
 def test_an_outage_of_minutes_fails_no_row_and_is_only_probed(bench: Callable[..., Bench]) -> None:
@@ -99,8 +99,8 @@ def test_rows_that_failed_in_an_earlier_run_may_fail_again_without_any_answer(be
     job.histories = {n: History(2, None, 1) for n in range(10)}
     assert job.run(retry={"max_attempts": 2}) is None
     assert job.count(Standing.FAILED_PASSING) == 10
-    assert job.record(0)["attempts"] == 4
-    assert job.record(0)["failed_runs"] == 2
+    assert job.record(0).attempts == 4
+    assert job.record(0).failed_runs == 2
 
 
 def test_nothing_is_sent_before_retry_after_is_over(bench: Callable[..., Bench]) -> None:
@@ -275,7 +275,7 @@ def test_an_answer_without_usage_has_no_cost_and_is_possibly_billed(bench: Calla
     job = bench(6, lambda *_: (Reply("yes", "text", None, Usage(None, 5, None, "{}")), 1.0))
     assert job.run() is None
     assert job.count(Standing.UNPRICED) == 6
-    assert job.record(0)["cost_usd"] is None
+    assert job.record(0).cost_usd is None
     assert job.journal.totals.cost_usd == 0
     assert job.journal.totals.possibly_billed_usd > 0
 
@@ -288,8 +288,8 @@ def test_a_billed_attempt_without_a_usable_result_is_part_of_the_rows_cost(bench
 
     job = bench(1, script)
     assert job.run() is None
-    assert Decimal(job.record(0)["cost_usd"]) == (20 * Decimal("0.32") + 12 * Decimal("0.34")) / 10**6
-    assert job.record(0)["attempts"] == 2
+    assert job.record(0).cost_usd == (20 * Decimal("0.32") + 12 * Decimal("0.34")) / 10**6
+    assert job.record(0).attempts == 2
 
 
 def test_a_run_stops_when_nothing_comes_back_long_after_the_timeout(bench: Callable[..., Bench]) -> None:
@@ -414,7 +414,7 @@ def test_tokens_of_an_answer_without_usage_count_at_their_most(bench: Callable[.
     job = bench(3, lambda *_: (Reply("yes", "text", None, Usage()), 1.0))
     job.run(concurrency=1, tokens_per_minute=300.0, deadline_seconds=59.0)
     assert len(job.engine.sent) == 1
-    assert job.record(0)["tokens"] > 100
+    assert (job.record(0).tokens or 0) > 100
 
 
 def test_a_request_beyond_the_whole_token_rate_is_sent_by_itself_and_does_not_wait_for_ever(

@@ -12,6 +12,7 @@ import pytest
 from pipeline.app import earlier
 from pipeline.config import LimitsConfig
 from pipeline.journal import Event, Journal, State
+from pipeline.journal.outcome import decode, encode
 from pipeline.runner.settle import failed_record
 
 Write = Callable[..., Journal]
@@ -28,7 +29,7 @@ def write(tmp_path: Path) -> Iterator[Write]:
             made.append(Journal.write(tmp_path))
         for start in range(0, len(records), 1000):
             made[0].commit([
-                Event(1, row, state, f"r{row}", "0" * 32, 1, "c", record)
+                Event(1, row, state, f"r{row}", "0" * 32, 1, "c", decode(record))
                 for row, record in enumerate(records[start : start + 1000], start)
             ])  # fmt: skip
         return made[0]
@@ -80,7 +81,7 @@ def test_requests_that_a_kill_cut_off_count_and_do_not_hide_others(write: Write)
 def test_the_last_attempt_of_a_failed_row_counts_once(write: Write) -> None:
     attempt = sent(5.0, tokens=7)
     write([attempt], State.ATTEMPTED)
-    journal = write([failed_record(attempt)], State.FAILED_PASSING)
+    journal = write([encode(failed_record(decode(attempt)))], State.FAILED_PASSING)
     assert [tokens for _, tokens in sent_lately(journal, PER_MINUTE)] == [7]
 
 

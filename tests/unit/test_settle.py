@@ -51,9 +51,9 @@ def test_the_records_cost_is_that_of_all_billed_attempts() -> None:
     record = record_of(
         attempt, reply(SOUND), request, History(2, Decimal("0.1"), 1), bill(reply(SOUND), PRICE, WORST, 999), PRICE
     )
-    assert Decimal(record["cost_usd"]) == Decimal("0.1") + COST
-    assert record["attempts"] == 3
-    assert record["truncated"] is True
+    assert record.cost_usd == Decimal("0.1") + COST
+    assert record.attempts == 3
+    assert record.truncated is True
 
 
 def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> None:
@@ -66,7 +66,7 @@ def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> N
         bill(reply(Usage()), PRICE, WORST, 999),
         PRICE,
     )
-    assert record["cost_usd"] is None
+    assert record.cost_usd is None
 
 
 def test_a_rows_cost_is_rounded_once_over_all_its_attempts() -> None:
@@ -78,10 +78,10 @@ def test_a_rows_cost_is_rounded_once_over_all_its_attempts() -> None:
         )
         attempt = Attempt(1, result, 1.0, 2.0, 1.0)
         record = record_of(attempt, result, Request("m", (), {}), history, bill(result, price, WORST, 999), price)
-        assert record["billed_usd"] == "4E-13"
+        assert record.billed_usd == Decimal("4E-13")
         history = History.of(record)
-    assert (Decimal(record["cost_usd"]), history.cost) == (Decimal("2e-12"), Decimal("2e-12"))
-    assert Decimal(History(5, Decimal("4e-13"), 0).facts()["cost_usd"]) == 0
+    assert (record.cost_usd, history.cost) == (Decimal("2e-12"), Decimal("2e-12"))
+    assert History(5, Decimal("4e-13"), 0).outcome().cost_usd == 0
 
 
 def test_a_rows_cost_beyond_its_column_is_unknown_and_goes_on_to_be_counted() -> None:
@@ -90,7 +90,7 @@ def test_a_rows_cost_beyond_its_column_is_unknown_and_goes_on_to_be_counted() ->
     result = reply(SOUND)
     attempt = Attempt(1, result, 1.0, 2.0, 1.0)
     record = record_of(attempt, result, Request("m", (), {}), history, bill(result, price, WORST, 999), price)
-    assert (record["cost_usd"], History.of(record).cost) == (None, Decimal("1000999.9"))
+    assert (record.cost_usd, History.of(record).cost) == (None, Decimal("1000999.9"))
 
 
 def test_the_bill_counts_what_was_generated_beside_the_completion() -> None:
@@ -118,7 +118,7 @@ def test_a_failure_that_was_not_sent_is_no_attempt() -> None:
     failure = Failure(ErrorKind.CONNECTION_ERROR, "refused", sent=False)
     attempt = Attempt(1, failure, 1.0, 1.0, 0.0)
     record = record_of(attempt, failure, Request("m", (), {}), History(), bill(failure, PRICE, WORST, 999), PRICE)
-    assert record["attempts"] == 0
+    assert record.attempts == 0
 
 
 @pytest.mark.parametrize(

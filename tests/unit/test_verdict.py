@@ -56,7 +56,7 @@ def test_one_row_that_is_refused_fails_alone_where_others_are_answered(
     assert job.run(concurrency=8) is None
     assert job.count(Standing.ANSWERED) == 39
     assert job.plan.standing(row) is Standing.FAILED
-    assert (job.record(row)["error_kind"], job.record(row)["attempts"]) == (refusal["kind"], 1)
+    assert (job.record(row).error_kind, job.record(row).attempts) == (refusal["kind"], 1)
 
 
 @pytest.mark.parametrize("refusal", [FORBIDDEN, NOT_FOUND])
@@ -116,7 +116,7 @@ def test_a_refused_row_at_the_head_stops_one_run_and_not_the_next(bench: Callabl
     job.histories = {0: History.of(record)}
     assert job.run(concurrency=1) is None
     assert job.count(Standing.ANSWERED) == 9
-    assert (job.plan.standing(0), job.record(0)["attempts"]) == (Standing.FAILED, 2)
+    assert (job.plan.standing(0), job.record(0).attempts) == (Standing.FAILED, 2)
 
 
 def test_an_account_that_is_refused_midway_stops_the_run_at_once(bench: Callable[..., Bench]) -> None:
@@ -194,7 +194,7 @@ def test_a_row_that_alone_is_refused_for_the_load_fails_after_its_attempts(
     assert job.run(concurrency=2, retry={"max_attempts": max_attempts, "max_seconds": 4.0}) is None
     assert job.count(Standing.ANSWERED) == 399
     assert job.plan.standing(7) is Standing.FAILED_PASSING
-    assert (job.record(7)["error_kind"], job.record(7)["attempts"]) == ("rate_limited", max_attempts)
+    assert (job.record(7).error_kind, job.record(7).attempts) == ("rate_limited", max_attempts)
 
 
 @pytest.mark.parametrize("busy", BUSY)

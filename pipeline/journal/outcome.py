@@ -1,0 +1,102 @@
+"""What the journal records of a row at an event: the attempt, its charge, and where that leaves the row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from pipeline.catalogue import as_column
+
+
+class Outcome(NamedTuple):
+    """The record of one event. None stands for what is not known or does not apply.
+
+    The attempt: `started_at` and `finished_at` are Unix seconds, `latency_seconds` is the time between them as a clock
+    measured it. `tokens` counts against the rates; None where the event itself sent nothing. `billed_usd` is its exact
+    charge, `possibly_billed` the most that it may have been charged, `in_doubt` whether it may have been charged an
+    amount that the reply does not tell. `price` is USD per million input and output tokens, and the price's date.
+
+    The row: `attempts`, `failed_runs` and `cost` (USD, exact) count everything so far. An adoption takes the answer of
+    event number `source`. A row that keeps that answer until a longer one comes has `kept_as`, the state of events that
+    keep it, and `stood_for`, the hashes of the requests that it answers. `accepted` marks a failure that the user has
+    accepted.
+
+    A tuple, because one is made for every request and read for every row of a report.
+    """
+
+    response: str | None = None
+    response_type: str | None = None
+    tool_calls: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cost: Decimal | None = None
+    truncated: bool | None = None
+    finish_reason: str | None = None
+    reasoning: str | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    attempts: int = 0
+    error_kind: str | None = None
+    error_message: str | None = None
+    http_status: int | None = None
+    served_model: str | None = None
+    latency_seconds: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    usage: str | None = None
+    tokens: int | None = None
+    billed_usd: Decimal | None = None
+    possibly_billed: Decimal | None = None
+    in_doubt: bool = False
+    price: tuple[str, str, str | None] | None = None
+    failed_runs: int = 0
+    accepted: bool = False
+    source: int = 0
+    kept_as: int | None = None
+    stood_for: tuple[str, ...] = ()
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Return the row's cost as the output shows it; None where it is not known or does not fit the column."""
+        return None if self.cost is None else as_column(self.cost)
+
+
+_FIELDS = Outcome._fields
+_NAMES = frozenset(_FIELDS)
+_AMOUNTS = ("billed_usd", "possibly_billed")
+_ONLY_WHERE_SET = ("in_doubt", "accepted", "source", "stood_for")
+
+
+def encode(outcome: Outcome) -> dict[str, Any]:
+    """Return the JSON object that stands for an outcome; it names columns of the output as the output does."""
+    facts: dict[str, Any] = {name: value for name, value in zip(_FIELDS, outcome, strict=True) if value is not None}
+    for name in _ONLY_WHERE_SET:
+        if not facts[name]:
+            del facts[name]
+    for name in _AMOUNTS:
+        if name in facts:
+            facts[name] = str(facts[name])
+    if (cost := facts.pop("cost", None)) is not None:
+        shown = as_column(cost)
+        if shown is not None:
+            facts["cost_usd"] = str(shown)
+        if shown != cost:
+            facts["exact_cost_usd"] = str(cost)
+    return facts
+
+
+def decode(facts: Mapping[str, Any]) -> Outcome:
+    """Return the outcome that a JSON object stands for, by whatever version it was written."""
+    known = {name: value for name, value in facts.items() if name in _NAMES}
+    cost = facts.get("exact_cost_usd", facts.get("cost_usd"))
+    if cost is not None:
+        known["cost"] = Decimal(cost)
+    for name in _AMOUNTS:
+        if (amount := known.get(name)) is not None:
+            known[name] = Decimal(amount)
+    for name in ("price", "stood_for"):
+        if (values := known.get(name)) is not None:
+            known[name] = tuple(values)
+    return Outcome(**known)
