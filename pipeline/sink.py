@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import EventHead, Journal, sync_path
 from pipeline.journal.facts import is_amount, is_count
+from pipeline.journal.outcome import PUBLISHED, Outcome
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, Standing
 from pipeline.sources import pick, written_column
 from pipeline.sources.files import is_touched
@@ -37,30 +38,26 @@ _ROWS_A_GROUP = 65_536
 _BYTES_A_GROUP = 8 * 2**20
 _METADATA_KEY = b"llm-batch-pipeline"
 
+_STAMP = pa.timestamp("us", "UTC")
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), Decimal: pa.decimal128(18, 12)}
+_NARROWER = {"attempts": pa.int32(), "http_status": pa.int32(), "started_at": _STAMP, "finished_at": _STAMP}
+_HINTS = get_type_hints(Outcome)
+
+
+def _column(name: str) -> pa.Field:
+    """Return the column of a field of Outcome: nullable where the field may be None."""
+    kind, *_ = get_args(_HINTS[name]) or (_HINTS[name],)
+    column = "cost_usd" if name == "cost" else name
+    return pa.field(column, _NARROWER.get(name, _TYPES[kind]), nullable=kind is not _HINTS[name])
+
+
+_AFTER_MODEL = PUBLISHED.index("served_model")
 RESULT_FIELDS = (
     pa.field("row_id", pa.string(), nullable=False),
     pa.field("status", pa.string(), nullable=False),
-    pa.field("response", pa.string()),
-    pa.field("response_type", pa.string()),
-    pa.field("tool_calls", pa.string()),
-    pa.field("prompt_tokens", pa.int64()),
-    pa.field("completion_tokens", pa.int64()),
-    pa.field("total_tokens", pa.int64()),
-    pa.field("cost_usd", pa.decimal128(18, 12)),
-    pa.field("truncated", pa.bool_()),
-    pa.field("finish_reason", pa.string()),
-    pa.field("reasoning", pa.string()),
-    pa.field("cached_tokens", pa.int64()),
-    pa.field("reasoning_tokens", pa.int64()),
-    pa.field("attempts", pa.int32(), nullable=False),
-    pa.field("error_kind", pa.string()),
-    pa.field("error_message", pa.string()),
-    pa.field("http_status", pa.int32()),
+    *(_column(name) for name in PUBLISHED[:_AFTER_MODEL]),
     pa.field("model", pa.string(), nullable=False),
-    pa.field("served_model", pa.string()),
-    pa.field("latency_seconds", pa.float64()),
-    pa.field("started_at", pa.timestamp("us", "UTC")),
-    pa.field("finished_at", pa.timestamp("us", "UTC")),
+    *(_column(name) for name in PUBLISHED[_AFTER_MODEL:]),
     pa.field("request_hash", pa.string(), nullable=False),
 )
 """The columns that stand beside the input's own, as docs/output.md describes them."""

@@ -22,6 +22,7 @@ class Outcome(NamedTuple):
     keep it, and `stood_for`, the hashes of the requests that it answers. `accepted` marks a failure that the user has
     accepted.
 
+    The fields before `usage` are columns of the output, by this order and these types: a new one is added here.
     A tuple, because one is made for every request and read for every row of a report.
     """
 
@@ -62,6 +63,9 @@ class Outcome(NamedTuple):
         """Return the row's cost as the output shows it; None where it is not known or does not fit the column."""
         return None if self.cost is None else as_column(self.cost)
 
+
+PUBLISHED = Outcome._fields[: Outcome._fields.index("usage")]
+"""The fields that are columns of the output, in its order; `cost` stands there as `cost_usd`."""
 
 _FIELDS = Outcome._fields
 _NAMES = frozenset(_FIELDS)
