@@ -14,19 +14,15 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Job
 from pipeline.journal import Event, Published, State
-from pipeline.journal.outcome import decode
+from pipeline.journal.outcome import PUBLISHED, decode
 from pipeline.records import Usage
 from pipeline.retry import PASSING
 from pipeline.sink import RESULT_NAMES, partial_path, read_metadata, result_names
 
 _MICROSECONDS = 1_000_000
 _ROWS_A_BATCH = 1024
-_KEPT_AS_THEY_ARE = (
-    "attempts", "http_status", "latency_seconds", "prompt_tokens", "completion_tokens", "total_tokens",
-    "cached_tokens", "reasoning_tokens",
-)  # fmt: skip
-_OF_ANSWERS = ("response", "response_type", "tool_calls", "truncated", "finish_reason", "reasoning", "served_model")
-_OF_FAILURES = ("error_kind", "error_message")
+_STAMPS = ("started_at", "finished_at")
+_COLUMNS = tuple("cost_usd" if name == "cost" else name for name in PUBLISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +93,13 @@ def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[dict[str, Any]]:
 def _event(row: dict[str, Any], has_ids: bool) -> Event:
     cost = row["cost_usd"]
     usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["total_tokens"])
-    facts = {name: row.get(name) for name in _KEPT_AS_THEY_ARE}
-    facts |= {"cost_usd": cost, "tokens": usage.billed_tokens}
-    facts |= {name: row[name] / _MICROSECONDS for name in ("started_at", "finished_at") if row[name] is not None}
+    facts = {name: row[name] for name in _COLUMNS if row.get(name) is not None}
+    facts |= {name: facts[name] / _MICROSECONDS for name in _STAMPS if name in facts}
+    facts["tokens"] = usage.billed_tokens
     if row["status"] == "succeeded":
         state = State.UNPRICED if cost is None else State.ANSWERED
-        facts |= {name: row.get(name) for name in _OF_ANSWERS}
     else:
         state = State.FAILED_PASSING if row["error_kind"] in PASSING else State.FAILED
-        facts |= {name: row[name] for name in _OF_FAILURES} | {"failed_runs": 1}
+        facts["failed_runs"] = 1
     content = "" if has_ids else row["row_id"].partition("#")[0]
     return Event(0, 0, state, row["row_id"], row["request_hash"], 0, content, decode(facts))
