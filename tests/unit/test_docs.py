@@ -66,3 +66,20 @@ def test_the_flags_in_the_runbook_and_the_examples_are_there() -> None:
         "--now"
     }  # of systemctl
     assert "--log-file" in flags and flags - known == set()
+
+
+def test_the_places_that_the_architecture_names_are_there() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Where is what")[2].partition("## Glossary")[0]
+    paths = re.findall(r"`((?:pipeline|configs)/[\w./]*)`", table)
+    assert len(paths) > 30
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+    names = re.findall(r"`(pipeline/[\w/]+\.py)` \(`(\w+)`\)", table)
+    assert len(names) > 20
+    assert [
+        (path, name)
+        for path, name in names
+        if not re.search(
+            rf"^ *(def|class) {name}\b|^{name}\b.* = ", (REPOSITORY / path).read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ] == []
