@@ -24,6 +24,7 @@ import pytest
 from pipeline.app.job import load_job
 from pipeline.app.options import RunOptions
 from pipeline.app.run import Run
+from tests.support.commands import Forks, starts_alike
 
 COMMAND = str(Path(sys.executable).with_name("pipeline"))
 KEY_VARIABLE = "FUNCTIONAL_TEST_KEY"
@@ -197,8 +198,10 @@ class Result:
 class Workspace:
     """A directory with an input, a job file that asks `endpoint`, and the command run in it."""
 
-    def __init__(self, path: Path, url: str, input: str = "in.csv") -> None:
+    def __init__(self, path: Path, url: str, input: str = "in.csv", forks: Forks | None = None) -> None:
         self.path = path
+        self.forks = forks
+        """What commands are forked from where nothing speaks for a start of their own."""
         self.url = url
         self.input = input
         self.prefix: tuple[str, ...] = ()
@@ -243,6 +246,9 @@ class Workspace:
 
     def pipeline(self, *arguments: str, seconds: float = 30.0) -> Result:
         """Run the command to its end, away from any terminal."""
+        if self.forks and not self.prefix and starts_alike(self.environment):
+            code, out, err = self.forks.run([COMMAND, *arguments], self.path, self.environment, seconds)
+            return Result(code, out.decode(), err.decode())
         done = subprocess.run(
             [*self.prefix, COMMAND, *arguments], cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL,
             capture_output=True, timeout=seconds, check=False,
@@ -320,10 +326,19 @@ def endpoint() -> Iterator[Endpoint]:
     served.close()
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
 def ws(tmp_path: Path, endpoint: Endpoint, request: pytest.FixtureRequest) -> Workspace:
+    # A module that looks at JSON, exit codes and files alone says so with FORKED, which spares it the starts.
+    forks = request.getfixturevalue("forks") if getattr(request.module, "FORKED", False) else None
     # Parquet spares each of some thousand commands the import of pandas; a module that is about CSV says so.
-    return Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"))
+    return Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"), forks)
 
 
 @pytest.fixture
