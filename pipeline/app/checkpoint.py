@@ -192,7 +192,9 @@ def _price_of(rows: int, opened: OpenJob, journal: Journal, made: Planner) -> st
     """Say what so many answers would cost at today's price, by the tokens of the job's answers so far."""
     counts = []
     for _, record in journal.records(made.some_answers(_MOST_ANSWERS)):
-        usage = Usage(record.prompt_tokens, record.completion_tokens, None)
+        usage = Usage(
+            record.prompt_tokens, record.completion_tokens, record.total_tokens, cached_tokens=record.cached_tokens
+        )
         if (amount := cost(opened.price, usage)) is not None:
             counts.append(amount)
     if not counts:

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from pipeline.app.doctor import Check
 from pipeline.app.endpoint import endpoint_address, sending_to
-from pipeline.app.job import price_of
+from pipeline.app.pricing import price_of
 from pipeline.app.summary import money
 from pipeline.catalogue import cost, find_model, worst_cost
 from pipeline.client import Client, Task

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from pipeline.app.access import reading
-from pipeline.app.job import open_job
+from pipeline.app.job import OpenJob, open_job
 from pipeline.app.learning import survey
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.planning import plan_unsaved
 from pipeline.app.preview import figures, usd_range
 from pipeline.app.summary import job_figures, money
 from pipeline.config import Job
-from pipeline.estimate import estimate
+from pipeline.estimate import Estimate, estimate
 from pipeline.plan import Counts
 
 
@@ -49,7 +50,7 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, 
         "whole_job_usd": usd_range(whole),
         "affordable_rows": {name: None if one is None else one.as_json() for name, one in rows.items()},
         "learned_from": found.learned_from,
-        "assumptions": found.assumptions,
+        "assumptions": _assumptions(found, opened),
     }
 
 
@@ -61,3 +62,8 @@ def row_counts(job: Job) -> Counts:
         if journal is not None:
             select_retries(plan, journal, job.config.retry.max_runs, RunOptions())
         return plan.counts()
+
+
+def _assumptions(found: Estimate, opened: OpenJob) -> str:
+    age = None if opened.price is None or not found.requests else opened.price.age_note(date.today())
+    return found.assumptions if age is None else f"{found.assumptions}; {age}"

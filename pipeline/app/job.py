@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app.inspection import inspect_job, model_of, needs_max_tokens
-from pipeline.catalogue import ChatTemplate, Model, Price, find_model
-from pipeline.config import Job, JobConfig, read_job
+from pipeline.app.pricing import price_of
+from pipeline.catalogue import ChatTemplate, Model, Price
+from pipeline.config import Job, read_job
 from pipeline.errors import InvalidJob
 from pipeline.plan import Rows
 from pipeline.records import digest
@@ -117,11 +118,3 @@ def first_rows(source: Source, count: int) -> Iterator[dict[str, Any]]:
         count -= taken.num_rows
         if count <= 0:
             return
-
-
-def price_of(config: JobConfig) -> Price | None:
-    """The job's own price, else the catalogue's, whatever the server: `pricing` is there for servers that differ."""
-    model, pricing = find_model(config.endpoint.model), config.pricing
-    if pricing is not None:
-        return Price(pricing.input_usd_per_million, pricing.output_usd_per_million, None)
-    return Price(model.input_usd_per_million, model.output_usd_per_million, model.priced_on) if model else None

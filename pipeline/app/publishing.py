@@ -69,8 +69,10 @@ def _metadata(opened: OpenJob, journal: Journal, state: str) -> dict[str, Any]:
 
 def _price_facts(opened: OpenJob) -> dict[str, str | None]:
     assert opened.price is not None
+    cached = opened.price.cached_input_usd_per_million
     return {
         "input_usd_per_million": str(opened.price.input_usd_per_million),
         "output_usd_per_million": str(opened.price.output_usd_per_million),
         "as_of": opened.price.as_of,
+        **({} if cached is None else {"cached_input_usd_per_million": str(cached)}),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import (
     MAX_EMAX,
     MIN_EMIN,
@@ -36,6 +37,7 @@ MOST_BYTES_PER_TOKEN = 128
 """The longest token there is: 128 spaces in Llama 3's vocabulary (counted in tokenizer.model of the PyPI package
 llama-models 0.3.0; Llama 4: 113 bytes). A text may well be one long word again and again, so an average will not do."""
 
+_DAYS_OF_A_YEAR = 365
 _USD_UNIT = Decimal("1e-12")
 _USD_BEYOND = Decimal(10**6)
 _EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation, Overflow])
@@ -45,11 +47,26 @@ _TO_COLUMN = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD per million tokens; `as_of` is the date (ISO 8601) it was read, None where the user gave it."""
+    """USD per million tokens; `as_of` is the date (ISO 8601) it was read, None where the user gave it.
+
+    Prompt tokens that the server had in its cache cost `cached_input_usd_per_million`, where that is given.
+    """
 
     input_usd_per_million: Decimal
     output_usd_per_million: Decimal
     as_of: str | None
+    cached_input_usd_per_million: Decimal | None = None
+
+    def age_note(self, today: date) -> str | None:
+        """Return how old the price is, where it may well have changed since: after a year."""
+        if self.as_of is None or (today - date.fromisoformat(self.as_of)).days <= _DAYS_OF_A_YEAR:
+            return None
+        return f"prices of {self.as_of}, more than a year old"
+
+    @property
+    def dearest_input(self) -> Decimal:
+        """What a prompt token can cost at most, cached or not."""
+        return max(self.input_usd_per_million, self.cached_input_usd_per_million or Decimal(0))
 
 
 def cost(price: Price | None, usage: Usage) -> Decimal | None:
@@ -61,7 +78,11 @@ def cost(price: Price | None, usage: Usage) -> Decimal | None:
     if price is None or usage.prompt_tokens is None or usage.output_tokens is None:
         return None
     try:
-        amount = _amount(price, usage.prompt_tokens, usage.output_tokens, _EXACT)
+        amount = _amount(price.input_usd_per_million, price, usage.prompt_tokens, usage.output_tokens, _EXACT)
+        if price.cached_input_usd_per_million is not None and usage.cached_tokens is not None:
+            difference = _EXACT.subtract(price.cached_input_usd_per_million, price.input_usd_per_million)
+            saved = _EXACT.scaleb(_EXACT.multiply(difference, Decimal(usage.cached_tokens)), -6)
+            amount = _EXACT.add(amount, saved)
     except ArithmeticError:
         return None
     return None if as_column(amount) is None else amount
@@ -148,11 +169,15 @@ def worst_cost(
     if price is None or most_completion_tokens is None:
         return None
     prompt_tokens = most_prompt_tokens(messages, model) + beyond.prompt_tokens
-    return _amount(price, prompt_tokens, most_completion_tokens + beyond.completion_tokens, _UPWARD)
+    return _amount(
+        price.dearest_input, price, prompt_tokens, most_completion_tokens + beyond.completion_tokens, _UPWARD
+    )
 
 
-def _amount(price: Price, prompt_tokens: int, completion_tokens: int, context: Context) -> Decimal:
-    prompt = context.multiply(price.input_usd_per_million, Decimal(prompt_tokens))
+def _amount(
+    input_usd_per_million: Decimal, price: Price, prompt_tokens: int, completion_tokens: int, context: Context
+) -> Decimal:
+    prompt = context.multiply(input_usd_per_million, Decimal(prompt_tokens))
     completion = context.multiply(price.output_usd_per_million, Decimal(completion_tokens))
     return context.scaleb(context.add(prompt, completion), -6)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def schema() -> None:
 @click.option("--json", "is_json", is_flag=True, help="Print exactly one JSON object on stdout.")
 def models(is_json: bool) -> None:
     """Show the model catalogue: prices, context windows, notes."""
+    from pipeline.app.pricing import list_price
     from pipeline.catalogue import models as catalogue
 
     found = catalogue()
@@ -71,6 +73,9 @@ def models(is_json: bool) -> None:
     for m in found:
         prices = f"{m.input_usd_per_million:>7} {m.output_usd_per_million:>8} {m.context_window:>8,}"
         click.echo(f"{m.name:<{width}}  {prices}  {m.priced_on}  {m.note}".rstrip())
+    ages = {age for m in found if (age := list_price(m).age_note(date.today()))}
+    for age in sorted(ages):
+        click.echo(f"These are {age}.")
 
 
 @click.command()

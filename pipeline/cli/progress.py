@@ -81,6 +81,9 @@ class ConsoleWatcher(Watcher):
         limits = opened.job.config.limits
         if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
             console.note("no cost cap is set; limits.max_cost_usd sets one")
+        if self._to_send and opened.price is None:
+            model = opened.job.config.endpoint.model
+            console.caution(f"no price is known for {model}, so costs stay unknown; `pricing:` sets one")
         if self._to_send and opened.job.config.endpoint.kind == "openai" and opened.price and opened.price.as_of:
             console.note(f"priced as Dataoorts was on {opened.price.as_of}; `pricing:` sets your server's own prices")
         if self._to_send and (key := key_note(opened.job.config.endpoint, os.environ)) is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from pipeline.app.next_steps import kinds_text, next_steps
+from pipeline.app.pricing import price_of
 from pipeline.app.summary import Summary, money
 from pipeline.config import Job, JobCall
 from pipeline.wording import counted
@@ -97,7 +99,11 @@ class Told:
                 cost += f"; the cost of {counted(unpriced, 'answer')} is unknown"
         if summary.possibly_billed_usd or summary.possibly_billed_requests:
             cost += f", and possibly {_in_doubt(summary)}"
-        return cost + (" (simulated: nobody was billed)" if self.is_simulated else "")
+        if self.is_simulated:
+            return f"{cost} (simulated: nobody was billed)"
+        price = price_of(self.job.config) if self.job is not None else None
+        age = price.age_note(date.today()) if price is not None else None
+        return f"{cost} ({age})" if age else cost
 
 
 def counts_text(summary: Summary, *, with_kinds: bool = True) -> str:

@@ -39,6 +39,7 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
     {
         "pricing.input": "pricing.input_usd_per_million",
         "pricing.output": "pricing.output_usd_per_million",
+        "pricing.cached_input": "pricing.cached_input_usd_per_million",
         "simulator.latency": "simulator.latency_seconds",
         "limits.shared_limit": "limits.shared",
     }
@@ -54,7 +55,7 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
         ("limits",): frozenset({"wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
         ("output",): frozenset({"raw_reply", "rows_per_file", "storage"}),
-        ("pricing",): frozenset({"from", "provider", "prices", "cached_input_usd_per_million", "by_model"}),
+        ("pricing",): frozenset({"from", "provider", "by_model"}),
     }
 )
 """Keys that are planned. They are refused by name, so that nobody takes them for accepted."""

@@ -37,7 +37,9 @@ class Measure:
         """The measure of a row whose last event has this state and record, at today's price; None where it was never
         sent, or answered without sound usage.
         """
-        usage = Usage(record.prompt_tokens, record.completion_tokens, record.total_tokens)
+        usage = Usage(
+            record.prompt_tokens, record.completion_tokens, record.total_tokens, cached_tokens=record.cached_tokens
+        )
         attempts = record.attempts
         if not attempts or record.latency_seconds is None or (state in ANSWERS and not usage.is_sound):
             return None

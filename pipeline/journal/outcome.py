@@ -15,7 +15,8 @@ class Outcome(NamedTuple):
     The attempt: `started_at` and `finished_at` are Unix seconds, `latency_seconds` is the time between them as a clock
     measured it. `tokens` counts against the rates; None where the event itself sent nothing. `billed_usd` is its exact
     charge, `possibly_billed` the most that it may have been charged, `in_doubt` whether it may have been charged an
-    amount that the reply does not tell. `price` is USD per million input and output tokens, and the price's date.
+    amount that the reply does not tell. `price` is USD per million input and output tokens, the price's date, and
+    where there is one USD per million cached input tokens.
 
     The row: `attempts`, `failed_runs` and `cost` (USD, exact) count everything so far. An adoption takes the answer of
     event number `source`. A row that keeps that answer until a longer one comes has `kept_as`, the state of events that
@@ -51,7 +52,7 @@ class Outcome(NamedTuple):
     billed_usd: Decimal | None = None
     possibly_billed: Decimal | None = None
     in_doubt: bool = False
-    price: tuple[str, str, str | None] | None = None
+    price: tuple[str, str, str | None, str | None] | None = None
     failed_runs: int = 0
     accepted: bool = False
     source: int = 0
@@ -100,7 +101,8 @@ def decode(facts: Mapping[str, Any]) -> Outcome:
     for name in _AMOUNTS:
         if (amount := known.get(name)) is not None:
             known[name] = Decimal(amount)
-    for name in ("price", "stood_for"):
-        if (values := known.get(name)) is not None:
-            known[name] = tuple(values)
+    if (stood_for := known.get("stood_for")) is not None:
+        known["stood_for"] = tuple(stood_for)
+    if (price := known.get("price")) is not None:  # versions before knew no price of cached tokens
+        known["price"] = (*price, None)[:4]
     return Outcome(**known)

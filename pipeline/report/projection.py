@@ -27,7 +27,7 @@ _MOST_PRICES = 5
 _SHORTEST_LATENCY = 0.001
 _ROWS_A_CHUNK = 65_536
 
-Price = tuple[str, str, str | None]
+Price = tuple[str, str, str | None, str | None]
 """USD per million prompt tokens and completion tokens, and the date of the price."""
 
 

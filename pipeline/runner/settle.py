@@ -129,5 +129,7 @@ def _repeats(words: str, text: str) -> bool:
     return any(words[start : start + length] in text for start in range(len(words) - length + 1))
 
 
-def _text_of(price: Price) -> tuple[str, str, str | None]:
-    return str(price.input_usd_per_million), str(price.output_usd_per_million), price.as_of
+def _text_of(price: Price) -> tuple[str, str, str | None, str | None]:
+    cached = price.cached_input_usd_per_million
+    prices = str(price.input_usd_per_million), str(price.output_usd_per_million)
+    return *prices, price.as_of, None if cached is None else str(cached)

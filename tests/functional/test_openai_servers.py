@@ -208,3 +208,42 @@ def test_reasoning_is_parted_from_the_answer_and_the_mode_changes_no_request(ws:
     ws.questions("a", "b")
     ws.run()
     assert ws.rows()[1]["response"] == "because\n</think>\n\nb"
+
+
+def test_cached_tokens_cost_their_own_price_where_there_is_one(ws: Workspace, server: Endpoint) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010}
+    cached = {"prompt_tokens_details": {"cached_tokens": 600}}
+    replies = {"cached": {**usage, **cached}, "whole": usage, "beside": {**usage, **cached, "total_tokens": 1110},
+               "unsound": {**usage, "prompt_tokens_details": {"cached_tokens": 1001}}}  # fmt: skip
+    server.reply = lambda asked: completion(asked.prompt, usage=replies[asked.prompt])
+    ws.questions(*replies)
+    price: dict[str, Any] = {"input_usd_per_million": 2, "output_usd_per_million": 8}
+    openai_job(ws, pricing={**price, "cached_input_usd_per_million": 0.5})
+    summary = ws.run()
+    costs = {row["question"]: str(row["cost_usd"].normalize()) for row in ws.rows()}
+    assert costs == {"cached": "0.00118", "whole": "0.00208", "beside": "0.00198", "unsound": "0.00208"}
+    assert summary["job_cost_usd"] == "0.00732"
+    assert {row["question"]: row["cached_tokens"] for row in ws.rows()}["unsound"] is None
+    assert "0.5 cached" in (ws.pipeline("report", "job.yaml"), (ws.path / "out.html").read_text())[1]
+    openai_job(ws, pricing=price, name="plain", output={"path": "plain.parquet"})
+    ws.run()
+    assert str(ws.rows("plain.parquet")[0]["cost_usd"].normalize()) == "0.00208"
+
+
+def test_an_unknown_price_is_warned_of_once_and_never_in_cron(ws: Workspace, server: Endpoint) -> None:
+    ws.questions("a", "b")
+    openai_job(ws)
+    assert ws.pipeline("run", "job.yaml").err == ""
+    openai_job(ws, name="loud", output={"path": "loud.parquet"})
+    assert ws.pipeline("run", "job.yaml", "--verbose").err.count("no price is known for some/model") == 1
+    assert ws.rows("loud.parquet")[0]["cost_usd"] is None
+
+
+def test_prices_that_are_old_are_marked_where_costs_are_shown(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job()
+    mark = "prices of 2025-06-11, more than a year old"
+    assert mark in ws.pipeline("estimate", "job.yaml").out
+    ws.run()
+    assert mark in ws.pipeline("status", "job.yaml").out
+    assert mark in ws.pipeline("models").out
