@@ -31,7 +31,7 @@ class Results:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows in record batches of a few MiB, so that memory stays bounded however many rows there are."""
         with python_words():
-            yield from self._batches(failed_only=False)
+            yield from (batch for batch in self._batches(failed_only=False) if batch.num_rows)
 
     def table(self) -> pa.Table:
         """Return all rows as a pyarrow.Table."""

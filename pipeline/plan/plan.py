@@ -1,4 +1,4 @@
-"""The plan: where each input row stands, in sixteen bytes a row, and its file beside the journal.
+"""The plan: where each input row stands, in eight bytes a row, and its file beside the journal.
 
 The file is a projection that can be made again from the input and the journal. It saves rendering every row anew where
 neither the input nor the settings have changed.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import resource
 import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -153,6 +155,57 @@ def test_a_stop_and_failed_rows_return_and_anything_worse_raises() -> None:
     assert isinstance(capped.summary.error, pipeline.RunError) and capped.summary.error.kind == "cost_cap"
     with locked(load_job(job_file())), pytest.raises(errors.JobLocked):
         pipeline.Job("job.yaml").run()
+
+
+def test_a_job_that_the_endpoint_refuses_returns_with_the_reason() -> None:
+    result = pipeline.Job({**JOB, "prompt": {"user": "{{ q }} [[fault: 401]]"}}, input=frame()).run()
+    assert result.exit_code == 5 and result.summary.error is not None
+    assert (result.summary.error.kind, result.summary.pending) == ("bad_credentials", 5)
+
+
+def test_a_job_that_is_wrong_raises_with_every_mistake() -> None:
+    with pytest.raises(errors.InvalidJob) as raised:
+        pipeline.Job({**JOB, "colour": 1}, {"limits.concurency": 3}, input=frame()).run()
+    assert raised.value.exit_code == 2 and isinstance(raised.value, errors.PipelineError)
+    assert "colour" in str(raised.value) and "concurency" in str(raised.value)
+
+
+def test_changed_rows_are_refused_unless_the_caller_decides() -> None:
+    pipeline.Job(JOB, input=frame()).run()
+    changed = pipeline.Job({**JOB, "prompt": {"user": "{{ q }}?"}}, input=frame())
+    with pytest.raises(errors.InvalidInput, match="on_change="):
+        changed.run()
+    assert changed.run(on_change="keep").summary.requests == 0
+    again = pipeline.Job({**JOB, "prompt": {"user": "{{ q }}!"}}, input=frame()).run(on_change="rerun")
+    assert (again.exit_code, again.summary.requests) == (0, 5)
+
+
+def test_money_is_decimal_and_a_time_is_a_datetime() -> None:
+    result = pipeline.Job(JOB, input=frame()).run()
+    (batch,) = result.batches()
+    assert isinstance(batch, pa.RecordBatch)
+    row = batch.to_pylist()[0]
+    assert isinstance(row["cost_usd"], Decimal)
+    assert isinstance(row["started_at"], datetime) and row["started_at"].tzinfo is not None
+    assert isinstance(result.frame()["started_at"].iloc[0], datetime)
+
+
+def test_the_calls_take_what_is_promised() -> None:
+    named = inspect.signature(pipeline.ask).parameters
+    assert set(named) == {
+        "frame", "user", "model", "system", "endpoint", "parameters", "checkpoint", "expect", "samples", "limits", "id"
+    }  # fmt: skip
+    assert all(one.kind is one.KEYWORD_ONLY for name, one in named.items() if name != "frame")
+    assert named["samples"].default == 1
+    assert [field.name for field in dataclasses.fields(pipeline.Diagnostic)] == [
+        "file", "line", "column", "key", "message", "suggestion"
+    ]  # fmt: skip
+    assert inspect.signature(pipeline.Job.run).parameters["progress"].default is False
+
+
+def test_run_is_short_for_a_job_that_runs() -> None:
+    result = pipeline.run(job_file(), {"limits.concurrency": 2}, limit=2)
+    assert (result.summary.succeeded, result.summary.pending) == (2, 3)
 
 
 def test_answers_of_a_job_that_never_ran_are_refused() -> None:
