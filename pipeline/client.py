@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from pipeline.endpoints import Endpoint
 from pipeline.endpoints.stream import Assembly
 from pipeline.errors import ErrorKind
-from pipeline.limits import Meeting, Pause
+from pipeline.limits import Pause
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.retry import asked_wait
-from pipeline.transport import HeldBack, Transport, TransportError, Watch
+from pipeline.transport import HeldBack, Loop, Outcome, Transport, TransportError, Watch
 
 _FIRST_REFUSAL = 300
 _FIRST_SERVER_ERROR = 500
@@ -27,14 +28,13 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 class Task:
     """A request to send, under the number of its claim. One that cannot go out until `send_by` (monotonic seconds) is
     not sent: by then it counts in another minute than the one that it was let into. A `fresh` one goes over a new
-    connection. `burst` is where it meets those that it is sent with (see `pipeline.limits.burst`).
+    connection.
     """
 
     number: int
     request: Request
     send_by: float = math.inf
     fresh: bool = False
-    burst: tuple[Meeting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,14 @@ class _Attempting(Watch):
     def __init__(
         self, endpoint: Endpoint, pause: Pause, task: Task, clock: Callable[[], float], patience: float
     ) -> None:
+        self.number = task.number
         self.fresh = task.fresh
         self.patience = patience
         self._endpoint = endpoint
+        self.clock = clock
+        self.begun = clock()
         self._pause = pause
         self._send_by = task.send_by
-        self._meetings = list(task.burst)
-        self._clock = clock
         self.sent_at: float | None = None
         self.replied_at: float | None = None
         self.status: int | None = None
@@ -75,26 +76,13 @@ class _Attempting(Watch):
         self.assembly: Assembly | None = None
 
     def sending(self) -> None:
-        self._meet()
-        now = self._clock()
+        now = self.clock()
         if now < self._pause.until or now > self._send_by:
             raise HeldBack
         self.sent_at = now
 
-    def sent(self) -> None:
-        self._meet()
-
-    def ended(self) -> None:
-        """No request of its burst has to wait for this one any more."""
-        for meeting in self._meetings:
-            meeting.arrive()
-
-    def _meet(self) -> None:
-        if self._meetings:
-            self._meetings.pop(0).wait()
-
     def replied(self, status: int, headers: Mapping[str, str]) -> None:
-        self.replied_at = self._clock()
+        self.replied_at = self.clock()
         self.status, self.headers = status, headers
         self.retry_after = asked_wait(status, headers, datetime.now(UTC))
         if self.retry_after is not None:
@@ -110,8 +98,8 @@ class _Attempting(Watch):
 
 
 class Client:
-    """Sends tasks to one endpoint. Safe from many threads. An attempt ends where nothing of the reply comes for
-    `idle_seconds`.
+    """Sends tasks to one endpoint, many at a time, in the thread that turns `loop`; `abandon` is safe from others. An
+    attempt ends where nothing of the reply comes for `idle_seconds`.
     """
 
     def __init__(
@@ -125,34 +113,62 @@ class Client:
         # An endpoint may echo the key, in an error or in an answer; it must not reach the journal.
         self._redaction = redaction
 
-    def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
-        """Send one task and type what comes back. Raises nothing that the endpoint or the network can cause."""
-        body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
-        start = clock()
-        watch = _Attempting(self._endpoint, self._pause, task, clock, self._idle_seconds)
-        try:
-            result = None if start < self._pause.until else self._send(body, watch)
-        except HeldBack:
-            result = None
-        finally:
-            watch.ended()
-        end, finished_at = clock(), time.time()
-        if result is None:
-            return Attempt(task.number, None, finished_at, finished_at, 0.0)
-        latency = end - (start if watch.sent_at is None else watch.sent_at)
-        since_head = 0.0 if watch.replied_at is None else end - watch.replied_at
-        return Attempt(task.number, result, finished_at - latency, finished_at, latency, since_head)
+    @property
+    def loop(self) -> Loop:
+        """What has to turn for attempts to come to their end."""
+        return self._transport.loop
 
-    def _send(self, body: bytes, watch: _Attempting) -> Reply | Failure:
-        try:
-            raw = self._transport.post(body, watch)
-        except TransportError as error:
-            result: Reply | Failure = self._assembled(watch, error) or self._broken(error, watch)
+    @property
+    def slots(self) -> int:
+        """How many attempts can be under way at a time."""
+        return self._transport.slots
+
+    def start(
+        self, tasks: Sequence[Task], done: Callable[[Attempt], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin to send tasks; `done` gets the typed result of each, in a turn of the loop or at once. Those that come
+        while none is under way, as at the start and after a pause, go out together.
+
+        Raises nothing that the endpoint or the network can cause.
+        """
+        burst = self._transport.burst(len(tasks))
+        for task in tasks:
+            watch = _Attempting(self._endpoint, self._pause, task, clock, self._idle_seconds)
+            if watch.begun < self._pause.until:
+                if burst is not None:
+                    burst.arrive()
+                done(self._ended(watch, HeldBack()))
+                continue
+            body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
+            self._transport.start(body, watch, partial(self._end, watch, done), burst)
+
+    def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
+        """Send one task, with nothing else on the loop, and wait for its typed result."""
+        attempts: list[Attempt] = []
+        self.start([task], attempts.append, clock)
+        while not attempts:
+            self.loop.turn(math.inf)
+        return attempts[0]
+
+    def _end(self, watch: _Attempting, done: Callable[[Attempt], None], outcome: Outcome) -> None:
+        done(self._ended(watch, outcome))
+
+    def _ended(self, watch: _Attempting, outcome: Outcome) -> Attempt:
+        end, finished_at = watch.clock(), time.time()
+        if isinstance(outcome, HeldBack):
+            return Attempt(watch.number, None, finished_at, finished_at, 0.0)
+        result: Reply | Failure
+        if isinstance(outcome, TransportError):
+            result = self._assembled(watch, outcome) or self._broken(outcome, watch)
         else:
             result = self._assembled(watch, None) or self._endpoint.parse(
-                raw.status, raw.headers, self._redaction.clean(raw.body)
+                outcome.status, outcome.headers, self._redaction.clean(outcome.body)
             )
-        return result if watch.retry_after is None else replace(result, retry_after=watch.retry_after)
+        if watch.retry_after is not None:
+            result = replace(result, retry_after=watch.retry_after)
+        latency = end - (watch.begun if watch.sent_at is None else watch.sent_at)
+        since_head = 0.0 if watch.replied_at is None else end - watch.replied_at
+        return Attempt(watch.number, result, finished_at - latency, finished_at, latency, since_head)
 
     def _assembled(self, watch: _Attempting, error: TransportError | None) -> Reply | Failure | None:
         """What a stream of events came to; None where there was none, or it was cut off by the error."""
@@ -186,3 +202,7 @@ class Client:
     def abandon(self) -> None:
         """Drop every connection, and end the attempts under way at once."""
         self._transport.abandon()
+
+    def end(self) -> None:
+        """Abandon, and let go of everything, in the thread that turns the loop."""
+        self._transport.end()

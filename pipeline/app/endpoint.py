@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from pipeline.config import AuthConfig, EndpointConfig, Job, api_key
 from pipeline.endpoints import make_endpoint
+from pipeline.engines import most_in_flight
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput
 from pipeline.version import __version__
 
-_MOST_SLOTS = 2000
 """What an engine is made for. How many are in flight is the runner's to say, and `pipeline control` may raise it."""
 
 
@@ -22,7 +22,7 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
     key = "simulator" if address else api_key(config.endpoint, environ)
     return Sending(
         make_endpoint(config.endpoint, address), _request_headers(config.endpoint, key, address),
-        None if address else key, _MOST_SLOTS, config.limits.timeout_seconds,
+        None if address else key, most_in_flight(config.endpoint), config.limits.timeout_seconds,
         config.endpoint.transport == "standard", tuple((config.endpoint.headers or {}).values()),
         math.inf if config.limits.idle_seconds is None else config.limits.idle_seconds,
     )  # fmt: skip

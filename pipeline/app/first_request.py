@@ -42,7 +42,7 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
                 redaction = Redaction(sending.key, sending.header_values)
                 attempt = Client(sending.endpoint, transport, Pause(), redaction).attempt(Task(1, request))
             finally:
-                transport.close()
+                transport.end()
     except InvalidInput as error:
         yield Check("endpoint", str(error), "see what is said of the key and the proxy", _ENDPOINT_REFUSES)
         return

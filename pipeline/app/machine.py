@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import Job
-from pipeline.engines import processes_for
+from pipeline.engines import most_in_flight, processes_for
 from pipeline.errors import InvalidInput
 
 _OTHER_FILES = 32
@@ -63,16 +63,20 @@ def too_few_files(job: Job, rows: int) -> Lack | None:
 
 
 def too_few_threads(job: Job, rows: int) -> Lack | None:
-    """Return why sending so many rows may get fewer threads than requests in flight; None where nothing is known of
-    that. A run goes on with those that it gets.
+    """Return why sending so many rows by the standard transport, which needs a thread for each request in flight, may
+    get fewer; None where nothing is known of that. A run goes on with those that it gets.
     """
-    wanted, free = min(job.config.limits.concurrency, rows), free_threads()
+    if job.config.endpoint.transport != "standard":
+        return None
+    wanted, free = _in_flight(job, rows), free_threads()
     if free is None or wanted + _OTHER_THREADS <= free:
         return None
     most = max(1, free - _OTHER_THREADS)
     return Lack(
-        f"{wanted} requests at a time need a thread each, and the system allows about {max(0, free)} more",
-        f"raise the limit on processes (`ulimit -u`) or the container's pids, or set limits.concurrency to {most}",
+        f"{wanted} requests at a time need a thread each with endpoint.transport: standard, and the system allows about"
+        f" {max(0, free)} more",
+        f"raise the limit on processes (`ulimit -u`) or the container's pids, set limits.concurrency to {most}, or"
+        " endpoint.transport to lean",
     )
 
 
@@ -117,9 +121,12 @@ def _threads_of(user: int, processes: Path) -> int:
 
 def _connections(job: Job, rows: int) -> int:
     """Return how many connections one process of a run with so many rows holds at most."""
-    limits = job.config.limits
-    senders = max(1, processes_for(limits, rows) - 1)
-    return -(-min(limits.concurrency, rows) // senders)
+    senders = max(1, processes_for(job.config.limits, rows) - 1)
+    return -(-_in_flight(job, rows) // senders)
+
+
+def _in_flight(job: Job, rows: int) -> int:
+    return min(job.config.limits.concurrency, most_in_flight(job.config.endpoint), rows)
 
 
 def _files_for(job: Job, connections: int) -> int:

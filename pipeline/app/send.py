@@ -147,6 +147,11 @@ class RowSender:
 
     def _engine(self, sending: Sending, processes: int, pause: Pause) -> Engine:
         limits = self._job.config.limits
+        if sending.slots < limits.concurrency:
+            self._watcher.warned(
+                f"limits.concurrency: endpoint.transport: standard has no more than {sending.slots} requests in flight;"
+                " lean has up to 20,000"
+            )
         if processes > 1:
             try:
                 seconds = self._figures.started + (limits.deadline_seconds or math.inf) - time.monotonic()
@@ -157,8 +162,7 @@ class RowSender:
                 if limits.processes != "auto":
                     raise
                 self._watcher.warned(f"{error}. This run sends from one process.")
-        client = sending.client(pause)
-        return LocalEngine(client.attempt, sending.slots, client.abandon, self._watcher.warned)
+        return LocalEngine(sending.client(pause), self._watcher.warned)
 
     def _drawn(self, plan: Plan) -> list[int] | None:
         options = self._options

@@ -1,4 +1,4 @@
-"""Where the sending runs: `local` in threads of this process, `processes` in processes that do nothing else."""
+"""Where the sending runs: `local` in a thread of this process, `processes` in processes that do nothing else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.config.models import LimitsConfig
+    from pipeline.config.models import EndpointConfig, LimitsConfig
 
+_MOST_IN_FLIGHT = 20_000
+_MOST_IN_THREADS = 256
 _MOST_PROCESSES = 4
 """One that decides keeps about three busy that send."""
 _FEWEST_ROWS = 2_000
@@ -26,6 +28,14 @@ def processes_for(limits: LimitsConfig, rows: int) -> int:
     is_small = rows < _FEWEST_ROWS or limits.concurrency < _FEWEST_IN_FLIGHT
     is_slow = limits.requests_per_minute is not None and limits.requests_per_minute < _FEWEST_A_MINUTE
     return 1 if is_small or is_slow else min(_MOST_PROCESSES, _cores())
+
+
+def most_in_flight(endpoint: EndpointConfig) -> int:
+    """How many requests a run can have in flight, whatever `limits.concurrency` says while it sends.
+
+    The standard adapter of requests blocks, so that each of its requests needs a thread.
+    """
+    return _MOST_IN_THREADS if endpoint.transport == "standard" else _MOST_IN_FLIGHT
 
 
 def _cores() -> int:

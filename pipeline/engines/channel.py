@@ -1,4 +1,4 @@
-"""Messages between the run and a process that sends. The run's end never waits; a sender's end may."""
+"""Messages between the run and a process that sends. Neither waits for the other, once a sender knows what to send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_BYTES_A_TURN = 16 * 2**20
 
 
 class Channel:
-    """The run's end of a connection to a sender. Neither method waits, whatever becomes of the other side."""
+    """One end of the connection between the run and a sender. No method waits, whatever becomes of the other side."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -90,15 +90,8 @@ class Channel:
         return messages
 
 
-def tell(end: socket.socket, message: object) -> None:
-    """Send a message, however long that takes. Raises OSError."""
-    data = pickle.dumps(message)
-    end.sendall(_HEAD.pack(len(data)))
-    end.sendall(data)
-
-
 def hear(end: socket.socket) -> Any:
-    """The next message, however long it takes to come. Raises EOFError, OSError."""
+    """Return the next message from a socket, however long it takes to come. Raises EOFError, OSError."""
     (size,) = _HEAD.unpack(_exactly(end, _HEAD.size))
     return pickle.loads(_exactly(end, size))
 

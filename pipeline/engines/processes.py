@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from pipeline.client import Attempt, Task
 from pipeline.engines.channel import Channel
+from pipeline.engines.local import fewer_threads
 from pipeline.engines.sender import Fault, Room
 from pipeline.engines.sending import Sending
 from pipeline.errors import ErrorKind, InvalidInput, PipelineError
@@ -188,9 +189,7 @@ class ProcessEngine:
 
     def _make_room(self, sender: _Sender, slots: int) -> None:
         if sender.slots is not None:
-            self._warn(f"the system starts no more than {slots} threads in a process that sends, so no more of its"
-                       " requests are in flight: raise the limit on processes (ulimit -u), memory (ulimit -v) or the"
-                       " container's pids")  # fmt: skip
+            self._warn(fewer_threads(slots))
         sender.slots = slots
 
     def _lose(self, sender: _Sender, attempts: list[Attempt]) -> None:

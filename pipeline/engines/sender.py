@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import traceback
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NoReturn
 
-from pipeline.client import Attempt, Task
-from pipeline.engines.channel import hear, tell
+from pipeline.client import Attempt, Client
+from pipeline.engines.channel import Channel, hear
 from pipeline.engines.cores import write_no_core
-from pipeline.engines.local import LocalEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.limits import Pause
+from pipeline.transport.loop import READ, WRITE
 
 _SECONDS_BETWEEN_LOOKS = 60.0
 
@@ -44,46 +43,62 @@ def main(connection_number: int, pause_number: int) -> None:
     write_no_core()
     connection = socket.socket(fileno=connection_number)
     try:
-        sending: Sending = _hear(connection)
-        client = sending.client(Pause.join(pause_number))
-        engine = LocalEngine(client.attempt, sending.slots, client.abandon)
-        room = engine.slots
-        _tell(connection, Room(room))
-        threading.Thread(target=_take_in, args=(connection, engine), name="tasks", daemon=True).start()
-        while True:
-            attempts = engine.receive(_SECONDS_BETWEEN_LOOKS)
-            if attempts:
-                _tell(connection, attempts)
-            if engine.slots != room:
-                room = engine.slots
-                _tell(connection, Room(room))
+        sending: Sending = hear(connection)
+    except (EOFError, OSError):
+        os._exit(0)  # the run is over
+    channel = Channel(connection)
+    sender = None
+    try:
+        sender = _Sender(channel, sending.client(Pause.join(pause_number)))
+        sender.run()
     except BaseException as error:
-        _tell(connection, _fault(error))
+        connection.setblocking(True)
+        if sender is not None:
+            sender.hand_over()  # first what was answered
+        channel.put(_fault(error))
         os._exit(1)
 
 
-def _take_in(connection: socket.socket, engine: LocalEngine) -> None:
-    """In a thread of its own, so that the other side never waits for what it sends."""
-    try:
+class _Sender:
+    """Sends and talks to the run on one loop. Neither side ever waits for the other."""
+
+    def __init__(self, channel: Channel, client: Client) -> None:
+        self._channel = channel
+        self._client = client
+        self._ended: list[Attempt] = []
+        self._events = READ
+
+    def run(self) -> NoReturn:
+        loop, room = self._client.loop, 0
+        loop.watch(self._channel.fileno(), READ, self._ready)
         while True:
-            tasks: list[Task] = _hear(connection)
-            engine.send(tasks)
-    except BaseException as error:
-        engine.fail(error)
+            self.hand_over()
+            if self._client.slots != room:
+                room = self._client.slots
+                self._channel.put(Room(room))
+            events = READ | (WRITE if self._channel.has_unsent else 0)
+            if events != self._events:
+                loop.change(self._channel.fileno(), events, self._ready)
+                self._events = events
+            loop.turn(_SECONDS_BETWEEN_LOOKS)
 
+    def hand_over(self) -> None:
+        """Send what has ended since the last time."""
+        if self._ended:
+            self._channel.put(self._ended)
+            self._ended = []
 
-def _hear(connection: socket.socket) -> Any:
-    try:
-        return hear(connection)
-    except (EOFError, OSError):
-        os._exit(0)  # the run is over
+    def _ready(self, events: int) -> None:
+        if events & WRITE:
+            self._channel.flush()
+        if events & READ:
+            for tasks in self._channel.take():
+                self._client.start(tasks, self._add)
+            if self._channel.is_over:
+                os._exit(0)  # the run is over
 
-
-def _tell(connection: socket.socket, message: list[Attempt] | Room | Fault) -> None:
-    try:
-        tell(connection, message)
-    except OSError:
-        os._exit(0)  # nobody is there to hear of it
+    def _add(self, attempt: Attempt) -> None:
+        self._ended.append(attempt)
 
 
 def _fault(error: BaseException) -> Fault:

@@ -1,12 +1,10 @@
 """What may be sent now: rates over a sliding minute, money, concurrency, and the endpoint's own health.
 
-Every class here but the pause and a burst's meetings is plain arithmetic over a clock that is passed in, and lives in
-the one thread that decides. `pipeline.limits.shared` is a module of its own, because few jobs need it and no sender
-does.
+Every class here but the pause is plain arithmetic over a clock that is passed in, and lives in the one thread that
+decides. `pipeline.limits.shared` is a module of its own, because few jobs need it and no sender does.
 """
 
 from pipeline.limits.budget import Budget
-from pipeline.limits.burst import Meeting, burst
 from pipeline.limits.concurrency import RAMP_STEP_SECONDS, AdaptiveConcurrency, ramp
 from pipeline.limits.learned import LearnedRate
 from pipeline.limits.outage import Outage, Trouble
@@ -20,12 +18,10 @@ __all__ = [
     "Budget",
     "Entry",
     "LearnedRate",
-    "Meeting",
     "Outage",
     "Pause",
     "SlidingWindow",
     "Trouble",
-    "burst",
     "ramp",
     "window_seconds",
 ]

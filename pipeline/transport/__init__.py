@@ -1,35 +1,36 @@
-"""One HTTP attempt at a time, from many threads: a raw reply or a typed error, always within the deadline.
+"""HTTP attempts, many at a time on one loop: each a raw reply or a typed error, always within the deadline.
 
-`requests` prepares the request and its Session carries it, over an adapter of our own (`adapter`), because the
-bounds promised here are not ones that requests has: a deadline for the whole attempt however slowly bytes drip, a cap
-on decoded bytes, and certainty about whether anything was sent. Nothing is retried, no redirect is followed, no cookie
-kept, no netrc read. docs.python-requests.org, "Transport Adapters", describes the seam. Where the way to an endpoint
-needs requests' standard adapter, `standard` holds that one to the same bounds.
+`requests` reads the address, the proxies and the certificates of the environment. The sending is our own (`lean`),
+because the bounds promised here are not ones that requests has: a deadline for the whole attempt however slowly bytes
+drip, a cap on decoded bytes, certainty about whether anything was sent, and ten thousand attempts at a time. Nothing is
+retried, no redirect is followed, no cookie kept, no netrc read. Where the way to an endpoint needs requests' standard
+adapter, `threads` sends through that, and `standard` holds it to the same bounds.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import requests
 
 from pipeline.errors import InvalidInput
-from pipeline.transport.adapter import DeadlineAdapter, ReplyResponse, WatchedRequest
-from pipeline.transport.reply import HeldBack, RawReply, TransportError, Watch
-from pipeline.transport.route import Route, find_route
+from pipeline.transport.adapter import WatchedRequest
+from pipeline.transport.lean import Lean
+from pipeline.transport.loop import LONGEST_WAIT, Loop
+from pipeline.transport.reply import HeldBack, Outcome, RawReply, TransportError, Watch
+from pipeline.transport.route import find_route
 
-if TYPE_CHECKING:
-    from pipeline.transport.standard import StandardAdapter
-
-__all__ = ["HeldBack", "RawReply", "Transport", "TransportError", "Watch"]
+__all__ = ["HeldBack", "Loop", "Outcome", "RawReply", "Transport", "TransportError", "Watch"]
 
 DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "llm-batch-pipeline"}
 
 
 class Transport:
-    """POSTs to one URL over kept connections; safe from many threads, but made anew in each process."""
+    """POSTs to one URL over kept connections; made anew in each process.
+
+    Everything happens in the thread that turns `loop`; only `abandon` may be called from others.
+    """
 
     def __init__(
         self,
@@ -41,65 +42,96 @@ class Transport:
         most_bytes: int = 64 * 2**20,
         standard: bool = False,
     ) -> None:
-        """Prepares the request once; connects to nothing.
+        """Prepare the request once; connect to nothing.
 
         `headers` go with every request as given. `connections` is how many are kept open between attempts,
-        `timeout_seconds` bounds one attempt from connect to the last byte (looking up the host's name is bounded only
-        by the system's resolver), `most_bytes` the decoded body. `standard` sends through requests' own adapter. Proxy
-        and certificates come from the environment as it is now. Raises InvalidInput for a URL, header, proxy or
-        certificate file that cannot be used.
+        `timeout_seconds` bounds one attempt from connect to the last byte, `most_bytes` the decoded body. `standard`
+        sends through requests' own adapter. Proxy and certificates come from the environment as it is now. Raises
+        InvalidInput for a URL, header, proxy or certificate file that cannot be used.
         """
-        self._timeout_seconds = timeout_seconds
-        self._request = WatchedRequest()
+        request = WatchedRequest()
         try:
-            self._request.prepare_method("POST")
-            self._request.prepare_url(url, None)
+            request.prepare_method("POST")
+            request.prepare_url(url, None)
         except (requests.RequestException, ValueError):
             raise InvalidInput("the endpoint's URL must be an absolute http:// or https:// address") from None
-        assert self._request.url is not None
-        route = find_route(self._request.url, self._request.path_url)
+        assert request.url is not None
+        route = find_route(request.url, request.path_url)
         try:
-            self._request.prepare_headers({**DEFAULT_HEADERS, **headers})
-            "".join(self._request.headers.values()).encode("latin-1")
+            request.prepare_headers({**DEFAULT_HEADERS, **headers})
+            "".join(request.headers.values()).encode("latin-1")
         except (requests.RequestException, ValueError):
             raise InvalidInput(
                 "a header holds characters that HTTP cannot carry; look for a line break or a blank at its ends, "
                 "or non-ASCII characters, in the API key"
             ) from None
-        self._adapter = _adapter_for(route, connections, most_bytes, standard)
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.mount("http://", self._adapter)
-        self._session.mount("https://", self._adapter)
+        self.loop = Loop()
+        self._way: _Way
+        if standard:
+            from pipeline.transport.threads import Threads
+
+            self._way = Threads(
+                self.loop, route, request, connections=connections, timeout_seconds=timeout_seconds,
+                most_bytes=most_bytes,
+            )  # fmt: skip
+        else:
+            self._way = Lean(
+                self.loop, route, request.headers, connections=connections, timeout_seconds=timeout_seconds,
+                most_bytes=most_bytes,
+            )  # fmt: skip
+
+    @property
+    def slots(self) -> int:
+        """How many attempts can be under way at a time: as many as `connections`, fewer by the standard way."""
+        return self._way.slots
+
+    def burst(self, size: int) -> Any:
+        """Return what so many attempts are to be started with, so that they are sent at one moment; None where others
+        are under way.
+        """
+        return self._way.burst(size)
+
+    def start(self, body: bytes, watch: Watch, done: Callable[[Outcome], None], burst: Any = None) -> None:
+        """Begin one attempt, which sends the body once. `done` gets what comes of it in a turn of the loop, or at once:
+        the complete reply, whatever its status; HeldBack where the watch does not let it go out; or a TransportError of
+        kind TIMEOUT, CONNECTION_ERROR, TLS_ERROR, REPLY_TOO_LARGE or INVALID_REPLY.
+
+        A kept connection that the server closed is replaced beforehand; one that ends between sending and the first
+        byte of the reply counts as sent.
+        """
+        self._way.start(body, watch, done, burst)
 
     def post(self, body: bytes, watch: Watch | None = None) -> RawReply:
-        """One attempt: sends the body once and gives the complete reply, whatever its status.
-
-        Raises HeldBack where the watch does not let it go out, and TransportError of kind TIMEOUT, CONNECTION_ERROR,
-        TLS_ERROR, REPLY_TOO_LARGE or INVALID_REPLY. A kept connection that the server closed is replaced beforehand;
-        one that ends between sending and the first byte of the reply counts as sent.
-        """
-        request = copy.copy(self._request)
-        request.body = body
-        request.watch = watch or Watch()
-        response = self._session.send(
-            request, stream=True, timeout=self._timeout_seconds, proxies={}, allow_redirects=False
-        )
-        assert isinstance(response, ReplyResponse)
-        return response.reply
+        """Make one attempt, with nothing else on the loop, and wait for it. Raises HeldBack and TransportError."""
+        outcomes: list[Outcome] = []
+        self.start(body, watch or Watch(), outcomes.append)
+        while not outcomes:
+            self.loop.turn(LONGEST_WAIT)
+        outcome = outcomes[0]
+        if isinstance(outcome, RawReply):
+            return outcome
+        raise outcome
 
     def close(self) -> None:
-        """Closes idle connections now and the others after their attempts; a later `post` fails with `sent` False."""
-        self._session.close()
+        """Close idle connections now and the others after their attempts; a later attempt fails with `sent` False."""
+        self._way.close()
 
     def abandon(self) -> None:
-        """Closes, and ends all attempts under way at once, each with a CONNECTION_ERROR."""
-        self._adapter.abandon()
+        """Close, and end all attempts under way at once, each with a CONNECTION_ERROR."""
+        self.loop.call(self._way.abandon)
+
+    def end(self) -> None:
+        """Abandon, here and now, and let go of the loop: nothing can be done with it any more."""
+        self._way.abandon()
+        self.loop.close()
 
 
-def _adapter_for(route: Route, connections: int, most_bytes: int, standard: bool) -> DeadlineAdapter | StandardAdapter:
-    if not standard:
-        return DeadlineAdapter(route, connections=connections, most_bytes=most_bytes)
-    from pipeline.transport.standard import StandardAdapter
+class _Way(Protocol):
+    """How attempts reach the endpoint."""
 
-    return StandardAdapter(route, connections=connections, most_bytes=most_bytes)
+    @property
+    def slots(self) -> int: ...
+    def burst(self, size: int) -> Any: ...
+    def start(self, body: bytes, watch: Watch, done: Callable[[Outcome], None], burst: Any) -> None: ...
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...

@@ -16,32 +16,97 @@ GZIP_OR_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 NO_HEADER = -zlib.MAX_WBITS
 
 
+class Body:
+    """Takes the body of a reply piece by piece, as it comes off the wire without its framing."""
+
+    def __init__(self, headers: Mapping[str, str], length: int | None, most_bytes: int, watch: Watch) -> None:
+        """`length` is in bytes on the wire, None where that was not said beforehand. Where the watch takes the body,
+        nothing of it is kept.
+
+        Raises TransportError for a length beyond `most_bytes` and for an encoding that is unknown.
+        """
+        self._encoding = _encoding_of(headers.get("Content-Encoding", ""))
+        if self._encoding is None and length is not None and length > most_bytes:
+            raise too_large(most_bytes)
+        self._inflater = None if self._encoding is None else Inflater(self._encoding)
+        self._most_bytes = most_bytes
+        self._pieces: list[bytes] = []
+        self._take = watch.received if watch.takes_body else self._pieces.append
+        self._size = 0
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece. Raises TransportError for more than `most_bytes` decoded bytes and for a broken encoding."""
+        if self._inflater is None:
+            self._add(piece)
+            return
+        try:
+            for decoded in self._inflater.decoded(piece):
+                self._add(decoded)
+        except zlib.error:
+            raise self._broken() from None
+
+    def whole(self) -> bytes:
+        """Return the decoded body, once all was fed. Raises TransportError where the encoding has no end."""
+        if self._inflater is not None and not self._inflater.has_ended:
+            raise self._broken()
+        return b"".join(self._pieces)
+
+    def _add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > self._most_bytes:
+            raise too_large(self._most_bytes)
+        self._take(piece)
+
+    def _broken(self) -> TransportError:
+        message = f"the reply's {self._encoding} encoding is broken"
+        return TransportError(ErrorKind.INVALID_REPLY, message, True, True)
+
+
 def read_body(
     wire: Iterable[bytes], headers: Mapping[str, str], length: int | None, most_bytes: int, watch: Watch
 ) -> bytes:
-    """Reads a reply's body to its end; `length` is in bytes on the wire, None where that was not said beforehand. Where
-    the watch takes it piece by piece, nothing is left to give.
+    """Read a reply's body to its end, and return it decoded. Raises as `Body` does, and what `wire` raises."""
+    body = Body(headers, length, most_bytes, watch)
+    for piece in wire:
+        body.feed(piece)
+    return body.whole()
 
-    Raises TransportError for more than `most_bytes` decoded bytes and for an encoding that is unknown or broken, and
-    what `wire` raises for a body that was cut off.
-    """
-    encoding = _encoding_of(headers.get("Content-Encoding", ""))
-    if encoding is None and length is not None and length > most_bytes:
-        raise too_large(most_bytes)
-    pieces: list[bytes] = []
-    take = watch.received if watch.takes_body else pieces.append
-    size = 0
-    try:
-        for piece in wire if encoding is None else _decoded(wire, encoding):
-            size += len(piece)
-            if size > most_bytes:
-                raise too_large(most_bytes)
-            take(piece)
-    except zlib.error:
-        raise TransportError(
-            ErrorKind.INVALID_REPLY, f"the reply's {encoding} encoding is broken", True, True
-        ) from None
-    return b"".join(pieces)
+
+class Inflater:
+    """Inflates a stream piece by piece. Several gzip members make one body; what follows the last one is ignored."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._member: zlib._Decompress | None = None
+        self._held = b""
+        self._is_over = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no member is open; a body of no bytes has none."""
+        return not self._held if self._member is None else self._member.eof
+
+    def decoded(self, data: bytes) -> Iterator[bytes]:
+        """What a piece comes to, a mebibyte at a time. Raises zlib.error."""
+        data, self._held = self._held + data, b""
+        while data and not self._is_over:
+            if (self._member is None or self._member.eof) and len(data) < len(GZIP_MAGIC):
+                self._held = data  # how a member begins, two bytes tell
+                return
+            if self._member is None:
+                self._member = zlib.decompressobj(_window_bits(self._encoding, data))
+            elif self._member.eof:
+                if not data.startswith(GZIP_MAGIC):
+                    self._is_over = True
+                    return
+                self._member = zlib.decompressobj(GZIP_OR_ZLIB_HEADER)
+            while True:
+                piece = self._member.decompress(data, DECODED_PIECE)
+                yield piece
+                data = self._member.unconsumed_tail
+                if self._member.eof or (not data and len(piece) < DECODED_PIECE):
+                    break
+            data = self._member.unused_data
 
 
 def _encoding_of(header: str) -> str | None:
@@ -53,29 +118,6 @@ def _encoding_of(header: str) -> str | None:
     if len(codings) > 1 or codings[0] not in ("gzip", "deflate"):
         raise TransportError(ErrorKind.INVALID_REPLY, "the reply's content encoding is not supported", True, True)
     return codings[0]
-
-
-def _decoded(wire: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Inflates a stream piece by piece. Several gzip members make one body; what follows the last one is ignored."""
-    inflater = None
-    for wire_piece in wire:
-        data = wire_piece
-        while data:
-            if inflater is None:
-                inflater = zlib.decompressobj(_window_bits(encoding, data))
-            elif inflater.eof:
-                if not data.startswith(GZIP_MAGIC):
-                    break
-                inflater = zlib.decompressobj(GZIP_OR_ZLIB_HEADER)
-            while True:
-                piece = inflater.decompress(data, DECODED_PIECE)
-                yield piece
-                data = inflater.unconsumed_tail
-                if inflater.eof or (not data and len(piece) < DECODED_PIECE):
-                    break
-            data = inflater.unused_data
-    if inflater is not None and not inflater.eof:
-        raise zlib.error("the stream has no end")
 
 
 def _window_bits(encoding: str, start: bytes) -> int:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import ErrorKind
 
+WIRE_ALLOWANCE = 2**20
+"""Bytes a reply may have on the wire beyond the cap on its body, for its head, chunk sizes and trailers."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawReply:
@@ -71,6 +74,10 @@ class TransportError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+Outcome = RawReply | TransportError | HeldBack
+"""What comes of an attempt."""
 
 
 def silent(seconds: float) -> TransportError:

@@ -27,17 +27,18 @@ from urllib3.util.response import assert_header_parsing
 
 from pipeline.errors import ErrorKind
 from pipeline.transport.adapter import ReplyResponse, WatchedRequest
+from pipeline.transport.blocking import connect, cut, remaining
 from pipeline.transport.body import read_body
-from pipeline.transport.connection import SEND_PIECE, WIRE_ALLOWANCE, connect, cut, remaining
 from pipeline.transport.http1 import PIECE
-from pipeline.transport.reply import RawReply, TransportError, Watch, explain, silent, too_large
+from pipeline.transport.reply import WIRE_ALLOWANCE, RawReply, TransportError, Watch, explain, silent, too_large
 from pipeline.transport.route import Route
+from pipeline.transport.wire import SEND_PIECE
 
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 
 
 class StandardAdapter(HTTPAdapter):
-    """Sends prepared requests over one route; safe from many threads. What `DeadlineAdapter` does, by other means."""
+    """Sends prepared requests over one route; safe from many threads. What `Lean` does, by other means."""
 
     def __init__(self, route: Route, *, connections: int, most_bytes: int) -> None:
         super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)

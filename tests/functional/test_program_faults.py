@@ -30,7 +30,7 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, turn: 
 
 
 @pytest.mark.parametrize(("owner", "name", "turn"), [
-    (Client, "attempt", 5), (Rows, "request", 5), (templates, "encodable", 25), (Rows, "batches", 1),
+    (Client, "start", 5), (Rows, "request", 5), (templates, "encodable", 25), (Rows, "batches", 1),
 ], ids=["a sender", "the feed", "a template", "the planner"])  # fmt: skip
 def test_a_run_without_memory_ends_and_the_next_one_goes_on(
     ws: Workspace, endpoint: Endpoint, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch, owner: Any,
@@ -54,7 +54,7 @@ def test_a_fault_of_the_program_is_exit_1_with_its_object_and_a_traceback(ws: Wo
     ws.questions("a")
     ws.job()
     (ws.path / "sitecustomize.py").write_text(
-        "import pipeline.transport as t\ndef post(self, *_): raise ZeroDivisionError\nt.Transport.post = post\n"
+        "import pipeline.transport as t\ndef start(self, *_): raise ZeroDivisionError\nt.Transport.start = start\n"
     )
     ws.environment["PYTHONPATH"] = str(ws.path)
     result = ws.pipeline("run", "job.yaml", "--json")
@@ -68,10 +68,10 @@ def test_a_fault_of_the_program_is_exit_1_with_its_object_and_a_traceback(ws: Wo
 
 def test_a_system_with_too_few_threads_slows_the_run_and_is_named(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(10))
-    ws.job(limits={"concurrency": 8})
+    ws.job(limits={"concurrency": 8}, endpoint={"transport": "standard"})
     (ws.path / "sitecustomize.py").write_text(
         "import threading\nstart = threading.Thread.start\ndef fail(self):\n"
-        "    if sum(one.name == 'sender' for one in threading.enumerate()) >= 3:\n"
+        "    if sum(one.name == 'sender' for one in threading.enumerate()) >= 4:\n"
         '        raise RuntimeError("can\'t start new thread")\n'
         "    start(self)\nthreading.Thread.start = fail\n"
     )

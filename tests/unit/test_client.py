@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.client import Client, Task
+from pipeline.client import Attempt, Client, Task
 from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.errors import ErrorKind
-from pipeline.limits import Meeting, Pause
+from pipeline.limits import Pause
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.transport import Transport
@@ -80,7 +80,7 @@ def client(server: Server, pause: Pause) -> Iterator[Client]:
         Dataoorts(server.url), Transport(server.url, headers, connections=2, timeout_seconds=5), pause, Redaction(KEY)
     )
     yield made
-    made.abandon()
+    made.end()
 
 
 def test_an_attempt_sends_the_request_and_types_the_answer(client: Client, server: Server) -> None:
@@ -132,7 +132,7 @@ def test_what_the_head_of_a_refusal_says_holds_whatever_becomes_of_its_body(
     assert (result.kind, result.http_status, result.retry_after) == (ErrorKind.RATE_LIMITED, 429, 30.0)
     assert result.sent and not result.possibly_billed
     assert client.attempt(Task(2, REQUEST)).result is None
-    client.abandon()
+    client.end()
 
 
 def test_an_answer_that_was_cut_off_may_have_been_billed_and_its_wait_counts(
@@ -164,21 +164,25 @@ def test_an_answer_may_ask_for_a_wait_too(client: Client, server: Server) -> Non
 def test_a_pause_that_begins_while_the_connection_is_made_holds_the_request_back(
     server: Server, pause: Pause, standard: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.transport import connection
-    from pipeline.transport import standard as standard_adapter
+    from pipeline.transport.blocking import connect as original_connect
+    from pipeline.transport.dial import dial as original_dial
 
-    def connect(*arguments: Any) -> Any:
-        found = original(*arguments)
+    async def dial(*arguments: Any) -> Any:
+        found = await original_dial(*arguments)
         pause.extend(1e12)  # another request is told to wait
         return found
 
-    original = connection.connect
-    for module in (connection, standard_adapter):
-        monkeypatch.setattr(module, "connect", connect)
+    def connect(*arguments: Any) -> Any:
+        found = original_connect(*arguments)
+        pause.extend(1e12)
+        return found
+
+    monkeypatch.setattr("pipeline.transport.connection.dial", dial)
+    monkeypatch.setattr("pipeline.transport.standard.connect", connect)
     transport = Transport(server.url, {}, connections=2, timeout_seconds=5, standard=standard)
     client = Client(Dataoorts(server.url), transport, pause, Redaction(KEY))
     assert client.attempt(Task(1, REQUEST)).result is None
-    client.abandon()
+    client.end()
     assert server.received == []
 
 
@@ -188,33 +192,52 @@ def test_a_request_that_cannot_go_out_in_time_is_held_back(client: Client, serve
     assert isinstance(client.attempt(Task(2, REQUEST, send_by=time.monotonic() + 60)).result, Reply)
 
 
-@pytest.mark.parametrize("why", ["held back", "no connection"])
-def test_one_of_a_burst_that_is_never_sent_keeps_no_other_waiting(server: Server, why: str) -> None:
-    meetings = (Meeting(2, 60.0), Meeting(2, 60.0))
-    url, until = ("http://127.0.0.1:1", 0.0) if why == "no connection" else (server.url, 1e12)
-    unsent = Pause()
-    unsent.extend(until)
-    for address, pause in ((url, unsent), (server.url, Pause())):
-        transport = Transport(address, {}, connections=2, timeout_seconds=5)
-        client = Client(Dataoorts(address), transport, pause, Redaction(KEY))
-        began = time.monotonic()
-        result = client.attempt(Task(1, REQUEST, burst=meetings)).result
-        assert isinstance(result, Reply) == (address == server.url and pause.until == 0.0)
-        assert time.monotonic() - began < 30
-        client.abandon()
+@pytest.mark.parametrize("standard", [False, True], ids=["lean", "standard"])
+def test_one_of_a_burst_that_is_never_sent_keeps_no_other_waiting(
+    server: Server, pause: Pause, standard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.transport import burst
+    from pipeline.transport.blocking import connect as original_connect
+    from pipeline.transport.dial import dial as original_dial
+
+    refusals = [ConnectionRefusedError("nobody is there")]
+
+    async def dial(*arguments: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return await original_dial(*arguments)
+
+    def connect(*arguments: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return original_connect(*arguments)
+
+    monkeypatch.setattr("pipeline.transport.connection.dial", dial)
+    monkeypatch.setattr("pipeline.transport.standard.connect", connect)
+    monkeypatch.setattr(burst, "_UNTIL_READY_SECONDS", 60.0)
+    monkeypatch.setattr(burst, "_UNTIL_SENT_SECONDS", 60.0)
+    transport = Transport(server.url, {}, connections=2, timeout_seconds=50, standard=standard)
+    client = Client(Dataoorts(server.url), transport, pause, Redaction(KEY))
+    began = time.monotonic()
+    attempts: list[Attempt] = []
+    client.start([Task(1, REQUEST), Task(2, REQUEST)], attempts.append)
+    while len(attempts) < 2:
+        client.loop.turn(10)
+    client.end()
+    assert time.monotonic() - began < 30
+    assert sorted(type(attempt.result).__name__ for attempt in attempts) == ["Failure", "Reply"]
 
 
 def test_an_attempt_begins_when_its_first_byte_goes_out(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.transport import connection
+    from pipeline.transport.dial import dial
 
-    def slow(*arguments: Any) -> Any:
+    async def slow(*arguments: Any) -> Any:
         time.sleep(0.3)  # a handshake far away
-        return original(*arguments)
+        return await dial(*arguments)
 
-    original = connection.connect
-    monkeypatch.setattr(connection, "connect", slow)
+    monkeypatch.setattr("pipeline.transport.connection.dial", slow)
     begun = time.time()
     attempt = client.attempt(Task(1, REQUEST))
     assert attempt.started_at >= begun + 0.3
@@ -259,7 +282,7 @@ def test_what_was_not_sent_is_not_possibly_billed(pause: Pause) -> None:
     result = refused.attempt(Task(1, REQUEST)).result
     assert isinstance(result, Failure)
     assert (result.kind, result.sent, result.possibly_billed) == (ErrorKind.CONNECTION_ERROR, False, False)
-    refused.abandon()
+    refused.end()
 
 
 DUMMIES = ["password", "lm-studio", "changeme", "not-needed", "sk-no-key-required", "response", "PLACEHOLDER",
@@ -274,7 +297,7 @@ def echoed(server: Server, pause: Pause, key: str) -> str | None:
     transport = Transport(server.url, {}, connections=1, timeout_seconds=5)
     client = Client(Dataoorts(server.url), transport, pause, Redaction(key))
     result = client.attempt(Task(1, REQUEST)).result
-    client.abandon()
+    client.end()
     assert isinstance(result, Reply), result
     return result.response
 

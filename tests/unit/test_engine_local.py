@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -9,12 +10,34 @@ from pipeline.client import Attempt, Task
 from pipeline.engines.local import LocalEngine
 from pipeline.errors import PipelineError
 from pipeline.records import Request
+from pipeline.transport import Loop
 
 REQUEST = Request("m", (), {})
+Done = Callable[[Attempt], None]
 
 
 def ended(task: Task) -> Attempt:
     return Attempt(task.number, None, 0.0, 0.0, 0.0)
+
+
+class Stub:
+    """A client whose attempts end at once, each with what `attempt` gives."""
+
+    def __init__(self, slots: int = 4, attempt: Callable[[Task], Attempt] = ended) -> None:
+        self.loop = Loop()
+        self.slots = slots
+        self.abandoned = threading.Event()
+        self._attempt = attempt
+
+    def start(self, tasks: Sequence[Task], done: Done) -> None:
+        for task in tasks:
+            done(self._attempt(task))
+
+    def abandon(self) -> None:
+        self.abandoned.set()
+
+    def end(self) -> None:
+        self.loop.close()
 
 
 def collect(engine: LocalEngine, count: int) -> list[int]:
@@ -26,27 +49,34 @@ def collect(engine: LocalEngine, count: int) -> list[int]:
 
 
 def test_every_task_comes_back_once() -> None:
-    engine = LocalEngine(ended, 4, lambda: None)
-    engine.send([Task(number, REQUEST) for number in range(200)])
+    engine = LocalEngine(Stub())
+    for first in range(0, 200, 50):
+        engine.send([Task(number, REQUEST) for number in range(first, first + 50)])
     assert sorted(collect(engine, 200)) == list(range(200))
     engine.close()
 
 
-def test_tasks_run_side_by_side_up_to_the_slots() -> None:
-    together = threading.Barrier(8)
+def test_tasks_are_under_way_side_by_side() -> None:
+    class Waiting(Stub):
+        def __init__(self, slots: int) -> None:
+            super().__init__(slots)
+            self.started: list[Task] = []
 
-    def attempt(task: Task) -> Attempt:
-        together.wait(10)  # breaks unless all eight are under way at once
-        return ended(task)
+        def start(self, tasks: Sequence[Task], done: Done) -> None:
+            self.started += tasks
+            if len(self.started) == 8:  # only once all are under way
+                for task in self.started:
+                    done(ended(task))
 
-    engine = LocalEngine(attempt, 8, lambda: None)
-    engine.send([Task(number, REQUEST) for number in range(8)])
+    engine = LocalEngine(Waiting(8))
+    for first in (0, 4):
+        engine.send([Task(number, REQUEST) for number in range(first, first + 4)])
     assert len(collect(engine, 8)) == 8
     engine.close()
 
 
 def test_receive_ends_its_wait_when_woken() -> None:
-    engine = LocalEngine(ended, 1, lambda: None)
+    engine = LocalEngine(Stub())
     threading.Timer(0.05, engine.wake).start()
     start = time.monotonic()
     assert engine.receive(10.0) == []
@@ -54,13 +84,13 @@ def test_receive_ends_its_wait_when_woken() -> None:
     engine.close()
 
 
-def test_a_fault_in_a_thread_is_raised_after_what_was_answered() -> None:
+def test_a_fault_in_the_thread_is_raised_after_what_was_answered() -> None:
     def attempt(task: Task) -> Attempt:
         if task.number == 1:
             raise RuntimeError("a fault of the program")
         return ended(task)
 
-    engine = LocalEngine(attempt, 1, lambda: None)
+    engine = LocalEngine(Stub(1, attempt))
     engine.send([Task(0, REQUEST), Task(1, REQUEST)])
     assert collect(engine, 1) == [0]
     with pytest.raises(RuntimeError):
@@ -68,28 +98,26 @@ def test_a_fault_in_a_thread_is_raised_after_what_was_answered() -> None:
     engine.close()
 
 
-def test_close_abandons_what_is_under_way() -> None:
-    abandoned = threading.Event()
-    engine = LocalEngine(lambda task: (abandoned.wait(10), ended(task))[1], 1, abandoned.set)
-    engine.send([Task(0, REQUEST)])
+def test_close_abandons_what_is_under_way_and_ends_the_thread() -> None:
+    client = Stub()
+    before = threading.active_count()
+    engine = LocalEngine(client)
+    assert threading.active_count() == before + 1
     engine.close()
-    assert abandoned.is_set()
+    assert client.abandoned.is_set()
+    give_up = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert threading.active_count() == before
 
 
-def no_thread(_: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
-
-
-def test_where_the_system_starts_no_further_thread_those_that_there_are_send_everything(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_fewer_slots_than_at_first_are_told_once() -> None:
     warnings: list[str] = []
-    engine = LocalEngine(ended, 4, lambda: None, warnings.append)
+    client = Stub(4)
+    engine = LocalEngine(client, warnings.append)
     assert engine.slots == 4
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
-    engine.send([Task(number, REQUEST) for number in range(3)])
-    assert collect(engine, 3) == [0, 1, 2]
-    assert engine.slots == 1
+    client.slots = 1
+    assert engine.slots == engine.slots == 1
     (warning,) = warnings
     assert "no more than 1 threads" in warning and "ulimit -u" in warning
     engine.close()
@@ -98,6 +126,9 @@ def test_where_the_system_starts_no_further_thread_those_that_there_are_send_eve
 def test_where_the_system_starts_no_thread_at_all_that_is_said_before_anything_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     with pytest.raises(PipelineError, match=r"no thread to send from.*ulimit -u"):
-        LocalEngine(ended, 4, lambda: None)
+        LocalEngine(Stub())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,14 @@ def test_the_least_room_in_any_control_group_above_counts(places: tuple[Path, Pa
     assert free_threads(*places) == 50
 
 
-def test_doctor_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_how_many_there_are_for_a_transport_that_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_threads", lambda: 20)
-    (found,) = [check for check in look(usual_job(), {"DATAOORTS_API_KEY": "k"}) if not check.is_ok]
+    assert not [check for check in look(usual_job(), {"DATAOORTS_API_KEY": "k"}) if not check.is_ok]
+    job = usual_job()
+    endpoint = job.config.endpoint.model_copy(update={"transport": "standard"})
+    job = replace(job, config=job.config.model_copy(update={"endpoint": endpoint}))
+    (found,) = [check for check in look(job, {"DATAOORTS_API_KEY": "k"}) if not check.is_ok]
     assert found.name == "threads"
-    assert "32 requests at a time need a thread each, and the system allows about 20 more" in found.message
+    assert "32 requests at a time need a thread each with endpoint.transport: standard" in found.message
+    assert "the system allows about 20 more" in found.message
     assert "limits.concurrency to 12" in (found.remedy or "")

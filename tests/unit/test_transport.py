@@ -1,6 +1,6 @@
 """The transport against a server of raw sockets, which sends what a script says, however wrong.
 
-All of it holds for both adapters, so each test runs with each.
+All of it holds for both ways to send, so each test runs with each.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import ErrorKind, InvalidInput
-from pipeline.transport import RawReply, Transport, TransportError, Watch
+from pipeline.transport import Outcome, RawReply, Transport, TransportError, Watch
 
 TLS = Path(__file__).parents[1] / "fixtures" / "tls"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -152,16 +154,58 @@ def adapter(request: pytest.FixtureRequest) -> str:
     return name
 
 
+class Driven(Transport):
+    """A transport whose loop turns in a thread of its own, so that any thread may post."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._fault: BaseException | None = None
+        self._is_over = False
+        self._thread = threading.Thread(target=self._turn, daemon=True)
+        self._thread.start()
+
+    def _turn(self) -> None:
+        try:
+            while not self._is_over:
+                self.loop.turn(10)
+        except BaseException as fault:
+            self._fault = fault
+
+    def post(self, body: bytes, watch: Watch | None = None) -> RawReply:
+        outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self.loop.call(lambda: self.start(body, watch or Watch(), outcomes.put))
+        while True:
+            with contextlib.suppress(Empty):
+                outcome = outcomes.get(timeout=0.1 if self._fault is None else 0)
+                if isinstance(outcome, RawReply):
+                    return outcome
+                raise outcome
+            if self._fault is not None:
+                raise self._fault
+
+    def close(self) -> None:
+        closed = threading.Event()
+        self.loop.call(super().close)
+        self.loop.call(closed.set)
+        assert closed.wait(5) or self._fault
+
+    def end(self) -> None:
+        self.close()
+        self.loop.call(lambda: setattr(self, "_is_over", True))
+        self._thread.join(5)
+        super().end()
+
+
 @contextlib.contextmanager
-def transport_to(url: str, *, timeout_seconds: float = 5, most_bytes: int = 2**20) -> Iterator[Transport]:
+def transport_to(url: str, *, timeout_seconds: float = 5, most_bytes: int = 2**20) -> Iterator[Driven]:
     headers = {"Authorization": KEY, "Content-Type": "application/json"}
-    transport = Transport(
+    transport = Driven(
         url, headers, connections=4, timeout_seconds=timeout_seconds, most_bytes=most_bytes, standard=_chosen.standard
     )
     try:
         yield transport
     finally:
-        transport.close()
+        transport.end()
 
 
 def always(reply: bytes) -> Script:

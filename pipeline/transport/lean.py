@@ -1,0 +1,188 @@
+"""The lean way to the endpoint: kept connections on one loop, one deadline and one size bound for each attempt."""
+
+from __future__ import annotations
+
+import http.client
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import monotonic
+
+from pipeline.errors import ErrorKind
+from pipeline.transport.burst import Burst
+from pipeline.transport.connection import Connection
+from pipeline.transport.loop import Loop, Routine
+from pipeline.transport.names import Host
+from pipeline.transport.reply import HeldBack, Outcome, TransportError, Watch, explain
+from pipeline.transport.route import Route
+
+
+class Lean:
+    """Sends over one route. All of it belongs to the thread of the loop.
+
+    Idle connections are kept last in, first out, so that as few as possible grow stale.
+    """
+
+    def __init__(
+        self, loop: Loop, route: Route, headers: Mapping[str, str], *, connections: int, timeout_seconds: float,
+        most_bytes: int,
+    ) -> None:  # fmt: skip
+        self._loop = loop
+        self._route = route
+        self._head = _head(route, headers)
+        self.slots = connections
+        self._timeout_seconds = timeout_seconds
+        self._most_bytes = most_bytes
+        near = route.proxy or route
+        self._host = Host(loop, near.host, near.port)
+        self._idle: dict[Connection, None] = {}
+        self._under_way: dict[_Attempt, None] = {}
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._has_timer = False
+        self._is_closed = False
+        self._is_abandoned = False
+
+    def burst(self, size: int) -> Burst | None:
+        """What so many attempts are to be started with; None where others are under way."""
+        return Burst(self._loop, min(size, self.slots)) if size > 1 and not self._under_way else None
+
+    def start(self, body: bytes, watch: Watch, done: Callable[[Outcome], None], burst: Burst | None) -> None:
+        """Begin an attempt, once fewer than `slots` are under way; `done` gets what comes of it."""
+        if len(self._under_way) >= self.slots:
+            self._waiting.append(partial(self.start, body, watch, done, burst))
+            return
+        attempt = _Attempt(monotonic() + self._timeout_seconds, burst)
+        self._under_way[attempt] = None
+        attempt.routine = Routine(self._run(attempt, b"%b%d\r\n\r\n%b" % (self._head, len(body), body), watch), done)
+        attempt.routine.resume()
+        self._set_timer()
+
+    def close(self) -> None:
+        """Close the idle connections, and each of the others after its attempt; later attempts fail."""
+        self._is_closed = True
+        self._close_idle()
+
+    def abandon(self) -> None:
+        """Close, and end every attempt under way at once."""
+        self._is_abandoned = True
+        self.close()
+        for attempt in list(self._under_way):
+            attempt.end(ConnectionAbortedError())
+        self._begin_waiting()
+
+    async def _run(self, attempt: _Attempt, message: bytes, watch: Watch) -> Outcome:
+        connection = None
+        sent = False
+        try:
+            if self._is_closed:
+                raise ConnectionAbortedError("the transport is closed")
+            if watch.fresh:
+                self._close_idle()
+            connection = self._take()
+            if connection is None:
+                connection = Connection(self._loop, self._route, self._stirred)
+                await connection.open(self._host, attempt.deadline)
+            await attempt.meet_others()
+            watch.sending()
+            sent = True
+            exchange = connection.exchange(message, self._most_bytes, watch)
+            del message  # it may be large, and the reply may take minutes
+            return await exchange
+        except (HeldBack, TransportError) as error:
+            return error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            has_sent = connection is not None and sent and connection.has_sent
+            if self._is_abandoned:
+                return TransportError(ErrorKind.CONNECTION_ERROR, "abandoned by this program", sent, has_sent)
+            self._close_idle()  # what ended this one may have ended them too, and each would cost an attempt
+            return explain(error, sent=sent, is_whole=has_sent, timeout_seconds=self._timeout_seconds)
+        finally:
+            self._under_way.pop(attempt, None)
+            attempt.leave_others()
+            if connection is not None:
+                self._give_back(connection)
+            if self._waiting:
+                self._loop.call(self._begin_waiting)
+
+    def _begin_waiting(self) -> None:
+        while self._waiting and len(self._under_way) < self.slots:
+            self._waiting.popleft()()
+
+    def _take(self) -> Connection | None:
+        """The idle connection that was used last, unless the server has ended it or it is out of step."""
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            if connection.is_quiet():
+                connection.has_sent = False
+                return connection
+            connection.close()
+        return None
+
+    def _give_back(self, connection: Connection) -> None:
+        if connection.is_reusable and len(self._idle) < self.slots and not self._is_closed:
+            self._idle[connection] = None
+        else:
+            connection.close()
+
+    def _stirred(self, connection: Connection) -> None:
+        if connection in self._idle and not connection.is_quiet():
+            del self._idle[connection]
+            connection.close()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.popitem()[0].close()
+
+    def _set_timer(self) -> None:
+        """See to the first deadline. All attempts have the same time, so the first to begin is the first to end."""
+        first = next(iter(self._under_way), None)
+        if first is not None and not self._has_timer:
+            self._has_timer = True
+            self._loop.at(first.deadline, self._end_late)
+
+    def _end_late(self) -> None:
+        self._has_timer = False
+        now = monotonic()
+        for attempt in list(self._under_way):
+            if attempt.deadline > now:
+                break
+            attempt.end(TimeoutError())
+        self._set_timer()
+
+
+class _Attempt:
+    """Until when it may take, how to end it before, and whom it waits for."""
+
+    __slots__ = ("_burst", "deadline", "routine")
+
+    def __init__(self, deadline: float, burst: Burst | None) -> None:
+        self.deadline = deadline
+        self._burst = burst
+        self.routine: Routine[Outcome] | None = None
+
+    def end(self, error: OSError) -> None:
+        """Have it fail now."""
+        if self.routine is not None:
+            self.routine.throw(error)
+
+    async def meet_others(self) -> None:
+        """Wait for the others of the burst, where there is one."""
+        burst, self._burst = self._burst, None
+        if burst is not None:
+            await burst.meet()
+
+    def leave_others(self) -> None:
+        """Let no other wait for this one."""
+        burst, self._burst = self._burst, None
+        if burst is not None:
+            burst.arrive()
+
+
+def _head(route: Route, headers: Mapping[str, str]) -> bytes:
+    """A request as it goes over the wire, up to the length of its body."""
+    lines = [f"POST {route.target} HTTP/1.1", f"Host: {route.authority}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if route.proxy is not None and route.tls is None and route.proxy.authorization:
+        lines.append(f"Proxy-Authorization: {route.proxy.authorization}")
+    lines.append("Content-Length: ")
+    return "\r\n".join(lines).encode("latin-1")

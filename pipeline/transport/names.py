@@ -1,0 +1,89 @@
+"""The addresses of a host, looked up without holding up the loop."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from contextlib import suppress
+from itertools import chain, zip_longest
+from time import monotonic
+
+from pipeline.transport.dial import Address
+from pipeline.transport.loop import Gate, Loop
+
+KEPT_SECONDS = 30.0
+"""How long an answer serves; a host whose addresses are all dead is looked up again at once."""
+
+
+class Host:
+    """A host to connect to. One lookup at a time serves all that wait for it."""
+
+    def __init__(self, loop: Loop, name: str, port: int) -> None:
+        self._loop = loop
+        self._name = name
+        self._port = port
+        self._found: list[Address] | Exception = []
+        self._good_until = 0.0
+        self._waiting: list[Gate] = []
+        self._is_looking = False
+        self._turns = 0
+
+    async def addresses(self) -> list[Address]:
+        """Return the addresses in the order in which they are to be tried.
+
+        Families alternate, the resolver's first one first (RFC 8305, 4), and the addresses of a family take turns, so
+        that a fleet behind one name shares the connections. Raises OSError, and ValueError for a name that is none.
+        """
+        if monotonic() >= self._good_until:
+            gate = Gate()
+            self._waiting.append(gate)
+            if not self._is_looking:
+                self._look_up()
+            await gate
+        if isinstance(self._found, Exception):
+            raise self._found
+        families: dict[int, list[Address]] = {}
+        for address in self._found:
+            families.setdefault(address[0], []).append(address)
+        turn, self._turns = self._turns, self._turns + 1
+        turned = [group[turn % len(group) :] + group[: turn % len(group)] for group in families.values()]
+        return [address for address in chain.from_iterable(zip_longest(*turned)) if address is not None]
+
+    def forget(self) -> None:
+        """Look the name up anew for the next connection."""
+        self._good_until = 0.0
+
+    def _look_up(self) -> None:
+        self._is_looking = True
+        if _is_address(self._name):
+            self._resolve()
+            return
+        # A daemon thread: a resolver that hangs must not keep the program from ending.
+        try:
+            threading.Thread(target=self._resolve, name="resolver", daemon=True).start()
+        except RuntimeError:  # the system starts no further thread
+            self._resolve()
+
+    def _resolve(self) -> None:
+        found: list[Address] | Exception
+        try:
+            infos = socket.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM)
+            found = [(family, kind, protocol, place) for family, kind, protocol, _, place in infos]
+        except (OSError, ValueError) as error:
+            found = error
+        self._loop.call(lambda: self._take(found))
+
+    def _take(self, found: list[Address] | Exception) -> None:
+        self._is_looking = False
+        self._found = found
+        self._good_until = 0.0 if isinstance(found, Exception) else monotonic() + KEPT_SECONDS
+        waiting, self._waiting = self._waiting, []
+        for gate in waiting:
+            gate.open()
+
+
+def _is_address(name: str) -> bool:
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    return False
