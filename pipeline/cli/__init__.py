@@ -6,6 +6,7 @@ import difflib
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -65,20 +66,31 @@ for module in (run, estimate, validate, export, status, jobs, doctor, recover, r
 
 
 def main() -> None:
-    """The entry point: runs the command line and exits with the documented codes."""
+    """The entry point: sets up the process, runs the command line, and exits with the documented codes."""
     keep_little()
     write_no_core()
     streams = Streams()
-    console = Console("--json" in sys.argv)
-    code: Any = 1
+    code = run_command(sys.argv[1:])
+    if (lost := streams.lost()) is not None:
+        click.echo(f"pipeline: stdout cannot be written to: {lost.strerror}", err=True)
+        code = code or CheckpointFailed.exit_code
+    gc.freeze()  # else the interpreter looks through all there is before it ends, for a tenth of a second
+    sys.exit(code)
+
+
+def run_command(arguments: Sequence[str]) -> Any:
+    """Run a command line without the name of the program; returns its exit code. Every error becomes words and a code.
+
+    Leaves the process as it is, but signals may be ignored afterwards: what the command has to say is all that is left.
+    """
+    console = Console("--json" in arguments)
     try:
         with Signals():
             _stand_somewhere()
-            code = commands.main(standalone_mode=False)
+            return commands.main(list(arguments), standalone_mode=False)
     except SystemExit as ended:
-        code = ended.code
+        return ended.code
     except click.ClickException as error:
-        code = InvalidInput.exit_code
         if console.is_json:
             context = error.ctx if isinstance(error, click.UsageError) else None
             failure = OF_COMMANDS.get(context.command.name if context else None, error_alone)
@@ -87,15 +99,11 @@ def main() -> None:
             error.show()
         else:
             click.echo(f"pipeline: {printable(error.format_message())}", err=True)
+        return InvalidInput.exit_code
     except PipelineError as error:
-        code = failed(console, error)
+        return failed(console, error)
     except Exception:
-        code = faulty(console)
-    if (lost := streams.lost()) is not None:
-        click.echo(f"pipeline: stdout cannot be written to: {lost.strerror}", err=True)
-        code = code or CheckpointFailed.exit_code
-    gc.freeze()  # else the interpreter looks through all there is before it ends, for a tenth of a second
-    sys.exit(code)
+        return faulty(console)
 
 
 def _stand_somewhere() -> None:

@@ -109,8 +109,9 @@ def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
         _say_error(console, error, summary)
     elif summary.exit_code and not (summary.is_idle or summary.is_said) and (console.is_json or not console.is_chatty):
         console.warn(told.one_line(), exit_code=summary.exit_code)
-    if console.log_file is not None:
+    if log_file is not None:
         console.record(told.log_line(), exit_code=summary.exit_code, summary=summary.as_json())
+        log_file.close()
     sys.exit(summary.exit_code)
 
 

@@ -24,7 +24,7 @@ import pytest
 from pipeline.app.job import load_job
 from pipeline.app.options import RunOptions
 from pipeline.app.run import Run
-from tests.support.commands import Forks, starts_alike
+from tests.support.commands import Result, command
 
 COMMAND = str(Path(sys.executable).with_name("pipeline"))
 KEY_VARIABLE = "FUNCTIONAL_TEST_KEY"
@@ -40,7 +40,8 @@ RUN_KEYS = {
 }  # fmt: skip
 STATUS_KEYS = RUN_KEYS | {
     "running", "lock", "projected_cost_usd", "recent_rows_per_second", "eta_seconds", "in_flight", "waiting",
-    "paused_seconds", "trouble", "errors", "updated_at", "silent_seconds", "last_progress_at", "last_progress_seconds",
+    "paused_seconds", "trouble", "paused", "set", "errors", "updated_at", "silent_seconds", "last_progress_at",
+    "last_progress_seconds",
 }  # fmt: skip
 RESULT_COLUMNS = {
     "row_id": pa.string(), "status": pa.string(), "response": pa.string(), "response_type": pa.string(),
@@ -173,35 +174,11 @@ class Endpoint:
         return Handler
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """stdout, which has to be exactly one JSON object on one line."""
-        found = json.loads(self.out)
-        assert isinstance(found, dict)
-        assert self.out.count("\n") == 1, self.out
-        return found
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines on stderr."""
-        return self.err.splitlines()
-
-
 class Workspace:
     """A directory with an input, a job file that asks `endpoint`, and the command run in it."""
 
-    def __init__(self, path: Path, url: str, input: str = "in.csv", forks: Forks | None = None) -> None:
+    def __init__(self, path: Path, url: str, input: str = "in.csv") -> None:
         self.path = path
-        self.forks = forks
-        """What commands are forked from where nothing speaks for a start of their own."""
         self.url = url
         self.input = input
         self.prefix: tuple[str, ...] = ()
@@ -244,11 +221,14 @@ class Workspace:
         # JSON is YAML too.
         (self.path / file).write_text(json.dumps(job, indent=2), encoding="utf-8")
 
-    def pipeline(self, *arguments: str, seconds: float = 30.0) -> Result:
-        """Run the command to its end, away from any terminal."""
-        if self.forks and not self.prefix and starts_alike(self.environment):
-            code, out, err = self.forks.run([COMMAND, *arguments], self.path, self.environment, seconds)
-            return Result(code, out.decode(), err.decode())
+    def pipeline(self, *arguments: str) -> Result:
+        """Run the command to its end, away from any terminal: in this process, unless it is to start otherwise."""
+        if self.prefix or self.environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+            return self.process(*arguments)
+        return command(*arguments, directory=self.path, environment=self.environment)
+
+    def process(self, *arguments: str, seconds: float = 30.0) -> Result:
+        """The same in a process of its own, where the command's start, its streams or the system's limits matter."""
         done = subprocess.run(
             [*self.prefix, COMMAND, *arguments], cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL,
             capture_output=True, timeout=seconds, check=False,
@@ -326,19 +306,10 @@ def endpoint() -> Iterator[Endpoint]:
     served.close()
 
 
-@pytest.fixture(scope="session")
-def forks() -> Iterator[Forks]:
-    forks = Forks()
-    yield forks
-    forks.close()
-
-
 @pytest.fixture
 def ws(tmp_path: Path, endpoint: Endpoint, request: pytest.FixtureRequest) -> Workspace:
-    # A module that looks at JSON, exit codes and files alone says so with FORKED, which spares it the starts.
-    forks = request.getfixturevalue("forks") if getattr(request.module, "FORKED", False) else None
     # Parquet spares each of some thousand commands the import of pandas; a module that is about CSV says so.
-    return Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"), forks)
+    return Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"))
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import threading
 
 import pytest
 
-from tests.functional.conftest import COMMAND, Endpoint, Result, Workspace, refusal, usual
+from tests.functional.conftest import COMMAND, Endpoint, Workspace, refusal, usual
+from tests.support.commands import Result
 
 INPUT = "in.csv"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,6 @@ from tests.functional.conftest import (
     Asked,
     Endpoint,
     Reply,
-    Result,
     Workspace,
     answer,
     ended,
@@ -19,6 +19,7 @@ from tests.functional.conftest import (
     usual,
     wait_until,
 )
+from tests.support.commands import Result
 
 JOBS_KEYS = ("rows", "succeeded", "failed", "pending", "unpriced_rows", "job_cost_usd", "possibly_billed_usd", "output")
 
@@ -128,7 +129,9 @@ def test_exit_5_midway_stops_within_what_is_in_flight_and_no_row_fails_for_it(
 ) -> None:
     ws.questions(*range(40))
     ws.job(limits={"concurrency": 3}, retry={"max_attempts": 1})
-    endpoint.reply = lambda asked: reply if len(endpoint.asked) > 12 else usual(asked)
+    # An answer that came in after a refusal would show that the refusal was its row's fault.
+    late = replace(reply, wait=0.1)
+    endpoint.reply = lambda asked: late if len(endpoint.asked) > 12 else usual(asked)
     found = ws.run(code=5)
     assert 10 <= found["succeeded"] <= 12
     assert (found["failed"], found["pending"]) == (0, 40 - found["succeeded"])

@@ -16,7 +16,6 @@ from tests.functional.conftest import (
     Asked,
     Endpoint,
     Reply,
-    Result,
     Workspace,
     answer,
     ended,
@@ -24,6 +23,7 @@ from tests.functional.conftest import (
     usual,
 )
 from tests.functional.test_cron import on_a_terminal
+from tests.support.commands import Result
 
 ESTIMATE_KEYS = {
     "job", "rows", "requests", "prompt_tokens", "completion_tokens", "cost_usd", "seconds", "spent_usd",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
-from tests.functional.conftest import COST, Asked, Endpoint, Reply, Result, Workspace, refusal, usual
+from tests.functional.conftest import COST, Asked, Endpoint, Reply, Workspace, refusal, usual
+from tests.support.commands import Result
 
 
 def failing(*prompts: str) -> dict[str, Reply]:

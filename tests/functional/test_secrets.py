@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.functional.conftest import KEY, KEY_VARIABLE, Asked, Endpoint, Reply, Result, Workspace, refusal, usual
+from tests.functional.conftest import KEY, KEY_VARIABLE, Asked, Endpoint, Reply, Workspace, refusal, usual
+from tests.support.commands import Result
 
 
 def assert_no_key(ws: Workspace, *results: Result) -> None:

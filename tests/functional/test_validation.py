@@ -24,8 +24,6 @@ from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, en
 
 INPUT = "in.csv"
 
-FORKED = True
-
 
 @pytest.fixture(autouse=True)
 def here(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
