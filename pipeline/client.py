@@ -35,6 +35,8 @@ class Task:
     request: Request
     send_by: float = math.inf
     fresh: bool = False
+    server: int = 0
+    """The number of the server that it goes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class _Attempting(Watch):
         self.begun = clock()
         self._pause = pause
         self._send_by = task.send_by
+        self._server = task.server
         self.sent_at: float | None = None
         self.replied_at: float | None = None
         self.status: int | None = None
@@ -77,7 +80,7 @@ class _Attempting(Watch):
 
     def sending(self) -> None:
         now = self.clock()
-        if now < self._pause.until or now > self._send_by:
+        if now < self._pause.of(self._server) or now > self._send_by:
             raise HeldBack
         self.sent_at = now
 
@@ -86,7 +89,7 @@ class _Attempting(Watch):
         self.status, self.headers = status, headers
         self.retry_after = asked_wait(status, headers, datetime.now(UTC))
         if self.retry_after is not None:
-            self._pause.extend(self.replied_at + self.retry_after)
+            self._pause.extend(self.replied_at + self.retry_after, self._server)
         self.assembly = self._endpoint.assembly(status, headers)
         self.takes_body = self.assembly is not None
 
@@ -99,16 +102,17 @@ class _Attempting(Watch):
 
 class Client:
     """Sends tasks to one endpoint, many at a time, in the thread that turns `loop`; `abandon` is safe from others. An
-    attempt ends where nothing of the reply comes for `idle_seconds`.
+    attempt ends where nothing of the reply comes for `idle_seconds`. An endpoint of several equal servers has `others`
+    beside the first transport, on the same loop.
     """
 
     def __init__(
         self, endpoint: Endpoint, transport: Transport, pause: Pause, redaction: Redaction,
-        idle_seconds: float = math.inf,
+        idle_seconds: float = math.inf, others: Sequence[Transport] = (),
     ) -> None:  # fmt: skip
         self._idle_seconds = idle_seconds
         self._endpoint = endpoint
-        self._transport = transport
+        self._transports = (transport, *others)
         self._pause = pause
         # An endpoint may echo the key, in an error or in an answer; it must not reach the journal.
         self._redaction = redaction
@@ -116,12 +120,12 @@ class Client:
     @property
     def loop(self) -> Loop:
         """What has to turn for attempts to come to their end."""
-        return self._transport.loop
+        return self._transports[0].loop
 
     @property
     def slots(self) -> int:
         """How many attempts can be under way at a time."""
-        return self._transport.slots
+        return min(transport.slots for transport in self._transports)
 
     def start(
         self, tasks: Sequence[Task], done: Callable[[Attempt], None], clock: Callable[[], float] = time.monotonic
@@ -131,16 +135,25 @@ class Client:
 
         Raises nothing that the endpoint or the network can cause.
         """
-        burst = self._transport.burst(len(tasks))
+        for server, transport in enumerate(self._transports):
+            theirs = [task for task in tasks if task.server == server]
+            if theirs:
+                self._start(theirs, server, transport, done, clock)
+
+    def _start(
+        self, tasks: Sequence[Task], server: int, transport: Transport, done: Callable[[Attempt], None],
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        burst = transport.burst(len(tasks))
         for task in tasks:
             watch = _Attempting(self._endpoint, self._pause, task, clock, self._idle_seconds)
-            if watch.begun < self._pause.until:
+            if watch.begun < self._pause.of(server):
                 if burst is not None:
                     burst.arrive()
                 done(self._ended(watch, HeldBack()))
                 continue
             body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
-            self._transport.start(body, watch, partial(self._end, watch, done), burst)
+            transport.start(body, watch, partial(self._end, watch, done), burst)
 
     def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
         """Send one task, with nothing else on the loop, and wait for its typed result."""
@@ -201,8 +214,10 @@ class Client:
 
     def abandon(self) -> None:
         """Drop every connection, and end the attempts under way at once."""
-        self._transport.abandon()
+        for transport in self._transports:
+            transport.abandon()
 
     def end(self) -> None:
         """Abandon, and let go of everything, in the thread that turns the loop."""
-        self._transport.end()
+        for transport in reversed(self._transports):  # the first one's loop is that of all
+            transport.end()

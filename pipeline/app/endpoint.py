@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pipeline.config import AuthConfig, EndpointConfig, Job, api_key
-from pipeline.endpoints import make_endpoint
+from pipeline.endpoints import make_endpoint, other_urls
 from pipeline.engines import most_in_flight
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput
@@ -25,6 +25,7 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
         None if address else key, most_in_flight(config.endpoint), config.limits.timeout_seconds,
         config.endpoint.transport == "standard", tuple((config.endpoint.headers or {}).values()),
         math.inf if config.limits.idle_seconds is None else config.limits.idle_seconds,
+        () if address else other_urls(config.endpoint),
     )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, n
     return Standing(
         job=config.name,
         model=config.endpoint.model,
-        endpoint=job.document["endpoint"]["url"],
+        endpoint=", ".join(_listed(job.document["endpoint"]["url"])),
         is_simulated=journal.simulated,
         status="running" if is_running else known.status,
         error=None if is_running else known.error,
@@ -117,3 +117,7 @@ def _call(job: Job) -> JobCall:
         for key, separator, value in (override.partition("=") for override in job.overrides)
     ]
     return JobCall(job.file, hidden)
+
+
+def _listed(urls: str | list[str]) -> list[str]:
+    return [urls] if isinstance(urls, str) else urls

@@ -29,7 +29,7 @@ from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.journal import Journal, plus
 from pipeline.journal.orders import withdraw_orders
-from pipeline.limits import Pause
+from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
 from pipeline.records import digest
 from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
@@ -74,7 +74,8 @@ class RowSender:
         to_send = plan.count(*options.to_send)
         rows = min(to_send, options.limit or to_send)
         self._begin(plan, journal, rows)
-        pause, now = Pause(), time.time()
+        names = config.endpoint.urls
+        pause, now = Pause(len(names)), time.time()
         sent = earlier.sent_lately(journal, config.limits, now)
         earlier.see(journal, sent, now)
         if (too_long := self._wait_out_pause(journal, pause, now)) is not None:
@@ -101,6 +102,7 @@ class RowSender:
                 limits=config.limits, retry=config.retry, settings=settings, price=self._opened.price,
                 context_window=self._opened.context_window, limit=options.limit,
                 stop_request=self._stop_request, shared=shared,
+                servers=Servers(names, pause, self._watcher.warned) if len(names) > 1 else None,
                 started=self._figures.started, observe=lambda progress: self._observe(progress, plan, held),
                 poll=controls.poll,
             )  # fmt: skip
@@ -130,12 +132,16 @@ class RowSender:
     def _begin(self, plan: Plan, journal: Journal, rows: int) -> None:
         others = [one for one in FAILED if one not in self._options.to_send]
         self._figures.left_alone = failure_kinds(plan, journal, others)
-        where = shown_address(self._job.config.endpoint.url)
+        where = " and ".join(map(shown_address, self._job.config.endpoint.urls))
         self._figures.tracker = Tracker(rows, self._figures.left_alone, where=where)
 
     def _wait_out_pause(self, journal: Journal, pause: Pause, now: float) -> Stop | None:
         """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one."""
-        left = journal.totals.pause_left(now)
+        endpoint = self._job.config.endpoint
+        if len(endpoint.urls) > 1:
+            for number, url in enumerate(endpoint.urls):
+                pause.extend(time.monotonic() + journal.totals.server_pause_left(url, now), number)
+        left = max(journal.totals.pause_left(now), pause.until - time.monotonic())
         if left > self._job.config.retry.max_elapsed_seconds:
             return Stop(
                 5,

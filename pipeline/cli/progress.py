@@ -77,7 +77,7 @@ class ConsoleWatcher(Watcher):
                 console.note(f"to send: {counted(self._to_send, 'row')}")
             for warning in disk_warnings(opened, plan, estimate["completion_tokens"]["expected"]):
                 console.caution(warning)
-        self._where = shown_address(opened.job.config.endpoint.url)
+        self._where = " and ".join(map(shown_address, opened.job.config.endpoint.urls))
         limits = opened.job.config.limits
         if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
             console.note("no cost cap is set; limits.max_cost_usd sets one")

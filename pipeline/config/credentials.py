@@ -33,8 +33,10 @@ def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
         message = "`kind: openai` needs the server's address"
         yield Finding(_URL, message, "add `url: https://api.example.com/v1` below `endpoint:`", (_KIND,))
     elif not endpoint.is_simulator:
-        fault = next(_address_faults(endpoint.url), None)
-        yield from [fault] if fault else _key_faults(endpoint)
+        faults = [fault for index in range(len(endpoint.urls)) for fault in _address_faults(endpoint, index)]
+        yield from faults or _key_faults(endpoint)
+    if endpoint.kind == "dataoorts" and len(endpoint.urls) > 1:
+        yield Finding(_URL, "Dataoorts is one server", "name one address, or set `kind: openai`", (_KIND,))
 
 
 def api_key(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
@@ -70,24 +72,38 @@ def key_findings(endpoint: EndpointConfig, environ: Mapping[str, str]) -> Iterat
 
 def key_note(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
     """Where Dataoorts' key goes, if to another server without the job saying so; None where there is nothing to say."""
-    host = urlsplit(endpoint.url).hostname
+    hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in endpoint.urls)
     is_named = "api_key_env" in endpoint.model_fields_set
-    if is_named or host == _DATAOORTS_HOST or api_key(endpoint, environ) is None:
+    others = [host for host in hosts if host != _DATAOORTS_HOST]
+    if is_named or not others or api_key(endpoint, environ) is None:
         return None
-    return f"the key in {endpoint.api_key_env} goes to {host}"
+    return f"the key in {endpoint.api_key_env} goes to {' and '.join(others)}"
 
 
-def _address_faults(url: str) -> Iterator[Finding]:
+def _address_faults(endpoint: EndpointConfig, index: int) -> Iterator[Finding]:
+    url = endpoint.urls[index]
+    at = _URL if isinstance(endpoint.url, str) else (*_URL, index)
     if fault := address_fault(url):
-        yield Finding(_URL, fault, f"write a whole address, such as {DATAOORTS_URL}, or `{SIMULATOR_URL}`")
+        yield Finding(at, fault, f"write a whole address, such as {DATAOORTS_URL}, or `{SIMULATOR_URL}`")
     elif "@" in urlsplit(url).netloc:
-        yield Finding(_URL, "an address cannot hold a user or password", _KEY_IN_URL)
+        yield Finding(at, "an address cannot hold a user or password", _KEY_IN_URL)
     elif "?" in url or "#" in url:
-        yield Finding(_URL, "an address cannot hold a query (`?…`) or fragment (`#…`)", _KEY_IN_URL)
+        hint = f"{_KEY_IN_URL}; anything else of a query belongs into `query`"
+        yield Finding(at, "an address cannot hold a query (`?…`) or fragment (`#…`)", hint)
+    elif _plain(url) in map(_plain, endpoint.urls[:index]):
+        yield Finding(at, "this server is there already", "list each server once")
+
+
+def _plain(url: str) -> str:
+    """The address without what makes no difference."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}{path}"
 
 
 def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
-    if endpoint.api_key_env is not None and is_exposed(endpoint.url) and not endpoint.allow_insecure_http:
+    if endpoint.api_key_env is not None and any(map(is_exposed, endpoint.urls)) and not endpoint.allow_insecure_http:
         yield Finding(
             _URL,
             "the key would go over the network unencrypted",
@@ -98,7 +114,11 @@ def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
 
 def _may_go_without_key(endpoint: EndpointConfig) -> bool:
     is_named = "api_key_env" in endpoint.model_fields_set
-    return endpoint.kind == "openai" and not is_named and is_loopback(urlsplit(endpoint.url).hostname or "")
+    return (
+        endpoint.kind == "openai"
+        and not is_named
+        and all(is_loopback(urlsplit(url).hostname or "") for url in endpoint.urls)
+    )
 
 
 def _fits_header(key: str) -> bool:

@@ -236,6 +236,12 @@ OneOrManyPaths = Annotated[
 ]
 
 
+OneOrManyUrls = Annotated[
+    Annotated[Text, Tag(ONE_TAG)] | Annotated[tuple[Text, ...], Field(min_length=1), Tag(MANY_TAG)],
+    Discriminator(_one_or_many),
+]
+
+
 class CsvConfig(_Section):
     """How CSV files are written."""
 
@@ -308,10 +314,10 @@ class EndpointConfig(_Section):
     kind: Literal["dataoorts", "openai"] = Field(
         default="dataoorts", description="`dataoorts`, or `openai` for any OpenAI-compatible chat/completions server."
     )
-    url: Text = Field(
+    url: OneOrManyUrls = Field(
         default=DATAOORTS_URL,
-        description="The server's address; for `openai` its base (…/v1) or the whole address; `simulator` for the "
-        "embedded endpoint, which needs no key and no network.",
+        description="The server's address, or for `openai` a list of equal servers behind one queue; for `openai` its "
+        "base (…/v1) or the whole address; `simulator` for the embedded endpoint, which needs no key and no network.",
     )
     model: Text = Field(
         description="The model's name, as the server knows it.", examples=["meta/llama-4-scout-17b-16e-instruct"]
@@ -367,7 +373,12 @@ class EndpointConfig(_Section):
     @property
     def is_simulator(self) -> bool:
         """Whether the embedded endpoint answers."""
-        return self.url == SIMULATOR_URL
+        return self.urls == (SIMULATOR_URL,)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The address of each server."""
+        return (self.url,) if isinstance(self.url, str) else self.url
 
 
 class ParametersConfig(_Section):

@@ -12,7 +12,7 @@ from pipeline.endpoints.openai import OpenAI
 if TYPE_CHECKING:  # a process that only sends does without the job file
     from pipeline.config.models import EndpointConfig
 
-__all__ = ["Endpoint", "make_endpoint"]
+__all__ = ["Endpoint", "make_endpoint", "other_urls"]
 
 
 def make_endpoint(config: EndpointConfig, address: str | None = None) -> Endpoint:
@@ -21,9 +21,18 @@ def make_endpoint(config: EndpointConfig, address: str | None = None) -> Endpoin
 
     model = find_model(config.model)
     splits = config.reasoning == "split" or (config.reasoning == "auto" and model is not None and model.reasons_in_text)
-    query = f"?{urlencode(config.query)}" if config.query else ""
+    query = _query(config)
     if config.kind == "openai":
-        url = config.url if address is None else f"{address.rstrip('/')}/v1"
+        url = config.urls[0] if address is None else f"{address.rstrip('/')}/v1"
         return OpenAI(url + query, config.max_tokens_field, splits_reasoning=splits, streams=config.stream)
-    url = config.url if address is None else f"{address.rstrip('/')}/api/v1"
+    url = config.urls[0] if address is None else f"{address.rstrip('/')}/api/v1"
     return Dataoorts(url + query, splits_reasoning=splits)
+
+
+def other_urls(config: EndpointConfig) -> tuple[str, ...]:
+    """The whole addresses of the servers beside the first one."""
+    return tuple(OpenAI(url + _query(config)).url for url in config.urls[1:])
+
+
+def _query(config: EndpointConfig) -> str:
+    return f"?{urlencode(config.query)}" if config.query else ""

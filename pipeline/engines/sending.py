@@ -10,7 +10,7 @@ from pipeline.client import Client
 from pipeline.endpoints import Endpoint
 from pipeline.limits import Pause
 from pipeline.redaction import Redaction
-from pipeline.transport import Transport
+from pipeline.transport import Loop, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Sending:
     standard: bool = False
     header_values: tuple[str, ...] = field(default=(), repr=False)
     idle_seconds: float = math.inf
+    other_urls: tuple[str, ...] = ()
+    """The addresses of further servers, equal to the endpoint's."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -39,8 +41,13 @@ class Sending:
 
     def client(self, pause: Pause) -> Client:
         """A client for this process. Connects to nothing yet. Raises InvalidInput for what cannot be sent with."""
-        transport = Transport(
-            self.endpoint.url, self.headers, connections=self.slots, timeout_seconds=self.timeout_seconds,
-            standard=self.standard,
+        first = self._transport(self.endpoint.url)
+        others = [self._transport(url, first.loop) for url in self.other_urls]
+        redaction = Redaction(self.key, self.header_values)
+        return Client(self.endpoint, first, pause, redaction, self.idle_seconds, others)
+
+    def _transport(self, url: str, loop: Loop | None = None) -> Transport:
+        return Transport(
+            url, self.headers, connections=self.slots, timeout_seconds=self.timeout_seconds, standard=self.standard,
+            loop=loop,
         )  # fmt: skip
-        return Client(self.endpoint, transport, pause, Redaction(self.key, self.header_values), self.idle_seconds)

@@ -251,13 +251,14 @@ class Journal:
         possibly_billed_requests: int = 0,
         plan: int | None = None,
         pause: tuple[float, float] | None = None,
+        server_pauses: Mapping[str, tuple[float, float]] | None = None,
         excess: Mapping[str, tuple[int, int]] | None = None,
     ) -> int:
         """Put a group on disk: events, claims closed and claims made. Returns the number of the first event.
 
         On return everything given is durable. `cost_usd`, `possibly_billed_usd` and `possibly_billed_requests` are
-        added to the totals; of two pauses the one that lasts longer counts. `excess` takes the place of what was known
-        of its models.
+        added to the totals; of two pauses the one that lasts longer counts. `excess` and `server_pauses` take the place
+        of what was known of their models and servers.
         """
         first = self.totals.events + 1
         totals = replace(
@@ -270,6 +271,7 @@ class Journal:
             plan=self.totals.plan if plan is None else plan,
             pause=self.totals.longer_pause(pause),
             excess={**self.totals.excess, **(excess or {})},
+            server_pauses={**self.totals.server_pauses, **(server_pauses or {})},
         )
         event_rows = [(seq, pack_event(event)) for seq, event in enumerate(events, first)]
         claim_rows = [(claim.number, pack_claim(claim)) for claim in claims]

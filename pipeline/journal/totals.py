@@ -25,7 +25,7 @@ class Totals:
     keeps the endpoint's Retry-After over a restart: when it was set, and until when (Unix seconds).
     `possibly_billed_requests` is None in a journal that was begun by a version that did not count them. `excess` is by
     model: the most tokens that a prompt and a completion were billed beyond what was assumed. `seen` is None where no
-    stamp was seen that lies in the future.
+    stamp was seen that lies in the future. `server_pauses` are by address, where a job has several servers.
     """
 
     commits: int = 0
@@ -38,13 +38,15 @@ class Totals:
     possibly_billed_requests: int | None = 0
     excess: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     seen: Seen | None = None
+    server_pauses: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def text(self) -> str:
         """The totals as the journal stores them."""
         seen = self.seen and [self.seen.at, self.seen.events, self.seen.pause_since]
         return json.dumps(
             [self.commits, self.events, self.claims, str(self.cost_usd), str(self.possibly_billed_usd), self.plan,
-             self.pause, self.possibly_billed_requests, self.excess, seen], separators=(",", ":"),
+             self.pause, self.possibly_billed_requests, self.excess, seen, self.server_pauses],
+            separators=(",", ":"),
         )  # fmt: skip
 
     def pause_left(self, now: float) -> float:
@@ -55,6 +57,11 @@ class Totals:
             return 0.0
         since, until = self.pause
         return until - now if since <= now else self._pause_seen(now) + (until - since) - now
+
+    def server_pause_left(self, server: str, now: float) -> float:
+        """Return how many seconds are left of one server's pause at `now` (Unix seconds)."""
+        since, until = self.server_pauses.get(server, (now, now))
+        return until - max(since, now) if since <= now else until - since
 
     def is_pause_unseen(self, now: float) -> bool:
         """Whether the pause was set in the future of `now`, and never seen to be so."""
@@ -79,6 +86,7 @@ class Totals:
         return cls(
             commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None, in_doubt,
             excess, Seen(*later[2]) if later[2:] and later[2] else None,
+            {server: (since, until) for server, (since, until) in (later[3] if later[3:] else {}).items()},
         )  # fmt: skip
 
 

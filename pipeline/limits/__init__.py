@@ -10,6 +10,7 @@ from pipeline.limits.learned import LearnedRate
 from pipeline.limits.outage import Outage, Trouble
 from pipeline.limits.pause import Pause
 from pipeline.limits.rates import SEND_WITHIN_SECONDS, Entry, SlidingWindow, window_seconds
+from pipeline.limits.servers import Servers
 
 __all__ = [
     "RAMP_STEP_SECONDS",
@@ -20,6 +21,7 @@ __all__ = [
     "LearnedRate",
     "Outage",
     "Pause",
+    "Servers",
     "SlidingWindow",
     "Trouble",
     "ramp",

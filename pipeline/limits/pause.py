@@ -11,19 +11,26 @@ _BYTES = 8
 
 
 class Pause:
-    """Nothing is sent before `until`, in monotonic seconds, which all processes of a machine count alike."""
+    """Nothing is sent before `until`, in monotonic seconds, which all processes of a machine count alike. Of several
+    servers each has a pause of its own, by its number.
+    """
 
-    def __init__(self) -> None:
-        self._cell = memoryview(bytearray(_BYTES)).cast("d")
+    def __init__(self, servers: int = 1) -> None:
+        self._cells = memoryview(bytearray(_BYTES * servers)).cast("d")
 
     @property
     def until(self) -> float:
-        """When the pause is over; a moment of the past where there is none."""
-        return self._cell[0]
+        """When the first server's pause is over; a moment of the past where there is none."""
+        return min(self._cells)
 
-    def extend(self, until: float) -> None:
-        """Pause until then, unless a longer pause stands."""
-        self._cell[0] = max(self._cell[0], until)
+    def of(self, server: int) -> float:
+        """When the pause of one server is over."""
+        return self._cells[server]
+
+    def extend(self, until: float, server: int | None = None) -> None:
+        """Pause one server until then, or all of them, unless a longer pause stands."""
+        for number in range(len(self._cells)) if server is None else (server,):
+            self._cells[number] = max(self._cells[number], until)
 
     def share(self) -> int:
         """Move the pause to memory that other processes can `join`, by the file descriptor that this returns.
@@ -31,21 +38,22 @@ class Pause:
         Raises OSError.
         """
         number = _nameless_file()
-        os.truncate(number, _BYTES)
+        os.truncate(number, self._cells.nbytes)
         self._move(number)
         return number
 
     @classmethod
     def join(cls, number: int) -> Pause:
         """The pause behind a descriptor from `share`, in another process. Raises OSError."""
-        pause = cls()
+        pause = cls(os.fstat(number).st_size // _BYTES)
         pause._move(number)
         return pause
 
     def _move(self, number: int) -> None:
-        until = self.until
-        self._cell = memoryview(mmap.mmap(number, _BYTES)).cast("d")
-        self.extend(until)
+        before = self._cells
+        self._cells = memoryview(mmap.mmap(number, before.nbytes)).cast("d")
+        for server, until in enumerate(before):
+            self.extend(until, server)
 
 
 def _nameless_file() -> int:

@@ -100,6 +100,8 @@ class Work:
     first_failure: float | None = None
     last_failure: float | None = None
     busy: Busy | None = None
+    excused_by: set[int] = field(default_factory=set)
+    """The servers, of several, whose outage took an attempt without counting it."""
     failure: Outcome = field(default_factory=Outcome)
 
 

@@ -27,6 +27,7 @@ class _Group:
     possibly: Decimal = Decimal(0)
     in_doubt: int = 0
     pause: tuple[float, float] | None = None
+    server_pauses: dict[str, tuple[float, float]] = field(default_factory=dict)
     excess: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -105,9 +106,13 @@ class Recorder:
             self.progress.failures.add(event.record.error_kind or "", event.row_id)
         self.unfinished -= event.state in ANSWERS or event.state in FAILURES
 
-    def pause(self, seconds: float) -> None:
-        """Keep the endpoint's Retry-After for the next runs."""
+    def pause(self, seconds: float, server: str | None = None) -> None:
+        """Keep the endpoint's Retry-After, or that of one of several servers, for the next runs."""
         now = self._wall_clock()
+        if server is not None:
+            until = max(now + seconds, *(end for _, end in (self._group.server_pauses.get(server, (0.0, 0.0)),)))
+            self._group.server_pauses[server] = (now, until)
+            return
         self._group.pause = (now, max(now + seconds, self._group.pause[1] if self._group.pause else 0.0))
 
     def give_up(self, claims: Iterable[Claim]) -> None:
@@ -132,10 +137,10 @@ class Recorder:
     def commit(self, claims: list[Claim]) -> None:
         """Make what was gathered durable, together with the claims of the requests that go out next."""
         group, self._group = self._group, _Group()
-        if group.events or group.release or claims or group.pause:
+        if group.events or group.release or claims or group.pause or group.server_pauses:
             first = self._journal.commit(
                 group.events, release=group.release, claims=claims, cost_usd=group.cost,
                 possibly_billed_usd=group.possibly, possibly_billed_requests=group.in_doubt, pause=group.pause,
-                excess=group.excess,
+                excess=group.excess, server_pauses=group.server_pauses,
             )  # fmt: skip
             self._plan.take(first, group.events)

@@ -19,10 +19,10 @@ from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import CheckpointFailed, ErrorKind
 from pipeline.journal import Claim, Event, Journal, Outcome, State
-from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, ramp
+from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, Servers, ramp
 from pipeline.plan import SUCCEEDED, Plan
 from pipeline.records import Failure, Reply
-from pipeline.retry import PASSING, Backoff
+from pipeline.retry import PASSING, Backoff, Decision, decide
 from pipeline.runner.admission import Admission, OverBudget, Reservation
 from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work, refused_last
@@ -30,7 +30,7 @@ from pipeline.runner.first_refusals import FirstRefusals
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
 from pipeline.runner.settle import bill, failed_record, record_of, told
-from pipeline.runner.verdict import Action, Left, Verdicts, is_busy, is_over_rate
+from pipeline.runner.verdict import Action, Left, Verdicts, is_busy, is_of_outage, is_over_rate
 from pipeline.runner.waiting import WaitingRows
 from pipeline.runner.watchdog import Watchdog
 from pipeline.wording import lasting
@@ -53,10 +53,13 @@ class _InFlight:
     claim: Claim
     reserved: Reservation
     answers_before: int
+    server: int = 0
+    is_probe: bool = False
 
     def task(self, *, fresh: bool) -> Task:
         """What an engine is given of it."""
-        return Task(self.claim.number, self.work.request, self.reserved.send_by, fresh)
+        fresh = fresh or self.is_probe
+        return Task(self.claim.number, self.work.request, self.reserved.send_by, fresh, server=self.server)
 
 
 class Runner:
@@ -68,6 +71,7 @@ class Runner:
         price, context_window: of the model, as far as known.
         started: when the run began, on `clock`; the deadline counts from then.
         shared: the limit that this job has in common with others.
+        servers: the equal servers behind the job's queue, where there are several; `pause` has one for each.
         observe: called every half second or so, and at the end.
         poll: called in every turn with the time on `clock`; it may call `hold` and `change_limits`.
     """
@@ -88,6 +92,7 @@ class Runner:
         limit: int | None = None,
         stop_request: StopRequest,
         shared: SharedLimit | None = None,
+        servers: Servers | None = None,
         started: float | None = None,
         observe: Callable[[Progress], None] = lambda progress: None,
         poll: Callable[[float, Runner], None] = lambda now, runner: None,
@@ -120,6 +125,7 @@ class Runner:
             shared=shared,
             exceeded=totals.excess,
         )
+        self._servers = servers
         self._concurrency = AdaptiveConcurrency(limits.concurrency)
         self._backoff = Backoff(retry.initial_seconds, retry.max_seconds)
         self._outage = Outage(backoff=self._backoff.seconds, most_seconds=retry.max_elapsed_seconds)
@@ -260,7 +266,14 @@ class Runner:
         slots = self._slots(now)
         self._first_refusals.begin_turn(len(self._in_flight), slots)
         while len(self._in_flight) < slots:
-            if self._outage.is_open and (self._in_flight or now < self._outage.next_probe):
+            server = 0 if self._servers is None else self._servers.choose(now)
+            if server is None:
+                assert self._servers is not None
+                self._wake_at = min(self._wake_at, self._servers.opens_at())
+                break
+            # Of several servers each is probed by itself.
+            is_down = self._outage.is_open and self._servers is None
+            if is_down and (self._in_flight or now < self._outage.next_probe):
                 self._wake_at = min(self._wake_at, math.inf if self._in_flight else self._outage.next_probe)
                 break
             work = self._next(now)
@@ -270,6 +283,9 @@ class Runner:
             if claim is None:
                 self._put_back = work
                 break
+            if self._servers is not None:
+                flight = self._in_flight[claim.number]
+                flight.server, flight.is_probe = server, self._servers.sent(server)
             claims.append(claim)
         return claims
 
@@ -350,6 +366,8 @@ class Runner:
         flight = self._in_flight.pop(attempt.number)
         work, result, reserved = flight.work, attempt.result, flight.reserved
         self._recorder.release(attempt.number)
+        if self._servers is not None:
+            self._servers.ended(flight.server, is_probe=flight.is_probe)
         if result is None:
             self._admission.withdraw(reserved)
             self._waiting.put(work, self._pause.until)
@@ -365,9 +383,11 @@ class Runner:
             self._recorder.exceeded(work.request.model, most, max(Decimal(0), over))
         record = record_of(attempt, result, work.request, work.history, charge, self._price)
         if result.retry_after is not None:
-            self._pause_for(max(0.0, result.retry_after - attempt.since_head), now)
+            self._pause_for(max(0.0, result.retry_after - attempt.since_head), now, flight.server)
         if isinstance(result, Reply):
             self.stop = self.stop or self._too_long(result, work)
+            if self._servers is not None:
+                self._servers.works(flight.server, has_answered=True)
             self._usable(now)
             self._answered(now)
             self._concurrency.answered(reserved.taken_at, len(self._in_flight) + 1)
@@ -389,6 +409,11 @@ class Runner:
 
     def _failed(self, flight: _InFlight, failure: Failure, record: Outcome, now: float) -> None:
         work, reserved = flight.work, flight.reserved
+        if self._servers is not None and self._is_of_server(flight, failure, self._servers, now):
+            if failure.sent:
+                self._recorder.record(work, State.ATTEMPTED, record)
+            self._waiting.put(work, now)
+            return
         if failure.kind is ErrorKind.TIMEOUT or failure.status in _TIMED_OUT:
             self._concurrency.timed_out(reserved.taken_at, now, self.progress.succeeded - flight.answers_before)
         for refused, held in self._first_refusals.failed(failure, work.failures + 1, reserved):
@@ -415,6 +440,24 @@ class Runner:
         elif verdict.action is Action.FAIL:
             work.failure = record._replace(error_kind=verdict.kind)
             self._fail(work)
+
+    def _is_of_server(self, flight: _InFlight, failure: Failure, servers: Servers, now: float) -> bool:
+        """Whether a failure is the fault of one server alone, so that the row goes to another one and loses no attempt.
+
+        A server's outage excuses a row once: else a row that every server fails at would never come to an end.
+        """
+        number = flight.server
+        if decide(failure) is Decision.REFUSE:
+            message = told(failure.message, flight.work.request)
+            return servers.refuses(number, message) and servers.is_any_left
+        if not is_of_outage(failure):
+            servers.works(number, has_answered=False)
+            return False
+        servers.is_out(number, now, is_probe=flight.is_probe)
+        if not servers.is_any_up or number in flight.work.excused_by:
+            return False
+        flight.work.excused_by.add(number)
+        return True
 
     def _left(self) -> Left:
         # With a limit, the rows that this run may still send: one that sends but a few must come to an end with them.
@@ -446,8 +489,12 @@ class Runner:
             self._waiting.begin_anew(now, failed_since=worked_before)
             self._admission.begin_anew(now)
 
-    def _pause_for(self, seconds: float, now: float) -> None:
+    def _pause_for(self, seconds: float, now: float, server: int) -> None:
         """Keep a Retry-After, this run and the next ones."""
+        if self._servers is not None:
+            self._pause.extend(now + seconds, server)
+            self._recorder.pause(seconds, self._servers.name(server))
+            return
         self._pause.extend(now + seconds)
         self._admission.pause(now + seconds)
         self._recorder.pause(seconds)
@@ -456,6 +503,8 @@ class Runner:
         """Why the run stops, where the pause that the endpoint asks for is longer than it waits."""
         if result.retry_after is None or result.retry_after <= self._retry.max_elapsed_seconds:
             return None
+        if self._servers is not None and self._pause.until - self._clock() <= self._retry.max_elapsed_seconds:
+            return None  # another server does not have to wait
         words = f": {told(result.message, work.request)}" if isinstance(result, Failure) else ""
         return Stop(
             5, "retry_after", f"the endpoint asks for a pause of {lasting(result.retry_after)}, longer than"

@@ -18,6 +18,7 @@ from pipeline.runner.refusals import Refusals
 from pipeline.runner.settle import told
 
 _FEW_ROWS = 5
+_FIRST_SERVER_ERROR = 500
 _FEWEST_REFUSALS = 2
 _BUSY = frozenset({429, 503, 529})
 """Statuses that say "too much at once". nginx answers with 503 what is beyond `limit_req` and `limit_conn`
@@ -154,6 +155,13 @@ class Verdicts:
 def is_busy(failure: Failure) -> bool:
     """Whether a failure says that the endpoint has too much to do at the moment."""
     return failure.status in _BUSY or failure.kind in _BUSY_KINDS
+
+
+def is_of_outage(failure: Failure) -> bool:
+    """Whether a failure says that the server it came from is down: no reply, or a 5xx that asks for no wait."""
+    if failure.http_status is None:
+        return failure.kind in (ErrorKind.CONNECTION_ERROR, ErrorKind.TIMEOUT)
+    return failure.http_status >= _FIRST_SERVER_ERROR and failure.retry_after is None
 
 
 def is_over_rate(failure: Failure) -> bool:

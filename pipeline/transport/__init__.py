@@ -41,13 +41,15 @@ class Transport:
         timeout_seconds: float,
         most_bytes: int = 64 * 2**20,
         standard: bool = False,
+        loop: Loop | None = None,
     ) -> None:
         """Prepare the request once; connect to nothing.
 
         `headers` go with every request as given. `connections` is how many are kept open between attempts,
         `timeout_seconds` bounds one attempt from connect to the last byte, `most_bytes` the decoded body. `standard`
-        sends through requests' own adapter. Proxy and certificates come from the environment as it is now. Raises
-        InvalidInput for a URL, header, proxy or certificate file that cannot be used.
+        sends through requests' own adapter. Proxy and certificates come from the environment as it is now. `loop` is
+        that of another transport, to send together with it. Raises InvalidInput for a URL, header, proxy or certificate
+        file that cannot be used.
         """
         request = WatchedRequest()
         try:
@@ -65,7 +67,8 @@ class Transport:
                 "a header holds characters that HTTP cannot carry; look for a line break or a blank at its ends, "
                 "or non-ASCII characters, in the API key"
             ) from None
-        self.loop = Loop()
+        self._is_guest = loop is not None
+        self.loop = Loop() if loop is None else loop
         self._way: _Way
         if standard:
             from pipeline.transport.threads import Threads
@@ -121,9 +124,10 @@ class Transport:
         self.loop.call(self._way.abandon)
 
     def end(self) -> None:
-        """Abandon, here and now, and let go of the loop: nothing can be done with it any more."""
+        """Abandon, here and now, and let go of the loop, if it is this one's own: nothing can be done with it then."""
         self._way.abandon()
-        self.loop.close()
+        if not self._is_guest:
+            self.loop.close()
 
 
 class _Way(Protocol):

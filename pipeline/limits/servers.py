@@ -1,0 +1,118 @@
+"""Equal servers behind one queue: which one the next request goes to, and which are left alone for a while."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pipeline.limits.pause import Pause
+
+_FIRST_PROBE_SECONDS = 1.0
+_LONGEST_PROBE_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class _Server:
+    name: str
+    in_flight: int = 0
+    last_sent: int = 0
+    has_answered: bool = False
+    is_removed: bool = False
+    probes: int = 0
+    """Probes since it is out, the one to come included; 0 while it is up."""
+    probe_at: float = 0.0
+    is_probed: bool = False
+
+    @property
+    def is_up(self) -> bool:
+        return not self.is_removed and not self.probes
+
+
+class Servers:
+    """The servers of a job, known by their number. Times are monotonic seconds.
+
+    A request goes to the server with the fewest in flight. One that fails as an outage is out: it gets a single probe
+    after 1 s, 2 s, 4 s and so on to every 30 s, and is back with the first that it answers. A pause that one asked for
+    holds for that one. `warn` is told of a server that is taken out for good.
+    """
+
+    def __init__(self, names: Sequence[str], pause: Pause, warn: Callable[[str], None] = lambda message: None) -> None:
+        self._servers = [_Server(name) for name in names]
+        self._pause = pause
+        self._warn = warn
+        self._sent = 0
+
+    def name(self, number: int) -> str:
+        """The server's address."""
+        return self._servers[number].name
+
+    def choose(self, now: float) -> int | None:
+        """The server for the next request; None where none takes one now."""
+        open_now = [
+            (not server.probes, server.in_flight, server.last_sent, number)
+            for number, server in enumerate(self._servers)
+            if self._opens_at(number) <= now
+        ]
+        return min(open_now)[-1] if open_now else None
+
+    def opens_at(self) -> float:
+        """When the first server takes a request; infinity where one has to end first."""
+        return min(map(self._opens_at, range(len(self._servers))))
+
+    def sent(self, number: int) -> bool:
+        """A request goes to a server. Returns whether it is a probe."""
+        server = self._servers[number]
+        self._sent += 1
+        server.in_flight += 1
+        server.last_sent = self._sent
+        server.is_probed = bool(server.probes)
+        return server.is_probed
+
+    def ended(self, number: int, *, is_probe: bool) -> None:
+        """A request to a server has ended, whatever came of it."""
+        self._servers[number].in_flight -= 1
+        if is_probe:
+            self._servers[number].is_probed = False
+
+    def works(self, number: int, *, has_answered: bool) -> None:
+        """A server has made up its mind about a request."""
+        server = self._servers[number]
+        server.probes = 0
+        server.has_answered = server.has_answered or has_answered
+
+    def is_out(self, number: int, now: float, *, is_probe: bool) -> None:
+        """A server has failed as one does that is down."""
+        server = self._servers[number]
+        if server.probes and not is_probe:  # it was in flight when the server went out, and says nothing new
+            return
+        server.probes += 1
+        server.probe_at = now + min(_FIRST_PROBE_SECONDS * 2.0 ** min(server.probes - 1, 10), _LONGEST_PROBE_SECONDS)
+
+    def refuses(self, number: int, message: str) -> bool:
+        """A server has refused the job's model or key in a way that a single row may be at fault for. Returns whether
+        it is taken out for that: it has never answered.
+        """
+        server = self._servers[number]
+        if server.has_answered:
+            return False
+        if not server.is_removed:
+            server.is_removed = True
+            self._warn(f"{server.name} is left out of this run: {message}")
+        return True
+
+    @property
+    def is_any_up(self) -> bool:
+        """Whether a server is neither out nor taken out."""
+        return any(server.is_up for server in self._servers)
+
+    @property
+    def is_any_left(self) -> bool:
+        """Whether not all servers were taken out."""
+        return not all(server.is_removed for server in self._servers)
+
+    def _opens_at(self, number: int) -> float:
+        server = self._servers[number]
+        if server.is_removed or (server.probes and server.is_probed):
+            return math.inf
+        return max(self._pause.of(number), server.probe_at if server.probes else 0.0)
