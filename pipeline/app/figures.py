@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.app.control import Controls
 from pipeline.app.outcomes import AnswerCounts
 from pipeline.app.status import file_stamp
-from pipeline.app.summary import Summary, job_figures
+from pipeline.app.summary import Summary, billed_figures, row_figures
 from pipeline.app.tracking import Tracker
 from pipeline.journal import Journal, write_progress
 from pipeline.plan import FailureKinds, Plan
@@ -68,7 +68,9 @@ class Figures:
         self._written_at = seconds
         failures = (self.left_alone + progress.failures).counts()["failures"]
         answers = self.answers.plus(progress.truncated, progress.empty)
-        summary = replace(self.summary, **{**job_figures(plan, journal), "failures": failures, **asdict(answers)})
+        # Of the journal's open claims, which are the requests in flight, ten thousand are not read once a second.
+        money = billed_figures(journal, progress.in_flight, progress.in_doubt_usd)
+        summary = replace(self.summary, **{**row_figures(plan), **money, "failures": failures, **asdict(answers)})
         self._write(directory, summary, journal, self.tracker.facts(progress))
 
     def write_at_rest(self, directory: Path, journal: Journal, failures: FailureKinds) -> None:

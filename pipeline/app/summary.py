@@ -127,14 +127,18 @@ def job_figures(plan: Plan, journal: Journal) -> dict[str, Any]:
 
 def money_figures(journal: Journal) -> dict[str, Any]:
     """Return what was billed, and possibly billed, over all runs; the latter counts requests that a kill cut off."""
+    claims = journal.claims()
+    return billed_figures(journal, len(claims), sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0)))
+
+
+def billed_figures(journal: Journal, open_claims: int, worst_usd: Decimal) -> dict[str, Any]:
+    """Return the same, where so many claims are open, which may cost so much at most."""
     from pipeline.journal import plus
 
-    claims = journal.claims()
-    open_claims = sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0))
     return {
         "job_cost_usd": journal.totals.cost_usd,
-        "possibly_billed_usd": journal.totals.possibly_billed_usd + open_claims,
-        "possibly_billed_requests": plus(journal.totals.possibly_billed_requests, len(claims)),
+        "possibly_billed_usd": journal.totals.possibly_billed_usd + worst_usd,
+        "possibly_billed_requests": plus(journal.totals.possibly_billed_requests, open_claims),
     }
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import copyreg
+import io
+import operator
 import pickle
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
+
+from pipeline.client import Attempt, Task
+from pipeline.records import Failure, Reply, Request, Usage
 
 _HEAD = struct.Struct("!Q")
 _BYTES_A_READ = 256 * 1024
@@ -36,7 +44,7 @@ class Channel:
 
     def put(self, message: object) -> None:
         """Send a message as far as the other side takes it; the rest is kept."""
-        data = pickle.dumps(message)
+        data = _packed(message)
         self._unsent += (memoryview(_HEAD.pack(len(data))), memoryview(data))
         self.flush()
 
@@ -88,6 +96,28 @@ class Channel:
                 start = begin + size
         del self._received[:start]
         return messages
+
+
+def _packed(message: object) -> bytes:
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer)
+    pickler.dispatch_table = _REDUCERS
+    pickler.dump(message)
+    return buffer.getvalue()
+
+
+def _reducer(kind: type) -> Callable[[Any], tuple[type, tuple[Any, ...]]]:
+    """How pickle takes a value apart: into what makes it again. Its own way for frozen values with slots looks at the
+    fields of each one anew, there and back, and takes three times as long.
+    """
+    values = operator.attrgetter(*(field.name for field in fields(kind)))
+    return lambda value: (kind, values(value))
+
+
+_REDUCERS: dict[type, Callable[[Any], Any]] = {
+    **copyreg.dispatch_table,
+    **{kind: _reducer(kind) for kind in (Task, Attempt, Request, Reply, Failure, Usage)},
+}
 
 
 def hear(end: socket.socket) -> Any:

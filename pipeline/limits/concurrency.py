@@ -11,15 +11,17 @@ _TOLERATED_SHARE = 0.1
 _FEWEST = 2
 _RAMP_START = 32
 _RAMP_PER_SECOND = 1024
+_RAMP_SECONDS = 2
 RAMP_STEP_SECONDS = 1 / 64
 
 
-def ramp(seconds: float) -> int:
+def ramp(seconds: float, most: int) -> int:
     """Requests that may be in flight `seconds` after the sending began, or began again after a pause.
 
-    No endpoint sees a thousand connections open in one instant, and still a thousand are in flight after a second.
+    No endpoint sees a thousand connections open in one instant. Still a thousand are in flight after a second, and
+    `most`, however many that is, after two.
     """
-    return _RAMP_START + math.floor(max(0.0, seconds) * _RAMP_PER_SECOND)
+    return _RAMP_START + math.floor(max(0.0, seconds) * max(_RAMP_PER_SECOND, most / _RAMP_SECONDS))
 
 
 class AdaptiveConcurrency:

@@ -62,6 +62,8 @@ class Progress:
     over_reserve_usd: Decimal = Decimal(0)
     """By how much requests were billed beyond the most that was assumed of them."""
     in_flight: int = 0
+    in_doubt_usd: Decimal = Decimal(0)
+    """What the requests in flight may cost at most."""
     waiting: int = 0
     paused_seconds: float = 0.0
     failures: FailureKinds = field(default_factory=FailureKinds)

@@ -293,7 +293,7 @@ class Runner:
         """How many requests may be in flight now. Sets when there may be more."""
         if self._sending_since is None:
             self._sending_since = now
-        ramped = ramp(now - max(self._sending_since, self._pause.until))
+        ramped = ramp(now - max(self._sending_since, self._pause.until), self._limits.concurrency)
         if ramped < self._concurrency.limit:
             self._wake_at = min(self._wake_at, now + RAMP_STEP_SECONDS)
         return min(ramped, self._concurrency.limit, self._engine.slots)
@@ -523,6 +523,7 @@ class Runner:
 
     def _show(self, now: float) -> None:
         self.progress.in_flight = len(self._in_flight)
+        self.progress.in_doubt_usd = self.in_doubt_usd()
         self.progress.waiting = len(self._waiting)
         self.progress.paused_seconds = max(0.0, self._pause.until - now)
         self.progress.trouble = self._outage.trouble(now)

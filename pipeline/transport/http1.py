@@ -10,8 +10,7 @@ import http.client
 import re
 from collections.abc import Generator, Iterator
 from http import HTTPStatus
-
-from requests.structures import CaseInsensitiveDict
+from typing import Any
 
 PIECE = 2**16
 """Bytes to read at a time; no more is allocated than this, whatever Content-Length claims."""
@@ -26,6 +25,20 @@ _END_OF_HEAD_LINE = re.compile(r"\r?\n")
 _STATUS_LINE = re.compile(r"HTTP/(0\.9|1\.\d+) +([1-9]\d\d)(?: .*)?")
 _FIELD = re.compile(r"([!#-'*+\-.^-`|~\w]+):(.*)", re.ASCII)
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+
+
+class Headers(dict[str, str]):
+    """Header fields, kept by their names in lower case and found in any."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a field, several joined by a comma."""
+        return super().get(name.lower(), default)
 
 
 class ReplyReader:
@@ -44,7 +57,7 @@ class ReplyReader:
         self._has_ended = False
         self._is_chunked = False
         self.status = 0
-        self.headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+        self.headers = Headers()
         self.length: int | None = None
         """Bytes in the body, as it is sent; None where that is not said beforehand."""
         self.ends_with_connection = False
@@ -96,7 +109,7 @@ class ReplyReader:
         found = _STATUS_LINE.fullmatch(lines[0])
         if found is None:
             raise http.client.BadStatusLine("")
-        headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+        headers = Headers()
         name = None
         for line in lines[1:]:
             if line[0] in " \t" and name is not None:  # a value that goes on in the next line
@@ -105,13 +118,14 @@ class ReplyReader:
             parted = _FIELD.fullmatch(line)
             if parted is None:
                 raise http.client.HTTPException("a header without a name")
-            name, value = parted[1], parted[2].strip(" \t")
+            name, value = parted[1].lower(), parted[2].strip(" \t")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self.status, self.headers = int(found[2]), headers
         return "1.0" if found[1] in ("0.9", "1.0") else "1.1"
 
     def _take_framing(self, version: str) -> None:
-        codings = [coding.strip().lower() for coding in self.headers.get("Transfer-Encoding", "").split(",")]
+        named = self.headers.get("transfer-encoding", "")
+        codings = [coding.strip() for coding in named.lower().split(",")] if named else []
         codings = [coding for coding in codings if coding not in ("", "identity")]
         if any(coding != "chunked" for coding in codings):
             raise http.client.HTTPException("a transfer coding that was not asked for")
@@ -119,14 +133,14 @@ class ReplyReader:
         self._is_chunked = bool(codings)
         self.length = None if self._is_chunked else self._length()
         self.ends_with_connection = self.length is None and not self._is_chunked
-        connection = self.headers.get("Connection", "").lower()
+        connection = self.headers.get("connection", "").lower()
         keeps = "close" not in connection if version == "1.1" else "keep-alive" in connection
         self.is_last = not keeps or self.ends_with_connection or self.status == HTTPStatus.SWITCHING_PROTOCOLS
 
     def _length(self) -> int | None:
         if self._to_connect or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             return 0
-        said = {part.strip() for part in self.headers.get("Content-Length", "").split(",")} - {""}
+        said = {part.strip() for part in self.headers.get("content-length", "").split(",")} - {""}
         if len(said) > 1:
             raise http.client.HTTPException("two lengths")
         length = said.pop() if said else ""

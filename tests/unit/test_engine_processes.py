@@ -26,9 +26,9 @@ from pipeline.engines import processes, processes_for
 from pipeline.engines.channel import Channel
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
-from pipeline.errors import InvalidInput, PipelineError
+from pipeline.errors import ErrorKind, InvalidInput, PipelineError
 from pipeline.limits import Pause
-from pipeline.records import Failure, Reply, Request
+from pipeline.records import Failure, Reply, Request, Usage
 
 REPLY = b'{"success": true, "result": {"response": "yes", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}}'
 
@@ -280,6 +280,20 @@ def test_a_long_answer_of_a_sender_that_is_stopped_half_way_is_not_waited_for() 
     theirs.close()
     assert channel.take() == [] and channel.is_over
     channel.close()
+
+
+def test_what_crosses_the_channel_arrives_as_it_was() -> None:
+    usage = Usage(1, 2, 3, "{}", None, 5)
+    reply = Reply("é", "text", None, usage, finish_reason="stop", retry_after=1.5)
+    failure = Failure(ErrorKind.TIMEOUT, "late", 504, usage=usage, possibly_billed=True, code="x")
+    tasks_out = [Task(1, Request("m", ({"role": "user", "content": "q"},), {"seed": 2**60}, {"k": [None]}), 2.5, True)]
+    attempts_out = [Attempt(n, result, 1.0, 2.0, 3.0, 4.0) for n, result in enumerate([reply, failure, None])]
+    ours, theirs = map(Channel, socket.socketpair())
+    for message in (tasks_out, attempts_out):
+        ours.put(message)
+    assert theirs.take() == [tasks_out, attempts_out]
+    ours.close()
+    theirs.close()
 
 
 def test_a_sender_takes_no_signal_but_a_kill(sending: Sending) -> None:

@@ -12,10 +12,12 @@ from pipeline.limits import AdaptiveConcurrency, Budget, LearnedRate, Outage, Sl
 
 
 def test_a_thousand_requests_do_not_go_out_in_one_instant_but_within_a_second() -> None:
-    assert ramp(0.0) == 32
-    assert ramp(0.3) >= 128
-    assert ramp(1.0) >= 1024
-    limits = [ramp(tick / 64) for tick in range(64)]
+    assert ramp(0.0, 64) == 32
+    assert ramp(0.3, 64) >= 128
+    assert ramp(1.0, 64) >= 1024
+    assert ramp(1.0, 20_000) <= 11_000
+    assert ramp(2.0, 20_000) >= 20_000
+    limits = [ramp(tick / 64, 64) for tick in range(64)]
     assert all(later - earlier <= 17 for earlier, later in pairwise(limits))
 
 
