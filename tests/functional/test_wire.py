@@ -1,0 +1,65 @@
+"""Whether a refusal is the row's or the job's, on what real servers said (tests/wire)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.functional.conftest import Asked, Endpoint, Reply, Workspace
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
+ANSWER = {"choices": [{"message": {"content": "the answer"}, "finish_reason": "stop"}], "usage": USAGE}
+ROWS = 40
+
+
+def marked(mark: str) -> list[Any]:
+    files = sorted((Path(__file__).parents[1] / "wire").glob("*.json"))
+    found = [(file.stem, one) for file in files for one in json.loads(file.read_text(encoding="utf-8"))["exchanges"]]
+    return [pytest.param(one, id=f"{server}-{one['case']}") for server, one in found if mark in one]
+
+
+def recorded(exchange: dict[str, Any]) -> Reply:
+    reply = exchange["reply"]
+    body = reply.encode() if isinstance(reply, str) else reply
+    return Reply(body, exchange["status"], {name.title(): value for name, value in exchange["headers"].items()})
+
+
+def job(ws: Workspace) -> None:
+    ws.questions(*(f"q{number}" for number in range(ROWS)))
+    ws.job(
+        endpoint={"kind": "openai", "url": ws.url.replace("/api/v1", "/v1"), "model": "tiny"},
+        retry={"max_attempts": 2, "initial_seconds": 0.05, "max_seconds": 0.1, "max_elapsed_seconds": 1.5},
+    )
+
+
+@pytest.mark.parametrize("exchange", marked("every_row"))
+def test_what_every_row_gets_stops_the_run_early_and_fails_none(
+    ws: Workspace, endpoint: Endpoint, exchange: dict[str, Any]
+) -> None:
+    endpoint.reply = lambda asked: recorded(exchange)
+    job(ws)
+    summary = ws.run(code=5)
+    assert (summary["error"]["kind"], summary["pending"], summary["failed"]) == (exchange["every_row"], ROWS, 0)
+    assert exchange["expect"]["message"].partition(": ")[2][:60] in summary["error"]["message"]
+    assert len(endpoint.asked) < ROWS
+    endpoint.reply = lambda asked: Reply(ANSWER)
+    assert ws.run()["succeeded"] == ROWS
+
+
+@pytest.mark.parametrize("exchange", marked("one_row"))
+def test_what_a_single_row_gets_fails_that_row_alone(
+    ws: Workspace, endpoint: Endpoint, exchange: dict[str, Any]
+) -> None:
+    def reply(asked: Asked) -> Reply:
+        return recorded(exchange) if asked.prompt == "q7" else Reply(ANSWER)
+
+    endpoint.reply = reply
+    job(ws)
+    summary = ws.run(code=3)
+    assert (summary["succeeded"], summary["failed"]) == (ROWS - 1, 1)
+    failed = ws.rows()[7]
+    assert (failed["error_kind"], failed["error_message"]) == tuple(exchange["expect"].values())
+    assert endpoint.prompts.count("q7") <= 2
