@@ -27,8 +27,9 @@ class Lack:
 
 
 @contextmanager
-def room_for_connections(job: Job, rows: int) -> Iterator[None]:
-    """Raise the limit on open files to what sending so many rows needs, and put it back afterwards.
+def room_for_connections(job: Job, rows: int) -> Iterator[int]:
+    """Raise the limit on open files to what sending so many rows needs, and put it back afterwards. Gives how many
+    requests this process may then have in flight, the embedded endpoint's ends of them included.
 
     Raises InvalidInput where the system allows no such limit.
     """
@@ -36,30 +37,57 @@ def room_for_connections(job: Job, rows: int) -> Iterator[None]:
     if lack is not None:
         raise InvalidInput(f"limits.concurrency: {lack.message}: {lack.remedy}")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _files_for(job, _connections(job, rows))
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        yield
+    needs = _needs(job, rows)
+    wanted = max(need.all_files for need in needs)
+    if soft == resource.RLIM_INFINITY:
+        yield most_in_flight(job.config.endpoint)
         return
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = max(soft, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     try:
-        yield
+        yield max(1, (limit - _OTHER_FILES) // max(need.files for need in needs))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def too_few_files(job: Job, rows: int) -> Lack | None:
-    """Return why no process of a run may hold the connections open that so many rows need; None where it may."""
-    connections = _connections(job, rows)
+    """Return why a process of a run may not hold the connections open that so many rows need; None where it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _files_for(job, connections)
-    if hard == resource.RLIM_INFINITY or wanted <= hard:
+    need = max(_needs(job, rows), key=lambda one: one.all_files)
+    if hard == resource.RLIM_INFINITY or need.all_files <= hard:
         return None
-    most = (hard - _OTHER_FILES) // _files_a_connection(job)
+    most = (hard - _OTHER_FILES) // need.files * (_in_flight(job, rows) // max(1, need.connections))
     lower = f", or set limits.concurrency to {most} at most" if most > 0 else ""
     return Lack(
-        f"{connections} requests at a time need about {wanted} open files, and the system allows a process {hard}",
+        f"{need.connections} requests at a time need about {need.all_files} open files, and the system allows a process"
+        f" {hard}",
         f"raise that limit (`ulimit -Hn`){lower}",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What one process of a run needs: `files` for each of its connections."""
+
+    connections: int
+    files: int
+
+    @property
+    def all_files(self) -> int:
+        """Open files that it needs together."""
+        return self.connections * self.files + _OTHER_FILES
+
+
+def _needs(job: Job, rows: int) -> list[_Need]:
+    """Return what each kind of process of a run needs. The embedded endpoint, which is in the process that decides,
+    holds the other end of each connection.
+    """
+    in_flight, processes = _in_flight(job, rows), processes_for(job.config.limits, rows)
+    is_simulated = job.config.endpoint.is_simulator
+    if processes == 1:
+        return [_Need(in_flight, 2 if is_simulated else 1)]
+    share = -(-in_flight // (processes - 1))
+    return [_Need(share, 1), *([_Need(in_flight, 1)] if is_simulated else [])]
 
 
 def too_few_threads(job: Job, rows: int) -> Lack | None:
@@ -119,20 +147,5 @@ def _threads_of(user: int, processes: Path) -> int:
     return count
 
 
-def _connections(job: Job, rows: int) -> int:
-    """Return how many connections one process of a run with so many rows holds at most."""
-    senders = max(1, processes_for(job.config.limits, rows) - 1)
-    return -(-_in_flight(job, rows) // senders)
-
-
 def _in_flight(job: Job, rows: int) -> int:
     return min(job.config.limits.concurrency, most_in_flight(job.config.endpoint), rows)
-
-
-def _files_for(job: Job, connections: int) -> int:
-    return _files_a_connection(job) * connections + _OTHER_FILES
-
-
-def _files_a_connection(job: Job) -> int:
-    """The embedded endpoint holds the other end of each connection."""
-    return 2 if job.config.endpoint.is_simulator else 1

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.app import earlier
@@ -89,11 +90,12 @@ class RowSender:
         self._figures.controls = controls
         processes = processes_for(config.limits, rows)
         with (
-            room_for_connections(self._job, rows),
+            room_for_connections(self._job, rows) as most_slots,
             _shared_limit(config.limits) as shared,
             endpoint_address(self._job) as address,
         ):
             sending = sending_to(self._job, address, os.environ)
+            sending = replace(sending, slots=min(sending.slots, most_slots))
             works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan))
             works = while_unchanged(works, self._opened.rows.source.files)
             engine = self._engine(sending, processes, pause)  # last: from here on it is closed, whatever happens
@@ -153,7 +155,7 @@ class RowSender:
 
     def _engine(self, sending: Sending, processes: int, pause: Pause) -> Engine:
         limits = self._job.config.limits
-        if sending.slots < limits.concurrency:
+        if sending.standard and sending.slots < limits.concurrency:
             self._watcher.warned(
                 f"limits.concurrency: endpoint.transport: standard has no more than {sending.slots} requests in flight;"
                 " lean has up to 20,000"

@@ -34,6 +34,9 @@ _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender i
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECONDS_TO_BEGIN = 60.0
 _SECONDS_TO_END = 2.0
+_SECONDS_OF_GRACE = 30.0
+"""How much later than `timeout_seconds` a sender may be with a result; the watchdog of a run waits longer."""
+_LONGEST_TURN = 1.0
 _LONG_SECRET = 8
 # Has glibc keep less of what the threads of a sender have freed; what the environment says otherwise stands.
 _LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
@@ -47,14 +50,16 @@ class _Sender:
     """How many requests it can have in flight; None until it is ready."""
     in_flight: dict[int, float] = field(default_factory=dict)
     """When each task was handed over, in Unix seconds, by its number."""
+    silent: float = 0.0
+    """For how many seconds nothing has come from it, while it was starting or had a task under way."""
 
 
 class ProcessEngine:
     """So many processes that send side by side, up to `sending.slots` requests together; `pause` holds for all of them.
 
-    Of a sender that comes to an end, each task under way comes back as a failure that was possibly billed; the others
-    go on, and `warn` is told. It takes no longer than `seconds` to begin: if no sender is ready by then, it has no
-    slots.
+    Of a sender that comes to an end, or that is stuck far beyond the time that an attempt may take, each task under way
+    comes back as a failure that was possibly billed; the others go on, and `warn` is told. It takes no longer than
+    `seconds` to begin: if no sender is ready by then, it has no slots.
 
     Raises:
         InvalidInput: nothing can be sent so (as `Sending.client` does).
@@ -67,6 +72,7 @@ class ProcessEngine:
     ) -> None:  # fmt: skip
         self._senders: list[_Sender] = []
         self._slots = sending.slots
+        self._most_silent = sending.timeout_seconds + _SECONDS_OF_GRACE
         self._warn = warn
         self._fault: Exception | None = None
         try:
@@ -114,9 +120,12 @@ class ProcessEngine:
             raise self._fault
         attempts: list[Attempt] = []
         try:
+            begun = time.monotonic()
             self._wait(timeout)
+            # Turn by turn, so that a program that was stopped itself takes no sender for stuck.
+            waited = min(time.monotonic() - begun, _LONGEST_TURN)
             for sender in list(self._senders):
-                self._take(sender, attempts)
+                self._take(sender, attempts, waited)
         except Exception as fault:
             if not attempts:
                 raise
@@ -158,7 +167,7 @@ class ProcessEngine:
                 )
             self._wait(left)
             for sender in list(self._senders):
-                self._take(sender, [])
+                self._take(sender, [], 0.0)
 
     def _wait(self, timeout: float) -> None:
         """Until a sender has something to say, or `wake` was called. What was not sent yet is sent meanwhile."""
@@ -174,10 +183,14 @@ class ProcessEngine:
                 elif events & selectors.EVENT_WRITE:
                     key.data.channel.flush()
 
-    def _take(self, sender: _Sender, attempts: list[Attempt]) -> None:
-        for message in sender.channel.take():
+    def _take(self, sender: _Sender, attempts: list[Attempt], waited: float) -> None:
+        messages = sender.channel.take()
+        is_waited_for = sender.slots is None or bool(sender.in_flight)
+        sender.silent = 0.0 if messages or not is_waited_for else sender.silent + waited
+        for message in messages:
             if isinstance(message, Fault):
-                raise {"input": InvalidInput, "system": PipelineError}.get(message.kind, RuntimeError)(message.text)
+                self._fail(sender, message, attempts)
+                return
             if isinstance(message, Room):
                 self._make_room(sender, message.slots)
                 continue
@@ -185,17 +198,35 @@ class ProcessEngine:
                 del sender.in_flight[attempt.number]
             attempts += message
         if sender.channel.is_over:
-            self._lose(sender, attempts)
+            self._lose(sender, _ended(sender), attempts)
+        elif sender.silent > (_SECONDS_TO_BEGIN if sender.slots is None else self._most_silent):
+            self._give_up(sender, attempts)
+
+    def _fail(self, sender: _Sender, fault: Fault, attempts: list[Attempt]) -> None:
+        """Go on without a sender that the system gives too little, as long as others are left; else raise its fault."""
+        if fault.kind == "system" and self._has_others(sender):
+            self._lose(sender, _Ended(fault.text), attempts)
+            return
+        raise {"input": InvalidInput, "system": PipelineError}.get(fault.kind, RuntimeError)(fault.text)
+
+    def _give_up(self, sender: _Sender, attempts: list[Attempt]) -> None:
+        """End a sender that says nothing, unless it is the last one that can send: for that the run has a watchdog."""
+        if sender.slots is None or self._has_others(sender):
+            _end(sender.process, 0.0)
+            self._lose(sender, _Ended(f"it said nothing for {sender.silent:.0f} s and was ended"), attempts)
+
+    def _has_others(self, sender: _Sender) -> bool:
+        """Return whether another one can send, or is starting."""
+        return any(other.slots != 0 for other in self._senders if other is not sender)
 
     def _make_room(self, sender: _Sender, slots: int) -> None:
         if sender.slots is not None:
             self._warn(fewer_threads(slots))
         sender.slots = slots
 
-    def _lose(self, sender: _Sender, attempts: list[Attempt]) -> None:
-        """Go on without a sender."""
-        fault = _ended(sender)
-        if not any(other.slots for other in self._senders if other is not sender):
+    def _lose(self, sender: _Sender, fault: _Ended, attempts: list[Attempt]) -> None:
+        """Go on without a sender. Raises `fault` where no other is left."""
+        if not self._has_others(sender):
             raise fault
         self._senders.remove(sender)
         sender.channel.close()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import resource
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +14,19 @@ from pipeline.endpoints import Endpoint
 from pipeline.limits import Pause
 from pipeline.redaction import Redaction
 from pipeline.transport import Loop, Transport
+
+_SPARE_FILES = 16
+"""For what a process opens besides connections, such as a module that is imported late."""
+_DESCRIPTORS = "/proc/self/fd"
+
+
+def free_files() -> int:
+    """Return how many connections this process may open by its limit on open files; one at least."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    used = len(os.listdir(_DESCRIPTORS)) if os.path.isdir(_DESCRIPTORS) else 0
+    return max(1, soft - used - _SPARE_FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +56,10 @@ class Sending:
         return self.header_values if self.key is None else (self.key, *self.header_values)
 
     def client(self, pause: Pause) -> Client:
-        """A client for this process. Connects to nothing yet. Raises InvalidInput for what cannot be sent with."""
+        """A client for this process, with no more slots than it may open files. Connects to nothing yet.
+
+        Raises InvalidInput for what cannot be sent with.
+        """
         first = self._transport(self.endpoint.url)
         others = [self._transport(url, first.loop) for url in self.other_urls]
         redaction = Redaction(self.key, self.header_values)
@@ -48,6 +67,10 @@ class Sending:
 
     def _transport(self, url: str, loop: Loop | None = None) -> Transport:
         return Transport(
-            url, self.headers, connections=self.slots, timeout_seconds=self.timeout_seconds, standard=self.standard,
+            url,
+            self.headers,
+            connections=min(self.slots, free_files()),
+            timeout_seconds=self.timeout_seconds,
+            standard=self.standard,
             loop=loop,
-        )  # fmt: skip
+        )

@@ -227,6 +227,53 @@ def test_a_sender_that_is_stopped_holds_back_nothing_but_its_own_share(sending: 
         assert not is_alive(stopped)
 
 
+def test_a_sender_that_is_stuck_beyond_every_timeout_is_ended_and_the_others_go_on(
+    sending: Sending, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_SECONDS_OF_GRACE", 0.5)
+    endpoint.gate.clear()
+    said: list[str] = []
+    engine = ProcessEngine(replace(sending, timeout_seconds=0.5), 2, Pause(), said.append)
+    with closing(engine):
+        wait_for_all(engine)
+        engine.send(tasks(range(4)))
+        wait_for(endpoint, 4)
+        stuck = engine._senders[0]
+        os.kill(stuck.process.pid, signal.SIGSTOP)
+        endpoint.gate.set()
+        found = {attempt.number: attempt.result for attempt in collect(engine, 4)}
+        lost = [result for result in found.values() if isinstance(result, Failure)]
+        assert len(found) == 4
+        assert [(one.possibly_billed, "it said nothing for" in one.message) for one in lost] == [(True, True)] * 2
+        assert "2 requests may have been billed" in said[-1]
+        assert not is_alive(stuck.process.pid)
+        engine.send(tasks(range(4, 6)))
+        assert [type(attempt.result) for attempt in collect(engine, 2)] == [Reply, Reply]
+
+
+def test_a_sender_that_ends_while_the_others_are_starting_is_left_out(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[processes._Sender] = []
+    start = processes._start
+
+    def start_and_kill_the_first(sending: Sending, pause: int) -> processes._Sender:
+        started.append(start(sending, pause))
+        if len(started) == 1:
+            started[0].process.kill()
+            started[0].process.wait()
+        return started[-1]
+
+    monkeypatch.setattr(processes, "_start", start_and_kill_the_first)
+    said: list[str] = []
+    engine = ProcessEngine(sending, 2, Pause(), said.append)
+    with closing(engine):
+        assert engine.slots > 0
+        assert "killed by signal 9" in said[0]
+        engine.send(tasks(range(2)))
+        assert [type(attempt.result) for attempt in collect(engine, 2)] == [Reply, Reply]
+
+
 def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
     sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:

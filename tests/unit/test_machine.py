@@ -12,6 +12,7 @@ import pytest
 from pipeline.app import machine
 from pipeline.app.doctor import look, usual_job
 from pipeline.app.machine import free_threads
+from pipeline.engines.sending import free_files
 
 
 def limited(groups: Path, path: str, most: str, current: int) -> None:
@@ -68,3 +69,32 @@ def test_doctor_says_how_many_there_are_for_a_transport_that_needs_them(monkeypa
     assert "32 requests at a time need a thread each with endpoint.transport: standard" in found.message
     assert "the system allows about 20 more" in found.message
     assert "limits.concurrency to 12" in (found.remedy or "")
+
+
+@pytest.mark.parametrize(("processes", "url", "needed", "most"), [
+    (1, "https://example.com/v1", 96, 32), (1, "simulator", 160, 16),
+    (3, "https://example.com/v1", 64, None), (3, "simulator", 96, 32),
+])  # fmt: skip
+def test_the_embedded_endpoint_holds_an_end_of_every_connection(
+    monkeypatch: pytest.MonkeyPatch, processes: int, url: str, needed: int, most: int | None
+) -> None:
+    job = usual_job()
+    limits = job.config.limits.model_copy(update={"concurrency": 64, "processes": processes})
+    endpoint = job.config.endpoint.model_copy(update={"url": url})
+    job = replace(job, config=job.config.model_copy(update={"limits": limits, "endpoint": endpoint}))
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (64, 64))
+    lack = machine.too_few_files(job, 1000)
+    if most is None:
+        assert lack is None
+        return
+    assert lack is not None
+    assert f"need about {needed} open files" in lack.message
+    assert f"limits.concurrency to {most} at most" in lack.remedy
+
+
+def test_a_process_has_no_more_slots_than_it_may_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (used + 30, 4096))
+    assert 1 <= free_files() <= 30
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (8, 8))
+    assert free_files() == 1
