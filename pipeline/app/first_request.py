@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from pipeline.app.doctor import Check
 from pipeline.app.endpoint import endpoint_address, sending_to
@@ -16,7 +17,7 @@ from pipeline.errors import InvalidInput
 from pipeline.limits import Pause
 from pipeline.records import Failure, Message, Request
 from pipeline.redaction import Redaction
-from pipeline.transport import RawReply, Transport, Watch
+from pipeline.transport import Outcome, RawReply, Transport, Watch
 
 _MOST_SKEW_SECONDS = 30.0
 _ENDPOINT_REFUSES = 5
@@ -63,9 +64,12 @@ class _Witness(Transport):
 
     reply: RawReply | None = None
 
-    def post(self, body: bytes, watch: Watch | None = None) -> RawReply:
-        self.reply = super().post(body, watch)
-        return self.reply
+    def start(self, body: bytes, watch: Watch, done: Callable[[Outcome], None], burst: Any = None) -> None:
+        def ended(outcome: Outcome) -> None:
+            self.reply = outcome if isinstance(outcome, RawReply) else None
+            done(outcome)
+
+        super().start(body, watch, ended, burst)
 
 
 def _skew(stamp: str | None, at: float) -> Iterator[Check]:
