@@ -26,7 +26,7 @@ def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
             "this is no name of an environment variable",
             f"put the key into a variable and write its name, such as {DATAOORTS_KEY_VARIABLE}; never the key itself",
         )
-    if endpoint.api_key_env is None and endpoint.kind == "dataoorts":
+    if endpoint.api_key_env is None and endpoint.kind == "dataoorts" and not _is_stand_in(endpoint):
         hint = "name the variable that holds the key; the embedded endpoint, `url: simulator`, asks for none"
         yield Finding(_KEY_VARIABLE, "Dataoorts takes no request without a key", hint, (_KIND,))
     if endpoint.kind == "openai" and "url" not in endpoint.model_fields_set:
@@ -110,6 +110,11 @@ def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
             "use https://, or set `allow_insecure_http: true` below `endpoint:` where the network is trusted",
             (_KEY_VARIABLE, path("endpoint.allow_insecure_http")),
         )
+
+
+def _is_stand_in(endpoint: EndpointConfig) -> bool:
+    """Whether the address is that of a server on this machine that only speaks as Dataoorts does, such as a mock."""
+    return all(is_loopback(urlsplit(url).hostname or "") for url in endpoint.urls)
 
 
 def _may_go_without_key(endpoint: EndpointConfig) -> bool:

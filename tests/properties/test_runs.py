@@ -646,7 +646,7 @@ def _job(directory: Path, address: str, has_ids: bool, system: str) -> Job:
 name: runs
 input: {{path: {directory}/input.csv{", id: id" if has_ids else ""}}}
 prompt: {{system: "{system}", user: "{{{{ text }}}}"}}
-endpoint: {{url: "{address}", model: {MODEL}, api_key_env: RUNS_TEST_KEY}}
+endpoint: {{url: "{address}", model: {MODEL}, api_key_env: null}}
 parameters: {{max_tokens: {MAX_TOKENS}}}
 pricing: {{input_usd_per_million: {INPUT_PRICE}, output_usd_per_million: {OUTPUT_PRICE}}}
 limits: {{concurrency: {CONCURRENCY}}}
@@ -662,7 +662,6 @@ PROFILES = {"short": (35, 12), "long": (1000, 30)}
 
 
 @pytest.mark.timeout(3600)  # a failure takes minutes to shrink
-@patch.dict(os.environ, {"RUNS_TEST_KEY": "a-key"})
 def test_any_order_of_runs_kills_and_changes_keeps_every_promise() -> None:
     examples, steps = PROFILES["long" if os.environ.get("HYPOTHESIS_PROFILE") == "long" else "short"]
     with Endpoint() as endpoint, tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as home:

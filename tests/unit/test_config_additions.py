@@ -56,6 +56,8 @@ def only(tmp_path: Path, lines: str, *overrides: str) -> Mistake:
         ('  auth: {prefix: "a\\r\\n"}\n', "endpoint.auth.prefix"),
         ("  kind: openai\n  url: https://x/v1\n  auth: {header: api-key}\n  api_key_env: null\n", "endpoint.auth"),
         ("  api_key_env: null\n", "endpoint.api_key_env"),
+        ("  api_key_env: null\n  url: simulator\n", "endpoint.api_key_env"),
+        ("  api_key_env: null\n  url: https://example.com/api/v1\n", "endpoint.api_key_env"),
         ("  extra_body: {model: x}\n", "endpoint.extra_body.model"),
         ("  extra_body: {messages: []}\n", "endpoint.extra_body.messages"),
         ("  extra_body: {stream: true}\n", "endpoint.extra_body.stream"),
@@ -107,6 +109,10 @@ def test_a_key_of_a_free_mapping_can_be_set_on_the_command_line(tmp_path: Path) 
     endpoint = load(tmp_path, "", *overrides).config.endpoint
     assert (endpoint.headers, endpoint.query) == ({"X-Team": "a"}, {"v": "2"})
     assert endpoint.extra_body == {"top": {"deep": [1, None]}}
+
+
+def test_a_stand_in_for_dataoorts_on_this_machine_needs_no_key(tmp_path: Path) -> None:
+    assert load(tmp_path, "  url: http://127.0.0.1:9/api/v1\n  api_key_env: null\n").config.endpoint.api_key_env is None
 
 
 def test_an_authorization_header_is_free_where_there_is_no_key(tmp_path: Path) -> None:
