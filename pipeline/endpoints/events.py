@@ -6,7 +6,7 @@ without its blank line counts too: servers close right behind their last event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 Event = tuple[str, bytes]
 """An event's name, empty where it has none, and its data."""
@@ -25,46 +25,46 @@ class EventReader:
         self._name = ""
         self._data: list[bytes] = []
 
-    def feed(self, piece: bytes) -> Iterator[Event]:
+    def feed(self, piece: bytes) -> list[Event]:
         """Take in the next bytes, and give the events that they complete."""
-        if not piece:
-            return
         if self._ended_in_return and piece.startswith(b"\n"):  # the second half of one line end
             piece = piece[1:]
             self._ended_in_return = False
-            if not piece:
-                return
+        if not piece:
+            return []
         self._ended_in_return = piece.endswith(b"\r")
         if b"\r" in piece:
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = piece.split(b"\n")
-        for line in lines:
-            yield from self._take(b"".join([*self._line, line]))
+        if lines and self._line:
+            lines[0] = b"".join([*self._line, lines[0]])
             self._line.clear()
-        self._line.append(rest)
+        if rest:
+            self._line.append(rest)
+        return self._take(lines)
 
-    def end(self) -> Iterator[Event]:
+    def end(self) -> list[Event]:
         """Give the event that the end of the stream leaves open, if there is one."""
-        yield from self._take(b"".join(self._line))
+        last = b"".join(self._line)
         self._line.clear()
-        yield from self._dispatch()
+        return self._take([last, b""])
 
-    def _take(self, line: bytes) -> Iterator[Event]:
-        if self._is_first:
-            self._is_first = False
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        if not line:
-            yield from self._dispatch()
-            return
-        name, _, value = line.partition(b":")  # without a name it is a comment
-        value = value.removeprefix(b" ")
-        if name == b"data":
-            self._data.append(value)
-        elif name == b"event":
-            self._name = value.decode("utf-8", "replace")
-
-    def _dispatch(self) -> Iterator[Event]:
-        if self._data:
-            yield self._name, b"\n".join(self._data)
-        self._name = ""
-        self._data = []
+    def _take(self, lines: Iterable[bytes]) -> list[Event]:
+        found: list[Event] = []
+        for whole_line in lines:
+            line = whole_line
+            if self._is_first:
+                self._is_first = False
+                line = line.removeprefix(_BYTE_ORDER_MARK)
+            if not line:
+                if self._data:
+                    found.append((self._name, b"\n".join(self._data)))
+                    self._data = []
+                self._name = ""
+                continue
+            name, _, value = line.partition(b":")  # without a name it is a comment
+            if name == b"data":
+                self._data.append(value.removeprefix(b" "))
+            elif name == b"event":
+                self._name = value.removeprefix(b" ").decode("utf-8", "replace")
+        return found

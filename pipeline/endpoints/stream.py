@@ -7,7 +7,6 @@ Source: OpenAI's API reference, "Streaming"; the usage comes in the last chunk, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from pipeline.endpoints.documents import json_text
@@ -96,48 +95,48 @@ class Assembly:
         except (ValueError, RecursionError):
             chunk = data.decode("utf-8", "replace") if name == "error" else None
         if (name == "error" or _tells_error(chunk)) and "finish_reason" not in self._choice:
-            self._error = chunk.get("error") or chunk if isinstance(chunk, Mapping) else chunk or "no words"
-        elif not isinstance(chunk, Mapping):
+            self._error = chunk.get("error") or chunk if isinstance(chunk, dict) else chunk or "no words"
+        elif not isinstance(chunk, dict):
             self.is_readable = False
         else:
             self._take_chunk(chunk)
 
-    def _take_chunk(self, chunk: Mapping[str, Any]) -> None:
+    def _take_chunk(self, chunk: dict[str, Any]) -> None:
         if isinstance(chunk.get("model"), str) and chunk["model"]:
             self._envelope["model"] = chunk["model"]
         groq = chunk.get("x_groq")
-        usage = chunk.get("usage") or (groq.get("usage") if isinstance(groq, Mapping) else None)
+        usage = chunk.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None)
         if usage:
             self._envelope["usage"] = usage
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else []:
-            if isinstance(choice, Mapping) and choice.get("index", 0) == 0:
+            if isinstance(choice, dict) and choice.get("index", 0) == 0:
                 self._take_choice(choice)
 
-    def _take_choice(self, choice: Mapping[str, Any]) -> None:
+    def _take_choice(self, choice: dict[str, Any]) -> None:
         self._has_choice = True
         for name in ("finish_reason", "error"):
             if choice.get(name):
                 self._choice[name] = choice[name]
         delta = choice.get("delta") or choice.get("message")
-        if not isinstance(delta, Mapping):
+        if not isinstance(delta, dict):
             delta = {"content": choice["text"]} if "text" in choice else {}
         for name in _TEXTS:
-            if isinstance(delta.get(name), str):
-                self._texts.setdefault(name, []).append(delta[name])
+            if isinstance(text := delta.get(name), str):
+                self._texts.setdefault(name, []).append(text)
         if isinstance(delta.get("content"), list):
             self._parts += delta["content"]
         calls = delta.get("tool_calls")
         for position, call in enumerate(calls if isinstance(calls, list) else []):
-            if isinstance(call, Mapping):
+            if isinstance(call, dict):
                 self._take_call(position, call)
 
-    def _take_call(self, position: int, piece: Mapping[str, Any]) -> None:
+    def _take_call(self, position: int, piece: dict[str, Any]) -> None:
         index = piece.get("index")
         call = self._calls.setdefault(index if isinstance(index, int) else position, {})
         function = piece.get("function")
         call |= {name: piece[name] for name in ("id", "type") if piece.get(name)}
-        if not isinstance(function, Mapping):
+        if not isinstance(function, dict):
             return
         made = call.setdefault("function", {"name": "", "arguments": ""})
         for name in ("name", "arguments"):
@@ -148,6 +147,7 @@ class Assembly:
 
 
 def _tells_error(chunk: Any) -> bool:
-    if not isinstance(chunk, Mapping):
+    if not isinstance(chunk, dict):
         return False
-    return is_error(chunk.get("error")) or ("choices" not in chunk and bool(errors_of(chunk)))
+    error = chunk.get("error")
+    return (error is not None and is_error(error)) or ("choices" not in chunk and bool(errors_of(chunk)))
