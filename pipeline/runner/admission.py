@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.catalogue import NO_EXCESS, Excess, Price, excess, most_prompt_tokens, worst_cost
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import SEND_WITHIN_SECONDS, Budget, Entry, LearnedRate, SlidingWindow
-from pipeline.records import Request, Usage
+from pipeline.records import Request, Usage, json_text
 from pipeline.runner.settle import Bill
 
 if TYPE_CHECKING:
@@ -85,13 +85,15 @@ class Admission:
         Raises OverBudget, and CheckpointFailed where the file of a shared limit cannot be used.
         """
         beyond = self._excess.get(request.model, NO_EXCESS)
+        further = _tokens_of_extra_body(request)
+        beyond = Excess(beyond.prompt_tokens + further, beyond.completion_tokens)
         worst = worst_cost(
             self._price, request.messages, request.max_tokens, self._context_window, request.model, beyond
         )
         if not self._budget.allows(worst):
             raise OverBudget(self._budget.refusal(worst))
         completion = request.max_tokens or self._context_window or _COMPLETION_TOKENS_UNKNOWN
-        most_tokens = most_prompt_tokens(request.messages, request.model) + completion
+        most_tokens = most_prompt_tokens(request.messages, request.model) + further + completion
         wait = max(
             self._requests.wait(1, now) if self._requests else 0.0,
             self._tokens.wait(most_tokens, now) if self._tokens else 0.0,
@@ -164,6 +166,11 @@ class Admission:
     def refused(self, reservation: Reservation, now: float, resumes_at: float) -> None:
         """The endpoint refused a request for its rate; `resumes_at` is when its Retry-After is over."""
         self._learned.refused(reservation.taken_at, now, resumes_at)
+
+
+def _tokens_of_extra_body(request: Request) -> int:
+    """The most tokens that further keys of the body can add to the prompt, as tools and schemas do: one a byte."""
+    return len(json_text(request.extra_body).encode()) if request.extra_body else 0
 
 
 def _changed(

@@ -247,3 +247,15 @@ def test_prices_that_are_old_are_marked_where_costs_are_shown(ws: Workspace, end
     ws.run()
     assert mark in ws.pipeline("status", "job.yaml").out
     assert mark in ws.pipeline("models").out
+
+
+def test_a_cap_reckons_with_what_further_keys_of_the_body_can_add_to_the_prompt(
+    ws: Workspace, server: Endpoint
+) -> None:
+    ws.questions("a")
+    price = {"input_usd_per_million": 1000, "output_usd_per_million": 1}
+    limits = {"max_cost_usd": 1}
+    openai_job(ws, {"extra_body": {"tools": ["x" * 2000]}}, pricing=price, limits=limits)
+    assert ws.run(code=4)["requests"] == 0
+    openai_job(ws, pricing=price, limits=limits)
+    assert ws.run()["requests"] == 1
