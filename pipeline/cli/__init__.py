@@ -16,7 +16,8 @@ from pipeline.cli import control, doctor, estimate, export, jobs, make, recover,
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.memory import keep_little
-from pipeline.cli.options import failed, faulty
+from pipeline.cli.options import failed as say_failure
+from pipeline.cli.options import faulty
 from pipeline.cli.streams import Streams
 from pipeline.engines.cores import write_no_core
 from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
@@ -101,7 +102,7 @@ def run_command(arguments: Sequence[str]) -> Any:
             click.echo(f"pipeline: {printable(error.format_message())}", err=True)
         return InvalidInput.exit_code
     except PipelineError as error:
-        return failed(console, error)
+        return say_failure(console, error)
     except Exception:
         return faulty(console)
 

@@ -257,7 +257,7 @@ def outcomes(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Outcome]:
         "bool": st.booleans(),
         "Decimal": amounts,
         "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
-        "tuple[str, str, str | None]": st.tuples(texts, texts, st.none() | texts),
+        "tuple[str, str, str | None, str | None]": st.tuples(texts, texts, st.none() | texts, st.none() | texts),
     }
     chosen = {}
     for name, kind in Outcome.__annotations__.items():

@@ -142,7 +142,7 @@ colour: red
         ("limits: {concurrency: 64.0}", "write 64"),
         ('limits: {concurrency: "64"}', "take the quotes away"),
         ("limits: {concurrency: }", "give it a value, or leave the key out for the default, 32"),
-        ("limits: {concurrency: 5000}", "the default is 32"),
+        ("limits: {concurrency: 50000}", "the default is 32"),
         ("limits: {requests_per_minute: 0}", "use a number greater than 0"),
         ("limits: {max_cost_usd: -1}", "use a number greater than 0"),
         ("parameters: {temperature: 6}", "use a number from 0 to 5"),
@@ -151,7 +151,8 @@ colour: red
         ('checkpoint: {path: ""}', "give it a value, or leave the key out"),
         ("limits: 5",
          "use a mapping with `concurrency`, `processes`, `requests_per_minute`, `tokens_per_minute`, `shared`,"
-         " `max_cost_usd`, `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds` and `drain_seconds`"),
+         " `max_cost_usd`, `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds`, `idle_seconds` and"
+         " `drain_seconds`"),
         ("limits: {concurrency: many}", "the default is 32"),
         ("checkpoint: {path: 7}", "put it in quotes"),
         ("pricing: {input_usd_per_million: 1}", "add `output_usd_per_million: 0.34` below `pricing:`"),
@@ -179,7 +180,7 @@ def test_a_section_that_is_needed_cannot_be_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "written"),
     [
-        ("limits.concurrency", "0"), ("limits.concurrency", "2001"), ("limits.requests_per_minute", "0"),
+        ("limits.concurrency", "0"), ("limits.concurrency", "20001"), ("limits.requests_per_minute", "0"),
         ("limits.tokens_per_minute", "-1"), ("limits.deadline_seconds", "0.0"), ("limits.timeout_seconds", "0"),
         ("limits.drain_seconds", "0"), ("limits.max_cost_usd", "0"), ("limits.max_run_cost_usd", "-0.5"),
         ("retry.max_attempts", "0"), ("retry.initial_seconds", "0"), ("retry.max_seconds", "0"),

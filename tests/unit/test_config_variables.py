@@ -139,7 +139,7 @@ def test_the_document_keeps_variables_as_written(tmp_path: Path) -> None:
     assert job.document["limits"] == {
         "concurrency": 32, "processes": "auto", "requests_per_minute": "${RPM}", "tokens_per_minute": None,
         "shared": None, "max_cost_usd": None, "max_run_cost_usd": None, "deadline_seconds": None,
-        "timeout_seconds": 300, "drain_seconds": 60,
+        "timeout_seconds": 300, "idle_seconds": None, "drain_seconds": 60,
     }  # fmt: skip
     assert job.document["prompt"]["system"] == "$${A} ${B:-b}"
     assert job.document["pricing"] is None
