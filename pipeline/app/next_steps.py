@@ -29,6 +29,9 @@ _FIRST: Mapping[str, str] = {
 }
 """What has to happen before the same run can go on, by the kind of the error that stopped the last one."""
 
+_MAYBE_FOR_WANT_OF_A_KEY = frozenset({"outage", "all_refused"})
+"""LiteLLM's proxy answers a request without a key with 500, or with 400 where it has no database."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -44,7 +47,7 @@ class Step:
 
 def next_steps(summary: Summary, call: JobCall, job: Job | None = None) -> list[Step]:
     """Return what to do next, the most useful first; never empty. `job` tells its settings, where it could be read."""
-    steps = list(_after_stop(summary, call))
+    steps = list(_after_stop(summary, call, job))
     if not steps and summary.pending:
         steps = [Step(call.command("run"))]
     if not steps:
@@ -56,14 +59,17 @@ def next_steps(summary: Summary, call: JobCall, job: Job | None = None) -> list[
     return [Step(call.command("show" if summary.output else "status"))]
 
 
-def _after_stop(summary: Summary, call: JobCall) -> Iterator[Step]:
+def _after_stop(summary: Summary, call: JobCall, job: Job | None) -> Iterator[Step]:
     error = summary.error
     if error is None or error.kind == "still_truncated":
         return
     if error.kind == "cost_cap":
         yield _after_cap(summary, call, error.message)
     else:
-        yield Step(call.command("run"), _FIRST.get(error.kind, ""))
+        why = _FIRST.get(error.kind, "")
+        if error.kind in _MAYBE_FOR_WANT_OF_A_KEY and job is not None and job.config.endpoint.api_key_env is None:
+            why += "; some servers say so when they miss a key, which endpoint.api_key_env names"
+        yield Step(call.command("run"), why)
 
 
 def _after_cap(summary: Summary, call: JobCall, message: str) -> Step:

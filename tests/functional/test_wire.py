@@ -63,3 +63,11 @@ def test_what_a_single_row_gets_fails_that_row_alone(
     failed = ws.rows()[7]
     assert (failed["error_kind"], failed["error_message"]) == tuple(exchange["expect"].values())
     assert endpoint.prompts.count("q7") <= 2
+
+
+def test_a_run_that_sends_no_key_is_told_that_the_server_may_want_one(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: Reply(b"Internal Server Error", 500, {"Content-Type": "text/plain"})
+    job(ws)
+    told = ws.pipeline("run", "job.yaml", "--set", "endpoint.api_key_env=null").err
+    assert "HTTP 500" in told and "endpoint.api_key_env" in told
+    assert "endpoint.api_key_env" not in ws.pipeline("run", "job.yaml").err

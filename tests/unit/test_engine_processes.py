@@ -416,3 +416,9 @@ def test_several_processes_only_where_one_core_would_be_the_limit(
 
 def test_a_number_of_processes_is_taken_as_it_is() -> None:
     assert processes_for(LimitsConfig(processes=3), 1) == 3
+
+
+def test_a_sender_inherits_no_variable_with_a_fixed_header_s_value(sending: Sending) -> None:
+    sending = replace(sending, header_values=("hunter2-team", "short"))
+    environ = {"TEAM": "hunter2-team", "WRAPPED": "Team hunter2-team", "SHORT": "short", "OTHER": "in short"}
+    assert processes._environment(sending, environ).keys() & environ.keys() == {"OTHER"}
