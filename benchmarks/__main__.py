@@ -32,6 +32,7 @@ TARGETS: dict[str, dict[str, Callable[[Bench], Iterator[Row]]]] = {
         "commits": commits.durable_commits,
         "half-second": waiting.half_a_second,
         "two-seconds": waiting.two_seconds,
+        "ten-thousand": waiting.ten_thousand_in_flight,
         "memory": memory.small_prompts,
         "memory-large": memory.large_prompts,
         "publishing": checkpoints.publish_many,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
-from statistics import median
+from statistics import median, quantiles
 
 from benchmarks.bench import Bench, fresh, median_of, say
 from benchmarks.inputs import prompts
@@ -55,12 +57,37 @@ def two_seconds(bench: Bench) -> Iterator[Row]:
     )
 
 
-def _perfect_span(run: Run, seed: int, slots: int) -> float:
+def ten_thousand_in_flight(bench: Bench) -> Iterator[Row]:
+    """Log-normal latency of twenty seconds in the mean, 10,000 in flight: every slot busy, at little CPU and memory."""
+    mean, sigma = 20.0, 0.5
+    job = Job("ten-thousand", bench.server, prompts(30_000), 30_000, 10_000, prefix=f"/lognormal/{mean:g}/{sigma}")
+    times_path = job.directory / "times.json"
+    job.begin()
+    run = job.run(wrapper=(sys.executable, "-m", "benchmarks.instrumented", times_path))
+    kept = _perfect_span(run, 0, job.concurrency, mean, sigma) / run.stats.span
+    cores, peak = run.measured.cpu / run.wall, run.measured.peak_bytes / 1e6
+    yield Row(
+        f"{mean:g} s log-normal latency, 10,000 in flight, 30,000 rows",
+        f"{kept:.3f} of the perfect schedule, {cores:.2f} cores, peak {peak:.0f} MB", "",
+        "≥ 0.97, under 0.5 cores, ≤ 300 MB",
+        max(at_least(kept, 0.97), at_most(cores, 0.5), at_most(peak, 300)),
+    )  # fmt: skip
+    commits = json.loads(times_path.read_text(encoding="utf-8"))["commits"]
+    waits = quantiles([seconds for seconds, _, freed, _ in commits for _ in range(freed)], n=100)
+    median_wait, longest = waits[49], waits[98]
+    yield Row(
+        "the same: what a slot waits for the commit that frees it",
+        f"median {1000 * median_wait:.1f} ms, p99 {1000 * longest:.1f} ms", "", "< 10 ms, < 50 ms",
+        max(at_most(median_wait, 0.01), at_most(longest, 0.05)),
+    )  # fmt: skip
+
+
+def _perfect_span(run: Run, seed: int, slots: int, mean: float = _MEAN, sigma: float = _SIGMA) -> float:
     """The perfect schedule, in seconds, of the latencies that the server gave to a run.
 
     Raises RuntimeError where they are not those of the seed.
     """
-    latencies = [lognormal(seed, request, _MEAN, _SIGMA) for request in range(run.stats.requests)]
+    latencies = [lognormal(seed, request, mean, sigma) for request in range(run.stats.requests)]
     if abs(sum(latencies) - run.stats.latency_total) > 1e-6 * run.stats.latency_total:
         raise RuntimeError("the server gave other latencies than those of the seed")
     return perfect_schedule(latencies, slots)
