@@ -16,7 +16,10 @@ def locked(job: Job, *, shared: bool = False) -> Iterator[Path]:
     """The checkpoint's directory, with the job's lock held. A directory that was made for nothing is removed again."""
     directory = job.checkpoint_path
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for above in reversed(directory.parents):
+            if not above.exists():
+                above.mkdir(mode=0o755, exist_ok=True)  # whatever the umask says, nobody else takes paid answers away
+        directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise CheckpointFailed(f"checkpoint.path: {directory} cannot be made: {error.strerror}") from error
     with JobLock(directory, shared=shared):

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.app.disk import checkpoint_warnings, nearest_standing, readable_size
-from pipeline.app.machine import Lack, too_few_files, too_few_threads
+from pipeline.app.machine import Lack, too_few_addresses, too_few_files, too_few_threads
 from pipeline.app.scratch import scratch_in
 from pipeline.catalogue import models
 from pipeline.config import (
@@ -74,6 +74,7 @@ def look(job: Job, environ: Mapping[str, str]) -> Iterator[Check]:
     yield _packages()
     yield from _disks(job)
     yield _sqlite(job)
+    yield _memory()
     yield _room("files", too_few_files(job, job.config.limits.concurrency))
     yield _room("threads", too_few_threads(job, job.config.limits.concurrency))
     yield _clock()
@@ -154,6 +155,11 @@ def _sqlite(job: Job) -> Check:
         return Check("sqlite", f"{sqlite3.sqlite_version}: {error}", "fix the disk, or choose another checkpoint.path",
                      CheckpointFailed.exit_code)  # fmt: skip
     return Check("sqlite", sqlite3.sqlite_version)
+
+
+def _memory() -> Check:
+    lack = too_few_addresses()
+    return Check("memory", "enough") if lack is None else Check("memory", lack.message, lack.remedy)
 
 
 def _room(name: str, lack: Lack | None) -> Check:

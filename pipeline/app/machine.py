@@ -15,6 +15,8 @@ from pipeline.errors import InvalidInput
 
 _OTHER_FILES = 32
 _OTHER_THREADS = 8
+_LEAST_ADDRESSES = 640 * 2**20
+"""Bytes of address space: with less, libraries fail in ways that no one can catch, while imported or publishing."""
 _PROCESSES, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
@@ -33,6 +35,8 @@ def room_for_connections(job: Job, rows: int) -> Iterator[int]:
 
     Raises InvalidInput where the system allows no such limit.
     """
+    if (lack := too_few_addresses()) is not None:
+        raise InvalidInput(f"{lack.message}: {lack.remedy}")
     lack = too_few_files(job, rows)
     if lack is not None:
         raise InvalidInput(f"limits.concurrency: {lack.message}: {lack.remedy}")
@@ -48,6 +52,17 @@ def room_for_connections(job: Job, rows: int) -> Iterator[int]:
         yield max(1, (limit - _OTHER_FILES) // max(need.files for need in needs))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def too_few_addresses() -> Lack | None:
+    """Return why a run may not get the memory that it needs in any case; None where it may."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft >= _LEAST_ADDRESSES:
+        return None
+    return Lack(
+        f"a process may use {soft // 2**20:,} MiB of address space, and a run needs {_LEAST_ADDRESSES // 2**20:,} MiB",
+        "raise that limit (`ulimit -v`)",
+    )
 
 
 def too_few_files(job: Job, rows: int) -> Lack | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.app.paths import is_foreign
 from pipeline.app.signals import Signals
 from pipeline.app.summary import Summary
 from pipeline.config import JobConfig
@@ -36,10 +37,11 @@ class Monitoring:
         """The run is over. A signal ends the wait for those who are told and changes nothing of how the run ended."""
         with suppress(Interrupted), Signals():
             with self._harmless("metrics.textfile"):
-                if self._config.metrics.textfile is not None:
+                textfile = self._config.metrics.textfile
+                if textfile is not None and not is_foreign("metrics.textfile", Path(textfile)):
                     from pipeline.app.metrics import write_metrics
 
-                    write_metrics(Path(self._config.metrics.textfile), self._config.name, summary, time.time())
+                    write_metrics(Path(textfile), self._config.name, summary, time.time())
             with self._harmless("notify"):
                 notifier = self._notifier or self._new_notifier()
                 for fault in notifier.ended(summary) if notifier is not None else ():

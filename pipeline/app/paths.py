@@ -19,6 +19,10 @@ from pipeline.sink import draft_path, partial_path
 
 # A disk without space is not the job file's fault: it is found, and told, where the space is needed.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+_MARKS = {"simulator.ledger": b'"event"', "metrics.textfile": b"llm_batch_"}
+"""What stands near the start of a file that a run has written itself."""
+_NATURE = {"simulator.ledger": "requests to the embedded endpoint", "metrics.textfile": "metrics of this program"}
+_LONGEST_START = 4096
 
 
 def path_mistakes(job: Job) -> Iterator[Mistake]:
@@ -99,6 +103,9 @@ def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
         blocked = _blocked(longest, is_file=True)
         if blocked is None and place.key == "simulator.ledger":
             blocked = _unopened(place.path)
+        if blocked is None and is_foreign(place.key, place.path):
+            message = f"{place.path} exists, and is no file of {_NATURE[place.key]}"
+            return Mistake(message, key=place.key, suggestion="name another file, or move it away")
     return None if blocked is None else _unwritable(place.key, blocked)
 
 
@@ -118,6 +125,19 @@ def _unopened(ledger: Path) -> str | None:
         except OSError as error:
             return f"{ledger} cannot be written to: {error.strerror}"
     return None
+
+
+def is_foreign(key: str, path: Path) -> bool:
+    """Return whether something stands at the path of the ledger or of the metrics that no run has written."""
+    mark = _MARKS.get(key)
+    if mark is None:
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LONGEST_START)
+    except OSError:
+        return False  # it is not there, or said already
+    return bool(start) and mark not in start
 
 
 def _unwritable(key: str, blocked: str) -> Mistake:

@@ -27,7 +27,7 @@ from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
-from pipeline.errors import InvalidInput, PipelineError
+from pipeline.errors import Interrupted, InvalidInput, PipelineError
 from pipeline.journal import Journal, plus
 from pipeline.journal.orders import withdraw_orders
 from pipeline.limits import Pause, Servers
@@ -163,14 +163,19 @@ class RowSender:
         if processes > 1:
             try:
                 seconds = self._figures.started + (limits.deadline_seconds or math.inf) - time.monotonic()
-                return ProcessEngine(sending, processes - 1, pause, self._watcher.warned, seconds)
-            except InvalidInput:
+                return ProcessEngine(sending, processes - 1, pause, self._watcher.warned, seconds, self._check)
+            except (InvalidInput, Interrupted):
                 raise
             except PipelineError as error:
                 if limits.processes != "auto":
                     raise
                 self._watcher.warned(f"{error}. This run sends from one process.")
         return LocalEngine(sending.client(pause), self._watcher.warned)
+
+    def _check(self) -> None:
+        """Raise Interrupted where a stop is asked for before anything can be sent."""
+        if self._stop_request.signal is not None:
+            raise Interrupted(self._stop_request.signal)
 
     def _drawn(self, plan: Plan) -> list[int] | None:
         options = self._options

@@ -59,7 +59,7 @@ class ProcessEngine:
 
     Of a sender that comes to an end, or that is stuck far beyond the time that an attempt may take, each task under way
     comes back as a failure that was possibly billed; the others go on, and `warn` is told. It takes no longer than
-    `seconds` to begin: if no sender is ready by then, it has no slots.
+    `seconds` to begin: if no sender is ready by then, it has no slots. Meanwhile `check` is called, which may raise.
 
     Raises:
         InvalidInput: nothing can be sent so (as `Sending.client` does).
@@ -68,7 +68,7 @@ class ProcessEngine:
 
     def __init__(
         self, sending: Sending, processes: int, pause: Pause, warn: Callable[[str], None] = lambda message: None,
-        seconds: float = math.inf,
+        seconds: float = math.inf, check: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._senders: list[_Sender] = []
         self._slots = sending.slots
@@ -86,7 +86,7 @@ class ProcessEngine:
             shared = pause.share()
             for _ in range(processes):
                 self._senders.append(_start(sending, shared))
-            self._wait_until_ready(seconds)
+            self._wait_until_ready(seconds, check)
         except OSError as error:
             self.close()
             raise _cannot_start(error) from error
@@ -154,7 +154,7 @@ class ProcessEngine:
         sender = self._senders[index]
         return len(sender.in_flight) >= (sender.slots or 0), len(sender.in_flight)
 
-    def _wait_until_ready(self, seconds: float) -> None:
+    def _wait_until_ready(self, seconds: float, check: Callable[[], None]) -> None:
         """Until the first sender is: what it can send with, the others can too, and they join when they are ready."""
         give_up = time.monotonic() + min(seconds, _SECONDS_TO_BEGIN)
         while all(sender.slots is None for sender in self._senders):
@@ -165,7 +165,8 @@ class ProcessEngine:
                 raise PipelineError(
                     f"a process to send from was not ready within {_SECONDS_TO_BEGIN:g} s; set limits.processes: 1"
                 )
-            self._wait(left)
+            check()
+            self._wait(min(left, _LONGEST_TURN))
             for sender in list(self._senders):
                 self._take(sender, [], 0.0)
 

@@ -6,6 +6,7 @@ processes may share one file. docs/simulator.md describes the fields.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -20,6 +21,8 @@ from pipeline.simulator.asking import Asking
 from pipeline.simulator.faults import Outcome
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+_START = b'{"event"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,10 @@ def _open(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     size = os.fstat(file).st_size
+    # Of a first record that was cut off, less may be there.
+    if not _START.startswith(os.pread(file, len(_START), 0)):
+        os.close(file)
+        raise FileExistsError(errno.EEXIST, "it exists and is no ledger; name another file", str(path))
     if size and os.pread(file, 1, size - 1) != b"\n":
         os.write(file, b"\n")
     return file

@@ -35,7 +35,7 @@ def test_all_is_well_and_nothing_is_sent_or_left_behind(ws: Workspace, endpoint:
     ws.job()
     before = ws.files()
     found = checks(ws)
-    assert set(found) == {"python", "packages", "disk", "files", "threads", "sqlite", "clock", "proxy", "key"}
+    assert set(found) == {"python", "packages", "disk", "memory", "files", "threads", "sqlite", "clock", "proxy", "key"}
     assert found["key"]["message"] == f"{KEY_VARIABLE} is set"
     assert "pyarrow" in found["packages"]["message"]
     assert ws.files() == before

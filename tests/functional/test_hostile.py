@@ -107,6 +107,7 @@ def test_only_the_owner_can_read_a_checkpoint_whatever_the_umask(ws: Workspace, 
     assert not modes(directory)
     ws.run()
     assert not modes(directory)
+    assert stat.S_IMODE(directory.parent.stat().st_mode) & 0o022 == 0
 
 
 def test_only_the_owner_can_read_what_planning_needs(

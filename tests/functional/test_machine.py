@@ -72,3 +72,12 @@ def test_nor_does_any_other_command(nowhere_temporary: Workspace) -> None:
     assert ws.command("estimate")["rows"]["changed"] == 5
     left = {path.name for path in (ws.path / "data").iterdir()}
     assert left == {"there", "cp", "out.partial.parquet", "out.csv", "out.html"}
+
+
+def test_too_little_address_space_is_exit_2_before_anything_is_sent(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job()
+    ws.prefix = ("prlimit", f"--as={600 * 2**20}")
+    refused = ws.pipeline("run", "job.yaml")
+    assert (refused.code, endpoint.asked) == (2, [])
+    assert "a process may use 600 MiB of address space, and a run needs 640 MiB: raise that limit" in refused.err

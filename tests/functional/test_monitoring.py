@@ -306,8 +306,8 @@ def test_metrics_go_on_from_run_to_run(ws: Workspace, endpoint: Endpoint) -> Non
     assert [name for name in ws.files() if "figures" in name] == ["figures.prom"]
 
     (ws.path / "figures.prom").write_text("no such file {")
-    ws.run(code=3)
-    assert metrics(ws)["requests_total"] == 0
+    ws.run(code=2)
+    assert (ws.path / "figures.prom").read_text() == "no such file {"
 
 
 def test_metrics_that_cannot_be_written_fail_no_run(ws: Workspace, endpoint: Endpoint) -> None:

@@ -346,3 +346,21 @@ def test_json_lines_have_their_places_too(ws: Workspace) -> None:
     ws.job(input={"path": "in.jsonl"})
     (found,) = mistakes()
     assert (found.file, found.line, found.key) == ("in.jsonl", 2, "input.path")
+
+
+@pytest.mark.parametrize(("section", "key"), [
+    ({"metrics": {"textfile": "notes.prom"}}, "metrics.textfile"),
+    ({"endpoint": {"url": "simulator"}, "simulator": {"ledger": "notes.prom"}}, "simulator.ledger"),
+])  # fmt: skip
+def test_a_file_that_is_no_ledger_and_no_metrics_is_left_alone(
+    ws: Workspace, section: dict[str, Any], key: str
+) -> None:
+    ws.questions("a")
+    ws.job(**section)
+    (ws.path / "notes.prom").write_text("dear diary\n")
+    refused = ws.run(code=2)
+    assert key in refused["error"]["message"] and "notes.prom exists, and is no file of" in refused["error"]["message"]
+    assert (ws.path / "notes.prom").read_text() == "dear diary\n"
+    (ws.path / "notes.prom").unlink()
+    for _ in range(2):  # its own is gone on with
+        assert ws.run()["succeeded"] == 1

@@ -26,7 +26,7 @@ from pipeline.engines import processes, processes_for
 from pipeline.engines.channel import Channel
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
-from pipeline.errors import ErrorKind, InvalidInput, PipelineError
+from pipeline.errors import ErrorKind, Interrupted, InvalidInput, PipelineError
 from pipeline.limits import Pause
 from pipeline.records import Failure, Reply, Request, Usage
 
@@ -422,3 +422,25 @@ def test_a_sender_inherits_no_variable_with_a_fixed_header_s_value(sending: Send
     sending = replace(sending, header_values=("hunter2-team", "short"))
     environ = {"TEAM": "hunter2-team", "WRAPPED": "Team hunter2-team", "SHORT": "short", "OTHER": "in short"}
     assert processes._environment(sending, environ).keys() & environ.keys() == {"OTHER"}
+
+
+def test_the_wait_for_the_first_sender_ends_where_the_caller_says_so(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = processes._start
+
+    def stopped(*arguments: Any) -> Any:
+        sender = start(*arguments)
+        os.kill(sender.process.pid, signal.SIGSTOP)
+        return sender
+
+    asked = time.monotonic() + 0.5
+
+    def check() -> None:
+        if time.monotonic() > asked:
+            raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(processes, "_start", stopped)
+    with pytest.raises(Interrupted):
+        ProcessEngine(sending, 2, Pause(), check=check)
+    assert time.monotonic() < asked + 10

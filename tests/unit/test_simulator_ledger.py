@@ -19,6 +19,7 @@ import pytest
 from pipeline import catalogue
 from pipeline.simulator import Exchange, Settings, Simulator, prompt_digest, read_ledger
 from pipeline.simulator.faults import TABLE
+from pipeline.simulator.ledger import Ledger
 from pipeline.simulator.models import GUARD_PARAMETERS, MODELS, PARAMETERS
 
 SCOUT = "meta/llama-4-scout-17b-16e-instruct"
@@ -285,3 +286,11 @@ def test_the_simulator_imports_nothing_else_of_ours() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     # The package itself imports its version, which is one line of text.
     assert {name.split(".")[1] for name in re.findall(r"'(.+?)'", done.stdout)} == {"simulator", "version"}
+
+
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"id": 1}\n')
+    with pytest.raises(FileExistsError, match="it exists and is no ledger"):
+        Ledger(str(path))
+    assert path.read_text() == '{"id": 1}\n'
