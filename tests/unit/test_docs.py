@@ -83,3 +83,13 @@ def test_the_places_that_the_architecture_names_are_there() -> None:
             rf"^ *(def|class) {name}\b|^{name}\b.* = ", (REPOSITORY / path).read_text(encoding="utf-8"), re.MULTILINE
         )
     ] == []
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]), ids=lambda p: p.name
+)
+def test_every_table_has_a_head_of_as_many_cells_as_its_rule(page: Path) -> None:
+    """Without one, GitHub shows the table as a line of text."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    rules = [number for number, line in enumerate(lines) if re.fullmatch(r"\|(-+\|)+", line)]
+    assert [number + 1 for number in rules if lines[number - 1].count("|") != lines[number].count("|")] == []
