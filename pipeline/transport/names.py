@@ -42,7 +42,7 @@ class Host:
                 self._look_up()
             await gate
         if isinstance(self._found, Exception):
-            raise self._found
+            raise self._found.with_traceback(None)  # else it would grow with each that it is raised for
         families: dict[int, list[Address]] = {}
         for address in self._found:
             families.setdefault(address[0], []).append(address)
