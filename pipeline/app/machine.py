@@ -51,7 +51,8 @@ def room_for_connections(job: Job, rows: int) -> Iterator[int]:
     try:
         yield max(1, (limit - _OTHER_FILES) // max(need.files for need in needs))
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with suppress(ValueError):  # the hard limit was lowered meanwhile
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def too_few_addresses() -> Lack | None:

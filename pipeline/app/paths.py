@@ -19,7 +19,7 @@ from pipeline.sink import draft_path, partial_path
 
 # A disk without space is not the job file's fault: it is found, and told, where the space is needed.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
-_MARKS = {"simulator.ledger": b'"event"', "metrics.textfile": b"llm_batch_"}
+_MARKS = {"simulator.ledger": b'{"event":"asked","server":', "metrics.textfile": b"llm_batch_"}
 """What stands near the start of a file that a run has written itself."""
 _NATURE = {"simulator.ledger": "requests to the embedded endpoint", "metrics.textfile": "metrics of this program"}
 _LONGEST_START = 4096

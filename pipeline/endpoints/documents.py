@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.utf_8_sig  # noqa: F401  # else the first reply imports it, for which no file may be free
 import json
 import math
 import re

@@ -22,7 +22,8 @@ from pipeline.simulator.faults import Outcome
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
-_START = b'{"event"'
+_START = b'{"event":"asked","server":'
+"""How the first record begins."""
 
 
 @dataclass(frozen=True, slots=True)
