@@ -106,7 +106,10 @@ class Verdicts:
             if self._is_always_busy(work, now):
                 return Verdict(Action.FAIL, ErrorKind.RATE_LIMITED)
         may_fail = self.may_fail(work, left)
-        speaks_of_outage = not failure.sent or (decision is Decision.RETRY and not may_fail and not is_at_first)
+        # A row that would be out of attempts waits for others, and only an outage sends it again.
+        is_last = work.tries + 1 >= self._max_attempts
+        counts = decision is Decision.RETRY and not may_fail and (is_last or not is_at_first)
+        speaks_of_outage = not failure.sent or counts
         cause = told(failure.message, work.request)
         self.outage.failed(now, counts=speaks_of_outage, resumes_at=resumes_at, cause=cause)
         work.failures += 1

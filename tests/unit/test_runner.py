@@ -496,6 +496,21 @@ def test_a_run_of_a_few_rows_ends_with_them_and_one_of_more_with_the_outage(
     assert job.clock.now < 1000 + 70
 
 
+@pytest.mark.parametrize("max_attempts", [1, 2])
+def test_rows_that_are_each_refused_with_a_wait_until_out_of_attempts_are_sent_again(
+    bench: Callable[..., Bench], max_attempts: int
+) -> None:
+    def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        if attempt <= max_attempts:
+            return failed(ErrorKind.SERVER_ERROR, http_status=503, retry_after=0.5)
+        return answered(prompt)
+
+    job = bench(6, script)
+    assert job.run(concurrency=3, retry={"max_attempts": max_attempts}) is None
+    assert job.count(Standing.ANSWERED) == 6
+    assert job.clock.now < 1000 + 60
+
+
 def test_a_pause_as_long_as_max_elapsed_is_followed_by_another_request(bench: Callable[..., Bench]) -> None:
     def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
         if attempt == 1:
