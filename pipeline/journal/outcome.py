@@ -72,10 +72,13 @@ _FIELDS = Outcome._fields
 _NAMES = frozenset(_FIELDS)
 _AMOUNTS = ("billed_usd", "possibly_billed")
 _ONLY_WHERE_SET = ("in_doubt", "accepted", "source", "stood_for")
+_NOTHING = Outcome()
 
 
 def encode(outcome: Outcome) -> dict[str, Any]:
     """Return the JSON object that stands for an outcome; it names columns of the output as the output does."""
+    if outcome == _NOTHING:  # the history in the claim of every first request
+        return {"attempts": 0, "failed_runs": 0}
     facts: dict[str, Any] = {name: value for name, value in zip(_FIELDS, outcome, strict=True) if value is not None}
     for name in _ONLY_WHERE_SET:
         if not facts[name]:

@@ -34,7 +34,7 @@ from pipeline.journal import (
     read_progress,
     write_progress,
 )
-from pipeline.journal.outcome import Outcome, decode
+from pipeline.journal.outcome import Outcome, decode, encode
 
 
 def event(number: int, state: State = State.ANSWERED, **record: Any) -> Event:
@@ -731,3 +731,8 @@ def test_a_journal_takes_nothing_more_once_its_files_have_lost_their_names(
     with pytest.raises(CheckpointFailed):
         journal.register_run("second")
     journal.close()
+
+
+def test_an_outcome_of_nothing_is_written_by_the_same_fields_as_any_other() -> None:
+    assert encode(Outcome()) == {**encode(Outcome(attempts=1)), "attempts": 0}
+    assert decode(encode(Outcome())) == Outcome()
