@@ -131,7 +131,7 @@ class Client:
         self, tasks: Sequence[Task], done: Callable[[Attempt], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Begin to send tasks; `done` gets the typed result of each, in a turn of the loop or at once. Those that come
-        while none is under way, as at the start and after a pause, go out together.
+        while none is under way, as at the start and after a pause, go out together, unless a rate paces them.
 
         Raises nothing that the endpoint or the network can cause.
         """
@@ -144,7 +144,9 @@ class Client:
         self, tasks: Sequence[Task], server: int, transport: Transport, done: Callable[[Attempt], None],
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        burst = transport.burst(len(tasks))
+        # What a rate has let in is not held back: it would come too close to what is let in next.
+        is_paced = any(task.send_by < math.inf for task in tasks)
+        burst = None if is_paced else transport.burst(len(tasks))
         for task in tasks:
             watch = _Attempting(self._endpoint, self._pause, task, clock, self._idle_seconds)
             if watch.begun < self._pause.of(server):

@@ -73,6 +73,8 @@ def order(job: Job, action: str, key: str = "") -> str:
             return reply.text
         time.sleep(_SECONDS_A_LOOK)
     _refuse_without_run(job)
+    if token is None:
+        raise InvalidInput("another order waits for this run; try again once it is followed")
     return "the run has not begun to send; it follows the order once it does"
 
 

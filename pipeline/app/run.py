@@ -30,6 +30,7 @@ from pipeline.app.watcher import Watcher
 from pipeline.config import Job
 from pipeline.errors import Interrupted, JobLocked, PipelineError
 from pipeline.journal import read_progress
+from pipeline.journal.orders import withdraw_orders
 from pipeline.plan import FailureKinds, Plan, Standing, failure_kinds
 from pipeline.runner import Stop, StopRequest
 from pipeline.sources import Source, Watched
@@ -99,6 +100,7 @@ class Run:
                 with locked(self._job) as directory:
                     monitoring.started()
                     remove_leftovers(directory)
+                    withdraw_orders(directory)
                     self._held = HeldCheckpoint(self._job, directory)
                     self._run(opened, self._held)
         except PipelineError as error:

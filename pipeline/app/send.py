@@ -29,7 +29,6 @@ from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import Interrupted, InvalidInput, PipelineError
 from pipeline.journal import Journal, plus
-from pipeline.journal.orders import withdraw_orders
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
 from pipeline.records import digest
@@ -85,7 +84,6 @@ class RowSender:
         settings = journal.register_settings(digest(self._opened.settings), self._opened.settings)
         run_id = self._figures.summary.run_id or ""
         journal.register_run(run_id)
-        withdraw_orders(held.directory)
         controls = Controls(held.directory, config.limits, held.writer, run_id)
         self._figures.controls = controls
         processes = processes_for(config.limits, rows)

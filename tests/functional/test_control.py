@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import pytest
+
+from pipeline.app.job import load_job
+from pipeline.app.options import RunOptions
+from pipeline.app.run import Run
+from pipeline.app.watcher import Watcher
 from pipeline.journal import Journal
-from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, ended, usual
+from pipeline.journal.orders import Order, put_order
+from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, ended, usual
 
 
-def slowly(asked: Asked) -> Reply:
-    found = usual(asked)
-    return Reply(found.body, wait=0.1)
+@pytest.fixture
+def slow(ws: Workspace, endpoint: Endpoint) -> Workspace:
+    """A job of 100 rows, one at a time, a tenth of a second each."""
+    ws.questions(*(f"q{n}" for n in range(100)))
+    ws.job(limits={"concurrency": 1}, parameters={"max_tokens": 20})
+    endpoint.reply = lambda asked: replace(usual(asked), wait=0.1)
+    return ws
 
 
-def test_a_run_pauses_goes_on_and_is_faster_with_more_slots(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.given([[f"q{n}"] for n in range(60)], ["question"])
-    ws.job(limits={"concurrency": 1})
-    endpoint.reply = slowly
+def test_a_run_pauses_goes_on_and_is_faster_with_more_slots(slow: Workspace, endpoint: Endpoint) -> None:
+    ws = slow
     with ws.running() as process:
         endpoint.wait_for(3)
         assert ws.command("control", "pause")["said"] == "paused: nothing new is sent"
@@ -33,7 +43,7 @@ def test_a_run_pauses_goes_on_and_is_faster_with_more_slots(ws: Workspace, endpo
         endpoint.wait_for(asked + 16)
         endpoint.gate.set()
         result = ended(process)
-    assert (result.code, result.data["succeeded"]) == (0, 60)
+    assert (result.code, result.data["succeeded"]) == (0, 100)
     with_what = Journal.read(ws.path / ".checkpoints" / "job").orders()
     assert [line.split(maxsplit=2)[2] for line in with_what] == [
         "paused: nothing new is sent",
@@ -42,10 +52,8 @@ def test_a_run_pauses_goes_on_and_is_faster_with_more_slots(ws: Workspace, endpo
     ]
 
 
-def test_a_cap_that_is_set_below_what_was_spent_stops_the_run(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.given([[f"q{n}"] for n in range(100)], ["question"])
-    ws.job(limits={"concurrency": 1}, parameters={"max_tokens": 20})
-    endpoint.reply = slowly
+def test_a_cap_that_is_set_below_what_was_spent_stops_the_run(slow: Workspace, endpoint: Endpoint) -> None:
+    ws = slow
     with ws.running() as process:
         endpoint.wait_for(3)
         ws.command("control", "set", "limits.max_cost_usd=0.00001")
@@ -57,12 +65,10 @@ def test_a_cap_that_is_set_below_what_was_spent_stops_the_run(ws: Workspace, end
     assert ws.run()["succeeded"] == 100  # the job file's own limits hold for the next run
 
 
-def test_a_rate_that_is_set_holds_at_once(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.given([[f"q{n}"] for n in range(400)], ["question"])
-    ws.job(limits={"concurrency": 2})
-    endpoint.reply = slowly
+def test_a_rate_that_is_set_holds_at_once(slow: Workspace, endpoint: Endpoint) -> None:
+    ws = slow
     with ws.running() as process:
-        endpoint.wait_for(5)
+        endpoint.wait_for(7)
         ws.command("control", "set", "limits.requests_per_minute=6")
         asked = len(endpoint.asked)
         assert asked > 6
@@ -75,7 +81,7 @@ def test_a_rate_that_is_set_holds_at_once(ws: Workspace, endpoint: Endpoint) -> 
 
 
 def test_an_order_without_a_run_or_for_another_key_is_refused(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.given([["a"]], ["question"])
+    ws.questions("a")
     ws.job()
     result = ws.pipeline("control", "job.yaml", "pause")
     assert (result.code, "no run of 'job' is under way" in result.err) == (2, True)
@@ -88,10 +94,8 @@ def test_an_order_without_a_run_or_for_another_key_is_refused(ws: Workspace, end
     assert not (ws.path / ".checkpoints").exists()
 
 
-def test_a_paused_run_hears_a_signal(ws: Workspace, endpoint: Endpoint) -> None:
-    ws.given([[f"q{n}"] for n in range(50)], ["question"])
-    ws.job(limits={"concurrency": 1})
-    endpoint.reply = slowly
+def test_a_paused_run_hears_a_signal(slow: Workspace, endpoint: Endpoint) -> None:
+    ws = slow
     with ws.running() as process:
         endpoint.wait_for(2)
         ws.command("control", "pause")
@@ -99,4 +103,27 @@ def test_a_paused_run_hears_a_signal(ws: Workspace, endpoint: Endpoint) -> None:
         result = ended(process, 5)
     assert (result.code, result.data["status"]) == (143, "interrupted")
     endpoint.reply = usual
-    assert ws.run()["succeeded"] == 50  # and the next run is not paused
+    assert ws.run()["succeeded"] == 100  # and the next run is not paused
+
+
+@pytest.mark.parametrize("at", ["before the run", "while it plans"])
+def test_an_order_is_for_the_run_under_way_also_while_it_plans(
+    ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    monkeypatch.chdir(ws.path)
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    ws.questions("a")
+    ws.job(parameters={"max_tokens": 20})
+    directory = ws.path / ".checkpoints" / "job"
+    order = Order("set", "limits.max_cost_usd", "0.000000001")
+
+    class Planning(Watcher):
+        def planned(self, *_: object) -> None:
+            if at == "while it plans":
+                assert put_order(directory, order) is not None
+
+    if at == "before the run":
+        directory.mkdir(parents=True)
+        assert put_order(directory, order) is not None
+    summary = Run(load_job("job.yaml"), RunOptions(), Planning()).execute()
+    assert summary.exit_code == (4 if at == "while it plans" else 0)
