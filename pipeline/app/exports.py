@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from pipeline.journal.facts import is_count
 from pipeline.journal.files import EXPORTS_NAME
+from pipeline.journal.json_file import read_json, write_json
 
 _MOST_BYTES = 2**20
 
@@ -24,10 +23,7 @@ def is_own_export(directory: Path, path: Path) -> bool:
 def record_export(directory: Path, draft: Path, path: Path) -> None:
     """Record that the complete file at `draft` is about to become the export at `path`. Raises OSError."""
     known = {**_read(directory), _key(path): _facts(draft.stat())}
-    new = directory / f"{EXPORTS_NAME}.new"
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(known, file)
-    new.rename(directory / EXPORTS_NAME)
+    write_json(directory / EXPORTS_NAME, known)
 
 
 def _facts(found: os.stat_result) -> list[int]:
@@ -41,11 +37,5 @@ def _key(path: Path) -> str:
 
 def _read(directory: Path) -> dict[str, list[int]]:
     """Return what was recorded; what is damaged there counts as not recorded."""
-    try:
-        with (directory / EXPORTS_NAME).open("rb") as file:
-            found: Any = json.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
+    found = read_json(directory / EXPORTS_NAME, _MOST_BYTES)
     return {key: facts for key, facts in found.items() if isinstance(facts, list) and all(map(is_count, facts))}

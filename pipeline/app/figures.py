@@ -10,8 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.app.answer_counts import AnswerCounts
 from pipeline.app.control import Controls
-from pipeline.app.outcomes import AnswerCounts
 from pipeline.app.status import file_stamp
 from pipeline.app.summary import Summary, billed_figures, row_figures
 from pipeline.app.tracking import Tracker

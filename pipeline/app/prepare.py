@@ -8,10 +8,10 @@ from itertools import chain
 from typing import Any
 
 from pipeline.app import checkpoint, truncated
+from pipeline.app.answer_counts import AnswerCounts
 from pipeline.app.held import HeldCheckpoint
 from pipeline.app.job import OpenJob, try_templates
 from pipeline.app.options import RunOptions
-from pipeline.app.outcomes import AnswerCounts
 from pipeline.journal import Journal, lost_claims
 from pipeline.plan import Plan, Standing
 from pipeline.records import digest

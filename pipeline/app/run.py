@@ -12,13 +12,13 @@ from typing import Any
 from pipeline.app import truncated
 from pipeline.app.acceptance import accept_failures
 from pipeline.app.access import locked
+from pipeline.app.answer_counts import AnswerCounts, counts_of_journal, counts_of_output
 from pipeline.app.ending import ending
 from pipeline.app.figures import Figures
 from pipeline.app.held import HeldCheckpoint
 from pipeline.app.job import OpenJob, open_job
 from pipeline.app.monitoring import Monitoring
 from pipeline.app.options import RunOptions, select_retries
-from pipeline.app.outcomes import AnswerCounts, counts_of_journal, counts_of_output
 from pipeline.app.prepare import prepare
 from pipeline.app.publishing import publish_rows
 from pipeline.app.scratch import remove_leftovers

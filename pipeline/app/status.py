@@ -151,7 +151,7 @@ def _is_as_written(output: str | None, facts: Mapping[str, Any]) -> bool:
 
 def _found_in(journal: Journal, directory: Path, max_runs: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The job's figures by its journal, and why rows have failed."""
-    from pipeline.app.outcomes import counts_of_journal
+    from pipeline.app.answer_counts import counts_of_journal
     from pipeline.plan import failure_kinds, load_plan
 
     plan = load_plan(directory)

@@ -6,16 +6,14 @@ person says to a running program, so neither is synced.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.journal.facts import is_text
+from pipeline.journal.json_file import draft_json, read_json, write_json
 
 ORDER_NAME = "order.json"
 REPLIES_NAME = "replies.json"
@@ -46,8 +44,7 @@ def put_order(directory: Path, order: Order) -> str | None:
     Raises OSError.
     """
     token = secrets.token_hex(8)
-    draft = directory / f"{ORDER_NAME}.new"
-    _write(draft, {"token": token, **asdict(order)})
+    draft = draft_json(directory / ORDER_NAME, {"token": token, **asdict(order)})
     try:
         os.link(draft, directory / ORDER_NAME)  # unlike a rename, it replaces nothing
     except FileExistsError:
@@ -60,8 +57,8 @@ def put_order(directory: Path, order: Order) -> str | None:
 def take_order(directory: Path) -> tuple[str, Order] | None:
     """Take the order that lies there, with the word for its reply; None where there is none, or nothing sound."""
     path = directory / ORDER_NAME
-    found = _read(path)
-    if found is None:
+    found = read_json(path, _MOST_BYTES)
+    if not found:
         return None
     with suppress(OSError):
         path.unlink()
@@ -79,31 +76,15 @@ def withdraw_orders(directory: Path) -> None:
 
 def put_reply(directory: Path, token: str, reply: Reply) -> None:
     """Answer an order. What the disk does not take is not said."""
-    replies = {**(_read(directory / REPLIES_NAME) or {}), token: asdict(reply)}
-    latest = dict(list(replies.items())[-_MOST_REPLIES:])
-    draft = directory / f"{REPLIES_NAME}.new"
+    path = directory / REPLIES_NAME
+    replies = {**read_json(path, _MOST_BYTES), token: asdict(reply)}
     with suppress(OSError):
-        _write(draft, latest)
-        draft.rename(directory / REPLIES_NAME)
+        write_json(path, dict(list(replies.items())[-_MOST_REPLIES:]))
 
 
 def read_reply(directory: Path, token: str) -> Reply | None:
     """Return the reply to an order; None where there is none yet."""
-    found = (_read(directory / REPLIES_NAME) or {}).get(token)
+    found = read_json(directory / REPLIES_NAME, _MOST_BYTES).get(token)
     if not isinstance(found, dict) or set(found) != {"text", "is_refused"} or not is_text(found["text"]):
         return None
     return Reply(found["text"], found["is_refused"] is True)
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(content, file)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None

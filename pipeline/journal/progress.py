@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.journal.facts import is_amount, is_count, is_moment, is_number, is_text
+from pipeline.journal.json_file import read_json, write_json
 
 FILE_NAME = "progress.json"
 _MOST_BYTES = 2**20
@@ -29,23 +28,15 @@ def write_progress(directory: Path, progress: Mapping[str, Any]) -> None:
     """Replace the progress file atomically. It is a convenience, never a fact: it is not synced, and where the disk
     does not take it, it stays as it was. The journal tells of a disk that failed.
     """
-    draft = directory / f"{FILE_NAME}.new"
     with suppress(OSError):
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(progress, file)
-        draft.rename(directory / FILE_NAME)
+        write_json(directory / FILE_NAME, progress)
 
 
 def read_progress(directory: Path) -> dict[str, Any] | None:
     """Return the latest progress; None where there is none that can be read. What is not sound in it is left out."""
-    try:
-        with (directory / FILE_NAME).open("rb") as file:
-            found = json.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    return {name: value for name, value in found.items() if value is None or _is_sound(name, value)}
+    found = read_json(directory / FILE_NAME, _MOST_BYTES)
+    sound = {name: value for name, value in found.items() if value is None or _is_sound(name, value)}
+    return sound if found else None
 
 
 def _is_sound(name: str, value: Any) -> bool:

@@ -298,9 +298,9 @@ def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
         assert all(sender.slots for sender in engine._senders)
 
 
-def test_senders_that_all_stand_still_are_waited_for_no_longer_than_the_caller_says(
-    sending: Sending, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def all_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop every sender before it is ready."""
     start = processes._start
 
     def stopped(*arguments: Any) -> Any:
@@ -309,6 +309,12 @@ def test_senders_that_all_stand_still_are_waited_for_no_longer_than_the_caller_s
         return sender
 
     monkeypatch.setattr(processes, "_start", stopped)
+
+
+@pytest.mark.usefixtures("all_stopped")
+def test_senders_that_all_stand_still_are_waited_for_no_longer_than_the_caller_says(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with closing(ProcessEngine(sending, 2, Pause(), seconds=0.1)) as engine:
         assert engine.slots == 0
     monkeypatch.setattr(processes, "_SECONDS_TO_BEGIN", 0.1)
@@ -424,23 +430,14 @@ def test_a_sender_inherits_no_variable_with_a_fixed_header_s_value(sending: Send
     assert processes._environment(sending, environ).keys() & environ.keys() == {"OTHER"}
 
 
-def test_the_wait_for_the_first_sender_ends_where_the_caller_says_so(
-    sending: Sending, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = processes._start
-
-    def stopped(*arguments: Any) -> Any:
-        sender = start(*arguments)
-        os.kill(sender.process.pid, signal.SIGSTOP)
-        return sender
-
+@pytest.mark.usefixtures("all_stopped")
+def test_the_wait_for_the_first_sender_ends_where_the_caller_says_so(sending: Sending) -> None:
     asked = time.monotonic() + 0.5
 
     def check() -> None:
         if time.monotonic() > asked:
             raise Interrupted(signal.SIGINT)
 
-    monkeypatch.setattr(processes, "_start", stopped)
     with pytest.raises(Interrupted):
         ProcessEngine(sending, 2, Pause(), check=check)
     assert time.monotonic() < asked + 10
