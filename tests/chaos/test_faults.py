@@ -34,7 +34,7 @@ PERMANENT = {
 ANSWERED = {
     "empty_response", "null_response", "object_response", "list_response", "number_response", "hostile_response",
     "tool_calls_flat", "tool_calls_wrapped", "wrong_charset", "invalid_utf8", "usage_missing", "usage_zero",
-    "usage_negative", "usage_fractional", "usage_text", "usage_absurd",
+    "usage_negative", "usage_fractional", "usage_text", "usage_absurd", "refusal", "reasoning",
 }  # fmt: skip
 ONCE = {"429", "429_seconds", "429_date", "429_negative", "429_nan", "429_garbage", "out_of_capacity"}
 """A 429 uses up no attempt, so these come once and the row is answered."""
