@@ -100,16 +100,25 @@ def _resume(bench: Bench, done: int, most_seconds: float, most_seconds_anew: flo
     found = [_seconds_to_first(job, bench) for _ in range(bench.repeats)]
     first = median(found)
     say(f"resume with {done:,} rows done: first request after {first:.1f} s")
-    yield Row(f"resume, {done:,} rows done: first request", f"{first:.1f} s", "", f"≤ {most_seconds} s",
-              at_most(first, most_seconds))  # fmt: skip
+    yield Row(
+        f"resume, {done:,} rows done: first request",
+        f"{first:.1f} s",
+        "",
+        f"≤ {most_seconds} s",
+        at_most(first, most_seconds),
+    )
     last = job.run()
     yield _memory("the same, to its end", last.measured.peak_bytes, most_bytes(whole, small))
 
     _growing(prompts(whole + _LEFT_ANEW))
     anew = job.run()
-    yield Row(f"resume, {done:,} rows done, rows appended to the input: first request",
-              f"{anew.to_first_request:.1f} s", "", f"≤ {most_seconds_anew} s",
-              at_most(anew.to_first_request, most_seconds_anew))  # fmt: skip
+    yield Row(
+        f"resume, {done:,} rows done, rows appended to the input: first request",
+        f"{anew.to_first_request:.1f} s",
+        "",
+        f"≤ {most_seconds_anew} s",
+        at_most(anew.to_first_request, most_seconds_anew),
+    )
     yield _memory("the same, to its end", anew.measured.peak_bytes, most_bytes(whole + _LEFT_ANEW, small))
 
 

@@ -31,15 +31,19 @@ def durable_commits(bench: Bench) -> Iterator[Row]:
         say(f"commits: {shares[-1]:.3f} of the CPU, a slot waits {1000 * waits[-1]:.2f} ms, {groups[-1]:.1f} a group")
     share, wait = median(shares), median(waits)
     yield Row(
-        "durable commit, share of the run's CPU (10,000 rows, zero latency)", f"{100 * share:.1f}%", "", "≤ 10%",
+        "durable commit, share of the run's CPU (10,000 rows, zero latency)",
+        f"{100 * share:.1f}%",
+        "",
+        "≤ 10%",
         at_most(share, 0.1),
-    )  # fmt: skip
+    )
     yield Row(
         "durable commit, what a slot waits for it",
         f"{1000 * wait:.2f} ms ({median(groups):.0f} answers a commit)",
         f"from an answer's last byte to the commit's end: {1000 * median(whole_waits):.1f} ms",
-        "< 5 ms in the median", at_most(wait, 0.005),
-    )  # fmt: skip
+        "< 5 ms in the median",
+        at_most(wait, 0.005),
+    )
 
 
 def _slot_waits(commits: list[Any]) -> list[float]:

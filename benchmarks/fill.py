@@ -38,8 +38,18 @@ def fill(job_file: str, rows: int, answer_bytes: int) -> None:
             for work in group:
                 assert not isinstance(work, Event), "a row of the input makes no request"
                 record = pattern._replace(response=text(work.position, answer_bytes))
-                events.append(Event(plan.number, work.position, State.ANSWERED, work.row_id, work.request_hash,
-                                    settings, work.content, record))  # fmt: skip
+                events.append(
+                    Event(
+                        plan.number,
+                        work.position,
+                        State.ANSWERED,
+                        work.row_id,
+                        work.request_hash,
+                        settings,
+                        work.content,
+                        record,
+                    )
+                )
             journal.commit(events)
         journal.close()
 

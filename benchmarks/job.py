@@ -94,7 +94,9 @@ class Job:
             "input": {"path": str(self.prompts), "id": "id"},
             "prompt": {"column": "prompt"},
             "endpoint": {
-                "kind": self.kind, "url": self.server.url(self.kind, self.prefix), "model": MODELS[self.kind],
+                "kind": self.kind,
+                "url": self.server.url(self.kind, self.prefix),
+                "model": MODELS[self.kind],
                 "api_key_env": next(iter(KEY)),
             },
             "parameters": PARAMETERS,
@@ -102,7 +104,7 @@ class Job:
             "pricing": {"input_usd_per_million": 0.32, "output_usd_per_million": 0.34},
             "checkpoint": {"path": str(self.checkpoint)},
             "output": {"path": str(self.output)},
-        }  # fmt: skip
+        }
         if self.columns is not None:
             document["input"]["columns"] = list(self.columns)
         self.file.write_text(json.dumps(document, indent=2), encoding="utf-8")  # JSON is YAML
@@ -113,9 +115,13 @@ class Job:
         return [*(wrapper or [COMMAND]), name, self.file, *rest]
 
     def run(
-        self, *words: str | Path, seed: int = 0, wrapper: Sequence[str | Path] = (), allowed: Sequence[int] = (0,),
+        self,
+        *words: str | Path,
+        seed: int = 0,
+        wrapper: Sequence[str | Path] = (),
+        allowed: Sequence[int] = (0,),
         **watching: Any,
-    ) -> Run:  # fmt: skip
+    ) -> Run:
         """Run it, from wherever it stands. Raises RuntimeError where it ends with an exit code that is not `allowed`.
 
         `watching` is given to `benchmarks.process.measure`.

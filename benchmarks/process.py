@@ -95,9 +95,12 @@ class Tree:
         with self._output.open("wb") as output, log.open("ab") as errors:
             self.started = time.monotonic()
             self._process = subprocess.Popen(
-                [str(word) for word in command], stdout=output, stderr=errors, stdin=subprocess.DEVNULL,
+                [str(word) for word in command],
+                stdout=output,
+                stderr=errors,
+                stdin=subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})},
-            )  # fmt: skip
+            )
         self._pidfd = os.pidfd_open(self._process.pid)
 
     def pids(self) -> set[int]:
@@ -145,9 +148,14 @@ class Tree:
 
 
 def measure(
-    command: Sequence[str | Path], log: Path, *, environment: Mapping[str, str] | None = None,
-    look_seconds: float = 0.25, most_seconds: float = 36_000, watch: Callable[[Tree], None] | None = None,
-) -> Measured:  # fmt: skip
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    look_seconds: float = 0.25,
+    most_seconds: float = 36_000,
+    watch: Callable[[Tree], None] | None = None,
+) -> Measured:
     """Run a command to its end and measure it.
 
     Args:

@@ -131,8 +131,14 @@ def _answered(row: int) -> dict[str, Any]:
     message = {"role": "assistant", "content": _answer(row)}
     usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": MODELS["openai"], "choices": [choice],
-            "usage": usage}  # fmt: skip
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": MODELS["openai"],
+        "choices": [choice],
+        "usage": usage,
+    }
 
 
 def run_one(name: str, python: Path | None, rows: int, waits: Sequence[float]) -> Result:

@@ -68,18 +68,21 @@ def ten_thousand_in_flight(bench: Bench) -> Iterator[Row]:
     cores, peak = run.measured.cpu / run.wall, run.measured.peak_bytes / 1e6
     yield Row(
         f"{mean:g} s log-normal latency, 10,000 in flight, 30,000 rows",
-        f"{kept:.3f} of the perfect schedule, {cores:.2f} cores, peak {peak:.0f} MB", "",
+        f"{kept:.3f} of the perfect schedule, {cores:.2f} cores, peak {peak:.0f} MB",
+        "",
         "≥ 0.97, under 0.5 cores, ≤ 300 MB",
         max(at_least(kept, 0.97), at_most(cores, 0.5), at_most(peak, 300)),
-    )  # fmt: skip
+    )
     commits = json.loads(times_path.read_text(encoding="utf-8"))["commits"]
     waits = quantiles([seconds for seconds, _, freed, _ in commits for _ in range(freed)], n=100)
     median_wait, longest = waits[49], waits[98]
     yield Row(
         "the same: what a slot waits for the commit that frees it",
-        f"median {1000 * median_wait:.1f} ms, p99 {1000 * longest:.1f} ms", "", "< 10 ms, < 50 ms",
+        f"median {1000 * median_wait:.1f} ms, p99 {1000 * longest:.1f} ms",
+        "",
+        "< 10 ms, < 50 ms",
         max(at_most(median_wait, 0.01), at_most(longest, 0.05)),
-    )  # fmt: skip
+    )
 
 
 def _perfect_span(run: Run, seed: int, slots: int, mean: float = _MEAN, sigma: float = _SIGMA) -> float:

@@ -107,9 +107,14 @@ class Client:
     """
 
     def __init__(
-        self, endpoint: Endpoint, transport: Transport, pause: Pause, redaction: Redaction,
-        idle_seconds: float = math.inf, others: Sequence[Transport] = (),
-    ) -> None:  # fmt: skip
+        self,
+        endpoint: Endpoint,
+        transport: Transport,
+        pause: Pause,
+        redaction: Redaction,
+        idle_seconds: float = math.inf,
+        others: Sequence[Transport] = (),
+    ) -> None:
         self._idle_seconds = idle_seconds
         self._endpoint = endpoint
         self._transports = (transport, *others)
@@ -141,9 +146,13 @@ class Client:
                 self._start(theirs, server, transport, done, clock)
 
     def _start(
-        self, tasks: Sequence[Task], server: int, transport: Transport, done: Callable[[Attempt], None],
+        self,
+        tasks: Sequence[Task],
+        server: int,
+        transport: Transport,
+        done: Callable[[Attempt], None],
         clock: Callable[[], float],
-    ) -> None:  # fmt: skip
+    ) -> None:
         # What a rate has let in is not held back: it would come too close to what is let in next.
         is_paced = any(task.send_by < math.inf for task in tasks)
         burst = None if is_paced else transport.burst(len(tasks))

@@ -108,11 +108,7 @@ def retry_after(headers: Mapping[str, str], now: datetime, name: str = "retry-af
     zone). Where a gateway adds a header of its own to the server's, the longest of the sound values counts.
     """
     date = next(filter(None, map(_http_date, _header(headers, "date"))), None)
-    found = [
-        _wait(value.strip(), date, now)
-        for header in _header(headers, name)
-        for value in _VALUE.findall(header)
-    ]  # fmt: skip
+    found = [_wait(value.strip(), date, now) for header in _header(headers, name) for value in _VALUE.findall(header)]
     return max((seconds for seconds in found if seconds is not None), default=None)
 
 

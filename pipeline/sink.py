@@ -71,8 +71,9 @@ _KNOWN_NAMES = ("row_id", "status", "model", "request_hash")
 # What a record tells, as it does: stamps are Unix seconds.
 _RECORD_SCHEMA = pa.schema(
     field.with_type(pa.float64()) if pa.types.is_timestamp(field.type) else field
-    for field in RESULT_FIELDS if field.name not in _KNOWN_NAMES
-)  # fmt: skip
+    for field in RESULT_FIELDS
+    if field.name not in _KNOWN_NAMES
+)
 # A million, made without `pa.scalar`, which imports pandas.
 _MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([1e6]))])[0]
 _MOST_PIECES = 256
@@ -190,11 +191,15 @@ class Results:
 def _result_columns(texts: list[bytes], known: Mapping[str, list[str]]) -> list[pa.Array]:
     """The columns of RESULT_FIELDS, from the record of each row, a JSON object, and what else is known of it."""
     text = b"\n".join(texts)
-    table = read_json(
-        pa.BufferReader(text),
-        read_options=ReadOptions(use_threads=False, block_size=len(text) + 1),  # in one piece
-        parse_options=ParseOptions(explicit_schema=_RECORD_SCHEMA, unexpected_field_behavior="ignore"),
-    ) if texts else _RECORD_SCHEMA.empty_table()  # fmt: skip
+    table = (
+        read_json(
+            pa.BufferReader(text),
+            read_options=ReadOptions(use_threads=False, block_size=len(text) + 1),  # in one piece
+            parse_options=ParseOptions(explicit_schema=_RECORD_SCHEMA, unexpected_field_behavior="ignore"),
+        )
+        if texts
+        else _RECORD_SCHEMA.empty_table()
+    )
     columns = {name: table.column(name).combine_chunks() for name in _RECORD_SCHEMA.names}
     for name in ("started_at", "finished_at"):
         columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
@@ -275,15 +280,24 @@ def _sound_facts(journal: Any) -> dict[str, Any]:
         return {}
     tests: dict[str, Callable[[Any], bool]] = {
         "simulated": lambda value: isinstance(value, bool),
-        "commits": is_count, "events": is_count, "cost_usd": is_amount, "possibly_billed_usd": is_amount,
-    }  # fmt: skip
+        "commits": is_count,
+        "events": is_count,
+        "cost_usd": is_amount,
+        "possibly_billed_usd": is_amount,
+    }
     return {name: journal[name] for name, is_sound in tests.items() if name in journal and is_sound(journal[name])}
 
 
 def publish(
-    results: Results, path: Path, *, compression: str, metadata: Mapping[str, Any], whole: bool, overwrite: bool,
+    results: Results,
+    path: Path,
+    *,
+    compression: str,
+    metadata: Mapping[str, Any],
+    whole: bool,
+    overwrite: bool,
     seconds: float | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """Write the results beside `path`, check them, and put them in its place. Returns the number of rows.
 
     Args:
@@ -352,10 +366,15 @@ def _write(
     group: list[pa.RecordBatch] = []
     group_rows = group_bytes = 0
     written: Future[None] | None = None
-    with pq.ParquetWriter(
-        draft, schema.with_metadata(kept), compression=compression,
-        write_page_checksum=True,  # answers may have to be recovered from here: damage must not pass for one
-    ) as writer, ThreadPoolExecutor(1) as beside:  # fmt: skip
+    with (
+        pq.ParquetWriter(
+            draft,
+            schema.with_metadata(kept),
+            compression=compression,
+            write_page_checksum=True,  # answers may have to be recovered from here: damage must not pass for one
+        ) as writer,
+        ThreadPoolExecutor(1) as beside,
+    ):
         for batch in results.batches():
             if give_up is not None and time.monotonic() >= give_up:
                 raise OutOfTime

@@ -26,9 +26,13 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def begin(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *map(str, words)], cwd=cwd, text=True,
-            env={**os.environ, "DATAOORTS_API_KEY": KEY}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-m", "pipeline", *map(str, words)],
+            cwd=cwd,
+            text=True,
+            env={**os.environ, "DATAOORTS_API_KEY": KEY},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         started.append(process)
         return process
 

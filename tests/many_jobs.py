@@ -54,10 +54,13 @@ class ManyJobs:
     def make_all(self) -> subprocess.Popen[bytes]:
         """`make all -j4`, in a process group of its own."""
         return subprocess.Popen(
-            ["make", "all", "-j4", f"bin={Path(sys.executable).parent}", "installed="], cwd=self.path,
-            env={**os.environ, "DATAOORTS_API_KEY": KEY}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            ["make", "all", "-j4", f"bin={Path(sys.executable).parent}", "installed="],
+            cwd=self.path,
+            env={**os.environ, "DATAOORTS_API_KEY": KEY},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,
-        )  # fmt: skip
+        )
 
     def status(self, name: str) -> dict[str, Any]:
         words = [sys.executable, "-m", "pipeline", "status", f"configs/{name}.yaml", "--json"]

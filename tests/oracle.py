@@ -90,9 +90,13 @@ def look_after_kill(checkpoint: Path, ledger: Path, prompt_of: Mapping[str, str]
 
 
 def check_job(
-    ledger: Ledger, prompts: Sequence[str], summary: Mapping[str, Any], output: Path, kills: Iterable[Kill] = (),
+    ledger: Ledger,
+    prompts: Sequence[str],
+    summary: Mapping[str, Any],
+    output: Path,
+    kills: Iterable[Kill] = (),
     slots: int = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Hold a job that came to its end to what FAULTS demands; `prompts` are the rows' prompt digests in input order."""
     kills = list(kills)
     lines = pq.read_table(output, columns=["status", "response", "attempts", "error_kind"]).to_pylist()

@@ -59,12 +59,10 @@ PROTECTIONS = (
     Protection(
         "the claim before its request is sent",
         "pipeline/runner/runner.py",
-        "            self._recorder.commit(claims)\n            if claims:\n"
-        "                self._engine.send([Task(claim.number, self._in_flight[claim.number].work.request)"
-        " for claim in claims])\n",
-        "            if claims:\n"
-        "                self._engine.send([Task(claim.number, self._in_flight[claim.number].work.request)"
-        " for claim in claims])\n            self._recorder.commit(claims)\n",
+        "            self._recorder.commit(claims)\n            if claims:\n",
+        "            if claims:\n                self._engine.send("
+        "[self._in_flight[claim.number].task(fresh=False) for claim in claims])\n"
+        "            self._recorder.commit(claims)\n            if False:\n",
         _RUNNER,
     ),
     Protection(
@@ -112,8 +110,8 @@ PROTECTIONS = (
     Protection(
         "the key's removal from what an endpoint echoes",
         "pipeline/client.py",
-        "self._without_key(raw.body)",
-        "raw.body",
+        "self._redaction.clean(outcome.body)",
+        "outcome.body",
         "tests/unit/test_client.py",
     ),
     Protection(
@@ -154,9 +152,9 @@ PROTECTIONS = (
     ),
     Protection(
         "the silence about prompts that the endpoint echoes",
-        "pipeline/runner/runner.py",
-        "told(failure.message, work.request)",
-        "failure.message",
+        "pipeline/runner/verdict.py",
+        "stop=Stop(5, failure.kind, told(failure.message, work.request))",
+        "stop=Stop(5, failure.kind, failure.message)",
         "tests/functional/test_secrets.py::test_a_prompt_echoed_by_what_stops_the_run_is_not_shown",
     ),
     Protection(
@@ -242,9 +240,13 @@ def is_red(protection: Protection) -> tuple[bool, str]:
         changed.write_text(text.replace(protection.source, protection.without), encoding="utf-8")
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", protection.test],
-            cwd=copy, env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True, text=True, timeout=_MOST_SECONDS, check=False,
-        )  # fmt: skip
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=_MOST_SECONDS,
+            check=False,
+        )
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     # 1 is pytest's code for tests that failed; anything else is no verdict.
     return done.returncode == 1 and bool(failed), (failed or done.stdout.splitlines() or [done.stderr])[-1]

@@ -114,9 +114,14 @@ class Bench:
         self.settings = self.journal.register_settings("0" * 32, {"model": "m"})
         empty = np.zeros(0, np.uint32)
         self.plan = Plan(
-            number=1, fingerprint="", digest="", latest=np.zeros(rows, np.uint64), repeated=empty, occurrences=empty,
+            number=1,
+            fingerprint="",
+            digest="",
+            latest=np.zeros(rows, np.uint64),
+            repeated=empty,
+            occurrences=empty,
             orphaned=0,
-        )  # fmt: skip
+        )
         self.clock, self.pause, self.stop_request = Clock(), Pause(), StopRequest(lambda: self.clock.now)
         self.engine = ScriptedEngine(self.clock, script, self.journal, self.pause)
         self.histories: dict[int, History] = {}
@@ -132,16 +137,33 @@ class Bench:
             )
 
     def run(
-        self, *, feed: Iterator[Work | Event] | None = None, retry: dict[str, Any] | None = None,
-        limit: int | None = None, shared: SharedLimit | None = None,
-        observe: Callable[[Progress], None] = lambda progress: None, **limits: Any,
-    ) -> Stop | None:  # fmt: skip
+        self,
+        *,
+        feed: Iterator[Work | Event] | None = None,
+        retry: dict[str, Any] | None = None,
+        limit: int | None = None,
+        shared: SharedLimit | None = None,
+        observe: Callable[[Progress], None] = lambda progress: None,
+        **limits: Any,
+    ) -> Stop | None:
         self.runner = Runner(
-            feed=feed or self.works(), plan=self.plan, journal=self.journal, engine=self.engine, pause=self.pause,
-            limits=LimitsConfig(**limits), retry=RetryConfig(**(retry or {})), settings=self.settings, price=PRICE,
-            context_window=1000, limit=limit, stop_request=self.stop_request, shared=shared, clock=self.clock,
-            wall_clock=self.clock, observe=observe,
-        )  # fmt: skip
+            feed=feed or self.works(),
+            plan=self.plan,
+            journal=self.journal,
+            engine=self.engine,
+            pause=self.pause,
+            limits=LimitsConfig(**limits),
+            retry=RetryConfig(**(retry or {})),
+            settings=self.settings,
+            price=PRICE,
+            context_window=1000,
+            limit=limit,
+            stop_request=self.stop_request,
+            shared=shared,
+            clock=self.clock,
+            wall_clock=self.clock,
+            observe=observe,
+        )
         return self.runner.run()
 
     def count(self, *standings: Standing) -> int:

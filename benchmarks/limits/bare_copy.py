@@ -56,11 +56,14 @@ def copy(connection: sqlite3.Connection, events: list[int], ids: pa.ChunkedArray
 def _append(columns: dict[str, list[Any]], seq: int, packed: bytes, model: str) -> None:
     facts, record = unpack_head(seq, packed), unpack_record(packed)
     derived = {
-        "row_id": facts[4], "request_hash": facts[5], "status": "succeeded", "model": model,
+        "row_id": facts[4],
+        "request_hash": facts[5],
+        "status": "succeeded",
+        "model": model,
         "cost_usd": record.cost_usd,
         "started_at": round((record.started_at or 0.0) * 1_000_000),
         "finished_at": round((record.finished_at or 0.0) * 1_000_000),
-    }  # fmt: skip
+    }
     for name, values in columns.items():
         values.append(derived[name] if name in derived else getattr(record, name))
 

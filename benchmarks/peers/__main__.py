@@ -31,15 +31,26 @@ CONCURRENCY = 128
 _LEAST_OF_BEST = 3.5
 _MOST_SECONDS = 600
 ENVIRONMENTS = {
-    "cookbook": "openai", "openai_aiohttp": "openai", "openai_client": "openai", "curator": "curator",
-    "litellm_acompletion": "litellm", "langchain_batch": "langchain", "datatrove": "datatrove",
-    "distilabel": "distilabel", "ray_data": "ray",
-}  # fmt: skip
+    "cookbook": "openai",
+    "openai_aiohttp": "openai",
+    "openai_client": "openai",
+    "curator": "curator",
+    "litellm_acompletion": "litellm",
+    "langchain_batch": "langchain",
+    "datatrove": "datatrove",
+    "distilabel": "distilabel",
+    "ray_data": "ray",
+}
 """The environment of each peer, by the name of its module."""
 QUIET = {
-    "ANONYMIZED_TELEMETRY": "false", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "RAY_USAGE_STATS_ENABLED": "0", "TELEMETRY_ENABLED": "false", "OPENAI_API_KEY": "sk-benchmark-0123456789",
-}  # fmt: skip
+    "ANONYMIZED_TELEMETRY": "false",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TELEMETRY_ENABLED": "false",
+    "OPENAI_API_KEY": "sk-benchmark-0123456789",
+}
 """Has the peers leave the network alone, but for the server."""
 
 
@@ -83,9 +94,11 @@ def run_peer(name: str, python: Path, server: Server, rows: int) -> Result:
     environment = {**QUIET, "HOME": str(directory / "home"), **_token_encodings()}
     server.reset()
     measured = measure(
-        [python, "-m", f"benchmarks.peers.{name}", *words], BUILD / "jobs" / f"peer-{name}.log",
-        environment=environment, most_seconds=_MOST_SECONDS,
-    )  # fmt: skip
+        [python, "-m", f"benchmarks.peers.{name}", *words],
+        BUILD / "jobs" / f"peer-{name}.log",
+        environment=environment,
+        most_seconds=_MOST_SECONDS,
+    )
     run = Run(measured, server.stats(), rows)
     result = Result(run, right_rows(output, rows))
     say(f"{name}: {run.rows_per_second:.0f} rows/s, exit code {measured.exit_code}, {result.right} of {rows} right")

@@ -13,13 +13,20 @@ def main(task: Task) -> None:
     """The whole job."""
     ids, prompts = task.read()
     step = LLMStep(
-        "step", fields={"answer": "The answer"}, model=task.model, base_url=task.base, api_key=KEY,
-        temperature=TEMPERATURE, max_tokens=MAX_TOKENS,
-    )  # fmt: skip
+        "step",
+        fields={"answer": "The answer"},
+        model=task.model,
+        base_url=task.base,
+        api_key=KEY,
+        temperature=TEMPERATURE,
+        max_tokens=MAX_TOKENS,
+    )
     config = EnrichmentConfig(
-        max_workers=task.concurrency, enable_progress_bar=False, checkpoint_dir=str(task.directory),
+        max_workers=task.concurrency,
+        enable_progress_bar=False,
+        checkpoint_dir=str(task.directory),
         cache_dir=str(task.directory),
-    )  # fmt: skip
+    )
     found = Pipeline([step]).run([{"prompt": prompt} for prompt in prompts], config).data
     task.write(ids, [json.dumps({"answer": row["answer"]}) for row in found])
 

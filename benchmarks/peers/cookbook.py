@@ -26,16 +26,27 @@ def main(task: Task) -> None:
     requests, replies = task.directory / "requests.jsonl", task.directory / "replies.jsonl"
     with requests.open("w", encoding="utf-8") as file:
         for row, prompt in zip(*task.read(), strict=True):
-            request = {"model": task.model, "messages": messages(prompt), "max_tokens": MAX_TOKENS,
-                       "temperature": TEMPERATURE, "metadata": {"row": row}}  # fmt: skip
+            request = {
+                "model": task.model,
+                "messages": messages(prompt),
+                "max_tokens": MAX_TOKENS,
+                "temperature": TEMPERATURE,
+                "metadata": {"row": row},
+            }
             file.write(json.dumps(request) + "\n")
     asyncio.run(
         processor.process_api_requests_from_file(
-            requests_filepath=str(requests), save_filepath=str(replies), request_url=f"{task.base}/chat/completions",
-            api_key=KEY, max_requests_per_minute=1e9, max_tokens_per_minute=1e12, token_encoding_name="cl100k_base",
-            max_attempts=5, logging_level=40,
+            requests_filepath=str(requests),
+            save_filepath=str(replies),
+            request_url=f"{task.base}/chat/completions",
+            api_key=KEY,
+            max_requests_per_minute=1e9,
+            max_tokens_per_minute=1e12,
+            token_encoding_name="cl100k_base",
+            max_attempts=5,
+            logging_level=40,
         )
-    )  # fmt: skip
+    )
     with replies.open(encoding="utf-8") as file:
         found = [json.loads(line) for line in file]
     task.write(

@@ -26,13 +26,17 @@ def main(task: Task) -> None:
             return {"id": row["id"], "response": response}
 
     asker = Asker(
-        model_name=task.model, backend="openai",
+        model_name=task.model,
+        backend="openai",
         generation_params={"max_tokens": MAX_TOKENS, "temperature": TEMPERATURE},
         backend_params={
-            "base_url": task.base, "api_key": KEY, "max_concurrent_requests": task.concurrency,
-            "max_requests_per_minute": 10**9, "max_tokens_per_minute": 10**12,
+            "base_url": task.base,
+            "api_key": KEY,
+            "max_concurrent_requests": task.concurrency,
+            "max_requests_per_minute": 10**9,
+            "max_tokens_per_minute": 10**12,
         },
-    )  # fmt: skip
+    )
     ids, prompts = task.read()
     found = asker(Dataset.from_dict({"id": ids, "prompt": prompts}), working_dir=str(task.directory))
     getattr(found, "dataset", found).to_parquet(str(task.output))

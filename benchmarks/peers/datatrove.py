@@ -25,14 +25,20 @@ def main(task: Task) -> None:
     """The whole job; the rows that it leaves are brought into the common shape at the end."""
     written = task.directory / "written"
     config = InferenceConfig(
-        server_type="endpoint", model_name_or_path=task.model, endpoint_url=task.base.removesuffix("/v1"), api_key=KEY,
+        server_type="endpoint",
+        model_name_or_path=task.model,
+        endpoint_url=task.base.removesuffix("/v1"),
+        api_key=KEY,
         max_concurrent_generations=task.concurrency,
-    )  # fmt: skip
+    )
     writer = ParquetWriter(str(written), output_filename="${rank}_${chunk_index}.parquet")
     runner = InferenceRunner(
-        rollout_fn=ask, config=config, output_writer=writer, checkpoints_local_dir=str(task.directory / "checkpoints"),
+        rollout_fn=ask,
+        config=config,
+        output_writer=writer,
+        checkpoints_local_dir=str(task.directory / "checkpoints"),
         records_per_chunk=_ROWS_A_FILE,
-    )  # fmt: skip
+    )
     reader = ParquetReader(str(task.prompts.parent), glob_pattern=task.prompts.name, text_key="prompt", id_key="id")
     LocalPipelineExecutor(pipeline=[reader, runner], tasks=1, logging_dir=str(task.directory / "logs")).run()
 

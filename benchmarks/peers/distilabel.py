@@ -16,9 +16,11 @@ def main(task: Task) -> None:
     with Pipeline(name="peer", cache_dir=task.directory) as pipeline:
         load = LoadDataFromDicts(data=rows, batch_size=task.concurrency)
         model = OpenAILLM(
-            model=task.model, base_url=task.base, api_key=KEY,
+            model=task.model,
+            base_url=task.base,
+            api_key=KEY,
             generation_kwargs={"max_new_tokens": MAX_TOKENS, "temperature": TEMPERATURE},
-        )  # fmt: skip
+        )
         load >> TextGeneration(llm=model, input_batch_size=task.concurrency)
     found = pipeline.run(use_cache=False)["default"]["train"]
     task.write(found["id"], found["generation"])

@@ -12,9 +12,13 @@ from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task, messages
 async def _main(task: Task) -> None:
     async def ask(prompt: str) -> str:
         reply = await litellm.acompletion(
-            model=f"openai/{task.model}", messages=messages(prompt), api_base=task.base, api_key=KEY,
-            max_tokens=MAX_TOKENS, temperature=TEMPERATURE,
-        )  # fmt: skip
+            model=f"openai/{task.model}",
+            messages=messages(prompt),
+            api_base=task.base,
+            api_key=KEY,
+            max_tokens=MAX_TOKENS,
+            temperature=TEMPERATURE,
+        )
         return str(reply.choices[0].message.content)
 
     await task.ask_all(ask)

@@ -14,13 +14,20 @@ def main(task: Task) -> None:
     """The whole job."""
     ray.init(include_dashboard=False, logging_level="ERROR")
     config = HttpRequestProcessorConfig(
-        url=f"{task.base}/chat/completions", headers={"Authorization": f"Bearer {KEY}"}, qps=None, concurrency=1,
+        url=f"{task.base}/chat/completions",
+        headers={"Authorization": f"Bearer {KEY}"},
+        qps=None,
+        concurrency=1,
         batch_size=task.concurrency,
-    )  # fmt: skip
+    )
 
     def ask(row: dict[str, Any]) -> dict[str, Any]:
-        body = {"model": task.model, "messages": messages(row["prompt"]), "max_tokens": MAX_TOKENS,
-                "temperature": TEMPERATURE}  # fmt: skip
+        body = {
+            "model": task.model,
+            "messages": messages(row["prompt"]),
+            "max_tokens": MAX_TOKENS,
+            "temperature": TEMPERATURE,
+        }
         return {"id": row["id"], "payload": body}
 
     def keep(row: dict[str, Any]) -> dict[str, Any]:

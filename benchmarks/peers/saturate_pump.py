@@ -14,8 +14,12 @@ def main(task: Task) -> None:
     ids, prompts = task.read()
 
     def body(row: dict[str, Any]) -> dict[str, Any]:
-        return {"model": task.model, "messages": messages(row["prompt"]), "max_tokens": MAX_TOKENS,
-                "temperature": TEMPERATURE}  # fmt: skip
+        return {
+            "model": task.model,
+            "messages": messages(row["prompt"]),
+            "max_tokens": MAX_TOKENS,
+            "temperature": TEMPERATURE,
+        }
 
     def keep(row: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
         return {"row": row["row"], "response": reply["choices"][0]["message"]["content"]}
@@ -23,9 +27,15 @@ def main(task: Task) -> None:
     answers = str(task.directory / "answers")
     rows = [{"row": row, "prompt": prompt} for row, prompt in zip(ids, prompts, strict=True)]
     pump(
-        rows, body, keep, task.base, answers, window=Fixed(task.concurrency), signal_source="none",
+        rows,
+        body,
+        keep,
+        task.base,
+        answers,
+        window=Fixed(task.concurrency),
+        signal_source="none",
         headers={"Authorization": f"Bearer {KEY}"},
-    )  # fmt: skip
+    )
     found = [one for _, one in read_output(answers)]
     task.write([one["row"] for one in found], [one["response"] for one in found])
 

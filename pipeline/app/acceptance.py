@@ -22,11 +22,19 @@ def accept_failures(plan: Plan, journal: Journal, *, kind: str | None, limit: in
     for positions in plan.positions(_FAILED):
         by_event = {plan.event(position): position for position in positions}
         events = [
-            Event(plan.number, by_event[entry.seq], State.FAILED, entry.row_id, entry.request_hash,
-                  entry.settings, entry.content, _accepted(record))
+            Event(
+                plan.number,
+                by_event[entry.seq],
+                State.FAILED,
+                entry.row_id,
+                entry.request_hash,
+                entry.settings,
+                entry.content,
+                _accepted(record),
+            )
             for entry, record in journal.records(sorted(by_event))
             if kind in (None, record.error_kind) and not record.accepted
-        ]  # fmt: skip
+        ]
         events = list(islice(sorted(events, key=lambda event: event.position), left))
         if events:
             plan.take(journal.commit(events), events)

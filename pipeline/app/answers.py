@@ -35,9 +35,13 @@ def answers(job: Job, *, failed_only: bool = False) -> Iterator[pa.RecordBatch]:
             raise NoCheckpoint(f"the job {job.config.name!r} has no answers yet; run it first")
         config = job.config
         results = Results(
-            opened.rows, plan_unsaved(opened, journal), journal, config.input.columns, config.output.prefix,
+            opened.rows,
+            plan_unsaved(opened, journal),
+            journal,
+            config.input.columns,
+            config.output.prefix,
             FAILED if failed_only else (*SUCCEEDED, *FAILED),
-        )  # fmt: skip
+        )
         yield pa.RecordBatch.from_pylist([], results.schema)
         yield from results.batches()
 

@@ -234,8 +234,18 @@ def record_plan(plan: Plan, directory: Path, journal: Journal, settings: int, ad
     events: list[Event] = []
     for change in adopted:
         state = State.ADOPTED if change.is_priced else State.ADOPTED_UNPRICED
-        events.append(Event(plan.number, change.position, state, change.row_id, change.request_hash, settings,
-                            change.content, Outcome(source=change.source)))  # fmt: skip
+        events.append(
+            Event(
+                plan.number,
+                change.position,
+                state,
+                change.row_id,
+                change.request_hash,
+                settings,
+                change.content,
+                Outcome(source=change.source),
+            )
+        )
         if len(events) >= _EVENTS_A_COMMIT:
             journal.commit(events, plan=plan.number)
             events = []

@@ -45,10 +45,16 @@ class Finished:
     def as_json(self, *, removed: bool) -> dict[str, Any]:
         """What `--json` prints."""
         return {
-            "job": self.job, "removed": removed, "checkpoint": str(self.path), "output": str(self.output),
-            "succeeded": self.succeeded, "failed": self.failed, "job_cost_usd": money(self.job_cost_usd),
-            "bytes": self.bytes, "left": list(self.left),
-        }  # fmt: skip
+            "job": self.job,
+            "removed": removed,
+            "checkpoint": str(self.path),
+            "output": str(self.output),
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "job_cost_usd": money(self.job_cost_usd),
+            "bytes": self.bytes,
+            "left": list(self.left),
+        }
 
 
 def clean(job: Job, confirm: Callable[[Finished], bool]) -> tuple[Finished, bool]:
@@ -103,9 +109,15 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
             f"{output} does not hold what the checkpoint of {config.name!r} does; move it away, and {again}"
         )
     return Finished(
-        config.name, directory, output, plan.count(*SUCCEEDED), plan.count(*FAILED), journal.totals.cost_usd,
-        sum(path.stat().st_size for path in own_files(directory)), tuple(foreign_names(directory)),
-    )  # fmt: skip
+        config.name,
+        directory,
+        output,
+        plan.count(*SUCCEEDED),
+        plan.count(*FAILED),
+        journal.totals.cost_usd,
+        sum(path.stat().st_size for path in own_files(directory)),
+        tuple(foreign_names(directory)),
+    )
 
 
 def _holds(output: Path, results: Results) -> bool:

@@ -19,10 +19,32 @@ _LOG_BYTES = 16 * 2**20
 # https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html; FUSE names what serves it after a dot.
 _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPE = re.compile(r"\\(\d{3})")
-_NETWORK = frozenset((
-    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gcsfuse", "glusterfs", "gpfs", "lustre", "mount-s3",
-    "ncpfs", "nfs", "nfs4", "orangefs", "rclone", "s3fs", "smb2", "smb3", "smbfs", "sshfs",
-))  # fmt: skip
+_NETWORK = frozenset(
+    (
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "gcsfuse",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "mount-s3",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "orangefs",
+        "rclone",
+        "s3fs",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "sshfs",
+    )
+)
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 

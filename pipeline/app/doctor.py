@@ -62,9 +62,12 @@ class Check:
 def usual_job() -> Job:
     """What is looked at where no job is named: the usual endpoint, and the places that a job has by default."""
     config = JobConfig(
-        name="doctor", input=InputConfig(path="input.csv"), prompt=PromptConfig(user="-"),
-        endpoint=EndpointConfig(model=models()[0].name), output=OutputConfig(path="output.parquet"),
-    )  # fmt: skip
+        name="doctor",
+        input=InputConfig(path="input.csv"),
+        prompt=PromptConfig(user="-"),
+        endpoint=EndpointConfig(model=models()[0].name),
+        output=OutputConfig(path="output.parquet"),
+    )
     return Job(config, "", {})
 
 
@@ -152,8 +155,12 @@ def _sqlite(job: Job) -> Check:
             reader.verify()
             reader.close()
     except (OSError, CheckpointFailed) as error:
-        return Check("sqlite", f"{sqlite3.sqlite_version}: {error}", "fix the disk, or choose another checkpoint.path",
-                     CheckpointFailed.exit_code)  # fmt: skip
+        return Check(
+            "sqlite",
+            f"{sqlite3.sqlite_version}: {error}",
+            "fix the disk, or choose another checkpoint.path",
+            CheckpointFailed.exit_code,
+        )
     return Check("sqlite", sqlite3.sqlite_version)
 
 

@@ -21,17 +21,24 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
     config = job.config
     key = "simulator" if address else api_key(config.endpoint, environ)
     return Sending(
-        make_endpoint(config.endpoint, address), _request_headers(config.endpoint, key, address),
-        None if address else key, most_in_flight(config.endpoint), config.limits.timeout_seconds,
-        config.endpoint.transport == "standard", tuple((config.endpoint.headers or {}).values()),
+        make_endpoint(config.endpoint, address),
+        _request_headers(config.endpoint, key, address),
+        None if address else key,
+        most_in_flight(config.endpoint),
+        config.limits.timeout_seconds,
+        config.endpoint.transport == "standard",
+        tuple((config.endpoint.headers or {}).values()),
         math.inf if config.limits.idle_seconds is None else config.limits.idle_seconds,
         () if address else other_urls(config.endpoint),
-    )  # fmt: skip
+    )
 
 
 def _request_headers(endpoint: EndpointConfig, key: str | None, address: str | None) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Accept": "application/json",
-               "User-Agent": f"llm-batch-pipeline/{__version__}"}  # fmt: skip
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "User-Agent": f"llm-batch-pipeline/{__version__}",
+    }
     auth = endpoint.auth if endpoint.auth is not None and address is None else AuthConfig()
     if key is not None:
         headers[auth.header] = f"{auth.prefix}{key}"

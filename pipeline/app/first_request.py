@@ -35,9 +35,12 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
         with endpoint_address(job) as address:
             sending = sending_to(job, address, environ)
             transport = _Witness(
-                sending.endpoint.url, sending.headers, connections=1, timeout_seconds=sending.timeout_seconds,
+                sending.endpoint.url,
+                sending.headers,
+                connections=1,
+                timeout_seconds=sending.timeout_seconds,
                 standard=sending.standard,
-            )  # fmt: skip
+            )
             try:
                 request = Request(config.endpoint.model, messages, {"max_tokens": 1}, config.endpoint.extra_body or {})
                 redaction = Redaction(sending.key, sending.header_values)

@@ -101,9 +101,10 @@ def _clashes(config: JobConfig, source: Source) -> Iterator[Mistake]:
     if taken:
         columns = f"a column {taken[0]}" if len(taken) == 1 else f"columns {', '.join(taken)}"
         yield Mistake(
-            f"the input already has {columns}, which the output adds", key="output.prefix",
+            f"the input already has {columns}, which the output adds",
+            key="output.prefix",
             suggestion='set output.prefix, for example "answer_", or name the columns to carry in input.columns',
-        )  # fmt: skip
+        )
 
 
 def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[Mistake]]:
@@ -114,10 +115,15 @@ def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[
     model = model_of(config)
     try:
         return Prompter(
-            config.prompt, config.parameters, config.endpoint.model, source.schema.names, _ranges(job, model),
-            model.context_window if model else None, needs_max_tokens=needs_max_tokens(config),
+            config.prompt,
+            config.parameters,
+            config.endpoint.model,
+            source.schema.names,
+            _ranges(job, model),
+            model.context_window if model else None,
+            needs_max_tokens=needs_max_tokens(config),
             extra_body=config.endpoint.extra_body,
-        ), []  # fmt: skip
+        ), []
     except InvalidJob as error:
         return None, list(error.mistakes)
 

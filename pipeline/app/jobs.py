@@ -44,14 +44,21 @@ class Listed:
         """What `--json` prints of it."""
         active = None if self.active_at is None else datetime.fromtimestamp(self.active_at, UTC)
         return {
-            "job": self.job, "checkpoint": str(self.checkpoint), "state": self.state, "rows": self.rows,
-            "succeeded": self.succeeded, "failed": self.failed, "pending": self.pending,
+            "job": self.job,
+            "checkpoint": str(self.checkpoint),
+            "state": self.state,
+            "rows": self.rows,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "pending": self.pending,
             "job_cost_usd": None if self.job_cost_usd is None else money(self.job_cost_usd),
             "possibly_billed_usd": None if self.possibly_billed_usd is None else money(self.possibly_billed_usd),
-            "output": self.output, "active_at": active and active.isoformat(timespec="seconds"),
+            "output": self.output,
+            "active_at": active and active.isoformat(timespec="seconds"),
             "age_seconds": None if self.active_at is None else round(max(0.0, now - self.active_at), 3),
-            "error": self.error, "simulated": self.is_simulated,
-        }  # fmt: skip
+            "error": self.error,
+            "simulated": self.is_simulated,
+        }
 
 
 def list_jobs(directory: Path = CHECKPOINTS) -> list[Listed]:
@@ -70,10 +77,16 @@ def _look(place: Path) -> Listed:
     progress = read_progress(place) or {}
     last = Summary.of_json(progress) or Summary()
     known: dict[str, Any] = {
-        "job": last.job or place.name, "rows": last.rows, "succeeded": last.succeeded, "failed": last.failed,
-        "pending": last.pending, "job_cost_usd": last.job_cost_usd, "possibly_billed_usd": last.possibly_billed_usd,
-        "output": last.output, "active_at": max(_times(place), default=None),
-    }  # fmt: skip
+        "job": last.job or place.name,
+        "rows": last.rows,
+        "succeeded": last.succeeded,
+        "failed": last.failed,
+        "pending": last.pending,
+        "job_cost_usd": last.job_cost_usd,
+        "possibly_billed_usd": last.possibly_billed_usd,
+        "output": last.output,
+        "active_at": max(_times(place), default=None),
+    }
     try:
         if not (place / LOCK_NAME).exists():
             return _at_rest(place, progress, known)
@@ -92,9 +105,11 @@ def _at_rest(place: Path, progress: dict[str, Any], known: dict[str, Any]) -> Li
         is_told = progress.get("events") == journal.totals.events and not journal.totals.claims
         state = progress.get("status", "running") if is_told else "running"
         known.update(
-            job=journal.job, job_cost_usd=journal.totals.cost_usd, is_simulated=journal.simulated,
+            job=journal.job,
+            job_cost_usd=journal.totals.cost_usd,
+            is_simulated=journal.simulated,
             possibly_billed_usd=journal.totals.possibly_billed_usd + lost,
-        )  # fmt: skip
+        )
     finally:
         journal.close()
     return Listed(place, state="interrupted" if state == "running" else state, **known)

@@ -106,9 +106,14 @@ def _rows_of(opened: OpenJob, settings: dict[str, Any]) -> Rows | None:
     prompt, parameters = PromptConfig(**settings["prompt"]), ParametersConfig(**settings["parameters"])
     try:
         prompter = Prompter(
-            prompt, parameters, rows.model, rows.source.schema.names, OPENAI_PARAMETERS, None,
+            prompt,
+            parameters,
+            rows.model,
+            rows.source.schema.names,
+            OPENAI_PARAMETERS,
+            None,
             extra_body=settings.get("extra_body"),
-        )  # fmt: skip
+        )
     except InvalidJob:
         return None
     return replace(rows, prompter=prompter)

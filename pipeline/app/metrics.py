@@ -80,5 +80,7 @@ def _standing(path: Path, job: str) -> dict[tuple[str, str], float]:
         return {}
     return {
         (sample.name, sample.labels.get("kind", sample.labels.get("status", ""))): sample.value
-        for family in found for sample in family.samples if sample.labels.get("job") == job
-    }  # fmt: skip
+        for family in found
+        for sample in family.samples
+        if sample.labels.get("job") == job
+    }

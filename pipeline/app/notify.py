@@ -104,9 +104,10 @@ def ping_text(summary: Summary) -> str:
     """What a check shows of a run's end: one line."""
     cause = summary.status if summary.error is None else f"{summary.status} ({summary.error.kind})"
     counts = (
-        "rows unknown" if summary.rows is None
+        "rows unknown"
+        if summary.rows is None
         else f"{summary.succeeded} answered, {summary.failed} failed, {summary.pending} pending of {summary.rows} rows"
-    )  # fmt: skip
+    )
     return f"{summary.job}: exit {summary.exit_code}: {cause}: {counts}"
 
 

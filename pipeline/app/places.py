@@ -129,9 +129,12 @@ def checkpoint_around(path: Path) -> Path | None:
 
 _CHECKPOINT_NAMES = ("journal.sqlite", "journal.sqlite-wal", "progress.json", "plan", "lock", "acknowledged")
 _SPECIAL = (
-    (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"), (stat.S_ISSOCK, "a socket"),
-)  # fmt: skip
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 def _input_files(job: Job) -> Iterator[Path]:

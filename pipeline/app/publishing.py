@@ -33,16 +33,23 @@ def publish_rows(
     output = Path(config.output.path)
     partial = partial_path(output)
     results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
-    state = digest([plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns,
-                    str(results.schema)])  # fmt: skip
+    state = digest(
+        [plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns, str(results.schema)]
+    )
     path: Path | None = output if is_whole else partial
     assert path is not None
     is_current = True
     if not shows(path, state, plan.count(*SUCCEEDED, *FAILED)):
         try:
-            publish(results, path, compression=config.output.compression,
-                    metadata=_metadata(opened, journal, state), whole=is_whole,
-                    overwrite=config.output.overwrite, seconds=seconds)  # fmt: skip
+            publish(
+                results,
+                path,
+                compression=config.output.compression,
+                metadata=_metadata(opened, journal, state),
+                whole=is_whole,
+                overwrite=config.output.overwrite,
+                seconds=seconds,
+            )
         except OutOfTime:
             path, is_current = path if path.exists() else None, False
     if is_whole and (config.output.overwrite or not is_foreign(partial, journal.checkpoint_id)):

@@ -106,9 +106,14 @@ def _make(job: Job, directory: Path, found: Sequence[Output]) -> None:
         if written and not salvage.runs:
             salvage.runs = written[0].metadata.get("run_ids") or []
         recovered = rebuild(
-            salvage, directory, draft, identity, [output.published(identity.renumbered) for output in written],
-            kind=config.endpoint.kind, model=config.endpoint.model,
-        )  # fmt: skip
+            salvage,
+            directory,
+            draft,
+            identity,
+            [output.published(identity.renumbered) for output in written],
+            kind=config.endpoint.kind,
+            model=config.endpoint.model,
+        )
     scratch.unlink()
     kept_at = replacement.keep(directory)
     result = {"answers": recovered.answers, "others": recovered.others, "lost": recovered.lost}

@@ -98,14 +98,24 @@ class RowSender:
             works = while_unchanged(works, self._opened.rows.source.files)
             engine = self._engine(sending, processes, pause)  # last: from here on it is closed, whatever happens
             runner = Runner(
-                feed=works, plan=plan, journal=journal, engine=engine, pause=pause,
-                limits=config.limits, retry=config.retry, settings=settings, price=self._opened.price,
-                context_window=self._opened.context_window, limit=options.limit,
-                stop_request=self._stop_request, shared=shared,
+                feed=works,
+                plan=plan,
+                journal=journal,
+                engine=engine,
+                pause=pause,
+                limits=config.limits,
+                retry=config.retry,
+                settings=settings,
+                price=self._opened.price,
+                context_window=self._opened.context_window,
+                limit=options.limit,
+                stop_request=self._stop_request,
+                shared=shared,
                 servers=Servers(names, pause, self._watcher.warned) if len(names) > 1 else None,
-                started=self._figures.started, observe=lambda progress: self._observe(progress, plan, held),
+                started=self._figures.started,
+                observe=lambda progress: self._observe(progress, plan, held),
                 poll=controls.poll,
-            )  # fmt: skip
+            )
             runner.remember(sent)
             with self._signals.draining(self._stop_request, engine.wake):
                 try:

@@ -16,9 +16,22 @@ if TYPE_CHECKING:
 _MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd", "over_reserve_usd")
 _NOT_WRITTEN = ("exit_code", "is_idle", "is_said")
 _OF_THE_JOB = (
-    "job", "rows", "succeeded", "failed", "pending", "truncated", "empty", "failures", "accepted", "to_retry",
-    "unpriced_rows", "job_cost_usd", "possibly_billed_usd", "possibly_billed_requests", "output",
-)  # fmt: skip
+    "job",
+    "rows",
+    "succeeded",
+    "failed",
+    "pending",
+    "truncated",
+    "empty",
+    "failures",
+    "accepted",
+    "to_retry",
+    "unpriced_rows",
+    "job_cost_usd",
+    "possibly_billed_usd",
+    "possibly_billed_requests",
+    "output",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +98,12 @@ class Summary:
     def of_json(cls, found: Mapping[str, Any]) -> Summary | None:
         """The summary that `as_json` gave; None where it is none."""
         values = {
-            field.name: found[field.name] for field in fields(cls)
-            if field.name in found and field.name not in _NOT_WRITTEN
+            field.name: found[field.name]
+            for field in fields(cls)
+            if field.name in found
+            and field.name not in _NOT_WRITTEN
             and (found[field.name] is not None or field.default is None)
-        }  # fmt: skip
+        }
         try:
             for name in _MONEY:
                 if values.get(name) is not None:

@@ -24,13 +24,31 @@ from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
 from pipeline.version import __version__
 
 _OTHER_NAMES = {
-    "resume": "run", "start": "run", "continue": "run", "submit": "run", "retry": "retry-failed",
-    "rerun": "retry-failed", "metrics": "status", "progress": "status",
-    "ps": "list", "ls": "list", "jobs": "list", "stop": "control",
-    "config": "validate", "check": "validate", "lint": "validate", "plan": "estimate", "cost": "estimate",
-    "preview": "show", "head": "show", "view": "show", "new": "init", "create": "init", "repair": "recover",
+    "resume": "run",
+    "start": "run",
+    "continue": "run",
+    "submit": "run",
+    "retry": "retry-failed",
+    "rerun": "retry-failed",
+    "metrics": "status",
+    "progress": "status",
+    "ps": "list",
+    "ls": "list",
+    "jobs": "list",
+    "stop": "control",
+    "config": "validate",
+    "check": "validate",
+    "lint": "validate",
+    "plan": "estimate",
+    "cost": "estimate",
+    "preview": "show",
+    "head": "show",
+    "view": "show",
+    "new": "init",
+    "create": "init",
+    "repair": "recover",
     "serve": "simulate",
-}  # fmt: skip
+}
 """What other tools call our commands, and people look for."""
 
 

@@ -20,8 +20,12 @@ _MOST_PILOT_ROWS = 100_000
 
 @click.command()
 @job_options
-@click.option("--pilot", type=click.IntRange(1, _MOST_PILOT_ROWS), metavar="N",
-              help="Send N random rows of the job and learn from them; their answers count as done.")  # fmt: skip
+@click.option(
+    "--pilot",
+    type=click.IntRange(1, _MOST_PILOT_ROWS),
+    metavar="N",
+    help="Send N random rows of the job and learn from them; their answers count as done.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws other rows for the pilot.")
 def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int | None, seed: int) -> None:
     """Show the plan with tokens, cost and time as ranges; sends nothing without --pilot.
@@ -68,8 +72,10 @@ def _text(found: Mapping[str, Any], is_simulated: bool) -> str:
     rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["rows"].items())
     lines = [f"{found['job']}: {rows}"]
     if (pilot := found.get("pilot")) is not None:
-        lines.append(f"  {'pilot':<19} {counted(pilot['requests'], 'request')} for ${pilot['cost_usd']}{simulated}"
-                     f" in {pilot['seconds']:,.1f} s; its answers count as done")  # fmt: skip
+        lines.append(
+            f"  {'pilot':<19} {counted(pilot['requests'], 'request')} for ${pilot['cost_usd']}{simulated}"
+            f" in {pilot['seconds']:,.1f} s; its answers count as done"
+        )
         if pilot["failed"]:
             lines.append(f"  {'failed so far':<19} {counted(pilot['failed'], 'row')}")
     lines += ["still to send:", f"  requests            {found['requests']:,}"]

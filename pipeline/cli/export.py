@@ -23,8 +23,9 @@ _FORMATS = ("jsonl", "csv", *_NOT_BUILT_YET)
 @click.command()
 @job_options
 @click.option("--to", type=click.Choice(_FORMATS), required=True, help="The shape; jsonl and csv so far.")
-@click.option("--overwrite", is_flag=True,
-              help="Replace a file that no export of this job wrote; write into a pipe or a device.")  # fmt: skip
+@click.option(
+    "--overwrite", is_flag=True, help="Replace a file that no export of this job wrote; write into a pipe or a device."
+)
 @click.argument("path")
 def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, overwrite: bool, path: str) -> None:
     """Write the answers so far to PATH in another shape; `-` is stdout.

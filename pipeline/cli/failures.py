@@ -49,6 +49,9 @@ def of_validate(error: PipelineError) -> dict[str, Any]:
 
 
 OF_COMMANDS: Mapping[str | None, Failure] = {
-    "run": of_run, "retry-failed": of_run, "status": of_status, "validate": of_validate
-}  # fmt: skip
+    "run": of_run,
+    "retry-failed": of_run,
+    "status": of_status,
+    "validate": of_validate,
+}
 """By the command's name, for what is wrong with the command line itself."""

@@ -61,11 +61,16 @@ def models(is_json: bool) -> None:
     found = catalogue()
     if is_json:
         facts = [
-            {"name": m.name, "input_usd_per_million": str(m.input_usd_per_million),
-             "output_usd_per_million": str(m.output_usd_per_million), "context_window": m.context_window,
-             "priced_on": m.priced_on, "note": m.note}
+            {
+                "name": m.name,
+                "input_usd_per_million": str(m.input_usd_per_million),
+                "output_usd_per_million": str(m.output_usd_per_million),
+                "context_window": m.context_window,
+                "priced_on": m.priced_on,
+                "note": m.note,
+            }
             for m in found
-        ]  # fmt: skip
+        ]
         click.echo(json.dumps({"models": facts}, ensure_ascii=False))
         return
     width = max(len(model.name) for model in found)
@@ -82,8 +87,9 @@ def models(is_json: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one.")
 @click.option("--ledger", metavar="PATH", help="Append what was asked and billed to this JSON Lines file.")
 @click.option("--latency-seconds", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Mean latency.")
-@click.option("--latency-spread", type=click.FloatRange(min=0), default=0.0, show_default=True,
-              help="Sigma of its logarithm.")  # fmt: skip
+@click.option(
+    "--latency-spread", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Sigma of its logarithm."
+)
 @click.option(
     "--fault-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of faulty replies."
 )

@@ -71,8 +71,10 @@ class ConsoleWatcher(Watcher):
             if spent["expected"] is not None:
                 simulated = ", simulated" if self._is_simulated else ""
                 how = opened.job.command("estimate")
-                console.note(f"to send: {counted(self._to_send, 'row')} for about ${spent['expected']} "
-                             f"(${spent['low']} to ${spent['high']}{simulated}; `{how}` says how)")  # fmt: skip
+                console.note(
+                    f"to send: {counted(self._to_send, 'row')} for about ${spent['expected']} "
+                    f"(${spent['low']} to ${spent['high']}{simulated}; `{how}` says how)"
+                )
             else:
                 console.note(f"to send: {counted(self._to_send, 'row')}")
             for warning in disk_warnings(opened, plan, estimate["completion_tokens"]["expected"]):
@@ -156,9 +158,10 @@ class ConsoleWatcher(Watcher):
         with self._beside_bar():
             self._console.note(
                 f"stopping: nothing more is sent; waiting up to {seconds:g} s for {requests} in flight, whose answers"
-                " are kept (a second signal stops at once)" if in_flight
+                " are kept (a second signal stops at once)"
+                if in_flight
                 else "stopping: nothing more is sent, and no request is in flight"
-            )  # fmt: skip
+            )
 
     @contextmanager
     def _beside_bar(self) -> Iterator[None]:

@@ -38,19 +38,37 @@ def _log_file(path: str | None, job_file: str, overrides: Sequence[str]) -> LogF
 
 
 def _run_options(command: Command) -> Command:
-    for option in reversed((
-        click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Send at most N rows, in input order."),
-        click.option("--quiet", "-q", is_flag=True, help="Say nothing while all is well, on a terminal too."),
-        click.option("--verbose", "-v", is_flag=True, help="Show plan, progress and summary in any case."),
-        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
-                     help="How lines on stderr and in the log file look."),
-        click.option("--log-file", metavar="PATH",
-                     help="Add every line to PATH, shown or not; it is rotated."),
-        click.option("--on-change", type=click.Choice(["refuse", "rerun", "keep"]), default="refuse",
-                     show_default=True, help="What to do with finished rows that would be asked anew."),
-        click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
-                     help="Where the sending runs (ray is not built yet)."),
-    )):  # fmt: skip
+    for option in reversed(
+        (
+            click.option(
+                "--limit", type=click.IntRange(min=0), metavar="N", help="Send at most N rows, in input order."
+            ),
+            click.option("--quiet", "-q", is_flag=True, help="Say nothing while all is well, on a terminal too."),
+            click.option("--verbose", "-v", is_flag=True, help="Show plan, progress and summary in any case."),
+            click.option(
+                "--log-format",
+                type=click.Choice(["text", "json"]),
+                default="text",
+                show_default=True,
+                help="How lines on stderr and in the log file look.",
+            ),
+            click.option("--log-file", metavar="PATH", help="Add every line to PATH, shown or not; it is rotated."),
+            click.option(
+                "--on-change",
+                type=click.Choice(["refuse", "rerun", "keep"]),
+                default="refuse",
+                show_default=True,
+                help="What to do with finished rows that would be asked anew.",
+            ),
+            click.option(
+                "--engine",
+                type=click.Choice(["local", "ray"]),
+                default="local",
+                show_default=True,
+                help="Where the sending runs (ray is not built yet).",
+            ),
+        )
+    ):
         command = option(command)
     return job_options(command)
 
@@ -64,9 +82,12 @@ def run(job_file: str, **options: Any) -> None:
 
 @click.command("retry-failed")
 @_run_options
-@click.option("--kind", metavar="KIND",
-              help="Only rows that failed with this error_kind; `truncated`: those whose answer was cut off at"
-                   " max_tokens, with a higher one (--set parameters.max_tokens=N).")  # fmt: skip
+@click.option(
+    "--kind",
+    metavar="KIND",
+    help="Only rows that failed with this error_kind; `truncated`: those whose answer was cut off at"
+    " max_tokens, with a higher one (--set parameters.max_tokens=N).",
+)
 @click.option("--list", "is_list", is_flag=True, help="Send nothing; print these rows as CSV, with what went wrong.")
 @click.option(
     "--accept",
@@ -99,9 +120,13 @@ def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
     log_file = _log_file(options["log_file"], job_file, options["overrides"])
     console = Console(options["is_json"], options["quiet"], options["verbose"], options["log_format"], log_file)
     told, error = _told_of(
-        console, JobCall(job_file, options["overrides"]),
-        limit=options["limit"], on_change=options["on_change"], engine=options["engine"], **retry,
-    )  # fmt: skip
+        console,
+        JobCall(job_file, options["overrides"]),
+        limit=options["limit"],
+        on_change=options["on_change"],
+        engine=options["engine"],
+        **retry,
+    )
     summary = told.summary
     if console.is_json or (console.is_chatty and error is None):
         console.result(told.text(), summary.as_json(), is_good=not summary.exit_code)

@@ -23,8 +23,15 @@ _MOST_CHARACTERS = 4_000
 
 @click.command()
 @job_options
-@click.option("-n", "count", type=click.IntRange(min=1), default=3, show_default=True, metavar="N",
-              help="The first N rows that have an outcome.")  # fmt: skip
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="The first N rows that have an outcome.",
+)
 @click.option("--failed", is_flag=True, help="Only rows that failed.")
 @click.option("--id", "row_id", metavar="ID", help="The row with this row_id alone.")
 def show(job_file: str, overrides: Sequence[str], is_json: bool, count: int, failed: bool, row_id: str | None) -> None:

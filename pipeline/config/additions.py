@@ -15,9 +15,18 @@ _HEADER_NAME = re.compile(r"[!#-'*+\-.^-`|~\w]+", re.ASCII)
 _UNFIT_VALUE = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]|\A\s|\s\Z")
 _OUR_HEADERS = frozenset({"content-type", "content-length", "host"})
 _HEADERS_OF_HTTP = frozenset(
-    {"accept-encoding", "connection", "expect", "keep-alive", "proxy-authorization", "te", "trailer",
-     "transfer-encoding", "upgrade"}
-)  # fmt: skip
+    {
+        "accept-encoding",
+        "connection",
+        "expect",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
 """They say how the bytes come and go, which the transport decides."""
 _OUR_KEYS = frozenset({"model", "messages", "stream", "stream_options", "n"})
 

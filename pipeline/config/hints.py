@@ -13,8 +13,18 @@ _KEYS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("rpm", "max_requests_per_minute", "rate_limit"), "limits.requests_per_minute"),
         **dict.fromkeys(("tpm", "max_tokens_per_minute"), "limits.tokens_per_minute"),
         **dict.fromkeys(
-            ("max_concurrency", "max_concurrent_requests", "max_connections", "max_parallel_requests", "max_workers",
-             "num_workers", "workers", "threads", "batch_size", "parallelism"),
+            (
+                "max_concurrency",
+                "max_concurrent_requests",
+                "max_connections",
+                "max_parallel_requests",
+                "max_workers",
+                "num_workers",
+                "workers",
+                "threads",
+                "batch_size",
+                "parallelism",
+            ),
             "limits.concurrency",
         ),
         **dict.fromkeys(("budget", "max_budget", "max_cost", "cost_limit"), "limits.max_cost_usd"),
@@ -32,7 +42,7 @@ _KEYS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("output_file", "output_path", "output_dir"), "output.path"),
         **dict.fromkeys(("checkpoint_dir", "checkpoint_path"), "checkpoint.path"),
     }
-)  # fmt: skip
+)
 """Names that other tools give a key of ours; wherever they stand."""
 
 _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(

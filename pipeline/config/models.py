@@ -93,23 +93,26 @@ def _check_path(path: str) -> str:
 def _check_written_path(path: str) -> str:
     if scheme := _SCHEME.match(path):
         raise PydanticCustomError(
-            "path", "writing to {scheme}:// is not built yet",
+            "path",
+            "writing to {scheme}:// is not built yet",
             {"scheme": scheme[1], "suggestion": "give a path on this machine, and copy from there"},
-        )  # fmt: skip
+        )
     return path
 
 
 def _check_output_path(path: str) -> str:
     if path.endswith("/"):
         raise PydanticCustomError(
-            "path", "an output of several files, in a directory, is not built yet",
+            "path",
+            "an output of several files, in a directory, is not built yet",
             {"suggestion": "name one file, such as `data/out/answers.parquet`"},
-        )  # fmt: skip
+        )
     if not path.endswith(".parquet") or path.rpartition("/")[2] == ".parquet":
         raise PydanticCustomError(
-            "path", "the output is a Parquet file, whose name ends in .parquet",
+            "path",
+            "the output is a Parquet file, whose name ends in .parquet",
             {"suggestion": "let it end in `.parquet`; `pipeline export` writes other formats"},
-        )  # fmt: skip
+        )
     return path
 
 
@@ -124,9 +127,10 @@ def _check_metrics_path(path: str) -> str:
 def _check_input_path(path: str) -> str:
     if scheme := _SCHEME.match(path):
         raise PydanticCustomError(
-            "path", "reading from {scheme}:// is not built yet",
+            "path",
+            "reading from {scheme}:// is not built yet",
             {"scheme": scheme[1], "suggestion": "copy the files to this machine and name them here"},
-        )  # fmt: skip
+        )
     return path
 
 
@@ -146,9 +150,10 @@ def _check_encoding(encoding: str) -> str:
         "a".encode(encoding)
     except (LookupError, ValueError):
         raise PydanticCustomError(
-            "encoding", "not an encoding of text that Python knows",
+            "encoding",
+            "not an encoding of text that Python knows",
             {"suggestion": "the usual ones are `utf-8`, `latin-1`, `cp1252` and `utf-16`"},
-        ) from None  # fmt: skip
+        ) from None
     return encoding
 
 

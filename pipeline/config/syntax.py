@@ -23,13 +23,16 @@ _TABLE: tuple[tuple[str, str, str | None], ...] = (
     (r"found unknown escape character '(.)'", "`\\{}` is no escape", "write \\\\, or use single quotes"),
     (r"expected ',' or '([\]}])'", "a `,` or `{}` is missing", None),
     (r"could not find expected ':'", "a key without `:`", "write `key: value`, with a blank after the colon"),
-    (r"expected <block end>", "this does not fit what is above it", "check the indentation; quote text that goes on "
-     "after quotes or brackets"),
+    (
+        r"expected <block end>",
+        "this does not fit what is above it",
+        "check the indentation; quote text that goes on after quotes or brackets",
+    ),
     (r"expected the node content", "a value is missing", None),
     (r"special characters are not allowed", "a control character", "leave it out, or write it as an escape in quotes"),
     (r"incompatible YAML document", "a job file is YAML 1.2", "leave out the `%YAML` line"),
     (r"expected '<document start>'", "this does not fit what is above it", "a job file is one mapping of keys"),
-)  # fmt: skip
+)
 
 
 def explain_syntax(error: Exception, source: Source) -> Mistake:

@@ -43,9 +43,13 @@ class Answer:
 
 
 def parse_response(
-    status: int, headers: Mapping[str, str], body: bytes, find_answer: Callable[[Mapping[str, Any]], Answer],
-    *, splits_reasoning: bool = False,
-) -> Reply | Failure:  # fmt: skip
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    find_answer: Callable[[Mapping[str, Any]], Answer],
+    *,
+    splits_reasoning: bool = False,
+) -> Reply | Failure:
     """Return the typed result of a whole response; `find_answer` knows the envelope. With `splits_reasoning` the text
     up to `</think>` is reasoning, and no part of the response.
     """

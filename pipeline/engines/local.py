@@ -127,5 +127,7 @@ LIMITS_ON_THREADS = "raise the limit on processes (ulimit -u), memory (ulimit -v
 
 def fewer_threads(slots: int) -> str:
     """What there is to say where the system starts no more threads."""
-    return (f"the system starts no more than {slots} threads to send from, so no more requests are in flight:"
-            f" {LIMITS_ON_THREADS}, or set limits.concurrency: {slots}")  # fmt: skip
+    return (
+        f"the system starts no more than {slots} threads to send from, so no more requests are in flight:"
+        f" {LIMITS_ON_THREADS}, or set limits.concurrency: {slots}"
+    )

@@ -67,9 +67,14 @@ class ProcessEngine:
     """
 
     def __init__(
-        self, sending: Sending, processes: int, pause: Pause, warn: Callable[[str], None] = lambda message: None,
-        seconds: float = math.inf, check: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+        self,
+        sending: Sending,
+        processes: int,
+        pause: Pause,
+        warn: Callable[[str], None] = lambda message: None,
+        seconds: float = math.inf,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._senders: list[_Sender] = []
         self._slots = sending.slots
         self._most_silent = sending.timeout_seconds + _SECONDS_OF_GRACE

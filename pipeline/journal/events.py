@@ -112,8 +112,16 @@ class Claim:
 def pack_event(event: Event) -> bytes:
     """An event as the journal stores it: a line of JSON with its facts, then its record."""
     source = event.record.source if event.state in ADOPTIONS else 0
-    facts = [event.plan, event.position, int(event.state), event.row_id, event.request_hash, event.settings,
-             event.content, source]  # fmt: skip
+    facts = [
+        event.plan,
+        event.position,
+        int(event.state),
+        event.row_id,
+        event.request_hash,
+        event.settings,
+        event.content,
+        source,
+    ]
     return _encode(facts) + b"\n" + _encode(encode(event.record))
 
 
@@ -148,8 +156,20 @@ def with_source(packed: bytes, source: int) -> bytes:
 
 def pack_claim(claim: Claim) -> bytes:
     """A claim as the journal stores it, without its number."""
-    return _encode([claim.plan, claim.position, claim.row_id, claim.request_hash, claim.settings, claim.content,
-                    claim.claimed_at, claim.worst_cost, claim.worst_tokens, encode(claim.history)])  # fmt: skip
+    return _encode(
+        [
+            claim.plan,
+            claim.position,
+            claim.row_id,
+            claim.request_hash,
+            claim.settings,
+            claim.content,
+            claim.claimed_at,
+            claim.worst_cost,
+            claim.worst_tokens,
+            encode(claim.history),
+        ]
+    )
 
 
 def unpack_claim(number: int, packed: bytes) -> Claim:
@@ -182,8 +202,18 @@ def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decima
             in_doubt=True,
         )
         state = State.ATTEMPTED if history.kept_as is None else State(history.kept_as)
-        events.append(Event(claim.plan, claim.position, state, claim.row_id, claim.request_hash, claim.settings,
-                            claim.content, record))  # fmt: skip
+        events.append(
+            Event(
+                claim.plan,
+                claim.position,
+                state,
+                claim.row_id,
+                claim.request_hash,
+                claim.settings,
+                claim.content,
+                record,
+            )
+        )
         numbers.append(claim.number)
         worst += at_most or 0
     return events, numbers, worst

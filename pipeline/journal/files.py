@@ -22,9 +22,18 @@ SCRATCH_PREFIX = ".pipeline-scratch-"
 
 # Disposable files first, the count last: where a removal is cut off, what is left is refused, never trusted.
 _NAMES = (
-    PLANNING_NAME, EXPORTS_NAME, ORDER_NAME, REPLIES_NAME, PROGRESS_NAME, PLAN_NAME, f"{DATABASE_NAME}-shm", LOG_NAME,
-    DATABASE_NAME, COUNT_NAME, LOCK_NAME,
-)  # fmt: skip
+    PLANNING_NAME,
+    EXPORTS_NAME,
+    ORDER_NAME,
+    REPLIES_NAME,
+    PROGRESS_NAME,
+    PLAN_NAME,
+    f"{DATABASE_NAME}-shm",
+    LOG_NAME,
+    DATABASE_NAME,
+    COUNT_NAME,
+    LOCK_NAME,
+)
 _OWN = (f"{DATABASE_NAME}.new-journal", *(own for name in _NAMES for own in (f"{name}.new", name)))
 NEVER_REPLACED = frozenset({LOCK_NAME, EXPORTS_NAME, ORDER_NAME, REPLIES_NAME})
 """Files that stand for no part of the journal; a recovery leaves them alone."""

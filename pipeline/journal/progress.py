@@ -16,11 +16,27 @@ _MOMENTS = frozenset(("updated_at", "last_progress_at"))
 _TEXTS = frozenset(("job", "run_id", "status", "output"))
 _KINDS = frozenset(("failures", "accepted", "to_retry"))
 _TROUBLE = ("where", "cause", "failures", "seconds", "gives_up_in_seconds")
-_COUNTS = frozenset((
-    "rows", "succeeded", "failed", "pending", "requests", "retries", "prompt_tokens", "completion_tokens",
-    "unpriced_rows", "possibly_billed_requests", "truncated", "empty", "events", "pid", "in_flight", "waiting",
-    "answers_of_run",
-))  # fmt: skip
+_COUNTS = frozenset(
+    (
+        "rows",
+        "succeeded",
+        "failed",
+        "pending",
+        "requests",
+        "retries",
+        "prompt_tokens",
+        "completion_tokens",
+        "unpriced_rows",
+        "possibly_billed_requests",
+        "truncated",
+        "empty",
+        "events",
+        "pid",
+        "in_flight",
+        "waiting",
+        "answers_of_run",
+    )
+)
 _NUMBERS = frozenset(("seconds", "rows_per_second", "recent_rows_per_second", "eta_seconds", "paused_seconds"))
 
 
@@ -69,6 +85,9 @@ def _is_sound(name: str, value: Any) -> bool:
 
 def _is_kind(found: Any) -> bool:
     return (
-        isinstance(found, dict) and set(found) == {"kind", "rows", "example"}
-        and is_text(found["kind"]) and is_count(found["rows"]) and is_text(found["example"])
-    )  # fmt: skip
+        isinstance(found, dict)
+        and set(found) == {"kind", "rows", "example"}
+        and is_text(found["kind"])
+        and is_count(found["rows"])
+        and is_text(found["example"])
+    )

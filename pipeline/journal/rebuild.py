@@ -43,9 +43,15 @@ class Recovered:
 
 
 def rebuild(
-    salvage: Salvage, damaged: Path, directory: Path, identity: Identity, published: Sequence[Published], *,
-    kind: str, model: str,
-) -> Recovered:  # fmt: skip
+    salvage: Salvage,
+    damaged: Path,
+    directory: Path,
+    identity: Identity,
+    published: Sequence[Published],
+    *,
+    kind: str,
+    model: str,
+) -> Recovered:
     """Make a journal in `directory` of what the checkpoint `damaged` and its outputs hold, on disk on return.
 
     Args:

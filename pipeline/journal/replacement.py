@@ -127,9 +127,10 @@ def _result(found: Any) -> tuple[dict[str, Any], list[str]]:
 def _files(directory: Path, *, with_memory: bool = False) -> list[Path]:
     """Return the files that hold the checkpoint; SQLite's shared memory only where it is wanted."""
     return sorted(
-        path for path in own_files(directory)
+        path
+        for path in own_files(directory)
         if path.name not in NEVER_REPLACED and (with_memory or not path.name.endswith("-shm"))
-    )  # fmt: skip
+    )
 
 
 def _beside(directory: Path, ending: str) -> Path:

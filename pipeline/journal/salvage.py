@@ -172,27 +172,57 @@ class Salvage:
 
     def _take_event(self, found: Numbered) -> None:
         head, record = unpack_head(found.number, found.packed), unpack_record(found.packed)
-        event = Event(head.plan, head.position, State(head.state), head.row_id, head.request_hash, head.settings,
-                      head.content, record)  # fmt: skip
+        event = Event(
+            head.plan,
+            head.position,
+            State(head.state),
+            head.row_id,
+            head.request_hash,
+            head.settings,
+            head.content,
+            record,
+        )
         self._insert(found.number, 0, found.place, None, event)
 
     def _insert(self, seq: int, turn: int, place: Place | None, packed: bytes | None, event: Event) -> None:
         record = event.record
         self._scratch.execute(
             f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 17)})",
-            (seq, turn, *(place or (None, None)), packed, event.plan, int(event.state), event.row_id,
-             event.request_hash, event.settings, record.source, record.attempts, _started(record),
-             _text(record.cost_usd), _text(record.billed_usd), _text(record.possibly_billed), int(record.in_doubt)),
-        )  # fmt: skip
+            (
+                seq,
+                turn,
+                *(place or (None, None)),
+                packed,
+                event.plan,
+                int(event.state),
+                event.row_id,
+                event.request_hash,
+                event.settings,
+                record.source,
+                record.attempts,
+                _started(record),
+                _text(record.cost_usd),
+                _text(record.billed_usd),
+                _text(record.possibly_billed),
+                int(record.in_doubt),
+            ),
+        )
 
     def _take_claim(self, claim: Claim) -> None:
         self._scratch.execute(
             "INSERT INTO claims VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET plan = excluded.plan,"
             " settings = excluded.settings, claimed = excluded.claimed, packed = excluded.packed"
             " WHERE excluded.claimed > claimed",
-            (claim.row_id, claim.request_hash, claim.history.attempts, claim.plan, claim.settings,
-             _microseconds(claim.claimed_at), pack_claim(claim)),
-        )  # fmt: skip
+            (
+                claim.row_id,
+                claim.request_hash,
+                claim.history.attempts,
+                claim.plan,
+                claim.settings,
+                _microseconds(claim.claimed_at),
+                pack_claim(claim),
+            ),
+        )
 
     def _trust_standing_claims(self, directory: Path) -> None:
         """Where SQLite reads the newest commit that is known, the claims that are open there are those that are open.
@@ -230,8 +260,10 @@ class Salvage:
 
     def open_claims(self) -> list[tuple[int, bytes]]:
         """The claims that no event has closed, packed, with new numbers, after `number_anew`."""
-        found = [unpack_claim(number, packed) for number, (packed,) in
-                 enumerate(self._scratch.execute(_OPEN_CLAIMS).fetchall(), 1)]  # fmt: skip
+        found = [
+            unpack_claim(number, packed)
+            for number, (packed,) in enumerate(self._scratch.execute(_OPEN_CLAIMS).fetchall(), 1)
+        ]
         return [(claim.number, pack_claim(replace(claim, history=self._with_source(claim.history)))) for claim in found]
 
     def _with_source(self, history: Outcome) -> Outcome:

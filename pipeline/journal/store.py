@@ -35,7 +35,7 @@ from pipeline.journal.events import (
     unpack_claim,
     unpack_head,
     unpack_place,
-)  # fmt: skip
+)
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.outcome import Outcome, decode
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
@@ -206,8 +206,9 @@ class Journal:
             with self._reading():
                 for seq, packed, stored in self._connection.execute(
                     f"SELECT seq, event, checksum FROM events WHERE seq IN ({','.join('?' * len(numbers))})"
-                    " ORDER BY seq", numbers,
-                ):  # fmt: skip
+                    " ORDER BY seq",
+                    numbers,
+                ):
                     if checksum(seq, packed) != stored:
                         raise CheckpointDamaged(f"{self._directory}: event {seq} of the journal is damaged")
                     found += 1

@@ -44,10 +44,21 @@ class Totals:
         """The totals as the journal stores them."""
         seen = self.seen and [self.seen.at, self.seen.events, self.seen.pause_since]
         return json.dumps(
-            [self.commits, self.events, self.claims, str(self.cost_usd), str(self.possibly_billed_usd), self.plan,
-             self.pause, self.possibly_billed_requests, self.excess, seen, self.server_pauses],
+            [
+                self.commits,
+                self.events,
+                self.claims,
+                str(self.cost_usd),
+                str(self.possibly_billed_usd),
+                self.plan,
+                self.pause,
+                self.possibly_billed_requests,
+                self.excess,
+                seen,
+                self.server_pauses,
+            ],
             separators=(",", ":"),
-        )  # fmt: skip
+        )
 
     def pause_left(self, now: float) -> float:
         """Return how many seconds are left of the pause at `now` (Unix seconds). One that was set in the future, by a
@@ -84,10 +95,18 @@ class Totals:
             model: (prompt, completion) for model, (prompt, completion) in (later[1] if later[1:] else {}).items()
         }
         return cls(
-            commits, events, claims, Decimal(cost), Decimal(possibly), plan, tuple(pause) if pause else None, in_doubt,
-            excess, Seen(*later[2]) if later[2:] and later[2] else None,
+            commits,
+            events,
+            claims,
+            Decimal(cost),
+            Decimal(possibly),
+            plan,
+            tuple(pause) if pause else None,
+            in_doubt,
+            excess,
+            Seen(*later[2]) if later[2:] and later[2] else None,
             {server: (since, until) for server, (since, until) in (later[3] if later[3:] else {}).items()},
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)

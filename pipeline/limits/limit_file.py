@@ -28,16 +28,20 @@ BUCKET_SECONDS = 1 / 16
 
 _BOOT_BYTES = 40
 _MAGIC = b"limit-%d" % _FORMAT
-_HEADER = np.dtype({
-    "names": ["magic", "boot", "ticket", "paused_until", "requests_spread_until", "tokens_spread_until"],
-    "formats": ["S8", f"S{_BOOT_BYTES}", "<u8", "<f8", "<f8", "<f8"],
-    "itemsize": 128,
-})  # fmt: skip
-_PLACE = np.dtype({
-    "names": ["ticket", "asked_at", "tokens", "requests_per_minute", "tokens_per_minute"],
-    "formats": ["<u8", "<f8", "<f8", "<f8", "<f8"],
-    "itemsize": 64,
-})  # fmt: skip
+_HEADER = np.dtype(
+    {
+        "names": ["magic", "boot", "ticket", "paused_until", "requests_spread_until", "tokens_spread_until"],
+        "formats": ["S8", f"S{_BOOT_BYTES}", "<u8", "<f8", "<f8", "<f8"],
+        "itemsize": 128,
+    }
+)
+_PLACE = np.dtype(
+    {
+        "names": ["ticket", "asked_at", "tokens", "requests_per_minute", "tokens_per_minute"],
+        "formats": ["<u8", "<f8", "<f8", "<f8", "<f8"],
+        "itemsize": 64,
+    }
+)
 _BUCKET = np.dtype([("number", "<u4"), ("requests", "<u4"), ("tokens", "<u8")])
 _LAYOUT = np.dtype([("header", _HEADER), ("places", _PLACE, 256), ("buckets", _BUCKET, 1024)])
 _MOST_REQUESTS = 2**32 - 1

@@ -184,11 +184,25 @@ class SharedLimit:
         requests_rate = min(self._rates[0], ahead["requests_per_minute"].min(initial=math.inf))
         tokens_rate = min(self._rates[1], ahead["tokens_per_minute"].min(initial=math.inf))
         return max(
-            _wait(requests_rate, ends, file.buckets["requests"], np.ones(len(ahead)), 1,
-                  float(file.header["requests_spread_until"][0]), now),
-            _wait(tokens_rate, ends, file.buckets["tokens"], ahead["tokens"], tokens,
-                  float(file.header["tokens_spread_until"][0]), now),
-        )  # fmt: skip
+            _wait(
+                requests_rate,
+                ends,
+                file.buckets["requests"],
+                np.ones(len(ahead)),
+                1,
+                float(file.header["requests_spread_until"][0]),
+                now,
+            ),
+            _wait(
+                tokens_rate,
+                ends,
+                file.buckets["tokens"],
+                ahead["tokens"],
+                tokens,
+                float(file.header["tokens_spread_until"][0]),
+                now,
+            ),
+        )
 
 
 def _wait(

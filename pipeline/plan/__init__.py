@@ -7,7 +7,23 @@ from pipeline.plan.planner import Answered, Change, Planner
 from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure
 
 __all__ = [
-    "FAILED", "SUCCEEDED", "TO_SEND", "WITHOUT_PRICE", "Answered", "Change", "Counts", "FailureKinds", "Plan",
-    "Planner", "Rows", "RowsDigest", "Standing", "UnsentFailure", "drawn_rows", "failure_kinds", "load_plan",
-    "save_plan", "spread_rows",
-]  # fmt: skip
+    "FAILED",
+    "SUCCEEDED",
+    "TO_SEND",
+    "WITHOUT_PRICE",
+    "Answered",
+    "Change",
+    "Counts",
+    "FailureKinds",
+    "Plan",
+    "Planner",
+    "Rows",
+    "RowsDigest",
+    "Standing",
+    "UnsentFailure",
+    "drawn_rows",
+    "failure_kinds",
+    "load_plan",
+    "save_plan",
+    "spread_rows",
+]

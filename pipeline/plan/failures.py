@@ -34,9 +34,11 @@ class FailureKinds:
 
     def __add__(self, other: FailureKinds) -> FailureKinds:
         return FailureKinds(
-            self.rows + other.rows, {**other.examples, **self.examples}, self.accepted + other.accepted,
+            self.rows + other.rows,
+            {**other.examples, **self.examples},
+            self.accepted + other.accepted,
             self.to_retry + other.to_retry,
-        )  # fmt: skip
+        )
 
     def facts(self) -> list[dict[str, Any]]:
         """The kinds as `status --json` prints them, those of most rows first."""

@@ -52,8 +52,12 @@ class Standing(IntEnum):
 
 
 SUCCEEDED = (
-    Standing.ANSWERED, Standing.UNPRICED, Standing.ADOPTED, Standing.ADOPTED_UNPRICED, Standing.TRUNCATED,
-)  # fmt: skip
+    Standing.ANSWERED,
+    Standing.UNPRICED,
+    Standing.ADOPTED,
+    Standing.ADOPTED_UNPRICED,
+    Standing.TRUNCATED,
+)
 WITHOUT_PRICE = (Standing.UNPRICED, Standing.ADOPTED_UNPRICED)
 FAILED = (Standing.FAILED_PASSING, Standing.FAILED, Standing.RETRY)
 TO_SEND = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED, Standing.RETRY, Standing.TRUNCATED)
@@ -218,8 +222,15 @@ class Plan:
 
 def save_plan(plan: Plan, directory: Path) -> None:
     """Write the plan's file, whole or not at all. Raises OSError."""
-    header = {"number": plan.number, "fingerprint": plan.fingerprint, "digest": plan.digest, "rows": len(plan),
-              "repeated": len(plan._repeated), "orphaned": plan.orphaned, "kept_empty": plan.kept_empty}  # fmt: skip
+    header = {
+        "number": plan.number,
+        "fingerprint": plan.fingerprint,
+        "digest": plan.digest,
+        "rows": len(plan),
+        "repeated": len(plan._repeated),
+        "orphaned": plan.orphaned,
+        "kept_empty": plan.kept_empty,
+    }
     draft = directory / f"{PLAN_NAME}.new"
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(_FORMAT)
@@ -247,12 +258,15 @@ def load_plan(directory: Path) -> Plan | None:
         if not all(map(is_count, counts)) or left != 8 * rows + 8 * repeated:
             return None
         return Plan(
-            number=header["number"], fingerprint=str(header["fingerprint"]), digest=str(header["digest"]),
+            number=header["number"],
+            fingerprint=str(header["fingerprint"]),
+            digest=str(header["digest"]),
             latest=np.fromfile(file, np.uint64, rows),
             repeated=np.fromfile(file, np.uint32, repeated),
             occurrences=np.fromfile(file, np.uint32, repeated),
-            orphaned=header["orphaned"], kept_empty=bool(header["kept_empty"]),
-        )  # fmt: skip
+            orphaned=header["orphaned"],
+            kept_empty=bool(header["kept_empty"]),
+        )
     return None
 
 

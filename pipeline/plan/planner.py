@@ -137,8 +137,9 @@ class Planner:
         (unlike, unchanged) = self._scratch.execute(
             "SELECT count(*), coalesce(sum(a.content = i.content), 0) FROM matches m JOIN answers a ON a.seq = m.seq"
             f" JOIN input i ON i.position = m.position WHERE m.standing = {Standing.CHANGED}"
-            " AND a.settings IS NOT ?", (settings,)
-        ).fetchone()  # fmt: skip
+            " AND a.settings IS NOT ?",
+            (settings,),
+        ).fetchone()
         by_settings = int(unlike) if unchanged else 0
         return by_settings, self.plan.count(Standing.CHANGED) - by_settings
 
@@ -163,9 +164,12 @@ class Planner:
 
     def some_answers(self, most: int) -> list[int]:
         """The numbers of at most so many answers, the latest ones, in ascending order."""
-        return [seq for (seq,) in self._scratch.execute(
-            "SELECT seq FROM (SELECT seq FROM answers ORDER BY seq DESC LIMIT ?) ORDER BY seq", (most,)
-        )]  # fmt: skip
+        return [
+            seq
+            for (seq,) in self._scratch.execute(
+                "SELECT seq FROM (SELECT seq FROM answers ORDER BY seq DESC LIMIT ?) ORDER BY seq", (most,)
+            )
+        ]
 
     def orphans(self, among: npt.NDArray[np.bool_] | None = None) -> int:
         """How many answers stand for no row; `among`, those that count by their number."""
@@ -197,15 +201,28 @@ class Planner:
             f" WHERE m.standing IN {tuple(int(one) for one in SUCCEEDED)} ORDER BY i.position"
         ):
             stood_for = {given_for, *json.loads(taken_for)} - {request_hash}
-            yield Answered(position, row_id, request_hash, content, source, state != Standing.UNPRICED,
-                           tuple(sorted(stood_for)), adoption)  # fmt: skip
+            yield Answered(
+                position,
+                row_id,
+                request_hash,
+                content,
+                source,
+                state != Standing.UNPRICED,
+                tuple(sorted(stood_for)),
+                adoption,
+            )
 
     # ---- within
 
     def _make(
-        self, rows: Rows, index: Iterable[EventHead], number: int, fingerprint: str, forget_kept: bool,
+        self,
+        rows: Rows,
+        index: Iterable[EventHead],
+        number: int,
+        fingerprint: str,
+        forget_kept: bool,
         former: Sequence[Rows],
-    ) -> Plan:  # fmt: skip
+    ) -> Plan:
         self._scratch.executescript(
             f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB}; BEGIN; {SCHEMA}"
         )
@@ -216,10 +233,14 @@ class Planner:
             self._refuse_duplicates(rows)
         repeated, occurrences = self._tell_repeated_apart()
         plan = Plan(
-            number=number, fingerprint="" if former else fingerprint, digest=digest,
-            latest=np.zeros(count, np.uint64), repeated=repeated, occurrences=occurrences,
+            number=number,
+            fingerprint="" if former else fingerprint,
+            digest=digest,
+            latest=np.zeros(count, np.uint64),
+            repeated=repeated,
+            occurrences=occurrences,
             orphaned=match(self._scratch, forget_kept=forget_kept) if has_events else 0,
-        )  # fmt: skip
+        )
         for position, seq, standing in self._scratch.execute("SELECT position, seq, standing FROM matches"):
             plan.put(position, seq, standing)
         return plan

@@ -24,9 +24,12 @@ class Trial:
 
 
 def try_rows(
-    request: Callable[[Mapping[str, Any], float], Request], rows: Iterable[Mapping[str, Any]], seconds: float,
-    total_seconds: float, most_tokens: float | None,
-) -> Trial:  # fmt: skip
+    request: Callable[[Mapping[str, Any], float], Request],
+    rows: Iterable[Mapping[str, Any]],
+    seconds: float,
+    total_seconds: float,
+    most_tokens: float | None,
+) -> Trial:
     """Make the requests of some rows, and send none.
 
     A template that exceeds its bounds on any row is a mistake; and so is a template, a messages column or a parameter's

@@ -9,8 +9,29 @@ from datetime import UTC, datetime
 from pipeline.report.timeline import Bin, Timeline
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_STEPS = (1, 2, 5, 10, 15, 30, _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, _HOUR,
-          2 * _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 28 * _DAY)  # fmt: skip
+_STEPS = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    _MINUTE,
+    2 * _MINUTE,
+    5 * _MINUTE,
+    10 * _MINUTE,
+    15 * _MINUTE,
+    30 * _MINUTE,
+    _HOUR,
+    2 * _HOUR,
+    3 * _HOUR,
+    6 * _HOUR,
+    12 * _HOUR,
+    _DAY,
+    2 * _DAY,
+    7 * _DAY,
+    28 * _DAY,
+)
 _MOST_TICKS = 8
 _ROOM_OF_A_CUT = 0.015
 

@@ -85,20 +85,24 @@ def page(figures: Figures, plots: Sequence[Plot], standing: Standing) -> str:
     style = _resource("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     kinds = sorted(figures.kinds.items(), key=lambda found: (-found[1].rows, -found[1].attempts, found[0]))
-    text: str = _environment().get_template("page.html").render(
-        {field.name: getattr(standing, field.name) for field in fields(standing)},
-        marks=marks(standing.job),
-        policy=Markup(_POLICY.format(digest)),
-        style=Markup(style),
-        state=_STATES.get(standing.status, _State(standing.status.replace("_", " "), "busy")),
-        figures=figures,
-        kinds=kinds,
-        plots=plots,
-        truncated=list(figures.truncated_rows.values()),
-        configuration=list(_sections(standing.configuration)),
-        has_cuts=len(list(figures.timeline.stretches())) > 1,
-        most_rows=MOST_ROWS,
-    )  # fmt: skip
+    text: str = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            {field.name: getattr(standing, field.name) for field in fields(standing)},
+            marks=marks(standing.job),
+            policy=Markup(_POLICY.format(digest)),
+            style=Markup(style),
+            state=_STATES.get(standing.status, _State(standing.status.replace("_", " "), "busy")),
+            figures=figures,
+            kinds=kinds,
+            plots=plots,
+            truncated=list(figures.truncated_rows.values()),
+            configuration=list(_sections(standing.configuration)),
+            has_cuts=len(list(figures.timeline.stretches())) > 1,
+            most_rows=MOST_ROWS,
+        )
+    )
     return text
 
 
@@ -110,9 +114,11 @@ def marks(job: str) -> Markup:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=DictLoader({"page.html": _resource("page.html")}), autoescape=True, undefined=StrictUndefined,
+        loader=DictLoader({"page.html": _resource("page.html")}),
+        autoescape=True,
+        undefined=StrictUndefined,
         finalize=_visible,
-    )  # fmt: skip
+    )
     environment.filters.update(
         number=_number, short_number=_short_number, seconds=_seconds, usd=_usd, stamp=_stamp, short=_short
     )

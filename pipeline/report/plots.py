@@ -109,8 +109,14 @@ def _throughput(axis: TimeAxis) -> Plot:
     _over_time(axes, axis)
     has_failures = any(one.failed for _, bins in axis.stretches for one in bins)
     legend = (("answered", _COLORS[MAIN]), ("failed", _COLORS[BAD])) if has_failures else ()
-    return _plot(figure, "throughput", "Throughput, requests per minute",
-                 f"By when they ended, in bins of {_duration(axis.width)}.", is_wide=True, legend=legend)  # fmt: skip
+    return _plot(
+        figure,
+        "throughput",
+        "Throughput, requests per minute",
+        f"By when they ended, in bins of {_duration(axis.width)}.",
+        is_wide=True,
+        legend=legend,
+    )
 
 
 def _concurrency(axis: TimeAxis, most: int) -> Plot:
@@ -125,8 +131,13 @@ def _concurrency(axis: TimeAxis, most: int) -> Plot:
     if most <= 3 * highest:
         _level(axes, axis, most, "limits.concurrency")
     _over_time(axes, axis)
-    return _plot(figure, "concurrency", "Concurrency, requests in flight",
-                 f"The mean of each bin of {_duration(axis.width)}.", is_wide=True)  # fmt: skip
+    return _plot(
+        figure,
+        "concurrency",
+        "Concurrency, requests in flight",
+        f"The mean of each bin of {_duration(axis.width)}.",
+        is_wide=True,
+    )
 
 
 def _over_time(axes: Axes, axis: TimeAxis) -> None:
@@ -176,8 +187,15 @@ def _mark(axes: Axes, value: float | None, name: str) -> None:
     if value is not None:
         axes.margins(y=_ROOM_FOR_MARKS)
         axes.axvline(value, color=TEXT, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(name, (value, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-                      va="top", fontsize=8)  # fmt: skip
+        axes.annotate(
+            name,
+            (value, 1),
+            (3, -2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            va="top",
+            fontsize=8,
+        )
 
 
 # ---- all of them
@@ -191,8 +209,9 @@ def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _plot(figure: Figure, name: str, title: str, note: str, *, is_wide: bool = False,
-          legend: Sequence[tuple[str, str]] = ()) -> Plot:  # fmt: skip
+def _plot(
+    figure: Figure, name: str, title: str, note: str, *, is_wide: bool = False, legend: Sequence[tuple[str, str]] = ()
+) -> Plot:
     (axes,) = figure.axes
     axes.set_ylim(0, max(axes.get_ylim()[1], 1e-12))
     svg = io.StringIO()

@@ -194,9 +194,14 @@ def _take_row(figures: Figures, seq: int, row_id: str, record: Outcome) -> None:
     """A row with its outcome, an answer or a failure."""
     latency, cost, kind = record.latency_seconds, record.cost, record.error_kind
     row = RowFigures(
-        row_id, kind or "succeeded", latency, cost, record.attempts,
-        record.prompt_tokens, record.completion_tokens,
-    )  # fmt: skip
+        row_id,
+        kind or "succeeded",
+        latency,
+        cost,
+        record.attempts,
+        record.prompt_tokens,
+        record.completion_tokens,
+    )
     if latency is not None:
         figures.slowest.offer(latency, seq, row)
     if row.cost_usd is not None:

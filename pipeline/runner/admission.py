@@ -46,9 +46,15 @@ class Admission:
     """
 
     def __init__(
-        self, limits: LimitsConfig, *, price: Price | None, context_window: int | None, spent: Decimal,
-        shared: SharedLimit | None = None, exceeded: Mapping[str, tuple[int, int]] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        limits: LimitsConfig,
+        *,
+        price: Price | None,
+        context_window: int | None,
+        spent: Decimal,
+        shared: SharedLimit | None = None,
+        exceeded: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
         self._price = price
         self._context_window = context_window
         self._budget = Budget(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd, spent=spent)
@@ -108,9 +114,14 @@ class Admission:
         self._learned.take(now)
         send_by = now + SEND_WITHIN_SECONDS if self._requests or self._tokens else math.inf
         return Reservation(
-            worst, most_tokens, now, send_by, self._requests.take(1, now, send_by) if self._requests else None,
-            self._tokens.take(most_tokens, now, send_by) if self._tokens else None, shared,
-        )  # fmt: skip
+            worst,
+            most_tokens,
+            now,
+            send_by,
+            self._requests.take(1, now, send_by) if self._requests else None,
+            self._tokens.take(most_tokens, now, send_by) if self._tokens else None,
+            shared,
+        )
 
     def settle(self, reservation: Reservation, bill: Bill, sent_at: float) -> None:
         """Put what a request came to in the place of what it had reserved; `sent_at` is when it really went out."""

@@ -106,9 +106,13 @@ class Work:
 
 
 def feed(
-    rows: Rows, plan: Plan, journal: Journal, settings: int, standings: Collection[Standing] = TO_SEND,
+    rows: Rows,
+    plan: Plan,
+    journal: Journal,
+    settings: int,
+    standings: Collection[Standing] = TO_SEND,
     only: Sequence[int] | None = None,
-) -> Iterator[Work | Event]:  # fmt: skip
+) -> Iterator[Work | Event]:
     """Every row that is to be sent, by where it stands, with `only` those at these positions; for one that makes no
     request, its failure as an event instead.
 

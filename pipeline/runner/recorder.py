@@ -139,8 +139,14 @@ class Recorder:
         group, self._group = self._group, _Group()
         if group.events or group.release or claims or group.pause or group.server_pauses:
             first = self._journal.commit(
-                group.events, release=group.release, claims=claims, cost_usd=group.cost,
-                possibly_billed_usd=group.possibly, possibly_billed_requests=group.in_doubt, pause=group.pause,
-                excess=group.excess, server_pauses=group.server_pauses,
-            )  # fmt: skip
+                group.events,
+                release=group.release,
+                claims=claims,
+                cost_usd=group.cost,
+                possibly_billed_usd=group.possibly,
+                possibly_billed_requests=group.in_doubt,
+                pause=group.pause,
+                excess=group.excess,
+                server_pauses=group.server_pauses,
+            )
             self._plan.take(first, group.events)

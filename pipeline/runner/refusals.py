@@ -51,9 +51,11 @@ class Refusals:
         elif self._alike >= FIRST_THAT_STOP:
             self._is_final = True
             self.stop = self.stop or Stop(
-                5, "all_refused", f"the endpoint has refused each of the first {FIRST_THAT_STOP} requests in the same"
+                5,
+                "all_refused",
+                f"the endpoint has refused each of the first {FIRST_THAT_STOP} requests in the same"
                 f" way, and answered none; correct the job and run it again: {told(failure.message, work.request)}",
-            )  # fmt: skip
+            )
         self._held.append(work)
         return failing
 

@@ -236,14 +236,18 @@ class Runner:
             self.stop = Stop(4, "deadline", f"limits.deadline_seconds ({self._limits.deadline_seconds:g}) is over")
         elif gives_up_at is not None and now >= gives_up_at:
             self.stop = Stop(
-                5, "outage", "the endpoint has given no usable reply for"
+                5,
+                "outage",
+                "the endpoint has given no usable reply for"
                 f" {self._retry.max_elapsed_seconds:g} s (retry.max_elapsed_seconds); {self._outage.last_failure}",
-            )  # fmt: skip
+            )
         elif (left := self._admission.paused_until() - now) > self._retry.max_elapsed_seconds:
             self.stop = Stop(
-                5, "retry_after", f"the endpoint asked a job of the same limits.shared for a pause with"
+                5,
+                "retry_after",
+                f"the endpoint asked a job of the same limits.shared for a pause with"
                 f" {lasting(left)} left, longer than retry.max_elapsed_seconds",
-            )  # fmt: skip
+            )
         elif hangs is not None:
             self.stop = hangs
 
@@ -419,9 +423,14 @@ class Runner:
         for refused, held in self._first_refusals.failed(failure, work.failures + 1, reserved):
             self._slow_down(refused, held, now)
         verdict = self._verdicts.judge(
-            failure, work, taken_at=reserved.taken_at, now=now, resumes_at=self._pause.until, left=self._left(),
+            failure,
+            work,
+            taken_at=reserved.taken_at,
+            now=now,
+            resumes_at=self._pause.until,
+            left=self._left(),
             is_at_first=self._first_refusals.are_all,
-        )  # fmt: skip
+        )
         self.stop = self.stop or verdict.stop or self._too_long(failure, work)
         if verdict.works:
             self._usable(now)
@@ -507,9 +516,11 @@ class Runner:
             return None  # another server does not have to wait
         words = f": {told(result.message, work.request)}" if isinstance(result, Failure) else ""
         return Stop(
-            5, "retry_after", f"the endpoint asks for a pause of {lasting(result.retry_after)}, longer than"
+            5,
+            "retry_after",
+            f"the endpoint asks for a pause of {lasting(result.retry_after)}, longer than"
             f" retry.max_elapsed_seconds{words}",
-        )  # fmt: skip
+        )
 
     # ---- the end
 

@@ -86,9 +86,16 @@ class Verdicts:
         return before if self.outage.usable() else None
 
     def judge(
-        self, failure: Failure, work: Work, *, taken_at: float, now: float, resumes_at: float, left: Left,
+        self,
+        failure: Failure,
+        work: Work,
+        *,
+        taken_at: float,
+        now: float,
+        resumes_at: float,
+        left: Left,
         is_at_first: bool = False,
-    ) -> Verdict:  # fmt: skip
+    ) -> Verdict:
         """What follows from a failed attempt, which was let in at `taken_at`; a pause that the endpoint asked for lasts
         until `resumes_at`. `is_at_first`: the endpoint refuses each row at first, which is no sign of an outage.
         """

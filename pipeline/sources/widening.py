@@ -13,8 +13,11 @@ _UNSIGNED = {8: pa.uint8(), 16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}
 Match = Callable[[pa.DataType], bool]
 _TEXTS: tuple[Match, ...] = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _BYTES: tuple[Match, ...] = (
-    pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary,
-)  # fmt: skip
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+)
 _LISTS: tuple[Match, ...] = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 

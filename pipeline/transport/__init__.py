@@ -74,14 +74,22 @@ class Transport:
             from pipeline.transport.threads import Threads
 
             self._way = Threads(
-                self.loop, route, request, connections=connections, timeout_seconds=timeout_seconds,
+                self.loop,
+                route,
+                request,
+                connections=connections,
+                timeout_seconds=timeout_seconds,
                 most_bytes=most_bytes,
-            )  # fmt: skip
+            )
         else:
             self._way = Lean(
-                self.loop, route, request.headers, connections=connections, timeout_seconds=timeout_seconds,
+                self.loop,
+                route,
+                request.headers,
+                connections=connections,
+                timeout_seconds=timeout_seconds,
                 most_bytes=most_bytes,
-            )  # fmt: skip
+            )
 
     @property
     def slots(self) -> int:

@@ -24,9 +24,15 @@ class Lean:
     """
 
     def __init__(
-        self, loop: Loop, route: Route, headers: Mapping[str, str], *, connections: int, timeout_seconds: float,
+        self,
+        loop: Loop,
+        route: Route,
+        headers: Mapping[str, str],
+        *,
+        connections: int,
+        timeout_seconds: float,
         most_bytes: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._loop = loop
         self._route = route
         self._head = _head(route, headers)

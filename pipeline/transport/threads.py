@@ -58,9 +58,15 @@ class Threads:
     """Sends over one route, from a thread for each request in flight, up to `slots`; they are started as needed."""
 
     def __init__(
-        self, loop: Loop, route: Route, request: WatchedRequest, *, connections: int, timeout_seconds: float,
+        self,
+        loop: Loop,
+        route: Route,
+        request: WatchedRequest,
+        *,
+        connections: int,
+        timeout_seconds: float,
         most_bytes: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._loop = loop
         self._request = request
         self._timeout_seconds = timeout_seconds

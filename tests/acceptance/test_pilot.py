@@ -40,8 +40,10 @@ def test_the_actual_cost_is_inside_the_range_of_a_pilot_of_fifty_rows(
         held += is_held
         widths.append(high / low)
     with capsys.disabled():
-        print(f"\nthe actual cost is inside the range of {held} of {len(SEEDS)} pilots of 50 rows;"
-              f" high/low {min(widths):.3f} to {max(widths):.3f}")  # fmt: skip
+        print(
+            f"\nthe actual cost is inside the range of {held} of {len(SEEDS)} pilots of 50 rows;"
+            f" high/low {min(widths):.3f} to {max(widths):.3f}"
+        )
     assert held >= FEWEST_HELD
     assert max(widths) <= WIDEST
 

@@ -146,9 +146,11 @@ def test_the_sums_are_the_ledgers_to_the_last_digit(undisturbed: Ended, capsys: 
     assert summary["retries"] == len(exchanges) - len(undisturbed.output)
     assert summary["unpriced_rows"] == sum(line["cost_usd"] is None for line in undisturbed.output)
     with capsys.disabled():
-        print(f"\n{summary['job']}: {summary['rows']} rows, {summary['requests']} requests, {summary['seconds']:.1f} s,"
-              f" {summary['job_cost_usd']} USD, possibly {summary['possibly_billed_usd']} more;"
-              f" cost difference {difference}")  # fmt: skip
+        print(
+            f"\n{summary['job']}: {summary['rows']} rows, {summary['requests']} requests, {summary['seconds']:.1f} s,"
+            f" {summary['job_cost_usd']} USD, possibly {summary['possibly_billed_usd']} more;"
+            f" cost difference {difference}"
+        )
 
 
 def test_the_key_stands_nowhere(undisturbed: Ended) -> None:
@@ -157,14 +159,18 @@ def test_the_key_stands_nowhere(undisturbed: Ended) -> None:
 
 
 def test_fourteen_kills_lose_and_double_nothing(
-    prompts: Set, data: Path, undisturbed: Ended, start: Start, simulate: Simulate, tmp_path: Path,
+    prompts: Set,
+    data: Path,
+    undisturbed: Ended,
+    start: Start,
+    simulate: Simulate,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     _prepare(prompts, data, tmp_path, simulate)
     by_hash = {
-        line["request_hash"]: prompt
-        for line, prompt in zip(undisturbed.output, prompts.prompts(data), strict=True)
-    }  # fmt: skip
+        line["request_hash"]: prompt for line, prompt in zip(undisturbed.output, prompts.prompts(data), strict=True)
+    }
     kills = [
         _kill(stage, moment, start, tmp_path, by_hash)
         for stage, moment in _moments(undisturbed.summary["seconds"], random.Random(prompts.name))
@@ -195,10 +201,12 @@ def test_fourteen_kills_lose_and_double_nothing(
     resent = [len(kill.lost) for kill in kills]
     while_sending = [len(kill.lost) for kill in kills if kill.stage == "sending"]
     with capsys.disabled():
-        print(f"\n{prompts.name}, {len(kills)} kills: re-sent per kill: median {statistics.median(resent):g}, max"
-              f" {max(resent)} (while sending: median {statistics.median(while_sending):g}) of {CONCURRENCY} slots;"
-              f" lost {missing}, doubled {doubled}, cost difference {difference};"
-              f" {ended.summary['job_cost_usd']} USD, perhaps {ended.summary['possibly_billed_usd']} more")  # fmt: skip
+        print(
+            f"\n{prompts.name}, {len(kills)} kills: re-sent per kill: median {statistics.median(resent):g}, max"
+            f" {max(resent)} (while sending: median {statistics.median(while_sending):g}) of {CONCURRENCY} slots;"
+            f" lost {missing}, doubled {doubled}, cost difference {difference};"
+            f" {ended.summary['job_cost_usd']} USD, perhaps {ended.summary['possibly_billed_usd']} more"
+        )
 
 
 def _moments(seconds: float, chance: random.Random) -> list[tuple[str, float]]:
@@ -206,9 +214,12 @@ def _moments(seconds: float, chance: random.Random) -> list[tuple[str, float]]:
     at = [0.0, *sorted(chance.uniform(0, 0.7 * seconds) for _ in range(10))]
     sending = [("sending", later - earlier) for earlier, later in pairwise(at)]
     return [
-        ("starting", chance.uniform(0, 0.5)), ("planning", 0.0), *sending, ("publishing", 0.0),
+        ("starting", chance.uniform(0, 0.5)),
+        ("planning", 0.0),
+        *sending,
+        ("publishing", 0.0),
         ("publishing", chance.uniform(0, 0.05)),
-    ]  # fmt: skip
+    ]
 
 
 def _kill(stage: str, moment: float, start: Start, directory: Path, by_hash: dict[str, str]) -> Kill:

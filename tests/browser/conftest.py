@@ -65,9 +65,17 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     journal.close()
     nothing = np.zeros(0, np.uint32)
     save_plan(
-        Plan(number=1, fingerprint="", digest="", latest=np.zeros(_ROWS, np.uint64), repeated=nothing,
-             occurrences=nothing, orphaned=0), checkpoint,
-    )  # fmt: skip
+        Plan(
+            number=1,
+            fingerprint="",
+            digest="",
+            latest=np.zeros(_ROWS, np.uint64),
+            repeated=nothing,
+            occurrences=nothing,
+            orphaned=0,
+        ),
+        checkpoint,
+    )
     subprocess.run([sys.executable, "-m", "pipeline", "report", "job.yaml"], cwd=directory, check=True)
     return directory / "large.html"
 
@@ -79,16 +87,31 @@ def _events(chance: random.Random) -> Iterator[Event]:
         latency, tokens = chance.lognormvariate(0.5, 0.6), min(256, int(chance.lognormvariate(4.6, 0.5)))
         cost = (Decimal(80) * Decimal("0.32") + tokens * Decimal("0.34")) / 1_000_000
         record: dict[str, Any] = {
-            "attempts": 1, "cost_usd": str(cost), "failed_runs": 0, "latency_seconds": latency, "started_at": at,
-            "finished_at": at + latency, "billed_usd": str(cost), "tokens": 80 + tokens, "prompt_tokens": 80,
-            "completion_tokens": tokens, "price": ["0.32", "0.34", "2025-06-11"], "response": "word " * 40,
-            "response_type": "text", "truncated": tokens == 256,
-        }  # fmt: skip
+            "attempts": 1,
+            "cost_usd": str(cost),
+            "failed_runs": 0,
+            "latency_seconds": latency,
+            "started_at": at,
+            "finished_at": at + latency,
+            "billed_usd": str(cost),
+            "tokens": 80 + tokens,
+            "prompt_tokens": 80,
+            "completion_tokens": tokens,
+            "price": ["0.32", "0.34", "2025-06-11"],
+            "response": "word " * 40,
+            "response_type": "text",
+            "truncated": tokens == 256,
+        }
         state = State.ANSWERED
         if chance.random() < 0.06:
             kind = chance.choice(["timeout", "server_error", "gateway_error", "bad_request"])
             state = State.FAILED if kind == "bad_request" else State.FAILED_PASSING
-            failure = {"error_kind": kind, "error_message": f"HTTP 400: <b>{kind}</b>", "cost_usd": None,
-                       "billed_usd": None, "tokens": 0}  # fmt: skip
+            failure = {
+                "error_kind": kind,
+                "error_message": f"HTTP 400: <b>{kind}</b>",
+                "cost_usd": None,
+                "billed_usd": None,
+                "tokens": 0,
+            }
             record = {**record, **failure}
         yield Event(1, row, state, f"row-{row:06d}", f"{row:032x}", 1, "", decode(record))

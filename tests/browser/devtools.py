@@ -14,9 +14,17 @@ from types import TracebackType
 from typing import Any
 
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+)
 _PATIENCE_SECONDS = 60.0
 _CHUNK_BYTES = 2**16
 
@@ -40,8 +48,11 @@ class Browser:
         shell = f'exec "$@" 3<&{read} 4>&{write}'
         self._process = subprocess.Popen(
             ["bash", "-c", shell, "bash", executable, *_FLAGS, f"--user-data-dir={profile}"],
-            pass_fds=(read, write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            pass_fds=(read, write),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(read)
         os.close(write)
         self._pending = b""

@@ -23,19 +23,42 @@ Start = Callable[..., subprocess.Popen[str]]
 Simulate = Callable[..., str]
 
 STOPPING = {
-    "401": "bad_credentials", "402": "payment_required", "daily_quota": "daily_quota",
-    "redirect": "redirected", "429_huge": "retry_after",
-}  # fmt: skip
+    "401": "bad_credentials",
+    "402": "payment_required",
+    "daily_quota": "daily_quota",
+    "redirect": "redirected",
+    "429_huge": "retry_after",
+}
 PERMANENT = {
-    "400": {"bad_request"}, "403": {"not_allowed"}, "model_not_found": {"model_not_found"},
-    "too_large": {"request_too_large"}, "schema_not_supported": {"schema_not_supported"},
-    "deep_json": {"reply_too_large"}, "gzip_bomb": {"reply_too_large"}, "endless": {"reply_too_large", "timeout"},
-}  # fmt: skip
+    "400": {"bad_request"},
+    "403": {"not_allowed"},
+    "model_not_found": {"model_not_found"},
+    "too_large": {"request_too_large"},
+    "schema_not_supported": {"schema_not_supported"},
+    "deep_json": {"reply_too_large"},
+    "gzip_bomb": {"reply_too_large"},
+    "endless": {"reply_too_large", "timeout"},
+}
 ANSWERED = {
-    "empty_response", "null_response", "object_response", "list_response", "number_response", "hostile_response",
-    "tool_calls_flat", "tool_calls_wrapped", "wrong_charset", "invalid_utf8", "usage_missing", "usage_zero",
-    "usage_negative", "usage_fractional", "usage_text", "usage_absurd", "refusal", "reasoning",
-}  # fmt: skip
+    "empty_response",
+    "null_response",
+    "object_response",
+    "list_response",
+    "number_response",
+    "hostile_response",
+    "tool_calls_flat",
+    "tool_calls_wrapped",
+    "wrong_charset",
+    "invalid_utf8",
+    "usage_missing",
+    "usage_zero",
+    "usage_negative",
+    "usage_fractional",
+    "usage_text",
+    "usage_absurd",
+    "refusal",
+    "reasoning",
+}
 ONCE = {"429", "429_seconds", "429_date", "429_negative", "429_nan", "429_garbage", "out_of_capacity"}
 """A 429 uses up no attempt, so these come once and the row is answered."""
 
@@ -79,9 +102,10 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], int]:
 def usable(exchanges: list[Exchange]) -> Counter[str]:
     """How often each prompt got a usable reply."""
     return Counter(
-        exchange.asked["prompt"] for exchange in exchanges
+        exchange.asked["prompt"]
+        for exchange in exchanges
         if exchange.answered and exchange.answered["delivered"] and exchange.answered["response"]
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("part", range(3))
@@ -117,8 +141,10 @@ def test_every_fault_ends_in_a_typed_outcome_and_memory_stays_bounded(
     assert summary["requests"] == len(exchanges) == sum(line["attempts"] for line in output)
     assert memory < MOST_MEMORY_BYTES
     with capsys.disabled():
-        print(f"\n{len(faults)} faults among 100 rows: {summary['seconds']:.1f} s, {summary['failed']} failed,"
-              f" {memory / 2**20:.0f} MiB")  # fmt: skip
+        print(
+            f"\n{len(faults)} faults among 100 rows: {summary['seconds']:.1f} s, {summary['failed']} failed,"
+            f" {memory / 2**20:.0f} MiB"
+        )
 
 
 def test_rows_that_always_fail_at_the_head_of_the_input_keep_no_other_row_from_its_answer(

@@ -61,9 +61,12 @@ class Schedule:
 
     def serve(self) -> None:
         settings = {
-            "latency-seconds": self.chance.choice([0.02, 0.05, 0.2]), "latency-spread": 0.5, "seed": 3,
-            "fault-rate": self.chance.choice([0.0, 0.05, 0.2]), "port": self.port,
-        }  # fmt: skip
+            "latency-seconds": self.chance.choice([0.02, 0.05, 0.2]),
+            "latency-spread": 0.5,
+            "seed": 3,
+            "fault-rate": self.chance.choice([0.0, 0.05, 0.2]),
+            "port": self.port,
+        }
         words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
         self.server = self.start("simulate", "--ledger", self.ledger, *words, cwd=self.directory)
         assert self.server.stdout is not None
@@ -174,10 +177,19 @@ output: {{path: answers.parquet}}
 
     def happen(self) -> None:
         event = self.chance.choices(
-            [self.is_killed, self.is_told_to_stop, self.has_a_rival, self.has_an_outage, self.grows, self.is_shuffled,
-             self.loses_rows, self.gets_rows_back, self.is_watched],
+            [
+                self.is_killed,
+                self.is_told_to_stop,
+                self.has_a_rival,
+                self.has_an_outage,
+                self.grows,
+                self.is_shuffled,
+                self.loses_rows,
+                self.gets_rows_back,
+                self.is_watched,
+            ],
             [8, 2, 1, 2, 3, 2, 2, 2, 1],
-        )[0]  # fmt: skip
+        )[0]
         self.events[event.__name__] += 1
         event()
 

@@ -156,9 +156,11 @@ def _enter(entries: dict[str, File | Directory], step: dict[str, File | Director
 
 
 def _write(
-    directory: Directory, path: Path, entries: Callable[[Directory], dict[str, File | Directory]],
+    directory: Directory,
+    path: Path,
+    entries: Callable[[Directory], dict[str, File | Directory]],
     content: Callable[[File], bytes],
-) -> None:  # fmt: skip
+) -> None:
     path.mkdir(parents=True)
     for name, entry in entries(directory).items():
         if isinstance(entry, Directory):

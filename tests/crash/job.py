@@ -21,8 +21,16 @@ from pipeline.simulator import Exchange, Settings, Simulator, prompt_digest, rea
 from tests.oracle import billed, is_known
 
 CONCURRENCY = 4
-FAULTS = {2: "500 x1", 5: "reset_amid x1", 8: "usage_missing", 11: "400", 14: "bad_json x1", 17: "429 x1",
-          20: "truncated x1", 23: "empty_response"}  # fmt: skip
+FAULTS = {
+    2: "500 x1",
+    5: "reset_amid x1",
+    8: "usage_missing",
+    11: "400",
+    14: "bad_json x1",
+    17: "429 x1",
+    20: "truncated x1",
+    23: "empty_response",
+}
 """What the endpoint does with some rows; the others are answered at once."""
 _LATENCY_SECONDS = 0.01
 _ARRIVAL_SECONDS = 0.05
@@ -31,12 +39,22 @@ _UNPRICED = "usage_missing"
 CHECKPOINT_ID = "0" * 16
 """That of every checkpoint a warm process makes."""
 _LASTING_FILES = {
-    "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "acknowledged", "plan", "progress.json", "lock"
-}  # fmt: skip
+    "journal.sqlite",
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "acknowledged",
+    "plan",
+    "progress.json",
+    "lock",
+}
 _DRAFTS = {
-    "journal.sqlite.new", "journal.sqlite.new-journal", "acknowledged.new", "plan.new", "planning.sqlite",
+    "journal.sqlite.new",
+    "journal.sqlite.new-journal",
+    "acknowledged.new",
+    "plan.new",
+    "planning.sqlite",
     "progress.json.new",
-}  # fmt: skip
+}
 
 
 def known_cost(exchange: Exchange) -> Decimal:
@@ -114,10 +132,12 @@ class Job:
         shutil.copytree(self.checkpoint, copy)
         journal = Journal.read(copy)
         asked = self.exchanges()
-        self._cuts.append(_Cut(
-            {entry.row_id: len(asked[entry.row_id]) for entry in journal.index() if entry.state in ANSWERS},
-            {claim.row_id: claim.claimed_at for claim in journal.claims()},
-        ))  # fmt: skip
+        self._cuts.append(
+            _Cut(
+                {entry.row_id: len(asked[entry.row_id]) for entry in journal.index() if entry.state in ANSWERS},
+                {claim.row_id: claim.claimed_at for claim in journal.claims()},
+            )
+        )
         journal.close()
         shutil.rmtree(copy)
         assert len(self._cuts[-1].open_since) <= CONCURRENCY
@@ -159,9 +179,11 @@ class Job:
     def _check_money(self, summary: dict[str, Any], asked: dict[str, list[Exchange]]) -> None:
         lost = {
             (row, exchange.asked["n"])
-            for cut in self._cuts for row, since in cut.open_since.items()
-            for exchange in asked[row] if since <= exchange.asked["at"] <= cut.until
-        }  # fmt: skip
+            for cut in self._cuts
+            for row, since in cut.open_since.items()
+            for exchange in asked[row]
+            if since <= exchange.asked["at"] <= cut.until
+        }
         recorded = in_all = Decimal(0)
         for row, exchanges in asked.items():
             for exchange in exchanges:

@@ -48,9 +48,15 @@ def run(directory: Path, *arguments: str, before: Sequence[str] = (), program: S
     """
     words = [*before, sys.executable, *program, *arguments]
     done = subprocess.run(
-        words, cwd=directory, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100,
+        words,
+        cwd=directory,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
         check=False,
-    )  # fmt: skip
+    )
     return Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -60,9 +66,13 @@ class Warm:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             # -P: the script's own directory holds nothing to import.
-            [sys.executable, "-P", str(Path(__file__).with_name("warm.py"))], cwd=REPOSITORY, env=environment(),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [sys.executable, "-P", str(Path(__file__).with_name("warm.py"))],
+            cwd=REPOSITORY,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def run(
         self,

@@ -12,11 +12,35 @@ from pathlib import Path
 from tests.crash.processes import PROGRAM, Result, run
 
 _SYSCALLS = (
-    "openat", "lseek", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "unlink", "mkdir", "sendto",
+    "openat",
+    "lseek",
+    "write",
+    "pwrite64",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "unlink",
+    "mkdir",
+    "sendto",
     # None of these is expected, and none is understood: see `_steps`.
-    "pwritev", "writev", "fallocate", "truncate", "renameat", "renameat2", "link", "linkat", "unlinkat", "rmdir",
-    "mkdirat", "copy_file_range", "sendfile", "sync_file_range", "msync", "syncfs",
-)  # fmt: skip
+    "pwritev",
+    "writev",
+    "fallocate",
+    "truncate",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "unlinkat",
+    "rmdir",
+    "mkdirat",
+    "copy_file_range",
+    "sendfile",
+    "sync_file_range",
+    "msync",
+    "syncfs",
+)
 _LINE = re.compile(r"(?P<process>\d+) +(?P<rest>.*)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(?P<rest>.*)")
 _CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\w+)")
@@ -81,8 +105,21 @@ Step = Open | Write | Truncate | Sync | Rename | Unlink | Mkdir | Send
 def record(directory: Path, disk: Path, *arguments: str, program: Sequence[str] = PROGRAM) -> tuple[Result, list[Step]]:
     """Run the command, and give its steps: changes under `disk`, with paths relative to it, and requests sent."""
     log = directory / "recording.log"
-    tracing = ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", str(2**24), "-o", str(log), "-e", "signal=none",
-               "-e", f"trace={','.join(_SYSCALLS)}"]  # fmt: skip
+    tracing = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-y",
+        "-xx",
+        "-s",
+        str(2**24),
+        "-o",
+        str(log),
+        "-e",
+        "signal=none",
+        "-e",
+        f"trace={','.join(_SYSCALLS)}",
+    ]
     result = run(directory, *arguments, before=tracing, program=program)
     assert log.exists(), result.err
     root = os.fsencode(disk) + b"/"

@@ -54,8 +54,20 @@ def injecting(
     """
     traced = [word for path in paths for word in ("-P", str(path))]
     syscalls = ",".join({syscall, *CHANGES})
-    words = ["strace", "-f", "-y", "-s", "0", "-o", str(log), *traced, "-e", f"trace={syscalls}",
-             "-e", f"inject={syscall}:{fault}:when={number}"]  # fmt: skip
+    words = [
+        "strace",
+        "-f",
+        "-y",
+        "-s",
+        "0",
+        "-o",
+        str(log),
+        *traced,
+        "-e",
+        f"trace={syscalls}",
+        "-e",
+        f"inject={syscall}:{fault}:when={number}",
+    ]
 
     def attach(process: int) -> subprocess.Popen[str]:
         tracer = subprocess.Popen([*words, "-p", str(process)], stderr=subprocess.PIPE, text=True)

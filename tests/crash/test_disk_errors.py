@@ -26,15 +26,26 @@ HARMLESS = {
     ("openat", "state"),  # a look for scratch directories that a killed run left beside the checkpoint
     ("openat", "answers.parquet"),  # a look whether it shows the same already: it is made anew
     ("ftruncate", "journal.sqlite"),  # SQLite cuts off pages that are not in use
-    ("openat", "job"), ("fdatasync", "job"),  # SQLite syncs the directory, which the program does itself
-}  # fmt: skip
+    ("openat", "job"),
+    ("fdatasync", "job"),  # SQLite syncs the directory, which the program does itself
+}
 JOURNAL = ("journal.sqlite", "journal.sqlite-wal")
 
 
-@pytest.mark.parametrize(("syscall", "step"), [
-    ("fdatasync", 1), ("fsync", 1), ("pwrite64", 1), ("rename", 1), ("unlink", 1), ("ftruncate", 1), ("openat", 1),
-    ("mkdir", 1), ("write", 9),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("syscall", "step"),
+    [
+        ("fdatasync", 1),
+        ("fsync", 1),
+        ("pwrite64", 1),
+        ("rename", 1),
+        ("unlink", 1),
+        ("ftruncate", 1),
+        ("openat", 1),
+        ("mkdir", 1),
+        ("write", 9),
+    ],
+)
 def test_a_disk_error_ends_the_run_at_once_and_the_next_one_loses_and_doubles_nothing(
     syscall: str, step: int, warm: Warm, new_job: NewJob, record_property: Callable[[str, object], None]
 ) -> None:

@@ -61,5 +61,6 @@ def test_a_full_disk_ends_the_run_and_with_more_space_nothing_was_lost_or_double
         job.check(result.summary)
         size = PAGE_KIB * (int(size * GROWTH) // PAGE_KIB + 1)
     assert failures > 0
-    record_property("full disks survived", f"{failures}, from {SMALLEST_KIB} to {size} KiB, in"
-                    f" {time.monotonic() - began:.0f} s")  # fmt: skip
+    record_property(
+        "full disks survived", f"{failures}, from {SMALLEST_KIB} to {size} KiB, in {time.monotonic() - began:.0f} s"
+    )

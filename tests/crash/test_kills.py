@@ -19,11 +19,21 @@ ROWS = {"pwrite64": 12}
 """Each commit is a dozen writes: fewer rows make fewer commits, and every kind of write is still there."""
 
 
-@pytest.mark.parametrize(("syscall", "first", "step"), [
-    ("pwrite64", 1, 2), ("pwrite64", 2, 2), ("fdatasync", 1, 1), ("fsync", 1, 1), ("rename", 1, 1), ("unlink", 1, 1),
-    ("openat", 1, 1), ("mkdir", 1, 1), ("ftruncate", 1, 1),
-    ("write", 1, 9),  # of a draft nothing is known before it is synced: a sample will do
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("syscall", "first", "step"),
+    [
+        ("pwrite64", 1, 2),
+        ("pwrite64", 2, 2),
+        ("fdatasync", 1, 1),
+        ("fsync", 1, 1),
+        ("rename", 1, 1),
+        ("unlink", 1, 1),
+        ("openat", 1, 1),
+        ("mkdir", 1, 1),
+        ("ftruncate", 1, 1),
+        ("write", 1, 9),  # of a draft nothing is known before it is synced: a sample will do
+    ],
+)
 def test_a_kill_before_any_call_that_the_disk_sees_loses_and_doubles_nothing(
     syscall: str, first: int, step: int, warm: Warm, new_job: NewJob, record_property: Callable[[str, object], None]
 ) -> None:

@@ -32,8 +32,10 @@ ROWS = 26
 SEED = 20
 STATES_A_RESUME = 40
 """From every so many-th of the states that are built, a run is started."""
-SMALL_LOG = ("-c", "import pipeline.journal.store as store; store._LOG_BYTES //= 100;"
-             " from pipeline.cli import main; main()")  # fmt: skip
+SMALL_LOG = (
+    "-c",
+    "import pipeline.journal.store as store; store._LOG_BYTES //= 100; from pipeline.cli import main; main()",
+)
 """The program, with a write-ahead log that is moved into the database every few commits."""
 LOG = "state/job/journal.sqlite-wal"
 
@@ -88,9 +90,12 @@ def killed_before_a_sync(job: Job) -> History:
 
 @pytest.mark.parametrize("runs", [whole_job, small_log, killed_before_a_sync])
 def test_no_power_cut_loses_what_was_acknowledged(
-    runs: Callable[[Job], History], new_job: NewJob, warm: Warm, tmp_path: Path,
+    runs: Callable[[Job], History],
+    new_job: NewJob,
+    warm: Warm,
+    tmp_path: Path,
     record_property: Callable[[str, object], None],
-) -> None:  # fmt: skip
+) -> None:
     require_strace()
     began = time.monotonic()
     disk = tmp_path / "disk"
@@ -108,9 +113,12 @@ def test_no_power_cut_loses_what_was_acknowledged(
             check_resume(history.job, state, found, warm)
     sends = sum(isinstance(step, Send) for step in history.steps)
     syncs = sum(isinstance(step, Sync) for step in history.steps)
-    record_property("power cuts survived", f"{states}, {resumed} of them with a run to the end, over"
-                    f" {len(history.steps)} steps with {syncs} syncs and {sends} requests, in"
-                    f" {time.monotonic() - began:.0f} s")  # fmt: skip
+    record_property(
+        "power cuts survived",
+        f"{states}, {resumed} of them with a run to the end, over"
+        f" {len(history.steps)} steps with {syncs} syncs and {sends} requests, in"
+        f" {time.monotonic() - began:.0f} s",
+    )
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,20 @@ def job(tmp_path: Path, endpoint: Endpoint, mails: Path) -> Iterator[Path]:
     path = tmp_path / "batch"
     path.mkdir()
     (path / ".env").write_text(f"DATAOORTS_API_KEY={KEY}\n", encoding="utf-8")
-    (path / "answers.yaml").write_text(json.dumps({
-        "name": "answers", "input": {"path": "inbox"}, "prompt": {"column": "question"},
-        "endpoint": {"url": endpoint.url, "model": "meta/llama-4-scout-17b-16e-instruct"},
-        "limits": {"concurrency": 2}, "output": {"path": "answers.parquet"},
-        "metrics": {"textfile": "answers.prom"},
-    }), encoding="utf-8")  # fmt: skip
+    (path / "answers.yaml").write_text(
+        json.dumps(
+            {
+                "name": "answers",
+                "input": {"path": "inbox"},
+                "prompt": {"column": "question"},
+                "endpoint": {"url": endpoint.url, "model": "meta/llama-4-scout-17b-16e-instruct"},
+                "limits": {"concurrency": 2},
+                "output": {"path": "answers.parquet"},
+                "metrics": {"textfile": "answers.prom"},
+            }
+        ),
+        encoding="utf-8",
+    )
     text = EXAMPLE.read_text(encoding="utf-8").replace("/srv/batch", str(path)).replace("configs/", "")
     for example, here in ((".venv/bin/pipeline", str(COMMAND)), ("--log-file", "--log-format json --log-file")):
         assert example in text
@@ -147,8 +155,10 @@ def test_a_job_that_cron_starts_every_minute_asks_each_row_once_and_writes_only_
     codes = Counter(int(one["code"]) for one in found)
     sent = Counter(endpoint.prompts)
     received = read_mails(mails)
-    print(f"\n{MINUTES} minutes: {len(found)} runs by exit code {dict(codes)}; {len(batches.rows)} rows,"
-          f" {len(endpoint.asked)} requests; {len(received)} mails")  # fmt: skip
+    print(
+        f"\n{MINUTES} minutes: {len(found)} runs by exit code {dict(codes)}; {len(batches.rows)} rows,"
+        f" {len(endpoint.asked)} requests; {len(received)} mails"
+    )
     for mail in received:
         print(f"To: {mail['To']}; Subject: {mail['Subject']}\n  {str(mail.get_payload()).strip()}")
 
@@ -170,5 +180,6 @@ def test_a_job_that_cron_starts_every_minute_asks_each_row_once_and_writes_only_
     assert (
         f'llm_batch_rows{{job="answers",status="succeeded"}} {float(len(rows))}' in (job / "answers.prom").read_text()
     )
-    assert not [path for path in job.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()
-                and path.name != ".env"]  # fmt: skip
+    assert not [
+        path for path in job.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes() and path.name != ".env"
+    ]

@@ -33,26 +33,75 @@ MODEL = "meta/llama-4-scout-17b-16e-instruct"
 COST = "0.00001"
 """What one usual answer costs in USD: 10 prompt tokens at 0.32 and 20 completion tokens at 0.34 a million."""
 RUN_KEYS = {
-    "job", "run_id", "status", "rows", "succeeded", "failed", "pending", "requests", "retries", "prompt_tokens",
-    "completion_tokens", "cost_usd", "job_cost_usd", "unpriced_rows", "possibly_billed_usd",
-    "possibly_billed_requests", "seconds", "rows_per_second", "output",
-    "truncated", "empty", "failures", "accepted", "to_retry",
-}  # fmt: skip
+    "job",
+    "run_id",
+    "status",
+    "rows",
+    "succeeded",
+    "failed",
+    "pending",
+    "requests",
+    "retries",
+    "prompt_tokens",
+    "completion_tokens",
+    "cost_usd",
+    "job_cost_usd",
+    "unpriced_rows",
+    "possibly_billed_usd",
+    "possibly_billed_requests",
+    "seconds",
+    "rows_per_second",
+    "output",
+    "truncated",
+    "empty",
+    "failures",
+    "accepted",
+    "to_retry",
+}
 STATUS_KEYS = RUN_KEYS | {
-    "running", "lock", "projected_cost_usd", "recent_rows_per_second", "eta_seconds", "in_flight", "waiting",
-    "paused_seconds", "trouble", "paused", "set", "errors", "updated_at", "silent_seconds", "last_progress_at",
+    "running",
+    "lock",
+    "projected_cost_usd",
+    "recent_rows_per_second",
+    "eta_seconds",
+    "in_flight",
+    "waiting",
+    "paused_seconds",
+    "trouble",
+    "paused",
+    "set",
+    "errors",
+    "updated_at",
+    "silent_seconds",
+    "last_progress_at",
     "last_progress_seconds",
-}  # fmt: skip
+}
 RESULT_COLUMNS = {
-    "row_id": pa.string(), "status": pa.string(), "response": pa.string(), "response_type": pa.string(),
-    "tool_calls": pa.string(), "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(),
-    "total_tokens": pa.int64(), "cost_usd": pa.decimal128(18, 12), "truncated": pa.bool_(),
-    "finish_reason": pa.string(), "reasoning": pa.string(), "cached_tokens": pa.int64(),
-    "reasoning_tokens": pa.int64(), "attempts": pa.int32(),
-    "error_kind": pa.string(), "error_message": pa.string(), "http_status": pa.int32(), "model": pa.string(),
-    "served_model": pa.string(), "latency_seconds": pa.float64(), "started_at": pa.timestamp("us", "UTC"),
-    "finished_at": pa.timestamp("us", "UTC"), "request_hash": pa.string(),
-}  # fmt: skip
+    "row_id": pa.string(),
+    "status": pa.string(),
+    "response": pa.string(),
+    "response_type": pa.string(),
+    "tool_calls": pa.string(),
+    "prompt_tokens": pa.int64(),
+    "completion_tokens": pa.int64(),
+    "total_tokens": pa.int64(),
+    "cost_usd": pa.decimal128(18, 12),
+    "truncated": pa.bool_(),
+    "finish_reason": pa.string(),
+    "reasoning": pa.string(),
+    "cached_tokens": pa.int64(),
+    "reasoning_tokens": pa.int64(),
+    "attempts": pa.int32(),
+    "error_kind": pa.string(),
+    "error_message": pa.string(),
+    "http_status": pa.int32(),
+    "model": pa.string(),
+    "served_model": pa.string(),
+    "latency_seconds": pa.float64(),
+    "started_at": pa.timestamp("us", "UTC"),
+    "finished_at": pa.timestamp("us", "UTC"),
+    "request_hash": pa.string(),
+}
 """The columns that CONTRACT section 3 adds, in its order."""
 
 
@@ -184,9 +233,10 @@ class Workspace:
         self.prefix: tuple[str, ...] = ()
         """What the command is started by, such as `nsenter` with its flags."""
         self.environment = {
-            name: value for name, value in os.environ.items()
+            name: value
+            for name, value in os.environ.items()
             if not name.lower().endswith("_proxy") and name != "DATAOORTS_API_KEY"
-        } | {KEY_VARIABLE: KEY}  # fmt: skip
+        } | {KEY_VARIABLE: KEY}
 
     def given(self, rows: Sequence[Sequence[object]], header: Sequence[str], name: str | None = None) -> None:
         """Write an input, all text, as CSV or Parquet by its name's ending."""
@@ -230,17 +280,28 @@ class Workspace:
     def process(self, *arguments: str, seconds: float = 30.0) -> Result:
         """The same in a process of its own, where the command's start, its streams or the system's limits matter."""
         done = subprocess.run(
-            [*self.prefix, COMMAND, *arguments], cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=seconds, check=False,
-        )  # fmt: skip
+            [*self.prefix, COMMAND, *arguments],
+            cwd=self.path,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def pipeline_with_imports(self, *arguments: str) -> tuple[str, set[str]]:
         """What the command says on stdout, and the names of all modules that it has imported by its end."""
         program = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
         program += f"from pipeline.cli import main; sys.argv = {['pipeline', *arguments]}; main()"
-        done = subprocess.run([sys.executable, "-c", program], cwd=self.path, env=self.environment,
-                              capture_output=True, text=True, check=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=self.path,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout, set(done.stderr.split())
 
     def command(self, name: str, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -257,9 +318,13 @@ class Workspace:
     def running(self, *arguments: str, command: str = "run") -> Iterator[subprocess.Popen[bytes]]:
         """`pipeline run job.yaml --json` as a process under way; it is killed if it is still there in the end."""
         with subprocess.Popen(
-            [*self.prefix, COMMAND, command, "job.yaml", "--json", *arguments], cwd=self.path, env=self.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
+            [*self.prefix, COMMAND, command, "job.yaml", "--json", *arguments],
+            cwd=self.path,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
             try:
                 yield process
             finally:
@@ -281,8 +346,9 @@ class Workspace:
         """Every file under the directory, with its content."""
         return {
             str(path.relative_to(self.path)): path.read_bytes()
-            for path in sorted(self.path.rglob("*")) if path.is_file()
-        }  # fmt: skip
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file()
+        }
 
 
 def ended(process: subprocess.Popen[bytes], seconds: float = 20.0) -> Result:

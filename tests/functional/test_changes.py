@@ -74,10 +74,15 @@ def test_take_over_is_one_to_one(finished: Workspace, endpoint: Endpoint) -> Non
     assert endpoint.prompts == ["same", "same"]
 
 
-@pytest.mark.parametrize("change", [
-    {"prompt": {"user": "Say {{ question }}"}}, {"endpoint": {"model": "google/gemma-3-12b-it"}},
-    {"parameters": {"temperature": 0.3}},
-], ids=["prompt", "model", "parameters"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": {"user": "Say {{ question }}"}},
+        {"endpoint": {"model": "google/gemma-3-12b-it"}},
+        {"parameters": {"temperature": 0.3}},
+    ],
+    ids=["prompt", "model", "parameters"],
+)
 def test_changed_settings_are_refused_with_the_count_the_difference_and_the_cost(
     finished: Workspace, endpoint: Endpoint, change: dict[str, dict[str, object]]
 ) -> None:
@@ -251,8 +256,10 @@ def test_without_an_id_a_new_input_in_the_place_of_most_of_the_old_is_refused_un
     assert ws.command("estimate")["rows"]["new"] == 4
     assert ws.run("--on-change", "rerun")["requests"] == 4
     assert ws.run()["requests"] == 0
-    ws.given([["n0", "d"], ["n1", "e"], ["n2", "f"], ["n3", "g"], *ROWS[:2], *[[f"m{n}", f"m{n}"] for n in range(9)]],
-             ["id", "question"])  # fmt: skip
+    ws.given(
+        [["n0", "d"], ["n1", "e"], ["n2", "f"], ["n3", "g"], *ROWS[:2], *[[f"m{n}", f"m{n}"] for n in range(9)]],
+        ["id", "question"],
+    )
     assert ws.run()["requests"] == 9, "what was orphaned before counts no more"
 
 
@@ -335,8 +342,12 @@ def test_one_edited_row_under_settings_that_ask_the_same_is_sent(ws: Workspace, 
 
 
 def test_a_row_that_is_edited_and_edited_back_keeps_its_history(ws: Workspace, endpoint: Endpoint) -> None:
-    billed = {"errors": [{"code": 3043}], "messages": [], "success": False,
-              "result": {"usage": {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}}}  # fmt: skip
+    billed = {
+        "errors": [{"code": 3043}],
+        "messages": [],
+        "success": False,
+        "result": {"usage": {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}},
+    }
     ws.job(input={"id": "id"}, retry={"max_attempts": 1})
     ws.given([["i0", "a"], ["i1", "b"]], ["id", "question"])
     endpoint.reply = lambda asked: Reply(billed) if asked.prompt == "b" else usual(asked)

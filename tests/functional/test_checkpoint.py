@@ -51,10 +51,20 @@ def journal_of(ws: Workspace) -> Path:
     return max((ws.path / ".checkpoints/job").iterdir(), key=lambda path: path.stat().st_size)
 
 
-@pytest.mark.parametrize(("damage", "is_finished"), [
-    (empty, True), (garbage, False), (truncated, True), (deleted, True), (deleted, False), (flipped, True),
-    (flipped, False), (newer, True), (shortened, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("damage", "is_finished"),
+    [
+        (empty, True),
+        (garbage, False),
+        (truncated, True),
+        (deleted, True),
+        (deleted, False),
+        (flipped, True),
+        (flipped, False),
+        (newer, True),
+        (shortened, True),
+    ],
+)
 def test_exit_6_at_every_run_names_it_leaves_it_as_it_is_and_sends_nothing(
     ws: Workspace, endpoint: Endpoint, damage: Callable[[Path], None], is_finished: bool
 ) -> None:
@@ -149,8 +159,13 @@ def test_the_endpoints_address_limits_retries_and_paths_may_change_between_runs(
     endpoint.reply = usual
     address = endpoint.url.replace("127.0.0.1", "localhost")
     (ws.path / "in.parquet").rename(ws.path / "renamed.parquet")
-    ws.job(endpoint={"url": address}, input={"path": "renamed.parquet"}, limits={"concurrency": 9},
-           retry={"max_attempts": 2}, output={"path": "elsewhere.parquet"})  # fmt: skip
+    ws.job(
+        endpoint={"url": address},
+        input={"path": "renamed.parquet"},
+        limits={"concurrency": 9},
+        retry={"max_attempts": 2},
+        output={"path": "elsewhere.parquet"},
+    )
     ws.run()
     assert sorted(endpoint.prompts) == ["a", "b", "c", "d", "d", "e", "f"]
     assert ws.table("elsewhere.parquet").num_rows == 6
@@ -161,8 +176,10 @@ def test_in_another_directory_a_job_does_not_buy_again_what_its_output_holds(
     ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, overwrite: bool
 ) -> None:
     ws.questions("a", "b")
-    ws.job(input={"path": str(ws.path / "in.parquet")},
-           output={"path": str(ws.path / "out.parquet"), "overwrite": overwrite})  # fmt: skip
+    ws.job(
+        input={"path": str(ws.path / "in.parquet")},
+        output={"path": str(ws.path / "out.parquet"), "overwrite": overwrite},
+    )
     ws.run("--limit", "1")
     (ws.path / "elsewhere").mkdir()
     there = Workspace(ws.path / "elsewhere", endpoint.url, "in.parquet")

@@ -73,15 +73,20 @@ def test_python_m_pipeline_is_the_same_and_help_imports_neither_pandas_nor_pyarr
     assert done.stdout == script.stdout.replace("Usage: pipeline ", "Usage: python -m pipeline ")
 
 
-@pytest.mark.parametrize(("command", "name"), [
-    ("run job.yaml --engine ray", "--engine ray"), ("retry-failed job.yaml --engine ray", "--engine ray"),
-    ("export job.yaml --to hf x", "--to hf"),
-    ("export job.yaml --to parquet x", "--to parquet"), ("export job.yaml --to openai-batch x", "--to openai-batch"),
-    ("run job.yaml --set input.path=s3://bucket/in.csv", "s3://"),
-    ("run job.yaml --set input.path=[gs://bucket/in.csv]", "gs://"),
-    ("run job.yaml --set output.path=s3://bucket/out.parquet", "s3://"),
-    ("run job.yaml --set checkpoint.path=gs://bucket/job", "gs://"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("run job.yaml --engine ray", "--engine ray"),
+        ("retry-failed job.yaml --engine ray", "--engine ray"),
+        ("export job.yaml --to hf x", "--to hf"),
+        ("export job.yaml --to parquet x", "--to parquet"),
+        ("export job.yaml --to openai-batch x", "--to openai-batch"),
+        ("run job.yaml --set input.path=s3://bucket/in.csv", "s3://"),
+        ("run job.yaml --set input.path=[gs://bucket/in.csv]", "gs://"),
+        ("run job.yaml --set output.path=s3://bucket/out.parquet", "s3://"),
+        ("run job.yaml --set checkpoint.path=gs://bucket/job", "gs://"),
+    ],
+)
 def test_what_is_not_built_is_refused_by_its_name(ws: Workspace, endpoint: Endpoint, command: str, name: str) -> None:
     ws.questions("a")
     ws.job()
@@ -103,11 +108,28 @@ def test_run_prints_one_object_with_exactly_the_documented_keys(ws: Workspace) -
         assert isinstance(value, kind)
         assert value
     assert found == {
-        "job": "job", "status": "succeeded", "rows": 2, "succeeded": 2, "failed": 0, "pending": 0, "requests": 2,
-        "retries": 0, "prompt_tokens": 20, "completion_tokens": 40, "cost_usd": "0.00002", "job_cost_usd": "0.00002",
-        "unpriced_rows": 0, "possibly_billed_usd": "0", "possibly_billed_requests": 0,
-        "output": "out.parquet", "truncated": 0, "empty": 0, "failures": {}, "accepted": {}, "to_retry": {},
-    }  # fmt: skip
+        "job": "job",
+        "status": "succeeded",
+        "rows": 2,
+        "succeeded": 2,
+        "failed": 0,
+        "pending": 0,
+        "requests": 2,
+        "retries": 0,
+        "prompt_tokens": 20,
+        "completion_tokens": 40,
+        "cost_usd": "0.00002",
+        "job_cost_usd": "0.00002",
+        "unpriced_rows": 0,
+        "possibly_billed_usd": "0",
+        "possibly_billed_requests": 0,
+        "output": "out.parquet",
+        "truncated": 0,
+        "empty": 0,
+        "failures": {},
+        "accepted": {},
+        "to_retry": {},
+    }
 
 
 def test_the_jobs_figures_span_all_runs_and_the_rest_is_this_runs(ws: Workspace) -> None:
@@ -121,14 +143,25 @@ def test_the_jobs_figures_span_all_runs_and_the_rest_is_this_runs(ws: Workspace)
     assert Decimal(found["job_cost_usd"]) == 3 * Decimal(COST)
 
 
-@pytest.mark.parametrize("arguments", [
-    ("run", "job.yaml", "--json", "--no-such-flag"), ("run", "--json"), ("run", "job.yaml", "--json", "--limit", "x"),
-    ("retry-failed", "job.yaml", "--json", "--kind", "nonsense"), ("recover", "job.yaml", "--json"),
-    ("run", "job.yaml", "--json", "--engine", "ray"), ("run", "missing.yaml", "--json"),
-    ("status", "missing.yaml", "--json"), ("estimate", "job.yaml", "--json", "--pilot", "0"),
-    ("run", "job.yaml", "--json", "--on-change", "foo"), ("run", "job.yaml", "--json", "--engine", "foo"),
-    ("status", "job.yaml", "--json", "--no-such-flag"), ("status", "--json"),
-], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "job.yaml", "--json", "--no-such-flag"),
+        ("run", "--json"),
+        ("run", "job.yaml", "--json", "--limit", "x"),
+        ("retry-failed", "job.yaml", "--json", "--kind", "nonsense"),
+        ("recover", "job.yaml", "--json"),
+        ("run", "job.yaml", "--json", "--engine", "ray"),
+        ("run", "missing.yaml", "--json"),
+        ("status", "missing.yaml", "--json"),
+        ("estimate", "job.yaml", "--json", "--pilot", "0"),
+        ("run", "job.yaml", "--json", "--on-change", "foo"),
+        ("run", "job.yaml", "--json", "--engine", "foo"),
+        ("status", "job.yaml", "--json", "--no-such-flag"),
+        ("status", "--json"),
+    ],
+    ids=" ".join,
+)
 def test_with_json_a_usage_error_is_one_object_too(ws: Workspace, arguments: tuple[str, ...]) -> None:
     ws.questions("a")
     ws.job()
@@ -301,8 +334,16 @@ def test_status_says_what_is_known_where_the_job_or_its_checkpoint_is_wrong(ws: 
 def test_set_takes_any_key_as_yaml_and_is_repeatable(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions("a")
     ws.job()
-    ws.run("--set", "output.path=other.parquet", "--set", "parameters.temperature=1.5", "--set",
-           "prompt.system=Be brief.", "--set", "output.compression=snappy")  # fmt: skip
+    ws.run(
+        "--set",
+        "output.path=other.parquet",
+        "--set",
+        "parameters.temperature=1.5",
+        "--set",
+        "prompt.system=Be brief.",
+        "--set",
+        "output.compression=snappy",
+    )
     assert ws.exists("other.parquet")
     assert endpoint.asked[0].body["data"]["temperature"] == 1.5
     assert endpoint.asked[0].body["data"]["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -338,8 +379,18 @@ def test_export_never_overwrites_what_the_job_lives_by(ws: Workspace, monkeypatc
     os.link(ws.path / ".checkpoints/job/journal.sqlite", ws.path / "journal.csv")
     (ws.path / "state").symlink_to(".checkpoints/job")
     before = ws.files()
-    places = ("out.parquet", "out.partial.parquet", "in.csv", "job.yaml", ".checkpoints/job/journal.sqlite",
-              ".checkpoints/job/new.csv", "state/new.csv", "soft.csv", "hard.csv", "journal.csv")  # fmt: skip
+    places = (
+        "out.parquet",
+        "out.partial.parquet",
+        "in.csv",
+        "job.yaml",
+        ".checkpoints/job/journal.sqlite",
+        ".checkpoints/job/new.csv",
+        "state/new.csv",
+        "soft.csv",
+        "hard.csv",
+        "journal.csv",
+    )
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     monkeypatch.chdir(ws.path)
     job = load_job("job.yaml")  # in this process: ten commands would take seconds
@@ -370,8 +421,13 @@ def test_export_replaces_only_what_an_export_of_the_job_wrote(ws: Workspace, mon
     other = Path("other/journal.sqlite")
     other.parent.mkdir()
     other.write_text("another job's")
-    refusals = {"mine.csv": "no export of this job", "soft.csv": "symbolic link", "pipe.csv": "pipe",
-                "null.csv": "symbolic link", "other/journal.sqlite": "in a checkpoint"}  # fmt: skip
+    refusals = {
+        "mine.csv": "no export of this job",
+        "soft.csv": "symbolic link",
+        "pipe.csv": "pipe",
+        "null.csv": "symbolic link",
+        "other/journal.sqlite": "in a checkpoint",
+    }
     for path, words in refusals.items():
         with pytest.raises(InvalidInput, match=words):
             export_answers(job, "csv", Path(path))

@@ -34,8 +34,14 @@ def on_a_terminal(ws: Workspace, *arguments: str, columns: int = 120) -> Result:
                 return
             shown.extend(part)
 
-    process = subprocess.Popen([COMMAND, *arguments], cwd=ws.path, env=ws.environment, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=theirs)  # fmt: skip
+    process = subprocess.Popen(
+        [COMMAND, *arguments],
+        cwd=ws.path,
+        env=ws.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
     os.close(theirs)
     reader = threading.Thread(target=read)
     reader.start()
@@ -53,10 +59,16 @@ def test_success_and_nothing_to_send_are_silent(ws: Workspace) -> None:
     assert ws.pipeline("retry-failed", "job.yaml") == Result(0, "", "")
 
 
-@pytest.mark.parametrize(("reply", "change", "code"), [
-    (refusal(400, 5006), {}, 3), (refusal(402), {}, 5), (refusal(500), {"retry": {"max_elapsed_seconds": 0.3}}, 5),
-    (None, {"limits": {"max_cost_usd": 0.00000001}}, 4),
-], ids=["failed rows", "payment", "outage", "cap"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("reply", "change", "code"),
+    [
+        (refusal(400, 5006), {}, 3),
+        (refusal(402), {}, 5),
+        (refusal(500), {"retry": {"max_elapsed_seconds": 0.3}}, 5),
+        (None, {"limits": {"max_cost_usd": 0.00000001}}, 4),
+    ],
+    ids=["failed rows", "payment", "outage", "cap"],
+)
 def test_everything_else_says_why_in_one_line_with_the_counts(
     ws: Workspace, endpoint: Endpoint, reply: object, change: dict[str, dict[str, float]], code: int
 ) -> None:
@@ -93,10 +105,18 @@ def test_exit_2_is_one_line_for_each_mistake(ws: Workspace) -> None:
     assert all("job.yaml:" in line for line in ended.lines)
 
 
-@pytest.mark.parametrize("arguments", [
-    ("run", "missing.yaml"), ("run", "job.yaml", "--nonsense"), ("run", "job.yaml", "--limit", "x"), ("run",),
-    ("recover", "job.yaml"), ("retry-failed", "job.yaml", "--kind", "x"),
-], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "missing.yaml"),
+        ("run", "job.yaml", "--nonsense"),
+        ("run", "job.yaml", "--limit", "x"),
+        ("run",),
+        ("recover", "job.yaml"),
+        ("retry-failed", "job.yaml", "--kind", "x"),
+    ],
+    ids=" ".join,
+)
 def test_a_wrong_command_line_is_one_line_too(ws: Workspace, arguments: tuple[str, ...]) -> None:
     ws.questions("a")
     ws.job()
@@ -147,9 +167,11 @@ def test_a_terminal_sees_progress_and_a_summary_that_ends_with_the_next_command(
 def test_the_whole_cost_is_on_the_progress_line_of_a_narrow_terminal(ws: Workspace, columns: int) -> None:
     ws.given([[str(number), f"question {number}"] for number in range(80)], ["id", "question"])
     ws.job(
-        input={"id": "id"}, endpoint={"url": "simulator"}, limits={"concurrency": 8},
+        input={"id": "id"},
+        endpoint={"url": "simulator"},
+        limits={"concurrency": 8},
         simulator={"latency_seconds": 0.03, "fault_rate": 0.1},
-    )  # fmt: skip
+    )
     shown = on_a_terminal(ws, "run", "job.yaml", columns=columns)
     lines = [line for line in shown.err.replace("\n", "\r").split("\r") if "/80 rows" in line]
     assert max(map(len, lines)) <= columns
@@ -198,9 +220,15 @@ def test_the_line_counts_failures_by_kind_and_suggests_what_helps_with_the_flags
     assert "next: pipeline show job.yaml --set 'output.path=a b.parquet' --failed" in ended.err
 
 
-@pytest.mark.parametrize(("environment", "is_colored"), [
-    ({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False),
-], ids=["colors", "NO_COLOR", "dumb"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("environment", "is_colored"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+    ids=["colors", "NO_COLOR", "dumb"],
+)
 def test_a_terminal_shows_colors_unless_they_are_not_wanted(
     ws: Workspace, environment: dict[str, str], is_colored: bool
 ) -> None:

@@ -50,8 +50,18 @@ def disk(ws: Workspace) -> Iterator[Disk]:
         held.wait()
         pytest.skip("no user namespaces here (unshare -Urm), so no file system of our own")
     # `cd` once inside: a directory that was entered before would still be the one below the mount.
-    inside = ("nsenter", "--target", str(held.pid), "--user", "--mount", "--preserve-credentials",
-              "sh", "-c", 'cd "$0" && exec "$@"', str(ws.path))  # fmt: skip
+    inside = (
+        "nsenter",
+        "--target",
+        str(held.pid),
+        "--user",
+        "--mount",
+        "--preserve-credentials",
+        "sh",
+        "-c",
+        'cd "$0" && exec "$@"',
+        str(ws.path),
+    )
 
     def mount(options: str) -> None:
         subprocess.run([*inside, "mount", "-o", f"remount,{options}", str(place)], check=True)
@@ -120,10 +130,13 @@ def test_a_disk_that_is_full_at_publishing_says_that_the_answers_are_safe(
     assert len(endpoint.asked) == 20
 
 
-@pytest.mark.parametrize(("key", "section"), [
-    ("output.path", {"output": {"path": "disk/new/out.parquet"}}),
-    ("checkpoint.path", {"checkpoint": {"path": "disk/new/checkpoint"}}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "section"),
+    [
+        ("output.path", {"output": {"path": "disk/new/out.parquet"}}),
+        ("checkpoint.path", {"checkpoint": {"path": "disk/new/checkpoint"}}),
+    ],
+)
 def test_a_disk_that_cannot_be_written_to_is_exit_2_before_anything_is_sent(
     ws: Workspace, endpoint: Endpoint, disk: Disk, key: str, section: dict[str, Any]
 ) -> None:

@@ -63,10 +63,15 @@ def test_online_asks_for_one_token_once_and_says_what_that_costs(ws: Workspace, 
     assert not ws.exists(".checkpoints")
 
 
-@pytest.mark.parametrize(("reply", "kind"), [
-    (refusal(401, 10000, f"not {KEY}"), "bad_credentials"), (refusal(429, 3021, Retry_After="9"), "rate_limited"),
-    (None, "connection_error"),
-], ids=["401", "429", "closed"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (refusal(401, 10000, f"not {KEY}"), "bad_credentials"),
+        (refusal(429, 3021, Retry_After="9"), "rate_limited"),
+        (None, "connection_error"),
+    ],
+    ids=["401", "429", "closed"],
+)
 def test_an_endpoint_that_gives_no_answer_is_exit_5(
     ws: Workspace, endpoint: Endpoint, reply: Reply | None, kind: str
 ) -> None:

@@ -82,13 +82,19 @@ def test_exit_4_at_the_deadline_keeps_what_was_in_flight(ws: Workspace, endpoint
     assert not ws.exists("out.parquet")
 
 
-@pytest.mark.parametrize(("reply", "kind"), [
-    (refusal(401, 10000, "Authentication error"), "bad_credentials"), (refusal(402), "payment_required"),
-    (refusal(404, 5007, "No such model"), "model_not_found"), (refusal(403, 3023, "blocked"), "not_allowed"),
-    (refusal(429, 4006, "daily free allocation used up"), "daily_quota"),
-    (Reply(b"", 302, {"Location": "http://127.0.0.1:9/api/v1"}), "redirected"),
-    (Reply(b"", 308, {"Location": "/api/v1/"}), "redirected"),
-], ids=["401", "402", "model", "403", "quota", "302", "308"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (refusal(401, 10000, "Authentication error"), "bad_credentials"),
+        (refusal(402), "payment_required"),
+        (refusal(404, 5007, "No such model"), "model_not_found"),
+        (refusal(403, 3023, "blocked"), "not_allowed"),
+        (refusal(429, 4006, "daily free allocation used up"), "daily_quota"),
+        (Reply(b"", 302, {"Location": "http://127.0.0.1:9/api/v1"}), "redirected"),
+        (Reply(b"", 308, {"Location": "/api/v1/"}), "redirected"),
+    ],
+    ids=["401", "402", "model", "403", "quota", "302", "308"],
+)
 def test_exit_5_when_the_endpoint_refuses_the_job_and_no_row_fails_for_it(
     ws: Workspace, endpoint: Endpoint, reply: Reply, kind: str
 ) -> None:
@@ -121,9 +127,17 @@ def test_exit_5_midway_drains_and_keeps_the_answers_in_flight(ws: Workspace, end
     assert not ws.exists("out.partial.parquet")
 
 
-@pytest.mark.parametrize("reply", [
-    refusal(402), refusal(403, 3041, "not allowed"), refusal(404, 5007), refusal(429, 3036), refusal(401),
-], ids=["402", "403", "model", "quota", "401"])  # fmt: skip
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal(402),
+        refusal(403, 3041, "not allowed"),
+        refusal(404, 5007),
+        refusal(429, 3036),
+        refusal(401),
+    ],
+    ids=["402", "403", "model", "quota", "401"],
+)
 def test_exit_5_midway_stops_within_what_is_in_flight_and_no_row_fails_for_it(
     ws: Workspace, endpoint: Endpoint, reply: Reply
 ) -> None:

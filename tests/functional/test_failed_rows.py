@@ -22,9 +22,10 @@ def make(ws: Workspace, endpoint: Endpoint) -> None:
     ws.given([["=1+1", "bad"], ["b", SECRET_PROMPT], ["c", "good"], ["d", "cut"]], ["id", "question"])
     ws.job(input={"id": "id"}, retry={"max_attempts": 1}, limits={"concurrency": 1})
     replies = {
-        "bad": refusal(400, 5006, "=cmd|'/c calc'!A1\x1b[31m\nsecond line"), SECRET_PROMPT: refusal(413, 3006),
+        "bad": refusal(400, 5006, "=cmd|'/c calc'!A1\x1b[31m\nsecond line"),
+        SECRET_PROMPT: refusal(413, 3006),
         "cut": answer("x", usage={"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}),
-    }  # fmt: skip
+    }
     endpoint.reply = lambda asked: replies.get(asked.prompt) or usual(asked)
 
 
@@ -46,8 +47,9 @@ def test_the_failed_rows_are_listed_as_csv_and_nothing_is_sent(listed: Workspace
     rows = list(csv.DictReader(io.StringIO(shown.out)))
     assert tuple(rows[0]) == COLUMNS
     assert [(row["row_id"], row["error_kind"], row["http_status"], row["attempts"]) for row in rows] == [
-        ("'=1+1", "bad_request", "400", "1"), ("b", "request_too_large", "413", "1")
-    ]  # fmt: skip
+        ("'=1+1", "bad_request", "400", "1"),
+        ("b", "request_too_large", "413", "1"),
+    ]
     assert shown.out.count("\n") == 3
     assert "\x1b" not in shown.out
     assert r"\x1b[31m\nsecond line" in rows[0]["error_message"]

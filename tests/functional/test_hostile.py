@@ -55,11 +55,17 @@ def test_a_key_that_comes_back_in_any_reply_is_kept_nowhere(
     assert_no_key(ws, *results)
 
 
-@pytest.mark.parametrize("reply", [
-    refusal(403, 3023, KEY), refusal(404, 5007, f"{KEY} asked for it"), refusal(402, None, KEY),
-    Reply(KEY.encode(), 302, {"Location": f"http://127.0.0.1:9/{KEY}"}),
-    Reply(b'{"errors": [{"message": "' + ESCAPED + b'"}]}', 401),
-], ids=["403", "404", "402", "302", "401"])  # fmt: skip
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal(403, 3023, KEY),
+        refusal(404, 5007, f"{KEY} asked for it"),
+        refusal(402, None, KEY),
+        Reply(KEY.encode(), 302, {"Location": f"http://127.0.0.1:9/{KEY}"}),
+        Reply(b'{"errors": [{"message": "' + ESCAPED + b'"}]}', 401),
+    ],
+    ids=["403", "404", "402", "302", "401"],
+)
 def test_a_key_in_what_stops_the_run_is_kept_nowhere(ws: Workspace, endpoint: Endpoint, reply: Reply) -> None:
     ws.questions("a")
     ws.job()
@@ -152,15 +158,25 @@ def test_what_the_endpoint_says_reaches_no_terminal_as_a_command(ws: Workspace, 
 
     endpoint.reply = reply
     ws.environment["NO_COLOR"] = "1"  # so that no escape is ours
-    shown = [on_a_terminal(ws, *arguments) for arguments in (
-        ("validate", "job.yaml", "--show", "2"), ("validate", "job.yaml", "--show", "2", "--json"),
-        ("run", "job.yaml"), ("status", "job.yaml"), ("retry-failed", "job.yaml", "--json"),
-    )]  # fmt: skip
+    shown = [
+        on_a_terminal(ws, *arguments)
+        for arguments in (
+            ("validate", "job.yaml", "--show", "2"),
+            ("validate", "job.yaml", "--show", "2", "--json"),
+            ("run", "job.yaml"),
+            ("status", "job.yaml"),
+            ("retry-failed", "job.yaml", "--json"),
+        )
+    ]
     endpoint.reply = lambda asked: refusal(402, None, HOSTILE)
     # What stopped the first left its row pending, so the second is a plain run.
-    shown += [on_a_terminal(ws, *arguments) for arguments in (
-        ("retry-failed", "job.yaml"), ("run", "job.yaml", "--log-format", "json"),
-    )]  # fmt: skip
+    shown += [
+        on_a_terminal(ws, *arguments)
+        for arguments in (
+            ("retry-failed", "job.yaml"),
+            ("run", "job.yaml", "--log-format", "json"),
+        )
+    ]
     assert [result.code for result in shown] == [0, 0, 3, 0, 3, 5, 5]
     for result in shown:
         assert is_plain(result.out) and is_plain(result.err), result
@@ -180,10 +196,18 @@ def test_mistakes_that_quote_hostile_text_stay_on_their_lines(ws: Workspace) -> 
     assert is_plain(twice.err) and is_plain(wrong.err)
 
 
-@pytest.mark.parametrize(("key", "path"), [
-    ("output.path", "x" * 300), ("output.path", "x" * 240 + ".parquet"), ("output.path", "nul\0.parquet"),
-    ("checkpoint.path", "x" * 300), ("checkpoint.path", "in.parquet/below"), ("output.path", "."),
-], ids=["long", "long with what is added", "NUL", "long checkpoint", "below a file", "directory"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("output.path", "x" * 300),
+        ("output.path", "x" * 240 + ".parquet"),
+        ("output.path", "nul\0.parquet"),
+        ("checkpoint.path", "x" * 300),
+        ("checkpoint.path", "in.parquet/below"),
+        ("output.path", "."),
+    ],
+    ids=["long", "long with what is added", "NUL", "long checkpoint", "below a file", "directory"],
+)
 def test_a_path_that_cannot_be_is_exit_2_before_anything_is_sent(
     ws: Workspace, endpoint: Endpoint, key: str, path: str
 ) -> None:

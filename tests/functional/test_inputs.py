@@ -52,8 +52,12 @@ def test_new_links_and_permissions_of_the_input_stop_nothing(ws: Workspace, endp
 
 def test_exports_are_json_whatever_the_input_holds(ws: Workspace) -> None:
     nan = float("nan")
-    columns = {"question": ["a", "b", "c"], "score": [1.5, nan, float("inf")], "raw": [b"\x00\xff", b"x", None],
-               "deep": [[{"x": nan}], [], None]}  # fmt: skip
+    columns = {
+        "question": ["a", "b", "c"],
+        "score": [1.5, nan, float("inf")],
+        "raw": [b"\x00\xff", b"x", None],
+        "deep": [[{"x": nan}], [], None],
+    }
     pq.write_table(pa.table(columns), ws.path / "in.parquet")
     ws.job(input={"path": "in.parquet"})
     ws.run()
@@ -64,8 +68,10 @@ def test_exports_are_json_whatever_the_input_holds(ws: Workspace) -> None:
 
     rows = [json.loads(line, parse_constant=refuse) for line in (ws.path / "x.jsonl").read_text().splitlines()]
     assert [(row["score"], row["raw"], row["deep"]) for row in rows] == [
-        (1.5, "AP8=", [{"x": None}]), (None, "eA==", []), (None, None, None),
-    ]  # fmt: skip
+        (1.5, "AP8=", [{"x": None}]),
+        (None, "eA==", []),
+        (None, None, None),
+    ]
 
 
 @pytest.mark.parametrize("used", [{}, {"columns": ["question", "raw"]}, {"columns": ["question"], "id": "raw"}])

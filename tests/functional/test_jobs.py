@@ -245,15 +245,21 @@ def test_clean_and_recover_leave_what_is_not_the_checkpoints_own(
         (ws.path / name).write_text("mine")
     (ws.path / "work/acknowledged").unlink()
     kept = recover(load_job("job.yaml")).kept_at
-    assert kept and sorted(path.name for path in (ws.path / kept).iterdir()) == ["journal.sqlite", "plan",
-                                                                                  "progress.json"]  # fmt: skip
+    assert kept and sorted(path.name for path in (ws.path / kept).iterdir()) == [
+        "journal.sqlite",
+        "plan",
+        "progress.json",
+    ]
     assert run_here().execute().exit_code == 0
     found = ws.pipeline("clean", "job.yaml", "--yes")
     assert found.code == 0
     assert "left in work, for it is not the checkpoint's: in.jsonl, notes, thesis.txt" in found.out
     assert sorted(str(path.relative_to(ws.path)) for path in (ws.path / "work").rglob("*")) == [
-        "work/in.jsonl", "work/notes", "work/notes/a.txt", "work/thesis.txt"
-    ]  # fmt: skip
+        "work/in.jsonl",
+        "work/notes",
+        "work/notes/a.txt",
+        "work/thesis.txt",
+    ]
 
 
 def test_every_file_of_a_checkpoint_is_known_as_its_own(ws: Workspace, endpoint: Endpoint) -> None:
@@ -287,9 +293,13 @@ def test_a_person_is_asked_and_may_say_no(ws: Workspace, finish: Callable[..., i
     def answered(word: str) -> bool:
         ours, theirs = pty.openpty()
         with subprocess.Popen(
-            [COMMAND, "clean", "job.yaml", "--json"], cwd=ws.path, env=ws.environment, stdin=theirs, stderr=theirs,
+            [COMMAND, "clean", "job.yaml", "--json"],
+            cwd=ws.path,
+            env=ws.environment,
+            stdin=theirs,
+            stderr=theirs,
             stdout=subprocess.PIPE,
-        ) as process:  # fmt: skip
+        ) as process:
             os.write(ours, f"{word}\n".encode())
             out, _ = process.communicate(timeout=30)
         assert process.returncode == 0

@@ -45,8 +45,14 @@ def test_a_template_sees_lists_objects_numbers_and_truth_as_they_stand(ws: Works
     ws.job(input={"path": "in.jsonl", "id": None}, prompt={"user": kinds + " {{ v }}"}, limits={"concurrency": 1})
     ws.run()
     assert endpoint.prompts == [
-        'list ["red",{"b":true}]', 'object {"b":[1,2.5]}', "7 7", "7.0 7.0", "True True", "7 7", "[1] [1]",
-    ]  # fmt: skip
+        'list ["red",{"b":true}]',
+        'object {"b":[1,2.5]}',
+        "7 7",
+        "7.0 7.0",
+        "True True",
+        "7 7",
+        "[1] [1]",
+    ]
 
 
 @pytest.mark.parametrize("id_", [1.5, True, ["x"], {"a": 1}])

@@ -21,9 +21,16 @@ def http_date(seconds: float) -> str:
     return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
 
 
-@pytest.mark.parametrize(("status", "value", "least"), [
-    (429, "1", 1.0), (429, "1.25", 1.25), (503, "1", 1.0), (500, "1", 1.0), (429, "date", 0.9),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "value", "least"),
+    [
+        (429, "1", 1.0),
+        (429, "1.25", 1.25),
+        (503, "1", 1.0),
+        (500, "1", 1.0),
+        (429, "date", 0.9),
+    ],
+)
 def test_a_sound_retry_after_is_kept_whatever_the_status(
     ws: Workspace, endpoint: Endpoint, value: str, least: float, status: int
 ) -> None:
@@ -84,10 +91,16 @@ def test_requests_that_are_let_in_together_are_refused_together_and_wait_once(
     assert 1 <= pauses <= 2  # on a busy machine a reply may still overtake a part of the burst
 
 
-@pytest.mark.parametrize("reply", [
-    refusal(429, 3021, Retry_After="4"), refusal(503, Retry_After="4"), refusal(429, 4006, Retry_After="4"),
-    refusal(402, Retry_After="4"),
-], ids=["429", "503", "daily quota", "402"])  # fmt: skip
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal(429, 3021, Retry_After="4"),
+        refusal(503, Retry_After="4"),
+        refusal(429, 4006, Retry_After="4"),
+        refusal(402, Retry_After="4"),
+    ],
+    ids=["429", "503", "daily quota", "402"],
+)
 def test_retry_after_is_kept_over_a_restart(ws: Workspace, endpoint: Endpoint, reply: Reply) -> None:
     endpoint.reply = lambda asked: reply if len(endpoint.asked) == 1 else usual(asked)
     ws.questions("a", "b")
@@ -199,11 +212,17 @@ def test_limits_at_the_far_end_of_their_range_end_well(ws: Workspace, endpoint: 
     ws.questions("a", "b")
     ws.job(
         limits={
-            "deadline_seconds": most, "timeout_seconds": most, "drain_seconds": most, "max_cost_usd": most,
-            "max_run_cost_usd": most, "requests_per_minute": most, "tokens_per_minute": most, "processes": processes,
+            "deadline_seconds": most,
+            "timeout_seconds": most,
+            "drain_seconds": most,
+            "max_cost_usd": most,
+            "max_run_cost_usd": most,
+            "requests_per_minute": most,
+            "tokens_per_minute": most,
+            "processes": processes,
         },
         retry={"initial_seconds": 0.01, "max_seconds": most, "max_elapsed_seconds": most, "max_attempts": 10**18},
-    )  # fmt: skip
+    )
     assert ws.run()["succeeded"] == 2
 
 

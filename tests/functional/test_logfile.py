@@ -112,11 +112,16 @@ def test_a_log_is_written_over_nothing_but_a_log(ws: Workspace, endpoint: Endpoi
     os.mkfifo(ws.path / "pipe")
     before, endpoint.asked = ws.files(), []
     refusals = {
-        "in.parquet": "the job's input", "soft": "the job's input", "job.yaml": "the job file",
-        "out.parquet": "the job's output", ".checkpoints/job/journal.sqlite": "the job's checkpoint",
-        ".checkpoints/job/run.log": "the job's checkpoint", "notes.txt": "no log", "run.log": "run.log.3",
+        "in.parquet": "the job's input",
+        "soft": "the job's input",
+        "job.yaml": "the job file",
+        "out.parquet": "the job's output",
+        ".checkpoints/job/journal.sqlite": "the job's checkpoint",
+        ".checkpoints/job/run.log": "the job's checkpoint",
+        "notes.txt": "no log",
+        "run.log": "run.log.3",
         "pipe": "cannot be written to",
-    }  # fmt: skip
+    }
     for path, words in refusals.items():
         refused = ws.pipeline("run", "job.yaml", "--log-file", path)
         assert (refused.code, "--log-file" in refused.err, words in refused.err) == (2, True, True), refused

@@ -70,9 +70,12 @@ class Project:
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*self.words, *words], cwd=self.path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            [*self.words, *words],
+            cwd=self.path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,
-        )  # fmt: skip
+        )
 
     def make(self, *words: str) -> int:
         """The exit code."""
@@ -148,9 +151,18 @@ def test_where_make_cannot_see_a_change_the_job_is_run_each_time(project: Projec
     assert project.calls("data/out/a.parquet") == ["a"]
 
 
-@pytest.mark.parametrize("path", [
-    "data/day=1/a.csv", "data/day=1", "SHELL=data/x.sh", "data/SHELL=data/x.sh", "clean", "./clean", "data/../clean",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/day=1/a.csv",
+        "data/day=1",
+        "SHELL=data/x.sh",
+        "data/SHELL=data/x.sh",
+        "clean",
+        "./clean",
+        "data/../clean",
+    ],
+)
 def test_no_path_in_a_job_file_is_an_assignment_or_a_target_to_make(project: Project, path: str) -> None:
     (project.path / "data/day=1").mkdir()
     project.file("data/day=1/a.csv", age=100)

@@ -103,10 +103,12 @@ def test_a_row_without_max_tokens_under_a_cap_fails_alone_and_the_others_are_sen
     rows = [{"q": f"q{n}", "n": None if n == 1 else 50} for n in range(6)]
     (ws.path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     job: dict[str, Any] = {
-        "input": {"path": "in.jsonl"}, "prompt": {"user": "{{ q }}"}, "parameters": {"max_tokens": {"column": "n"}},
+        "input": {"path": "in.jsonl"},
+        "prompt": {"user": "{{ q }}"},
+        "parameters": {"max_tokens": {"column": "n"}},
         "endpoint": {"url": "simulator", "kind": "openai"},
         "pricing": {"input_usd_per_million": 1, "output_usd_per_million": 1},
-    }  # fmt: skip
+    }
     ws.job(**job, limits={"max_cost_usd": 1000})
     found = ws.run(code=3)
     assert (found["succeeded"], found["failed"], found["pending"]) == (5, 1, 0)

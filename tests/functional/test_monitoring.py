@@ -126,14 +126,24 @@ def test_start_success_and_the_summary_are_told_and_an_idle_run_only_shows_that_
     assert len(listener.hooks) == 1
 
 
-@pytest.mark.parametrize(("reply", "change", "code", "kind"), [
-    (refusal(400, 5006), {}, 3, None), (refusal(402), {}, 5, "payment_required"),
-    (None, {"limits": {"max_cost_usd": 0.00000001}}, 4, "cost_cap"),
-], ids=["failed rows", "payment", "cap"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("reply", "change", "code", "kind"),
+    [
+        (refusal(400, 5006), {}, 3, None),
+        (refusal(402), {}, 5, "payment_required"),
+        (None, {"limits": {"max_cost_usd": 0.00000001}}, 4, "cost_cap"),
+    ],
+    ids=["failed rows", "payment", "cap"],
+)
 def test_every_other_end_is_a_failure_with_its_exit_code_and_kind_in_both(
-    ws: Workspace, endpoint: Endpoint, listener: Listener, reply: Any, change: dict[str, Any], code: int,
+    ws: Workspace,
+    endpoint: Endpoint,
+    listener: Listener,
+    reply: Any,
+    change: dict[str, Any],
+    code: int,
     kind: str | None,
-) -> None:  # fmt: skip
+) -> None:
     ws.questions("a", "b")
     ws.job(notify=listener.section, metrics={"textfile": "figures.prom"}, **change)
     endpoint.reply = lambda asked: reply
@@ -196,8 +206,10 @@ def test_listeners_that_are_dead_or_refuse_fail_no_run_and_are_a_warning_in_the_
     if status is None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            section = {name: url.replace(listener.url, f"http://127.0.0.1:{free.getsockname()[1]}")
-                       for name, url in section.items()}  # fmt: skip
+            section = {
+                name: url.replace(listener.url, f"http://127.0.0.1:{free.getsockname()[1]}")
+                for name, url in section.items()
+            }
     else:
         listener.status = status
     ws.questions("a", "b")
@@ -207,8 +219,10 @@ def test_listeners_that_are_dead_or_refuse_fail_no_run_and_are_a_warning_in_the_
     warnings = [line for line in (ws.path / "run.log").read_text().splitlines() if " WARNING " in line]
     reason = "ConnectionError" if status is None else f"HTTP {status}"
     assert [line.partition(" WARNING ")[2] for line in warnings] == [
-        f"notify.ping_url: {reason}", f"notify.ping_url: {reason}", f"notify.webhook_url: {reason}"
-    ]  # fmt: skip
+        f"notify.ping_url: {reason}",
+        f"notify.ping_url: {reason}",
+        f"notify.webhook_url: {reason}",
+    ]
     assert len(ws.rows()) == 2 and not [path for path, _ in listener.told if path.endswith("elsewhere")]
 
 
@@ -290,9 +304,17 @@ def test_metrics_go_on_from_run_to_run(ws: Workspace, endpoint: Endpoint) -> Non
     first = metrics(ws)
     assert before <= first["last_success_timestamp_seconds"] <= first["last_run_timestamp_seconds"] <= time.time()
     assert first["last_run_duration_seconds"] > 0
-    counts = {"last_run_exit_code": 0, "rows succeeded": 2, "rows failed": 0, "rows pending": 0, "requests_total": 2,
-              "tokens_total prompt": 20, "tokens_total completion": 40, "cost_usd": 2 * float(COST),
-              "possibly_billed_usd": 0}  # fmt: skip
+    counts = {
+        "last_run_exit_code": 0,
+        "rows succeeded": 2,
+        "rows failed": 0,
+        "rows pending": 0,
+        "requests_total": 2,
+        "tokens_total prompt": 20,
+        "tokens_total completion": 40,
+        "cost_usd": 2 * float(COST),
+        "possibly_billed_usd": 0,
+    }
     assert {name: first[name] for name in counts} == pytest.approx(counts)
 
     endpoint.reply = lambda asked: refusal(400, 5006) if asked.prompt == "bad" else usual(asked)
@@ -300,8 +322,15 @@ def test_metrics_go_on_from_run_to_run(ws: Workspace, endpoint: Endpoint) -> Non
     ws.run(code=3)
     second = metrics(ws)
     assert second["last_success_timestamp_seconds"] == first["last_success_timestamp_seconds"]
-    counts |= {"last_run_exit_code": 3, "rows succeeded": 3, "rows failed": 1, "requests_total": 4,
-               "tokens_total prompt": 30, "tokens_total completion": 60, "cost_usd": 3 * float(COST)}  # fmt: skip
+    counts |= {
+        "last_run_exit_code": 3,
+        "rows succeeded": 3,
+        "rows failed": 1,
+        "requests_total": 4,
+        "tokens_total prompt": 30,
+        "tokens_total completion": 60,
+        "cost_usd": 3 * float(COST),
+    }
     assert {name: second[name] for name in counts} == pytest.approx(counts)
     assert [name for name in ws.files() if "figures" in name] == ["figures.prom"]
 

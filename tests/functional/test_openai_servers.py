@@ -38,18 +38,39 @@ def openai_job(ws: Workspace, endpoint: dict[str, Any] | None = None, **sections
 
 def test_parameters_of_other_servers_are_sent_as_they_are(ws: Workspace, server: Endpoint) -> None:
     ws.questions("a")
-    openai_job(ws, parameters={
-        "temperature": 7, "top_p": 1.5, "top_k": -1, "max_tokens": 8, "seed": 0, "repetition_penalty": 3,
-        "frequency_penalty": -3, "presence_penalty": -2, "min_p": 0.05, "stop": ["###", "\n"],
-        "reasoning_effort": "low",
-    })  # fmt: skip
+    openai_job(
+        ws,
+        parameters={
+            "temperature": 7,
+            "top_p": 1.5,
+            "top_k": -1,
+            "max_tokens": 8,
+            "seed": 0,
+            "repetition_penalty": 3,
+            "frequency_penalty": -3,
+            "presence_penalty": -2,
+            "min_p": 0.05,
+            "stop": ["###", "\n"],
+            "reasoning_effort": "low",
+        },
+    )
     ws.run()
     assert server.asked[0].body == {
-        "model": "some/model", "messages": [{"role": "user", "content": "a"}], "stream": False,
-        "temperature": 7.0, "top_p": 1.5, "top_k": -1, "max_tokens": 8, "seed": 0, "repetition_penalty": 3.0,
-        "frequency_penalty": -3.0, "presence_penalty": -2.0, "min_p": 0.05, "stop": ["###", "\n"],
+        "model": "some/model",
+        "messages": [{"role": "user", "content": "a"}],
+        "stream": False,
+        "temperature": 7.0,
+        "top_p": 1.5,
+        "top_k": -1,
+        "max_tokens": 8,
+        "seed": 0,
+        "repetition_penalty": 3.0,
+        "frequency_penalty": -3.0,
+        "presence_penalty": -2.0,
+        "min_p": 0.05,
+        "stop": ["###", "\n"],
         "reasoning_effort": "low",
-    }  # fmt: skip
+    }
 
 
 def test_stop_and_effort_may_come_from_a_column(ws: Workspace, server: Endpoint) -> None:
@@ -91,11 +112,20 @@ def test_a_bound_that_bounds_nothing_is_sent_but_holds_no_cap(ws: Workspace, ser
 def test_headers_query_auth_and_the_field_s_name_go_out_with_every_request(ws: Workspace, server: Endpoint) -> None:
     ws.environment["TEAM"] = "hunter2-team"
     ws.questions("a")
-    openai_job(ws, {
-        "headers": {"X-Team": "${TEAM}", "user-agent": "mine"}, "query": {"api-version": "2026-05-01", "a b": "ü&"},
-        "auth": {"header": "api-key", "prefix": ""}, "max_tokens_field": "max_completion_tokens",
-        "extra_body": {"chat_template_kwargs": {"enable_thinking": False}, "min_p": None, "top": [1, 0.5, {"a": "b"}]},
-    })  # fmt: skip
+    openai_job(
+        ws,
+        {
+            "headers": {"X-Team": "${TEAM}", "user-agent": "mine"},
+            "query": {"api-version": "2026-05-01", "a b": "ü&"},
+            "auth": {"header": "api-key", "prefix": ""},
+            "max_tokens_field": "max_completion_tokens",
+            "extra_body": {
+                "chat_template_kwargs": {"enable_thinking": False},
+                "min_p": None,
+                "top": [1, 0.5, {"a": "b"}],
+            },
+        },
+    )
     ws.run()
     asked = server.asked[0]
     headers = {name.lower(): value for name, value in asked.headers.items()}
@@ -103,10 +133,14 @@ def test_headers_query_auth_and_the_field_s_name_go_out_with_every_request(ws: W
     assert "authorization" not in headers
     assert asked.path == "/v1/chat/completions?api-version=2026-05-01&a+b=%C3%BC%26"
     assert asked.body == {
-        "model": "some/model", "messages": [{"role": "user", "content": "a"}], "stream": False,
-        "max_completion_tokens": 100, "chat_template_kwargs": {"enable_thinking": False}, "min_p": None,
+        "model": "some/model",
+        "messages": [{"role": "user", "content": "a"}],
+        "stream": False,
+        "max_completion_tokens": 100,
+        "chat_template_kwargs": {"enable_thinking": False},
+        "min_p": None,
         "top": [1, 0.5, {"a": "b"}],
-    }  # fmt: skip
+    }
 
 
 def test_extra_body_is_part_of_what_is_asked_and_the_way_there_is_not(ws: Workspace, server: Endpoint) -> None:
@@ -115,9 +149,12 @@ def test_extra_body_is_part_of_what_is_asked_and_the_way_there_is_not(ws: Worksp
     ws.run()
     hashed = ws.rows()[0]["request_hash"]
     ways: list[dict[str, Any]] = [
-        {"extra_body": {}}, {"headers": {"X-Team": "a"}}, {"query": {"v": "1"}}, {"auth": {"header": "x-api-key"}},
+        {"extra_body": {}},
+        {"headers": {"X-Team": "a"}},
+        {"query": {"v": "1"}},
+        {"auth": {"header": "x-api-key"}},
         {"max_tokens_field": "max_completion_tokens"},
-    ]  # fmt: skip
+    ]
     for way in ways:
         openai_job(ws, way)
         assert ws.run()["requests"] == 0, way
@@ -153,9 +190,13 @@ def test_a_header_s_value_stands_nowhere(ws: Workspace, server: Endpoint) -> Non
     server.reply = echo
     openai_job(ws, {"headers": {"X-Literal": literal, "X-Named": "${TEAM}"}}, limits={"processes": 2})
     commands = (
-        "validate job.yaml --show 1", "validate job.yaml --show 1 --json", "run job.yaml --verbose --log-format json",
-        "status job.yaml", "show job.yaml --json", "report job.yaml",
-    )  # fmt: skip
+        "validate job.yaml --show 1",
+        "validate job.yaml --show 1 --json",
+        "run job.yaml --verbose --log-format json",
+        "status job.yaml",
+        "show job.yaml --json",
+        "report job.yaml",
+    )
     results = [ws.pipeline(*command.split()) for command in commands]
     (ws.path / "job.yaml").unlink()
     for name, content in ws.files().items():
@@ -213,8 +254,12 @@ def test_reasoning_is_parted_from_the_answer_and_the_mode_changes_no_request(ws:
 def test_cached_tokens_cost_their_own_price_where_there_is_one(ws: Workspace, server: Endpoint) -> None:
     usage = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010}
     cached = {"prompt_tokens_details": {"cached_tokens": 600}}
-    replies = {"cached": {**usage, **cached}, "whole": usage, "beside": {**usage, **cached, "total_tokens": 1110},
-               "unsound": {**usage, "prompt_tokens_details": {"cached_tokens": 1001}}}  # fmt: skip
+    replies = {
+        "cached": {**usage, **cached},
+        "whole": usage,
+        "beside": {**usage, **cached, "total_tokens": 1110},
+        "unsound": {**usage, "prompt_tokens_details": {"cached_tokens": 1001}},
+    }
     server.reply = lambda asked: completion(asked.prompt, usage=replies[asked.prompt])
     ws.questions(*replies)
     price: dict[str, Any] = {"input_usd_per_million": 2, "output_usd_per_million": 8}

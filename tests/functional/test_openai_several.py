@@ -137,8 +137,9 @@ def test_a_server_without_the_model_is_left_out_with_a_warning(
     job(ws, endpoint, other, name="none", output={"path": "none.parquet"})
     summary = ws.run(code=5)
     assert (summary["pending"], summary["error"]["kind"]) == (
-        40, "model_not_found" if status == 404 else "not_allowed",
-    )  # fmt: skip
+        40,
+        "model_not_found" if status == 404 else "not_allowed",
+    )
 
 
 def test_lists_that_make_no_sense_are_refused(ws: Workspace) -> None:

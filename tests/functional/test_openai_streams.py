@@ -113,10 +113,16 @@ def job(request: pytest.FixtureRequest, ws: Workspace, wire: Wire) -> Callable[.
 def test_deltas_are_put_together_and_usage_is_asked_for(ws: Workspace, wire: Wire, job: Callable[..., None]) -> None:
     call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a"'}}
     wire.reply = lambda n, body: stream(
-        delta(role="assistant", reasoning_content="2 + "), delta(reasoning_content="2"), delta(content="fo"),
-        delta(content="ur ü"), delta(tool_calls=[call]),
-        delta(tool_calls=[{"index": 0, "function": {"arguments": ": 1}"}}]), delta("stop"), USAGE_CHUNK, "[DONE]",
-    )  # fmt: skip
+        delta(role="assistant", reasoning_content="2 + "),
+        delta(reasoning_content="2"),
+        delta(content="fo"),
+        delta(content="ur ü"),
+        delta(tool_calls=[call]),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": ": 1}"}}]),
+        delta("stop"),
+        USAGE_CHUNK,
+        "[DONE]",
+    )
     job("a", "b")
     summary = ws.run()
     assert (wire.bodies[0]["stream"], wire.bodies[0]["stream_options"]) == (True, {"include_usage": True})
@@ -134,11 +140,15 @@ def test_deltas_are_put_together_and_usage_is_asked_for(ws: Workspace, wire: Wir
         stream(delta(content="4"), delta("stop"), USAGE_CHUNK, end=(None,)),
         stream(delta(content="4"), USAGE_CHUNK, "[DONE]"),
         [CHUNKED.encode(), *(chunk(bytes([byte])) for byte in SHORT), END],
-        [b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", event(delta("stop", content="4")),
-         event(USAGE_CHUNK)[:-2], None],
+        [
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
+            event(delta("stop", content="4")),
+            event(USAGE_CHUNK)[:-2],
+            None,
+        ],
     ],
     ids=["no [DONE]", "cut behind the end", "no finish_reason", "byte by byte", "until the connection ends"],
-)  # fmt: skip
+)
 def test_a_stream_with_its_end_or_a_finish_reason_is_whole(
     ws: Workspace, wire: Wire, job: Callable[..., None], steps: Steps
 ) -> None:
@@ -175,11 +185,14 @@ def test_a_stream_with_neither_is_cut_off_possibly_billed_and_asked_again(
 
 
 @pytest.mark.parametrize(("words", "is_billed"), [((), False), ((delta(content="fo"),), True)])
-@pytest.mark.parametrize("form", [
-    event({"error": {"message": "out of memory", "type": "server_error", "code": 500}}),
-    event({"object": "error", "message": "out of memory", "code": 500}),
-    b"event: error\ndata: {\"message\": \"out of memory\"}\n\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "form",
+    [
+        event({"error": {"message": "out of memory", "type": "server_error", "code": 500}}),
+        event({"object": "error", "message": "out of memory", "code": 500}),
+        b'event: error\ndata: {"message": "out of memory"}\n\n',
+    ],
+)
 def test_an_error_event_is_an_error_reply(
     ws: Workspace, wire: Wire, job: Callable[..., None], words: tuple[Any, ...], is_billed: bool, form: bytes
 ) -> None:
@@ -239,8 +252,13 @@ def test_silence_and_streams_are_refused_where_nothing_streams(ws: Workspace) ->
 
 
 def test_streaming_changes_no_request_and_the_simulator_streams(ws: Workspace) -> None:
-    ws.questions(*(f"q{n}" for n in range(8)), "[[fault: refusal]]", "[[fault: reasoning]]",
-                 "[[fault: stream_cut x1]]", "[[fault: stream_error x1]]")  # fmt: skip
+    ws.questions(
+        *(f"q{n}" for n in range(8)),
+        "[[fault: refusal]]",
+        "[[fault: reasoning]]",
+        "[[fault: stream_cut x1]]",
+        "[[fault: stream_error x1]]",
+    )
     endpoint = {"url": "simulator", "kind": "openai", "model": MODEL}
     ws.job(endpoint=endpoint)
     ws.run()

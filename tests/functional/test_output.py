@@ -55,9 +55,13 @@ def test_the_columns_follow_the_inputs_own_with_the_documented_names_types_and_o
     ]
     row = table.to_pylist()[0]
     assert {name: row[name] for name in [*list(RESULT_COLUMNS)[:5], "attempts"]} == {
-        "row_id": "1", "status": "succeeded", "response": "answer to a", "response_type": "text", "tool_calls": None,
+        "row_id": "1",
+        "status": "succeeded",
+        "response": "answer to a",
+        "response_type": "text",
+        "tool_calls": None,
         "attempts": 1,
-    }  # fmt: skip
+    }
     assert (row["prompt_tokens"], row["completion_tokens"], row["total_tokens"]) == (10, 20, 30)
     assert row["cost_usd"] == decimal.Decimal("0.00001")
     assert (row["error_kind"], row["error_message"], row["http_status"], row["model"]) == (None, None, 200, MODEL)
@@ -103,7 +107,7 @@ def odd_table() -> pa.Table:
         "huge": pa.array([2**64 - 1, None, 0], pa.uint64()),
         "flag": pa.array([True, None, False]),
         "span": pa.array([datetime.timedelta(seconds=1), None, None], pa.duration("us")),
-    }  # fmt: skip
+    }
     return pa.table(columns)
 
 
@@ -182,8 +186,13 @@ def test_the_path_never_holds_a_half_written_file(ws: Workspace, endpoint: Endpo
     ws.job()
     ws.run()
     pq.write_table(pa.table({"question": [f"{n} " + "y" * 500 for n in range(count)]}), ws.path / "in.parquet")
-    ws.job(endpoint={"url": "simulator"}, name="many", input={"path": "in.parquet"}, limits={"concurrency": 64},
-           output={"overwrite": True})  # fmt: skip
+    ws.job(
+        endpoint={"url": "simulator"},
+        name="many",
+        input={"path": "in.parquet"},
+        limits={"concurrency": 64},
+        output={"overwrite": True},
+    )
     seen: set[int] = set()
     done = threading.Event()
 
@@ -216,8 +225,10 @@ def test_a_partial_output_stands_after_an_early_stop_and_goes_when_the_output_co
     assert ws.run(code=5)["output"] == "out.partial.parquet"
     partial = ws.table("out.partial.parquet")
     assert [(row["question"], row["status"]) for row in partial.to_pylist()] == [
-        ("a", "succeeded"), ("bad", "failed"), ("c", "succeeded"),
-    ]  # fmt: skip
+        ("a", "succeeded"),
+        ("bad", "failed"),
+        ("c", "succeeded"),
+    ]
     assert not ws.exists("out.parquet")
     endpoint.reply = usual
     ws.run(code=3)
@@ -409,8 +420,10 @@ def test_an_openai_server_gets_its_own_wire_form_and_its_finish_reason_tells_tru
 
     endpoint.reply = reply
     ws.questions("a")
-    ws.job(endpoint={"kind": "openai", "url": endpoint.url.replace("/api/v1", "/v1"), "model": "some/model"},
-           pricing={"input_usd_per_million": 1, "output_usd_per_million": 2})  # fmt: skip
+    ws.job(
+        endpoint={"kind": "openai", "url": endpoint.url.replace("/api/v1", "/v1"), "model": "some/model"},
+        pricing={"input_usd_per_million": 1, "output_usd_per_million": 2},
+    )
     ws.run()
     assert endpoint.asked[0].path == "/v1/chat/completions"
     assert endpoint.asked[0].headers["Authorization"] == f"Bearer {KEY}"

@@ -26,9 +26,20 @@ from tests.functional.test_cron import on_a_terminal
 from tests.support.commands import Result
 
 ESTIMATE_KEYS = {
-    "job", "rows", "requests", "prompt_tokens", "completion_tokens", "cost_usd", "seconds", "spent_usd",
-    "possibly_billed_usd", "whole_job_usd", "affordable_rows", "learned_from", "assumptions",
-}  # fmt: skip
+    "job",
+    "rows",
+    "requests",
+    "prompt_tokens",
+    "completion_tokens",
+    "cost_usd",
+    "seconds",
+    "spent_usd",
+    "possibly_billed_usd",
+    "whole_job_usd",
+    "affordable_rows",
+    "learned_from",
+    "assumptions",
+}
 
 
 def varied(asked: Asked) -> Reply:
@@ -133,8 +144,10 @@ def test_nothing_is_learned_from_answers_to_what_a_row_asks_no_more(ws: Workspac
     ws.given([[number, f"question {number}"] for number in range(30)], ["id", "question"])
     ws.job(input={"id": "id"})
     ws.run("--limit", "10")
-    ws.given([[number, f"{'longer ' * 9 if number > 1 else ''}question {number}"] for number in range(30)],
-           ["id", "question"])  # fmt: skip
+    ws.given(
+        [[number, f"{'longer ' * 9 if number > 1 else ''}question {number}"] for number in range(30)],
+        ["id", "question"],
+    )
     found = ws.command("estimate")
     assert (found["rows"]["done"], found["rows"]["changed"], found["learned_from"]) == (2, 8, 0)
 
@@ -151,9 +164,14 @@ def test_rows_of_a_pilot_that_fail_are_exit_3_and_count_as_what_they_cost(ws: Wo
     assert found["learned_from"] == 40
 
 
-@pytest.mark.parametrize(("reply", "limits", "code", "kind"), [
-    (refusal(401, 10000), {}, 5, "bad_credentials"), (usual, {"max_cost_usd": 0.0003}, 4, "cost_cap"),
-], ids=["credentials", "cap"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("reply", "limits", "code", "kind"),
+    [
+        (refusal(401, 10000), {}, 5, "bad_credentials"),
+        (usual, {"max_cost_usd": 0.0003}, 4, "cost_cap"),
+    ],
+    ids=["credentials", "cap"],
+)
 def test_a_pilot_that_is_stopped_ends_as_a_run_does_and_says_so_in_one_line(
     ws: Workspace, endpoint: Endpoint, reply: Any, limits: dict[str, Any], code: int, kind: str
 ) -> None:
@@ -207,7 +225,13 @@ def test_a_person_reads_what_is_left_what_a_cap_pays_for_and_the_whole_job(ws: W
     ws.job(limits={"max_cost_usd": 1})
     shown = on_a_terminal(ws, "estimate", "job.yaml", "--pilot", "10")
     assert shown.code == 0
-    for words in ("40 total, 10 done, 30 new", "10 requests for $0.0001", "still to send:", "whole job:",
-                  "max_cost_usd        pays for 30 (30 to 30) rows", "with $0.0001 spent so far",
-                  "learned from 10 rows drawn at random"):  # fmt: skip
+    for words in (
+        "40 total, 10 done, 30 new",
+        "10 requests for $0.0001",
+        "still to send:",
+        "whole job:",
+        "max_cost_usd        pays for 30 (30 to 30) rows",
+        "with $0.0001 spent so far",
+        "learned from 10 rows drawn at random",
+    ):
         assert words in shown.out.replace("\r", "") + shown.err, words

@@ -29,13 +29,25 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, turn: 
     monkeypatch.setattr(owner, name, fail)
 
 
-@pytest.mark.parametrize(("owner", "name", "turn"), [
-    (Client, "start", 5), (Rows, "request", 5), (templates, "encodable", 25), (Rows, "batches", 1),
-], ids=["a sender", "the feed", "a template", "the planner"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("owner", "name", "turn"),
+    [
+        (Client, "start", 5),
+        (Rows, "request", 5),
+        (templates, "encodable", 25),
+        (Rows, "batches", 1),
+    ],
+    ids=["a sender", "the feed", "a template", "the planner"],
+)
 def test_a_run_without_memory_ends_and_the_next_one_goes_on(
-    ws: Workspace, endpoint: Endpoint, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch, owner: Any,
-    name: str, turn: int,
-) -> None:  # fmt: skip
+    ws: Workspace,
+    endpoint: Endpoint,
+    run_here: Callable[[], Run],
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    turn: int,
+) -> None:
     ws.questions(*range(20))
     ws.job(limits={"concurrency": 2})
     with monkeypatch.context() as fault:

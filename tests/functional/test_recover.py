@@ -78,9 +78,10 @@ def made_sound() -> Recovery:
 
 def files(directory: Path) -> dict[str, bytes]:
     return {
-        path.name: path.read_bytes() for path in directory.iterdir()
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
         if path.is_file() and path.name != "lock" and not path.name.endswith("-shm")
-    }  # fmt: skip
+    }
 
 
 def expect_refusal(endpoint: Endpoint) -> str:
@@ -216,10 +217,17 @@ def test_without_journal_and_output_the_progress_still_shows_that_there_was_one(
     assert {asked.prompt for asked in endpoint.asked} == set(ROWS)
 
 
-@pytest.mark.parametrize("harm", [
-    damage("plan", lambda _: b"garbage"), without("plan"), damage("progress.json", lambda _: b"garbage"),
-    without("progress.json"), damage(JOURNAL, lambda content: content[:-1]),
-], ids=["plan garbage", "plan deleted", "progress garbage", "progress deleted", "an unused byte cut off"])  # fmt: skip
+@pytest.mark.parametrize(
+    "harm",
+    [
+        damage("plan", lambda _: b"garbage"),
+        without("plan"),
+        damage("progress.json", lambda _: b"garbage"),
+        without("progress.json"),
+        damage(JOURNAL, lambda content: content[:-1]),
+    ],
+    ids=["plan garbage", "plan deleted", "progress garbage", "progress deleted", "an unused byte cut off"],
+)
 def test_where_nothing_is_lost_a_run_goes_on(finished: Workspace, endpoint: Endpoint, harm: Damage) -> None:
     harm(CHECKPOINT)
     assert made_sound().was_sound
@@ -338,8 +346,11 @@ def test_an_output_with_a_prefix_and_some_columns_is_enough(at: Workspace, endpo
     assert len(endpoint.asked) == 3
     assert at.rows() == rows
     # Changed settings are still seen as such, though those of the recovered answers are not known.
-    at.job(input={"columns": ["note"], **({"id": "key"} if has_id else {})}, output={"prefix": "out_"},
-           parameters={"max_tokens": 50})  # fmt: skip
+    at.job(
+        input={"columns": ["note"], **({"id": "key"} if has_id else {})},
+        output={"prefix": "out_"},
+        parameters={"max_tokens": 50},
+    )
     if has_id:
         with pytest.raises(PipelineError, match="3 finished rows would be sent again"):
             run()
@@ -532,8 +543,13 @@ def test_killed_at_any_step_it_is_still_refused_or_recovered_and_the_next_try_ge
         (kept_at,) = (path for path in Path(".checkpoints").iterdir() if path != CHECKPOINT)
         assert files(kept_at) == damaged
         assert {path.name for path in CHECKPOINT.iterdir()} <= {
-            JOURNAL, COUNT, "lock", "plan", "progress.json", "recovery.done",
-        }  # fmt: skip
+            JOURNAL,
+            COUNT,
+            "lock",
+            "plan",
+            "progress.json",
+            "recovery.done",
+        }
         if is_done:
             assert seen == {"damaged", "cut off", "recovered"}
             break

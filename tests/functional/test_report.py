@@ -62,10 +62,18 @@ def test_the_page_shows_ids_kinds_and_figures_and_no_prompt_or_answer(ws: Worksp
     assert not re.search(r"private|secret answer|<script|\s(?:style|on\w+)=", page)
     assert KEY not in page
     assert f"bad_request 1 1 {ESCAPED} HTTP 400: 5006: {ESCAPED}" in text
-    for words in ("job finished, some rows failed", "Rows answered 1 of 2 1 failed 0 pending 1 truncated",
-                  "exactly $0.000354", "1,000 of prompts 100 of answers", "2 1 failed (50.0%) in 1 run",
-                  "one succeeded", "done 1 have an answer", "0.32 prompt 0.34 answer", "api_key_env " + KEY_VARIABLE,
-                  "system a text of 14 characters"):  # fmt: skip
+    for words in (
+        "job finished, some rows failed",
+        "Rows answered 1 of 2 1 failed 0 pending 1 truncated",
+        "exactly $0.000354",
+        "1,000 of prompts 100 of answers",
+        "2 1 failed (50.0%) in 1 run",
+        "one succeeded",
+        "done 1 have an answer",
+        "0.32 prompt 0.34 answer",
+        "api_key_env " + KEY_VARIABLE,
+        "system a text of 14 characters",
+    ):
         assert words in text, words
 
 

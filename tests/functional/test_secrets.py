@@ -22,9 +22,11 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(ws: Workspace, endpoint: 
     ws.questions("a", "b")
     ws.job()
     commands = (
-        "validate job.yaml --show 1", "run job.yaml --verbose --limit 1", "run job.yaml --json -v --log-format json",
+        "validate job.yaml --show 1",
+        "run job.yaml --verbose --limit 1",
+        "run job.yaml --json -v --log-format json",
         "status job.yaml --json",
-    )  # fmt: skip
+    )
     results = [ws.pipeline(*command.split()) for command in commands]
     assert [result.code for result in results] == [0, 0, 0, 0]
     assert {asked.headers["Authorization"] for asked in endpoint.asked} == {f"Bearer {KEY}"}
@@ -55,9 +57,14 @@ def test_a_key_echoed_by_what_stops_the_run_is_not_shown(ws: Workspace, endpoint
     assert_no_key(ws, *results)
 
 
-@pytest.mark.parametrize("prompt", [
-    "tell nobody that\nmy dog can fly over the garden wall", "my secret", "Ünïcödé über alles und noch viel mehr davon",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "tell nobody that\nmy dog can fly over the garden wall",
+        "my secret",
+        "Ünïcödé über alles und noch viel mehr davon",
+    ],
+)
 def test_a_prompt_echoed_by_what_stops_the_run_is_not_shown(ws: Workspace, endpoint: Endpoint, prompt: str) -> None:
     endpoint.reply = lambda asked: refusal(402, message=f"no credit left for: {asked.prompt}")
     ws.questions(prompt)
@@ -110,8 +117,10 @@ def test_prompts_and_answers_stand_in_no_log(ws: Workspace, endpoint: Endpoint) 
 def test_variables_are_filled_in_after_parsing_in_any_string(ws: Workspace, endpoint: Endpoint) -> None:
     ws.environment |= {"WORDS": 'two: words # "quoted"', "EMPTY": "", "OUT": "named"}
     ws.questions("a")
-    ws.job(prompt={"system": "${WORDS}|${MISSING:-fall back}|${EMPTY:-x}|$${WORDS}|$5 $ {}", "user": "{{ question }}"},
-           output={"path": "${OUT}.parquet"})  # fmt: skip
+    ws.job(
+        prompt={"system": "${WORDS}|${MISSING:-fall back}|${EMPTY:-x}|$${WORDS}|$5 $ {}", "user": "{{ question }}"},
+        output={"path": "${OUT}.parquet"},
+    )
     ws.run()
     system = endpoint.asked[0].body["data"]["messages"][0]["content"]
     assert system.startswith('two: words # "quoted"|fall back|')

@@ -23,9 +23,13 @@ def job(ws: Workspace, name: str, rows: int, *, retry: dict[str, Any] | None = N
     """A job of its own, whose prompts begin with its name; gives its file."""
     ws.given([[f"{name}{number}"] for number in range(rows)], ["question"], f"{name}.csv")
     ws.job(
-        f"{name}.yaml", name=name, input={"path": f"{name}.csv"}, output={"path": f"{name}.parquet"},
-        limits={"concurrency": 8, "shared": "account", **limits}, retry=retry or {},
-    )  # fmt: skip
+        f"{name}.yaml",
+        name=name,
+        input={"path": f"{name}.csv"},
+        output={"path": f"{name}.parquet"},
+        limits={"concurrency": 8, "shared": "account", **limits},
+        retry=retry or {},
+    )
     return f"{name}.yaml"
 
 
@@ -39,9 +43,13 @@ def start(ws: Workspace) -> Iterator[Start]:
 
         def begin(file: str) -> subprocess.Popen[bytes]:
             process = subprocess.Popen(
-                [COMMAND, "run", file, "--json"], cwd=ws.path, env=ws.environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
+                [COMMAND, "run", file, "--json"],
+                cwd=ws.path,
+                env=ws.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
             stack.enter_context(process)
             stack.callback(process.kill)
             return process

@@ -20,8 +20,10 @@ def test_the_first_rows_are_shown_with_prompt_answer_tokens_and_cost(ws: Workspa
     sent, files = len(endpoint.asked), ws.files()
     rows = ws.command("show")["rows"]
     assert [(row["row_id"], row["prompt"], row["response"]) for row in rows] == [
-        ("r0", "say a", "answer to say a"), ("r1", "say bad", None), ("r2", "say c", "answer to say c"),
-    ]  # fmt: skip
+        ("r0", "say a", "answer to say a"),
+        ("r1", "say bad", None),
+        ("r2", "say c", "answer to say c"),
+    ]
     expected = [{**row, "cost_usd": None if row["cost_usd"] is None else COST} for row in ws.rows()[:3]]
     for row, wanted in zip(rows, expected, strict=True):
         stamps = {name: wanted[name].isoformat() for name in ("started_at", "finished_at")}

@@ -159,10 +159,16 @@ def test_a_hangup_that_is_ignored_stays_ignored(ws: Workspace, endpoint: Endpoin
 
 
 @pytest.mark.usefixtures("hangup")
-@pytest.mark.parametrize(("command", "number"), [
-    ("run", signal.SIGINT), ("retry-failed", signal.SIGHUP), ("validate", signal.SIGTERM), ("estimate", signal.SIGINT),
-    ("status", signal.SIGTERM),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        ("run", signal.SIGINT),
+        ("retry-failed", signal.SIGHUP),
+        ("validate", signal.SIGTERM),
+        ("estimate", signal.SIGINT),
+        ("status", signal.SIGTERM),
+    ],
+)
 def test_a_signal_before_anything_is_sent_ends_the_command_with_its_one_object(
     ws: Workspace, endpoint: Endpoint, command: str, number: signal.Signals
 ) -> None:

@@ -56,9 +56,12 @@ def test_a_run_is_watched_to_its_end(ws: Workspace, endpoint: Endpoint) -> None:
         assert Decimal(found["projected_cost_usd"]) == 2 * Decimal(COST)
         assert found["last_progress_seconds"] >= 0
         watching = subprocess.Popen(
-            [COMMAND, "status", "job.yaml", "--watch"], cwd=ws.path, env=ws.environment, stdout=subprocess.PIPE,
+            [COMMAND, "status", "job.yaml", "--watch"],
+            cwd=ws.path,
+            env=ws.environment,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )  # fmt: skip
+        )
         assert watching.stdout is not None
         first = b"".join(iter(watching.stdout.readline, b"\n")).decode()
         endpoint.gate.set()

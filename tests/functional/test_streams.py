@@ -21,8 +21,9 @@ def assert_finished(ws: Workspace, endpoint: Endpoint, rows: int) -> None:
 
 
 def start(ws: Workspace, *arguments: str, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([COMMAND, *arguments], cwd=ws.path, env=ws.environment, stdin=subprocess.DEVNULL,
-                            stdout=stdout, stderr=stderr)  # fmt: skip
+    return subprocess.Popen(
+        [COMMAND, *arguments], cwd=ws.path, env=ws.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+    )
 
 
 @pytest.mark.parametrize("flags", [("--verbose",), ("--verbose", "--json", "--log-format", "json")], ids=" ".join)

@@ -82,9 +82,11 @@ def test_only_the_rows_cut_off_are_asked_again_and_later_runs_of_either_kind_sen
     found = job.longer()
     assert (found["code"], found["status"], found["sent"]) == (0, "succeeded", ["long-1", "longer-1"])
     assert job.answers() == {
-        "short-1": ("short-1: 20", False), "long-1": ("long-1: 150", False), "short-2": ("short-2: 20", False),
+        "short-1": ("short-1: 20", False),
+        "long-1": ("long-1: 150", False),
+        "short-2": ("short-2: 20", False),
         "longer-1": ("longer-1: 200", True),
-    }  # fmt: skip
+    }
     after = {row["question"]: row for row in job.ws.rows()}
     assert after["short-1"] == before["short-1"]
     assert after["long-1"]["request_hash"] != before["long-1"]["request_hash"]
@@ -102,8 +104,11 @@ def test_it_can_go_on_to_ever_longer_answers(job: Job) -> None:
     job.do()
     assert job.longer(200)["sent"] == ["long", "longer"]
     assert job.longer(400)["sent"] == ["longer"]
-    assert job.answers() == {"short": ("short: 20", False), "long": ("long: 150", False),
-                             "longer": ("longer: 350", False)}  # fmt: skip
+    assert job.answers() == {
+        "short": ("short: 20", False),
+        "long": ("long: 150", False),
+        "longer": ("longer: 350", False),
+    }
     for overrides in ((), ("parameters.max_tokens=200",), ("parameters.max_tokens=400",)):
         assert job.do(*overrides)["sent"] == []
         assert job.answers()["longer"] == ("longer: 350", False)
@@ -137,8 +142,12 @@ def test_a_failure_takes_no_answer_away_and_is_told(job: Job) -> None:
     job.ws.questions("short", "long-1", "long-2")
     job.ws.job(retry={"max_attempts": 2})
     job.do()
-    billed = {"errors": [], "messages": [], "result": {"response": None, "usage": {"prompt_tokens": 10,
-              "completion_tokens": 5, "total_tokens": 15}}, "success": False}  # fmt: skip
+    billed = {
+        "errors": [],
+        "messages": [],
+        "result": {"response": None, "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}},
+        "success": False,
+    }
     job.endpoint.reply = lambda asked: refusal(400, 5006) if asked.prompt == "long-1" else Reply(billed)
     found = job.longer()
     assert Counter(found["sent"]) == {"long-1": 1, "long-2": 2}
@@ -200,8 +209,9 @@ def test_another_change_is_still_refused(job: Job) -> None:
 def test_keep_lets_rows_that_changed_otherwise_keep_their_answers_and_asks_none_of_them(job: Job) -> None:
     job.ws.questions("short", "long")
     job.do()
-    found = job.do("parameters.max_tokens=200", "parameters.temperature=0.5", retry=True, retry_kind="truncated",
-                   on_change="keep")  # fmt: skip
+    found = job.do(
+        "parameters.max_tokens=200", "parameters.temperature=0.5", retry=True, retry_kind="truncated", on_change="keep"
+    )
     assert (found["code"], found["sent"], found["succeeded"]) == (0, [], 2)
     assert job.answers()["long"] == ("long: 100", True)
 
@@ -278,8 +288,12 @@ def test_a_kill_half_way_loses_no_answer_and_asks_no_answered_row_again(job: Job
     assert Decimal(found["possibly_billed_usd"]) > 0
     assert job.longer()["sent"] == ["long-2", "long-3", "long-4"]
     assert [(row["response"][-3:], row["attempts"]) for row in job.ws.rows()] == [
-        ("150", 1), ("150", 1), ("150", 2), ("150", 1), ("150", 1)
-    ]  # fmt: skip
+        ("150", 1),
+        ("150", 1),
+        ("150", 2),
+        ("150", 1),
+        ("150", 1),
+    ]
 
 
 def test_a_signal_lets_what_is_in_flight_come_home_and_shows_it(job: Job) -> None:
@@ -374,9 +388,10 @@ def test_a_recovery_gives_the_answer_back_that_a_row_was_to_keep(job: Job) -> No
     directory = load_job("job.yaml").checkpoint_path
     journal = Journal.write(directory)
     ((entry, history),) = [
-        one for one in journal.records(range(1, journal.totals.events + 1))
+        one
+        for one in journal.records(range(1, journal.totals.events + 1))
         if one[1].source == 2 and one[1].kept_as is not None
-    ]  # fmt: skip
+    ]
     _, plan, position, _, row_id, request_hash, settings, content, _ = entry
     journal.commit(
         claims=[Claim(1, plan, position, row_id, request_hash, settings, content, time.time(), "0.1", 50, history)]

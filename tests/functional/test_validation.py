@@ -60,13 +60,21 @@ def everything(path: Path) -> list[str]:
 # ---- what is written
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("output.path", "/proc/nope/out.parquet"), ("output.path", "in.csv/out.parquet"),
-    ("output.path", "o" * 245 + ".parquet"),
-    ("output.path", f"new/{'o' * 300}/out.parquet"), ("checkpoint.path", "/proc/nope"), ("checkpoint.path", "in.csv"),
-    ("checkpoint.path", "new/" + "c" * 300), ("simulator.ledger", "in.csv/ledger.jsonl"),
-    ("simulator.ledger", "/proc/nope/ledger.jsonl"), ("simulator.ledger", "."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("output.path", "/proc/nope/out.parquet"),
+        ("output.path", "in.csv/out.parquet"),
+        ("output.path", "o" * 245 + ".parquet"),
+        ("output.path", f"new/{'o' * 300}/out.parquet"),
+        ("checkpoint.path", "/proc/nope"),
+        ("checkpoint.path", "in.csv"),
+        ("checkpoint.path", "new/" + "c" * 300),
+        ("simulator.ledger", "in.csv/ledger.jsonl"),
+        ("simulator.ledger", "/proc/nope/ledger.jsonl"),
+        ("simulator.ledger", "."),
+    ],
+)
 def test_what_cannot_be_written_is_known_before_anything_is_sent(
     ws: Workspace, endpoint: Endpoint, key: str, value: str
 ) -> None:
@@ -91,37 +99,53 @@ def test_looking_leaves_nothing_behind_and_takes_nothing_away(ws: Workspace) -> 
     assert everything(ws.path) == before
 
 
-@pytest.mark.parametrize(("section", "key", "what"), [
-    ({"output": {"path": "same.parquet", "overwrite": True}}, "output.path", "the input"),
-    ({"output": {"path": "hard.parquet", "overwrite": True}}, "output.path", "the input"),
-    ({"output": {"path": "cp/journal.parquet", "overwrite": True}, "checkpoint": {"path": "cp"}}, "output.path",
-     "in the checkpoint"),
-    ({"output": {"path": "link/out.parquet"}, "checkpoint": {"path": "cp"}}, "output.path", "in the checkpoint"),
-    ({"checkpoint": {"path": "."}}, "checkpoint.path", "holds the job file"),
-    ({"checkpoint": {"path": "data"}, "input": {"path": "data/in.csv"}}, "checkpoint.path", "holds the input"),
-    ({"checkpoint": {"path": "data/../data/cp"}, "input": {"path": "data"}}, "checkpoint.path", "read as input"),
-    ({"checkpoint": {"path": "data/cp"}, "input": {"path": "**/*.json", "format": "jsonl"}}, "checkpoint.path",
-     "read as input"),
-    ({"checkpoint": {"path": ".checkpoints"}}, "checkpoint.path", "within each other"),
-    ({"checkpoint": {"path": ".checkpoints/other/mine"}}, "checkpoint.path", "within each other"),
-    ({"output": {"path": "data/out.parquet"}, "input": {"path": "data"}}, "output.path", "input.path: data"),
-    ({"output": {"path": "all/out.parquet"}, "input": {"path": ["data"]}}, "output.path", "read as input"),
-    ({"output": {"path": "parts/b.parquet"}, "input": {"path": "part?/*.p*"}}, "output.path", "read as input"),
-    ({"output": {"path": "parts/b.parquet"}, "input": {"path": "**/b.partial*", "format": "csv"}}, "output.path",
-     "b.partial.parquet would be read as input"),
-    ({"simulator": {"ledger": "in.csv"}}, "simulator.ledger", "the input"),
-    ({"simulator": {"ledger": "./job.yaml"}}, "simulator.ledger", "the job file"),
-    ({"simulator": {"ledger": "out.parquet"}}, "simulator.ledger", "the output"),
-    ({"simulator": {"ledger": ".checkpoints/job/journal.sqlite"}}, "simulator.ledger", "in the checkpoint"),
-    ({"simulator": {"ledger": "data/ledger.jsonl"}, "input": {"path": "data"}}, "simulator.ledger", "read as input"),
-    ({"metrics": {"textfile": ".checkpoints/job/a.prom"}}, "metrics.textfile", "in the checkpoint"),
-    ({"simulator": {"ledger": "pipe"}}, "simulator.ledger", "a named pipe"),
-    ({"output": {"path": "pipe.parquet", "overwrite": True}}, "output.path", "a named pipe"),
-    ({"output": {"path": "null.parquet", "overwrite": True}}, "output.path", "a device"),
-    ({"output": {"path": "out/"}}, "output.path", "not built yet"),
-    ({"output": {"path": "out.csv"}}, "output.path", "ends in .parquet"),
-    ({"output": {"path": "out"}}, "output.path", "ends in .parquet"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("section", "key", "what"),
+    [
+        ({"output": {"path": "same.parquet", "overwrite": True}}, "output.path", "the input"),
+        ({"output": {"path": "hard.parquet", "overwrite": True}}, "output.path", "the input"),
+        (
+            {"output": {"path": "cp/journal.parquet", "overwrite": True}, "checkpoint": {"path": "cp"}},
+            "output.path",
+            "in the checkpoint",
+        ),
+        ({"output": {"path": "link/out.parquet"}, "checkpoint": {"path": "cp"}}, "output.path", "in the checkpoint"),
+        ({"checkpoint": {"path": "."}}, "checkpoint.path", "holds the job file"),
+        ({"checkpoint": {"path": "data"}, "input": {"path": "data/in.csv"}}, "checkpoint.path", "holds the input"),
+        ({"checkpoint": {"path": "data/../data/cp"}, "input": {"path": "data"}}, "checkpoint.path", "read as input"),
+        (
+            {"checkpoint": {"path": "data/cp"}, "input": {"path": "**/*.json", "format": "jsonl"}},
+            "checkpoint.path",
+            "read as input",
+        ),
+        ({"checkpoint": {"path": ".checkpoints"}}, "checkpoint.path", "within each other"),
+        ({"checkpoint": {"path": ".checkpoints/other/mine"}}, "checkpoint.path", "within each other"),
+        ({"output": {"path": "data/out.parquet"}, "input": {"path": "data"}}, "output.path", "input.path: data"),
+        ({"output": {"path": "all/out.parquet"}, "input": {"path": ["data"]}}, "output.path", "read as input"),
+        ({"output": {"path": "parts/b.parquet"}, "input": {"path": "part?/*.p*"}}, "output.path", "read as input"),
+        (
+            {"output": {"path": "parts/b.parquet"}, "input": {"path": "**/b.partial*", "format": "csv"}},
+            "output.path",
+            "b.partial.parquet would be read as input",
+        ),
+        ({"simulator": {"ledger": "in.csv"}}, "simulator.ledger", "the input"),
+        ({"simulator": {"ledger": "./job.yaml"}}, "simulator.ledger", "the job file"),
+        ({"simulator": {"ledger": "out.parquet"}}, "simulator.ledger", "the output"),
+        ({"simulator": {"ledger": ".checkpoints/job/journal.sqlite"}}, "simulator.ledger", "in the checkpoint"),
+        (
+            {"simulator": {"ledger": "data/ledger.jsonl"}, "input": {"path": "data"}},
+            "simulator.ledger",
+            "read as input",
+        ),
+        ({"metrics": {"textfile": ".checkpoints/job/a.prom"}}, "metrics.textfile", "in the checkpoint"),
+        ({"simulator": {"ledger": "pipe"}}, "simulator.ledger", "a named pipe"),
+        ({"output": {"path": "pipe.parquet", "overwrite": True}}, "output.path", "a named pipe"),
+        ({"output": {"path": "null.parquet", "overwrite": True}}, "output.path", "a device"),
+        ({"output": {"path": "out/"}}, "output.path", "not built yet"),
+        ({"output": {"path": "out.csv"}}, "output.path", "ends in .parquet"),
+        ({"output": {"path": "out"}}, "output.path", "ends in .parquet"),
+    ],
+)
 def test_nothing_is_written_over_within_or_around_what_the_job_needs(
     ws: Workspace, section: dict[str, Any], key: str, what: str
 ) -> None:
@@ -179,8 +203,10 @@ def test_a_checkpoint_of_another_job_or_another_endpoint_is_a_mistake(ws: Worksp
     ws.run("--limit", "1")
     before = everything(ws.path)
     simulated = "endpoint.url=simulator"
-    for overrides, key in ((["name=other", "checkpoint.path=.checkpoints/job"], "checkpoint.path"),
-                           ([simulated], "endpoint.url")):  # fmt: skip
+    for overrides, key in (
+        (["name=other", "checkpoint.path=.checkpoints/job"], "checkpoint.path"),
+        ([simulated], "endpoint.url"),
+    ):
         found = by_key(*overrides, "output.path=other.parquet")
         assert list(found) == [key]
         assert found[key].suggestion
@@ -348,10 +374,13 @@ def test_json_lines_have_their_places_too(ws: Workspace) -> None:
     assert (found.file, found.line, found.key) == ("in.jsonl", 2, "input.path")
 
 
-@pytest.mark.parametrize(("section", "key"), [
-    ({"metrics": {"textfile": "notes.prom"}}, "metrics.textfile"),
-    ({"endpoint": {"url": "simulator"}, "simulator": {"ledger": "notes.prom"}}, "simulator.ledger"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ({"metrics": {"textfile": "notes.prom"}}, "metrics.textfile"),
+        ({"endpoint": {"url": "simulator"}, "simulator": {"ledger": "notes.prom"}}, "simulator.ledger"),
+    ],
+)
 def test_a_file_that_is_no_ledger_and_no_metrics_is_left_alone(
     ws: Workspace, section: dict[str, Any], key: str
 ) -> None:

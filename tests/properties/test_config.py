@@ -30,11 +30,60 @@ output: {path: out.parquet, overwrite: false}
 pricing: {input_usd_per_million: 0.32, output_usd_per_million: 0.34}
 """
 PIECES = [
-    "{", "}", "[", "]", ":", ": ", "- ", "? ", "\n", "  ", "\t", '"', "'", "|", ">", "#", "&a", "*a", "!", "!!str ",
-    "%", "@", "---\n", "...\n", "${A}", "${", "$${", "{{ x }}", "null", "~", "true", "no", "0", "-1", "1e999", ".nan",
-    "9" * 400, "\\", "\\u", '"\\ud800"', "\x00", "\x1b", "\x85", "\u2028", "\ufeff", "😀", "a number", "name",
-    "limits", "api_key: x", "<<", "column", "",
-]  # fmt: skip
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ": ",
+    "- ",
+    "? ",
+    "\n",
+    "  ",
+    "\t",
+    '"',
+    "'",
+    "|",
+    ">",
+    "#",
+    "&a",
+    "*a",
+    "!",
+    "!!str ",
+    "%",
+    "@",
+    "---\n",
+    "...\n",
+    "${A}",
+    "${",
+    "$${",
+    "{{ x }}",
+    "null",
+    "~",
+    "true",
+    "no",
+    "0",
+    "-1",
+    "1e999",
+    ".nan",
+    "9" * 400,
+    "\\",
+    "\\u",
+    '"\\ud800"',
+    "\x00",
+    "\x1b",
+    "\x85",
+    "\u2028",
+    "\ufeff",
+    "😀",
+    "a number",
+    "name",
+    "limits",
+    "api_key: x",
+    "<<",
+    "column",
+    "",
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +93,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def keys() -> list[str]:
     schema = job_schema()
-    nested = [f"{name}.{inner}" for name, field in schema["properties"].items() if "$ref" in field
-              for inner in schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"]]  # fmt: skip
+    nested = [
+        f"{name}.{inner}"
+        for name, field in schema["properties"].items()
+        if "$ref" in field
+        for inner in schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"]
+    ]
     return [*schema["properties"], *nested, "parameters.seed.column", "nothing", "limits.nothing", "", "."]
 
 

@@ -40,10 +40,9 @@ class Content:
             index = list(journal.index())
             records = list(journal.records(range(1, len(index) + 1)))
             assert index == [
-                (seq, e.plan, e.position, e.state, e.row_id, e.request_hash, e.settings, e.content,
-                 e.record.source)
+                (seq, e.plan, e.position, e.state, e.row_id, e.request_hash, e.settings, e.content, e.record.source)
                 for seq, e in enumerate(self.events, 1)
-            ]  # fmt: skip
+            ]
             assert [entry for entry, _ in records] == index
             assert [record for _, record in records] == [e.record for e in self.events]
             assert journal.claims() == [self.claims[number] for number in sorted(self.claims)]

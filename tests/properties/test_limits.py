@@ -34,8 +34,10 @@ class Sent:
 
 def most_over(minute: float, sent: list[Sent]) -> float:
     """The most that was sent within any `minute` seconds."""
-    return max((sum(one.amount for one in sent if first.at <= one.at < first.at + minute - ROUNDING) for first in sent),
-               default=0.0)  # fmt: skip
+    return max(
+        (sum(one.amount for one in sent if first.at <= one.at < first.at + minute - ROUNDING) for first in sent),
+        default=0.0,
+    )
 
 
 @dataclass
@@ -185,9 +187,11 @@ def test_rates_and_caps_hold_together_whatever_requests_come_to(
 ) -> None:
     spent = Decimal("0.00005")
     limits = LimitsConfig(
-        requests_per_minute=per_minute, tokens_per_minute=tokens_per_minute,
-        max_cost_usd=cap if is_job_cap else None, max_run_cost_usd=None if is_job_cap else cap,
-    )  # fmt: skip
+        requests_per_minute=per_minute,
+        tokens_per_minute=tokens_per_minute,
+        max_cost_usd=cap if is_job_cap else None,
+        max_run_cost_usd=None if is_job_cap else cap,
+    )
     admission = Admission(limits, price=PRICE, context_window=None, spent=spent)
     now, cost = START, spent if is_job_cap else Decimal(0)
     requests: list[Sent] = []

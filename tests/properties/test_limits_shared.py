@@ -62,8 +62,9 @@ steps = st.lists(
 def check(rate: tuple[float | None, float | None], sent: list[Sent], mine: Sent) -> None:
     """A request was let in: what is known to have been sent leaves room for it, by the rates of its own job."""
     for per_minute, amount, held in (
-        (rate[0], 1, [(one.at, 1) for one in sent]), (rate[1], mine.tokens, [(one.at, one.tokens) for one in sent])
-    ):  # fmt: skip
+        (rate[0], 1, [(one.at, 1) for one in sent]),
+        (rate[1], mine.tokens, [(one.at, one.tokens) for one in sent]),
+    ):
         if per_minute is not None:
             capacity, minute = max(1, int(per_minute)), 60.0 * max(1.0, 1 / per_minute)
             before = sum(many for at, many in held if at > mine.at - minute + ROUNDING)

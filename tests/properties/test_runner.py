@@ -44,9 +44,16 @@ FATAL = [
     Failure(ErrorKind.RATE_LIMITED, "no", http_status=429, retry_after=9e9),
 ]
 STOPS = {
-    "outage": 5, "bad_credentials": 5, "retry_after": 5, "no_progress": 5, "deadline": 4, "cost_cap": 4,
-    "interrupted": 143, "all_refused": 5, "not_allowed": 5,
-}  # fmt: skip
+    "outage": 5,
+    "bad_credentials": 5,
+    "retry_after": 5,
+    "no_progress": 5,
+    "deadline": 4,
+    "cost_cap": 4,
+    "interrupted": 143,
+    "all_refused": 5,
+    "not_allowed": 5,
+}
 
 replies = st.tuples(st.sampled_from(REPLIES), st.floats(0.0, 60.0))
 scripts = st.lists(st.one_of(replies, replies.map(lambda one: [one] * 12)), max_size=60).map(
@@ -59,9 +66,11 @@ scripts = st.lists(st.one_of(replies, replies.map(lambda one: [one] * 12)), max_
 def jobs(draw: st.DrawFn) -> dict[str, Any]:
     limits: dict[str, Any] = {"concurrency": draw(st.integers(1, 40)), "timeout_seconds": 61.0}
     for name, values in (
-        ("requests_per_minute", st.floats(5.0, 600.0)), ("tokens_per_minute", st.floats(500.0, 50_000.0)),
-        ("deadline_seconds", st.floats(1.0, 2000.0)), ("max_cost_usd", st.decimals("0.0001", "0.01", places=5)),
-    ):  # fmt: skip
+        ("requests_per_minute", st.floats(5.0, 600.0)),
+        ("tokens_per_minute", st.floats(500.0, 50_000.0)),
+        ("deadline_seconds", st.floats(1.0, 2000.0)),
+        ("max_cost_usd", st.decimals("0.0001", "0.01", places=5)),
+    ):
         if draw(st.booleans()):
             limits[name] = draw(values)
     retry = {"max_attempts": draw(st.integers(1, 4)), "max_elapsed_seconds": draw(st.floats(30.0, 900.0))}
@@ -87,16 +96,20 @@ class Endpoint:
         return result, latency
 
 
-def run(script: list[tuple[Answer | None, float]], lasting: Answer, rows: int, failed_before: int, job: dict[str, Any],
-        signal_at: int | None) -> None:  # fmt: skip
+def run(
+    script: list[tuple[Answer | None, float]],
+    lasting: Answer,
+    rows: int,
+    failed_before: int,
+    job: dict[str, Any],
+    signal_at: int | None,
+) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
         bench = Bench(Path(directory), rows)
         bench.engine.script = Endpoint(bench, list(script), lasting)
         bench.histories = {row: History(1, None, 1) for row in range(failed_before)}
         if signal_at is not None:
-            bench.engine.at_send = lambda: (
-                bench.stop_request.ask(15) if len(bench.engine.sent) == signal_at else None
-            )  # fmt: skip
+            bench.engine.at_send = lambda: bench.stop_request.ask(15) if len(bench.engine.sent) == signal_at else None
         check(bench, bench.run(**job), job)
         bench.journal.close()
         Journal.read(Path(directory)).close()
@@ -129,13 +142,21 @@ def check(bench: Bench, stop: Stop | None, job: dict[str, Any]) -> None:
 
 @settings(max_examples=60)
 @given(
-    scripts, st.sampled_from([ANSWER, ANSWER, *FATAL, REPLIES[13], REPLIES[8], REPLIES[16]]), st.integers(1, 40),
-    st.integers(0, 3), jobs(), st.one_of(st.none(), st.integers(1, 50)),
-)  # fmt: skip
+    scripts,
+    st.sampled_from([ANSWER, ANSWER, *FATAL, REPLIES[13], REPLIES[8], REPLIES[16]]),
+    st.integers(1, 40),
+    st.integers(0, 3),
+    jobs(),
+    st.one_of(st.none(), st.integers(1, 50)),
+)
 def test_whatever_an_endpoint_replies_every_row_ends_or_the_run_says_why_not(
-    script: list[tuple[Answer | None, float]], lasting: Answer, rows: int, failed_before: int, job: dict[str, Any],
+    script: list[tuple[Answer | None, float]],
+    lasting: Answer,
+    rows: int,
+    failed_before: int,
+    job: dict[str, Any],
     signal_at: int | None,
-) -> None:  # fmt: skip
+) -> None:
     run(script, lasting, rows, min(failed_before, rows), job, signal_at)
 
 
@@ -148,9 +169,10 @@ def test_an_endpoint_that_recovers_ends_every_row_and_none_fails_for_an_outage(
         bench = Bench(Path(directory), rows)
         bench.engine.script = Endpoint(bench, list(script), ANSWER)
         stop = bench.run(
-            concurrency=concurrency, timeout_seconds=61.0,
+            concurrency=concurrency,
+            timeout_seconds=61.0,
             retry={"max_attempts": max_attempts, "max_elapsed_seconds": 1e6},
-        )  # fmt: skip
+        )
         if stop is None:
             assert bench.count(*SUCCEEDED, Standing.FAILED, Standing.FAILED_PASSING) == rows
         else:  # the script began with a long row of refusals

@@ -193,9 +193,7 @@ class Killed(BaseException):
 Moment = tuple[str, int]
 """Where a kill comes: at the n-th moment right before or right after a commit, a renaming or a sync."""
 
-_STEPS: dict[str, tuple[Any, str]] = {
-    "commit": (Journal, "commit"), "rename": (Path, "rename"), "sync": (os, "fsync")
-}  # fmt: skip
+_STEPS: dict[str, tuple[Any, str]] = {"commit": (Journal, "commit"), "rename": (Path, "rename"), "sync": (os, "fsync")}
 
 
 @contextmanager

@@ -30,9 +30,13 @@ class Original:
     """
 
     def __init__(
-        self, files: dict[str, bytes], events: list[Event], claims: list[Claim], open_claims: list[Claim],
+        self,
+        files: dict[str, bytes],
+        events: list[Event],
+        claims: list[Claim],
+        open_claims: list[Claim],
         totals: Totals,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.files = files
         self.events = events
         self.claims = claims
@@ -88,8 +92,13 @@ def cell(seq: int, packed: bytes) -> list[tuple[bytes, bool, bool]]:
 
 def make_event(number: int) -> Event:
     state = State.ADOPTED if number % 7 == 3 else State.ATTEMPTED if number % 7 == 5 else State.ANSWERED
-    record: dict[str, Any] = {"attempts": 1, "cost_usd": "0.5", "billed_usd": "0.5", "started_at": 1e9 + number,
-                              "response": f"{number}ä\n" * (number * 617 % 4000)}  # fmt: skip
+    record: dict[str, Any] = {
+        "attempts": 1,
+        "cost_usd": "0.5",
+        "billed_usd": "0.5",
+        "started_at": 1e9 + number,
+        "response": f"{number}ä\n" * (number * 617 % 4000),
+    }
     if state is State.ADOPTED:
         record = {"source": number}
     elif state is State.ATTEMPTED:
@@ -119,10 +128,13 @@ def write(directory: Path, how_it_ends: str) -> Original:
         ahead = [make_claim(len(claims) + 1 + n, len(claims) + n) for n in range(len(events) + 8 - len(claims))]
         released = [claim.number for claim in claims[len(events) : len(events) + len(new)]]
         journal.commit(
-            new, claims=ahead, release=released, plan=1 + len(events) // 50,
+            new,
+            claims=ahead,
+            release=released,
+            plan=1 + len(events) // 50,
             cost_usd=sum((event.record.billed_usd or Decimal(0) for event in new), Decimal(0)),
             possibly_billed_usd=sum((event.record.possibly_billed or Decimal(0) for event in new), Decimal(0)),
-        )  # fmt: skip
+        )
         events += new
         claims += ahead
     original = Original({}, events, claims, journal.claims(), journal.totals)
@@ -200,9 +212,14 @@ def recover(original: Original, files: Mapping[str, bytes], place: Path) -> Outc
             else:
                 assert record == event.record
             assert entry[1:8] == (
-                event.plan, event.position, event.state, event.row_id, event.request_hash, event.settings,
+                event.plan,
+                event.position,
+                event.state,
+                event.row_id,
+                event.request_hash,
+                event.settings,
                 event.content,
-            )  # fmt: skip
+            )
         billed = sum((record.billed_usd or Decimal(0) for _, record in records), Decimal(0))
         possibly = sum((record.possibly_billed or Decimal(0) for _, record in records), Decimal(0))
         assert billed <= journal.totals.cost_usd <= original.totals.cost_usd
@@ -273,9 +290,10 @@ def expect_all_whole(original: Original, found: Outcome, touched: list[tuple[str
         return not any(place[0] == name and place[1] < end and at < place[2] for name, at, end in touched)
 
     whole = {
-        seq for seq, pieces in enumerate(original.pieces, 1)
+        seq
+        for seq, pieces in enumerate(original.pieces, 1)
         if all(any(is_whole(place) for place in places) for places in pieces)
-    }  # fmt: skip
+    }
     adopted = {seq: event.record.source for seq, event in enumerate(original.events, 1) if event.record.source}
     expected = {seq for seq in whole if seq not in adopted or adopted[seq] in found.numbers}
     assert expected <= set(found.numbers)
@@ -292,9 +310,10 @@ def test_a_page_that_is_damaged_in_one_file_comes_from_the_other(
 ) -> None:
     original = originals["killed after the log began anew"]
     long_in_both = [
-        pieces for pieces in original.pieces
+        pieces
+        for pieces in original.pieces
         if len(pieces) > 1 and all({file for file, _, _ in places} == {DATABASE, LOG} for places in pieces)
-    ]  # fmt: skip
+    ]
     assert long_in_both
     # Every page that such an event goes on in, in one of the files or by turns, but not the page where it begins.
     files, touched = {name: bytearray(content) for name, content in original.files.items()}, []

@@ -21,11 +21,43 @@ from pipeline.journal.count import read_count
 from pipeline.plan import load_plan
 
 _NAMES = (
-    "job", "run_id", "status", "rows", "succeeded", "failed", "pending", "requests", "cost_usd", "job_cost_usd",
-    "possibly_billed_usd", "seconds", "rows_per_second", "output", "error", "errors", "updated_at", "last_progress_at",
-    "eta_seconds", "output_stamp", "events", "pid", "host", "since", "kind", "message", "example", "files", "answers",
-    "failures", "accepted", "trouble", "where", "cause", "gives_up_in_seconds", "answers_of_run",
-)  # fmt: skip
+    "job",
+    "run_id",
+    "status",
+    "rows",
+    "succeeded",
+    "failed",
+    "pending",
+    "requests",
+    "cost_usd",
+    "job_cost_usd",
+    "possibly_billed_usd",
+    "seconds",
+    "rows_per_second",
+    "output",
+    "error",
+    "errors",
+    "updated_at",
+    "last_progress_at",
+    "eta_seconds",
+    "output_stamp",
+    "events",
+    "pid",
+    "host",
+    "since",
+    "kind",
+    "message",
+    "example",
+    "files",
+    "answers",
+    "failures",
+    "accepted",
+    "trouble",
+    "where",
+    "cause",
+    "gives_up_in_seconds",
+    "answers_of_run",
+)
 _values = st.recursive(
     st.none()
     | st.booleans()

@@ -50,10 +50,25 @@ def test_any_bytes_give_the_same_events_in_any_pieces(body: bytes, cuts: list[in
     assert events(pieces(body, cuts)) == events([body])
 
 
-NAMES = st.sampled_from([
-    "choices", "delta", "index", "content", "tool_calls", "function", "arguments", "error", "usage", "finish_reason",
-    "model", "x_groq", "message", "text", "id",
-])  # fmt: skip
+NAMES = st.sampled_from(
+    [
+        "choices",
+        "delta",
+        "index",
+        "content",
+        "tool_calls",
+        "function",
+        "arguments",
+        "error",
+        "usage",
+        "finish_reason",
+        "model",
+        "x_groq",
+        "message",
+        "text",
+        "id",
+    ]
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),

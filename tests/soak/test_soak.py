@@ -79,7 +79,9 @@ def test_memory_stays_flat_and_everything_exact(
     quarter = len(sending) // 4
     second, last = statistics.median(sending[quarter : 2 * quarter]), statistics.median(sending[-quarter:])
     with capsys.disabled():
-        print(f"\n{rows} rows in {summary['seconds']:.0f} s, {summary['retries']} retries, {summary['failed']} failed:"
-              f" {second / 2**20:.1f} MiB in the second quarter, {last / 2**20:.1f} in the last,"
-              f" {max(sending) / 2**20:.1f} at most")  # fmt: skip
+        print(
+            f"\n{rows} rows in {summary['seconds']:.0f} s, {summary['retries']} retries, {summary['failed']} failed:"
+            f" {second / 2**20:.1f} MiB in the second quarter, {last / 2**20:.1f} in the last,"
+            f" {max(sending) / 2**20:.1f} at most"
+        )
     assert last <= MOST_GROWTH * second + PLAN_BYTES_A_ROW * rows

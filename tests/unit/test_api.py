@@ -193,13 +193,28 @@ def test_money_is_decimal_and_a_time_is_a_datetime() -> None:
 def test_the_calls_take_what_is_promised() -> None:
     named = inspect.signature(pipeline.ask).parameters
     assert set(named) == {
-        "frame", "user", "model", "system", "endpoint", "parameters", "checkpoint", "expect", "samples", "limits", "id"
-    }  # fmt: skip
+        "frame",
+        "user",
+        "model",
+        "system",
+        "endpoint",
+        "parameters",
+        "checkpoint",
+        "expect",
+        "samples",
+        "limits",
+        "id",
+    }
     assert all(one.kind is one.KEYWORD_ONLY for name, one in named.items() if name != "frame")
     assert named["samples"].default == 1
     assert [field.name for field in dataclasses.fields(pipeline.Diagnostic)] == [
-        "file", "line", "column", "key", "message", "suggestion"
-    ]  # fmt: skip
+        "file",
+        "line",
+        "column",
+        "key",
+        "message",
+        "suggestion",
+    ]
     assert inspect.signature(pipeline.Job.run).parameters["progress"].default is False
 
 
@@ -244,9 +259,14 @@ def test_ask_returns_the_callers_frame_with_the_answers_beside_it() -> None:
 def test_ask_raises_where_a_row_is_left_without_an_outcome() -> None:
     with pytest.raises(errors.RunStopped, match="5 rows of 5") as stopped:
         pipeline.ask(
-            frame(), user="{{ q }}", model=MODEL, endpoint={"url": "simulator"}, checkpoint="kept",
-            parameters={"max_tokens": 20}, limits={"max_cost_usd": 0.000001},
-        )  # fmt: skip
+            frame(),
+            user="{{ q }}",
+            model=MODEL,
+            endpoint={"url": "simulator"},
+            checkpoint="kept",
+            parameters={"max_tokens": 20},
+            limits={"max_cost_usd": 0.000001},
+        )
     assert stopped.value.exit_code == 4
     with pytest.raises(errors.InvalidInput, match="samples"):
         pipeline.ask(frame(), user="{{ q }}", model=MODEL, checkpoint="kept", samples=2)

@@ -22,8 +22,9 @@ from benchmarks.profile import count_frames
 from benchmarks.server import Stats
 from benchmarks.table import Row, as_text, at_least, at_most
 
-STATS = Stats(requests=10, unique=10, connections=1, first=0.0, span=1.0, in_flight_mean=1.0, in_flight_peak=1,
-              latency_total=0.0)  # fmt: skip
+STATS = Stats(
+    requests=10, unique=10, connections=1, first=0.0, span=1.0, in_flight_mean=1.0, in_flight_peak=1, latency_total=0.0
+)
 
 
 def result(wall: float, right: int = 10) -> Result:

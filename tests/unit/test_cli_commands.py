@@ -8,10 +8,19 @@ from click.testing import CliRunner
 from pipeline.cli import _OTHER_NAMES, commands
 
 
-@pytest.mark.parametrize(("written", "meant"), [
-    ("resume", "run"), ("start", "run"), ("retry", "retry-failed"), ("metrics", "status"), ("config", "validate"),
-    ("Resume", "run"), ("statsu", "status"), ("retry_failed", "retry-failed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("resume", "run"),
+        ("start", "run"),
+        ("retry", "retry-failed"),
+        ("metrics", "status"),
+        ("config", "validate"),
+        ("Resume", "run"),
+        ("statsu", "status"),
+        ("retry_failed", "retry-failed"),
+    ],
+)
 def test_a_command_that_there_is_not_is_told_which_one_is_meant(written: str, meant: str) -> None:
     found = CliRunner().invoke(commands, [written, "job.yaml"])
     assert found.exit_code == 2

@@ -285,10 +285,28 @@ def test_what_was_not_sent_is_not_possibly_billed(pause: Pause) -> None:
     refused.end()
 
 
-DUMMIES = ["password", "lm-studio", "changeme", "not-needed", "sk-no-key-required", "response", "PLACEHOLDER",
-           "Dummy Key", "12345678", "--------", "short1"]  # fmt: skip
-SECRETS = ["sk-7f3b9c2e51d84a06", "acceptance-key-4b1d", "token-abc123", "kJhGfDsAqWeRtYuIoP", "pass1word", "a" * 17,
-           "the-key-of-this-account-in-words"]  # fmt: skip
+DUMMIES = [
+    "password",
+    "lm-studio",
+    "changeme",
+    "not-needed",
+    "sk-no-key-required",
+    "response",
+    "PLACEHOLDER",
+    "Dummy Key",
+    "12345678",
+    "--------",
+    "short1",
+]
+SECRETS = [
+    "sk-7f3b9c2e51d84a06",
+    "acceptance-key-4b1d",
+    "token-abc123",
+    "kJhGfDsAqWeRtYuIoP",
+    "pass1word",
+    "a" * 17,
+    "the-key-of-this-account-in-words",
+]
 
 
 def echoed(server: Server, pause: Pause, key: str) -> str | None:

@@ -74,7 +74,7 @@ def only(tmp_path: Path, lines: str, *overrides: str) -> Mistake:
         (OPENAI + "  max_tokens_field: messages\n", "endpoint.max_tokens_field"),
         (OPENAI + "  max_tokens_field: seed\n", "endpoint.max_tokens_field"),
     ],
-)  # fmt: skip
+)
 def test_what_the_pipeline_sets_itself_or_http_cannot_carry_is_refused(tmp_path: Path, lines: str, key: str) -> None:
     assert only(tmp_path, lines).key == key
 

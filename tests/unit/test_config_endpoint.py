@@ -46,12 +46,25 @@ def only(
 @pytest.mark.parametrize(
     "url",
     [
-        "ftp://example.com", "example.com/v1", "http://", "https:///v1", "http://[::1", "http://localhost:port/v1",
-        "http://localhost:99999/v1", "https://exa mple.com", r"http://localhost\@example.com/", "https://exämple.com",
-        "https://example.com/v1?version=2", "https://example.com/v1#part", "Simulator", "https://user@example.com/v1",
-        "https://user:password@example.com/v1", '"https://example.com/\\n"', "//example.com",
+        "ftp://example.com",
+        "example.com/v1",
+        "http://",
+        "https:///v1",
+        "http://[::1",
+        "http://localhost:port/v1",
+        "http://localhost:99999/v1",
+        "https://exa mple.com",
+        r"http://localhost\@example.com/",
+        "https://exämple.com",
+        "https://example.com/v1?version=2",
+        "https://example.com/v1#part",
+        "Simulator",
+        "https://user@example.com/v1",
+        "https://user:password@example.com/v1",
+        '"https://example.com/\\n"',
+        "//example.com",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_plain_address_is_refused(tmp_path: Path, url: str) -> None:
     assert only(tmp_path, {"url": url, "api_key_env": "KEY"}).key == "endpoint.url"
 
@@ -144,16 +157,22 @@ def test_a_key_goes_over_plain_http_to_this_machine_only(
 @pytest.mark.parametrize(
     ("endpoint", "environ", "note"),
     [
-        ({"url": "https://api.example.com:8443/v1"}, {"DATAOORTS_API_KEY": "k"},
-         "the key in DATAOORTS_API_KEY goes to api.example.com"),
-        ({"url": "https://cloud.dataoorts.com.example.com"}, {"DATAOORTS_API_KEY": "k"},
-         "the key in DATAOORTS_API_KEY goes to cloud.dataoorts.com.example.com"),
+        (
+            {"url": "https://api.example.com:8443/v1"},
+            {"DATAOORTS_API_KEY": "k"},
+            "the key in DATAOORTS_API_KEY goes to api.example.com",
+        ),
+        (
+            {"url": "https://cloud.dataoorts.com.example.com"},
+            {"DATAOORTS_API_KEY": "k"},
+            "the key in DATAOORTS_API_KEY goes to cloud.dataoorts.com.example.com",
+        ),
         ({"url": "https://api.example.com/v1", "api_key_env": "DATAOORTS_API_KEY"}, {"DATAOORTS_API_KEY": "k"}, None),
         ({"kind": "openai", "url": "http://localhost/v1"}, {}, None),
         ({"url": "simulator"}, {"DATAOORTS_API_KEY": "k"}, None),
         ({}, {"DATAOORTS_API_KEY": "k"}, None),
     ],
-)  # fmt: skip
+)
 def test_a_key_that_goes_elsewhere_unsaid_is_worth_a_note(
     tmp_path: Path, endpoint: dict[str, str], environ: dict[str, str], note: str | None
 ) -> None:
@@ -182,10 +201,14 @@ def test_the_simulator_section_needs_the_simulator(tmp_path: Path) -> None:
         ({"kind": "openai", "url": "http://localhost/v1"}, {}, None, None),
         ({"kind": "openai", "url": "http://localhost/v1"}, {"DATAOORTS_API_KEY": "k"}, "k", None),
         ({"url": "http://localhost/v1"}, {}, None, "the environment variable DATAOORTS_API_KEY is not set"),
-        ({"kind": "openai", "url": "http://localhost/v1", "api_key_env": "K"}, {}, None,
-         "the environment variable K is not set"),
+        (
+            {"kind": "openai", "url": "http://localhost/v1", "api_key_env": "K"},
+            {},
+            None,
+            "the environment variable K is not set",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_key_comes_from_the_named_variable(
     tmp_path: Path, endpoint: dict[str, str], environ: dict[str, str], key: str | None, fault: str | None
 ) -> None:

@@ -136,8 +136,10 @@ colour: red
         ("temperature: 0.5", "did you mean `parameters.temperature`?"),
         ("requests_per_minute: 5", "did you mean `limits.requests_per_minute` or `simulator.requests_per_minute`?"),
         ("limits.concurrency: 8", "write sections: `limits: {concurrency: …}`"),
-        ("retry: {zzz: 8}",
-         "`retry` takes `max_attempts`, `initial_seconds`, `max_seconds`, `max_elapsed_seconds` and `max_runs`"),
+        (
+            "retry: {zzz: 8}",
+            "`retry` takes `max_attempts`, `initial_seconds`, `max_seconds`, `max_elapsed_seconds` and `max_runs`",
+        ),
         ("limits: {concurrency: 1_0}", "write 10: only digits, and a point before decimals"),
         ("limits: {concurrency: 64.0}", "write 64"),
         ('limits: {concurrency: "64"}', "take the quotes away"),
@@ -149,16 +151,18 @@ colour: red
         ("parameters: {max_tokens: 0}", "use a whole number of at least 1"),
         ("pricing: {input_usd_per_million: -1, output_usd_per_million: 1}", "use a number of at least 0"),
         ('checkpoint: {path: ""}', "give it a value, or leave the key out"),
-        ("limits: 5",
-         "use a mapping with `concurrency`, `processes`, `requests_per_minute`, `tokens_per_minute`, `shared`,"
-         " `max_cost_usd`, `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds`, `idle_seconds` and"
-         " `drain_seconds`"),
+        (
+            "limits: 5",
+            "use a mapping with `concurrency`, `processes`, `requests_per_minute`, `tokens_per_minute`, `shared`,"
+            " `max_cost_usd`, `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds`, `idle_seconds` and"
+            " `drain_seconds`",
+        ),
         ("limits: {concurrency: many}", "the default is 32"),
         ("checkpoint: {path: 7}", "put it in quotes"),
         ("pricing: {input_usd_per_million: 1}", "add `output_usd_per_million: 0.34` below `pricing:`"),
         ("a number: 1", None),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_says_how_to_fix_it(tmp_path: Path, line: str, suggestion: str | None) -> None:
     found = only(tmp_path, JOB + line)
     assert found.line == 6
@@ -180,21 +184,44 @@ def test_a_section_that_is_needed_cannot_be_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "written"),
     [
-        ("limits.concurrency", "0"), ("limits.concurrency", "20001"), ("limits.requests_per_minute", "0"),
-        ("limits.tokens_per_minute", "-1"), ("limits.deadline_seconds", "0.0"), ("limits.timeout_seconds", "0"),
-        ("limits.drain_seconds", "0"), ("limits.max_cost_usd", "0"), ("limits.max_run_cost_usd", "-0.5"),
-        ("retry.max_attempts", "0"), ("retry.initial_seconds", "0"), ("retry.max_seconds", "0"),
-        ("retry.max_elapsed_seconds", "0"), ("retry.max_runs", "-1"), ("simulator.fault_rate", "1.1"),
-        ("simulator.latency_seconds", "-1"), ("simulator.latency_spread", "-1"), ("simulator.requests_per_minute", "0"),
-        ("retry.max_runs", "true"), ("limits.drain_seconds", "false"), ("checkpoint.path", '""'),
+        ("limits.concurrency", "0"),
+        ("limits.concurrency", "20001"),
+        ("limits.requests_per_minute", "0"),
+        ("limits.tokens_per_minute", "-1"),
+        ("limits.deadline_seconds", "0.0"),
+        ("limits.timeout_seconds", "0"),
+        ("limits.drain_seconds", "0"),
+        ("limits.max_cost_usd", "0"),
+        ("limits.max_run_cost_usd", "-0.5"),
+        ("retry.max_attempts", "0"),
+        ("retry.initial_seconds", "0"),
+        ("retry.max_seconds", "0"),
+        ("retry.max_elapsed_seconds", "0"),
+        ("retry.max_runs", "-1"),
+        ("simulator.fault_rate", "1.1"),
+        ("simulator.latency_seconds", "-1"),
+        ("simulator.latency_spread", "-1"),
+        ("simulator.requests_per_minute", "0"),
+        ("retry.max_runs", "true"),
+        ("limits.drain_seconds", "false"),
+        ("checkpoint.path", '""'),
         ("checkpoint.path", '"\\0"'),
-        ("parameters.temperature", "-0.1"), ("parameters.temperature", "5.1"), ("parameters.top_p", "2.1"),
-        ("parameters.top_k", "0"), ("parameters.top_k", "51"), ("parameters.max_tokens", "0"), ("parameters.seed", "0"),
-        ("parameters.seed", "10000000000"), ("parameters.presence_penalty", "2.5"), ("parameters.top_k", "1.0"),
-        ("parameters.seed", "{col: x}"), ("parameters.seed", "{column: 1}"), ("parameters.seed", '{column: ""}'),
+        ("parameters.temperature", "-0.1"),
+        ("parameters.temperature", "5.1"),
+        ("parameters.top_p", "2.1"),
+        ("parameters.top_k", "0"),
+        ("parameters.top_k", "51"),
+        ("parameters.max_tokens", "0"),
+        ("parameters.seed", "0"),
+        ("parameters.seed", "10000000000"),
+        ("parameters.presence_penalty", "2.5"),
+        ("parameters.top_k", "1.0"),
+        ("parameters.seed", "{col: x}"),
+        ("parameters.seed", "{column: 1}"),
+        ("parameters.seed", '{column: ""}'),
         ("parameters.temperature", "9" * 400),
     ],
-)  # fmt: skip
+)
 def test_a_value_out_of_its_range_or_type_is_refused(tmp_path: Path, key: str, written: str) -> None:
     section, name = key.split(".")
     text = JOB.replace("{model", "{url: simulator, model") + f"{section}: {{{name}: {written}}}"
@@ -206,13 +233,20 @@ def test_a_value_out_of_its_range_or_type_is_refused(tmp_path: Path, key: str, w
 @pytest.mark.parametrize(
     ("key", "written"),
     [
-        ("limits.concurrency", "1"), ("limits.concurrency", "2000"), ("limits.requests_per_minute", "0.5"),
-        ("limits.drain_seconds", "1"), ("retry.max_runs", "0"), ("simulator.fault_rate", "1"),
+        ("limits.concurrency", "1"),
+        ("limits.concurrency", "2000"),
+        ("limits.requests_per_minute", "0.5"),
+        ("limits.drain_seconds", "1"),
+        ("retry.max_runs", "0"),
+        ("simulator.fault_rate", "1"),
         ("parameters.temperature", "5"),
-        ("parameters.seed", "9999999999"), ("parameters.max_tokens", "1000000"), ("parameters.top_k", "{column: k}"),
-        ("parameters.temperature", "{column: t}"), ("simulator.seed", "-3"),
+        ("parameters.seed", "9999999999"),
+        ("parameters.max_tokens", "1000000"),
+        ("parameters.top_k", "{column: k}"),
+        ("parameters.temperature", "{column: t}"),
+        ("simulator.seed", "-3"),
     ],
-)  # fmt: skip
+)
 def test_values_at_the_ends_of_their_range_are_taken(tmp_path: Path, key: str, written: str) -> None:
     section, name = key.split(".")
     load(tmp_path, JOB.replace("{model", "{url: simulator, model") + f"{section}: {{{name}: {written}}}")
@@ -402,21 +436,27 @@ def test_a_request_that_could_never_fit_the_token_rate_is_refused(tmp_path: Path
     assert f"raise `limits.tokens_per_minute` to {int(max_tokens):,}" in found.suggestion
 
 
-@pytest.mark.parametrize("more", [
-    "parameters: {max_tokens: 1000}\nlimits: {tokens_per_minute: 1000}\n",
-    "parameters: {max_tokens: {column: budget}}\nlimits: {tokens_per_minute: 1}\n",
-    "limits: {tokens_per_minute: 1}\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more",
+    [
+        "parameters: {max_tokens: 1000}\nlimits: {tokens_per_minute: 1000}\n",
+        "parameters: {max_tokens: {column: budget}}\nlimits: {tokens_per_minute: 1}\n",
+        "limits: {tokens_per_minute: 1}\n",
+    ],
+)
 def test_what_may_fit_the_token_rate_is_not_refused(tmp_path: Path, more: str) -> None:
     assert load(tmp_path, JOB + more).config.limits.tokens_per_minute is not None
 
 
-@pytest.mark.parametrize(("limits", "words"), [
-    ("shared: account", "there is no rate that the jobs could share (set `limits.requests_per_minute`"),
-    ("shared: my account, requests_per_minute: 5", "write `my-account`"),
-    ("shared: ../up, tokens_per_minute: 5", "write `up`"),
-    ("shared: 5, tokens_per_minute: 5", "not text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ("shared: account", "there is no rate that the jobs could share (set `limits.requests_per_minute`"),
+        ("shared: my account, requests_per_minute: 5", "write `my-account`"),
+        ("shared: ../up, tokens_per_minute: 5", "write `up`"),
+        ("shared: 5, tokens_per_minute: 5", "not text"),
+    ],
+)
 def test_a_shared_limit_that_cannot_be_is_refused(tmp_path: Path, limits: str, words: str) -> None:
     found = only(tmp_path, f"{JOB}limits: {{{limits}}}\n")
     assert (found.key, found.line) == ("limits.shared", 6)

@@ -32,17 +32,32 @@ def only(tmp_path: Path, more: str, *overrides: str, **environ: str) -> Mistake:
 
 
 @pytest.mark.parametrize("name", ["ping_url", "webhook_url"])
-@pytest.mark.parametrize("url", [
-    "https://hc.example.com/ping/6f1c?create=1", "https://user:word@hc.example.com:8443/x", "http://127.0.0.1:8000/ping",
-    "http://localhost/x", "http://[::1]/x",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hc.example.com/ping/6f1c?create=1",
+        "https://user:word@hc.example.com:8443/x",
+        "http://127.0.0.1:8000/ping",
+        "http://localhost/x",
+        "http://[::1]/x",
+    ],
+)
 def test_whole_addresses_are_taken(tmp_path: Path, name: str, url: str) -> None:
     assert getattr(load(tmp_path, f'notify: {{{name}: "{url}"}}').config.notify, name) == url
 
 
 @pytest.mark.parametrize("name", ["ping_url", "webhook_url"])
-@pytest.mark.parametrize("url", ["ftp://hc.example.com/hush", "hc.example.com/hush", "https:///hush", "http://[::1/hush",
-                                 "https://a b/hush", "http://h:port/hush"])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://hc.example.com/hush",
+        "hc.example.com/hush",
+        "https:///hush",
+        "http://[::1/hush",
+        "https://a b/hush",
+        "http://h:port/hush",
+    ],
+)
 def test_what_is_no_address_is_a_mistake_at_its_key_that_shows_no_line(tmp_path: Path, name: str, url: str) -> None:
     found = only(tmp_path, f'notify:\n  {name}: "{url}"\n')
     assert (found.key, found.line) == (f"notify.{name}", 7)
@@ -66,8 +81,10 @@ def test_of_an_address_nothing_but_a_variables_name_stands_in_the_document(tmp_p
     written = load(tmp_path, "", "notify.ping_url=${X:-https://hush}", "notify.webhook_url=https://hush").document
     assert written["notify"]["ping_url"] == written["notify"]["webhook_url"] == "(not shown)"
     assert load(tmp_path, "").document["notify"] == {
-        "ping_url": None, "webhook_url": None, "allow_insecure_http": False
-    }  # fmt: skip
+        "ping_url": None,
+        "webhook_url": None,
+        "allow_insecure_http": False,
+    }
 
 
 def test_a_textfile_has_the_ending_that_node_exporter_reads(tmp_path: Path) -> None:

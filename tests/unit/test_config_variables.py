@@ -108,8 +108,11 @@ def test_every_unset_variable_is_named_among_all_other_mistakes(tmp_path: Path) 
     text = JOB.replace("data/problems.parquet", '"${ONE}/${TWO}"') + "limits:\n  concurrency: ${THREE}\n  colour: 1\n"
     found = mistakes(tmp_path, text)
     assert [(one.line, one.key) for one in found] == [
-        (2, "input.path"), (2, "input.path"), (7, "limits.concurrency"), (8, "limits.colour"),
-    ]  # fmt: skip
+        (2, "input.path"),
+        (2, "input.path"),
+        (7, "limits.concurrency"),
+        (8, "limits.colour"),
+    ]
     assert [word for one in found for word in ("ONE", "TWO", "THREE") if word in one.message] == ["ONE", "TWO", "THREE"]
 
 
@@ -137,10 +140,18 @@ def test_the_document_keeps_variables_as_written(tmp_path: Path) -> None:
     assert job.document["name"] == "${N:-x}"
     assert job.document["checkpoint"] == {"path": ".checkpoints/${N:-x}"}
     assert job.document["limits"] == {
-        "concurrency": 32, "processes": "auto", "requests_per_minute": "${RPM}", "tokens_per_minute": None,
-        "shared": None, "max_cost_usd": None, "max_run_cost_usd": None, "deadline_seconds": None,
-        "timeout_seconds": 300, "idle_seconds": None, "drain_seconds": 60,
-    }  # fmt: skip
+        "concurrency": 32,
+        "processes": "auto",
+        "requests_per_minute": "${RPM}",
+        "tokens_per_minute": None,
+        "shared": None,
+        "max_cost_usd": None,
+        "max_run_cost_usd": None,
+        "deadline_seconds": None,
+        "timeout_seconds": 300,
+        "idle_seconds": None,
+        "drain_seconds": 60,
+    }
     assert job.document["prompt"]["system"] == "$${A} ${B:-b}"
     assert job.document["pricing"] is None
     assert json.loads(json.dumps(job.document)) == job.document
@@ -207,13 +218,16 @@ def test_set_does_not_reach_other_uses_of_an_alias(tmp_path: Path) -> None:
         ("concurrency=8", "concurrency", "did you mean `limits.concurrency`?"),
         ("name.x=8", "name.x", "`name` takes no keys"),
         ("input.path.0=x", "input.path.0", "`input.path` takes no keys"),
-        ("prompt.user={{ question }}", "prompt.user",
-         """put the value in quotes inside the shell's: --set 'prompt.user="…"'"""),
+        (
+            "prompt.user={{ question }}",
+            "prompt.user",
+            """put the value in quotes inside the shell's: --set 'prompt.user="…"'""",
+        ),
         ("prompt.user=[a", "prompt.user", """put the value in quotes inside the shell's: --set 'prompt.user="…"'"""),
         ("name=!!python/name:os.system", "name", """put the value in quotes inside the shell's: --set 'name="…"'"""),
         ("limits.concurrency=1_0", "limits.concurrency", "write 10: only digits, and a point before decimals"),
     ],
-)  # fmt: skip
+)
 def test_set_mistakes_name_the_flag_and_fix_it(tmp_path: Path, override: str, key: str, suggestion: str) -> None:
     (found,) = mistakes(tmp_path, JOB, overrides=[override])
     name = override.partition("=")[0]

@@ -17,10 +17,18 @@ nonsense
 """
 
 
-@pytest.mark.parametrize(("path", "kind"), [
-    ("/home/me", "ext4"), ("/mnt/far", "nfs4"), ("/mnt/far/job", "nfs4"), ("/mnt/farther", "ext4"),
-    ("/mnt/far/near/job", "tmpfs"), ("/mnt/with blank/job", "fuse.sshfs"), ("/mnt/hidden/job", "cifs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/me", "ext4"),
+        ("/mnt/far", "nfs4"),
+        ("/mnt/far/job", "nfs4"),
+        ("/mnt/farther", "ext4"),
+        ("/mnt/far/near/job", "tmpfs"),
+        ("/mnt/with blank/job", "fuse.sshfs"),
+        ("/mnt/hidden/job", "cifs"),
+    ],
+)
 def test_the_file_system_of_a_path_is_that_of_the_nearest_mount_above(path: str, kind: str) -> None:
     assert disk.file_system(Path(path), MOUNTS) == kind
 

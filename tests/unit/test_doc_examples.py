@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 import pipeline
 from pipeline.cli import commands
 from pipeline.config import load_job
+from tests.support.commands import Result, command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "data" / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -73,9 +74,8 @@ BLOCKS = list(_blocks())
 YAML_BLOCKS = [block for block in BLOCKS if block.language == "yaml"]
 PYTHON_BLOCKS = [block for block in BLOCKS if block.language == "python"]
 SHELL_BLOCKS = [
-    block for block in BLOCKS
-    if block.language in {"sh", "console", ""} and not block.text.startswith(SAMPLES)
-]  # fmt: skip
+    block for block in BLOCKS if block.language in {"sh", "console", ""} and not block.text.startswith(SAMPLES)
+]
 JOB_BLOCK = next(block for block in YAML_BLOCKS if block.text.startswith("# job.yaml"))
 
 
@@ -102,13 +102,11 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _run(*words: str) -> int:
-    """Run the command in this process and return its exit code."""
-    try:
-        code: Any = commands.main(list(words), standalone_mode=False)
-    except SystemExit as ended:
-        code = ended.code
-    return code or 0
+def _run(*words: str) -> Result:
+    """Run the command where the test stands, and see it succeed."""
+    done = command(*words, directory=Path.cwd(), environment=os.environ)
+    assert done.code == 0, (words, done.err)
+    return done
 
 
 def _check_words(words: list[str]) -> None:
@@ -145,7 +143,7 @@ def test_a_python_example_runs(block: Block, desk: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(pipeline, "ask", simulated, raising=False)
     names: dict[str, Any] = {"pipeline": pipeline, "pandas": pd, "frame": pd.DataFrame({"question": ["a?", "b?"]})}
     if "read_parquet" in block.text:
-        assert _run("run", "job.yaml", "--quiet") == 0
+        _run("run", "job.yaml", "--quiet")
     exec(compile(block.text, str(block), "exec"), names)
     if "answers" in names:
         assert names["answers"]["status"].tolist() == ["succeeded"] * 2
@@ -155,7 +153,7 @@ def test_a_python_example_runs(block: Block, desk: Path, monkeypatch: pytest.Mon
 def test_a_shell_example_runs(block: Block, desk: Path) -> None:
     lines = _lines(block)
     if not any(line.startswith("pipeline validate") for line in lines):
-        assert _run("run", "job.yaml", "--quiet") == 0
+        _run("run", "job.yaml", "--quiet")
     for line in lines:
         words = shlex.split(line.partition(" > ")[0])
         if words[0] == "pipeline":
@@ -166,7 +164,7 @@ def test_a_shell_example_runs(block: Block, desk: Path) -> None:
             _make(words[1])
         else:
             assert words[0] == "pipeline", line
-            assert _run(*words[1:]) == 0, line
+            _run(*words[1:])
 
 
 def _make(target: str) -> None:
@@ -184,10 +182,9 @@ def _labels(start: str) -> list[str]:
     return LABEL.findall(block.text)
 
 
-def test_an_estimate_has_the_lines_that_its_page_shows(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("estimate", "job.yaml", "--pilot", "5") == 0
-    out, err = capsys.readouterr()
-    assert set(_labels("gsm8k: 1,319 total")) - set(LABEL.findall(out + err)) == set()
+def test_an_estimate_has_the_lines_that_its_page_shows(desk: Path) -> None:
+    done = _run("estimate", "job.yaml", "--pilot", "5")
+    assert set(_labels("gsm8k: 1,319 total")) - set(LABEL.findall(done.out + done.err)) == set()
 
 
 def test_the_lines_of_a_status_are_ones_that_the_command_can_print() -> None:

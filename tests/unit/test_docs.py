@@ -23,9 +23,10 @@ def test_every_test_that_reliability_names_is_there() -> None:
     named = TEST_NAME.findall((REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8"))
     assert len(named) > 20
     missing = [
-        f"{file}::{name}" for file, name in named
+        f"{file}::{name}"
+        for file, name in named
         if not re.search(rf"^ *def {name}\(", (REPOSITORY / "tests" / file).read_text(encoding="utf-8"), re.MULTILINE)
-    ]  # fmt: skip
+    ]
     assert not missing
 
 
@@ -41,8 +42,9 @@ def test_the_runbook_has_every_exit_code_that_the_help_names() -> None:
     listed = re.findall(r"^\| ([\d, ]+) \|", OPERATIONS, re.MULTILINE)
     helped = (commands.help or "").partition("Exit codes:")[2]
     assert {int(code) for codes in listed for code in codes.split(", ")} == {
-        *map(int, re.findall(r"\b\d+\b", helped)), 137  # which is the shell's word for SIGKILL
-    }  # fmt: skip
+        *map(int, re.findall(r"\b\d+\b", helped)),
+        137,  # which is the shell's word for SIGKILL
+    }
 
 
 def test_the_runbook_has_every_metric_and_no_other() -> None:

@@ -141,9 +141,20 @@ def test_a_refusal_with_a_body_that_is_not_read_means_what_its_status_says() -> 
 
 @pytest.mark.parametrize(
     "reason",
-    ["length", "LENGTH", "max_tokens", "MAX_TOKENS", "maxTokens", "model_length", "max_output_tokens", "max_length",
-     "token_limit", "FINISH_REASON_MAX_TOKENS", "model_context_window_exceeded"],
-)  # fmt: skip
+    [
+        "length",
+        "LENGTH",
+        "max_tokens",
+        "MAX_TOKENS",
+        "maxTokens",
+        "model_length",
+        "max_output_tokens",
+        "max_length",
+        "token_limit",
+        "FINISH_REASON_MAX_TOKENS",
+        "model_context_window_exceeded",
+    ],
+)
 def test_a_finish_reason_that_speaks_of_the_limit(reason: str) -> None:
     assert stopped_at_limit(reason) and not broke_off(reason)
 

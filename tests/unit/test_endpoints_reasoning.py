@@ -54,8 +54,11 @@ def test_an_empty_reasoning_is_none_and_an_empty_rest_an_empty_answer() -> None:
 )
 def test_auto_splits_for_the_models_that_the_catalogue_marks_for_any_kind(kind: Any, model: str, splits: bool) -> None:
     endpoint = make_endpoint(EndpointConfig(kind=kind, url="https://x/v1", model=model))
-    body = {"result": {"choices": [{"message": {"content": "a</think>b"}}]}} if kind == "dataoorts" else {
-        "choices": [{"message": {"content": "a</think>b"}}]}  # fmt: skip
+    body = (
+        {"result": {"choices": [{"message": {"content": "a</think>b"}}]}}
+        if kind == "dataoorts"
+        else {"choices": [{"message": {"content": "a</think>b"}}]}
+    )
     found = endpoint.parse(200, {}, json.dumps(body).encode())
     assert isinstance(found, Reply)
     assert (found.reasoning, found.response) == (("a", "b") if splits else (None, "a</think>b"))

@@ -68,9 +68,12 @@ def test_an_address_takes_the_place_of_the_url(kind: Literal["dataoorts", "opena
 def test_an_openai_request_has_its_parameters_beside_the_messages() -> None:
     request = Request("m", ({"role": "user", "content": "hi"},), {"max_tokens": 5, "temperature": 0.5})
     assert make("openai").payload(request) == {
-        "model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "temperature": 0.5,
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 5,
+        "temperature": 0.5,
         "stream": False,
-    }  # fmt: skip
+    }
 
 
 def test_json_is_read_as_utf8_whatever_charset_is_named() -> None:

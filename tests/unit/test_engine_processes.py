@@ -409,10 +409,16 @@ def test_the_key_stands_on_no_command_line(sending: Sending) -> None:
         assert b"pipeline.engines.sender" in line and b"secret" not in line
 
 
-@pytest.mark.parametrize(("limits", "rows", "one"), [
-    ({}, 1_000_000, False), ({}, 1_999, True), ({"concurrency": 15}, 1_000_000, True),
-    ({"requests_per_minute": 600}, 1_000_000, True), ({"processes": 1}, 1_000_000, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limits", "rows", "one"),
+    [
+        ({}, 1_000_000, False),
+        ({}, 1_999, True),
+        ({"concurrency": 15}, 1_000_000, True),
+        ({"requests_per_minute": 600}, 1_000_000, True),
+        ({"processes": 1}, 1_000_000, True),
+    ],
+)
 def test_several_processes_only_where_one_core_would_be_the_limit(
     limits: dict[str, object], rows: int, one: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

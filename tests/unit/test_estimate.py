@@ -164,9 +164,10 @@ def test_no_range_goes_beyond_what_the_requests_can_come_to() -> None:
 def test_time_is_that_of_the_slots_or_of_a_rate_whichever_is_longer() -> None:
     sizes, sample = sizes_of(1200, max_tokens=100), sample_of(*[20] * 8, attempts=2)
     for limits, seconds in (
-        ({"concurrency": 24}, 100), ({"concurrency": 24, "requests_per_minute": 600}, 240),
+        ({"concurrency": 24}, 100),
+        ({"concurrency": 24, "requests_per_minute": 600}, 240),
         ({"concurrency": 24, "tokens_per_minute": 14_400}, 600),
-    ):  # fmt: skip
+    ):
         found = estimate(sizes, PRICE, LimitsConfig(**limits), sample)  # type: ignore[arg-type]
         assert found.seconds.expected == pytest.approx(seconds)
     assert estimate(sizes_of(2, max_tokens=9), PRICE, LimitsConfig(concurrency=24), sample).seconds.expected == 2
@@ -192,22 +193,37 @@ def test_without_a_price_the_cost_is_unknown_and_never_zero() -> None:
 
 
 ANSWER = {
-    "attempts": 1, "latency_seconds": 0.5, "prompt_tokens": 100, "completion_tokens": 50, "cost_usd": "0.000049",
+    "attempts": 1,
+    "latency_seconds": 0.5,
+    "prompt_tokens": 100,
+    "completion_tokens": 50,
+    "cost_usd": "0.000049",
     "billed_usd": "0.000049",
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(("state", "record", "measured"), [
-    (State.ANSWERED, ANSWER, (100, 50, "0.000049", 1, 0.5)),
-    # Billed at another price then; the attempts before are counted as they were billed.
-    (State.ANSWERED, {**ANSWER, "attempts": 3, "cost_usd": "0.5", "billed_usd": "0.2"}, (100, 50, "0.300049", 3, 1.5)),
-    # Its price was not known then.
-    (State.UNPRICED, {**ANSWER, "cost_usd": None, "billed_usd": None}, (100, 50, "0.000049", 1, 0.5)),
-    (State.UNPRICED, {**ANSWER, "completion_tokens": None}, None),
-    (State.FAILED, {"attempts": 2, "latency_seconds": 0.5, "cost_usd": None, "billed_usd": None}, (0, 0, "0", 2, 1.0)),
-    (State.FAILED, {**ANSWER, "billed_usd": None, "attempts": 6}, (100, 50, "0.000049", 6, 3.0)),
-    (State.FAILED, {"attempts": 0, "error_kind": "empty_prompt"}, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("state", "record", "measured"),
+    [
+        (State.ANSWERED, ANSWER, (100, 50, "0.000049", 1, 0.5)),
+        # Billed at another price then; the attempts before are counted as they were billed.
+        (
+            State.ANSWERED,
+            {**ANSWER, "attempts": 3, "cost_usd": "0.5", "billed_usd": "0.2"},
+            (100, 50, "0.300049", 3, 1.5),
+        ),
+        # Its price was not known then.
+        (State.UNPRICED, {**ANSWER, "cost_usd": None, "billed_usd": None}, (100, 50, "0.000049", 1, 0.5)),
+        (State.UNPRICED, {**ANSWER, "completion_tokens": None}, None),
+        (
+            State.FAILED,
+            {"attempts": 2, "latency_seconds": 0.5, "cost_usd": None, "billed_usd": None},
+            (0, 0, "0", 2, 1.0),
+        ),
+        (State.FAILED, {**ANSWER, "billed_usd": None, "attempts": 6}, (100, 50, "0.000049", 6, 3.0)),
+        (State.FAILED, {"attempts": 0, "error_kind": "empty_prompt"}, None),
+    ],
+)
 def test_a_row_is_measured_by_all_that_was_sent_for_it_at_todays_price(
     state: State, record: dict[str, Any], measured: tuple[int, int, str, int, float] | None
 ) -> None:

@@ -92,8 +92,12 @@ def test_values_that_differ_in_type_or_content_have_different_keys() -> None:
 @pytest.mark.parametrize(
     "same",
     [
-        [pa.array(["x"]), pa.array(["x"], pa.large_string()), pa.array(["x"]).dictionary_encode(),
-         pa.array(["x"], pa.string_view())],
+        [
+            pa.array(["x"]),
+            pa.array(["x"], pa.large_string()),
+            pa.array(["x"]).dictionary_encode(),
+            pa.array(["x"], pa.string_view()),
+        ],
         [pa.array([7], pa.int8()), pa.array([7], pa.uint64()), pa.array([7]).dictionary_encode()],
         [pa.array([0.5], pa.float32()), pa.array([0.5], pa.float64()), pa.array([0.5], pa.float16())],
         [pa.array([float("nan")]), pa.array([-float("nan")])],
@@ -101,14 +105,23 @@ def test_values_that_differ_in_type_or_content_have_different_keys() -> None:
         [pa.array([1], pa.date32()), pa.array([86_400_000], pa.date64())],
         [pa.array([1], pa.time32("ms")), pa.array([1_000_000], pa.time64("ns"))],
         [pa.array([None], pa.string()), pa.nulls(1), pa.array([None], pa.list_(pa.int64()))],
-        [pa.array([[1, None]]), pa.array([[1, None]], pa.large_list(pa.int64())),
-         pa.array([[1, None]], pa.list_(pa.int32(), 2)), pa.array([[1, None]], pa.list_view(pa.int64()))],
-        [pa.array([{"a": 1, "b": "x"}]),
-         pa.array([{"b": "x", "a": 1}], pa.struct([("b", pa.string()), ("a", pa.int8())]))],
-        [pa.array([b"x" * 16]), pa.array([b"x" * 16], pa.binary(16)),
-         pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"x" * 16], pa.binary(16)))],
+        [
+            pa.array([[1, None]]),
+            pa.array([[1, None]], pa.large_list(pa.int64())),
+            pa.array([[1, None]], pa.list_(pa.int32(), 2)),
+            pa.array([[1, None]], pa.list_view(pa.int64())),
+        ],
+        [
+            pa.array([{"a": 1, "b": "x"}]),
+            pa.array([{"b": "x", "a": 1}], pa.struct([("b", pa.string()), ("a", pa.int8())])),
+        ],
+        [
+            pa.array([b"x" * 16]),
+            pa.array([b"x" * 16], pa.binary(16)),
+            pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"x" * 16], pa.binary(16))),
+        ],
     ],
-)  # fmt: skip
+)
 def test_widths_units_and_encodings_do_not_count(same: list[pa.Array]) -> None:
     assert len({key(array) for array in same}) == 1
 

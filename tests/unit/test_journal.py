@@ -153,9 +153,14 @@ def test_totals_add_up_exactly_and_survive(directory: Path) -> None:
         journal.commit(claims=[claim(1), claim(2)], plan=7)
     with closing(Journal.read(directory)) as journal:
         assert journal.totals == Totals(
-            commits=11, events=10, claims=2, cost_usd=Decimal("0.000000000010"), possibly_billed_usd=Decimal("1.0"),
-            possibly_billed_requests=20, plan=7,
-        )  # fmt: skip
+            commits=11,
+            events=10,
+            claims=2,
+            cost_usd=Decimal("0.000000000010"),
+            possibly_billed_usd=Decimal("1.0"),
+            possibly_billed_requests=20,
+            plan=7,
+        )
 
 
 def test_of_two_pauses_the_one_that_lasts_longer_counts(directory: Path) -> None:
@@ -222,8 +227,9 @@ def test_claims_that_were_open_at_a_kill_come_back_as_what_they_may_have_cost(di
     assert numbers == [2, 3]
     assert worst == Decimal("0.25")
     assert [(e.state, e.row_id, e.record.attempts, e.record.possibly_billed) for e in events] == [
-        (State.ATTEMPTED, "row-2", 3, Decimal("0.25")), (State.ATTEMPTED, "row-3", 4, None),
-    ]  # fmt: skip
+        (State.ATTEMPTED, "row-2", 3, Decimal("0.25")),
+        (State.ATTEMPTED, "row-3", 4, None),
+    ]
     assert events[0].record.cost == Decimal("0.5")
     with writing(directory) as journal:
         journal.commit(events, release=numbers, possibly_billed_usd=worst)

@@ -284,7 +284,7 @@ def test_what_is_let_in_counts_from_the_latest_moment_that_any_process_knows(mem
 def test_a_process_that_was_stopped_with_the_lock_in_hand_holds_up_nobody_for_longer_than_a_moment(
     members: Members,
 ) -> None:
-    one, stopped = members.join(requests=60), LimitFile(members.path, "one")
+    one, stopped = members.join(requests=60), LimitFile(members.path, "one", clock=lambda: members.now)
     taken = entry(one.reserve(5, START))
     with stopped.locked() as is_locked:
         assert is_locked

@@ -71,10 +71,15 @@ def test_doctor_says_how_many_there_are_for_a_transport_that_needs_them(monkeypa
     assert "limits.concurrency to 12" in (found.remedy or "")
 
 
-@pytest.mark.parametrize(("processes", "url", "needed", "most"), [
-    (1, "https://example.com/v1", 96, 32), (1, "simulator", 160, 16),
-    (3, "https://example.com/v1", 64, None), (3, "simulator", 96, 32),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("processes", "url", "needed", "most"),
+    [
+        (1, "https://example.com/v1", 96, 32),
+        (1, "simulator", 160, 16),
+        (3, "https://example.com/v1", 64, None),
+        (3, "simulator", 96, 32),
+    ],
+)
 def test_the_embedded_endpoint_holds_an_end_of_every_connection(
     monkeypatch: pytest.MonkeyPatch, processes: int, url: str, needed: int, most: int | None
 ) -> None:

@@ -28,15 +28,27 @@ def test_a_suggested_command_repeats_the_sets_quoted_for_a_shell() -> None:
     call = JobCall("my job.yaml", ["output.path=a b.parquet", "prompt.user={{ x }}"])
     command = call.command("run", "--limit", "3")
     assert shlex.split(command) == [
-        "pipeline", "run", "my job.yaml", "--set", "output.path=a b.parquet", "--set", "prompt.user={{ x }}",
-        "--limit", "3",
-    ]  # fmt: skip
+        "pipeline",
+        "run",
+        "my job.yaml",
+        "--set",
+        "output.path=a b.parquet",
+        "--set",
+        "prompt.user={{ x }}",
+        "--limit",
+        "3",
+    ]
 
 
-@pytest.mark.parametrize("secret", [
-    "notify.ping_url=https://check.example/7f3b9c2e", "endpoint.headers.X-Team=7f3b9c2e",
-    "endpoint.headers={X-Key: 7f3b9c2e}", "endpoint.url=https://me:7f3b9c2e@example.com/v1",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "notify.ping_url=https://check.example/7f3b9c2e",
+        "endpoint.headers.X-Team=7f3b9c2e",
+        "endpoint.headers={X-Key: 7f3b9c2e}",
+        "endpoint.url=https://me:7f3b9c2e@example.com/v1",
+    ],
+)
 def test_a_suggested_command_shows_no_secret(secret: str) -> None:
     command = JobCall("job.yaml", [secret, "name=x"]).command("run")
     assert "7f3b9c2e" not in command
@@ -59,12 +71,14 @@ def test_rows_with_a_passing_cause_that_runs_have_given_up_are_left_to_retry_fai
 
 def test_rows_that_would_fail_again_are_never_sent_again() -> None:
     assert after_failures({"context_window_exceeded": 2}) == [
-        "pipeline show job.yaml --failed", "pipeline retry-failed job.yaml --accept",
-    ]  # fmt: skip
+        "pipeline show job.yaml --failed",
+        "pipeline retry-failed job.yaml --accept",
+    ]
     assert after_failures({"timeout": 1, "bad_request": 2}) == [
-        "pipeline retry-failed job.yaml --kind timeout", "pipeline show job.yaml --failed",
+        "pipeline retry-failed job.yaml --kind timeout",
+        "pipeline show job.yaml --failed",
         "pipeline retry-failed job.yaml --accept --kind bad_request",
-    ]  # fmt: skip
+    ]
 
 
 def test_accepted_failures_need_nothing() -> None:

@@ -122,10 +122,13 @@ def test_what_is_sorted_on_disk_lies_beside_the_scratch_database(job: Job) -> No
 @pytest.mark.parametrize(
     ("state", "standing"),
     [
-        (State.ATTEMPTED, ATTEMPTED), (State.ANSWERED, ANSWERED), (State.UNPRICED, UNPRICED),
-        (State.FAILED_PASSING, Standing.FAILED_PASSING), (State.FAILED, FAILED),
+        (State.ATTEMPTED, ATTEMPTED),
+        (State.ANSWERED, ANSWERED),
+        (State.UNPRICED, UNPRICED),
+        (State.FAILED_PASSING, Standing.FAILED_PASSING),
+        (State.FAILED, FAILED),
     ],
-)  # fmt: skip
+)
 def test_a_row_stands_where_its_latest_event_leaves_it(job: Job, state: State, standing: Standing) -> None:
     job.run(("a", "1"), ("b", "2"), states=[State.ATTEMPTED, None])
     job.run(("a", "1"), ("b", "2"), states=[state, None])
@@ -319,9 +322,15 @@ def test_a_disk_that_takes_no_scratch_database_is_a_failed_checkpoint(
 
 def make_plan(rows: int = 4, **facts: Any) -> Plan:
     given: dict[str, Any] = {
-        "number": 1, "fingerprint": "f", "digest": "d", "latest": np.zeros(rows, np.uint64),
-        "repeated": np.zeros(0, np.uint32), "occurrences": np.zeros(0, np.uint32), "orphaned": 0, **facts,
-    }  # fmt: skip
+        "number": 1,
+        "fingerprint": "f",
+        "digest": "d",
+        "latest": np.zeros(rows, np.uint64),
+        "repeated": np.zeros(0, np.uint32),
+        "occurrences": np.zeros(0, np.uint32),
+        "orphaned": 0,
+        **facts,
+    }
     return Plan(**given)
 
 
@@ -360,9 +369,12 @@ def test_what_reads_the_same_in_the_output_has_the_same_digest() -> None:
 
 def test_a_saved_plan_comes_back_whole(tmp_path: Path) -> None:
     plan = make_plan(
-        70_000, orphaned=3, kept_empty=True, repeated=np.array([5, 69_999], np.uint32),
+        70_000,
+        orphaned=3,
+        kept_empty=True,
+        repeated=np.array([5, 69_999], np.uint32),
         occurrences=np.array([2, 3], np.uint32),
-    )  # fmt: skip
+    )
     plan.put(69_999, 12, ANSWERED)
     save_plan(plan, tmp_path)
     found = load_plan(tmp_path)

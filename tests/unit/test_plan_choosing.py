@@ -14,8 +14,15 @@ CHUNK = 65_536
 
 def plan_of(rows: int) -> Plan:
     empty = np.zeros(0, np.uint32)
-    return Plan(number=1, fingerprint="", digest="", latest=np.zeros(rows, np.uint64), repeated=empty,
-                occurrences=empty, orphaned=0)  # fmt: skip
+    return Plan(
+        number=1,
+        fingerprint="",
+        digest="",
+        latest=np.zeros(rows, np.uint64),
+        repeated=empty,
+        occurrences=empty,
+        orphaned=0,
+    )
 
 
 def test_rows_are_drawn_in_input_order_without_repetition_and_the_same_for_the_same_seed() -> None:

@@ -19,9 +19,12 @@ PIXEL = "data:image/png;base64,AAAA"
 
 
 def make(
-    prompt: PromptConfig, parameters: ParametersConfig | None = None, ranges: Any = DEFAULT_PARAMETERS,
-    columns: tuple[str, ...] = ("c",), window: int | None = None,
-) -> Prompter:  # fmt: skip
+    prompt: PromptConfig,
+    parameters: ParametersConfig | None = None,
+    ranges: Any = DEFAULT_PARAMETERS,
+    columns: tuple[str, ...] = ("c",),
+    window: int | None = None,
+) -> Prompter:
     return Prompter(prompt, parameters or ParametersConfig(), "m", columns, ranges, window)
 
 
@@ -67,8 +70,12 @@ def test_a_column_of_lists_is_no_prompt(value: Any) -> None:
 
 @pytest.mark.parametrize("wrap", [lambda value: value, tuple, json.dumps, lambda value: json.dumps(json.dumps(value))])
 def test_messages_are_a_list_or_its_json_text(wrap: Any) -> None:
-    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": ""},
-             {"role": "user", "content": "t"}]  # fmt: skip
+    turns = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "u"},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "t"},
+    ]
     assert list(chat(wrap(turns))) == turns
 
 
@@ -93,11 +100,20 @@ def test_parts_of_text_and_embedded_images_pass_and_null_fields_go() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        None, "", "  ", '""', [], "[]", "null", [{"role": "user", "content": " "}], [{"role": "user", "content": None}],
-        [{"role": "system", "content": "only"}], [{"role": "user", "content": []}],
+        None,
+        "",
+        "  ",
+        '""',
+        [],
+        "[]",
+        "null",
+        [{"role": "user", "content": " "}],
+        [{"role": "user", "content": None}],
+        [{"role": "system", "content": "only"}],
+        [{"role": "user", "content": []}],
         [{"role": "user", "content": [{"type": "text", "text": ""}]}],
     ],
-)  # fmt: skip
+)
 def test_messages_that_say_nothing_are_an_empty_prompt(value: Any) -> None:
     assert kind(chat, value) is ErrorKind.EMPTY_PROMPT
 
@@ -105,10 +121,22 @@ def test_messages_that_say_nothing_are_an_empty_prompt(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "secret", "{secret", '"secret"', "{}", "3", 3, {"role": "user", "content": "secret"}, ["secret"], "[" * 100_000,
-        [{"content": "secret"}], [{"role": "secret", "content": "a"}], [{"role": ["user"], "content": "a"}],
-        [{"role": "user", "content": 3}], [{"role": "user", "content": "a", "secret": 1}],
-        [{"role": "user", "content": ["secret"]}], [{"role": "user", "content": [{"type": "secret"}]}],
+        "secret",
+        "{secret",
+        '"secret"',
+        "{}",
+        "3",
+        3,
+        {"role": "user", "content": "secret"},
+        ["secret"],
+        "[" * 100_000,
+        [{"content": "secret"}],
+        [{"role": "secret", "content": "a"}],
+        [{"role": ["user"], "content": "a"}],
+        [{"role": "user", "content": 3}],
+        [{"role": "user", "content": "a", "secret": 1}],
+        [{"role": "user", "content": ["secret"]}],
+        [{"role": "user", "content": [{"type": "secret"}]}],
         [{"role": "user", "content": [{"type": "text", "text": 3}]}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": "secret"}]}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": 3}}]}],
@@ -116,7 +144,7 @@ def test_messages_that_say_nothing_are_an_empty_prompt(value: Any) -> None:
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}, "text": "secret"}]}],
         [*TEXT, {"role": "assistant", "content": None}],
     ],
-)  # fmt: skip
+)
 def test_malformed_messages_are_a_prompt_error(value: Any) -> None:
     assert kind(chat, value) is ErrorKind.PROMPT_ERROR
 
@@ -202,8 +230,10 @@ def test_fixed_parameters_are_checked_before_any_row() -> None:
     with pytest.raises(InvalidJob) as caught:
         make(PromptConfig(column="c"), parameters, ranges)
     assert [mistake.key for mistake in caught.value.mistakes] == [
-        "parameters.temperature", "parameters.top_k", "parameters.seed",
-    ]  # fmt: skip
+        "parameters.temperature",
+        "parameters.top_k",
+        "parameters.seed",
+    ]
     assert "a number from 0 to 5" in caught.value.mistakes[0].message
 
 

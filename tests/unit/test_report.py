@@ -164,9 +164,20 @@ def event(
     **record: Any,
 ) -> Event:
     """Something that happened to a row: an attempt of its own."""
-    facts = {"attempts": 1, "cost_usd": cost, "failed_runs": 0, "http_status": 200, "latency_seconds": latency,
-             "started_at": NOON + position, "finished_at": NOON + position + latency, "billed_usd": cost,
-             "possibly_billed": None, "tokens": 30, "prompt_tokens": 10, "completion_tokens": 20}  # fmt: skip
+    facts = {
+        "attempts": 1,
+        "cost_usd": cost,
+        "failed_runs": 0,
+        "http_status": 200,
+        "latency_seconds": latency,
+        "started_at": NOON + position,
+        "finished_at": NOON + position + latency,
+        "billed_usd": cost,
+        "possibly_billed": None,
+        "tokens": 30,
+        "prompt_tokens": 10,
+        "completion_tokens": 20,
+    }
     found = decode({**facts, **record})
     return Event(1, position, state, row_id or f"row-{position}", f"{position:032x}", 1, "", found)
 
@@ -177,21 +188,33 @@ def failure(position: int, state: State, kind: str, **record: Any) -> Event:
 
 
 def plan_of(journal: Journal, rows: int) -> Plan:
-    plan = Plan(number=1, fingerprint="", digest="", latest=np.zeros(rows, np.uint64),
-                repeated=np.zeros(0, np.uint32), occurrences=np.zeros(0, np.uint32), orphaned=0)  # fmt: skip
+    plan = Plan(
+        number=1,
+        fingerprint="",
+        digest="",
+        latest=np.zeros(rows, np.uint64),
+        repeated=np.zeros(0, np.uint32),
+        occurrences=np.zeros(0, np.uint32),
+        orphaned=0,
+    )
     plan.apply(journal.standings())
     return plan
 
 
 def test_each_attempt_counts_once_and_each_row_by_what_stands(journal: Journal) -> None:
-    journal.commit([
-        failure(0, State.ATTEMPTED, "timeout"), event(0, State.ANSWERED, latency=5.0, attempts=2),
-        failure(1, State.ATTEMPTED, "timeout"), failure(1, State.FAILED_PASSING, "timeout", tokens=None),
-        failure(2, State.FAILED, "bad_request"),
-        failure(3, State.FAILED, "empty_prompt", tokens=None, latency_seconds=None, finished_at=None),
-        event(4, State.ANSWERED, cost="0.009", truncated=True), event(4, State.ANSWERED, cost="0.002"),
-        event(5, State.UNPRICED, cost=None, prompt_tokens=None, completion_tokens=None),
-    ])  # fmt: skip
+    journal.commit(
+        [
+            failure(0, State.ATTEMPTED, "timeout"),
+            event(0, State.ANSWERED, latency=5.0, attempts=2),
+            failure(1, State.ATTEMPTED, "timeout"),
+            failure(1, State.FAILED_PASSING, "timeout", tokens=None),
+            failure(2, State.FAILED, "bad_request"),
+            failure(3, State.FAILED, "empty_prompt", tokens=None, latency_seconds=None, finished_at=None),
+            event(4, State.ANSWERED, cost="0.009", truncated=True),
+            event(4, State.ANSWERED, cost="0.002"),
+            event(5, State.UNPRICED, cost=None, prompt_tokens=None, completion_tokens=None),
+        ]
+    )
     figures = project(journal, plan_of(journal, 6))
     assert (figures.requests, figures.failed_requests) == (7, 3)
     assert (figures.prompt_tokens, figures.completion_tokens) == (30, 60)
@@ -203,8 +226,9 @@ def test_each_attempt_counts_once_and_each_row_by_what_stands(journal: Journal) 
     assert figures.kinds["timeout"].message == "no timeout"
     assert [row.row_id for row in figures.slowest.rows] == ["row-0", "row-1", "row-2", "row-4", "row-5"]
     assert [(row.row_id, row.cost_usd) for row in figures.costliest.rows] == [
-        ("row-4", Decimal("0.002")), ("row-0", Decimal("0.001")),
-    ]  # fmt: skip
+        ("row-4", Decimal("0.002")),
+        ("row-0", Decimal("0.001")),
+    ]
     assert figures.truncated == 0  # the answer that was is replaced
     assert figures.latency_seconds.count == 3
     bins = [one for stretch in figures.timeline.stretches() for one in stretch.bins]
@@ -214,10 +238,12 @@ def test_each_attempt_counts_once_and_each_row_by_what_stands(journal: Journal) 
 
 def test_tables_are_bounded_and_hold_the_largest(journal: Journal) -> None:
     latencies = [random.Random(1).uniform(0, 9) for _ in range(500)]
-    journal.commit([
-        event(number, State.ANSWERED, latency=latency, cost=str(latency), truncated=True)
-        for number, latency in enumerate(latencies)
-    ])  # fmt: skip
+    journal.commit(
+        [
+            event(number, State.ANSWERED, latency=latency, cost=str(latency), truncated=True)
+            for number, latency in enumerate(latencies)
+        ]
+    )
     figures = project(journal, plan_of(journal, 500))
     largest = sorted(latencies, reverse=True)[:10]
     assert [row.latency_seconds for row in figures.slowest.rows] == largest
@@ -286,8 +312,15 @@ def test_what_to_do_next_is_shown_with_its_reason() -> None:
 
 def test_the_share_of_truncated_answers_stands_out(journal: Journal) -> None:
     journal.commit([event(0, State.ANSWERED, truncated=True), event(1, State.ANSWERED)])
-    rows = {"rows": 2, "succeeded": 2, "failed": 0, "pending": 0, "unpriced_rows": 0,
-            "job_cost_usd": Decimal(0), "possibly_billed_usd": Decimal(0)}  # fmt: skip
+    rows = {
+        "rows": 2,
+        "succeeded": 2,
+        "failed": 0,
+        "pending": 0,
+        "unpriced_rows": 0,
+        "job_cost_usd": Decimal(0),
+        "possibly_billed_usd": Decimal(0),
+    }
     text = whole_page(project(journal, None), rows=rows)
     assert '<span class="warn">1 truncated (50.0%)</span>' in text
     assert '<rect x="1" width="1" height="1" fill="var(--warn)"/>' in text
@@ -339,13 +372,30 @@ HOSTILE = "<script>alert(1)</script>\"'\x1b[31m\u202e&amp;\ud800"
 
 def standing(**changed: Any) -> Standing:
     found: dict[str, Any] = {
-        "job": "job", "model": "a model", "endpoint": "an address", "is_simulated": False, "status": "failed_rows",
-        "error": None, "moment": NOON + 3_600, "in_flight": None, "status_of": None, "next_steps": [],
+        "job": "job",
+        "model": "a model",
+        "endpoint": "an address",
+        "is_simulated": False,
+        "status": "failed_rows",
+        "error": None,
+        "moment": NOON + 3_600,
+        "in_flight": None,
+        "status_of": None,
+        "next_steps": [],
         "plan": [("done", 3, "have an answer")],
-        "runs": ["20251125T120000Z-abcdef"], "version": "1", "configuration": {"name": "job"},
-        "rows": {"rows": 3, "succeeded": 1, "failed": 1, "pending": 1, "unpriced_rows": 1,
-                 "job_cost_usd": Decimal("0.001"), "possibly_billed_usd": Decimal(0)},
-    }  # fmt: skip
+        "runs": ["20251125T120000Z-abcdef"],
+        "version": "1",
+        "configuration": {"name": "job"},
+        "rows": {
+            "rows": 3,
+            "succeeded": 1,
+            "failed": 1,
+            "pending": 1,
+            "unpriced_rows": 1,
+            "job_cost_usd": Decimal("0.001"),
+            "possibly_billed_usd": Decimal(0),
+        },
+    }
     return Standing(**{**found, **changed})
 
 
@@ -355,14 +405,21 @@ def whole_page(figures: Figures, **changed: Any) -> str:
 
 def test_nothing_that_others_wrote_is_markup_or_hidden(journal: Journal) -> None:
     hostile = HOSTILE.replace("\ud800", "")  # the journal itself takes no lone surrogate
-    journal.commit([
-        event(0, State.ANSWERED, row_id=hostile, truncated=True),
-        failure(1, State.FAILED, "bad_request", row_id=hostile + "2", error_message=hostile),
-    ])  # fmt: skip
+    journal.commit(
+        [
+            event(0, State.ANSWERED, row_id=hostile, truncated=True),
+            failure(1, State.FAILED, "bad_request", row_id=hostile + "2", error_message=hostile),
+        ]
+    )
     text = whole_page(
-        project(journal, None), model=HOSTILE, endpoint=HOSTILE, configuration={"input": {"path": [HOSTILE]}},
-        plan=[(HOSTILE, 1, HOSTILE)], runs=[HOSTILE], version=HOSTILE,
-    )  # fmt: skip
+        project(journal, None),
+        model=HOSTILE,
+        endpoint=HOSTILE,
+        configuration={"input": {"path": [HOSTILE]}},
+        plan=[(HOSTILE, 1, HOSTILE)],
+        runs=[HOSTILE],
+        version=HOSTILE,
+    )
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;\\x1b[31m\\u202e&amp;amp;\\ud800" in text
     assert all(char.isprintable() or char == "\n" for char in text)
@@ -418,17 +475,26 @@ def test_figures_read_as_people_write_them(journal: Journal) -> None:
 
 
 def test_prompts_are_shown_by_their_length_alone() -> None:
-    configuration = {"name": "job", "prompt": {"system": "be brief", "user": "{{ question }}", "column": None},
-                     "input": {"path": "${DATA}", "csv": {"delimiter": ","}}, "limits": {"timeout_seconds": 300.0},
-                     "parameters": {"max_tokens": {"column": "most"}}}  # fmt: skip
+    configuration = {
+        "name": "job",
+        "prompt": {"system": "be brief", "user": "{{ question }}", "column": None},
+        "input": {"path": "${DATA}", "csv": {"delimiter": ","}},
+        "limits": {"timeout_seconds": 300.0},
+        "parameters": {"max_tokens": {"column": "most"}},
+    }
     text = whole_page(Figures(), configuration=configuration)
     assert "be brief" not in text
     assert "question" not in text
     pairs = dict(re.findall(r"<tr><th>([^<]+)</th><td><bdi>([^<]*)</bdi></td></tr>", text))
     assert pairs == {
-        "name": "job", "system": "a text of 8 characters", "user": "a text of 14 characters", "path": "${DATA}",
-        "csv.delimiter": ",", "timeout_seconds": "300", "max_tokens.column": "most",
-    }  # fmt: skip
+        "name": "job",
+        "system": "a text of 8 characters",
+        "user": "a text of 14 characters",
+        "path": "${DATA}",
+        "csv.delimiter": ",",
+        "timeout_seconds": "300",
+        "max_tokens.column": "most",
+    }
 
 
 def test_a_job_of_no_rows_has_a_page_without_plots() -> None:

@@ -65,10 +65,26 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "", "-1", "-0.5", "nan", "inf", "Infinity", "1e999", "9" * 400, "1_000", "soon", ",", "-1, soon", "1 s", "0x10",
-        "٣",        "Wed, 99 Oct 2015 07:29:00 GMT", "Wed, 21 Oct 2015 25:61:00 GMT", "2015-10-21T07:29:00Z",
+        "",
+        "-1",
+        "-0.5",
+        "nan",
+        "inf",
+        "Infinity",
+        "1e999",
+        "9" * 400,
+        "1_000",
+        "soon",
+        ",",
+        "-1, soon",
+        "1 s",
+        "0x10",
+        "٣",
+        "Wed, 99 Oct 2015 07:29:00 GMT",
+        "Wed, 21 Oct 2015 25:61:00 GMT",
+        "2015-10-21T07:29:00Z",
     ],
-)  # fmt: skip
+)
 def test_a_retry_after_that_is_no_sound_one_counts_as_absent(value: str) -> None:
     assert retry_after({"Retry-After": value}, NOW) is None
 
@@ -169,9 +185,11 @@ def test_a_wait_in_milliseconds_goes_before_one_in_seconds(headers: dict[str, st
 
 def limits(remaining: tuple[str, str], reset: tuple[str, str]) -> dict[str, str]:
     return {
-        "x-ratelimit-remaining-requests": remaining[0], "X-RateLimit-Remaining-Tokens": remaining[1],
-        "x-ratelimit-reset-requests": reset[0], "x-ratelimit-reset-tokens": reset[1],
-    }  # fmt: skip
+        "x-ratelimit-remaining-requests": remaining[0],
+        "X-RateLimit-Remaining-Tokens": remaining[1],
+        "x-ratelimit-reset-requests": reset[0],
+        "x-ratelimit-reset-tokens": reset[1],
+    }
 
 
 @pytest.mark.parametrize(

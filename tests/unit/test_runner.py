@@ -46,12 +46,12 @@ def test_every_row_gets_its_own_answer_and_no_claim_stays_open(bench: Callable[.
 
 def test_a_429_uses_up_no_attempt(bench: Callable[..., Bench]) -> None:
     def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
-        return failed(ErrorKind.RATE_LIMITED, http_status=429) if attempt <= 10 else answered(prompt)
+        return failed(ErrorKind.RATE_LIMITED, http_status=429) if now < 1100 else answered(prompt)
 
     job = bench(3, script)
     assert job.run(concurrency=4, retry={"max_attempts": 2}) is None
     assert job.count(Standing.ANSWERED) == 3
-    assert job.record(0).attempts == 11
+    assert min(job.record(position).attempts for position in range(3)) > 2
 
 
 def test_a_poisonous_row_fails_after_its_attempts_while_the_others_are_answered(bench: Callable[..., Bench]) -> None:

@@ -28,10 +28,12 @@ def write(tmp_path: Path) -> Iterator[Write]:
             Journal.create(tmp_path, job="test", simulated=False)
             made.append(Journal.write(tmp_path))
         for start in range(0, len(records), 1000):
-            made[0].commit([
-                Event(1, row, state, f"r{row}", "0" * 32, 1, "c", decode(record))
-                for row, record in enumerate(records[start : start + 1000], start)
-            ])  # fmt: skip
+            made[0].commit(
+                [
+                    Event(1, row, state, f"r{row}", "0" * 32, 1, "c", decode(record))
+                    for row, record in enumerate(records[start : start + 1000], start)
+                ]
+            )
         return made[0]
 
     yield make

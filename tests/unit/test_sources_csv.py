@@ -35,9 +35,32 @@ def refusal(directory: Path, content: bytes | str, **settings: Any) -> str:
 
 @pytest.mark.parametrize(
     "cell",
-    ["NA", "null", "None", "nan", "", "007", "1e3", "1.50", "True", " x ", "   ", "\t", "#a", "5\" pipe", "a'b", "\\",
-     "\\n", "\x1a", "\x0b\x0c", "\x85\u2028", "\ufeff", "\ufffd", "😀"],
-)  # fmt: skip
+    [
+        "NA",
+        "null",
+        "None",
+        "nan",
+        "",
+        "007",
+        "1e3",
+        "1.50",
+        "True",
+        " x ",
+        "   ",
+        "\t",
+        "#a",
+        '5" pipe',
+        "a'b",
+        "\\",
+        "\\n",
+        "\x1a",
+        "\x0b\x0c",
+        "\x85\u2028",
+        "\ufeff",
+        "\ufffd",
+        "😀",
+    ],
+)
 def test_a_bare_cell_comes_back_as_written(tmp_path: Path, cell: str) -> None:
     assert rows(tmp_path, f"a,b\n{cell},1\n2,{cell}\n") == [{"a": cell, "b": "1"}, {"a": "2", "b": cell}]
 

@@ -49,10 +49,15 @@ STRUCT = {"role": "user", "name": None}
         ([pa.array([Decimal("1.50")]), pa.array([Decimal("100.50")])], pa.decimal128(5, 2)),
         ([pa.array([1], pa.timestamp("ms")), pa.array([1001], pa.timestamp("ns"))], pa.timestamp("ns")),
         ([pa.array([b"a"]), pa.array([b"b"], pa.large_binary())], pa.large_binary()),
-        ([pa.array([STRUCT], pa.struct([("role", pa.string()), ("name", pa.null())])),
-          pa.array([{"role": "user", "name": "x"}])], pa.struct([("role", pa.string()), ("name", pa.string())])),
+        (
+            [
+                pa.array([STRUCT], pa.struct([("role", pa.string()), ("name", pa.null())])),
+                pa.array([{"role": "user", "name": "x"}]),
+            ],
+            pa.struct([("role", pa.string()), ("name", pa.string())]),
+        ),
     ],
-)  # fmt: skip
+)
 def test_types_that_differ_only_in_storage_are_read_as_the_wider_one(
     tmp_path: Path, columns: list[pa.Array], kind: pa.DataType
 ) -> None:
@@ -145,11 +150,14 @@ def test_a_folder_of_json_lines_is_read_where_it_holds_nothing_else(tmp_path: Pa
 @pytest.mark.parametrize(
     ("start", "name", "words"),
     [
-        (b"PK\x03\x04\x14", "x.csv", "workbook of Excel"), (b"PAR1\x15", "x.jsonl", "is Parquet"),
-        (b"\x1f\x8b\x08\x00", "x.csv", "packed by gzip"), (b"id;q\n1;a\n", "x.csv", 'delimiter: ";"'),
-        (b"id\tq\n1\ta\n", "x.csv", r'delimiter: "\t"'), (b"id|q\n1|a\n", "x.csv", 'delimiter: "|"'),
+        (b"PK\x03\x04\x14", "x.csv", "workbook of Excel"),
+        (b"PAR1\x15", "x.jsonl", "is Parquet"),
+        (b"\x1f\x8b\x08\x00", "x.csv", "packed by gzip"),
+        (b"id;q\n1;a\n", "x.csv", 'delimiter: ";"'),
+        (b"id\tq\n1\ta\n", "x.csv", r'delimiter: "\t"'),
+        (b"id|q\n1|a\n", "x.csv", 'delimiter: "|"'),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_csv_or_parted_otherwise_is_refused_with_what_it_is(
     tmp_path: Path, start: bytes, name: str, words: str
 ) -> None:

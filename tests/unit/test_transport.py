@@ -939,14 +939,20 @@ def test_https_goes_through_a_tunnel_and_the_proxy_never_sees_the_key(
         (b"", "the server closed the connection without a reply", ""),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2**17, "the host name, or the proxy's reply, is not sound", ""),
         # http.client does not count the headers of a proxy up to Python 3.11, but their bytes are.
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 2**19, "the host name, or the proxy's reply, is not sound",
-         "the proxy's reply is too large"),
+        (
+            b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 2**19,
+            "the host name, or the proxy's reply, is not sound",
+            "the proxy's reply is too large",
+        ),
         # http.client takes the first status line of a proxy for the last one.
-        (b"HTTP/1.1 102 Processing\r\n\r\n" * 50_000, "the proxy's reply is too large",
-         "the proxy refused the tunnel with status 102"),
+        (
+            b"HTTP/1.1 102 Processing\r\n\r\n" * 50_000,
+            "the proxy's reply is too large",
+            "the proxy refused the tunnel with status 102",
+        ),
     ],
     ids=["407", "hangs up", "endless header", "endless headers", "endless interim replies"],
-)  # fmt: skip
+)
 def test_a_proxy_that_refuses_means_that_nothing_was_sent(
     reply: bytes, message: str, standard: str, adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1077,6 +1083,10 @@ def test_abandoning_right_before_a_connection_stands_sends_nothing(monkeypatch: 
         class Late(socket.socket):
             def connect(self, address: object) -> None:
                 transport.abandon()
+                if _chosen.standard:  # else this is the thread that turns the loop
+                    is_abandoned = threading.Event()
+                    transport.loop.call(is_abandoned.set)
+                    assert is_abandoned.wait(10)
                 super().connect(address)  # type: ignore[arg-type]
 
         monkeypatch.setattr(socket, "socket", Late)

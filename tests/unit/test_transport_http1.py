@@ -21,8 +21,9 @@ DEFLATED = BARE.compress(b"whole") + BARE.flush()
 
 
 def sized(body: bytes, coding: str = "identity") -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (
-        coding.encode(), len(body)) + body  # fmt: skip
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding.encode(), len(body)) + body
+    )
 
 
 WIRES = [

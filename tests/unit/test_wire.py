@@ -32,9 +32,12 @@ def test_a_recorded_reply_is_understood(exchange: dict[str, Any]) -> None:
     result = OPENAI.parse(exchange["status"], exchange["headers"], body.encode())
     if isinstance(result, Reply):
         found = {
-            "response_type": result.response_type, "finish_reason": result.finish_reason, "reasoning": result.reasoning,
-            "completion_tokens": result.usage.completion_tokens, "reasoning_tokens": result.usage.reasoning_tokens,
-        }  # fmt: skip
+            "response_type": result.response_type,
+            "finish_reason": result.finish_reason,
+            "reasoning": result.reasoning,
+            "completion_tokens": result.usage.completion_tokens,
+            "reasoning_tokens": result.usage.reasoning_tokens,
+        }
         assert {name: found[name] for name in expected} == expected
     else:
         assert {"error_kind": result.kind, "message": result.message} == expected
