@@ -4,7 +4,8 @@ from pipeline.config.addresses import is_loopback, shown_address
 from pipeline.config.commands import JobCall
 from pipeline.config.credentials import api_key, key_note
 from pipeline.config.formatting import format_mistake, format_mistake_line
-from pipeline.config.loader import Job, environment_mistakes, in_order, load_job, read_job
+from pipeline.config.job import Job
+from pipeline.config.loader import environment_mistakes, in_order, load_job, read_job
 from pipeline.config.models import (
     DATAOORTS_URL,
     SIMULATOR_URL,

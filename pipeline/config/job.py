@@ -1,0 +1,78 @@
+"""A job file that was read and found right, with the place of each of its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.commands import JobCall
+from pipeline.config.environment import KeyPlace
+from pipeline.config.models import JobConfig
+from pipeline.config.resolved import default_checkpoint
+from pipeline.config.schema import KeyPath
+from pipeline.errors import Mistake
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job file that was read and found right.
+
+    `file` is its path as given. `document` is the configuration as resolved, fit for JSON: every key, defaults filled
+    in and `--set`s applied, `${NAME}` left as written; of an address that is a secret nothing but such a name.
+    """
+
+    config: JobConfig
+    file: str
+    document: dict[str, Any]
+    places: Mapping[str, KeyPlace] = field(default_factory=dict, repr=False)
+    """Where each written key stands, by its dotted name (`input.path[1]`)."""
+    table: Any = field(default=None, repr=False)
+    """A pyarrow.Table with the rows, where a Python caller gave them in place of `input.path`."""
+    writes_output: bool = True
+    """Whether there is an output file; a Python caller may leave `output.path` out."""
+    doubtful: frozenset[KeyPath] = field(default_factory=frozenset, repr=False)
+    """Keys whose value is not what the file says, since that is wrong or cannot be known; none in a job that is right.
+    """
+    overrides: tuple[str, ...] = field(default=(), repr=False)
+    """The `--set`s that the job was read with."""
+
+    def command(self, name: str, *flags: str) -> str:
+        """Return a command for this job as a user can type it; see `JobCall.command`."""
+        return JobCall(self.file, self.overrides).command(name, *flags)
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The directory of the job's checkpoint: `checkpoint.path`, or `.checkpoints/<name>`."""
+        return Path(self.config.checkpoint.path or default_checkpoint(self.config.name))
+
+    def is_doubtful(self, key: str) -> bool:
+        """Whether nothing can be concluded from the value of a key, or of something in it."""
+        path = tuple(key.split("."))
+        return any(path[: len(one)] == one[: len(path)] for one in self.doubtful)
+
+    def place(self, key: str) -> tuple[int, int, str | None] | None:
+        """Line and column (from 1) of a key or of the nearest section above it, and the line's text.
+
+        None where neither stands in the file. The text is None where it may hold a secret.
+        """
+        place = self._place(key)
+        if place is None or place.value.file != self.file:
+            return None
+        return place.pointed.line, place.pointed.column, place.pointed.text
+
+    def placed(self, mistake: Mistake) -> Mistake:
+        """The mistake with the place of its key, in the file or in a `--set`; one that has a file is left as it is."""
+        if mistake.file is not None:
+            return mistake
+        place = None if mistake.key is None else self._place(mistake.key)
+        if place is None:
+            return replace(mistake, file=self.file)
+        spot = place.pointed
+        return replace(mistake, file=spot.file, line=spot.line, column=spot.column, source=spot.text)
+
+    def _place(self, key: str) -> KeyPlace | None:
+        while key and key not in self.places:
+            key = key[: max(key.rfind("."), key.rfind("["), 0)]
+        return self.places[key] if key else None

@@ -1,0 +1,47 @@
+"""The job file as frozen models, a module for each section. Field names are the keys of the file; docs and JSON Schema
+are made from them.
+
+What one value alone decides (type, range) stands here; what needs several keys or the catalogue is in `checks`.
+"""
+
+from pipeline.config.models.endpoint import (
+    DATAOORTS_KEY_VARIABLE,
+    DATAOORTS_URL,
+    SIMULATOR_URL,
+    AuthConfig,
+    EndpointConfig,
+)
+from pipeline.config.models.input import CsvConfig, InputConfig
+from pipeline.config.models.job import JobConfig
+from pipeline.config.models.limits import LimitsConfig, RetryConfig
+from pipeline.config.models.observers import MetricsConfig, NotifyConfig
+from pipeline.config.models.output import CheckpointConfig, OutputConfig
+from pipeline.config.models.parameters import ParametersConfig
+from pipeline.config.models.pricing import PricingConfig
+from pipeline.config.models.prompt import PromptConfig
+from pipeline.config.models.simulator import SimulatorConfig
+from pipeline.config.models.values import PRICE_DECIMALS, TAGS, ColumnReference
+
+__all__ = [
+    "DATAOORTS_KEY_VARIABLE",
+    "DATAOORTS_URL",
+    "PRICE_DECIMALS",
+    "SIMULATOR_URL",
+    "TAGS",
+    "AuthConfig",
+    "CheckpointConfig",
+    "ColumnReference",
+    "CsvConfig",
+    "EndpointConfig",
+    "InputConfig",
+    "JobConfig",
+    "LimitsConfig",
+    "MetricsConfig",
+    "NotifyConfig",
+    "OutputConfig",
+    "ParametersConfig",
+    "PricingConfig",
+    "PromptConfig",
+    "RetryConfig",
+    "SimulatorConfig",
+]

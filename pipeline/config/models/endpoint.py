@@ -1,0 +1,94 @@
+"""`endpoint`: who is asked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.config.models.section import Section
+from pipeline.config.models.values import OneOrManyUrls, SentJson, Text
+
+DATAOORTS_URL = "https://cloud.dataoorts.com/api/v1"
+DATAOORTS_KEY_VARIABLE = "DATAOORTS_API_KEY"
+SIMULATOR_URL = "simulator"
+
+
+class AuthConfig(Section):
+    """How the key goes out."""
+
+    header: Text = Field(default="Authorization", description="The header that carries the key.")
+    prefix: str = Field(default="Bearer ", description="What stands before the key.")
+
+
+class EndpointConfig(Section):
+    """Who is asked."""
+
+    kind: Literal["dataoorts", "openai"] = Field(
+        default="dataoorts", description="`dataoorts`, or `openai` for any OpenAI-compatible chat/completions server."
+    )
+    url: OneOrManyUrls = Field(
+        default=DATAOORTS_URL,
+        description="The server's address, or for `openai` a list of equal servers behind one queue; for `openai` its "
+        "base (…/v1) or the whole address; `simulator` for the embedded endpoint, which needs no key and no network.",
+    )
+    model: Text = Field(
+        description="The model's name, as the server knows it.", examples=["meta/llama-4-scout-17b-16e-instruct"]
+    )
+    api_key_env: str | None = Field(
+        default=DATAOORTS_KEY_VARIABLE,
+        description="The environment variable that holds the key, never the key itself; null for a server without one.",
+    )
+    allow_insecure_http: bool = Field(
+        default=False, description="Whether the key may go over plain http:// to another machine."
+    )
+    auth: AuthConfig | None = Field(
+        default=None, description="How the key goes out; without it, as `Authorization: Bearer KEY`."
+    )
+    headers: dict[str, str] | None = Field(
+        default=None,
+        repr=False,
+        description="Further headers of every request. Their values are secrets: they are shown nowhere.",
+        examples=[{"X-Team": "${TEAM}"}],
+    )
+    query: dict[str, str] | None = Field(
+        default=None,
+        description="What is added to the address of every request.",
+        examples=[{"api-version": "2026-05-01"}],
+    )
+    extra_body: SentJson | None = Field(
+        default=None,
+        description="Further keys of every request's body, sent as they are (to Dataoorts within `data`). Part of what "
+        "is asked: another value makes finished rows changed.",
+        examples=[{"chat_template_kwargs": {"enable_thinking": False}}],
+    )
+    max_tokens_field: Text = Field(
+        default="max_tokens",
+        description="The name under which a server of `kind: openai` takes `parameters.max_tokens`.",
+        examples=["max_completion_tokens"],
+    )
+    stream: bool = Field(
+        default=False,
+        description="Whether the reply comes as a stream of events, which is put together here: long answers then "
+        "outlive gateways that cut silent connections. Not for Dataoorts.",
+    )
+    reasoning: Literal["auto", "split", "keep"] = Field(
+        default="auto",
+        description="What becomes of reasoning that stands in the answer's text, up to `</think>`: `auto` moves it to "
+        "the column `reasoning` for models that the catalogue marks, `split` for every model, `keep` for none.",
+    )
+    transport: Literal["lean", "standard"] = Field(
+        default="lean",
+        description="What carries the requests: `lean`, or `standard` for the adapter of the requests library, which "
+        "takes more CPU and has 256 requests in flight at most.",
+    )
+
+    @property
+    def is_simulator(self) -> bool:
+        """Whether the embedded endpoint answers."""
+        return self.urls == (SIMULATOR_URL,)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The address of each server."""
+        return (self.url,) if isinstance(self.url, str) else self.url

@@ -1,0 +1,70 @@
+"""`input`: where the rows come from."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from pipeline.config.models.paths import OneOrManyPaths
+from pipeline.config.models.section import Section
+from pipeline.config.models.values import Text
+
+
+def _check_delimiter(delimiter: str) -> str:
+    if delimiter in '"\r\n\0':
+        raise PydanticCustomError(
+            "delimiter",
+            "a quote or a line end cannot part cells",
+            {"suggestion": 'the usual ones are "," ";" and "\\t"'},
+        )
+    return delimiter
+
+
+def _check_encoding(encoding: str) -> str:
+    try:
+        codecs.lookup(encoding)
+        "a".encode(encoding)
+    except (LookupError, ValueError):
+        raise PydanticCustomError(
+            "encoding",
+            "not an encoding of text that Python knows",
+            {"suggestion": "the usual ones are `utf-8`, `latin-1`, `cp1252` and `utf-16`"},
+        ) from None
+    return encoding
+
+
+class CsvConfig(Section):
+    """How CSV files are written."""
+
+    delimiter: Annotated[str, AfterValidator(_check_delimiter)] = Field(
+        default=",", min_length=1, max_length=1, description="The character between cells."
+    )
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = Field(
+        default="utf-8", description="The files' encoding, by its Python name."
+    )
+
+
+class InputConfig(Section):
+    """Where the rows come from."""
+
+    path: OneOrManyPaths = Field(
+        description="A file, a list of files, a glob or a directory; CSV, Parquet or JSONL, also as .gz or .zst.",
+        examples=["data/problems.parquet"],
+    )
+    format: Literal["csv", "parquet", "jsonl"] | None = Field(
+        default=None, description="The files' format; without it, by their ending.", examples=["parquet"]
+    )
+    id: Text | None = Field(
+        default=None,
+        description="A column of unique ids; without it, a row is known by its content.",
+        examples=["problem_id"],
+    )
+    columns: tuple[Text, ...] | None = Field(
+        default=None,
+        description="The input columns carried to the output; without it, all of them.",
+        examples=[["problem_id", "topic"]],
+    )
+    csv: CsvConfig = Field(default=CsvConfig(), description="How CSV files are written.")

@@ -1,0 +1,36 @@
+"""`output` and `checkpoint`: where answers and progress are kept."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.config.models.paths import OutputPath, WrittenPath
+from pipeline.config.models.section import Section
+
+
+class CheckpointConfig(Section):
+    """Where the progress is kept."""
+
+    path: WrittenPath | None = Field(
+        default=None,
+        description="A directory of the job's own; without it, .checkpoints/<name>.",
+        examples=[".checkpoints/answers"],
+    )
+
+
+class OutputConfig(Section):
+    """Where the answers go."""
+
+    path: OutputPath = Field(
+        description="The Parquet file that is written once every row has an outcome.",
+        examples=["data/out/answers.parquet"],
+    )
+    compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
+        default="zstd", description="The Parquet file's compression."
+    )
+    prefix: str = Field(default="", description="Put before the names of the columns that are added.")
+    overwrite: bool = Field(
+        default=False, description="Whether a file at the path that this job did not write may be replaced."
+    )

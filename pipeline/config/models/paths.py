@@ -1,0 +1,74 @@
+"""The paths that a job file names."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from pipeline.config.models.values import MANY_TAG, ONE_TAG, one_or_many
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def _check_path(path: str) -> str:
+    if "\0" in path:
+        raise PydanticCustomError("path", "a path cannot hold the character NUL")
+    return path
+
+
+def _check_written_path(path: str) -> str:
+    if scheme := _SCHEME.match(path):
+        raise PydanticCustomError(
+            "path",
+            "writing to {scheme}:// is not built yet",
+            {"scheme": scheme[1], "suggestion": "give a path on this machine, and copy from there"},
+        )
+    return path
+
+
+def _check_output_path(path: str) -> str:
+    if path.endswith("/"):
+        raise PydanticCustomError(
+            "path",
+            "an output of several files, in a directory, is not built yet",
+            {"suggestion": "name one file, such as `data/out/answers.parquet`"},
+        )
+    if not path.endswith(".parquet") or path.rpartition("/")[2] == ".parquet":
+        raise PydanticCustomError(
+            "path",
+            "the output is a Parquet file, whose name ends in .parquet",
+            {"suggestion": "let it end in `.parquet`; `pipeline export` writes other formats"},
+        )
+    return path
+
+
+def _check_metrics_path(path: str) -> str:
+    if not path.endswith(".prom"):
+        raise PydanticCustomError(
+            "path", "node_exporter reads only files whose names end in .prom", {"suggestion": "let it end in `.prom`"}
+        )
+    return path
+
+
+def _check_input_path(path: str) -> str:
+    if scheme := _SCHEME.match(path):
+        raise PydanticCustomError(
+            "path",
+            "reading from {scheme}:// is not built yet",
+            {"scheme": scheme[1], "suggestion": "copy the files to this machine and name them here"},
+        )
+    return path
+
+
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
+InputPath = Annotated[PathText, AfterValidator(_check_input_path)]
+WrittenPath = Annotated[PathText, AfterValidator(_check_written_path)]
+MetricsPath = Annotated[WrittenPath, AfterValidator(_check_metrics_path)]
+OutputPath = Annotated[WrittenPath, AfterValidator(_check_output_path)]
+OneOrManyPaths = Annotated[
+    Annotated[InputPath, Tag(ONE_TAG)] | Annotated[tuple[InputPath, ...], Field(min_length=1), Tag(MANY_TAG)],
+    Discriminator(one_or_many),
+]

@@ -1,0 +1,33 @@
+"""`prompt`: what is asked of each row."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline.config.models.section import Section
+from pipeline.config.models.values import Text
+
+
+class PromptConfig(Section):
+    """What is asked of each row: exactly one of `user`, `column` and `messages`."""
+
+    system: str | None = Field(
+        default=None, description="The system message, a template as `user` is.", examples=["You are a careful tutor."]
+    )
+    user: Text | None = Field(
+        default=None,
+        description="The user message, as a Jinja2 template over the row's columns.",
+        examples=["{{ question }}"],
+    )
+    column: Text | None = Field(
+        default=None, description="A column whose text is the user message as it is.", examples=["question"]
+    )
+    messages: Text | None = Field(
+        default=None,
+        description="A column with whole conversations: a list of {role, content}, or its JSON text.",
+        examples=["chat"],
+    )
+    constant: bool = Field(
+        default=False,
+        description="Whether every row may be asked the same; else a prompt that uses no column is a mistake.",
+    )

@@ -1,0 +1,30 @@
+"""`simulator`: how the embedded endpoint behaves."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline.config.models.paths import WrittenPath
+from pipeline.config.models.section import Section
+from pipeline.config.models.values import NotNegative, Positive
+
+
+class SimulatorConfig(Section):
+    """How the embedded endpoint behaves; only with `endpoint.url: simulator`."""
+
+    latency_seconds: NotNegative = Field(default=0.0, description="The mean time to an answer.")
+    latency_spread: NotNegative = Field(
+        default=0.0, description="How much that time varies: the standard deviation of its logarithm."
+    )
+    fault_rate: float = Field(
+        default=0.0, ge=0, le=1, allow_inf_nan=False, description="The share of requests that meet a fault."
+    )
+    seed: int = Field(default=0, description="Decides which requests meet which fault and latency.")
+    requests_per_minute: Positive | None = Field(
+        default=None, description="The rate beyond which the simulator answers 429.", examples=[600]
+    )
+    ledger: WrittenPath | None = Field(
+        default=None,
+        description="A JSONL file to which the simulator adds what it was asked and what it billed.",
+        examples=["sim.jsonl"],
+    )
