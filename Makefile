@@ -32,8 +32,14 @@ help: ## What can be made
 	@echo '  PYTHON=python3.12 picks the interpreter of the environment (3.11 or later; default: the newest found).'
 	@echo
 	@echo "  When a command fails, make ends with 2, and its last line (Error N) has the command's own exit code. Of run:"
-	@echo '  1 fault of the program   2 job file or input wrong   3 some rows failed   4 cost cap or deadline'
-	@echo '  5 endpoint refuses   6 disk or checkpoint   75 already running   129, 130, 143 stopped by a signal'
+	@echo '    1  a fault of the program'
+	@echo '    2  the job, its input or a flag is wrong; nothing was sent'
+	@echo '    3  finished; some rows failed'
+	@echo '    4  stopped at a cost cap or the deadline'
+	@echo '    5  the endpoint refuses the job (credentials, payment, model, quota, outage)'
+	@echo '    6  the disk or the checkpoint failed; what was acknowledged is safe'
+	@echo '    75  another run of this job is under way; nothing was touched'
+	@echo '    129, 130, 143  stopped by a signal (hangup, Ctrl-C, TERM); what was acknowledged is saved'
 	@echo '  After 3, 4, 5, 6, 129, 130 and 143 the same command goes on from where it stands.'
 
 setup: $(installed) ## Make .venv with the command and the tools in it

@@ -1,4 +1,6 @@
-"""Write the pages that are made from the code: docs/job-file.md, docs/api.md, the JSON Schema. Run by `make docs`."""
+"""Write what the documentation takes from the code: docs/job-file.md, docs/api.md, the JSON Schema, and the tables of
+endings in README.md and docs/errors.md. Run by `make docs`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, ParameterR
 from pipeline.config import job_schema, schema
 from pipeline.config.models import JobConfig
 from pipeline.config.schema import KeyPath, shown
+from pipeline.endings import Exit, StopKind
 
 ROOT = Path(__file__).parents[1]
 
@@ -134,7 +137,37 @@ def written_pages() -> Mapping[Path, str]:
         ROOT / "docs" / "job-file.md": job_reference(),
         ROOT / "docs" / "api.md": api_reference(),
         ROOT / "configs" / "job.schema.json": json.dumps(job_schema(), indent=2) + "\n",
+        ROOT / "README.md": _with_tables("README.md", {"exit codes": exit_codes()}),
+        ROOT / "docs" / "errors.md": _with_tables(
+            "docs/errors.md",
+            {
+                "refused jobs": stop_kinds([kind for kind in StopKind if kind.exit is Exit.REFUSED]),
+                "other endings": stop_kinds([kind for kind in StopKind if kind.exit is not Exit.REFUSED]),
+            },
+        ),
     }
+
+
+def exit_codes() -> str:
+    """Return the table of exit codes."""
+    lines = [_line(code.codes, code.meaning, code.remedy) for code in Exit]
+    return "\n".join(["| exit | what happened | what to do |", "|---|---|---|", *lines])
+
+
+def stop_kinds(kinds: Iterable[StopKind]) -> str:
+    """Return a table of words of `error.kind`."""
+    lines = [_line(f"`{kind}`", kind.exit.codes, kind.meaning, kind.remedy or "whenever you like") for kind in kinds]
+    return "\n".join(["| kind | exit | what it means | run it again |", "|---|---|---|---|", *lines])
+
+
+def _with_tables(page: str, tables: Mapping[str, str]) -> str:
+    """Return a page with each table in the place that two comments with its name mark."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, table in tables.items():
+        begin, end = f"<!-- {name}, by `make docs` -->\n", "\n<!-- end -->"
+        before, _, rest = text.partition(begin)
+        text = before + begin + table + end + rest.partition(end)[2]
+    return text
 
 
 def _section(path: KeyPath, description: str) -> Iterator[str]:

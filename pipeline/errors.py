@@ -1,4 +1,4 @@
-"""Every error the program raises on purpose, and the stable words of `error_kind`.
+"""Every error the program raises on purpose, and the stable words of `error_kind`. endings.py lists the exit codes.
 
     PipelineError                 carries the exit code of the command
     ├── InvalidInput              2   the job file, the input or a flag is wrong; nothing was sent
@@ -22,19 +22,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from pipeline.endings import StopKind
+
 
 class PipelineError(Exception):
     """The root of the tree. `exit_code` is what the command ends with, `kind` the word in `--json`."""
 
-    exit_code: int = 1
-    kind: ClassVar[str] = "internal_error"
+    kind: ClassVar[StopKind] = StopKind.INTERNAL_ERROR
+    exit_code: int = kind.exit
 
 
 class InvalidInput(PipelineError):
     """Something the user gave is wrong; the message says what, where and how to fix it."""
 
-    exit_code = 2
-    kind = "invalid_input"
+    kind = StopKind.INVALID_INPUT
+    exit_code = kind.exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Mistake:
 class InvalidJob(InvalidInput):
     """A job with one or more mistakes, all of those that could be found in one go."""
 
-    kind = "invalid_job"
+    kind = StopKind.INVALID_JOB
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
@@ -70,7 +72,7 @@ class InvalidJob(InvalidInput):
 class NoCheckpoint(InvalidInput):
     """There are no answers to read: the job was never run."""
 
-    kind = "no_checkpoint"
+    kind = StopKind.NO_CHECKPOINT
 
 
 class RunStopped(PipelineError):
@@ -78,7 +80,7 @@ class RunStopped(PipelineError):
     answered is saved: the same call goes on from there. `exit_code` is that of the run.
     """
 
-    kind = "run_stopped"
+    kind = StopKind.RUN_STOPPED
 
     def __init__(self, message: str, exit_code: int) -> None:
         self.exit_code = exit_code
@@ -103,8 +105,8 @@ class CheckpointFailed(PipelineError):
     the disk's own, the message says what to do about it.
     """
 
-    exit_code = 6
-    kind = "checkpoint_failed"
+    kind = StopKind.CHECKPOINT_FAILED
+    exit_code = kind.exit
 
     def __str__(self) -> str:
         remedy = _remedy(self.__cause__)
@@ -130,17 +132,17 @@ class CheckpointDamaged(CheckpointFailed):
 class JobLocked(PipelineError):
     """Another process holds the job's lock."""
 
-    exit_code = 75
-    kind = "job_locked"
+    kind = StopKind.JOB_LOCKED
+    exit_code = kind.exit
 
 
 class Interrupted(PipelineError):
     """A signal ended the command while no request was under way."""
 
-    kind = "interrupted"
+    kind = StopKind.INTERRUPTED
 
     def __init__(self, signal: int) -> None:
-        self.exit_code = 128 + signal
+        self.exit_code = self.kind.exit + signal
         super().__init__("stopped by a signal")
 
 

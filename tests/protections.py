@@ -153,8 +153,8 @@ PROTECTIONS = (
     Protection(
         "the silence about prompts that the endpoint echoes",
         "pipeline/runner/verdict.py",
-        "stop=Stop(5, failure.kind, told(failure.message, work.request))",
-        "stop=Stop(5, failure.kind, failure.message)",
+        "stop = Stop(StopKind[failure.kind.name], told(failure.message, work.request))",
+        "stop = Stop(StopKind[failure.kind.name], failure.message)",
         "tests/functional/test_secrets.py::test_a_prompt_echoed_by_what_stops_the_run_is_not_shown",
     ),
     Protection(

@@ -30,6 +30,7 @@ from pipeline.config import (
     api_key,
     environment_mistakes,
 )
+from pipeline.endings import Exit
 from pipeline.endpoints import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
@@ -51,7 +52,7 @@ class Check:
     name: str
     message: str
     remedy: str | None = None
-    exit_code: int = InvalidInput.exit_code
+    exit_code: int = Exit.INVALID
 
     @property
     def is_ok(self) -> bool:
@@ -135,12 +136,12 @@ def _disks(job: Job) -> Iterator[Check]:
             free = shutil.disk_usage(standing).free
         except OSError as error:
             message = f"{key}: cannot write to {standing}: {error.strerror}"
-            yield Check("disk", message, "choose another place, or fix it", CheckpointFailed.exit_code)
+            yield Check("disk", message, "choose another place, or fix it", Exit.CHECKPOINT)
             continue
         remedy = "free some space there" if free < _LEAST_BYTES else None
-        yield Check("disk", f"{key}: {readable_size(free)} free at {standing}", remedy, CheckpointFailed.exit_code)
+        yield Check("disk", f"{key}: {readable_size(free)} free at {standing}", remedy, Exit.CHECKPOINT)
     for warning in checkpoint_warnings(job.checkpoint_path):
-        yield Check("disk", warning, "put the checkpoint on a local disk", CheckpointFailed.exit_code)
+        yield Check("disk", warning, "put the checkpoint on a local disk", Exit.CHECKPOINT)
 
 
 def _sqlite(job: Job) -> Check:
@@ -159,7 +160,7 @@ def _sqlite(job: Job) -> Check:
             "sqlite",
             f"{sqlite3.sqlite_version}: {error}",
             "fix the disk, or choose another checkpoint.path",
-            CheckpointFailed.exit_code,
+            Exit.CHECKPOINT,
         )
     return Check("sqlite", sqlite3.sqlite_version)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.app.options import RunOptions
 from pipeline.app.summary import RunError
 from pipeline.app.truncated import in_vain
+from pipeline.endings import Exit, StopKind
 from pipeline.plan import FailureKinds
 from pipeline.runner import Stop
 
@@ -32,10 +33,10 @@ def ending(
         is_accepted: the job has no failed row but those that the user accepted.
     """
     if stop is not None:
-        status = "interrupted" if stop.kind == "interrupted" else "stopped"
+        status = "interrupted" if stop.kind is StopKind.INTERRUPTED else "stopped"
         return Ending(status, stop.exit_code, RunError(stop.kind, stop.message))
     if options.asks_longer and failed_now.rows:
-        return Ending("failed_rows" if is_whole else "partial", 3, in_vain(failed_now))
+        return Ending("failed_rows" if is_whole else "partial", Exit.ROWS_FAILED, in_vain(failed_now))
     if not is_whole:
-        return Ending("partial", 3 if failed_now.rows else 0)
-    return Ending("succeeded", 0) if is_accepted else Ending("failed_rows", 3)
+        return Ending("partial", Exit.ROWS_FAILED if failed_now.rows else Exit.DONE)
+    return Ending("succeeded", Exit.DONE) if is_accepted else Ending("failed_rows", Exit.ROWS_FAILED)

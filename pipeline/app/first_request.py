@@ -13,6 +13,7 @@ from pipeline.app.summary import money
 from pipeline.catalogue import cost, find_model, worst_cost
 from pipeline.client import Client, Task
 from pipeline.config import Job
+from pipeline.endings import Exit, StopKind
 from pipeline.errors import InvalidInput
 from pipeline.limits import Pause
 from pipeline.records import Failure, Message, Request
@@ -20,7 +21,6 @@ from pipeline.redaction import Redaction
 from pipeline.transport import Outcome, RawReply, Transport, Watch
 
 _MOST_SKEW_SECONDS = 30.0
-_ENDPOINT_REFUSES = 5
 
 
 def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -> Iterator[Check]:
@@ -48,12 +48,12 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
             finally:
                 transport.end()
     except InvalidInput as error:
-        yield Check("endpoint", str(error), "see what is said of the key and the proxy", _ENDPOINT_REFUSES)
+        yield Check("endpoint", str(error), "see what is said of the key and the proxy", Exit.REFUSED)
         return
     result = attempt.result
     if result is None or isinstance(result, Failure):
-        kind, message = ("retry_after", "a pause") if result is None else (result.kind, result.message)
-        yield Check("endpoint", f"{kind}: {message}", f"docs/errors.md tells what {kind} means", _ENDPOINT_REFUSES)
+        kind, message = (StopKind.RETRY_AFTER, "a pause") if result is None else (result.kind, result.message)
+        yield Check("endpoint", f"{kind}: {message}", f"docs/errors.md tells what {kind} means", Exit.REFUSED)
     else:
         billed = cost(price, result.usage)
         paid = "for a price that is not known" if billed is None else f"for ${money(billed)}"

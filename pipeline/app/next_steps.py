@@ -7,29 +7,14 @@ from dataclasses import dataclass
 
 from pipeline.app.summary import Summary
 from pipeline.config import Job, JobCall
-from pipeline.errors import TRUNCATED, ErrorKind
+from pipeline.endings import StopKind
+from pipeline.errors import TRUNCATED
 from pipeline.wording import counted
 
 _MAX_TOKENS = "parameters.max_tokens"
 _JOB_CAP, _RUN_CAP = "limits.max_cost_usd", "limits.max_run_cost_usd"
-_FIRST: Mapping[str, str] = {
-    ErrorKind.BAD_CREDENTIALS: "first set a valid key",
-    ErrorKind.NOT_ALLOWED: "first see what the account lacks",
-    ErrorKind.PAYMENT_REQUIRED: "first pay, or raise the account's limit",
-    ErrorKind.MODEL_NOT_FOUND: "first correct endpoint.model or endpoint.url",
-    ErrorKind.REDIRECTED: "first correct endpoint.url",
-    ErrorKind.TLS_ERROR: "first see to the certificate, or correct endpoint.url",
-    ErrorKind.DAILY_QUOTA: "once the quota is filled up again",
-    "all_refused": "first change what the endpoint refuses",
-    "outage": "once the endpoint works again",
-    "retry_after": "once that pause is over",
-    "checkpoint_failed": "first do what the message says",
-    "invalid_job": "first correct what is wrong",
-    "invalid_input": "first correct what is wrong",
-}
-"""What has to happen before the same run can go on, by the kind of the error that stopped the last one."""
-
-_MAYBE_FOR_WANT_OF_A_KEY = frozenset({"outage", "all_refused"})
+_REMEDIES: Mapping[str, str] = {kind: kind.remedy for kind in StopKind}
+_MAYBE_FOR_WANT_OF_A_KEY = frozenset({StopKind.OUTAGE, StopKind.ALL_REFUSED})
 """LiteLLM's proxy answers a request without a key with 500, or with 400 where it has no database."""
 
 
@@ -61,12 +46,12 @@ def next_steps(summary: Summary, call: JobCall, job: Job | None = None) -> list[
 
 def _after_stop(summary: Summary, call: JobCall, job: Job | None) -> Iterator[Step]:
     error = summary.error
-    if error is None or error.kind == "still_truncated":
+    if error is None or error.kind == StopKind.STILL_TRUNCATED:
         return
-    if error.kind == "cost_cap":
+    if error.kind == StopKind.COST_CAP:
         yield _after_cap(summary, call, error.message)
     else:
-        why = _FIRST.get(error.kind, "")
+        why = _REMEDIES.get(error.kind, "")
         if error.kind in _MAYBE_FOR_WANT_OF_A_KEY and job is not None and job.config.endpoint.api_key_env is None:
             why += "; some servers say so when they miss a key, which endpoint.api_key_env names"
         yield Step(call.command("run"), why)

@@ -28,6 +28,7 @@ from pipeline.app.status import known, written_output
 from pipeline.app.summary import Summary, job_figures, row_figures
 from pipeline.app.watcher import Watcher
 from pipeline.config import Job
+from pipeline.endings import StopKind
 from pipeline.errors import Interrupted, JobLocked, PipelineError
 from pipeline.journal import read_progress
 from pipeline.journal.orders import withdraw_orders
@@ -161,7 +162,7 @@ class Run:
             truncated.put_back(plan, held.journal)
             figures.update(**row_figures(plan))
         self._publish(opened, plan, held, stop)
-        if stop is not None and stop.kind == "cost_cap" and not self.summary.requests:
+        if stop is not None and stop.kind is StopKind.COST_CAP and not self.summary.requests:
             figures.update(is_said=_is_said(last, stop))
 
     def _send(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint) -> Stop | None:

@@ -23,6 +23,7 @@ from pipeline.app.summary import money, row_figures
 from pipeline.app.tracking import Tracker
 from pipeline.app.watcher import Watcher
 from pipeline.config import LimitsConfig, shown_address
+from pipeline.endings import StopKind
 from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
@@ -154,8 +155,7 @@ class RowSender:
         left = max(journal.totals.pause_left(now), pause.until - time.monotonic())
         if left > self._job.config.retry.max_elapsed_seconds:
             return Stop(
-                5,
-                "retry_after",
+                StopKind.RETRY_AFTER,
                 f"the endpoint asked for a pause with {lasting(left)} left, longer than retry.max_elapsed_seconds",
             )
         pause.extend(time.monotonic() + left)

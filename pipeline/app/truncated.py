@@ -18,6 +18,7 @@ from pipeline.app.inspection import prompter_of
 from pipeline.app.job import OpenJob
 from pipeline.app.summary import RunError
 from pipeline.config import ParametersConfig
+from pipeline.endings import StopKind
 from pipeline.errors import InvalidInput
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows, Standing
@@ -85,7 +86,7 @@ def in_vain(failed: FailureKinds) -> RunError:
     kinds = ", ".join(f"{one['kind']} {one['rows']:,} (such as {one['example']})" for one in failed.facts())
     rows = failed.rows.total()
     return RunError(
-        "still_truncated",
+        StopKind.STILL_TRUNCATED,
         f"{counted(rows, 'row')} failed when asked again; the truncated answers are kept: {kinds}",
     )
 

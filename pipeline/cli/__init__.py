@@ -19,8 +19,9 @@ from pipeline.cli.memory import keep_little
 from pipeline.cli.options import failed as say_failure
 from pipeline.cli.options import faulty
 from pipeline.cli.streams import Streams
+from pipeline.endings import Exit
 from pipeline.engines.cores import write_no_core
-from pipeline.errors import CheckpointFailed, InvalidInput, PipelineError
+from pipeline.errors import InvalidInput, PipelineError
 from pipeline.version import __version__
 
 _OTHER_NAMES = {
@@ -67,16 +68,25 @@ class _Commands(click.Group):
         return super().resolve_command(context, arguments)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_HELP = """Offline batch inference: a YAML job reads prompts, asks a chat endpoint, and writes one Parquet file.
+
+\b
+Exit codes:
+"""
+
+
+def _exit_codes() -> str:
+    return "\n".join(f"  {code.codes:<13}  {code.meaning}" for code in Exit)
+
+
+@click.group(
+    cls=_Commands,
+    help=_HELP + _exit_codes(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="pipeline")
 def commands() -> None:
-    """Offline batch inference: a YAML job reads prompts, asks a chat endpoint, and writes one Parquet file.
-
-    \b
-    Exit codes: 0 every row has an answer; 2 the job, its input or a flag is wrong; 3 finished, some rows
-    failed; 4 stopped at a cap or the deadline; 5 the endpoint refuses the job; 6 the disk or the checkpoint
-    failed; 75 another run holds the lock; 129/130/143 stopped by a signal; 1 a fault of the program.
-    """
+    """Offline batch inference."""
 
 
 for module in (run, estimate, validate, export, status, jobs, doctor, recover, report, show, make, control):
@@ -92,7 +102,7 @@ def main() -> None:
     code = run_command(sys.argv[1:])
     if (lost := streams.lost()) is not None:
         click.echo(f"pipeline: stdout cannot be written to: {lost.strerror}", err=True)
-        code = code or CheckpointFailed.exit_code
+        code = code or Exit.CHECKPOINT
     gc.freeze()  # else the interpreter looks through all there is before it ends, for a tenth of a second
     sys.exit(code)
 
@@ -118,7 +128,7 @@ def run_command(arguments: Sequence[str]) -> Any:
             error.show()
         else:
             click.echo(f"pipeline: {printable(error.format_message())}", err=True)
-        return InvalidInput.exit_code
+        return Exit.INVALID
     except PipelineError as error:
         return say_failure(console, error)
     except Exception:

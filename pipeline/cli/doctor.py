@@ -10,6 +10,7 @@ import click
 
 from pipeline.cli.console import Console, printable
 from pipeline.cli.options import ended, set_and_json
+from pipeline.endings import Exit
 from pipeline.errors import InvalidInput
 
 
@@ -45,7 +46,7 @@ def doctor(job_file: str | None, overrides: Sequence[str], is_json: bool, online
             {"name": check.name, "ok": check.is_ok, "message": check.message, "remedy": check.remedy}
             for check in checks
         ]
-        code = next((check.exit_code for check in checks if not check.is_ok), 0)
+        code = next((check.exit_code for check in checks if not check.is_ok), Exit.DONE)
         console.result("\n".join(lines), {"ok": not code, "checks": data})
         sys.exit(code)
 

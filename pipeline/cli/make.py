@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from pipeline.endings import Exit
 from pipeline.errors import InvalidInput
 
 
@@ -28,14 +29,14 @@ def init(directory: str) -> None:
     standing = [str(target / name) for name in starter if (target / name).exists()]
     if standing:
         click.echo(f"{', '.join(standing)}: exists already; nothing was written", err=True)
-        sys.exit(2)
+        sys.exit(Exit.INVALID)
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name, text in starter.items():
             (target / name).write_text(text, encoding="utf-8")
     except OSError as error:
         click.echo(f"{target}: cannot be written to: {error.strerror}", err=True)
-        sys.exit(2)
+        sys.exit(Exit.INVALID)
     click.echo(
         f"wrote {', '.join(str(target / name) for name in starter)}\n"
         f"next: cd {shlex.quote(str(target))} && pipeline run job.yaml   (no key, no network, no cost)\n"

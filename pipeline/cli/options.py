@@ -11,6 +11,7 @@ import click
 from pipeline.app.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.failures import Failure, error_alone
+from pipeline.endings import Exit
 from pipeline.errors import JobLocked, PipelineError
 
 if TYPE_CHECKING:
@@ -78,4 +79,4 @@ def faulty(console: Console) -> int:
     if console.is_json:
         console.result("", error_alone(PipelineError(FAULT)))
     console.fault()
-    return PipelineError.exit_code
+    return Exit.FAULT

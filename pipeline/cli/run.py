@@ -12,6 +12,7 @@ import click
 from pipeline.app.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.options import FAULT, Command, job_options, load
+from pipeline.endings import Exit
 from pipeline.errors import TRUNCATED, ErrorKind, Interrupted, InvalidInput, PipelineError
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
 def _say_error(console: Console, error: PipelineError, summary: Summary) -> None:
     from pipeline.cli.summary import counts_text
 
-    if summary.exit_code == 75 and not console.is_chatty:
+    if summary.exit_code == Exit.LOCKED and not console.is_chatty:
         console.record(str(error), kind=error.kind)
     elif summary.rows is None or (isinstance(error, InvalidInput) and not summary.requests):
         console.error(error)
@@ -184,5 +185,5 @@ def _told_of(
     except Exception:
         console.fault()
         known = Summary() if started is None else started.summary
-        stopped = replace(known, status="stopped", error=RunError(PipelineError.kind, FAULT), exit_code=1)
+        stopped = replace(known, status="stopped", error=RunError(PipelineError.kind, FAULT), exit_code=Exit.FAULT)
         return Told(stopped, call, job), None

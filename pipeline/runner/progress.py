@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from pipeline.endings import StopKind
 from pipeline.errors import SECONDS_BETWEEN_SIGNALS
 from pipeline.limits import Trouble
 from pipeline.plan import FailureKinds
@@ -14,11 +15,16 @@ from pipeline.plan import FailureKinds
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why a run ended before its rows did: the exit code, a stable word, and a sentence."""
+    """Why a run ended before its rows did: a stable word and a sentence, and the signal where one came."""
 
-    exit_code: int
-    kind: str
+    kind: StopKind
     message: str
+    signal: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """Return what the command ends with."""
+        return self.kind.exit + self.signal
 
 
 class StopRequest:
@@ -42,7 +48,7 @@ class StopRequest:
 
     def stop(self) -> Stop | None:
         """How the run ends for it; None where no signal came."""
-        return None if self.signal is None else Stop(128 + self.signal, "interrupted", "stopped by a signal")
+        return None if self.signal is None else Stop(StopKind.INTERRUPTED, "stopped by a signal", self.signal)
 
 
 @dataclass(slots=True)

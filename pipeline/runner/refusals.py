@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.endings import StopKind
 from pipeline.records import Failure
 from pipeline.retry import Decision
 from pipeline.runner.feed import Work
@@ -45,14 +46,13 @@ class Refusals:
             self._is_new = False
             if self._alike >= ALIKE_THAT_STOP or not self._has_answered:
                 self._is_final = self._is_final or self._alike >= ALIKE_THAT_STOP
-                self.stop = self.stop or Stop(5, failure.kind, told(failure.message, work.request))
+                self.stop = self.stop or Stop(StopKind[failure.kind.name], told(failure.message, work.request))
         elif not self._is_new:
             return [*failing, work]
         elif self._alike >= FIRST_THAT_STOP:
             self._is_final = True
             self.stop = self.stop or Stop(
-                5,
-                "all_refused",
+                StopKind.ALL_REFUSED,
                 f"the endpoint has refused each of the first {FIRST_THAT_STOP} requests in the same"
                 f" way, and answered none; correct the job and run it again: {told(failure.message, work.request)}",
             )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.catalogue import Price
 from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
+from pipeline.endings import StopKind
 from pipeline.errors import CheckpointFailed, ErrorKind
 from pipeline.journal import Claim, Event, Journal, Outcome, State
 from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, Servers, ramp
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
 
 _TICK_SECONDS = 0.5
-_PASSED_BY = frozenset({"deadline", "outage", "retry_after"})
+_PASSED_BY = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER})
 """Stops that mean nothing any more once every row has an outcome."""
 _TIMED_OUT = frozenset({504, 524})
 _MOST_WAITING_A_SLOT = 2
@@ -233,18 +234,16 @@ class Runner:
         if self._stop_request.signal is not None:
             self.stop = self._stop_request.stop()
         elif now >= deadline:
-            self.stop = Stop(4, "deadline", f"limits.deadline_seconds ({self._limits.deadline_seconds:g}) is over")
+            self.stop = Stop(StopKind.DEADLINE, f"limits.deadline_seconds ({self._limits.deadline_seconds:g}) is over")
         elif gives_up_at is not None and now >= gives_up_at:
             self.stop = Stop(
-                5,
-                "outage",
+                StopKind.OUTAGE,
                 "the endpoint has given no usable reply for"
                 f" {self._retry.max_elapsed_seconds:g} s (retry.max_elapsed_seconds); {self._outage.last_failure}",
             )
         elif (left := self._admission.paused_until() - now) > self._retry.max_elapsed_seconds:
             self.stop = Stop(
-                5,
-                "retry_after",
+                StopKind.RETRY_AFTER,
                 f"the endpoint asked a job of the same limits.shared for a pause with"
                 f" {lasting(left)} left, longer than retry.max_elapsed_seconds",
             )
@@ -339,7 +338,7 @@ class Runner:
         except Exception as error:
             # What is in flight is brought home first; then `run` raises it.
             self._fault = error
-            self.stop = Stop(1, "input", "the input could not be read on")
+            self.stop = Stop(StopKind.INTERNAL_ERROR, "the input could not be read on")
         self._fed = True
         return None
 
@@ -349,12 +348,12 @@ class Runner:
             reserved = self._admission.reserve(work.request, now)
         except OverBudget as refusal:
             if not self._in_flight:
-                self.stop = Stop(4, "cost_cap", str(refusal))
+                self.stop = Stop(StopKind.COST_CAP, str(refusal))
             return None
         except CheckpointFailed as error:  # of the limit that jobs share
             # What is in flight is brought home first; then `run` raises it.
             self._fault = error
-            self.stop = Stop(error.exit_code, error.kind, str(error))
+            self.stop = Stop(error.kind, str(error))
             return None
         if not isinstance(reserved, Reservation):
             self._wake_at = min(self._wake_at, now + reserved)
@@ -516,8 +515,7 @@ class Runner:
             return None  # another server does not have to wait
         words = f": {told(result.message, work.request)}" if isinstance(result, Failure) else ""
         return Stop(
-            5,
-            "retry_after",
+            StopKind.RETRY_AFTER,
             f"the endpoint asks for a pause of {lasting(result.retry_after)}, longer than"
             f" retry.max_elapsed_seconds{words}",
         )

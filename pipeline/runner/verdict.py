@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from pipeline.endings import StopKind
 from pipeline.errors import ErrorKind
 from pipeline.limits import Outage
 from pipeline.records import Failure
@@ -101,7 +102,8 @@ class Verdicts:
         """
         decision = decide(failure)
         if decision is Decision.STOP:
-            return Verdict(Action.HOLD, failure.kind, stop=Stop(5, failure.kind, told(failure.message, work.request)))
+            stop = Stop(StopKind[failure.kind.name], told(failure.message, work.request))
+            return Verdict(Action.HOLD, failure.kind, stop=stop)
         if decision is Decision.REFUSE or (decision is Decision.FAIL and failure.kind is not ErrorKind.REPLY_TOO_LARGE):
             return self._refused(failure, work, decision)
         if decision is Decision.FAIL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.endings import StopKind
 from pipeline.runner.progress import Stop
 from pipeline.wording import counted
 
@@ -30,4 +31,4 @@ class Watchdog:
         if self._silent < self._most:
             return None
         message = f"no result has come back for {self._silent:.0f} s from {counted(in_flight, 'request')} in flight"
-        return Stop(5, "no_progress", f"{message}, though each should end within limits.timeout_seconds")
+        return Stop(StopKind.NO_PROGRESS, f"{message}, though each should end within limits.timeout_seconds")
