@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from pipeline.endpoints import Endpoint
-from pipeline.endpoints.stream import Assembly
 from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
+from pipeline.providers import Endpoint
+from pipeline.providers.stream import Assembly
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.retry import asked_wait

@@ -30,8 +30,8 @@ from pipeline.config import (
     api_key,
     environment_mistakes,
 )
+from pipeline.config.wire import make_endpoint
 from pipeline.endings import Exit
-from pipeline.endpoints import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.transport.route import find_route

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pipeline.config import AuthConfig, EndpointConfig, Job, api_key
-from pipeline.endpoints import make_endpoint, other_urls
+from pipeline.config.wire import make_endpoint, other_urls
 from pipeline.engines import most_in_flight
 from pipeline.engines.sending import Sending
 from pipeline.errors import InvalidInput

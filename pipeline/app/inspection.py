@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from pipeline.app.paths import path_mistakes
-from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, Model, ParameterValues, find_model
+from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues, find_model
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.prompts import Prompter, template_mistakes
@@ -61,8 +61,8 @@ def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> 
 
 
 def model_of(config: JobConfig) -> Model | None:
-    """The catalogue's facts about the job's model, where it is asked of Dataoorts."""
-    return find_model(config.endpoint.model) if config.endpoint.kind == "dataoorts" else None
+    """The catalogue's facts about the job's model, where its provider is the one that the catalogue speaks of."""
+    return find_model(config.endpoint.model) if config.endpoint.provider.lists_models else None
 
 
 def needs_max_tokens(config: JobConfig) -> bool:
@@ -131,6 +131,4 @@ def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[
 def _ranges(job: Job, model: Model | None) -> Mapping[str, ParameterValues]:
     if job.is_doubtful("endpoint.kind") or job.is_doubtful("endpoint.model"):
         return OPENAI_PARAMETERS  # which ranges hold is not known then; that the columns are there still is
-    if job.config.endpoint.kind == "openai":
-        return OPENAI_PARAMETERS
-    return model.parameters if model else DEFAULT_PARAMETERS
+    return job.config.endpoint.provider.ranges(model)

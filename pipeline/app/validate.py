@@ -17,7 +17,7 @@ from pipeline.app.job import TRIED_ROWS, first_rows
 from pipeline.app.machine import too_few_files
 from pipeline.app.scratch import scratch
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
-from pipeline.endpoints import make_endpoint
+from pipeline.config.wire import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
 from pipeline.journal import Journal
 from pipeline.plan import Planner, Rows

@@ -86,7 +86,8 @@ class ConsoleWatcher(Watcher):
         if self._to_send and opened.price is None:
             model = opened.job.config.endpoint.model
             console.caution(f"no price is known for {model}, so costs stay unknown; `pricing:` sets one")
-        if self._to_send and opened.job.config.endpoint.kind == "openai" and opened.price and opened.price.as_of:
+        is_listed = opened.job.config.endpoint.provider.lists_models
+        if self._to_send and opened.price and opened.price.as_of and not is_listed:
             console.note(f"priced as Dataoorts was on {opened.price.as_of}; `pricing:` sets your server's own prices")
         if self._to_send and (key := key_note(opened.job.config.endpoint, os.environ)) is not None:
             console.note(key)

@@ -7,7 +7,6 @@ from pipeline.config.formatting import format_mistake, format_mistake_line
 from pipeline.config.job import Job
 from pipeline.config.loader import environment_mistakes, in_order, load_job, read_job
 from pipeline.config.models import (
-    DATAOORTS_URL,
     SIMULATOR_URL,
     AuthConfig,
     CheckpointConfig,
@@ -30,7 +29,6 @@ from pipeline.config.schema import job_schema
 from pipeline.errors import InvalidJob, Mistake
 
 __all__ = [
-    "DATAOORTS_URL",
     "SIMULATOR_URL",
     "AuthConfig",
     "CheckpointConfig",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import EndpointConfig, JobConfig, ParametersConfig
 from pipeline.config.schema import KeyPath
+from pipeline.providers import kinds
 
 _KIND, _KEY_VARIABLE = path("endpoint.kind"), path("endpoint.api_key_env")
 _HEADER_NAME = re.compile(r"[!#-'*+\-.^-`|~\w]+", re.ASCII)
@@ -42,9 +43,9 @@ def check_additions(config: JobConfig) -> Iterator[Finding]:
     yield from _check_headers(endpoint)
     yield from _check_extra_body(config)
     yield from _check_max_tokens_field(endpoint)
-    if endpoint.stream and endpoint.kind == "dataoorts":
-        hint = "leave it out; only servers of `kind: openai` are known to stream"
-        yield Finding(path("endpoint.stream"), "Dataoorts sends no streams", hint, (_KIND,))
+    if endpoint.stream and not endpoint.provider.streams:
+        hint = f"leave it out; only servers of {kinds(lambda one: one.streams)} are known to stream"
+        yield Finding(path("endpoint.stream"), f"{endpoint.provider.title} sends no streams", hint, (_KIND,))
     if config.limits.idle_seconds is not None and not endpoint.stream:
         message = "without a stream nothing comes before the whole reply, which `limits.timeout_seconds` bounds"
         hint = "set `stream: true` below `endpoint:`, or leave it out"
@@ -108,7 +109,8 @@ def _check_max_tokens_field(endpoint: EndpointConfig) -> Iterator[Finding]:
     at, name = path("endpoint.max_tokens_field"), endpoint.max_tokens_field
     if name == "max_tokens":
         return
-    if endpoint.kind == "dataoorts":
-        yield Finding(at, "Dataoorts takes no other name than `max_tokens`", "leave it out", (_KIND,))
+    if not endpoint.provider.renames_max_tokens:
+        message = f"{endpoint.provider.title} takes no other name than `max_tokens`"
+        yield Finding(at, message, "leave it out", (_KIND,))
     elif name in _OUR_KEYS or name in ParametersConfig.model_fields:
         yield Finding(at, f"`{name}` means something else", "such as `max_completion_tokens`")

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from pipeline.catalogue import (
-    DEFAULT_PARAMETERS,
-    OPENAI_PARAMETERS,
-    ParameterRange,
-    ParameterValues,
-    find_model,
-    model_names,
-)
+from pipeline.catalogue import ParameterRange, find_model, model_names
 from pipeline.config.additions import check_additions
 from pipeline.config.addresses import check_notify
 from pipeline.config.credentials import check_endpoint
@@ -20,6 +13,7 @@ from pipeline.config.explain import nearest
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import InputConfig, JobConfig, ParametersConfig
 from pipeline.config.schema import listed
+from pipeline.providers import kinds
 
 _MODEL, _KIND, _PRICING = path("endpoint.model"), path("endpoint.kind"), path("pricing")
 _PROMPTS = ("user", "column", "messages")
@@ -62,26 +56,24 @@ def _check_prompt(config: JobConfig) -> Iterator[Finding]:
 
 
 def _check_model(config: JobConfig) -> Iterator[Finding]:
-    name = config.endpoint.model
-    if config.endpoint.kind != "dataoorts" or config.pricing is not None or find_model(name) is not None:
+    name, provider = config.endpoint.model, config.endpoint.provider
+    if not provider.lists_models or config.pricing is not None or find_model(name) is not None:
         return
     # Names are often written without their maker, which leaves too little for a likeness of the whole.
     endings = {known.rpartition("/")[2]: known for known in model_names()}
     near = nearest(name, model_names()) or endings.get(nearest(name.rpartition("/")[2], endings) or "")
     hint = f"did you mean `{near}`?" if near else "`pipeline models` lists what it has."
     hint += (
-        " A model of another server needs `endpoint.kind: openai` and its `endpoint.url`; one that Dataoorts has and"
-        " this list does not needs its prices under `pricing:`"
+        f" A model of another server needs {kinds(lambda one: not one.lists_models, 'endpoint.kind')} and its"
+        f" `endpoint.url`; one that {provider.title} has and this list does not needs its prices under `pricing:`"
     )
     yield Finding(_MODEL, "the catalogue has no such model", hint, (_KIND, _PRICING))
 
 
 def _check_parameters(config: JobConfig) -> Iterator[Finding]:
     endpoint = config.endpoint
-    model = find_model(endpoint.model) if endpoint.kind == "dataoorts" else None
-    ranges: Mapping[str, ParameterValues] = model.parameters if model else DEFAULT_PARAMETERS
-    if endpoint.kind == "openai":
-        ranges = OPENAI_PARAMETERS
+    model = find_model(endpoint.model) if endpoint.provider.lists_models else None
+    ranges = endpoint.provider.ranges(model)
     for name in ParametersConfig.model_fields:
         value = getattr(config.parameters, name)
         if value is None:
@@ -89,8 +81,8 @@ def _check_parameters(config: JobConfig) -> Iterator[Finding]:
         allowed = ranges.get(name)
         if allowed is None:
             takes = f"the model takes {listed(list(ranges))}"
-            if name not in DEFAULT_PARAMETERS:
-                takes = "only servers of `kind: openai` may know it"
+            if name not in endpoint.provider.parameters:
+                takes = f"only servers of {_kinds_that_take(name)} may know it"
             hint = f"leave it out; {takes}"
             yield Finding(("parameters", name), f"{endpoint.model} takes no `{name}`", hint, (_MODEL, _KIND))
         elif isinstance(allowed, ParameterRange) and isinstance(value, int | float) and not _is_within(value, allowed):
@@ -99,10 +91,14 @@ def _check_parameters(config: JobConfig) -> Iterator[Finding]:
             yield Finding(("parameters", name), message, f"use {_describe(allowed)}", (_MODEL, _KIND))
 
 
+def _kinds_that_take(parameter: str) -> str:
+    return kinds(lambda provider: parameter in provider.parameters)
+
+
 def _check_caps(config: JobConfig) -> Iterator[Finding]:
     has_price = config.pricing is not None or find_model(config.endpoint.model) is not None
     # Where the model itself is unknown, that is said already.
-    is_said = config.endpoint.kind == "dataoorts"
+    is_said = config.endpoint.provider.lists_models
     for name in ("max_cost_usd", "max_run_cost_usd"):
         if getattr(config.limits, name) is None:
             continue

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pipeline.config.addresses import address_fault, is_exposed, is_loopback
 from pipeline.config.findings import Finding, path
-from pipeline.config.models import DATAOORTS_KEY_VARIABLE, DATAOORTS_URL, SIMULATOR_URL, EndpointConfig
+from pipeline.config.models import SIMULATOR_URL, EndpointConfig
+from pipeline.providers import DEFAULT, kinds
 
 _URL, _KEY_VARIABLE, _KIND = path("endpoint.url"), path("endpoint.api_key_env"), path("endpoint.kind")
-_DATAOORTS_HOST = urlsplit(DATAOORTS_URL).hostname
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 _KEY_IN_URL = "leave it out; name the environment variable that holds the key in `api_key_env`"
@@ -24,19 +24,21 @@ def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
         yield Finding(
             _KEY_VARIABLE,
             "this is no name of an environment variable",
-            f"put the key into a variable and write its name, such as {DATAOORTS_KEY_VARIABLE}; never the key itself",
+            f"put the key into a variable and write its name, such as {DEFAULT.key_variable}; never the key itself",
         )
-    if endpoint.api_key_env is None and endpoint.kind == "dataoorts" and not _is_stand_in(endpoint):
+    provider = endpoint.provider
+    if endpoint.api_key_env is None and provider.needs_key and not _is_on_this_machine(endpoint):
         hint = "name the variable that holds the key; the embedded endpoint, `url: simulator`, asks for none"
-        yield Finding(_KEY_VARIABLE, "Dataoorts takes no request without a key", hint, (_KIND,))
-    if endpoint.kind == "openai" and "url" not in endpoint.model_fields_set:
-        message = "`kind: openai` needs the server's address"
+        yield Finding(_KEY_VARIABLE, f"{provider.title} takes no request without a key", hint, (_KIND,))
+    if not provider.url and "url" not in endpoint.model_fields_set:
+        message = f"`kind: {provider.name}` needs the server's address"
         yield Finding(_URL, message, "add `url: https://api.example.com/v1` below `endpoint:`", (_KIND,))
     elif not endpoint.is_simulator:
         faults = [fault for index in range(len(endpoint.urls)) for fault in _address_faults(endpoint, index)]
         yield from faults or _key_faults(endpoint)
-    if endpoint.kind == "dataoorts" and len(endpoint.urls) > 1:
-        yield Finding(_URL, "Dataoorts is one server", "name one address, or set `kind: openai`", (_KIND,))
+    if len(endpoint.urls) > 1 and not provider.takes_servers:
+        hint = f"name one address, or set {kinds(lambda one: one.takes_servers)}"
+        yield Finding(_URL, f"{provider.title} is one server", hint, (_KIND,))
 
 
 def api_key(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
@@ -74,7 +76,7 @@ def key_note(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None
     """Where Dataoorts' key goes, if to another server without the job saying so; None where there is nothing to say."""
     hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in endpoint.urls)
     is_named = "api_key_env" in endpoint.model_fields_set
-    others = [host for host in hosts if host != _DATAOORTS_HOST]
+    others = [host for host in hosts if host != urlsplit(DEFAULT.url).hostname]
     if is_named or not others or api_key(endpoint, environ) is None:
         return None
     return f"the key in {endpoint.api_key_env} goes to {' and '.join(others)}"
@@ -84,7 +86,7 @@ def _address_faults(endpoint: EndpointConfig, index: int) -> Iterator[Finding]:
     url = endpoint.urls[index]
     at = _URL if isinstance(endpoint.url, str) else (*_URL, index)
     if fault := address_fault(url):
-        yield Finding(at, fault, f"write a whole address, such as {DATAOORTS_URL}, or `{SIMULATOR_URL}`")
+        yield Finding(at, fault, f"write a whole address, such as {DEFAULT.url}, or `{SIMULATOR_URL}`")
     elif "@" in urlsplit(url).netloc:
         yield Finding(at, "an address cannot hold a user or password", _KEY_IN_URL)
     elif "?" in url or "#" in url:
@@ -112,18 +114,16 @@ def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
         )
 
 
-def _is_stand_in(endpoint: EndpointConfig) -> bool:
-    """Whether the address is that of a server on this machine that only speaks as Dataoorts does, such as a mock."""
+def _is_on_this_machine(endpoint: EndpointConfig) -> bool:
+    """Return whether every server runs on this machine: one of one's own, or one that only speaks as the provider does,
+    such as a mock.
+    """
     return all(is_loopback(urlsplit(url).hostname or "") for url in endpoint.urls)
 
 
 def _may_go_without_key(endpoint: EndpointConfig) -> bool:
     is_named = "api_key_env" in endpoint.model_fields_set
-    return (
-        endpoint.kind == "openai"
-        and not is_named
-        and all(is_loopback(urlsplit(url).hostname or "") for url in endpoint.urls)
-    )
+    return not endpoint.provider.needs_key and not is_named and _is_on_this_machine(endpoint)
 
 
 def _fits_header(key: str) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.client import Client
-from pipeline.endpoints import Endpoint
 from pipeline.limits import Pause
+from pipeline.providers import Endpoint
 from pipeline.redaction import Redaction
 from pipeline.transport import Loop, Transport
 

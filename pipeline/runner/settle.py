@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from pipeline.catalogue import Price, cost
 from pipeline.client import Attempt
-from pipeline.endpoints.finish import stopped_at_limit
 from pipeline.journal import Outcome
+from pipeline.providers.finish import stopped_at_limit
 from pipeline.records import NO_USAGE, Failure, Reply, Request, message_texts
 from pipeline.runner.feed import History
 

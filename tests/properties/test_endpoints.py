@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.models import EndpointConfig
-from pipeline.endpoints import make_endpoint
+from pipeline.config.wire import make_endpoint
 from pipeline.records import Failure, Reply, Usage
 
 KINDS = ("dataoorts", "openai")

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.endpoints.events import EventReader
-from pipeline.endpoints.openai import OpenAI
-from pipeline.endpoints.stream import Assembly
+from pipeline.providers.events import EventReader
+from pipeline.providers.openai import OpenAI
+from pipeline.providers.stream import Assembly
 from pipeline.records import Failure, Reply
 
 ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pipeline.client import Attempt, Client, Task
-from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
+from pipeline.providers.dataoorts import Dataoorts
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.transport import Transport

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.config.models import EndpointConfig
-from pipeline.endpoints import make_endpoint
-from pipeline.endpoints.finish import broke_off, stopped_at_limit
-from pipeline.endpoints.usage import read_usage
+from pipeline.config.wire import make_endpoint
 from pipeline.errors import ErrorKind
+from pipeline.providers.finish import broke_off, stopped_at_limit
+from pipeline.providers.usage import read_usage
 from pipeline.records import Failure, Reply, Usage
 
 OPENAI = make_endpoint(EndpointConfig(kind="openai", url="https://example.com/v1", model="m"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.models import EndpointConfig
-from pipeline.endpoints import make_endpoint
+from pipeline.config.wire import make_endpoint
 from pipeline.errors import ErrorKind
 from pipeline.records import Failure
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from pipeline.config.models import EndpointConfig
-from pipeline.endpoints import make_endpoint
+from pipeline.config.wire import make_endpoint
 from pipeline.records import Reply
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import pytest
 
 from pipeline.config.models import EndpointConfig
-from pipeline.endpoints import Endpoint, make_endpoint
+from pipeline.config.wire import make_endpoint
 from pipeline.errors import ErrorKind
+from pipeline.providers import Endpoint
 from pipeline.records import Failure, Reply, Request
 
 JSON = {"Content-Type": "application/json"}

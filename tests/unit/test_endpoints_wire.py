@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.config.models import EndpointConfig
-from pipeline.endpoints import Endpoint, make_endpoint
+from pipeline.config.wire import make_endpoint
+from pipeline.providers import Endpoint
 from pipeline.records import Failure, Reply, Request
 
 WIRE = Path(__file__).parent.parent / "fixtures" / "wire"

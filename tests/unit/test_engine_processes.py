@@ -21,13 +21,13 @@ import pytest
 
 from pipeline.client import Attempt, Client, Task
 from pipeline.config.models import LimitsConfig
-from pipeline.endpoints.dataoorts import Dataoorts
 from pipeline.engines import processes, processes_for
 from pipeline.engines.channel import Channel
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import ErrorKind, Interrupted, InvalidInput, PipelineError
 from pipeline.limits import Pause
+from pipeline.providers.dataoorts import Dataoorts
 from pipeline.records import Failure, Reply, Request, Usage
 
 REPLY = b'{"success": true, "result": {"response": "yes", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}}'

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.models import EndpointConfig
-from pipeline.endpoints import make_endpoint
+from pipeline.config.wire import make_endpoint
 from pipeline.records import Reply
 
 FILES = sorted((Path(__file__).parents[1] / "wire").glob("*.json"))

@@ -4,13 +4,7 @@ are made from them.
 What one value alone decides (type, range) stands here; what needs several keys or the catalogue is in `checks`.
 """
 
-from pipeline.config.models.endpoint import (
-    DATAOORTS_KEY_VARIABLE,
-    DATAOORTS_URL,
-    SIMULATOR_URL,
-    AuthConfig,
-    EndpointConfig,
-)
+from pipeline.config.models.endpoint import SIMULATOR_URL, AuthConfig, EndpointConfig
 from pipeline.config.models.input import CsvConfig, InputConfig
 from pipeline.config.models.job import JobConfig
 from pipeline.config.models.limits import LimitsConfig, RetryConfig
@@ -23,8 +17,6 @@ from pipeline.config.models.simulator import SimulatorConfig
 from pipeline.config.models.values import PRICE_DECIMALS, TAGS, ColumnReference
 
 __all__ = [
-    "DATAOORTS_KEY_VARIABLE",
-    "DATAOORTS_URL",
     "PRICE_DECIMALS",
     "SIMULATOR_URL",
     "TAGS",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from pipeline.config.models.section import Section
 from pipeline.config.models.values import OneOrManyUrls, SentJson, Text
+from pipeline.providers import DEFAULT, PROVIDERS, Provider
 
-DATAOORTS_URL = "https://cloud.dataoorts.com/api/v1"
-DATAOORTS_KEY_VARIABLE = "DATAOORTS_API_KEY"
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[tuple(PROVIDERS)]
+
 SIMULATOR_URL = "simulator"
 
 
@@ -24,11 +28,11 @@ class AuthConfig(Section):
 class EndpointConfig(Section):
     """Who is asked."""
 
-    kind: Literal["dataoorts", "openai"] = Field(
-        default="dataoorts", description="`dataoorts`, or `openai` for any OpenAI-compatible chat/completions server."
+    kind: Kind = Field(
+        default=DEFAULT.name, description="`dataoorts`, or `openai` for any OpenAI-compatible chat/completions server."
     )
     url: OneOrManyUrls = Field(
-        default=DATAOORTS_URL,
+        default=DEFAULT.url,
         description="The server's address, or for `openai` a list of equal servers behind one queue; for `openai` its "
         "base (…/v1) or the whole address; `simulator` for the embedded endpoint, which needs no key and no network.",
     )
@@ -36,7 +40,7 @@ class EndpointConfig(Section):
         description="The model's name, as the server knows it.", examples=["meta/llama-4-scout-17b-16e-instruct"]
     )
     api_key_env: str | None = Field(
-        default=DATAOORTS_KEY_VARIABLE,
+        default=DEFAULT.key_variable,
         description="The environment variable that holds the key, never the key itself; null for a server without one.",
     )
     allow_insecure_http: bool = Field(
@@ -82,6 +86,11 @@ class EndpointConfig(Section):
         description="What carries the requests: `lean`, or `standard` for the adapter of the requests library, which "
         "takes more CPU and has 256 requests in flight at most.",
     )
+
+    @property
+    def provider(self) -> Provider:
+        """What is known of the provider."""
+        return PROVIDERS[self.kind]
 
     @property
     def is_simulator(self) -> bool:

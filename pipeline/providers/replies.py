@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.endpoints.documents import DocumentTooLarge, decode, encodable, json_text, read_document
-from pipeline.endpoints.faults import classify, counted_status, error_code, is_possibly_billed
-from pipeline.endpoints.finish import broke_off, finish_reason
-from pipeline.endpoints.reasoning import split_reasoning
-from pipeline.endpoints.usage import read_usage
-from pipeline.endpoints.words import describe, errors_of, printable
 from pipeline.errors import ErrorKind
+from pipeline.providers.documents import DocumentTooLarge, decode, encodable, json_text, read_document
+from pipeline.providers.faults import classify, counted_status, error_code, is_possibly_billed
+from pipeline.providers.finish import broke_off, finish_reason
+from pipeline.providers.reasoning import split_reasoning
+from pipeline.providers.usage import read_usage
+from pipeline.providers.words import describe, errors_of, printable
 from pipeline.records import Failure, Reply, ResponseType
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.endpoints.documents import json_text
+from pipeline.providers.documents import json_text
 from pipeline.records import NO_USAGE, Usage, sound_count
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.endpoints import openai
-from pipeline.endpoints.replies import Answer, first_text, parse_response
+from pipeline.catalogue import DEFAULT_PARAMETERS
+from pipeline.providers import openai
+from pipeline.providers.interface import Provider, WireSettings
+from pipeline.providers.replies import Answer, first_text, parse_response
 from pipeline.records import Failure, Reply, Request
 
 
@@ -20,15 +22,15 @@ class Dataoorts:
     splits_reasoning: bool = False
 
     def payload(self, request: Request) -> dict[str, Any]:
-        """The body to send, as a JSON value."""
+        """Return the body to send, as a JSON value."""
         data = {"messages": list(request.messages), **request.parameters, **request.extra_body}
         return {"model": request.model, "data": data}
 
     def assembly(self, status: int, headers: Mapping[str, str]) -> None:
-        """None: no reply of this kind is a stream."""
+        """Return None: no reply of this kind is a stream."""
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
-        """The typed result of a whole response. Never raises, whatever the bytes."""
+        """Return the typed result of a whole response. Never raises, whatever the bytes."""
         return parse_response(status, headers, body, find_answer, splits_reasoning=self.splits_reasoning)
 
 
@@ -54,3 +56,20 @@ def find_answer(document: Mapping[str, Any]) -> Answer:
     shown = (answer.tool_calls, answer.reasoning, answer.refusal)
     found = document.get("success") is not False and ("response" in result or any(shown))
     return replace(answer, found=found)
+
+
+def _wire(settings: WireSettings) -> Dataoorts:
+    return Dataoorts(settings.url, splits_reasoning=settings.splits_reasoning)
+
+
+PROVIDER = Provider(
+    name="dataoorts",
+    title="Dataoorts",
+    wire=_wire,
+    parameters=DEFAULT_PARAMETERS,
+    embedded_path="/api/v1",
+    url="https://cloud.dataoorts.com/api/v1",
+    key_variable="DATAOORTS_API_KEY",
+    needs_key=True,
+    lists_models=True,
+)

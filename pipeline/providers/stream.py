@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pipeline.endpoints.documents import json_text
-from pipeline.endpoints.events import EventReader
-from pipeline.endpoints.replies import is_error
-from pipeline.endpoints.words import errors_of
+from pipeline.providers.documents import json_text
+from pipeline.providers.events import EventReader
+from pipeline.providers.replies import is_error
+from pipeline.providers.words import errors_of
 
 _DONE = b"[DONE]"
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pipeline.endpoints.finish import broke_off, explains_emptiness, finish_reason
-from pipeline.endpoints.replies import Answer, first_text, is_error, parse_response
-from pipeline.endpoints.stream import Assembly
-from pipeline.endpoints.usage import read_usage
-from pipeline.endpoints.words import content_type
+from pipeline.catalogue import OPENAI_PARAMETERS
+from pipeline.providers.finish import broke_off, explains_emptiness, finish_reason
+from pipeline.providers.interface import Provider, WireSettings
+from pipeline.providers.replies import Answer, first_text, is_error, parse_response
+from pipeline.providers.stream import Assembly
+from pipeline.providers.usage import read_usage
+from pipeline.providers.words import content_type
 from pipeline.records import Failure, Reply, Request
 
 _PATH = "/chat/completions"
@@ -37,7 +39,7 @@ class OpenAI:
         self._streams = streams
 
     def payload(self, request: Request) -> dict[str, Any]:
-        """The body to send, as a JSON value. Some servers stream unless they are told not to."""
+        """Return the body to send, as a JSON value. Some servers stream unless they are told not to."""
         parameters = dict(request.parameters)
         if "max_tokens" in parameters:
             parameters[self._max_tokens_field] = parameters.pop("max_tokens")
@@ -48,13 +50,13 @@ class OpenAI:
         return {**body, "stream": False}
 
     def assembly(self, status: int, headers: Mapping[str, str]) -> Assembly | None:
-        """What puts a stream of events together. Some servers stream, or do not, whatever they are asked for."""
+        """Return what puts a stream of events together. Some servers stream, or do not, whatever they are asked for."""
         named = content_type(headers)
         is_stream = "event-stream" in named or (self._streams and named.partition(";")[0].strip() in ("", "text/plain"))
         return Assembly() if is_stream and 200 <= status < 300 else None
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
-        """The typed result of a whole response. Never raises, whatever the bytes."""
+        """Return the typed result of a whole response. Never raises, whatever the bytes."""
         return parse_response(status, headers, body, find_answer, splits_reasoning=self._splits_reasoning)
 
 
@@ -119,3 +121,24 @@ class _Parts:
                 return None
             found[name] += value
         return cls(**found)
+
+
+def _wire(settings: WireSettings) -> OpenAI:
+    return OpenAI(
+        settings.url,
+        settings.max_tokens_field,
+        splits_reasoning=settings.splits_reasoning,
+        streams=settings.streams,
+    )
+
+
+PROVIDER = Provider(
+    name="openai",
+    title="an OpenAI-compatible server",
+    wire=_wire,
+    parameters=OPENAI_PARAMETERS,
+    embedded_path="/v1",
+    takes_servers=True,
+    streams=True,
+    renames_max_tokens=True,
+)

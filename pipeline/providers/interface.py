@@ -1,0 +1,80 @@
+"""What every provider is to the rest of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipeline.catalogue import Model, ParameterValues
+from pipeline.providers.stream import Assembly
+from pipeline.records import Failure, Reply, Request
+
+
+class Endpoint(Protocol):
+    """A wire form at one address: a request as JSON, a reply as one typed value. Has no state, so it is safe from many
+    threads.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The provider's name; part of each request's hash."""
+
+    @property
+    def url(self) -> str:
+        """The whole address to POST to."""
+
+    def payload(self, request: Request) -> dict[str, Any]:
+        """Return the body to send, as a JSON value."""
+
+    def assembly(self, status: int, headers: Mapping[str, str]) -> Assembly | None:
+        """Return what puts the reply with this head together, where it comes as a stream of events; else None."""
+
+    def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
+        """Return the typed result of a whole response. Never raises, whatever the bytes. Does not read Retry-After."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireSettings:
+    """How a job wants its requests written and its replies read. `url` holds the job's query too.
+
+    A provider that has no use for a setting ignores it: the config has refused it before.
+    """
+
+    url: str
+    max_tokens_field: str = "max_tokens"
+    splits_reasoning: bool = False
+    """Whether the text up to `</think>` is reasoning, and no part of the response."""
+    streams: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """All that sets a provider apart; nothing else in the program asks which one it is."""
+
+    name: str
+    """The word of `endpoint.kind`; part of each request's hash."""
+    title: str
+    """The name as people write it."""
+    wire: Callable[[WireSettings], Endpoint]
+    parameters: Mapping[str, ParameterValues]
+    """The parameters that it documents, each with what it may be."""
+    embedded_path: str
+    """Where the embedded endpoint speaks as this provider does, below its address."""
+    url: str = ""
+    """The address where a job gives none; empty where a job has to give one."""
+    key_variable: str = ""
+    """The environment variable that usually holds its key; empty where none is usual."""
+    needs_key: bool = False
+    lists_models: bool = False
+    """Whether the catalogue has its models: their names, windows, ranges and prices."""
+    takes_servers: bool = False
+    """Whether it may be several equal servers."""
+    streams: bool = False
+    """Whether it can send a reply as a stream of events."""
+    renames_max_tokens: bool = False
+    """Whether it may want another name for `max_tokens`."""
+
+    def ranges(self, model: Model | None) -> Mapping[str, ParameterValues]:
+        """Return what each parameter may be: as documented for the model, where that is known."""
+        return self.parameters if model is None else model.parameters
