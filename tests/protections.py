@@ -74,9 +74,9 @@ PROTECTIONS = (
     ),
     Protection(
         "the pause that Retry-After asks for",
-        "pipeline/runner/runner.py",
-        "        if now < self._pause.until:\n",
-        "        if False:\n",
+        "pipeline/runner/pace.py",
+        "        return max(now, self.pause.until)\n",
+        "        return now\n",
         _RUNNER,
     ),
     Protection(
@@ -201,8 +201,8 @@ PROTECTIONS = (
     ),
     Protection(
         "the pause that another job of a shared limit was asked for",
-        "pipeline/runner/runner.py",
-        "        self._pause.extend(self._admission.paused_until())\n",
+        "pipeline/runner/pace.py",
+        "        self.pause.extend(self._admission.paused_until())\n",
         "",
         "tests/functional/test_shared_limit.py",
     ),

@@ -1,0 +1,144 @@
+"""How fast requests go out: how many may be in flight, after which pause, and to which of several servers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pipeline.config.models import LimitsConfig
+from pipeline.errors import ErrorKind
+from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, Servers, ramp
+from pipeline.records import Failure
+from pipeline.runner.admission import Admission, Reservation
+from pipeline.runner.first_refusals import FirstRefusals, Refusal
+from pipeline.runner.flight import Flight
+from pipeline.runner.verdict import is_busy, is_over_rate
+
+_TIMED_OUT = frozenset({504, 524})
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Nothing goes out now. Look again `at` this moment (monotonic seconds), or once something has come back."""
+
+    at: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """How many requests may be in flight, and when it may be more (monotonic seconds)."""
+
+    count: int
+    grows_at: float = math.inf
+
+
+class Pace:
+    """Everything that slows a run down but rates and money, and what replies say of it. Times are monotonic seconds.
+
+    `servers` are the equal servers behind the job's queue, where there are several; `pause` has one for each.
+    """
+
+    def __init__(
+        self, limits: LimitsConfig, pause: Pause, outage: Outage, admission: Admission, servers: Servers | None
+    ) -> None:
+        self.pause = pause
+        self.outage = outage
+        self.servers = servers
+        self.first_refusals = FirstRefusals()
+        self.most = limits.concurrency
+        self._admission = admission
+        self._concurrency = AdaptiveConcurrency(limits.concurrency)
+        self._sending_since: float | None = None
+        self._is_held = False
+
+    def hold(self, on: bool, now: float) -> None:
+        """Send nothing new while it is on. That time does not count towards an outage."""
+        if on != self._is_held:
+            self._is_held = on
+            self.outage.hold(now) if on else self.outage.go_on(now)
+
+    def change_most(self, most: int) -> None:
+        """Allow at most so many requests in flight from now on."""
+        self.most = most
+        self._concurrency.set_most(most)
+
+    # ---- what may go out
+
+    def opens_at(self, now: float) -> float:
+        """Return when requests may go out: `now`, at the end of a pause, or infinity while the run is held."""
+        self.pause.extend(self._admission.paused_until())
+        if self._is_held:
+            return math.inf
+        return max(now, self.pause.until)
+
+    def slots(self, now: float, most: int) -> Slots:
+        """Return how many requests may be in flight, of the `most` that the engine has room for."""
+        if self._sending_since is None:
+            self._sending_since = now
+        ramped = ramp(now - max(self._sending_since, self.pause.until), self.most)
+        allowed = self._concurrency.limit
+        return Slots(min(ramped, allowed, most), now + RAMP_STEP_SECONDS if ramped < allowed else math.inf)
+
+    def server(self, now: float, in_flight: int) -> int | Later:
+        """Return the number of the server for the next request, 0 where there is one.
+
+        Amid an outage one probe goes out at a time; of several servers each is probed by itself.
+        """
+        if self.servers is not None:
+            server = self.servers.choose(now)
+            return Later(self.servers.opens_at()) if server is None else server
+        if self.outage.is_open and in_flight:
+            return Later()
+        if self.outage.is_open and now < self.outage.next_probe:
+            return Later(self.outage.next_probe)
+        return 0
+
+    def sent(self, flight: Flight, server: int) -> None:
+        """Take note that a request goes out to a server."""
+        if self.servers is not None:
+            flight.server, flight.is_probe = server, self.servers.sent(server)
+
+    # ---- what replies say
+
+    def ended(self, flight: Flight) -> None:
+        """Take note that a request is over."""
+        if self.servers is not None:
+            self.servers.ended(flight.server, is_probe=flight.is_probe)
+
+    def answered(self, flight: Flight, in_flight: int, now: float) -> None:
+        """Take in a usable reply, while `in_flight` others are under way."""
+        self._concurrency.answered(flight.reserved.taken_at, in_flight + 1)
+        self._slow_down(self.first_refusals.answered(flight.work), now)
+
+    def failed(self, flight: Flight, failure: Failure, now: float, answers: int) -> None:
+        """Take in a failure; `answers` is how many rows of the run have an answer."""
+        reserved = flight.reserved
+        if failure.kind is ErrorKind.TIMEOUT or failure.status in _TIMED_OUT:
+            self._concurrency.timed_out(reserved.taken_at, now, answers - flight.answers_before)
+        self._slow_down(self.first_refusals.failed(failure, flight.work.failures + 1, reserved), now)
+
+    def _slow_down(self, refusals: list[Refusal], now: float) -> None:
+        for failure, reserved in refusals:
+            self._refused(failure, reserved, now)
+
+    def _refused(self, failure: Failure, reserved: Reservation, now: float) -> None:
+        # What comes amid an outage says nothing of a rate.
+        is_rate = is_over_rate(failure) and not self.outage.is_open
+        # Once requests are spread at a rate, fewer in flight would only keep them from it.
+        if is_busy(failure) and not (failure.kind is ErrorKind.RATE_LIMITED and self._admission.explains_refusals):
+            self._concurrency.refused(reserved.taken_at, now)
+        if is_rate:
+            self._admission.refused(reserved, now, self.pause.until)
+
+    def pause_until(self, until: float, flight: Flight) -> str | None:
+        """Keep a Retry-After; returns the server that it holds for, None where it holds for the whole endpoint."""
+        if self.servers is not None:
+            self.pause.extend(until, flight.server)
+            return self.servers.name(flight.server)
+        self.pause.extend(until)
+        self._admission.pause(until)
+        return None
+
+    def pause_left(self, now: float) -> float:
+        """Return for how long no server at all can be asked; infinity where there is only one, that asks for it."""
+        return math.inf if self.servers is None else self.pause.until - now

@@ -1,0 +1,181 @@
+"""What becomes of a row once a request of it is over: bill it, record it, and act on the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from decimal import Decimal
+
+from pipeline.catalogue import Price
+from pipeline.client import Attempt
+from pipeline.errors import ErrorKind
+from pipeline.journal import Outcome, State
+from pipeline.limits import Servers
+from pipeline.records import Failure, Reply
+from pipeline.retry import PASSING, Backoff, Decision, decide
+from pipeline.runner.admission import Admission
+from pipeline.runner.feed import Work
+from pipeline.runner.flight import Flight
+from pipeline.runner.pace import Pace
+from pipeline.runner.recorder import Recorder
+from pipeline.runner.rows import RowQueue
+from pipeline.runner.settle import Bill, bill, failed_record, record_of, told
+from pipeline.runner.stops import Stops
+from pipeline.runner.verdict import Action, Verdicts, is_of_outage
+
+
+class Settler:
+    """Takes in the attempts that an engine gives back. Times are monotonic seconds.
+
+    `in_flight` holds the requests that are still with the engine.
+    """
+
+    def __init__(
+        self,
+        in_flight: Sized,
+        *,
+        rows: RowQueue,
+        pace: Pace,
+        recorder: Recorder,
+        admission: Admission,
+        verdicts: Verdicts,
+        stops: Stops,
+        backoff: Backoff,
+        price: Price | None,
+    ) -> None:
+        self._in_flight = in_flight
+        self._waiting = rows.waiting
+        self._rows = rows
+        self._pace = pace
+        self._recorder = recorder
+        self._admission = admission
+        self._verdicts = verdicts
+        self._stops = stops
+        self._backoff = backoff
+        self._price = price
+
+    def settle(self, flight: Flight, attempt: Attempt, now: float) -> None:
+        """Bill an attempt, record it, and decide what becomes of its row."""
+        work, result, reserved = flight.work, attempt.result, flight.reserved
+        self._recorder.release(attempt.number)
+        self._pace.ended(flight)
+        if result is None:
+            self._admission.withdraw(reserved)
+            self._waiting.put(work, self._pause_ends)
+            return
+        charge = bill(result, self._price, reserved.worst, reserved.most_tokens)
+        if isinstance(result, Failure) and not result.sent:
+            self._admission.withdraw(reserved)
+        else:
+            self._admission.settle(reserved, charge, now - attempt.latency)
+        self._recorder.bill(result, work, charge)
+        self._learn_excess(flight, result, charge)
+        record = record_of(attempt, result, work.request, work.history, charge, self._price)
+        if result.retry_after is not None:
+            seconds = max(0.0, result.retry_after - attempt.since_head)
+            self._recorder.pause(seconds, self._pace.pause_until(now + seconds, flight))
+        if isinstance(result, Reply):
+            self._stops.pause_asked(result, work, self._pace.pause_left(now))
+            self._answered(flight, now)
+            self._recorder.record(work, State.ANSWERED if charge.known is not None else State.UNPRICED, record)
+            return
+        work.history = type(work.history).of(record)
+        work.failure = record
+        self._failed(flight, result, record, now)
+
+    def fail(self, work: Work) -> None:
+        """Record that a row has failed, of its last attempt."""
+        kind = ErrorKind(work.failure.error_kind or "")
+        state = State.FAILED_PASSING if kind in PASSING else State.FAILED
+        self._recorder.record(work, state, failed_record(work.failure))
+
+    @property
+    def _pause_ends(self) -> float:
+        return self._pace.pause.until
+
+    def _learn_excess(self, flight: Flight, result: Reply | Failure, charge: Bill) -> None:
+        """Keep what a request was billed beyond the most that was assumed of it."""
+        request = flight.work.request
+        if result.usage is not None and (most := self._admission.learn(request, result.usage)) is not None:
+            over = (charge.known or Decimal(0)) - (flight.reserved.worst or Decimal(0))
+            self._recorder.exceeded(request.model, most, max(Decimal(0), over))
+
+    def _answered(self, flight: Flight, now: float) -> None:
+        """Rows that were held fail, and a stop that was only for want of an answer is taken back."""
+        if self._pace.servers is not None:
+            self._pace.servers.works(flight.server, has_answered=True)
+        self._usable(now)
+        refused = self._verdicts.refusals.stop
+        for held in self._verdicts.answered(now):
+            self.fail(held)
+        self._stops.replace(refused, self._verdicts.refusals.stop)
+        self._pace.answered(flight, len(self._in_flight), now)
+
+    def _failed(self, flight: Flight, failure: Failure, record: Outcome, now: float) -> None:
+        work = flight.work
+        if self._pace.servers is not None and self._is_of_server(flight, failure, self._pace.servers, now):
+            if failure.sent:
+                self._recorder.record(work, State.ATTEMPTED, record)
+            self._waiting.put(work, now)
+            return
+        self._pace.failed(flight, failure, now, self._recorder.progress.succeeded)
+        are_first = self._pace.first_refusals.are_all
+        verdict = self._verdicts.judge(
+            failure,
+            work,
+            taken_at=flight.reserved.taken_at,
+            now=now,
+            resumes_at=self._pause_ends,
+            left=self._rows.left(len(self._in_flight)),
+            is_at_first=are_first,
+        )
+        self._stops.add(verdict.stop)
+        self._stops.pause_asked(failure, work, self._pace.pause_left(now))
+        if verdict.works:
+            self._usable(now)
+        for other in verdict.failing:
+            self.fail(other)
+        if verdict.action is Action.FAIL and verdict.kind not in PASSING:
+            self._recorder.record(work, State.FAILED, _last(record))
+            return
+        if failure.sent:
+            self._recorder.record(work, State.ATTEMPTED, record)
+        if verdict.action is Action.AGAIN:
+            due = now + self._backoff.seconds(work.failures)
+            self._waiting.put(work, self._pause_ends if are_first else due)
+        elif verdict.action is Action.SPENT:
+            self._waiting.put_spent(work)
+        elif verdict.action is Action.FAIL:
+            work.failure = record._replace(error_kind=verdict.kind)
+            self.fail(work)
+
+    def _is_of_server(self, flight: Flight, failure: Failure, servers: Servers, now: float) -> bool:
+        """Whether a failure is the fault of one server alone, so that the row goes to another one and loses no attempt.
+
+        A server's outage excuses a row once: else a row that every server fails at would never come to an end.
+        """
+        number = flight.server
+        if decide(failure) is Decision.REFUSE:
+            message = told(failure.message, flight.work.request)
+            return servers.refuses(number, message) and servers.is_any_left
+        if not is_of_outage(failure):
+            servers.works(number, has_answered=False)
+            return False
+        servers.is_out(number, now, is_probe=flight.is_probe)
+        if not servers.is_any_up or number in flight.work.excused_by:
+            return False
+        flight.work.excused_by.add(number)
+        return True
+
+    def _usable(self, now: float) -> None:
+        """The endpoint works. If it was down, that was no fault of the rows that have failed since it last worked: they
+        begin their attempts anew. Those that failed before are not forgiven again: they may be at fault themselves.
+        """
+        worked_before = self._verdicts.works(now)
+        if worked_before is not None:
+            self._waiting.begin_anew(now, failed_since=worked_before)
+            self._admission.begin_anew(now)
+
+
+def _last(record: Outcome) -> Outcome:
+    """The record of an attempt that is its row's failure at once."""
+    return record._replace(failed_runs=record.failed_runs + 1)

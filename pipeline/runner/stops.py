@@ -1,0 +1,126 @@
+"""What ends a run before its rows do: each cause, in words, and when it is looked for."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.config.models import LimitsConfig
+from pipeline.endings import StopKind
+from pipeline.errors import CheckpointFailed
+from pipeline.limits import Outage
+from pipeline.records import Failure, Reply
+from pipeline.runner.feed import Work
+from pipeline.runner.progress import Stop, StopRequest
+from pipeline.runner.settle import told
+from pipeline.wording import lasting
+
+_PASSED_BY = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER})
+"""Stops that mean nothing any more once every row has an outcome."""
+
+
+class Stops:
+    """The reason why a run stops, and the deadline that it keeps. The first reason counts.
+
+    `started` is when the run began (monotonic seconds). `most_pause_seconds` is how long a run waits for an endpoint
+    that gives no usable reply or asks for a pause.
+    """
+
+    def __init__(
+        self, request: StopRequest, outage: Outage, *, limits: LimitsConfig, most_pause_seconds: float, started: float
+    ) -> None:
+        self._request = request
+        self._outage = outage
+        self._limits = limits
+        self._most_pause_seconds = most_pause_seconds
+        self._started = started
+        self.stop: Stop | None = None
+        self._fault: Exception | None = None
+
+    @property
+    def deadline(self) -> float:
+        """The moment by which the run ends; infinite where the job sets none."""
+        return self._started + (self._limits.deadline_seconds or math.inf)
+
+    def change_limits(self, limits: LimitsConfig) -> None:
+        """Keep the deadline of other limits from now on."""
+        self._limits = limits
+
+    def check(self, now: float, *, shared_pause_until: float, hangs: Stop | None) -> None:
+        """Stop the run where its time is over, the endpoint is down or a signal came.
+
+        `shared_pause_until` is the end of the pause of jobs with the same shared limit, `hangs` the watchdog's finding.
+        """
+        if self.stop is None:
+            self.stop = self._request.stop() or self._time_is_over(now, shared_pause_until) or hangs
+
+    def _time_is_over(self, now: float, shared_pause_until: float) -> Stop | None:
+        if now >= self.deadline:
+            return Stop(StopKind.DEADLINE, f"limits.deadline_seconds ({self._limits.deadline_seconds:g}) is over")
+        gives_up_at = self._outage.gives_up_at()
+        if gives_up_at is not None and now >= gives_up_at:
+            return Stop(
+                StopKind.OUTAGE,
+                "the endpoint has given no usable reply for"
+                f" {self._most_pause_seconds:g} s (retry.max_elapsed_seconds); {self._outage.last_failure}",
+            )
+        left = shared_pause_until - now
+        if left > self._most_pause_seconds:
+            return Stop(
+                StopKind.RETRY_AFTER,
+                f"the endpoint asked a job of the same limits.shared for a pause with"
+                f" {lasting(left)} left, longer than retry.max_elapsed_seconds",
+            )
+        return None
+
+    def add(self, stop: Stop | None) -> None:
+        """Stop the run for this reason, unless it stops already."""
+        self.stop = self.stop or stop
+
+    def replace(self, stop: Stop | None, by: Stop | None) -> None:
+        """Put another reason, or none, in the place of one that is no longer true."""
+        if self.stop is stop:
+            self.stop = by
+
+    def pause_asked(self, result: Reply | Failure, work: Work, pause_left: float) -> None:
+        """Stop the run where the endpoint asks for a longer pause than it waits.
+
+        `pause_left` is how long nothing at all can be sent: another server may not have to wait.
+        """
+        if result.retry_after is None or min(result.retry_after, pause_left) <= self._most_pause_seconds:
+            return
+        words = f": {told(result.message, work.request)}" if isinstance(result, Failure) else ""
+        self.add(
+            Stop(
+                StopKind.RETRY_AFTER,
+                f"the endpoint asks for a pause of {lasting(result.retry_after)}, longer than"
+                f" retry.max_elapsed_seconds{words}",
+            )
+        )
+
+    def cap_reached(self, words: str) -> None:
+        """Stop the run at a cost cap."""
+        self.stop = Stop(StopKind.COST_CAP, words)
+
+    def input_failed(self, error: Exception) -> None:
+        """Stop the run because no further row can be read; the error is raised when it has ended."""
+        self._fault = error
+        self.stop = Stop(StopKind.INTERNAL_ERROR, "the input could not be read on")
+
+    def shared_limit_failed(self, error: CheckpointFailed) -> None:
+        """Stop the run because the file of a shared limit failed; the error is raised when it has ended."""
+        self._fault = error
+        self.stop = Stop(error.kind, str(error))
+
+    @property
+    def may_lapse(self) -> bool:
+        """Whether the stop means nothing once every row has an outcome."""
+        return self.stop is not None and self.stop.kind in _PASSED_BY
+
+    def lapse(self) -> None:
+        """Take the stop back."""
+        self.stop = None
+
+    def raise_fault(self) -> None:
+        """Raise the error that stopped the run, if one did."""
+        if self._fault is not None:
+            raise self._fault
