@@ -44,8 +44,8 @@ PROTECTIONS = (
     ),
     Protection(
         "the fsync of the output before it is renamed",
-        "pipeline/sink.py",
-        "        _sync(draft)\n",
+        "pipeline/sink/publishing.py",
+        "        sync_file(draft)\n",
         "",
         _POWER_LOSS,
     ),
@@ -144,7 +144,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the lock between the look at the output's path and the renaming",
-        "pipeline/sink.py",
+        "pipeline/sink/publishing.py",
         "            fcntl.flock(file, fcntl.LOCK_EX)\n",
         "            pass\n",
         "tests/functional/test_output.py::"

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import sink
 from pipeline.app.answers import export_answers
 from pipeline.app.job import load_job
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
+from pipeline.sink import parquet, publishing, results
 from tests.functional.conftest import Endpoint, Workspace, answer, ended
 
 BIG = "x" * 20_000
@@ -185,7 +185,7 @@ def failing(*_: object) -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-@pytest.mark.parametrize("step", ["_sync", "_write", "_check"])
+@pytest.mark.parametrize("step", ["sync_file", "write_rows", "check_file"])
 def test_an_error_of_the_disk_while_publishing_leaves_what_stood_there(
     ws: Workspace, endpoint: Endpoint, step: str, run_here: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +195,7 @@ def test_an_error_of_the_disk_while_publishing_leaves_what_stood_there(
     before = ws.table()
     ws.questions("a", "b")
     with monkeypatch.context() as fault:
-        fault.setattr(sink, step, failing)
+        fault.setattr(publishing, step, failing)
         run = run_here()
         with pytest.raises(CheckpointFailed, match=f"out.parquet.*see to the disk.*{SAFE}"):
             run.execute()
@@ -213,9 +213,9 @@ def test_an_error_of_the_disk_at_any_row_group_leaves_what_stood_there(
     # All but the last group are written by another thread, while the next one is joined.
     ws.questions(*"abcdefg")
     ws.job()
-    monkeypatch.setattr(sink, "_ROWS_AT_FIRST", 2)
-    monkeypatch.setattr(sink, "_MOST_ROWS_A_SLICE", 2)
-    monkeypatch.setattr(sink, "_ROWS_A_GROUP", 2)
+    monkeypatch.setattr(results, "_ROWS_AT_FIRST", 2)
+    monkeypatch.setattr(results, "_MOST_ROWS_A_SLICE", 2)
+    monkeypatch.setattr(parquet, "_ROWS_A_GROUP", 2)
     written = []
 
     def fails_at(self: pq.ParquetWriter, table: pa.Table) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import sink
 from pipeline.app.run import Run
 from pipeline.errors import Interrupted
 from pipeline.plan import planner
 from pipeline.prompts import templates
+from pipeline.sink import publishing
 from tests.functional.conftest import (
     Endpoint,
     Simulated,
@@ -243,7 +243,7 @@ def test_a_signal_while_the_output_is_published_leaves_what_stood_there(
     ws.run()
     ws.questions("a", "b")
     before = ws.table()
-    signalled_at(monkeypatch, sink, "_check")
+    signalled_at(monkeypatch, publishing, "check_file")
     run = run_here()
     with pytest.raises(Interrupted):
         run.execute()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.sink import _write
+from pipeline.sink.parquet import write_rows
 
 SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("cost_usd", pa.decimal128(18, 12))])
 
@@ -46,6 +46,6 @@ def test_what_is_held_does_not_grow_with_the_batches_that_hold_nothing_or_little
     tmp_path: Path, sizes: list[int], bound: int
 ) -> None:
     found: Any = Batches(sizes)
-    rows, _ = _write(found, tmp_path / "draft", "zstd", {}, None)
+    rows, _ = write_rows(found, tmp_path / "draft", "zstd", {}, None)
     assert rows == sum(sizes) == pq.read_metadata(tmp_path / "draft").num_rows
     assert found.most_alive <= bound

@@ -1,0 +1,88 @@
+"""The columns of an output that stand beside the input's own, and how they are made from records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.json import ParseOptions, ReadOptions, read_json
+
+from pipeline.journal.outcome import PUBLISHED, Outcome
+
+_STAMP = pa.timestamp("us", "UTC")
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), Decimal: pa.decimal128(18, 12)}
+_NARROWER = {"attempts": pa.int32(), "http_status": pa.int32(), "started_at": _STAMP, "finished_at": _STAMP}
+_HINTS = get_type_hints(Outcome)
+
+
+def _column(name: str) -> pa.Field:
+    """Return the column of a field of Outcome: nullable where the field may be None."""
+    kind, *_ = get_args(_HINTS[name]) or (_HINTS[name],)
+    column = "cost_usd" if name == "cost" else name
+    return pa.field(column, _NARROWER.get(name, _TYPES[kind]), nullable=kind is not _HINTS[name])
+
+
+_AFTER_MODEL = PUBLISHED.index("served_model")
+RESULT_FIELDS = (
+    pa.field("row_id", pa.string(), nullable=False),
+    pa.field("status", pa.string(), nullable=False),
+    *(_column(name) for name in PUBLISHED[:_AFTER_MODEL]),
+    pa.field("model", pa.string(), nullable=False),
+    *(_column(name) for name in PUBLISHED[_AFTER_MODEL:]),
+    pa.field("request_hash", pa.string(), nullable=False),
+)
+"""The columns that stand beside the input's own, as docs/output.md describes them."""
+
+RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
+_ADDED_LATER = frozenset({"finish_reason", "reasoning", "cached_tokens", "reasoning_tokens", "served_model"})
+KNOWN_NAMES = ("row_id", "status", "model", "request_hash")
+"""The result columns that no record tells."""
+# What a record tells, as it does: stamps are Unix seconds.
+_RECORD_SCHEMA = pa.schema(
+    field.with_type(pa.float64()) if pa.types.is_timestamp(field.type) else field
+    for field in RESULT_FIELDS
+    if field.name not in KNOWN_NAMES
+)
+# A million, made without `pa.scalar`, which imports pandas.
+_MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([1e6]))])[0]
+
+
+def result_columns(texts: list[bytes], known: Mapping[str, list[str]]) -> list[pa.Array]:
+    """Return the columns of RESULT_FIELDS, from the record of each row as JSON text, and KNOWN_NAMES by column."""
+    text = b"\n".join(texts)
+    table = (
+        read_json(
+            pa.BufferReader(text),
+            read_options=ReadOptions(use_threads=False, block_size=len(text) + 1),  # in one piece
+            parse_options=ParseOptions(explicit_schema=_RECORD_SCHEMA, unexpected_field_behavior="ignore"),
+        )
+        if texts
+        else _RECORD_SCHEMA.empty_table()
+    )
+    columns = {name: table.column(name).combine_chunks() for name in _RECORD_SCHEMA.names}
+    for name in ("started_at", "finished_at"):
+        columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
+    columns.update((name, _strings(values)) for name, values in known.items())
+    return [columns[field.name].cast(field.type) for field in RESULT_FIELDS]
+
+
+def _strings(values: list[str]) -> pa.StringArray:
+    """Return an array, made without `pa.array`, which imports pandas."""
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+
+
+def result_names(names: Sequence[str], prefix: str) -> list[str]:
+    """Return the names, without the prefix, of the result columns among an output's; none where they are not all there.
+
+    Outputs of earlier versions lack some that were added later; an input column of theirs may have such a name.
+    """
+    start = prefix + RESULT_NAMES[0]
+    block = set(names[names.index(start) :]) if start in names else set()
+    found = [name for name in RESULT_NAMES if prefix + name in block]
+    return found if set(RESULT_NAMES) - set(found) <= _ADDED_LATER else []

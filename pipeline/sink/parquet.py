@@ -1,0 +1,87 @@
+"""The writing of a Parquet file in bounded memory, and the check that reads it back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import CheckpointFailed
+from pipeline.sink.names import METADATA_KEY
+from pipeline.sink.results import Results
+
+_ROWS_A_GROUP = 65_536
+_BYTES_A_GROUP = 8 * 2**20
+_MOST_PIECES = 256
+
+
+class OutOfTime(Exception):
+    """The output could not be written within the time that was given."""
+
+
+def write_rows(
+    results: Results, draft: Path, compression: str, metadata: Mapping[str, Any], give_up: float | None
+) -> tuple[int, Decimal]:
+    """Write the results to `draft`. Returns the number of rows and the sum of their cost, in USD.
+
+    Raises OutOfTime once the monotonic clock is at `give_up`, and what the reading of results raises.
+    """
+    schema = results.schema
+    kept = {**(schema.metadata or {}), METADATA_KEY: json.dumps(metadata, ensure_ascii=False).encode()}
+    cost_column = results.prefix + "cost_usd"
+    rows, cost = 0, Decimal(0)
+    group: list[pa.RecordBatch] = []
+    group_rows = group_bytes = 0
+    written: Future[None] | None = None
+    with (
+        pq.ParquetWriter(
+            draft,
+            schema.with_metadata(kept),
+            compression=compression,
+            write_page_checksum=True,  # answers may have to be recovered from here: damage must not pass for one
+        ) as writer,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        for batch in results.batches():
+            if give_up is not None and time.monotonic() >= give_up:
+                raise OutOfTime
+            if not batch.num_rows:
+                continue  # of rows without an outcome nothing is kept, not even that they are none
+            group.append(batch)
+            if len(group) >= _MOST_PIECES:
+                # Each piece holds some kilobytes of its own, however few rows are in it.
+                group = pa.Table.from_batches(group).combine_chunks().to_batches()
+            group_rows += batch.num_rows
+            group_bytes += batch.nbytes
+            rows += batch.num_rows
+            cost += pc.sum(batch.column(cost_column)).as_py() or 0
+            if group_rows >= _ROWS_A_GROUP or group_bytes >= _BYTES_A_GROUP:
+                if written is not None:
+                    written.result()  # one group is written while the next is joined, and no more wait
+                written = beside.submit(writer.write_table, pa.Table.from_batches(group))
+                group, group_rows, group_bytes = [], 0, 0
+        if written is not None:
+            written.result()
+        if group:
+            writer.write_table(pa.Table.from_batches(group))
+    return rows, cost
+
+
+def check_file(draft: Path, results: Results, rows: int, cost: Decimal) -> None:
+    """Read the file back: the rows, the schema and the money must be what was meant to be written."""
+    column = results.prefix + "cost_usd"
+    with pq.ParquetFile(draft) as file:
+        read_cost = sum(
+            (pc.sum(batch.column(0)).as_py() or Decimal(0) for batch in file.iter_batches(columns=[column])), Decimal(0)
+        )
+        sound = file.metadata.num_rows == rows and file.schema_arrow.names == results.schema.names and read_cost == cost
+    if not sound:
+        raise CheckpointFailed(f"{draft}: reads back otherwise than it was written; nothing was published")

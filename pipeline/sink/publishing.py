@@ -1,0 +1,88 @@
+"""The output put in its place: written beside it, checked, synced, and only then renamed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.journal import sync_path
+from pipeline.journal.database import sync_file
+from pipeline.sink.names import draft_path, is_foreign
+from pipeline.sink.parquet import check_file, write_rows
+from pipeline.sink.results import Results
+
+
+def publish(
+    results: Results,
+    path: Path,
+    *,
+    compression: str,
+    metadata: Mapping[str, Any],
+    whole: bool,
+    overwrite: bool,
+    seconds: float | None = None,
+) -> int:
+    """Write the results beside `path`, check them, and put them in its place. Returns the number of rows.
+
+    Args:
+        whole: every row of the plan must be there.
+        overwrite: replace a file that was not written from this checkpoint too.
+        seconds: give up after so long.
+
+    Raises:
+        OutOfTime: it took longer than `seconds`; `path` is as it was.
+        CheckpointFailed: the disk failed, or the check did; `path` is as it was.
+        InvalidInput: a file of somebody else's has come to stand at `path`, and was left there.
+    """
+    checkpoint_id = results.journal.checkpoint_id
+    draft = draft_path(path, checkpoint_id)
+    give_up = None if seconds is None else time.monotonic() + seconds
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows, cost = write_rows(results, draft, compression, metadata, give_up)
+        if whole and rows != len(results.plan):
+            raise CheckpointFailed(f"{path}: {rows} rows where the plan has {len(results.plan)}; it was not published")
+        check_file(draft, results, rows, cost)
+        sync_file(draft)
+        with _alone_in(path.parent):
+            if not overwrite and is_foreign(path, checkpoint_id):
+                raise InvalidInput(
+                    f"output.path: {path} was put there by something else while the job ran; move it away, or set"
+                    " output.overwrite: true, and run the job again: every answer is safe in its checkpoint"
+                )
+            draft.rename(path)
+        sync_path(path.parent)
+    except (OSError, pa.ArrowException) as error:
+        raise CheckpointFailed(f"{path}: the output cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+    return rows
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep other jobs from putting an output here between the look at what stands there and the renaming."""
+    file = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems know no such lock
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def remove(path: Path) -> None:
+    """Take away an output that is superseded, if it is there. Raises CheckpointFailed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointFailed(f"{path}: superseded, and cannot be removed: {error.strerror}") from error

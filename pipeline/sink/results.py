@@ -1,0 +1,135 @@
+"""The rows of the input beside what is known of each, in the columns of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import InvalidInput
+from pipeline.journal import EventHead, Journal
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, Standing
+from pipeline.sink.columns import KNOWN_NAMES, RESULT_FIELDS, RESULT_NAMES, result_columns
+from pipeline.sources import pick, written_column
+from pipeline.sources.files import is_touched
+
+# Rows are joined so many at a time that they take about these bytes, going by the ones before.
+_BYTES_A_SLICE = 2 * 2**20
+# With more than this, fewer rows are joined: the ones before were shorter.
+_MOST_BYTES_A_SLICE = 4 * _BYTES_A_SLICE
+_MOST_ROWS_A_SLICE = 512
+_ROWS_AT_FIRST = 16
+# Numbers, as a plan holds them: comparing those with members of an enum is slow.
+_FAILED = frozenset(map(int, FAILED))
+_ADOPTED = frozenset({int(Standing.ADOPTED), int(Standing.ADOPTED_UNPRICED)})
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The rows of the input beside what is known of each. `columns` are the input columns to carry, None for all;
+    `standings` is where the rows stand that are wanted, by default with any outcome.
+    """
+
+    rows: Rows
+    plan: Plan
+    journal: Journal
+    columns: Sequence[str] | None
+    prefix: str
+    standings: tuple[Standing, ...] = (*SUCCEEDED, *FAILED)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The output's schema; it does not depend on the data."""
+        source = self.rows.source.schema
+        carried = [source.field(name) for name in (source.names if self.columns is None else self.columns)]
+        return pa.schema([*carried, *(field.with_name(self.prefix + field.name) for field in RESULT_FIELDS)])
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Every row that stands so, in input order.
+
+        Raises:
+            InvalidInput: the input is no longer what the plan was made for.
+            CheckpointFailed: the journal is damaged.
+        """
+        models = {number: description["model"] for number, description in self.journal.settings().items()}
+        schema = self.schema
+        rows = _ROWS_AT_FIRST
+        # A file whose time of change is another may hold other rows, though its size and its other time are the same.
+        touched, digest = self._is_touched(), RowsDigest()
+        for start, batch in self.rows.batches():
+            if start + batch.num_rows > len(self.plan):
+                raise _changed()
+            if touched:
+                ids, contents = self.rows.identities(start, batch)
+                digest.update(ids, contents)
+            else:
+                ids = self.rows.ids(start, batch)
+            unique = self.plan.row_ids(range(start, start + batch.num_rows), ids)
+            offset = 0
+            while offset < batch.num_rows:
+                part = batch.slice(offset, rows)
+                joined = self._join(part, start + offset, unique[offset : offset + rows], models, schema)
+                if joined is None:
+                    rows = max(1, rows // 4)
+                    continue
+                yield joined
+                offset += rows
+                if joined.nbytes:
+                    rows = min(_MOST_ROWS_A_SLICE, max(1, joined.num_rows * _BYTES_A_SLICE // joined.nbytes))
+        if digest.hexdigest() != self.plan.digest if touched else self._is_touched():
+            raise _changed()
+
+    def _is_touched(self) -> bool:
+        return any(is_touched(file) for file in self.rows.source.files)
+
+    def at(self, positions: Sequence[int]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """Return the rows at ascending positions, one at a time: the input's row, and what `batches` gives for it.
+
+        Raises as `batches` does.
+        """
+        models = {number: description["model"] for number, description in self.journal.settings().items()}
+        schema, left = self.schema, list(positions)
+        for start, batch in self.rows.batches(left[0]) if left else ():
+            while left and left[0] < start + batch.num_rows:
+                position = left.pop(0)
+                row = batch.slice(position - start, 1)
+                ids = self.plan.row_ids([position], self.rows.ids(position, row))
+                yield row, self._join(row, position, ids, models, schema)
+            if not left:
+                return
+
+    def _join(
+        self, batch: pa.RecordBatch, start: int, ids: list[str], models: Mapping[int, str], schema: pa.Schema
+    ) -> pa.RecordBatch | None:
+        """The rows of a batch beside their records; None where they are several and take too many bytes at once."""
+        standings = self.plan.standings(start, start + batch.num_rows)
+        finished = np.flatnonzero(np.isin(standings, [int(one) for one in self.standings]))
+        events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
+        found: dict[int, tuple[EventHead, bytes]] = {}
+        size = 0
+        for entry, text in self.journal.texts(sorted(events)):
+            found[entry.seq] = entry, text
+            size += len(text)
+            if size > _MOST_BYTES_A_SLICE and batch.num_rows > 1:
+                return None
+        texts: list[bytes] = []
+        known: dict[str, list[str]] = {name: [] for name in KNOWN_NAMES}
+        for offset, standing, event in zip(finished.tolist(), standings[finished].tolist(), events, strict=True):
+            entry, text = found[event]
+            if entry.row_id != ids[offset] and standing not in _ADOPTED:
+                raise _changed()
+            texts.append(text)
+            known["row_id"].append(ids[offset])
+            known["status"].append("failed" if standing in _FAILED else "succeeded")
+            known["model"].append(models[entry.settings])
+            known["request_hash"].append(entry.request_hash)
+        if len(finished) < batch.num_rows:
+            batch = pick(batch, finished)
+        carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(RESULT_NAMES))]
+        return pa.RecordBatch.from_arrays([*carried, *result_columns(texts, known)], schema=schema)
+
+
+def _changed() -> InvalidInput:
+    return InvalidInput("the input changed while it was read; run the job again to plan with what it is now")
