@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pipeline
-from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS, ParameterRange, ParameterValues
 from pipeline.config import job_schema, schema
 from pipeline.config.models import JobConfig
 from pipeline.config.schema import KeyPath, shown
 from pipeline.endings import Exit, StopKind
+from pipeline.providers import PROVIDERS
 
 ROOT = Path(__file__).parents[1]
 
@@ -205,23 +205,12 @@ def _table(paths: list[KeyPath]) -> Iterator[str]:
 
 
 def _parameters() -> Iterator[str]:
-    yield "| key | `kind: dataoorts` | `kind: openai` | example | |"
-    yield "|---|---|---|---|---|"
+    yield "| key | " + " | ".join(f"`kind: {name}`" for name in PROVIDERS) + " | example | |"
+    yield "|---" * (3 + len(PROVIDERS)) + "|"
     for name in schema.keys_at(("parameters",)):
         path = ("parameters", name)
-        ranges = (_range(DEFAULT_PARAMETERS.get(name)), _range(OPENAI_PARAMETERS[name]))
+        ranges = (str(provider.parameters.get(name, "")) for provider in PROVIDERS.values())
         yield _line(f"`{shown(path)}`", *ranges, _example(path), schema.field(path)["description"])
-
-
-def _range(allowed: ParameterValues | None) -> str:
-    if allowed is None:
-        return ""
-    if not isinstance(allowed, ParameterRange):
-        return "text or a list of texts" if allowed.many else "text"
-    kind = "a whole number" if allowed.integer else "a number"
-    if allowed.maximum is None:
-        return kind if allowed.minimum is None else f"{kind} of at least {allowed.minimum:,}"
-    return f"{kind} from {allowed.minimum:,} to {allowed.maximum:,}"
 
 
 def _example(path: KeyPath) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 LONG_SECONDS = 1e9
 
 
@@ -11,6 +13,19 @@ def counted(count: int, noun: str) -> str:
         return f"1 {noun}"
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count:,} {plural}"
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Return the words as code in a sentence: "`a`, `b` and `c`"."""
+    marked = [f"`{word}`" for word in words]
+    return marked[0] if len(marked) == 1 else f"{', '.join(marked[:-1])} {last} {marked[-1]}"
+
+
+def range_text(noun: str, minimum: float | None, maximum: float | None) -> str:
+    """Return what a number may be, bounds included: `a number from 0 to 2`, `a whole number of at least 1`."""
+    if maximum is None:
+        return noun if minimum is None else f"{noun} of at least {minimum:,}"
+    return f"{noun} of at most {maximum:,}" if minimum is None else f"{noun} from {minimum:,} to {maximum:,}"
 
 
 def lasting(seconds: float) -> str:

@@ -19,8 +19,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from pipeline.addresses import is_loopback
 from pipeline.app.summary import Summary
-from pipeline.config import NotifyConfig, is_loopback
+from pipeline.config import NotifyConfig
 from pipeline.version import __version__
 
 MOST_SECONDS = 5.0

@@ -10,6 +10,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.wording import range_text
+
 
 @dataclass(frozen=True, slots=True)
 class ParameterRange:
@@ -19,12 +21,22 @@ class ParameterRange:
     maximum: float | int | None
     integer: bool
 
+    def __str__(self) -> str:
+        return range_text("a whole number" if self.integer else "a number", self.minimum, self.maximum)
+
+    def holds(self, value: float | Decimal) -> bool:
+        """Return whether a finite number lies within the bounds."""
+        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
+
 
 @dataclass(frozen=True, slots=True)
 class ParameterText:
     """A generation parameter that is text, or with `many` a list of texts too."""
 
     many: bool = False
+
+    def __str__(self) -> str:
+        return "text or a list of texts" if self.many else "text"
 
 
 ParameterValues = ParameterRange | ParameterText

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
 import os
 import sys
@@ -22,6 +21,7 @@ from pipeline.cli.streams import Streams
 from pipeline.endings import Exit
 from pipeline.engines.cores import write_no_core
 from pipeline.errors import InvalidInput, PipelineError
+from pipeline.suggest import did_you_mean, nearest
 from pipeline.version import __version__
 
 _OTHER_NAMES = {
@@ -61,9 +61,9 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = arguments[0]
         if name not in self.commands and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.commands, n=1)
-            meant = _OTHER_NAMES.get(name.lower()) or (near[0] if near else None)
-            hint = f"did you mean `pipeline {meant}`?" if meant in self.commands else "see `pipeline --help`"
+            meant = [_OTHER_NAMES[name.lower()]] if name.lower() in _OTHER_NAMES else nearest(name, self.commands)
+            known = [f"`pipeline {one}`" for one in meant if one in self.commands]
+            hint = did_you_mean(known) or "see `pipeline --help`"
             raise click.UsageError(f"there is no command {name!r}; {hint}", context)
         return super().resolve_command(context, arguments)
 

@@ -1,6 +1,6 @@
 """The job file as frozen models: read from YAML with its variables, checked, every mistake at its place."""
 
-from pipeline.config.addresses import is_loopback, shown_address
+from pipeline.config.addresses import shown_address
 from pipeline.config.commands import JobCall
 from pipeline.config.credentials import api_key, key_note
 from pipeline.config.formatting import format_mistake, format_mistake_line
@@ -55,7 +55,6 @@ __all__ = [
     "format_mistake",
     "format_mistake_line",
     "in_order",
-    "is_loopback",
     "job_schema",
     "key_note",
     "load_job",

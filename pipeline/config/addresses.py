@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from pipeline.addresses import is_loopback
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import NotifyConfig
 
@@ -31,14 +31,6 @@ def shown_address(url: str) -> str:
     """An address as it may stand in a log: without what may be a secret, which is a password in it or a query."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def is_exposed(url: str) -> bool:

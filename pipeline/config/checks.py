@@ -9,14 +9,13 @@ from pipeline.catalogue import ParameterRange, find_model, model_names
 from pipeline.config.additions import check_additions
 from pipeline.config.addresses import check_notify
 from pipeline.config.credentials import check_endpoint
-from pipeline.config.explain import nearest
 from pipeline.config.findings import Finding, path
-from pipeline.config.models import InputConfig, JobConfig, ParametersConfig
-from pipeline.config.schema import listed
+from pipeline.config.models import PROMPT_KEYS, InputConfig, JobConfig, ParametersConfig
 from pipeline.providers import kinds
+from pipeline.suggest import did_you_mean, nearest
+from pipeline.wording import listed
 
 _MODEL, _KIND, _PRICING = path("endpoint.model"), path("endpoint.kind"), path("pricing")
-_PROMPTS = ("user", "column", "messages")
 
 
 def check_job(config: JobConfig) -> Iterator[Finding]:
@@ -45,13 +44,13 @@ def _check_input(section: InputConfig) -> Iterator[Finding]:
 
 
 def _check_prompt(config: JobConfig) -> Iterator[Finding]:
-    given = [name for name in _PROMPTS if getattr(config.prompt, name) is not None]
-    others = tuple(("prompt", name) for name in _PROMPTS)
+    given = config.prompt.given
+    others = tuple(("prompt", name) for name in PROMPT_KEYS)
     if not given:
         hint = 'add `user: "{{ question }}"`, or `column:` or `messages:` with the name of a column'
-        yield Finding(("prompt",), f"one of {listed(_PROMPTS, 'or')} is required", hint, others)
+        yield Finding(("prompt",), f"one of {listed(PROMPT_KEYS, 'or')} is required", hint, others)
     for name in given[1:]:
-        message = f"`{given[0]}` is there already; a prompt has one of {listed(_PROMPTS, 'or')}"
+        message = f"`{given[0]}` is there already; a prompt has one of {listed(PROMPT_KEYS, 'or')}"
         yield Finding(("prompt", name), message, "keep one of them", others)
 
 
@@ -61,8 +60,8 @@ def _check_model(config: JobConfig) -> Iterator[Finding]:
         return
     # Names are often written without their maker, which leaves too little for a likeness of the whole.
     endings = {known.rpartition("/")[2]: known for known in model_names()}
-    near = nearest(name, model_names()) or endings.get(nearest(name.rpartition("/")[2], endings) or "")
-    hint = f"did you mean `{near}`?" if near else "`pipeline models` lists what it has."
+    near = nearest(name, model_names()) or [endings[one] for one in nearest(name.rpartition("/")[2], endings)]
+    hint = did_you_mean([f"`{one}`" for one in near]) or "`pipeline models` lists what it has."
     hint += (
         f" A model of another server needs {kinds(lambda one: not one.lists_models, 'endpoint.kind')} and its"
         f" `endpoint.url`; one that {provider.title} has and this list does not needs its prices under `pricing:`"
@@ -85,10 +84,10 @@ def _check_parameters(config: JobConfig) -> Iterator[Finding]:
                 takes = f"only servers of {_kinds_that_take(name)} may know it"
             hint = f"leave it out; {takes}"
             yield Finding(("parameters", name), f"{endpoint.model} takes no `{name}`", hint, (_MODEL, _KIND))
-        elif isinstance(allowed, ParameterRange) and isinstance(value, int | float) and not _is_within(value, allowed):
+        elif isinstance(allowed, ParameterRange) and isinstance(value, int | float) and not allowed.holds(value):
             whose = f"for {endpoint.model}" if model else f"for `kind: {endpoint.kind}`"
-            message = f"{value:,} is out of range; {whose} it is {_describe(allowed)}"
-            yield Finding(("parameters", name), message, f"use {_describe(allowed)}", (_MODEL, _KIND))
+            message = f"{value:,} is out of range; {whose} it is {allowed}"
+            yield Finding(("parameters", name), message, f"use {allowed}", (_MODEL, _KIND))
 
 
 def _kinds_that_take(parameter: str) -> str:
@@ -133,15 +132,3 @@ def _check_output(config: JobConfig) -> Iterator[Finding]:
     if os.path.normpath(config.output.path) in map(os.path.normpath, inputs):
         hint = "give the answers a file of their own"
         yield Finding(path("output.path"), "this is the input", hint, (path("input.path"),))
-
-
-def _is_within(value: int | float, allowed: ParameterRange) -> bool:
-    above = allowed.minimum is None or value >= allowed.minimum
-    return above and (allowed.maximum is None or value <= allowed.maximum)
-
-
-def _describe(allowed: ParameterRange) -> str:
-    kind = "a whole number" if allowed.integer else "a number"
-    if allowed.maximum is None:
-        return kind if allowed.minimum is None else f"{kind} of at least {allowed.minimum:,}"
-    return f"{kind} from {allowed.minimum:,} to {allowed.maximum:,}"

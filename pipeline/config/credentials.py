@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from pipeline.config.addresses import address_fault, is_exposed, is_loopback
+from pipeline.addresses import is_loopback
+from pipeline.config.addresses import address_fault, is_exposed
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import SIMULATOR_URL, EndpointConfig
 from pipeline.providers import DEFAULT, kinds

@@ -18,6 +18,7 @@ from pipeline.config.schema import KeyPath, shown
 from pipeline.config.source import Place, Source
 from pipeline.config.syntax import explain_syntax
 from pipeline.errors import InvalidJob, Mistake
+from pipeline.surrogates import well_formed
 
 MOST_NODES = 10_000
 """Values and keys of a job file, aliases expanded."""
@@ -175,14 +176,11 @@ class _Composer:
             self._stop(place, f"more than {MOST_NODES:,} values, aliases expanded", "a job file has a few dozen")
 
     def _unicode(self, text: str, place: Place) -> str:
-        """The text with JSON's pairs of escapes for one character put together."""
-        if text.isascii():
-            return text
-        try:
-            return text.encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            self.mistakes.append(place.mistake("half of a pair of \\ud800-\\udfff escapes is no character"))
-            return "\ufffd"
+        """Return the text with each of JSON's pairs of escapes for one character put together."""
+        joined = well_formed(text)
+        if joined.count("\ufffd") > text.count("\ufffd"):
+            self.mistakes.append(place.mistake("half of a pair of \\ud800-\\udfff escapes is not a character"))
+        return joined
 
     def _place(self, event: Any) -> Place:
         return self._source.place(event.start_mark.line, event.start_mark.column)

@@ -13,6 +13,7 @@ from pipeline.config.scalars import FilledText, read_scalar
 from pipeline.config.schema import KeyPath, shown
 from pipeline.config.source import Place
 from pipeline.errors import Mistake
+from pipeline.surrogates import has_surrogate
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -69,7 +70,7 @@ def fill_text(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
         given = environ.get(name)
         if given is None and default is None:
             faults.append(f"the environment variable {name} is not set")
-        elif given is not None and not _is_unicode(given):
+        elif given is not None and has_surrogate(given):
             faults.append(f"the environment variable {name} is not UTF-8")
         return given or default or ""
 
@@ -116,11 +117,3 @@ def _fill_scalar(scalar: Scalar, path: KeyPath, place: KeyPlace, environ: Mappin
         # Within { } a variable can only stand in quotes, so they do not make text of a value that is one alone.
         return FilledText(text) if scalar.plain or _VARIABLE.fullmatch(scalar.text) else text
     return read_scalar(text) if scalar.plain else text
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -5,7 +5,6 @@ A refused value is repeated only where it is no secret: not from a variable, and
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Collection
@@ -19,9 +18,11 @@ from pipeline.config import hints, schema
 from pipeline.config.environment import Filled
 from pipeline.config.models import PRICE_DECIMALS, TAGS
 from pipeline.config.scalars import FilledText, read_scalar
-from pipeline.config.schema import KeyPath, listed, shown
+from pipeline.config.schema import KeyPath, shown
 from pipeline.config.source import Place, is_secret_key
 from pipeline.errors import Mistake
+from pipeline.suggest import did_you_mean, nearest
+from pipeline.wording import listed
 
 _NAME_THE_VARIABLE = "a key is never written here: name the environment variable that holds it in `api_key_env`"
 _NEVER_SHOWN: frozenset[KeyPath] = frozenset(
@@ -70,22 +71,15 @@ def unknown_key(path: KeyPath, place: Place) -> Mistake:
     return place.mistake("unknown key", key=shown(path), suggestion=_instead_of(path))
 
 
-def nearest(word: str, known: Collection[str]) -> str | None:
-    """The known word that was most likely meant, or None."""
-    near = difflib.get_close_matches(word, known, n=1) if len(word) <= 100 else []
-    return near[0] if near else None
-
-
 def _keys_meant(path: KeyPath) -> set[KeyPath]:
     """Return the places that an unknown key was probably meant for, with the sections around them."""
     if ours := hints.our_key(path):
         return {ours[:length] for length in range(1, len(ours) + 1)}
-    near = _sibling_meant(path)
-    return {(*path[:-1], near)} if near else set()
+    return {(*path[:-1], near) for near in _siblings_meant(path)}
 
 
-def _sibling_meant(path: KeyPath) -> str | None:
-    return nearest(str(path[-1]).lower().replace("-", "_"), schema.keys_at(path[:-1]))
+def _siblings_meant(path: KeyPath) -> list[str]:
+    return nearest(str(path[-1]).replace("-", "_"), schema.keys_at(path[:-1]))
 
 
 def _instead_of(path: KeyPath) -> str:
@@ -99,10 +93,9 @@ def _instead_of(path: KeyPath) -> str:
         return f"did you mean `{key.lower()}`?"
     if meant := hints.key_meant(path):
         return meant
-    if near := _sibling_meant(path):
-        return f"did you mean `{near}`?"
-    if elsewhere := [place for place in schema.places_of(key) if place[:-1] != section]:
-        return f"did you mean {listed([shown(place) for place in elsewhere], 'or')}?"
+    elsewhere = [shown(place) for place in schema.places_of(key) if place[:-1] != section]
+    if question := did_you_mean([f"`{name}`" for name in _siblings_meant(path) or elsewhere]):
+        return question
     if schema.is_key((*section, *key.split("."))):
         first, *rest = key.split(".")
         return f"write sections: `{first}: {{{': {'.join(rest)}: …{'}' * len(rest)}`"
@@ -201,8 +194,8 @@ def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
 def _text_meant(path: KeyPath, value: str, *, from_variable: bool) -> str | None:
     """Return how to write what a text was probably meant to be; no text that a variable brought is repeated."""
     wanted = schema.describe(path)
-    if near := nearest(value, schema.choices(path)):
-        return f"did you mean `{near}`?"
+    if question := did_you_mean([f"`{near}`" for near in nearest(value, schema.choices(path))]):
+        return question
     if not schema.is_text(path) and not isinstance(value, FilledText) and not isinstance(read_scalar(value), str):
         return "take the quotes away"
     if from_variable:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pipeline.config.schema import KeyPath, is_key, shown
+from pipeline.suggest import did_you_mean
 
 _KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -109,7 +110,7 @@ def key_meant(path: KeyPath) -> str | None:
     ours = our_key(path)
     if ours is None:
         return None
-    question = f"did you mean `{ours[-1] if ours[:-1] == path[:-1] else shown(ours)}`?"
+    question = did_you_mean([f"`{ours[-1] if ours[:-1] == path[:-1] else shown(ours)}`"])
     return f"{question} {_NOTES[name]}" if name in _NOTES else question
 
 

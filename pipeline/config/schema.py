@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pipeline.config.models import JobConfig
+from pipeline.config.models import PROMPT_KEYS, JobConfig
+from pipeline.wording import listed, range_text
 
 KeyPath = tuple[str | int, ...]
 """The way from the root to a value: keys, and positions in lists from 0."""
@@ -22,7 +23,7 @@ def job_schema() -> dict[str, Any]:
     definitions = {name: _for_editors(schema) for name, schema in raw.pop("$defs").items()}
     root = _for_editors(raw)
     definitions["PromptConfig"]["oneOf"] = [
-        {"required": [name], "properties": {name: {"type": "string"}}} for name in ("user", "column", "messages")
+        {"required": [name], "properties": {name: {"type": "string"}}} for name in PROMPT_KEYS
     ]
     definitions["Variable"] = {
         "type": "string",
@@ -178,9 +179,9 @@ def _places_of(name: str, under: KeyPath) -> Iterator[KeyPath]:
 def _words(schema: Mapping[str, Any]) -> str:
     match schema.get("type"):
         case "integer":
-            return "a whole number" + _range(schema)
+            return _number("a whole number", schema)
         case "number":
-            return "a number" + _range(schema)
+            return _number("a number", schema)
         case "boolean":
             return "true or false"
         case "array":
@@ -197,18 +198,10 @@ def _words(schema: Mapping[str, Any]) -> str:
             return "one character" if schema.get("maxLength") == 1 else "text"
 
 
-def _range(schema: Mapping[str, Any]) -> str:
+def _number(noun: str, schema: Mapping[str, Any]) -> str:
     if "exclusiveMinimum" in schema:
-        return f" greater than {schema['exclusiveMinimum']:,}"
-    if "maximum" in schema:
-        return f" from {schema['minimum']:,} to {schema['maximum']:,}"
-    return f" of at least {schema['minimum']:,}" if "minimum" in schema else ""
-
-
-def listed(words: Sequence[str], last: str = "and") -> str:
-    """The words as code in a sentence: "`a`, `b` and `c`"."""
-    marked = [f"`{word}`" for word in words]
-    return marked[0] if len(marked) == 1 else f"{', '.join(marked[:-1])} {last} {marked[-1]}"
+        return f"{noun} greater than {schema['exclusiveMinimum']:,}"
+    return range_text(noun, schema.get("minimum"), schema.get("maximum"))
 
 
 def shown(path: KeyPath) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from bisect import bisect_right
@@ -14,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline.errors import InvalidJob, Mistake
+from pipeline.suggest import did_you_mean, nearest
 
 MOST_BYTES = 1024 * 1024
 
@@ -177,5 +177,4 @@ def _near_files(path: Path) -> str | None:
         names = [one.name for one in path.parent.iterdir() if one.suffix in (".yaml", ".yml", ".json")]
     except OSError:
         return None
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f"did you mean `{path.parent / near[0]}`?" if near else None
+    return did_you_mean([f"`{path.parent / near}`" for near in nearest(path.name, names)])

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from pipeline.journal.outcome import Outcome, decode, encode
+from pipeline.surrogates import well_formed
 
 
 class State(IntEnum):
@@ -225,4 +226,4 @@ def _encode(value: object) -> bytes:
         return to_json(value)
     except PydanticSerializationError:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        return well_formed(text).encode()

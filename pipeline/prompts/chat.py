@@ -12,8 +12,9 @@ from typing import Any
 
 from pipeline.errors import ErrorKind
 from pipeline.prompts.failures import PromptFailure
-from pipeline.prompts.texts import encodable, is_blank
+from pipeline.prompts.texts import is_blank
 from pipeline.records import Message
+from pipeline.surrogates import well_formed
 
 ROLES = ("system", "user", "assistant")
 
@@ -73,14 +74,14 @@ def _message(position: int, entry: Any) -> Message:
         return Message(role=fields["role"], content=[_part(place, part) for part in content])
     if content is not None and not isinstance(content, str):
         raise _failure(f"{place} has a content that is neither text nor a list of parts")
-    return Message(role=fields["role"], content=encodable(content or ""))
+    return Message(role=fields["role"], content=well_formed(content or ""))
 
 
 def _part(place: str, value: Any) -> dict[str, Any]:
     fields = _fields(value, {"type", "text", "image_url"}, f"a part of {place}")
     text, image = fields.get("text"), fields.get("image_url")
     if fields.get("type") == "text" and isinstance(text, str) and image is None:
-        return {"type": "text", "text": encodable(text)}
+        return {"type": "text", "text": well_formed(text)}
     if fields.get("type") != "image_url" or text is not None:
         raise _failure(f"a part of {place} is neither {{type: text, text}} nor {{type: image_url, image_url: {{url}}}}")
     image_fields = _fields(image, {"url", "detail"}, f"an image of {place}")
@@ -88,7 +89,7 @@ def _part(place: str, value: Any) -> dict[str, Any]:
         raise _failure(f"an image of {place} is no {{url}}")
     if not image_fields.get("url", "").startswith("data:image/"):
         raise _failure(f"an image of {place} is no data: URL; only embedded images are sent, so embed it")
-    return {"type": "image_url", "image_url": {name: encodable(field) for name, field in image_fields.items()}}
+    return {"type": "image_url", "image_url": {name: well_formed(field) for name, field in image_fields.items()}}
 
 
 def _fields(value: Any, known: set[str], place: str) -> dict[str, Any]:

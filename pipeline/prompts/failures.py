@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import keyword
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from pipeline.errors import ErrorKind, Mistake
+from pipeline.suggest import did_you_mean, nearest
 
 
 class PromptFailure(Exception):
@@ -42,7 +42,7 @@ def missing_column(key: str, column: str, columns: Iterable[str], where: str = "
     as a template has to write them.
     """
     known = list(columns)
-    near = nearest(column, known, spells=spells)
+    near = meant(column, known, spells=spells)
     return Mistake(
         message=f"{where}the input has no column {column!r}; it has: {', '.join(map(repr, known)) or 'none'}",
         key=key,
@@ -50,15 +50,13 @@ def missing_column(key: str, column: str, columns: Iterable[str], where: str = "
     )
 
 
-def nearest(name: str, known: Iterable[str], *, spells: bool = False) -> str | None:
-    """The known names most like the given one, as a question; None where none is near."""
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    near = [by_folded[folded] for folded in get_close_matches(name.casefold(), by_folded)]
+def meant(name: str, known: Iterable[str], *, spells: bool = False) -> str | None:
+    """Return the known names most like the given one, as a question; None where none is near."""
+    near = nearest(name, known, count=3)
     if spells:
         # `{{ Betrag (€) }}` and `{{ order-id }}` ask for `Betrag` and `order`, which need not be close in length.
         near += [one for one in known if one not in near and not is_plain(one) and one.startswith(name)]
-    words = [spelled(one) if spells and not is_plain(one) else repr(one) for one in near]
-    return f"did you mean {' or '.join(words)}?" if near else None
+    return did_you_mean([spelled(one) if spells and not is_plain(one) else repr(one) for one in near])
 
 
 def is_plain(column: str) -> bool:

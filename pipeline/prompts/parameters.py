@@ -13,7 +13,7 @@ from pipeline.catalogue import OPENAI_PARAMETERS, ParameterRange, ParameterValue
 from pipeline.config.models import ColumnReference, ParametersConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.failures import PromptFailure, missing_column
-from pipeline.prompts.texts import encodable
+from pipeline.surrogates import well_formed
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -53,7 +53,7 @@ class ParameterReader:
             else:
                 fixed = read_value(value, ranges[name])
                 if fixed is None:
-                    mistakes.append(Mistake(f"{name} must be {describe(ranges[name])}", key=key))
+                    mistakes.append(Mistake(f"{name} must be {ranges[name]}", key=key))
                 else:
                     self._fixed[name] = fixed
         if mistakes:
@@ -79,7 +79,7 @@ class ParameterReader:
                 continue
             found = read_value(value, allowed)
             if found is None:
-                message = f"{name}: column {column!r} holds something other than {describe(allowed)}"
+                message = f"{name}: column {column!r} holds something other than {allowed}"
                 raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key=f"parameters.{name}")
             values[name] = found
         return {name: values[name] for name in self._order if name in values}
@@ -90,9 +90,9 @@ def read_value(value: Any, allowed: ParameterValues) -> Any:
     if isinstance(allowed, ParameterRange):
         return read_number(value, allowed)
     if isinstance(value, str) and value:
-        return encodable(value)
+        return well_formed(value)
     is_texts = isinstance(value, list | tuple) and value and all(isinstance(text, str) and text for text in value)
-    return [encodable(text) for text in value] if allowed.many and is_texts else None
+    return [well_formed(text) for text in value] if allowed.many and is_texts else None
 
 
 def read_number(value: Any, allowed: ParameterRange) -> int | float | None:
@@ -105,11 +105,7 @@ def read_number(value: Any, allowed: ParameterRange) -> int | float | None:
         value = int(text) if text.lstrip("+-").isdecimal() else float(text)
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) or not _is_finite(value):
         return None
-    if allowed.integer and value != int(value):
-        return None
-    if allowed.minimum is not None and value < allowed.minimum:
-        return None
-    if allowed.maximum is not None and value > allowed.maximum:
+    if (allowed.integer and value != int(value)) or not allowed.holds(value):
         return None
     # Adding 0.0 turns -0.0 into 0.0.
     return int(value) if allowed.integer else float(value) + 0.0
@@ -120,14 +116,3 @@ def _is_finite(value: float | Decimal) -> bool:
         return math.isfinite(value)
     except (OverflowError, ValueError):  # an int beyond floats, a signalling NaN
         return False
-
-
-def describe(allowed: ParameterValues) -> str:
-    """Return what a parameter may be in words: "a whole number from 1 to 50"."""
-    if not isinstance(allowed, ParameterRange):
-        return "text or a list of texts" if allowed.many else "text"
-    noun = "a whole number" if allowed.integer else "a number"
-    bounds = [
-        f"{word} {bound}" for word, bound in (("from", allowed.minimum), ("to", allowed.maximum)) if bound is not None
-    ]
-    return " ".join([noun, *bounds])

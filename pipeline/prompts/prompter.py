@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.catalogue import ParameterValues, fewest_prompt_tokens
 from pipeline.catalogue.costs import MOST_BYTES_PER_TOKEN
-from pipeline.config.models import ParametersConfig, PromptConfig
+from pipeline.config.models import PROMPT_KEYS, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.chat import read_messages
 from pipeline.prompts.failures import PromptFailure, missing_column
 from pipeline.prompts.parameters import ParameterReader
-from pipeline.prompts.texts import encodable, is_blank, scalar_text
+from pipeline.prompts.texts import is_blank, scalar_text
 from pipeline.prompts.trial import Trial, same_for_all_rows, try_rows
 from pipeline.records import JsonList, JsonObject, Message, Request, message_texts
+from pipeline.surrogates import well_formed
+from pipeline.wording import listed
 
 if TYPE_CHECKING:
     from pipeline.prompts.templates import Template
@@ -58,8 +60,8 @@ class Prompter:
         )
         self._column = prompt.column
         self._chat = prompt.messages
-        if [prompt.user, prompt.column, prompt.messages].count(None) != 2:
-            mistakes.append(Mistake("prompt takes exactly one of user, column, messages", key="prompt"))
+        if len(prompt.given) != 1:
+            mistakes.append(Mistake(f"a prompt has exactly one of {listed(PROMPT_KEYS)}", key="prompt"))
         for key, name in (("prompt.column", prompt.column), ("prompt.messages", prompt.messages)):
             if name is not None and name not in columns:
                 mistakes.append(missing_column(key, name, columns))
@@ -159,7 +161,7 @@ def _column_text(row: Mapping[str, Any], column: str) -> str:
     if text is None:
         message = f"column {column!r} holds a list or a struct; use prompt.messages, or a template"
         raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key="prompt.column")
-    return encodable(text)
+    return well_formed(text)
 
 
 def _checked(build: Callable[[], _T], mistakes: list[Mistake]) -> _T | None:

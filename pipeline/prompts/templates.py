@@ -11,9 +11,10 @@ import jinja2
 from jinja2 import meta, nodes
 
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
-from pipeline.prompts.failures import PromptFailure, is_plain, missing_column, nearest, spelled
+from pipeline.prompts.failures import PromptFailure, is_plain, meant, missing_column, spelled
 from pipeline.prompts.sandbox import Watched, environment
-from pipeline.prompts.texts import PrintsNull, TemplateFault, TooMuch, encodable, holds_null
+from pipeline.prompts.texts import PrintsNull, TemplateFault, TooMuch, holds_null
+from pipeline.surrogates import well_formed
 
 WHOLE_ROW = "row"
 """The variable that holds the whole row, for columns whose names are no identifiers."""
@@ -60,7 +61,7 @@ class Template:
             whole = {WHOLE_ROW: getattr(row, "alone", row)} if self._passes_row else {}
             # new_context copies the variables, so any mapping will do.
             context = template.new_context({**row, **whole} if whole else cast(dict[str, Any], row))
-            return encodable(self._environment.concat(template.root_render_func(context)))
+            return well_formed(self._environment.concat(template.root_render_func(context)))
         except MemoryError:  # what a template may take is bounded: it is the program that has none left
             raise
         except Exception as error:
@@ -178,7 +179,7 @@ def _unknown(parsed: nodes.Template, key: str) -> Iterator[Mistake]:
         for node in parsed.find_all(kind):
             if node.name not in names:
                 message = f"template line {node.lineno}: no {word} {node.name!r} in prompts"
-                yield Mistake(message, key=key, suggestion=nearest(node.name, names))
+                yield Mistake(message, key=key, suggestion=meant(node.name, names))
 
 
 def _columns(parsed: nodes.Template, key: str, columns: Sequence[str]) -> tuple[frozenset[str], list[Mistake]]:

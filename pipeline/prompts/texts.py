@@ -102,14 +102,3 @@ def holds_null(value: object) -> bool:
 def is_blank(text: str) -> bool:
     """Whether nothing but blanks stands in the text."""
     return not text or text.isspace()
-
-
-def encodable(text: str) -> str:
-    """The text with U+FFFD for each lone surrogate, which cannot be UTF-8."""
-    if text.isascii():
-        return text
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from pipeline.surrogates import well_formed
+
 MAX_LEVELS = 1_000
 """The deepest a JSON body may be nested. (Python's own parser may give up a little earlier, which counts the same.)"""
 
@@ -67,14 +69,7 @@ def json_text(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
-    return encodable(text)
-
-
-def encodable(text: str) -> str:
-    """Return the text with U+FFFD for each lone surrogate, which cannot be UTF-8."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return well_formed(text)
 
 
 def _has_too_many_values(text: str) -> bool:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import ErrorKind
-from pipeline.providers.documents import DocumentTooLarge, decode, encodable, json_text, read_document
+from pipeline.providers.documents import DocumentTooLarge, decode, json_text, read_document
 from pipeline.providers.faults import classify, counted_status, error_code, is_possibly_billed
 from pipeline.providers.finish import broke_off, finish_reason
 from pipeline.providers.reasoning import split_reasoning
 from pipeline.providers.usage import read_usage
 from pipeline.providers.words import describe, errors_of, printable
 from pipeline.records import Failure, Reply, ResponseType
+from pipeline.surrogates import well_formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +133,9 @@ def _reply(status: int, answer: Answer) -> Reply:
         response_type=response_type,
         tool_calls=tool_calls,
         usage=usage,
-        finish_reason=None if reason is None else encodable(reason),
-        reasoning=encodable(answer.reasoning) if answer.reasoning else None,
-        served_model=encodable(answer.model) if isinstance(answer.model, str) and answer.model else None,
+        finish_reason=None if reason is None else well_formed(reason),
+        reasoning=well_formed(answer.reasoning) if answer.reasoning else None,
+        served_model=well_formed(answer.model) if isinstance(answer.model, str) and answer.model else None,
         http_status=status,
     )
 
@@ -142,9 +143,9 @@ def _reply(status: int, answer: Answer) -> Reply:
 def _typed(answer: Answer) -> tuple[str | None, ResponseType]:
     response = answer.response
     if response in (None, "") and isinstance(answer.refusal, str) and answer.refusal:
-        return encodable(answer.refusal), "refusal"
+        return well_formed(answer.refusal), "refusal"
     if response is None:
         return None, "empty"
     if isinstance(response, str):
-        return encodable(response), "text" if response else "empty"
+        return well_formed(response), "text" if response else "empty"
     return json_text(response), "json"

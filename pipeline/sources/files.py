@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import os
 import stat
@@ -14,6 +13,7 @@ from typing import Literal
 from pipeline.errors import InvalidInput
 from pipeline.sources.places import path_fault
 from pipeline.sources.tables import refuse_partitions, refuse_tables
+from pipeline.suggest import did_you_mean, nearest
 
 Format = Literal["csv", "parquet", "jsonl"]
 
@@ -131,10 +131,10 @@ def _stat(path: str) -> os.stat_result:
 def _near_file(path: str) -> str | None:
     directory, name = os.path.split(path)
     try:
-        near = difflib.get_close_matches(name, os.listdir(directory or "."), n=1)
+        names = os.listdir(directory or ".")
     except OSError:
         return None
-    return f"did you mean `{os.path.join(directory, near[0])}`?" if near else None
+    return did_you_mean([f"`{os.path.join(directory, near)}`" for near in nearest(name, names)])
 
 
 def _where_paths_begin(path: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from pipeline.sources.json_columns import is_json
 from pipeline.sources.memory import TableSource
 from pipeline.sources.places import Place, path_fault
 from pipeline.sources.widening import wider
+from pipeline.suggest import did_you_mean, nearest
 
 
 class Source(Protocol):
@@ -202,8 +202,6 @@ def column_mistakes(schema: pa.Schema, config: InputConfig) -> list[Mistake]:
 
 
 def _near(name: str, names: Sequence[str]) -> str:
-    lowered = {known.lower(): known for known in names}
-    near = [f"`{lowered[match]}`" for match in difflib.get_close_matches(name.lower(), lowered, n=3)]
-    if near:
-        return f"did you mean {' or '.join(near)}?"
+    if question := did_you_mean([f"`{near}`" for near in nearest(name, names, count=3)]):
+        return question
     return f"it has {', '.join(names[:10])}{', …' if len(names) > 10 else ''}" if names else "it has no columns"

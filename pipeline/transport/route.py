@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 import ssl
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import requests.utils
 
+from pipeline.addresses import is_loopback
 from pipeline.errors import InvalidInput
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -56,14 +56,6 @@ def find_route(url: str, path: str) -> Route:
     # Through a proxy plain HTTP asks for the whole address, HTTPS goes through a tunnel (RFC 9112, 3.2.2 and 3.2.3).
     target = f"http://{authority}{path}" if proxy and not tls else path
     return Route(host, port, authority, target, tls, proxy)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _proxy_from_environment(url: str) -> Proxy | None:

@@ -34,7 +34,7 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, turn: 
     [
         (Client, "start", 5),
         (Rows, "request", 5),
-        (templates, "encodable", 25),
+        (templates, "well_formed", 25),
         (Rows, "batches", 1),
     ],
     ids=["a sender", "the feed", "a template", "the planner"],

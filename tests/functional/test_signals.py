@@ -204,7 +204,7 @@ def test_a_signal_while_the_plan_is_made_ends_the_run_whatever_is_going_on(
     ws.questions("a", "b")
     ws.job()
     # In a place where any error is taken for a fault of the row.
-    signalled_at(monkeypatch, templates, "encodable")
+    signalled_at(monkeypatch, templates, "well_formed")
     run = run_here()
     with pytest.raises(Interrupted):
         run.execute()

@@ -12,12 +12,13 @@ from pipeline.config.models.observers import MetricsConfig, NotifyConfig
 from pipeline.config.models.output import CheckpointConfig, OutputConfig
 from pipeline.config.models.parameters import ParametersConfig
 from pipeline.config.models.pricing import PricingConfig
-from pipeline.config.models.prompt import PromptConfig
+from pipeline.config.models.prompt import PROMPT_KEYS, PromptConfig
 from pipeline.config.models.simulator import SimulatorConfig
 from pipeline.config.models.values import PRICE_DECIMALS, TAGS, ColumnReference
 
 __all__ = [
     "PRICE_DECIMALS",
+    "PROMPT_KEYS",
     "SIMULATOR_URL",
     "TAGS",
     "AuthConfig",

@@ -7,6 +7,9 @@ from pydantic import Field
 from pipeline.config.models.section import Section
 from pipeline.config.models.values import Text
 
+PROMPT_KEYS = ("user", "column", "messages")
+"""What may say what is asked, one at a time."""
+
 
 class PromptConfig(Section):
     """What is asked of each row: exactly one of `user`, `column` and `messages`."""
@@ -31,3 +34,8 @@ class PromptConfig(Section):
         default=False,
         description="Whether every row may be asked the same; else a prompt that uses no column is a mistake.",
     )
+
+    @property
+    def given(self) -> list[str]:
+        """Which of `user`, `column` and `messages` are there; a sound prompt has exactly one."""
+        return [name for name in PROMPT_KEYS if getattr(self, name) is not None]
