@@ -23,6 +23,7 @@ from pipeline.catalogue.facts import (
     model_names,
     models,
 )
+from pipeline.catalogue.price_list import ListedModel, NotListed, list_version, listed_models, listed_price
 
 __all__ = [
     "DEFAULT_PARAMETERS",
@@ -30,7 +31,9 @@ __all__ = [
     "OPENAI_PARAMETERS",
     "ChatTemplate",
     "Excess",
+    "ListedModel",
     "Model",
+    "NotListed",
     "ParameterRange",
     "ParameterText",
     "ParameterValues",
@@ -40,6 +43,9 @@ __all__ = [
     "excess",
     "fewest_prompt_tokens",
     "find_model",
+    "list_version",
+    "listed_models",
+    "listed_price",
     "model_names",
     "models",
     "most_prompt_tokens",

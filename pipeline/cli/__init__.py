@@ -11,7 +11,21 @@ from typing import Any
 import click
 
 from pipeline.app.signals import Signals
-from pipeline.cli import control, doctor, estimate, export, jobs, make, recover, report, run, show, status, validate
+from pipeline.cli import (
+    control,
+    doctor,
+    estimate,
+    export,
+    jobs,
+    make,
+    models,
+    recover,
+    report,
+    run,
+    show,
+    status,
+    validate,
+)
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.memory import keep_little
@@ -89,7 +103,7 @@ def commands() -> None:
     """Offline batch inference."""
 
 
-for module in (run, estimate, validate, export, status, jobs, doctor, recover, report, show, make, control):
+for module in (run, estimate, validate, export, status, jobs, doctor, recover, report, show, make, models, control):
     for command in module.COMMANDS:
         commands.add_command(command)
 

@@ -1,11 +1,10 @@
-"""Commands that need no job: init, schema, models, simulate."""
+"""Commands that need no job: init, schema, simulate."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -53,38 +52,6 @@ def schema() -> None:
 
 
 @click.command()
-@click.option("--json", "is_json", is_flag=True, help="Print exactly one JSON object on stdout.")
-def models(is_json: bool) -> None:
-    """Show the model catalogue: prices, context windows, notes."""
-    from pipeline.app.pricing import list_price
-    from pipeline.catalogue import models as catalogue
-
-    found = catalogue()
-    if is_json:
-        facts = [
-            {
-                "name": m.name,
-                "input_usd_per_million": str(m.input_usd_per_million),
-                "output_usd_per_million": str(m.output_usd_per_million),
-                "context_window": m.context_window,
-                "priced_on": m.priced_on,
-                "note": m.note,
-            }
-            for m in found
-        ]
-        click.echo(json.dumps({"models": facts}, ensure_ascii=False))
-        return
-    width = max(len(model.name) for model in found)
-    click.echo(f"{'model':<{width}}  {'in $/M':>7} {'out $/M':>8} {'window':>8}  priced on   note")
-    for m in found:
-        prices = f"{m.input_usd_per_million:>7} {m.output_usd_per_million:>8} {m.context_window:>8,}"
-        click.echo(f"{m.name:<{width}}  {prices}  {m.priced_on}  {m.note}".rstrip())
-    ages = {age for m in found if (age := list_price(m).age_note(date.today()))}
-    for age in sorted(ages):
-        click.echo(f"These are {age}.")
-
-
-@click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one.")
 @click.option("--ledger", metavar="PATH", help="Append what was asked and billed to this JSON Lines file.")
 @click.option("--latency-seconds", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Mean latency.")
@@ -107,4 +74,4 @@ def simulate(**settings: Any) -> None:
         raise InvalidInput(f"{flags}: the embedded endpoint cannot start: {error}") from error
 
 
-COMMANDS = (init, schema, models, simulate)
+COMMANDS = (init, schema, simulate)

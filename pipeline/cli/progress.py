@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.app.summary import Summary, money
 from pipeline.app.watcher import Watcher
+from pipeline.catalogue import list_version
 from pipeline.cli.console import Console
 from pipeline.cli.status import duration
 from pipeline.config import key_note, shown_address
@@ -86,9 +87,8 @@ class ConsoleWatcher(Watcher):
         if self._to_send and opened.price is None:
             model = opened.job.config.endpoint.model
             console.caution(f"no price is known for {model}, so costs stay unknown; `pricing:` sets one")
-        is_listed = opened.job.config.endpoint.provider.lists_models
-        if self._to_send and opened.price and opened.price.as_of and not is_listed:
-            console.note(f"priced as Dataoorts was on {opened.price.as_of}; `pricing:` sets your server's own prices")
+        if self._to_send and (words := _whose_prices(opened)) is not None:
+            console.note(words)
         if self._to_send and (key := key_note(opened.job.config.endpoint, os.environ)) is not None:
             console.note(key)
         self._sending_since = time.monotonic()
@@ -186,3 +186,15 @@ class ConsoleWatcher(Watcher):
 def _rounded(amount: Decimal) -> str:
     """Return USD to the cent, or to a hundredth of one below a dollar."""
     return f"{amount:,.2f}" if amount >= 1 else money(round(amount, 4))
+
+
+def _whose_prices(opened: OpenJob) -> str | None:
+    """Return where the prices come from, unless they are the user's own or those of Dataoorts for itself."""
+    config, price = opened.job.config, opened.price
+    if price is None or price.as_of is None:
+        return None
+    if config.pricing is not None:
+        return f"priced as {config.pricing.provider} was by {list_version()}, of {price.as_of} or later"
+    if not config.endpoint.provider.lists_models:
+        return f"priced as Dataoorts was on {price.as_of}; `pricing:` sets your server's own prices"
+    return None

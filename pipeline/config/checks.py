@@ -11,6 +11,7 @@ from pipeline.config.addresses import check_notify
 from pipeline.config.credentials import check_endpoint
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import PROMPT_KEYS, InputConfig, JobConfig, ParametersConfig
+from pipeline.config.pricing import check_pricing
 from pipeline.providers import kinds
 from pipeline.suggest import did_you_mean, nearest
 from pipeline.wording import listed
@@ -25,6 +26,7 @@ def check_job(config: JobConfig) -> Iterator[Finding]:
     yield from check_endpoint(config.endpoint)
     yield from check_additions(config)
     yield from check_notify(config.notify)
+    yield from check_pricing(config)
     yield from _check_model(config)
     yield from _check_parameters(config)
     yield from _check_caps(config)

@@ -21,7 +21,7 @@ def resolved_document(config: JobConfig, written: Mapping[KeyPath, str]) -> dict
     `written` holds the text of values with variables, which stand as `${NAME}`. Of an address that is a secret nothing
     but such a name is kept, of a header nothing at all.
     """
-    values = config.model_dump()
+    values = config.model_dump(by_alias=True)
     values["checkpoint"]["path"] = config.checkpoint.path or default_checkpoint(written.get(("name",), config.name))
     document: dict[str, Any] = _document(values, (), written)
     return document

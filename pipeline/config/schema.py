@@ -25,6 +25,10 @@ def job_schema() -> dict[str, Any]:
     definitions["PromptConfig"]["oneOf"] = [
         {"required": [name], "properties": {name: {"type": "string"}}} for name in PROMPT_KEYS
     ]
+    definitions["PricingConfig"]["oneOf"] = [
+        {"required": ["input_usd_per_million", "output_usd_per_million"]},
+        {"required": ["from", "provider"]},
+    ]
     definitions["Variable"] = {
         "type": "string",
         "pattern": VARIABLE_PATTERN,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -273,6 +274,30 @@ def test_cached_tokens_cost_their_own_price_where_there_is_one(ws: Workspace, se
     openai_job(ws, pricing=price, name="plain", output={"path": "plain.parquet"})
     ws.run()
     assert str(ws.rows("plain.parquet")[0]["cost_usd"].normalize()) == "0.00208"
+
+
+def test_a_price_list_prices_a_model_by_its_name(ws: Workspace, server: Endpoint) -> None:
+    (listed,) = [
+        model
+        for model in ws.pipeline("models", "--prices", "groq", "--json").data["models"]
+        if model["name"] == "openai/gpt-oss-20b"
+    ]
+    assert listed["name"] in ws.pipeline("models", "--prices", "groq").out
+    usage = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010}
+    server.reply = lambda asked: completion(
+        asked.prompt, usage={**usage, "prompt_tokens_details": {"cached_tokens": 400}}
+    )
+    ws.questions("a")
+    limits = {"max_cost_usd": 1}
+    openai_job(ws, {"model": listed["name"]}, pricing={"from": "genai-prices", "provider": "groq"}, limits=limits)
+    note = ws.pipeline("run", "job.yaml", "--verbose").err
+    assert "priced as groq was by genai-prices" in note
+    assert listed["priced_on"] in note
+    prices = [Decimal(listed[f"{kind}_usd_per_million"]) for kind in ("input", "cached_input", "output")]
+    expected = (600 * prices[0] + 400 * prices[1] + 10 * prices[2]) / 1_000_000
+    assert ws.rows()[0]["cost_usd"] == expected
+    refused = ws.pipeline("models", "--prices", "grok")
+    assert (refused.code, "did you mean groq?" in refused.err) == (2, True)
 
 
 def test_an_unknown_price_is_warned_of_once_and_never_in_cron(ws: Workspace, server: Endpoint) -> None:

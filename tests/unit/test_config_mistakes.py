@@ -465,3 +465,30 @@ def test_a_shared_limit_that_cannot_be_is_refused(tmp_path: Path, limits: str, w
 
 def test_a_shared_limit_that_lacks_a_rate_is_not_said_where_the_rate_is_wrong(tmp_path: Path) -> None:
     assert only(tmp_path, f"{JOB}limits: {{shared: account, requests_per_minute: x}}\n").key != "limits.shared"
+
+
+@pytest.mark.parametrize(
+    ("pricing", "key", "message", "suggestion"),
+    [
+        ("{}", "pricing.input_usd_per_million", "required", "add `input_usd_per_million: 0.32` below"),
+        ("{provider: groq}", "pricing.provider", "no list is named", "add `from: genai-prices`"),
+        ("{from: genai-prices}", "pricing.provider", "required", "add `provider: groq`"),
+        ("{from: genai-price, provider: groq}", "pricing.from", "", "genai-prices"),
+        ("{from: genai-prices, provider: grok}", "pricing.provider", "no provider 'grok'", "did you mean `groq`?"),
+        ("{from: genai-prices, provider: groq}", "pricing.provider", "no 'some/model'", "models --prices"),
+        (
+            "{from: genai-prices, provider: groq, output_usd_per_million: 1}",
+            "pricing.output_usd_per_million",
+            "`from: genai-prices` is there already",
+            "keep one",
+        ),
+    ],
+)
+def test_prices_are_one_s_own_or_those_of_a_list(
+    tmp_path: Path, pricing: str, key: str, message: str, suggestion: str
+) -> None:
+    text = JOB.replace("endpoint: {model: meta/llama-4-scout-17b-16e-instruct}", "endpoint: {model: some/model}")
+    mistake = mistakes(tmp_path, f"{text}pricing: {pricing}\n")[0]
+    assert mistake.key == key
+    assert message in mistake.message
+    assert suggestion in (mistake.suggestion or "")

@@ -1,21 +1,39 @@
-"""`pricing`: prices of one's own."""
+"""`pricing`: what tokens cost."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
 from pipeline.config.models.section import Section
-from pipeline.config.models.values import UsdPerMillion
+from pipeline.config.models.values import Text, UsdPerMillion
 
 
 class PricingConfig(Section):
-    """Prices of one's own; without them, those of the catalogue. At most 6 decimals."""
+    """Prices of one's own, or those of a price list; without them, those of the catalogue. At most 6 decimals."""
 
-    input_usd_per_million: UsdPerMillion = Field(description="USD per million prompt tokens.", examples=[0.32])
+    input_usd_per_million: UsdPerMillion | None = Field(
+        default=None, description="USD per million prompt tokens.", examples=[0.32]
+    )
     cached_input_usd_per_million: UsdPerMillion | None = Field(
         default=None,
         description="USD per million prompt tokens that the server had in its cache; without it, as other prompt "
         "tokens.",
         examples=[0.08],
     )
-    output_usd_per_million: UsdPerMillion = Field(description="USD per million completion tokens.", examples=[0.34])
+    output_usd_per_million: UsdPerMillion | None = Field(
+        default=None, description="USD per million completion tokens.", examples=[0.34]
+    )
+    from_: Literal["genai-prices"] | None = Field(
+        default=None,
+        alias="from",
+        description="In place of prices: the installed price list to look `endpoint.model` up in, by exactly its name. "
+        "It needs the extra `prices` and makes no call.",
+        examples=["genai-prices"],
+    )
+    provider: Text | None = Field(
+        default=None,
+        description="Whose prices of the list; `pipeline models --prices PROVIDER` shows them.",
+        examples=["groq"],
+    )
