@@ -6,18 +6,17 @@ import base64
 import csv
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import CheckpointFailed
-from pipeline.sink import Results, draft_path
+from pipeline.sink import Results
 from pipeline.sources.identity import row_values
+from pipeline.storage import LOCAL
 
 # https://owasp.org/www-community/attacks/CSV_Injection; spreadsheets look behind leading blanks too.
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@]")
@@ -32,21 +31,14 @@ def export(results: Results, to: str, path: Path, record: Callable[[Path], None]
 
     Raises CheckpointFailed where the file cannot be written.
     """
-    draft = draft_path(path, results.journal.checkpoint_id)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            rows = FORMATS[to](results, file)
-            file.flush()
-            os.fsync(file.fileno())
-        record(draft)
-        draft.rename(path)
+        with (
+            LOCAL.publish(path, results.journal.checkpoint_id, record) as draft,
+            draft.open("w", encoding="utf-8", newline="") as file,
+        ):
+            return FORMATS[to](results, file)
     except OSError as error:
         raise CheckpointFailed(f"{path}: the export cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-    return rows
 
 
 def stream(results: Results, to: str, path: Path | None) -> int:

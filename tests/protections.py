@@ -44,9 +44,9 @@ PROTECTIONS = (
     ),
     Protection(
         "the fsync of the output before it is renamed",
-        "pipeline/sink/publishing.py",
-        "        sync_file(draft)\n",
-        "",
+        "pipeline/storage/atomic.py",
+        "            sync_file(draft)\n",
+        "            pass\n",
         _POWER_LOSS,
     ),
     Protection(
@@ -144,7 +144,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the lock between the look at the output's path and the renaming",
-        "pipeline/sink/publishing.py",
+        "pipeline/storage/atomic.py",
         "            fcntl.flock(file, fcntl.LOCK_EX)\n",
         "            pass\n",
         "tests/functional/test_output.py::"

@@ -15,7 +15,8 @@ from pipeline.errors import InvalidInput, Mistake
 from pipeline.journal import Journal
 from pipeline.journal.files import is_own_directory
 from pipeline.limits.limit_file import limit_path
-from pipeline.sink import draft_path, partial_path
+from pipeline.sink import partial_path
+from pipeline.storage import draft_path
 
 # A disk without space is not the job file's fault: it is found, and told, where the space is needed.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))

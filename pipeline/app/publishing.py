@@ -11,7 +11,8 @@ from pipeline.app.job import OpenJob
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.records import digest
-from pipeline.sink import OutOfTime, Results, draft_path, is_foreign, partial_path, publish, remove, shows
+from pipeline.sink import OutOfTime, Results, is_foreign, partial_path, publish, remove, shows
+from pipeline.storage import draft_path
 from pipeline.version import __version__
 
 

@@ -18,6 +18,7 @@ from pipeline.app.summary import Summary, job_figures, money, money_figures
 from pipeline.config import Job, read_job
 from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
+from pipeline.storage import LOCAL
 
 _WHILE_SENDING = (
     "recent_rows_per_second",
@@ -111,13 +112,13 @@ def written_output(job: Job, checkpoint_id: str) -> str | None:
     return str(max(ours, key=lambda path: path.stat().st_mtime_ns)) if ours else None
 
 
-def file_stamp(path: str | None) -> list[int] | None:
-    """What shows that a file is the one that it was: its size, and when it was written. None where there is none."""
+def file_stamp(path: str | None) -> list[int | str] | None:
+    """Return the version of a file, as it is kept in JSON; None where there is no file."""
     try:
-        found = None if path is None else Path(path).stat()
+        version = None if path is None else LOCAL.version(Path(path))
     except OSError:
         return None
-    return None if found is None else [found.st_size, found.st_mtime_ns]
+    return None if version is None else list(version)
 
 
 def _under_way(job: Job) -> JobStatus:

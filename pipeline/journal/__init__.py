@@ -1,7 +1,6 @@
 """The durable record of what was asked, answered and billed. See `Journal`."""
 
 from pipeline.journal import replacement
-from pipeline.journal.count import sync_path
 from pipeline.journal.database import refuse_newer
 from pipeline.journal.events import (
     ADOPTIONS,
@@ -47,6 +46,5 @@ __all__ = [
     "rebuild",
     "refuse_newer",
     "replacement",
-    "sync_path",
     "write_progress",
 ]

@@ -7,10 +7,10 @@ it is missing.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
+from pipeline.storage import replacing
 
 FILE_NAME = "acknowledged"
 _DIGITS = 20
@@ -36,16 +36,14 @@ def read_count(directory: Path) -> int | None:
 
 
 class Count:
-    """The file, open for the one writer. A missing one is made; the caller puts its name on disk. Raises OSError."""
+    """The file, open for the one writer. A missing one is made. Raises OSError."""
 
     def __init__(self, directory: Path, count: int) -> None:
-        path, draft = directory / FILE_NAME, directory / f"{FILE_NAME}.new"
-        is_missing = not path.exists()
-        self._file = os.open(draft if is_missing else path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if is_missing:
-            self.put(count)
-            os.fsync(self._file)
-            draft.rename(path)
+        path = directory / FILE_NAME
+        if not path.exists():
+            with replacing(path, private=True) as draft:
+                draft.write_bytes(_text(count))
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def put(self, count: int) -> None:
         """Set the count. Not synced: it may lag behind the journal, never run ahead of it."""
@@ -54,26 +52,6 @@ class Count:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-
-def sync_directory(directory: Path) -> None:
-    """Put a directory's entries on disk. Raises OSError."""
-    file = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def sync_path(directory: Path) -> None:
-    """Put a directory's entries on disk, and its own in those above it, any of which may be new. Raises OSError."""
-    directory = directory.absolute()
-    sync_directory(directory)
-    for parent in directory.parents:
-        if parent.stat().st_dev != directory.stat().st_dev:
-            break  # a mount point was there before
-        with suppress(PermissionError):  # and so was a directory that may not be read
-            sync_directory(parent)
 
 
 def _text(count: int) -> bytes:

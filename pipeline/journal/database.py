@@ -7,21 +7,19 @@ shared between processes. Pages of 8 KiB read a quarter faster than those of 4.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
-from pipeline.journal.count import sync_path
 from pipeline.journal.events import checksum
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.replacement import is_under_way
+from pipeline.storage import replacing
 
 FORMAT = 1
 PAGE_BYTES = 8192
-_DRAFT_NAME = "journal.sqlite.new"
 _APPLICATION_ID = 0x6C6D6270  # "lmbp"
 # https://www.sqlite.org/fileformat2.html#the_database_header
 _HEADER_BYTES = 100
@@ -54,12 +52,10 @@ def create_database(
 
     Raises OSError, sqlite3.Error.
     """
-    path, draft = directory / DATABASE_NAME, directory / _DRAFT_NAME
-    with suppress(FileNotFoundError):
-        draft.unlink()
-    os.close(os.open(draft, os.O_CREAT | os.O_EXCL, 0o600))
-    connection = sqlite3.connect(draft, isolation_level=None)
-    try:
+    with (
+        replacing(directory / DATABASE_NAME, private=True) as draft,
+        closing(sqlite3.connect(draft, isolation_level=None)) as connection,
+    ):
         connection.executescript(_SCHEMA)
         for name, value in meta.items():
             set_meta(connection, name, value)
@@ -69,11 +65,6 @@ def create_database(
         connection.execute("COMMIT")
         # Kept in the file's header: who opens it to write need not change that, so no kill can leave it half changed.
         _expect(connection, "journal_mode=WAL", "wal")
-    finally:
-        connection.close()
-    sync_file(draft)
-    draft.rename(path)
-    sync_path(directory)
 
 
 def open_reader(directory: Path) -> sqlite3.Connection:
@@ -155,15 +146,6 @@ def abandon(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous=OFF")
     connection.interrupt()  # nothing executes any more: it ends what the close would begin
     connection.close()
-
-
-def sync_file(path: Path) -> None:
-    """Put a file's content on disk. Raises OSError."""
-    file = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def check_structure(directory: Path) -> None:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
-def draft_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write an object beside the path, for its owner alone, and return where it is. Raises OSError."""
-    draft = path.with_name(f"{path.name}.new")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(content, file)
-    return draft
+from pipeline.storage import replacing
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace the file by an object, whole or not at all. Raises OSError."""
-    draft_json(path, content).rename(path)
+    with replacing(path, private=True, durable=False) as draft:
+        draft.write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_json(path: Path, most_bytes: int) -> dict[str, Any]:

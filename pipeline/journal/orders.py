@@ -6,6 +6,7 @@ person says to a running program, so neither is synced.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from contextlib import suppress
@@ -13,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.journal.facts import is_text
-from pipeline.journal.json_file import draft_json, read_json, write_json
+from pipeline.journal.json_file import read_json, write_json
 
 ORDER_NAME = "order.json"
 REPLIES_NAME = "replies.json"
@@ -44,14 +45,20 @@ def put_order(directory: Path, order: Order) -> str | None:
     Raises OSError.
     """
     token = secrets.token_hex(8)
-    draft = draft_json(directory / ORDER_NAME, {"token": token, **asdict(order)})
+    draft = directory / f"{ORDER_NAME}.new"
     try:
+        with open(draft, "w", encoding="utf-8", opener=_private) as file:
+            json.dump({"token": token, **asdict(order)}, file)
         os.link(draft, directory / ORDER_NAME)  # unlike a rename, it replaces nothing
     except FileExistsError:
         return None
     finally:
         draft.unlink(missing_ok=True)
     return token
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def take_order(directory: Path) -> tuple[str, Order] | None:

@@ -18,9 +18,9 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from pipeline.journal.count import sync_directory
 from pipeline.journal.facts import is_count
 from pipeline.journal.files import NEVER_REPLACED, RECOVERY_NAMES, own_files
+from pipeline.storage import replacing, sync_directory, sync_file
 
 _DRAFT_NAME, _DECIDED_NAME, _DONE_NAME = RECOVERY_NAMES
 _RESULT_NAME = "result.json"
@@ -81,10 +81,8 @@ def decide(directory: Path, result: Mapping[str, Any]) -> None:
     """
     draft = directory / _DRAFT_NAME
     names = [path.name for path in draft.iterdir()]
-    with (draft / _RESULT_NAME).open("w", encoding="utf-8") as file:
-        json.dump({**result, "files": names}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(draft / _RESULT_NAME) as file:
+        file.write_text(json.dumps({**result, "files": names}), encoding="utf-8")
     sync_directory(draft)
     draft.rename(directory / _DECIDED_NAME)
     sync_directory(directory)
@@ -150,8 +148,4 @@ def _link(path: Path, kept: Path) -> None:
             raise
         shutil.copyfile(path, kept)
         kept.chmod(0o600)
-    file = os.open(kept, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    sync_file(kept)

@@ -21,7 +21,7 @@ from pydantic_core import from_json
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal import database
 from pipeline.journal.count import FILE_NAME as COUNT_NAME
-from pipeline.journal.count import Count, read_count, sync_directory
+from pipeline.journal.count import Count, read_count
 from pipeline.journal.events import (
     ANSWERS,
     Claim,
@@ -41,6 +41,7 @@ from pipeline.journal.outcome import Outcome, decode
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.replacement import is_under_way
 from pipeline.journal.totals import Identity, Seen, Totals, plus
+from pipeline.storage import sync_directory, sync_file
 
 _ROWS_A_STATEMENT = 1000
 _NUMBERS_A_STEP = 100
@@ -143,7 +144,7 @@ class Journal:
         """Put on disk what an earlier run has written: killed before it could, it may have left that in memory only."""
         log = self._directory / LOG_NAME
         with self._writing(), suppress(FileNotFoundError):
-            database.sync_file(log)
+            sync_file(log)
 
     def close(self) -> None:
         """Close the file; what was committed is on disk already."""

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pipeline.journal import ADOPTIONS, Event
 from pipeline.journal.facts import is_count
 from pipeline.journal.files import PLAN_NAME
+from pipeline.storage import replacing
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
 _ROWS_A_CHUNK = 65_536
@@ -231,8 +232,7 @@ def save_plan(plan: Plan, directory: Path) -> None:
         "orphaned": plan.orphaned,
         "kept_empty": plan.kept_empty,
     }
-    draft = directory / f"{PLAN_NAME}.new"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with replacing(directory / PLAN_NAME, private=True) as draft, draft.open("wb") as file:
         file.write(_FORMAT)
         crc = 0
         text = json.dumps(header).encode() + b"\n"
@@ -240,9 +240,6 @@ def save_plan(plan: Plan, directory: Path) -> None:
             crc = zlib.crc32(part, crc)
             file.write(part)
         file.write(crc.to_bytes(_BYTES_OF_CRC, "big"))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(directory / PLAN_NAME)
 
 
 def load_plan(directory: Path) -> Plan | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.report.page import marks
-from pipeline.sink import draft_path
+from pipeline.storage import LOCAL
 
 _BYTES_OF_A_HEAD = 4096
 
@@ -34,24 +34,19 @@ def publish(text: str, path: Path, job: str, checkpoint_id: str, *, overwrite: b
         CheckpointFailed: it cannot be written; `path` is as it was.
         InvalidInput: something else has come to stand there, and was left.
     """
-    draft = draft_path(path, checkpoint_id)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+
+    def check(_: Path) -> None:
         if not overwrite:
             refuse_foreign(path, job)
-        draft.rename(path)
+
+    try:
+        with LOCAL.publish(path, checkpoint_id, check) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CheckpointFailed(f"{path}: the report cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
 
 
 def _is_report(path: Path, job: str) -> bool:
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), LOCAL.open(path) as file:
         return marks(job).encode() in file.read(_BYTES_OF_A_HEAD)
     return False

@@ -1,7 +1,7 @@
 """Input order x journal -> one Parquet file: complete, checked, on disk, and only then at its path."""
 
 from pipeline.sink.columns import RESULT_FIELDS, RESULT_NAMES, result_names
-from pipeline.sink.names import draft_path, is_foreign, is_own, partial_path, read_metadata, shows
+from pipeline.sink.names import is_foreign, is_own, partial_path, read_metadata, shows
 from pipeline.sink.parquet import OutOfTime
 from pipeline.sink.publishing import publish, remove
 from pipeline.sink.results import Results
@@ -11,7 +11,6 @@ __all__ = [
     "RESULT_NAMES",
     "OutOfTime",
     "Results",
-    "draft_path",
     "is_foreign",
     "is_own",
     "partial_path",

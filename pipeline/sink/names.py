@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.journal.facts import is_amount, is_count
+from pipeline.storage import LOCAL
 
 METADATA_KEY = b"llm-batch-pipeline"
 """The key under which an output's own facts stand in the metadata of its Parquet file."""
@@ -19,11 +20,6 @@ METADATA_KEY = b"llm-batch-pipeline"
 def partial_path(output: Path) -> Path:
     """Where a run that stops early leaves what it has."""
     return output.with_name(output.name.removesuffix(".parquet") + ".partial.parquet")
-
-
-def draft_path(path: Path, checkpoint_id: str) -> Path:
-    """Where the file for `path` is written first: each checkpoint has a place of its own, so that no two jobs meet."""
-    return path.with_name(f".{path.name}.{checkpoint_id}.writing")
 
 
 def is_own(path: Path, checkpoint_id: str) -> bool:
@@ -51,7 +47,8 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     try:
         if not path.is_file():  # a pipe would be waited for
             return None
-        text = (pq.read_schema(path).metadata or {}).get(METADATA_KEY)
+        with LOCAL.open(path) as file:
+            text = (pq.read_schema(file).metadata or {}).get(METADATA_KEY)
         found = None if text is None else json.loads(text)
     except (OSError, pa.ArrowException, ValueError, RecursionError):
         return None

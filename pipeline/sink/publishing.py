@@ -1,23 +1,19 @@
-"""The output put in its place: written beside it, checked, synced, and only then renamed."""
+"""The output put in its place: written beside it, checked, and only then renamed."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import sync_path
-from pipeline.journal.database import sync_file
-from pipeline.sink.names import draft_path, is_foreign
+from pipeline.sink.names import is_foreign
 from pipeline.sink.parquet import check_file, write_rows
 from pipeline.sink.results import Results
+from pipeline.storage import LOCAL
 
 
 def publish(
@@ -43,41 +39,26 @@ def publish(
         InvalidInput: a file of somebody else's has come to stand at `path`, and was left there.
     """
     checkpoint_id = results.journal.checkpoint_id
-    draft = draft_path(path, checkpoint_id)
     give_up = None if seconds is None else time.monotonic() + seconds
+
+    def refuse_foreign(_: Path) -> None:
+        if not overwrite and is_foreign(path, checkpoint_id):
+            raise InvalidInput(
+                f"output.path: {path} was put there by something else while the job ran; move it away, or set"
+                " output.overwrite: true, and run the job again: every answer is safe in its checkpoint"
+            )
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows, cost = write_rows(results, draft, compression, metadata, give_up)
-        if whole and rows != len(results.plan):
-            raise CheckpointFailed(f"{path}: {rows} rows where the plan has {len(results.plan)}; it was not published")
-        check_file(draft, results, rows, cost)
-        sync_file(draft)
-        with _alone_in(path.parent):
-            if not overwrite and is_foreign(path, checkpoint_id):
-                raise InvalidInput(
-                    f"output.path: {path} was put there by something else while the job ran; move it away, or set"
-                    " output.overwrite: true, and run the job again: every answer is safe in its checkpoint"
+        with LOCAL.publish(path, checkpoint_id, refuse_foreign) as draft:
+            rows, cost = write_rows(results, draft, compression, metadata, give_up)
+            if whole and rows != len(results.plan):
+                raise CheckpointFailed(
+                    f"{path}: {rows} rows where the plan has {len(results.plan)}; it was not published"
                 )
-            draft.rename(path)
-        sync_path(path.parent)
+            check_file(draft, results, rows, cost)
     except (OSError, pa.ArrowException) as error:
         raise CheckpointFailed(f"{path}: the output cannot be written: {error}") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
     return rows
-
-
-@contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Keep other jobs from putting an output here between the look at what stands there and the renaming."""
-    file = os.open(directory, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems know no such lock
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def remove(path: Path) -> None:

@@ -19,7 +19,7 @@ from pipeline.app.answers import export_answers
 from pipeline.app.job import load_job
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
-from pipeline.sink import parquet, publishing, results
+from pipeline.sink import parquet, results
 from tests.functional.conftest import Endpoint, Workspace, answer, ended
 
 BIG = "x" * 20_000
@@ -185,17 +185,34 @@ def failing(*_: object) -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-@pytest.mark.parametrize("step", ["sync_file", "write_rows", "check_file"])
+def fail_for_outputs(path: Path) -> None:
+    if path.suffix == ".writing":
+        failing()
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        ("storage.atomic.sync_file", fail_for_outputs),
+        ("sink.publishing.write_rows", failing),
+        ("sink.publishing.check_file", failing),
+    ],
+)
 def test_an_error_of_the_disk_while_publishing_leaves_what_stood_there(
-    ws: Workspace, endpoint: Endpoint, step: str, run_here: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    ws: Workspace,
+    endpoint: Endpoint,
+    step: str,
+    fault: Callable[..., None],
+    run_here: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ws.questions("a")
     ws.job()
     ws.run()
     before = ws.table()
     ws.questions("a", "b")
-    with monkeypatch.context() as fault:
-        fault.setattr(publishing, step, failing)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pipeline.{step}", fault)
         run = run_here()
         with pytest.raises(CheckpointFailed, match=f"out.parquet.*see to the disk.*{SAFE}"):
             run.execute()

@@ -1,0 +1,40 @@
+"""What the program needs of a place that keeps files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+
+class Version(NamedTuple):
+    """What tells a file from the one that stood there before: its size in bytes, and a mark that each writing changes.
+
+    The mark of a local file is the time at which it was written, in nanoseconds.
+    """
+
+    size: int
+    mark: int | str
+
+
+class Storage(Protocol):
+    """A place that keeps files. Whatever fails raises OSError."""
+
+    def version(self, path: Path) -> Version | None:
+        """Return the version of the file at `path`; None where there is none."""
+
+    def open(self, path: Path) -> BinaryIO:
+        """Open the file at `path` for reading at any position."""
+
+    def publish(
+        self, path: Path, owner: str, before: Callable[[Path], None] | None = None
+    ) -> AbstractContextManager[Path]:
+        """Give a local file to write to; when the block ends, it takes the place of `path`, complete and durable.
+
+        Where the block fails, or any step after it, `path` is as it was.
+
+        Args:
+            owner: a word that keeps apart those who may publish at one path.
+            before: called with the complete file right before it takes its place; what it raises keeps it from that.
+        """
