@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import CheckpointFailed
+from pipeline.records import Row
 from pipeline.sink import Results
 from pipeline.sources.identity import row_values
 from pipeline.storage import LOCAL
@@ -80,7 +81,7 @@ def _write_csv(results: Results, file: TextIO) -> int:
     return rows
 
 
-def _rows(results: Results) -> Iterator[dict[str, Any]]:
+def _rows(results: Results) -> Iterator[Row]:
     for batch in results.batches():
         yield from row_values(batch)
 

@@ -15,12 +15,21 @@ REQUEST_HASH_VERSION = 1
 
 ResponseType = Literal["text", "json", "refusal", "empty"]
 
+JsonObject = Mapping[str, Any]
+"""A JSON object as it comes in or goes out; nothing is known of its values before they are looked at."""
+
+Row = Mapping[str, Any]
+"""A row of the input, from the name of a column to its value in Python's own types."""
+
+ParameterValue = int | float | str | list[str]
+"""A generation parameter as it is sent."""
+
 
 class Message(TypedDict):
     """One chat message; `content` is text, or a list of parts where the endpoint takes them."""
 
     role: str
-    content: str | list[dict[str, Any]]
+    content: str | list[JsonObject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +41,14 @@ class Request:
 
     model: str
     messages: tuple[Message, ...]
-    parameters: Mapping[str, Any]
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterValue]
+    extra_body: JsonObject = field(default_factory=dict)
 
     @property
     def max_tokens(self) -> int | None:
         """The most tokens the answer may have; None where the job sets no bound. Some servers take -1 for none."""
         value = self.parameters.get("max_tokens")
-        return None if value is None or value < 1 else int(value)
+        return int(value) if isinstance(value, int | float) and value >= 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +150,15 @@ def sound_count(value: object) -> int | None:
     return value if 0 <= value <= MAX_INT64 else None
 
 
-class JsonList(list[Any]):
-    """A JSON array of the input. As text it is compact JSON."""
+class PrintedList(list[object]):
+    """A JSON array of the input; a prompt prints it as compact JSON."""
 
     def __str__(self) -> str:
         return json_text(self)
 
 
-class JsonObject(dict[str, Any]):
-    """A JSON object of the input. As text it is compact JSON."""
+class PrintedObject(dict[str, object]):
+    """A JSON object of the input; a prompt prints it as compact JSON."""
 
     def __str__(self) -> str:
         return json_text(self)

@@ -14,7 +14,7 @@ from pipeline.catalogue import ChatTemplate, Model, Price
 from pipeline.config import Job, read_job
 from pipeline.errors import InvalidJob
 from pipeline.plan import Rows
-from pipeline.records import digest
+from pipeline.records import Row, digest
 from pipeline.sources import Source, fingerprint
 
 PLAN_VERSION = 2
@@ -108,7 +108,7 @@ def try_templates(opened: OpenJob) -> None:
         raise InvalidJob([opened.job.placed(mistake) for mistake in tried.mistakes])
 
 
-def first_rows(source: Source, count: int) -> Iterator[dict[str, Any]]:
+def first_rows(source: Source, count: int) -> Iterator[Row]:
     """The first rows of the input as Python values."""
     from pipeline.sources.identity import row_values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import islice
@@ -64,7 +64,7 @@ def figures(found: Estimate) -> dict[str, Any]:
     }
 
 
-def usd_range(amounts: Range[Decimal] | None) -> dict[str, str | None]:
+def usd_range(amounts: Range[Decimal] | None) -> Mapping[str, str | None]:
     """A range of USD as decimal text: exact where all is known, else with six digits that count and the bounds rounded
     outwards; None where it is not known.
     """

@@ -13,7 +13,7 @@ from pipeline.app.planning import plan_unsaved
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure
-from pipeline.records import Message
+from pipeline.records import JsonObject, Message
 from pipeline.sink import RESULT_NAMES, Results
 from pipeline.sources.identity import row_values
 
@@ -81,7 +81,7 @@ def _text(messages: Sequence[Message]) -> str:
     return "\n".join(f"{message['role']}: {text}" for message, text in zip(asked, texts, strict=True))
 
 
-def _content(content: str | list[dict[str, Any]]) -> str:
+def _content(content: str | list[JsonObject]) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] if "text" in part else f"[{part.get('type', 'part')}]" for part in content)

@@ -22,6 +22,7 @@ from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
 from pipeline.journal import Journal
 from pipeline.plan import Planner, Rows
 from pipeline.prompts import Prompter, PromptFailure, Trial
+from pipeline.records import JsonObject, Row
 from pipeline.sources import Source
 
 _TRIAL_SECONDS = 60.0
@@ -37,7 +38,7 @@ class Validated:
     job: Job
     rows: int
     tried: Trial
-    requests: list[dict[str, Any]]
+    requests: list[JsonObject]
 
 
 def validate(
@@ -101,7 +102,7 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
         return 0, error.mistakes
 
 
-def _sound_rows(source: Source) -> Iterator[dict[str, Any]]:
+def _sound_rows(source: Source) -> Iterator[Row]:
     with suppress(InvalidJob):  # said already, when they were counted
         yield from first_rows(source, TRIED_ROWS)
 
@@ -118,9 +119,9 @@ def _check_standing(job: Job, known: Sequence[Mistake]) -> None:
         checkpoint.refuse_foreign_output(job, directory, journal)
 
 
-def _first_requests(job: Job, source: Source, prompter: Prompter, count: int) -> list[dict[str, Any]]:
+def _first_requests(job: Job, source: Source, prompter: Prompter, count: int) -> list[JsonObject]:
     endpoint = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None)
-    requests: list[dict[str, Any]] = []
+    requests: list[JsonObject] = []
     for row in islice(first_rows(source, count), count) if count else ():
         try:
             requests.append(endpoint.payload(prompter.request(row)))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
-from typing import Any
 
+from pipeline.records import JsonObject
 from pipeline.wording import range_text
 
 
@@ -123,7 +123,7 @@ def find_model(name: str) -> Model | None:
     return next((model for model in models() if model.name == name), None)
 
 
-def _model(entry: Mapping[str, Any], priced_on: str) -> Model:
+def _model(entry: JsonObject, priced_on: str) -> Model:
     documented = entry.get("parameters", DEFAULT_PARAMETERS)
     template = entry.get("chat_template")
     return Model(

@@ -13,6 +13,7 @@ from pipeline.config.models import JobConfig
 from pipeline.config.resolved import default_checkpoint
 from pipeline.config.schema import KeyPath
 from pipeline.errors import Mistake
+from pipeline.records import JsonObject
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Job:
 
     config: JobConfig
     file: str
-    document: dict[str, Any]
+    document: JsonObject
     places: Mapping[str, KeyPlace] = field(default_factory=dict, repr=False)
     """Where each written key stands, by its dotted name (`input.path[1]`)."""
     table: Any = field(default=None, repr=False)

@@ -18,6 +18,7 @@ from pipeline.config.schema import shown
 from pipeline.config.source import GIVEN, mapping_source, read_source
 from pipeline.config.validation import STAND_INS, validate
 from pipeline.errors import InvalidJob, Mistake
+from pipeline.records import JsonObject
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> Job:
@@ -33,7 +34,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, environ: Mappin
 
 
 def read_job(
-    path: str | Path | Mapping[str, Any],
+    path: str | Path | JsonObject,
     overrides: Sequence[str] = (),
     *,
     environ: Mapping[str, str] | None = None,
@@ -94,7 +95,7 @@ def environment_mistakes(job: Job, environ: Mapping[str, str] | None = None) -> 
     return [job.placed(Mistake(one.message, key=shown(one.path), suggestion=one.suggestion)) for one in findings]
 
 
-def _read(path: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> tuple[document.Mapping, list[Mistake]]:
+def _read(path: str | Path | JsonObject, overrides: Sequence[str]) -> tuple[document.Mapping, list[Mistake]]:
     """The document with the overrides in it, and what is wrong with either."""
     source = mapping_source(path) if isinstance(path, Mapping) else read_source(path)
     mistakes: list[Mistake] = []

@@ -9,13 +9,14 @@ from typing import Any
 from pipeline.config.environment import is_variable
 from pipeline.config.models import JobConfig
 from pipeline.config.schema import KeyPath
+from pipeline.records import JsonObject
 
 _SECRETS: frozenset[KeyPath] = frozenset({("notify", "ping_url"), ("notify", "webhook_url")})
 _NOT_SHOWN = "(not shown)"
 _HEADER_VALUE = "***"
 
 
-def resolved_document(config: JobConfig, written: Mapping[KeyPath, str]) -> dict[str, Any]:
+def resolved_document(config: JobConfig, written: Mapping[KeyPath, str]) -> JsonObject:
     """Return every key of a job with its value, fit for JSON.
 
     `written` holds the text of values with variables, which stand as `${NAME}`. Of an address that is a secret nothing
@@ -23,7 +24,7 @@ def resolved_document(config: JobConfig, written: Mapping[KeyPath, str]) -> dict
     """
     values = config.model_dump(by_alias=True)
     values["checkpoint"]["path"] = config.checkpoint.path or default_checkpoint(written.get(("name",), config.name))
-    document: dict[str, Any] = _document(values, (), written)
+    document: JsonObject = _document(values, (), written)
     return document
 
 

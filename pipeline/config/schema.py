@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
 
 from pipeline.config.models import PROMPT_KEYS, JobConfig
+from pipeline.records import JsonObject
 from pipeline.wording import listed, range_text
 
 KeyPath = tuple[str | int, ...]
@@ -17,19 +17,16 @@ VARIABLE_PATTERN = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"
 _NARROWING = ("enum", "const", "pattern", "minLength", "maxLength")
 
 
-def job_schema() -> dict[str, Any]:
+def job_schema() -> JsonObject:
     """The job file's JSON Schema (draft 2020-12). `${NAME}` is accepted wherever a value stands."""
-    raw = JobConfig.model_json_schema()
-    definitions = {name: _for_editors(schema) for name, schema in raw.pop("$defs").items()}
-    root = _for_editors(raw)
-    definitions["PromptConfig"]["oneOf"] = [
-        {"required": [name], "properties": {name: {"type": "string"}}} for name in PROMPT_KEYS
-    ]
-    definitions["PricingConfig"]["oneOf"] = [
+    root = dict(_raw())
+    definitions = {name: _for_editors(schema) for name, schema in root.pop("$defs").items()}
+    one_prompt = [{"required": [name], "properties": {name: {"type": "string"}}} for name in PROMPT_KEYS]
+    one_price = [
         {"required": ["input_usd_per_million", "output_usd_per_million"]},
         {"required": ["from", "provider"]},
     ]
-    definitions["Variable"] = {
+    variable = {
         "type": "string",
         "pattern": VARIABLE_PATTERN,
         "description": "Filled in from the environment: ${NAME}, or ${NAME:-default}.",
@@ -37,8 +34,13 @@ def job_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Job file of llm-batch-pipeline",
-        **root,
-        "$defs": definitions,
+        **_for_editors(root),
+        "$defs": {
+            **definitions,
+            "PromptConfig": {**definitions["PromptConfig"], "oneOf": one_prompt},
+            "PricingConfig": {**definitions["PricingConfig"], "oneOf": one_price},
+            "Variable": variable,
+        },
     }
 
 
@@ -100,7 +102,7 @@ def describe(path: KeyPath) -> str:
     return " or ".join(dict.fromkeys(_words(option) for option in _options(path) if option.get("type") != "null"))
 
 
-def _for_editors(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _for_editors(schema: JsonObject) -> JsonObject:
     """The schema without pydantic's made-up titles and sections' defaults, and with variables where values stand."""
     made = {key: value for key, value in schema.items() if key != "title"}
     if isinstance(made.get("default"), dict):
@@ -117,12 +119,12 @@ def _for_editors(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "items" in made:
         made["items"] = _for_editors(made["items"])
     if made.get("type") in ("integer", "number", "boolean") or any(word in made for word in _NARROWING):
-        kept: dict[str, Any] = {key: made.pop(key) for key in ("description", "default", "examples") if key in made}
+        kept: JsonObject = {key: made.pop(key) for key in ("description", "default", "examples") if key in made}
         return {**kept, "anyOf": [made, {"$ref": "#/$defs/Variable"}]}
     return made
 
 
-def _or_empty(section: Mapping[str, Any]) -> dict[str, Any]:
+def _or_empty(section: JsonObject) -> JsonObject:
     """A section that may be left out, or stand there with nothing in it."""
     kept = {key: value for key, value in section.items() if key not in ("default", "$ref")}
     return {**kept, "anyOf": [{"$ref": section["$ref"]}, {"type": "null"}]}
@@ -135,11 +137,11 @@ def _flow(value: object) -> str:
 
 
 @cache
-def _raw() -> dict[str, Any]:
+def _raw() -> JsonObject:
     return JobConfig.model_json_schema()
 
 
-def _flat(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _flat(schema: JsonObject) -> Iterator[JsonObject]:
     """The alternatives of a schema, references followed."""
     if "$ref" in schema:
         yield _raw()["$defs"][schema["$ref"].rpartition("/")[2]]
@@ -150,11 +152,11 @@ def _flat(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield schema
 
 
-def field(path: KeyPath) -> Mapping[str, Any]:
+def field(path: KeyPath) -> JsonObject:
     """Return the JSON Schema of a key as its section states it, with its description and examples; empty where there
     is none.
     """
-    schema: Mapping[str, Any] = _raw()
+    schema: JsonObject = _raw()
     for part in path:
         if isinstance(part, int):
             options = [option["items"] for option in _flat(schema) if "items" in option]
@@ -168,7 +170,7 @@ def field(path: KeyPath) -> Mapping[str, Any]:
     return schema
 
 
-def _options(path: KeyPath) -> list[Mapping[str, Any]]:
+def _options(path: KeyPath) -> list[JsonObject]:
     found = field(path)
     return list(_flat(found)) if found else []
 
@@ -180,7 +182,7 @@ def _places_of(name: str, under: KeyPath) -> Iterator[KeyPath]:
         yield from _places_of(name, (*under, key))
 
 
-def _words(schema: Mapping[str, Any]) -> str:
+def _words(schema: JsonObject) -> str:
     match schema.get("type"):
         case "integer":
             return _number("a whole number", schema)
@@ -202,7 +204,7 @@ def _words(schema: Mapping[str, Any]) -> str:
             return "one character" if schema.get("maxLength") == 1 else "text"
 
 
-def _number(noun: str, schema: Mapping[str, Any]) -> str:
+def _number(noun: str, schema: JsonObject) -> str:
     if "exclusiveMinimum" in schema:
         return f"{noun} greater than {schema['exclusiveMinimum']:,}"
     return range_text(noun, schema.get("minimum"), schema.get("maximum"))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any
 
 from pipeline.errors import InvalidJob, Mistake
+from pipeline.records import JsonObject
 from pipeline.suggest import did_you_mean, nearest
 
 MOST_BYTES = 1024 * 1024
@@ -143,7 +143,7 @@ def read_source(path: str | Path) -> Source:
         raise InvalidJob([Mistake("not UTF-8", file, place.line, place.column, suggestion=suggestion)]) from None
 
 
-def mapping_source(values: Mapping[str, Any]) -> Source:
+def mapping_source(values: JsonObject) -> Source:
     """Return a job given as a Python mapping as the text of a job file, which JSON is too.
 
     Raises InvalidJob where it holds what no job file can.

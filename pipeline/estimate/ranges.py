@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ class Range(Generic[T]):
         """The range of a figure that grows with this one."""
         return Range(function(self.low), function(self.expected), function(self.high))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, T]:
         """The range as `--json` prints it."""
         return {"low": self.low, "expected": self.expected, "high": self.high}
 

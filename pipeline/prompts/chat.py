@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.errors import ErrorKind
 from pipeline.prompts.failures import PromptFailure
 from pipeline.prompts.texts import is_blank
-from pipeline.records import Message
+from pipeline.records import JsonObject, Message
 from pipeline.surrogates import well_formed
 
 ROLES = ("system", "user", "assistant")
@@ -77,7 +77,7 @@ def _message(position: int, entry: Any) -> Message:
     return Message(role=fields["role"], content=well_formed(content or ""))
 
 
-def _part(place: str, value: Any) -> dict[str, Any]:
+def _part(place: str, value: Any) -> JsonObject:
     fields = _fields(value, {"type", "text", "image_url"}, f"a part of {place}")
     text, image = fields.get("text"), fields.get("image_url")
     if fields.get("type") == "text" and isinstance(text, str) and image is None:
@@ -92,7 +92,7 @@ def _part(place: str, value: Any) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {name: well_formed(field) for name, field in image_fields.items()}}
 
 
-def _fields(value: Any, known: set[str], place: str) -> dict[str, Any]:
+def _fields(value: Any, known: set[str], place: str) -> JsonObject:
     value = _mapping(value)
     if not isinstance(value, Mapping):
         raise _failure(f"{place} is no mapping")
@@ -102,7 +102,7 @@ def _fields(value: Any, known: set[str], place: str) -> dict[str, Any]:
     return fields
 
 
-def _says_nothing(content: str | list[dict[str, Any]]) -> bool:
+def _says_nothing(content: str | list[JsonObject]) -> bool:
     if isinstance(content, str):
         return is_blank(content)
     return all(part["type"] == "text" and is_blank(part["text"]) for part in content)

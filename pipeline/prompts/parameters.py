@@ -13,6 +13,7 @@ from pipeline.catalogue import OPENAI_PARAMETERS, ParameterRange, ParameterValue
 from pipeline.config.models import ColumnReference, ParametersConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.failures import PromptFailure, missing_column
+from pipeline.records import ParameterValue, Row
 from pipeline.surrogates import well_formed
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -36,7 +37,7 @@ class ParameterReader:
         if needs_max_tokens and isinstance(counted := ranges.get("max_tokens"), ParameterRange):
             ranges = {**ranges, "max_tokens": replace(counted, minimum=1)}
         given = {name: getattr(parameters, name) for name in OPENAI_PARAMETERS}
-        self._fixed: dict[str, Any] = {}
+        self._fixed: dict[str, ParameterValue] = {}
         self._from_columns: list[tuple[str, str, ParameterValues]] = []
         mistakes = []
         for name, value in given.items():
@@ -62,7 +63,7 @@ class ParameterReader:
         self._order = [name for name in given if given[name] is not None]
         self.columns = frozenset(column for _, column, _ in self._from_columns)
 
-    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, row: Row) -> Mapping[str, ParameterValue]:
         """The parameters of one row; null and blank text in a column leave the parameter out.
 
         Raises PromptFailure(PROMPT_ERROR) for what the parameter cannot be, and for a needed one left out.
@@ -85,7 +86,7 @@ class ParameterReader:
         return {name: values[name] for name in self._order if name in values}
 
 
-def read_value(value: Any, allowed: ParameterValues) -> Any:
+def read_value(value: Any, allowed: ParameterValues) -> ParameterValue | None:
     """Return the value as the parameter is sent, or None where it cannot be one."""
     if isinstance(allowed, ParameterRange):
         return read_number(value, allowed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.catalogue import ParameterValues, fewest_prompt_tokens
 from pipeline.catalogue.costs import MOST_BYTES_PER_TOKEN
@@ -15,7 +15,7 @@ from pipeline.prompts.failures import PromptFailure, missing_column
 from pipeline.prompts.parameters import ParameterReader
 from pipeline.prompts.texts import is_blank, scalar_text
 from pipeline.prompts.trial import Trial, same_for_all_rows, try_rows
-from pipeline.records import JsonList, JsonObject, Message, Request, message_texts
+from pipeline.records import JsonObject, Message, PrintedList, PrintedObject, Request, Row, message_texts
 from pipeline.surrogates import well_formed
 from pipeline.wording import listed
 
@@ -47,7 +47,7 @@ class Prompter:
         context_window: int | None,
         *,
         needs_max_tokens: bool = False,
-        extra_body: Mapping[str, Any] | None = None,
+        extra_body: JsonObject | None = None,
     ) -> None:
         self._model = model
         self._extra_body = extra_body or {}
@@ -76,7 +76,7 @@ class Prompter:
             self._same_for_all = same_for_all_rows([prompt.user or "", prompt.system or ""], columns)
         self._read_parameters = self._parameters.read
 
-    def request(self, row: Mapping[str, Any], seconds: float = RENDER_SECONDS) -> Request:
+    def request(self, row: Row, seconds: float = RENDER_SECONDS) -> Request:
         """The request of one row, which needs to hold `columns` only; each of its templates may take `seconds`.
 
         Raises PromptFailure; nothing is sent then.
@@ -87,7 +87,7 @@ class Prompter:
 
     def trial(
         self,
-        rows: Iterable[Mapping[str, Any]],
+        rows: Iterable[Row],
         seconds: float = RENDER_SECONDS,
         total_seconds: float | None = None,
         most_tokens: float | None = None,
@@ -103,7 +103,7 @@ class Prompter:
         total = seconds if total_seconds is None else total_seconds
         return try_rows(self.request, chain(first, waiting), seconds, total, most_tokens)
 
-    def _messages(self, row: Mapping[str, Any], seconds: float) -> tuple[Message, ...]:
+    def _messages(self, row: Row, seconds: float) -> tuple[Message, ...]:
         if self._chat is not None:
             messages = read_messages(row[self._chat])
             if self._system is None or any(message["role"] == "system" for message in messages):
@@ -115,7 +115,7 @@ class Prompter:
         user: Message = {"role": "user", "content": text}
         return (user,) if self._system is None else (*self._system_message(row, seconds), user)
 
-    def _system_message(self, row: Mapping[str, Any], seconds: float) -> tuple[Message, ...]:
+    def _system_message(self, row: Row, seconds: float) -> tuple[Message, ...]:
         text = self._system.render(row, seconds) if self._system is not None else ""
         return () if is_blank(text) else ({"role": "system", "content": text},)
 
@@ -155,9 +155,9 @@ def _template(text: str | None, key: str, columns: Sequence[str]) -> Template | 
     return Template(text, key, columns)
 
 
-def _column_text(row: Mapping[str, Any], column: str) -> str:
+def _column_text(row: Row, column: str) -> str:
     value = row[column]
-    text = str(value) if isinstance(value, (JsonList, JsonObject)) else scalar_text(value)
+    text = str(value) if isinstance(value, (PrintedList, PrintedObject)) else scalar_text(value)
     if text is None:
         message = f"column {column!r} holds a list or a struct; use prompt.messages, or a template"
         raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key="prompt.column")

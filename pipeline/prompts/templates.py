@@ -14,6 +14,7 @@ from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.failures import PromptFailure, is_plain, meant, missing_column, spelled
 from pipeline.prompts.sandbox import Watched, environment
 from pipeline.prompts.texts import PrintsNull, TemplateFault, TooMuch, holds_null
+from pipeline.records import Row
 from pipeline.surrogates import well_formed
 
 WHOLE_ROW = "row"
@@ -52,7 +53,7 @@ class Template:
         self._printed = _printed(parsed, self.columns)
         self._template = _compile(parsed, key)
 
-    def render(self, row: Mapping[str, Any], seconds: float) -> str:
+    def render(self, row: Row, seconds: float) -> str:
         """The text for one row. Raises PromptFailure where the template fails, exceeds its bounds or takes longer."""
         template = self._template
         self._environment.watch.start(seconds)
@@ -69,7 +70,7 @@ class Template:
         # Raised outside the handler: the cause could hold what stands in the row.
         raise failure
 
-    def _failure(self, error: Exception, row: Mapping[str, Any]) -> PromptFailure:
+    def _failure(self, error: Exception, row: Row) -> PromptFailure:
         line = _template_line(error.__traceback__, self._template)
         place = f"the template of {self._key} (template line {line})" if line else f"the template of {self._key}"
         if isinstance(error, PrintsNull):
@@ -92,7 +93,7 @@ class Template:
             lacks_value=isinstance(error, PrintsNull),
         )
 
-    def _null_columns(self, line: int | None, row: Mapping[str, Any]) -> str:
+    def _null_columns(self, line: int | None, row: Row) -> str:
         """Which columns it is that a line prints a null of, and what to do."""
         nulls = [name for name in sorted(self.columns) if holds_null(row[name])]
         names = [name for name in nulls if name in self._printed.get(line, ())] or nulls
@@ -101,7 +102,7 @@ class Template:
         instead = f'{{{{ {spelled(names[0])} or "" }}}}'
         return f" of column {' or '.join(map(repr, names))}; write {instead} to print nothing there"
 
-    def _nulls_told(self, row: Mapping[str, Any]) -> str:
+    def _nulls_told(self, row: Row) -> str:
         names = [name for name in sorted(self.columns) if row[name] is None]
         return f"; null in this row: {', '.join(map(repr, names))}" if names else ""
 

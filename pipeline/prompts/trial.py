@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.errors import ErrorKind, Mistake
 from pipeline.prompts.failures import PromptFailure, spelled
-from pipeline.records import Request
+from pipeline.records import Request, Row
 
 
 @dataclass(slots=True)
@@ -24,8 +23,8 @@ class Trial:
 
 
 def try_rows(
-    request: Callable[[Mapping[str, Any], float], Request],
-    rows: Iterable[Mapping[str, Any]],
+    request: Callable[[Row, float], Request],
+    rows: Iterable[Row],
     seconds: float,
     total_seconds: float,
     most_tokens: float | None,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.providers import openai
 from pipeline.providers.interface import Provider, WireSettings
 from pipeline.providers.replies import Answer, first_text, parse_response
-from pipeline.records import Failure, Reply, Request
+from pipeline.records import Failure, JsonObject, Reply, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Dataoorts:
     kind: str = "dataoorts"
     splits_reasoning: bool = False
 
-    def payload(self, request: Request) -> dict[str, Any]:
+    def payload(self, request: Request) -> JsonObject:
         """Return the body to send, as a JSON value."""
         data = {"messages": list(request.messages), **request.parameters, **request.extra_body}
         return {"model": request.model, "data": data}
@@ -34,7 +33,7 @@ class Dataoorts:
         return parse_response(status, headers, body, find_answer, splits_reasoning=self.splits_reasoning)
 
 
-def find_answer(document: Mapping[str, Any]) -> Answer:
+def find_answer(document: JsonObject) -> Answer:
     """Return the answer inside `{"success", "result": {"response", "tool_calls", "usage"}}`.
 
     Workers AI gives the newer of its models' answers as OpenAI's `choices`, inside `result`.

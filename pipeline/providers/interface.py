@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline.catalogue import Model, ParameterValues
 from pipeline.providers.stream import Assembly
-from pipeline.records import Failure, Reply, Request
+from pipeline.records import Failure, JsonObject, Reply, Request
 
 
 class Endpoint(Protocol):
@@ -24,7 +24,7 @@ class Endpoint(Protocol):
     def url(self) -> str:
         """The whole address to POST to."""
 
-    def payload(self, request: Request) -> dict[str, Any]:
+    def payload(self, request: Request) -> JsonObject:
         """Return the body to send, as a JSON value."""
 
     def assembly(self, status: int, headers: Mapping[str, str]) -> Assembly | None:

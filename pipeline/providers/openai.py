@@ -18,7 +18,7 @@ from pipeline.providers.replies import Answer, first_text, is_error, parse_respo
 from pipeline.providers.stream import Assembly
 from pipeline.providers.usage import read_usage
 from pipeline.providers.words import content_type
-from pipeline.records import Failure, Reply, Request
+from pipeline.records import Failure, JsonObject, Reply, Request
 
 _PATH = "/chat/completions"
 
@@ -38,7 +38,7 @@ class OpenAI:
         self._splits_reasoning = splits_reasoning
         self._streams = streams
 
-    def payload(self, request: Request) -> dict[str, Any]:
+    def payload(self, request: Request) -> JsonObject:
         """Return the body to send, as a JSON value. Some servers stream unless they are told not to."""
         parameters = dict(request.parameters)
         if "max_tokens" in parameters:
@@ -60,7 +60,7 @@ class OpenAI:
         return parse_response(status, headers, body, find_answer, splits_reasoning=self._splits_reasoning)
 
 
-def find_answer(document: Mapping[str, Any]) -> Answer:
+def find_answer(document: JsonObject) -> Answer:
     """Return the answer inside `{"choices": [{"message": {"content", "tool_calls"}, "finish_reason"}], "usage"}`.
 
     A choice without content is an answer where anything else shows that the model was at work: its reasoning, its

@@ -16,7 +16,7 @@ from pipeline.providers.finish import broke_off, finish_reason
 from pipeline.providers.reasoning import split_reasoning
 from pipeline.providers.usage import read_usage
 from pipeline.providers.words import describe, errors_of, printable
-from pipeline.records import Failure, Reply, ResponseType
+from pipeline.records import Failure, JsonObject, Reply, ResponseType
 from pipeline.surrogates import well_formed
 
 
@@ -47,7 +47,7 @@ def parse_response(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
-    find_answer: Callable[[Mapping[str, Any]], Answer],
+    find_answer: Callable[[JsonObject], Answer],
     *,
     splits_reasoning: bool = False,
 ) -> Reply | Failure:

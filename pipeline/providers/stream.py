@@ -20,6 +20,10 @@ _SECONDS_BEHIND_THE_END = 1.0
 _DECODER = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
 
 
+_Built = dict[str, Any]
+"""A JSON object that is put together piece by piece, each as it came."""
+
+
 class Assembly:
     """What has come of one reply so far. Never raises, whatever the bytes."""
 
@@ -27,10 +31,10 @@ class Assembly:
         self._events = EventReader()
         self._texts: dict[str, list[str]] = {}
         self._parts: list[Any] = []
-        self._calls: dict[int, dict[str, Any]] = {}
-        self._choice: dict[str, Any] = {}
+        self._calls: dict[int, _Built] = {}
+        self._choice: _Built = {}
         self._has_choice = False
-        self._envelope: dict[str, Any] = {}
+        self._envelope: _Built = {}
         self._error: Any = None
         self._is_done = False
         self.is_readable = True
@@ -73,7 +77,7 @@ class Assembly:
         """Return the JSON of the reply in one piece, or of the error that came in its place."""
         if self._error is not None:
             return json_text({"error": self._error, **self._envelope}).encode()
-        message: dict[str, Any] = {"role": "assistant"}
+        message: _Built = {"role": "assistant"}
         message |= {name: "".join(pieces) for name, pieces in self._texts.items()}
         if self._parts:
             text = message.pop("content", "")
@@ -101,7 +105,7 @@ class Assembly:
         else:
             self._take_chunk(chunk)
 
-    def _take_chunk(self, chunk: dict[str, Any]) -> None:
+    def _take_chunk(self, chunk: _Built) -> None:
         if isinstance(chunk.get("model"), str) and chunk["model"]:
             self._envelope["model"] = chunk["model"]
         groq = chunk.get("x_groq")
@@ -113,7 +117,7 @@ class Assembly:
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
                 self._take_choice(choice)
 
-    def _take_choice(self, choice: dict[str, Any]) -> None:
+    def _take_choice(self, choice: _Built) -> None:
         self._has_choice = True
         for name in ("finish_reason", "error"):
             if choice.get(name):
@@ -131,7 +135,7 @@ class Assembly:
             if isinstance(call, dict):
                 self._take_call(position, call)
 
-    def _take_call(self, position: int, piece: dict[str, Any]) -> None:
+    def _take_call(self, position: int, piece: _Built) -> None:
         index = piece.get("index")
         call = self._calls.setdefault(index if isinstance(index, int) else position, {})
         function = piece.get("function")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.providers.documents import json_text
-from pipeline.records import NO_USAGE, Usage, sound_count
+from pipeline.records import NO_USAGE, JsonObject, Usage, sound_count
 
 
 def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
@@ -44,7 +44,7 @@ def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
     )
 
 
-def _detail(usage: Mapping[str, Any], details: str, name: str, else_name: str) -> int | None:
+def _detail(usage: JsonObject, details: str, name: str, else_name: str) -> int | None:
     inside = usage.get(details)
     found = inside.get(name) if isinstance(inside, Mapping) else None
     return sound_count(usage.get(else_name) if found is None else found)

@@ -13,6 +13,8 @@ from html import unescape
 from itertools import islice
 from typing import Any
 
+from pipeline.records import JsonObject
+
 MAX_MESSAGE = 300
 """The most characters of an endpoint's own words that are kept: it may quote the prompt."""
 
@@ -79,7 +81,7 @@ def _errors(value: Any, level: int) -> Iterator[tuple[str, str]]:
         yield from _in_object(value, level)
 
 
-def _in_object(value: Mapping[str, Any], level: int) -> Iterator[tuple[str, str]]:
+def _in_object(value: JsonObject, level: int) -> Iterator[tuple[str, str]]:
     fields = {re.sub("[_-]", "", name[:40]).lower(): item for name, item in value.items() if item not in (None, "", [])}
     is_found = False
     for name in _FURTHER_IN:

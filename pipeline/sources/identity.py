@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.records import Row
 from pipeline.sources.canonical import encoded, json_encoded
 from pipeline.sources.json_columns import ABSENT, is_json, json_values
 from pipeline.sources.values import python_values
@@ -15,7 +16,7 @@ from pipeline.sources.values import python_values
 CONTENT_KEY_VERSION = b"row-key-1"
 
 
-class LoneRow(dict[str, Any]):
+class LoneRow(dict[str, object]):
     """What one row of JSONL has. A column that only other rows have is null, and is not gone through."""
 
     def __init__(self, present: Iterable[tuple[str, Any]], absent: frozenset[str]) -> None:
@@ -27,13 +28,13 @@ class LoneRow(dict[str, Any]):
             raise KeyError(name)
 
 
-class JsonRow(dict[str, Any]):
+class JsonRow(dict[str, object]):
     """A row of JSONL in all of the input's columns; `alone` is what it has itself."""
 
     alone: LoneRow
 
 
-def row_values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+def row_values(batch: pa.RecordBatch) -> list[Row]:
     """One dict a row, from column name to Python value, as a template sees it.
 
     Values are those of `pyarrow.RecordBatch.to_pylist`, except where Python's types cannot hold one: a time with
@@ -54,7 +55,7 @@ def row_values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _json_row(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+def _json_row(names: Sequence[str], values: Sequence[Any]) -> Row:
     if ABSENT not in values:
         return dict(zip(names, values, strict=True))
     pairs = list(zip(names, values, strict=True))

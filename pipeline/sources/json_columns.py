@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from pipeline.records import JsonList, JsonObject, json_text
+from pipeline.records import PrintedList, PrintedObject, json_text
 
 MOST_LEVELS = 500
 """How deep a value may be nested: well below where Python's own JSON gives up, wherever that is called from."""
@@ -61,18 +61,18 @@ def written_column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 
 def _with_lists(value: Any) -> Any:
-    """The value, each list in it a JsonList."""
+    """The value, each list in it a PrintedList."""
     if isinstance(value, dict):
         for name, item in value.items():
             if isinstance(item, (dict, list)):
                 value[name] = _with_lists(item)
         return value
     if isinstance(value, list):
-        items = JsonList()
+        items = PrintedList()
         for item in value:
             items.append(_with_lists(item) if isinstance(item, (dict, list)) else item)
         return items
     return value
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=JsonObject)
+_DECODER = json.JSONDecoder(object_pairs_hook=PrintedObject)

@@ -119,7 +119,7 @@ def _read(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Itera
     yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _parse(path: str, number: int, line: bytes) -> dict[str, Any]:
+def _parse(path: str, number: int, line: bytes) -> dict[str, object]:
     place = Place(path, number)
     try:
         text = line.decode("utf-8")
@@ -150,7 +150,7 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, Any]:
     return value
 
 
-def _levels(value: dict[str, Any]) -> int:
+def _levels(value: dict[str, object]) -> int:
     """How deep the lists and objects of a row are nested."""
     levels = 0
     within: list[Any] = [value]
@@ -165,7 +165,7 @@ class _Refused(Exception):
     """Why a piece of JSON is not taken."""
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
         seen: set[str] = set()

@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ JOB: dict[str, Any] = {
 }
 
 
-def fits(job: dict[str, Any]) -> bool:
+def fits(job: Mapping[str, Any]) -> bool:
     return bool(jsonschema.Draft202012Validator(job_schema()).is_valid(job))
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from pipeline.config.models.section import Section
+from pipeline.records import JsonObject
 
 PRICE_DECIMALS = 6
 """A price of this many decimals per million tokens gives costs that fit the 12 decimals of `cost_usd`."""
@@ -27,7 +28,7 @@ class ColumnReference(Section):
     column: str = Field(min_length=1, description="The input column that holds the value for each row.")
 
 
-def _check_json(values: dict[str, Any]) -> dict[str, Any]:
+def _check_json(values: JsonObject) -> JsonObject:
     return {key: _json_value(value) for key, value in values.items()}
 
 
