@@ -88,7 +88,7 @@ class RunStopped(PipelineError):
 
 
 def _remedy(cause: BaseException | None) -> str | None:
-    """What to do about an OSError or an error of SQLite (https://www.sqlite.org/rescode.html)."""
+    """Return what to do about an OSError or an error of SQLite (https://www.sqlite.org/rescode.html)."""
     number = getattr(cause, "errno", None)
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:

@@ -87,8 +87,8 @@ def _rows(results: Results) -> Iterator[Row]:
 
 
 def safe_cell(value: Any) -> Any:
-    """The value as it stands in a cell. A spreadsheet runs some texts as a formula; an apostrophe before them makes
-    them text. Plain numbers stay.
+    """Return the value of a cell. A spreadsheet runs some texts as a formula; an apostrophe before them prevents that.
+    Plain numbers stay as they are.
     """
     if isinstance(value, list | dict):
         return _json(value)

@@ -60,7 +60,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Result(Results):
-    """What a run came to, with the answers of the job so far."""
+    """The result of a run, with the answers of the job so far."""
 
     summary: Summary = field(kw_only=True)
 

@@ -13,7 +13,7 @@ from pipeline.journal import Identity, JobLock, Journal
 
 @contextmanager
 def locked(job: Job, *, shared: bool = False) -> Iterator[Path]:
-    """The checkpoint's directory, with the job's lock held. A directory that was made for nothing is removed again."""
+    """Hold the job's lock and give the checkpoint's directory. A new one that stays empty is removed again."""
     directory = job.checkpoint_path
     try:
         for above in reversed(directory.parents):
@@ -36,7 +36,7 @@ def locked(job: Job, *, shared: bool = False) -> Iterator[Path]:
 
 
 def open_journal(job: Job, directory: Path) -> Journal | None:
-    """The job's journal for reading, None where nothing has been sent yet.
+    """Open the job's journal for reading; return None if nothing has been sent yet.
 
     Raises:
         InvalidJob: it belongs to another job, or to another kind of endpoint.
@@ -69,7 +69,7 @@ def refuse_foreign_checkpoint(job: Job, directory: Path, identity: Identity) -> 
 
 @contextmanager
 def reading(job: Job) -> Iterator[Journal | None]:
-    """The journal for reading, under a lock that other readers share. Raises JobLocked, CheckpointFailed."""
+    """Open the journal for reading, under a lock that other readers share. Raises JobLocked, CheckpointFailed."""
     if not job.checkpoint_path.exists():
         yield None
         return

@@ -66,8 +66,8 @@ def refuse_older_journal(directory: Path, journal: Journal, metadata: Mapping[st
 
 
 def journal_facts(journal: Journal) -> dict[str, Any]:
-    """What an output tells of the journal that it is written from: it shows when the journal is older, and what was
-    billed, should the journal be lost.
+    """Return what an output records of its journal. It shows later whether a journal is older than its output, and
+    what was billed if the journal is lost.
     """
     totals = journal.totals
     return {
@@ -81,7 +81,7 @@ def journal_facts(journal: Journal) -> dict[str, Any]:
 
 
 def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:
-    """The plan of the last run where input and settings are still the same, brought up to the journal; else None.
+    """Return the plan of the last run, updated from the journal; None if the input or the settings have changed.
 
     Every event of the journal is checked on the way.
     """
@@ -102,7 +102,7 @@ def planner(
     forget_kept: bool = False,
     former: Sequence[Rows] = (),
 ) -> Iterator[Planner]:
-    """A plan made anew; see `Planner`. Its number becomes the journal's with `record_plan`."""
+    """Make a new plan; see `Planner`. Its number becomes the journal's with `record_plan`."""
     number = (journal.totals.plan if journal else 0) + 1
     index = journal.index() if journal else iter(())
     try:
@@ -123,7 +123,7 @@ def planner(
 
 
 def settings_number(opened: OpenJob, journal: Journal | None) -> int | None:
-    """The number under which the journal knows the job's settings; None where it has not seen them."""
+    """Return the number under which the journal has the job's settings; None if it has not seen them."""
     if journal is None:
         return None
     wanted = digest(opened.settings)
@@ -131,7 +131,7 @@ def settings_number(opened: OpenJob, journal: Journal | None) -> int | None:
 
 
 def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, made: Planner) -> None:
-    """Refuse what would pay again for finished rows, until the user says what to do.
+    """Refuse to pay again for finished rows until the user says what to do.
 
     Raises InvalidInput with the number of rows, what changed, and about what it would cost at today's price.
     """
@@ -204,7 +204,7 @@ def _price_of(rows: int, opened: OpenJob, journal: Journal, made: Planner) -> st
 
 
 def _difference(opened: OpenJob, journal: Journal, made: Planner, known: int | None) -> str:
-    """Which settings changed; prompts by their key alone, since they may be long or private."""
+    """Name the settings that changed; prompts by their key alone, since they may be long or private."""
     before = journal.settings()[next(change.settings for change in made.changes() if change.settings != known)]
     differences = []
     for key, now in opened.settings.items():

@@ -43,7 +43,7 @@ class Finished:
     left: tuple[str, ...]
 
     def as_json(self, *, removed: bool) -> dict[str, Any]:
-        """What `--json` prints."""
+        """Return what `--json` prints."""
         return {
             "job": self.job,
             "removed": removed,
@@ -121,7 +121,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
 
 
 def _holds(output: Path, results: Results) -> bool:
-    """Whether the output, read whole, has each row as the checkpoint has it."""
+    """Return whether the output, read whole, has each row as the checkpoint has it."""
     try:
         with pq.ParquetFile(output, page_checksum_verification=True) as file:
             columns = [results.prefix + name for name in result_names(file.schema_arrow.names, results.prefix)]

@@ -49,7 +49,7 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def disk_warnings(opened: OpenJob, plan: Plan, tokens: int) -> Iterator[str]:
-    """What speaks against the disks as they are, for a run whose answers are expected to have so many tokens."""
+    """Return what may be wrong with the disks for a run whose answers are expected to have so many tokens."""
     yield from checkpoint_warnings(opened.job.checkpoint_path)
     config = opened.job.config
     journal = sum(path.stat().st_size for path in opened.job.checkpoint_path.glob("journal.sqlite*"))
@@ -70,7 +70,7 @@ def disk_warnings(opened: OpenJob, plan: Plan, tokens: int) -> Iterator[str]:
 
 
 def checkpoint_warnings(directory: Path) -> Iterator[str]:
-    """What speaks against the place of a checkpoint."""
+    """Return what is wrong with the place of a checkpoint; None if nothing is."""
     with suppress(OSError):
         found = file_system(nearest_standing(directory), _MOUNTS.read_text("utf-8", "surrogateescape"))
         if found is not None and found.removeprefix("fuse.") in _NETWORK:
@@ -81,7 +81,7 @@ def checkpoint_warnings(directory: Path) -> Iterator[str]:
 
 
 def file_system(path: Path, mounts: str) -> str | None:
-    """The type of the file system that a path is on, by the text of a `mountinfo`; None where that does not say."""
+    """Return the type of the file system that a path is on, by the text of a `mountinfo`; None if it does not say."""
     real, found, length = os.path.realpath(path), None, -1
     for line in mounts.splitlines():
         before, separator, after = line.partition(" - ")
@@ -96,7 +96,7 @@ def file_system(path: Path, mounts: str) -> str | None:
 
 
 def nearest_standing(path: Path) -> Path:
-    """The path, or the nearest directory above it that exists."""
+    """Return the path, or the nearest directory above it that exists."""
     return next(one for one in (path, *path.absolute().parents) if one.exists())
 
 
@@ -105,7 +105,7 @@ def _input_bytes(opened: OpenJob) -> int:
 
 
 def readable_size(amount: float) -> str:
-    """A number of bytes, in the unit that suits it."""
+    """Return a number of bytes in a fitting unit."""
     unit = 0
     while amount >= 1000 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1000, unit + 1

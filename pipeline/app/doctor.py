@@ -61,7 +61,7 @@ class Check:
 
 
 def usual_job() -> Job:
-    """What is looked at where no job is named: the usual endpoint, and the places that a job has by default."""
+    """Return the job that is checked if none is named: the default endpoint, checkpoint and output."""
     config = JobConfig(
         name="doctor",
         input=InputConfig(path="input.csv"),
@@ -93,7 +93,7 @@ def _python() -> Check:
 
 
 def _packages() -> Check:
-    """The packages that this one needs, by its own metadata."""
+    """Check the packages that this one requires, by its own metadata."""
     found, wrong = [f"{_PACKAGE} {__version__}"], []
     for name, least in _requirements():
         try:
@@ -124,7 +124,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _disks(job: Job) -> Iterator[Check]:
-    """Whether what a run writes can be written, and reaches the disk."""
+    """Check whether what a run writes can be written, and reaches the disk."""
     places = {"checkpoint.path": job.checkpoint_path, "output.path": Path(job.config.output.path).parent}
     for key, path in places.items():
         standing = nearest_standing(path)
@@ -145,7 +145,7 @@ def _disks(job: Job) -> Iterator[Check]:
 
 
 def _sqlite(job: Job) -> Check:
-    """A journal of its own, made, written and read where the checkpoint will be."""
+    """Create, write and read a journal in the place where the checkpoint will be."""
     try:
         with scratch_in(nearest_standing(job.checkpoint_path)) as directory:
             Journal.create(directory, job="doctor", simulated=True)
@@ -175,7 +175,7 @@ def _room(name: str, lack: Lack | None) -> Check:
 
 
 def _clock() -> Check:
-    """The clock cannot be earlier than the prices that the program brings."""
+    """Check that the clock is not earlier than the prices that the program ships with."""
     now, brought = datetime.now(UTC), max(date.fromisoformat(model.priced_on) for model in models())
     remedy = None if now.date() >= brought else "set the clock; stamps and Retry-After dates would be wrong"
     return Check("clock", now.isoformat(timespec="seconds"), remedy)

@@ -25,14 +25,14 @@ def see(journal: Journal, sent: Sequence[tuple[float, float]], now: float) -> No
 
 
 def sent_lately(journal: Journal, limits: LimitsConfig, now: float) -> list[tuple[float, float]]:
-    """What earlier runs sent that still counts against a rate at `now` (Unix seconds): (seconds ago, tokens), oldest
-    first. What is stamped in the future counts from when it was first seen.
+    """Return what earlier runs sent and still counts against a rate at `now` (Unix seconds): (seconds ago, tokens), the
+    oldest first. What has a timestamp in the future counts from when it was first seen.
     """
     return [(now - sent_at, tokens) for sent_at, tokens in sorted(_sent(journal, limits, now))]
 
 
 def _sent(journal: Journal, limits: LimitsConfig, now: float) -> list[tuple[float, float]]:
-    """What was sent within the rates' windows: (Unix seconds, tokens).
+    """Yield what was sent within the rates' windows: (Unix seconds, tokens).
 
     Events are recorded as their requests end, not in the order in which they were sent. So the search goes back until
     all of a part of the journal ended before the rates' windows began, or until what was surely sent last fills them.
@@ -67,7 +67,7 @@ def _true(stamp: float, latest: float, now: float) -> float:
 
 
 def _fill(sent: list[tuple[float, float]], limits: LimitsConfig) -> bool:
-    """Whether nothing that was sent before can count any more."""
+    """Return whether nothing that was sent before can count any more."""
     return len(sent) >= (limits.requests_per_minute or 0) and sum(tokens for _, tokens in sent) >= (
         limits.tokens_per_minute or 0
     )

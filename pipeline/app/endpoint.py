@@ -17,7 +17,7 @@ from pipeline.version import __version__
 
 
 def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sending:
-    """What a sender has to know of the job's endpoint. `address` is the embedded one's, whose key is no secret."""
+    """Return the sender's settings for the job's endpoint. `address` is the embedded one's, whose key is no secret."""
     config = job.config
     key = "simulator" if address else api_key(config.endpoint, environ)
     return Sending(
@@ -47,7 +47,7 @@ def _request_headers(endpoint: EndpointConfig, key: str | None, address: str | N
 
 @contextmanager
 def endpoint_address(job: Job) -> Iterator[str | None]:
-    """The embedded endpoint's address, while it runs; None where the job names another endpoint."""
+    """Run the embedded endpoint and give its address; None if the job names another endpoint."""
     if not job.config.endpoint.is_simulator:
         yield None
         return

@@ -27,7 +27,7 @@ def record_export(directory: Path, draft: Path, path: Path) -> None:
 
 
 def _facts(found: os.stat_result) -> list[int]:
-    """What tells a file from one that was put in its place or edited since."""
+    """Return what tells a file from one that has replaced it or was edited since."""
     return [found.st_ino, found.st_size, found.st_mtime_ns]
 
 

@@ -76,7 +76,7 @@ class _Witness(Transport):
 
 
 def _skew(stamp: str | None, at: float) -> Iterator[Check]:
-    """How far the clock is from the endpoint's, which its Retry-After dates are told by."""
+    """Compare this machine's clock with the endpoint's, which dates its Retry-After."""
     try:
         seconds = at - parsedate_to_datetime(stamp or "").timestamp()
     except ValueError:

@@ -20,8 +20,8 @@ from pipeline.plan import Counts
 
 
 def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, Any]:
-    """The plan and the estimate of a run, as `estimate --json` prints them. A pilot to learn from recorded the events
-    from number `pilot_from` on; 0 where there was none.
+    """Return the plan and the estimate of a run, as `estimate --json` prints them. A pilot to learn from has recorded
+    the events from number `pilot_from` on; 0 if there was none.
     """
     opened = open_job(job, for_sending=False)
     spent = possibly = Decimal(0)

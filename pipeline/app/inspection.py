@@ -51,7 +51,7 @@ def inspect_job(
 
 
 def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> bool:
-    """Whether something is wrong with one of these keys, or below it."""
+    """Return whether something is wrong with one of these keys, or below it."""
     for key in keys:
         if job is not None and job.is_doubtful(key):
             return True
@@ -61,12 +61,12 @@ def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> 
 
 
 def model_of(config: JobConfig) -> Model | None:
-    """The catalogue's facts about the job's model, where its provider is the one that the catalogue speaks of."""
+    """Return the catalogue's entry of the job's model; None if the catalogue does not list its provider's models."""
     return find_model(config.endpoint.model) if config.endpoint.provider.lists_models else None
 
 
 def needs_max_tokens(config: JobConfig) -> bool:
-    """Whether a row without max_tokens could cost any amount, under a cap that has to hold."""
+    """Return whether a row without max_tokens could cost any amount, under a cap that has to hold."""
     limits, model = config.limits, model_of(config)
     return model is None and (limits.max_cost_usd is not None or limits.max_run_cost_usd is not None)
 
@@ -108,7 +108,7 @@ def _clashes(config: JobConfig, source: Source) -> Iterator[Mistake]:
 
 
 def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[Mistake]]:
-    """What makes the requests of a job, None where that is not possible; and what is wrong with it."""
+    """Return the request builder of a job, None if there can be none, and what is wrong with it."""
     config = job.config
     if source is None:
         return None, template_mistakes(config.prompt)

@@ -109,7 +109,7 @@ def try_templates(opened: OpenJob) -> None:
 
 
 def first_rows(source: Source, count: int) -> Iterator[Row]:
-    """The first rows of the input as Python values."""
+    """Yield the first rows of the input as Python values."""
     from pipeline.sources.identity import row_values
 
     for batch in source.batches():

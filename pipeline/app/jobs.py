@@ -41,7 +41,7 @@ class Listed:
     is_simulated: bool | None = None
 
     def as_json(self, now: float) -> dict[str, Any]:
-        """What `--json` prints of it."""
+        """Return what `--json` prints of it."""
         active = None if self.active_at is None else datetime.fromtimestamp(self.active_at, UTC)
         return {
             "job": self.job,
@@ -62,7 +62,7 @@ class Listed:
 
 
 def list_jobs(directory: Path = CHECKPOINTS) -> list[Listed]:
-    """The jobs whose checkpoints are in a directory, by name; changes nothing there."""
+    """Return the jobs whose checkpoints are in a directory, by name. Changes nothing there."""
     try:
         places = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
     except FileNotFoundError:

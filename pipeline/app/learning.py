@@ -34,7 +34,7 @@ class _Known:
 
 
 def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int = 0) -> tuple[Sizes, Sample]:
-    """The sizes of all requests that would be sent, and a sample of those that are over, in one pass over the input.
+    """Measure all requests that would be sent, and draw a sample of finished ones, in one pass over the input.
 
     Where a pilot has sent enough rows, the sample is of those: rows whose last event has the number `pilot_from` or a
     later one. Else it is of all that the journal knows of the model, answers under former settings only where there
@@ -72,7 +72,7 @@ def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int
 
 
 def _sampled(plan: Plan, pilot_from: int) -> tuple[list[int], bool]:
-    """The positions of the rows to learn from, and whether they were drawn at random."""
+    """Return the positions of the rows to learn from, and whether they were drawn at random."""
     choose = partial(spread_rows, plan, most=_MOST_ROWS)
     drawn = choose(_OVER, since=pilot_from) if pilot_from else []
     if len(drawn) >= FEWEST_ROWS:
@@ -85,7 +85,7 @@ def _sampled(plan: Plan, pilot_from: int) -> tuple[list[int], bool]:
 
 
 def _known(opened: OpenJob, plan: Plan, journal: Journal, positions: Collection[int]) -> dict[int, _Known]:
-    """What the journal says of the rows at these positions, as far as it can be learned from."""
+    """Return what the journal has of the rows at these positions, leaving out what nothing can be learned from."""
     by_settings = {number: _rows_of(opened, settings) for number, settings in journal.settings().items()}
     by_event = {plan.event(position): position for position in positions}
     known: dict[int, _Known] = {}
@@ -97,7 +97,7 @@ def _known(opened: OpenJob, plan: Plan, journal: Journal, positions: Collection[
 
 
 def _rows_of(opened: OpenJob, settings: dict[str, Any]) -> Rows | None:
-    """The input's rows as they were asked under these settings; None for another model, or columns that are gone."""
+    """Return the input's rows with the requests of these settings; None for another model or missing columns."""
     if digest(settings) == digest(opened.settings):
         return opened.rows
     rows = opened.rows

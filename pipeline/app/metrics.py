@@ -39,7 +39,7 @@ def write_metrics(path: Path, job: str, summary: Summary, now: float) -> None:
 
 
 def families(job: str, summary: Summary, now: float, before: dict[tuple[str, str], float]) -> Iterable[Metric]:
-    """The metrics after a run. `before` has the samples of the last one by name and the value of their second label."""
+    """Yield the metrics after a run. `before` has the last run's samples by name and value of the second label."""
     succeeded = now if summary.exit_code == 0 else before.get((f"{_PREFIX}last_success_timestamp_seconds", ""))
     if succeeded is not None:
         yield _gauge("last_success_timestamp_seconds", "When a run last ended with exit code 0.", job, succeeded)
@@ -73,7 +73,7 @@ def _gauge(name: str, help_text: str, job: str, value: float | Decimal) -> Metri
 
 
 def _standing(path: Path, job: str) -> dict[tuple[str, str], float]:
-    """The samples of the job in the file, none where it is not there or is no such file."""
+    """Return the job's samples in the file; none if it is missing or not such a file."""
     try:
         found = list(text_string_to_metric_families(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):

@@ -17,7 +17,7 @@ _MOST_COPIES = 5
 
 @contextmanager
 def at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
-    """The journal, and whether a run is under way; then it is a copy.
+    """Open the journal for reading, and say whether a run is under way; in that case it is a copy.
 
     Raises JobLocked where it is in motion all the time.
     """

@@ -27,14 +27,14 @@ class Monitoring:
         self._notifier: Notifier | None = None
 
     def started(self) -> None:
-        """The run holds the job's lock. Waits for nothing."""
+        """Tell that the run holds the job's lock. Waits for nothing."""
         with self._harmless("notify"):
             self._notifier = self._new_notifier()
             if self._notifier is not None:
                 self._notifier.started()
 
     def ended(self, summary: Summary) -> None:
-        """The run is over. A signal ends the wait for those who are told and changes nothing of how the run ended."""
+        """Tell how the run ended. A signal ends the wait for replies, and does not change how the run ended."""
         with suppress(Interrupted), Signals():
             with self._harmless("metrics.textfile"):
                 textfile = self._config.metrics.textfile

@@ -102,7 +102,7 @@ class Notifier:
 
 
 def ping_text(summary: Summary) -> str:
-    """What a check shows of a run's end: one line."""
+    """Return the one line that a check shows about the end of a run."""
     cause = summary.status if summary.error is None else f"{summary.status} ({summary.error.kind})"
     counts = (
         "rows unknown"
@@ -113,7 +113,7 @@ def ping_text(summary: Summary) -> str:
 
 
 def webhook_data(summary: Summary) -> dict[str, object]:
-    """The summary as `--json` prints it with the exit code, and of an error only its kind."""
+    """Return the summary as `--json` prints it, with the exit code, and only the kind of an error."""
     data = {**summary.as_json(), "exit_code": summary.exit_code}
     return data if summary.error is None else {**data, "error": {"kind": summary.error.kind}}
 
@@ -123,6 +123,6 @@ def _ping(url: str, text: str) -> Post:
 
 
 def _below(url: str, name: str) -> str:
-    """The address with one more part to its path; a query stays behind it."""
+    """Return the address with one more segment in its path; a query is kept."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))

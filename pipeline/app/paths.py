@@ -146,7 +146,7 @@ def _unwritable(key: str, blocked: str) -> Mistake:
 
 
 def _blocked(path: Path, *, is_file: bool = False) -> str | None:
-    """Why a directory, or a file, could not be made or written in; None if it could be.
+    """Return why a directory, or a file, could not be made or written in; None if it could be.
 
     The nearest directory above that exists is tried with a file that is gone at once: what permissions say is not all
     there is to it (a mount that is read-only, /proc, a user who may do everything).

@@ -25,7 +25,7 @@ _DIGITS = 6
 def requests_to_send(
     opened: OpenJob, plan: Plan, standings: Collection[Standing] = TO_SEND
 ) -> Iterator[Request | None]:
-    """The request of each row that would be sent, in input order; None for a row that makes none."""
+    """Yield the request of each row that would be sent, in input order; None for a row that has none."""
     wanted = plan.which(standings)
     if not wanted.any():
         return
@@ -40,7 +40,7 @@ def requests_to_send(
 
 
 def quick_estimate(opened: OpenJob, plan: Plan, standings: Collection[Standing]) -> dict[str, Any]:
-    """The estimate from the first rows to be sent, taken to stand for all of them."""
+    """Return an estimate from the first rows to be sent, as if all were like them."""
     sample = list(islice(requests_to_send(opened, plan, standings), _SAMPLE_ROWS))
     share = plan.count(*standings) / max(1, len(sample))
     sizes = Sizes()
@@ -54,7 +54,7 @@ def quick_estimate(opened: OpenJob, plan: Plan, standings: Collection[Standing])
 
 
 def figures(found: Estimate) -> dict[str, Any]:
-    """An estimate as `estimate --json` prints it."""
+    """Return an estimate as `estimate --json` prints it."""
     return {
         "requests": found.requests,
         "prompt_tokens": found.prompt_tokens.as_json(),
@@ -65,7 +65,7 @@ def figures(found: Estimate) -> dict[str, Any]:
 
 
 def usd_range(amounts: Range[Decimal] | None) -> Mapping[str, str | None]:
-    """A range of USD as decimal text: exact where all is known, else with six digits that count and the bounds rounded
+    """Return a range of USD as decimal text: exact if all is known, else with six significant digits and bounds rounded
     outwards; None where it is not known.
     """
     if amounts is None:

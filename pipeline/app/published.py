@@ -1,4 +1,4 @@
-"""The outputs that a job's checkpoint has written, read back: what they hold of it should it be damaged."""
+"""Read back the outputs that a job's checkpoint has written, to recover what a damaged checkpoint has lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Output:
         return str(self.metadata["checkpoint_id"])
 
     def published(self, renumbered: int) -> Published:
-        """What it says of the journal, whose events have had their numbers since commit `renumbered`."""
+        """Return what it records of the journal, whose events have had their numbers since commit `renumbered`."""
         facts = self.metadata.get("journal", {})
         commits = facts.get("commits", 0)
         return Published(
@@ -50,8 +50,8 @@ class Output:
         )
 
     def outcomes(self, *, has_ids: bool) -> Iterator[tuple[Event, str]]:
-        """The outcome of each row, as an event under no plan, and the model that was asked. What is damaged in the file
-        is left out. `has_ids`: the job names an id column; else a row's id is the key of its content.
+        """Yield the outcome of each row, as an event under no plan, with the model that was asked. What is damaged in
+        the file is left out. `has_ids`: the job names an id column; else a row's id is the key of its content.
         """
         with suppress(OSError, pa.ArrowException), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
@@ -66,7 +66,7 @@ class Output:
 
 
 def outputs(job: Job) -> list[Output]:
-    """The job's output and its partial output, as far as they are there and can be read, the newest first."""
+    """Return the job's output and partial output, those that exist and can be read, the newest first."""
     output = Path(job.config.output.path)
     found = []
     for path in (output, partial_path(output)):

@@ -62,7 +62,7 @@ def publish_rows(
 
 
 def _metadata(opened: OpenJob, journal: Journal, state: str) -> dict[str, Any]:
-    """What the file tells of itself. `state` names what stands in it, and how."""
+    """Return the metadata of the file. `state` is a digest of its content."""
     return {
         "job": opened.job.config.name,
         "checkpoint_id": journal.checkpoint_id,

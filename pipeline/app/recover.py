@@ -32,7 +32,7 @@ class Recovery:
     was_sound: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """Return what `--json` prints."""
         return {"recovered": self.answers, "lost": self.lost, "kept_at": self.kept_at}
 
 
@@ -70,7 +70,7 @@ def recover(job: Job) -> Recovery:
 
 
 def _answers_if_sound(job: Job, directory: Path, found: Sequence[Output]) -> int | None:
-    """How many answers the checkpoint holds; None where it cannot be trusted."""
+    """Return how many answers the checkpoint holds; None where it cannot be trusted."""
     try:
         journal = open_journal(job, directory)
         if journal is None:

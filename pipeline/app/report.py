@@ -74,7 +74,7 @@ def report(job: Job, out: Path | None = None) -> Report:
 
 
 def _plan(job: Job, journal: Journal) -> Plan | None:
-    """Where the rows stand by the last plan, brought up to the journal; None where its file is not there."""
+    """Return where the rows stand by the last plan, brought up to the journal; None where its file is not there."""
     plan = load_plan(job.checkpoint_path)
     if plan is None or plan.number != journal.totals.plan:
         return None

@@ -73,7 +73,7 @@ def _rows(opened: OpenJob, results: Results, positions: Sequence[int]) -> Iterat
 
 
 def _text(messages: Sequence[Message]) -> str:
-    """The messages but for the system prompt, each with its role where there are several."""
+    """Return the messages without the system prompt, each with its role if there are several."""
     asked = [message for message in messages if message["role"] != "system"] or list(messages)
     texts = [_content(message["content"]) for message in asked]
     if len(asked) == 1:

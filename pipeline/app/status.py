@@ -1,7 +1,7 @@
-"""Where a job stands, by its checkpoint alone: its input is not read, and nothing is sent.
+"""The status of a job, by its checkpoint alone: its input is not read, and nothing is sent.
 
-What a run writes into its progress file is all that is read, also of a job of a million rows. Only after a kill the
-journal is gone through, as a stream. What is slow to import is imported where it is needed.
+Only the progress file is read, which each run writes, however many rows the job has. The journal is read, as a stream,
+only after a kill. What is slow to import is imported where it is needed.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _WHILE_SENDING = (
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Where a job stands, with its last run as far as known. `facts` are those of `Tracker`; `holder` has the job in
-    hand, None where nobody has.
+    """The status of a job, with what is known of its last run. `facts` are those of `Tracker`; `holder` is the process
+    that runs the job, None if there is none.
     """
 
     summary: Summary
@@ -44,7 +44,7 @@ class JobStatus:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """What `status --json` prints."""
+        """Return what `status --json` prints."""
         holder = self.holder
         written_at, seen_at = self.facts.get("updated_at"), self.facts.get("last_progress_at")
         return {
@@ -61,7 +61,7 @@ class JobStatus:
         }
 
     def _projected_cost(self) -> str | None:
-        """What the job will have cost in USD once the pending rows are answered, by what the answers of
+        """Return what the job will have cost in USD once the pending rows are answered, by what the answers of
         this run have; None where it has none.
         """
         found = self.summary
@@ -77,7 +77,7 @@ class JobStatus:
 
 
 def status(job: Job) -> JobStatus:
-    """Where the job stands. Raises InvalidJob where the checkpoint is another job's, CheckpointFailed for a bad one."""
+    """Return the status of a job. Raises InvalidJob if the checkpoint is another job's, CheckpointFailed."""
     try:
         with reading(job) as journal:
             return JobStatus(Summary(job=job.config.name)) if journal is None else _at_rest(job, journal)
@@ -86,7 +86,7 @@ def status(job: Job) -> JobStatus:
 
 
 def known(job: Job) -> JobStatus:
-    """The same where something is wrong, with the job or its checkpoint too: what can be said all the same."""
+    """Return what is known of a job even if something is wrong with it or its checkpoint."""
     try:
         return status(job)
     except (PipelineError, OSError):
@@ -95,7 +95,7 @@ def known(job: Job) -> JobStatus:
 
 
 def known_of_file(path: str, overrides: Sequence[str]) -> JobStatus:
-    """The same of the job of a file that may have mistakes, as far as they allow it."""
+    """Return what is known of the job of a file that may have mistakes."""
     job, mistakes = read_job(path, overrides)
     wrong = {(mistake.key or "").partition(".")[0] for mistake in mistakes}
     if job is None or "name" in wrong:
@@ -104,7 +104,7 @@ def known_of_file(path: str, overrides: Sequence[str]) -> JobStatus:
 
 
 def written_output(job: Job, checkpoint_id: str) -> str | None:
-    """Of the outputs that the checkpoint has written the latest one that is there: the output or the partial one."""
+    """Return the latest output that the checkpoint has written, the whole or the partial one; None if there is none."""
     from pipeline.sink import is_own, partial_path
 
     output = Path(job.config.output.path)
@@ -131,7 +131,7 @@ def _under_way(job: Job) -> JobStatus:
 
 
 def _at_rest(job: Job, journal: Journal) -> JobStatus:
-    """Where a job stands that no run has in hand: as its last run has left word, or after a kill by the journal."""
+    """Return the status of a job that is not running: as its last run wrote it, or by the journal after a kill."""
     last, facts = _last_written(job)
     if not _is_as_written(last.output, facts):
         last = replace(last, output=written_output(job, journal.checkpoint_id))
@@ -145,13 +145,13 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
 
 
 def _is_as_written(output: str | None, facts: Mapping[str, Any]) -> bool:
-    """Whether the output is surely the one that the last run left, so that nobody has to look into it."""
+    """Return whether the output is certainly the one that the last run left, so that it need not be read."""
     stamp = file_stamp(output)
     return stamp is not None and stamp == facts.get("output_stamp")
 
 
 def _found_in(journal: Journal, directory: Path, max_runs: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The job's figures by its journal, and why rows have failed."""
+    """Return the job's figures by its journal, and why rows have failed."""
     from pipeline.app.answer_counts import counts_of_journal
     from pipeline.plan import failure_kinds, load_plan
 
@@ -164,7 +164,7 @@ def _found_in(journal: Journal, directory: Path, max_runs: int) -> tuple[dict[st
 
 
 def _last_written(job: Job) -> tuple[Summary, dict[str, Any]]:
-    """What the last run of the job has left word of, at its end or on its way: its summary, and further facts."""
+    """Return what the last run of the job wrote of itself: its summary, and further facts."""
     found = read_progress(job.checkpoint_path) or {}
     summary = Summary.of_json(found)
     if summary is None or summary.job != job.config.name:

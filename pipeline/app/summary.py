@@ -1,4 +1,4 @@
-"""What a run came to, as people and scripts see it."""
+"""The result of a run, as people and scripts see it."""
 
 from __future__ import annotations
 
@@ -86,17 +86,17 @@ class Summary:
     """Whether the run before ended for the same cause and nothing has happened since: nobody has to hear it twice."""
 
     def ended_by(self, error: PipelineError) -> Summary:
-        """The summary of a run that an error ended."""
+        """Return the summary of a run that an error ended."""
         status = "interrupted" if isinstance(error, Interrupted) else "stopped"
         return replace(self, status=status, error=RunError(error.kind, str(error)), exit_code=error.exit_code)
 
     def with_job_of(self, known: Summary) -> Summary:
-        """The summary with what another one knows of the job over all runs."""
+        """Return the summary with what another one knows of the job over all runs."""
         return replace(self, **{name: getattr(known, name) for name in _OF_THE_JOB})
 
     @classmethod
     def of_json(cls, found: Mapping[str, Any]) -> Summary | None:
-        """The summary that `as_json` gave; None where it is none."""
+        """Return the summary that `as_json` gave; None if it is not one."""
         values = {
             field.name: found[field.name]
             for field in fields(cls)
@@ -115,7 +115,7 @@ class Summary:
         return cls(**values)
 
     def as_json(self) -> dict[str, Any]:
-        """The summary as `--json` prints it: money as exact decimal text, `error` only where there is one."""
+        """Return the summary as `--json` prints it: money as exact decimal text, `error` only if there is one."""
         found = asdict(self)
         for name in _NOT_WRITTEN:
             del found[name]
@@ -130,13 +130,13 @@ class Summary:
 
 
 def money(amount: Decimal) -> str:
-    """USD as exact decimal text, without an exponent or needless zeros."""
+    """Return USD as exact decimal text, without an exponent or trailing zeros."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def job_figures(plan: Plan, journal: Journal) -> dict[str, Any]:
-    """The job's figures over all runs."""
+    """Return the job's figures over all runs."""
     return {**row_figures(plan), **money_figures(journal)}
 
 
@@ -158,7 +158,7 @@ def billed_figures(journal: Journal, open_claims: int, worst_usd: Decimal) -> di
 
 
 def row_figures(plan: Plan) -> dict[str, int]:
-    """The job's rows by outcome, as far as outcomes are acknowledged."""
+    """Return the job's rows by acknowledged outcome."""
     from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Standing
 
     return {

@@ -1,4 +1,4 @@
-"""What a run leaves word of beside its figures, so that `status` need not look for it."""
+"""The throughput, progress and failures of a run, which it writes down for `status`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Tracker:
             self.last_progress_at = self._wall_clock()
 
     def facts(self, progress: Progress) -> dict[str, Any]:
-        """What there is to say now, fit for JSON. Stamps are in Unix seconds."""
+        """Return what is known now, as JSON. Timestamps are in Unix seconds."""
         rate = self._rate()
         left = self._to_send - progress.succeeded - progress.failed
         return {

@@ -30,7 +30,7 @@ _ROWS_A_COMMIT = 1000
 
 
 def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
-    """The job's rows as they asked under each of the settings so far that differ in max_tokens alone."""
+    """Return the job's rows under each of the earlier settings that differ in max_tokens alone."""
     found = []
     for settings in journal.settings().values() if journal is not None else ():
         if digest(settings) == digest(opened.settings) or _but_max_tokens(settings) != _but_max_tokens(opened.settings):
@@ -43,7 +43,7 @@ def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
 
 
 def choose(made: Planner, journal: Journal, opened: OpenJob) -> Sequence[int]:
-    """The positions of the rows whose answer was cut off, and that now ask for a longer one, in order.
+    """Return the positions of the rows whose answer was truncated and that now ask for a longer one, in order.
 
     Raises InvalidInput where answers were cut off and none of them would be longer.
     """
@@ -82,7 +82,7 @@ def mark(made: Planner, chosen: Sequence[int], journal: Journal, settings: int) 
 
 
 def in_vain(failed: FailureKinds) -> RunError:
-    """What there is to say of rows that failed when they were asked again."""
+    """Return the error about rows that failed when they were sent again."""
     kinds = ", ".join(f"{one['kind']} {one['rows']:,} (such as {one['example']})" for one in failed.facts())
     rows = failed.rows.total()
     return RunError(
@@ -92,7 +92,7 @@ def in_vain(failed: FailureKinds) -> RunError:
 
 
 def put_back(plan: Plan, journal: Journal) -> None:
-    """What was marked and not sent is again what it was: a row with an answer."""
+    """Turn rows that were marked and not sent back into rows with an answer."""
     for positions in plan.positions([Standing.TRUNCATED]):
         by_event = {plan.event(position): position for position in positions}
         for entry, record in journal.records(sorted(by_event)):

@@ -81,7 +81,7 @@ def validate(
 
 
 def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
-    """How many rows there are, and what is wrong with one of them or with their ids."""
+    """Return how many rows there are, and what is wrong with one of them or with their ids."""
     section, model = job.config.input, job.config.endpoint.model
     id_column = None if wrong(["input.id"], job, known) else section.id
     # Nothing is asked for a plan without a journal, so any prompt will do, also where the job's is wrong.

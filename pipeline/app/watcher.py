@@ -15,7 +15,7 @@ class Watcher:
     """Hears what a run tells while it goes on. The command line shows it; this one ignores it all."""
 
     def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[Standing, ...], notes: list[str]) -> None:
-        """The plan is made, and nothing has been sent yet. `to_send` is where the rows stand that will be."""
+        """Take note that the plan is made and nothing was sent yet. `to_send` has the status of the rows to be sent."""
 
     def progressed(self, progress: Progress, summary: Summary) -> None:
         """Every half second or so while requests are under way."""
@@ -24,4 +24,4 @@ class Watcher:
         """Something beside the run went wrong."""
 
     def stopping(self, in_flight: int, seconds: float) -> None:
-        """A signal came while requests were under way: so many are waited for, up to so long."""
+        """Take note of a signal: the run waits for the requests in flight, for so many seconds at most."""

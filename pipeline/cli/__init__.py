@@ -109,7 +109,7 @@ for module in (run, estimate, validate, export, status, jobs, doctor, recover, r
 
 
 def main() -> None:
-    """The entry point: sets up the process, runs the command line, and exits with the documented codes."""
+    """Set up the process, run the command line, and exit with one of the documented codes."""
     keep_little()
     write_no_core()
     streams = Streams()

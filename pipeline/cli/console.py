@@ -54,7 +54,7 @@ class Console:
         return self.is_chatty or self.log_file is not None
 
     def result(self, text: str, data: Mapping[str, Any], *, is_good: bool | None = None) -> None:
-        """The last that a command says: `data` as one JSON object with --json, else `text`. No signal cuts it off.
+        """Print the result of a command: `data` as one JSON object with --json, else `text`. No signal interrupts it.
 
         On a terminal the first line is green where `is_good`, and yellow where it is not.
         """
@@ -84,7 +84,7 @@ class Console:
         self._log("info", message, facts, None)
 
     def error(self, error: PipelineError) -> None:
-        """Why a command ends badly: a line for each mistake, with its place where people watch."""
+        """Say why a command ends badly: a line for each mistake, with its place where people watch."""
         if isinstance(error, InvalidJob):
             from pipeline.config import format_mistake, format_mistake_line
 
@@ -96,7 +96,7 @@ class Console:
             self.warn(str(error), kind=error.kind)
 
     def fault(self) -> None:
-        """The traceback of the exception that is being handled: a fault of the program."""
+        """Print the traceback of the exception that is being handled: a fault of the program."""
         self.warn(traceback.format_exc().rstrip())
 
     def _log(self, level: str, message: str, facts: Mapping[str, Any], shown: str | None) -> None:
@@ -129,12 +129,12 @@ def json_text(data: Any, indent: int | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without anything that a terminal would obey; line ends and tabs stay."""
+    """Return the text without control sequences; newlines and tabs are kept."""
     return "".join(char if char in "\n\t" or char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def figure(value: Any) -> str:
-    """A value of a summary for a person: numbers with separators, and what is not known by that word."""
+    """Return a value of a summary for a person: numbers with separators, and `unknown` for what is not known."""
     if isinstance(value, float) and value >= _LARGE:
         return f"{value:.3g}"
     return "unknown" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)

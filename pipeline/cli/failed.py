@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
 
 
 def _visible(value: Any) -> Any:
-    """A text on one line, with nothing in it that a terminal would obey."""
+    """Return a text on one line, without control sequences."""
     if not isinstance(value, str):
         return value
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)

@@ -16,19 +16,19 @@ _MISTAKE = ("file", "line", "column", "key", "message", "suggestion")
 
 
 def error_alone(error: PipelineError) -> dict[str, Any]:
-    """The error of a command that has nothing else to say."""
+    """Return the error of a command that has nothing else to say."""
     return {"error": {"kind": error.kind, "message": str(error)}}
 
 
 def of_run(error: PipelineError, known: Summary | None = None) -> dict[str, Any]:
-    """The summary of a run that came to nothing."""
+    """Return the summary of a run that could not start."""
     from pipeline.app.summary import Summary
 
     return (known or Summary()).ended_by(error).as_json()
 
 
 def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """What is known of a job whose file or checkpoint is wrong."""
+    """Return what is known of a job whose file or checkpoint is wrong."""
     from pipeline.app.status import JobStatus, known_of_file
     from pipeline.app.summary import Summary
 
@@ -41,7 +41,7 @@ def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequ
 
 
 def of_validate(error: PipelineError) -> dict[str, Any]:
-    """Every mistake, with its place."""
+    """Return every mistake with its place."""
     if not isinstance(error, InvalidInput | CheckpointFailed):
         return error_alone(error)
     mistakes = error.mistakes if isinstance(error, InvalidJob) else (Mistake(str(error)),)

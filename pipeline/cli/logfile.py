@@ -47,7 +47,7 @@ class LogFile(RotatingFileHandler):
     """Takes lines. One that cannot be written is lost, and no run ends for it."""
 
     def __init__(self, path: str) -> None:
-        """Makes the file and its directory where they are missing. Raises OSError."""
+        """Create the file and its directory if they are missing. Raises OSError."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, maxBytes=MOST_BYTES, backupCount=KEPT_FILES, encoding="utf-8", errors="backslashreplace")
 

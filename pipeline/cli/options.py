@@ -40,7 +40,7 @@ def set_and_json(command: Command) -> Command:
 
 
 def load(job_file: str, overrides: Sequence[str]) -> Job:
-    """The job of a command."""
+    """Return the job of a command."""
     from pipeline.config import read_job
 
     job, mistakes = read_job(job_file, overrides)

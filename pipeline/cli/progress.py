@@ -116,7 +116,7 @@ class ConsoleWatcher(Watcher):
             say(f"{finished:,} of {counted(self._to_send, 'row')}, {figures}")
 
     def _figures(self, progress: Progress, finished: int, seconds: float) -> Iterator[str]:
-        """What there is to say, the most important first; what is not known yet is left out."""
+        """Return the progress as text, the most important first; what is not known yet is left out."""
         if progress.paused_seconds > 0:
             yield f"the endpoint asks for a pause of {duration(progress.paused_seconds)}"
         yield self._cost(progress, finished)

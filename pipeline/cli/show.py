@@ -105,7 +105,7 @@ def _money(amount: Decimal) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON can hold it: money as exact decimal text, times in ISO 8601, bytes in base64, NaN as null."""
+    """Return the value as JSON: money as exact decimal text, times in ISO 8601, bytes in Base64, NaN as null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -115,7 +115,7 @@ def _state(found: JobStatus, data: dict[str, Any]) -> str:
 
 
 def _speed(data: dict[str, Any]) -> list[tuple[str, str]]:
-    """How fast a run is, and whether it still moves."""
+    """Return how fast a run is, and whether it still moves."""
     if data["updated_at"] is None:
         return [("progress", "it has not begun to send")]
     lines = []
@@ -141,7 +141,7 @@ def _speed(data: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def duration(seconds: float) -> str:
-    """A time span in the two units that matter."""
+    """Return a duration in its two largest units."""
     if seconds >= LONG_SECONDS:
         return lasting(seconds)
     whole = round(seconds)

@@ -39,7 +39,7 @@ class Streams:
         sys.stderr = _text(self._stderr, sys.stderr)
 
     def lost(self) -> OSError | None:
-        """Why what was written to stdout is not there; None where it is, or where nobody reads it."""
+        """Return why what was written to stdout is not there; None where it is, or where nobody reads it."""
         sys.stdout.flush()
         failure = self._stdout.failure
         return None if failure is None or failure.errno in _NOBODY_READS else failure

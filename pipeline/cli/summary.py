@@ -30,7 +30,7 @@ class Told:
 
     @property
     def cause(self) -> str:
-        """Return how the run ended."""
+        """How the run ended."""
         summary = self.summary
         if summary.error:
             return summary.error.message
@@ -40,7 +40,7 @@ class Told:
 
     @property
     def is_simulated(self) -> bool:
-        """Return whether the money is the simulator's, and nobody was billed."""
+        """Whether the money is the simulator's, and nobody was billed."""
         return self.job is not None and self.job.config.endpoint.is_simulator
 
     def one_line(self) -> str:

@@ -52,7 +52,7 @@ class TimeAxis:
 
     @classmethod
     def of(cls, timeline: Timeline) -> TimeAxis | None:
-        """The axis of a timeline; None where nothing happened."""
+        """Return the axis of a timeline; None if nothing happened."""
         found = list(timeline.stretches())
         if not found:
             return None
@@ -99,7 +99,7 @@ def _marks(spans: list[tuple[float, float, float]], step: int) -> Iterator[tuple
 
 
 def _spaced(marks: Iterator[tuple[float, float, bool]], room: float) -> list[tuple[float, float]]:
-    """The marks that have room; one where time was left out takes that of one before it."""
+    """Return the marks that have room; one at the start of a stretch takes the room of the one before it."""
     kept: list[tuple[float, float, bool]] = []
     for position, time, is_start in marks:
         if kept and position - kept[-1][0] < room:

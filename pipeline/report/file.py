@@ -14,7 +14,7 @@ _BYTES_OF_A_HEAD = 4096
 
 
 def report_path(output: Path) -> Path:
-    """Where the report of a job stands, by its output's path."""
+    """Return where the report of a job stands, by its output's path."""
     return output.with_name(output.name.removesuffix(".parquet") + ".html")
 
 

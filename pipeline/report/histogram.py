@@ -31,7 +31,7 @@ class Histogram:
         self.total += value
 
     def bars(self, most: int) -> tuple[list[float], list[int]]:
-        """The edges of at most so many bars of one width, from 0, and the count of each bar; no bars without values."""
+        """Return the edges of at most so many bars of one width, from 0, and the count of each; none without values."""
         joined = _power_of_two((max(self._counts, default=-1) + 1) / most)
         counts = _joined(self._counts, joined)
         last = max(counts, default=-1)
@@ -39,7 +39,7 @@ class Histogram:
         return edges, [counts[index] for index in range(last + 1)]
 
     def quantile(self, share: float) -> float | None:
-        """The value that so large a share of all does not exceed, to the bin; None where there are no values."""
+        """Return the quantile of a share, to the bin; None if there are no values."""
         index = _index_at(self._counts, share)
         return None if index is None else index * self._width + (self._width - 1) / 2
 
@@ -79,7 +79,7 @@ class LogHistogram:
 
 
 def _joined(counts: Counter[int], bins: int) -> Counter[int]:
-    """The counts with so many bins made one."""
+    """Return the counts with so many bins merged into one."""
     joined: Counter[int] = Counter()
     for index, count in counts.items():
         joined[index // bins] += count
@@ -91,7 +91,7 @@ def _power_of_two(least: float) -> int:
 
 
 def _index_at(counts: Counter[int], share: float) -> int | None:
-    """The bin below whose upper edge so large a share of all lies."""
+    """Return the bin that holds the quantile of a share."""
     indexes = sorted(counts)
     reached = accumulate(counts[index] for index in indexes)
     wanted = share * counts.total()

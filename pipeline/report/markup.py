@@ -20,7 +20,7 @@ ElementTree.register_namespace("", _SVG)
 
 
 def page_markup(svg: str, name: str, title: str, colors: Mapping[str, str]) -> str:
-    """The markup of a plot.
+    """Return the markup of a plot.
 
     Args:
         svg: as matplotlib writes it.
@@ -43,7 +43,7 @@ def page_markup(svg: str, name: str, title: str, colors: Mapping[str, str]) -> s
 
 
 def _references(element: ElementTree.Element) -> list[str]:
-    """The ids that an element refers to."""
+    """Yield the ids that an element refers to."""
     return [*_URL.findall(" ".join(element.attrib.values())), *filter(None, [element.get(_HREF, "")[1:]])]
 
 
@@ -67,5 +67,5 @@ def _clean(element: ElementTree.Element, name: str, used: set[str], colors: Mapp
 
 
 def _rounded(value: str) -> str:
-    """The text on one line, with a hundredth of a point at most in its numbers."""
+    """Return the text on one line, its numbers with two decimals at most."""
     return _NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), " ".join(value.split()))

@@ -81,7 +81,7 @@ _STATES = {
 
 
 def page(figures: Figures, plots: Sequence[Plot], standing: Standing) -> str:
-    """The page."""
+    """Return the page."""
     style = _resource("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     kinds = sorted(figures.kinds.items(), key=lambda found: (-found[1].rows, -found[1].attempts, found[0]))
@@ -107,7 +107,7 @@ def page(figures: Figures, plots: Sequence[Plot], standing: Standing) -> str:
 
 
 def marks(job: str) -> Markup:
-    """What stands in the head of a job's reports, and shows that a file is one."""
+    """Return the text in the head of a job's reports that shows that a file is one."""
     generator = Markup('<meta name="generator" content="llm-batch-pipeline report">\n')
     return generator + Markup('<meta name="job" content="{}">').format(job)
 
@@ -130,7 +130,7 @@ def _resource(name: str) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """What is not our own markup, without characters that a terminal obeys or that turn the text around."""
+    """Return a text without control characters and without marks that change its direction."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)
     return value
@@ -172,7 +172,7 @@ def _stamp(seconds: float) -> str:
 
 
 def _sections(configuration: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The configuration's sections, each with the keys that are set and their values as text."""
+    """Yield the configuration's sections, each with the keys that are set and their values as text."""
     yield "job", list(_pairs({key: value for key, value in configuration.items() if not isinstance(value, Mapping)}))
     for name, section in configuration.items():
         if isinstance(section, Mapping):

@@ -158,7 +158,7 @@ def _standing_events(plan: Plan, events: int) -> npt.NDArray[np.bool_]:
 
 
 def _take_attempt(figures: Figures, entry: EventHead, record: Outcome) -> None:
-    """A request that was sent, whatever came of it."""
+    """Count a request that was sent, whatever its outcome."""
     is_failed = record.error_kind is not None
     figures.requests += 1
     figures.runs.add(record)
@@ -181,7 +181,7 @@ def _take_attempt(figures: Figures, entry: EventHead, record: Outcome) -> None:
 
 
 def _take_answer(figures: Figures, record: Outcome) -> None:
-    """How long it took and how long it is."""
+    """Return how long it took and how long it is."""
     if record.latency_seconds is not None:
         figures.latency_seconds.add(record.latency_seconds)
     if record.prompt_tokens is not None:
@@ -191,7 +191,7 @@ def _take_answer(figures: Figures, record: Outcome) -> None:
 
 
 def _take_row(figures: Figures, seq: int, row_id: str, record: Outcome) -> None:
-    """A row with its outcome, an answer or a failure."""
+    """Count a row with its outcome, an answer or a failure."""
     latency, cost, kind = record.latency_seconds, record.cost, record.error_kind
     row = RowFigures(
         row_id,
@@ -222,7 +222,7 @@ def _note(kind: Kind, ids: list[str], row_id: str, record: Outcome) -> None:
 
 
 def _rename(figures: Figures, source: int, row_id: str) -> None:
-    """A row took over the answer of an event, which is what stands for it now."""
+    """Count a row that reuses the answer of an event."""
     figures.slowest.rename(source, row_id)
     figures.costliest.rename(source, row_id)
     if source in figures.truncated_rows:

@@ -30,7 +30,7 @@ class RunFigures:
 
     @property
     def requests(self) -> int:
-        """Return how many requests the run has sent."""
+        """How many requests the run has sent."""
         return self.answers + self.failed_requests
 
 
