@@ -45,11 +45,13 @@ def ask(
         system: the system message, a template too.
         endpoint: `endpoint` of the job file without the model; Dataoorts by default.
         parameters, limits: those sections of the job file.
-        expect, samples: not built yet.
+        samples: the answers for each row; each is a row of what is returned, with its `sample_index`.
+        expect: not built yet.
         id: a column of unique ids; without it, a row is known by its content.
 
     Returns:
-        The caller's columns, index and order, then the columns that docs/output.md lists; a Table for a Table.
+        The caller's columns, index and order, then the columns that docs/output.md lists; a Table for a Table. With
+        several samples a row stands once for each, and so does its index.
 
     Raises:
         errors.RunStopped: the run ended before every row had an outcome (a cap, the endpoint refuses, …). Failed rows
@@ -60,9 +62,11 @@ def ask(
         >>> answers = pipeline.ask(frame, user="{{ question }}", model="meta/llama-3.1-8b-instruct", checkpoint="qa")
         >>> answers["response"]
     """
-    if expect is not None or samples != 1:
-        raise InvalidInput(f"{'samples' if expect is None else 'expect'}: this is not built yet; leave it out")
-    prompt = {"user": user} if system is None else {"system": system, "user": user}
+    if expect is not None:
+        raise InvalidInput("expect: this is not built yet; leave it out")
+    prompt: dict[str, Any] = {"user": user} if system is None else {"system": system, "user": user}
+    if samples != 1:
+        prompt["samples"] = samples
     job = Job(
         {
             "name": "ask",
@@ -80,18 +84,24 @@ def ask(
         error = result.summary.error
         why = f"{counted(result.summary.pending, 'row')} of {result.summary.rows:,} without an answer so far"
         raise RunStopped(f"{why}: {error.message}" if error else why, result.exit_code)
-    answers = result.table().select(list(RESULT_NAMES))
-    return cast("Frame", _beside(frame, answers))
+    table = result.table()
+    answers = table.select(table.column_names[table.column_names.index(RESULT_NAMES[0]) :])
+    return cast("Frame", _beside(frame, answers, samples))
 
 
-def _beside(frame: Any, answers: pa.Table) -> Any:
+def _beside(frame: Any, answers: pa.Table, samples: int) -> Any:
+    """The frame, each row as often as there are answers for it, with the answers."""
+    import numpy as np
     import pyarrow as pa
 
+    own = np.repeat(np.arange(len(frame)), samples)
     if isinstance(frame, pa.Table):
+        frame = frame if samples == 1 else frame.take(own)
         for field, column in zip(answers.schema, answers.columns, strict=True):
             frame = frame.append_column(field, column)
         return frame
     import pandas as pd
 
-    added = answers.to_pandas(types_mapper=pd.ArrowDtype).set_index(frame.index)
+    frame = frame if samples == 1 else frame.iloc[own]
+    added = answers.to_pandas(types_mapper=pd.ArrowDtype).set_axis(frame.index)
     return pd.concat([frame, added], axis=1)

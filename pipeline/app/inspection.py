@@ -11,7 +11,7 @@ from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues, find_m
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.prompts import Prompter, template_mistakes
-from pipeline.sink import RESULT_NAMES
+from pipeline.sink import result_fields
 from pipeline.sources import Source, TableSource, column_mistakes, open_source
 
 _READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
@@ -65,6 +65,11 @@ def model_of(config: JobConfig) -> Model | None:
     return find_model(config.endpoint.model) if config.endpoint.provider.lists_models else None
 
 
+def samples_of(config: JobConfig) -> int | None:
+    """How many answers the job asks for each row; None where it does not say."""
+    return config.prompt.samples if "samples" in config.prompt.model_fields_set else None
+
+
 def needs_max_tokens(config: JobConfig) -> bool:
     """Return whether a row without max_tokens could cost any amount, under a cap that has to hold."""
     limits, model = config.limits, model_of(config)
@@ -96,7 +101,8 @@ def _missing_packages(config: JobConfig) -> Iterator[Mistake]:
 
 def _clashes(config: JobConfig, source: Source) -> Iterator[Mistake]:
     carried = source.schema.names if config.input.columns is None else config.input.columns
-    added = [config.output.prefix + name for name in RESULT_NAMES]
+    fields = result_fields(has_samples=samples_of(config) is not None)
+    added = [config.output.prefix + field.name for field in fields]
     taken = [repr(name) for name in carried if name in added and name in source.schema.names]
     if taken:
         columns = f"a column {taken[0]}" if len(taken) == 1 else f"columns {', '.join(taken)}"

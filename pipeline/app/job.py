@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.app.inspection import inspect_job, model_of, needs_max_tokens
+from pipeline.app.inspection import inspect_job, model_of, needs_max_tokens, samples_of
 from pipeline.app.pricing import price_of
 from pipeline.catalogue import ChatTemplate, Model, Price
 from pipeline.config import Job, read_job
 from pipeline.errors import InvalidJob
-from pipeline.plan import Rows
+from pipeline.plan import Rows, Variant
 from pipeline.records import Row, digest
 from pipeline.sources import Source, fingerprint
 
@@ -38,7 +38,7 @@ class OpenJob:
         return {
             "endpoint_kind": config.endpoint.kind,
             "model": config.endpoint.model,
-            "prompt": config.prompt.model_dump(exclude_none=True, exclude={"constant"}),
+            "prompt": config.prompt.model_dump(exclude_none=True, exclude={"constant", "samples"}),
             "parameters": config.parameters.model_dump(exclude_none=True),
             **({"extra_body": config.endpoint.extra_body} if config.endpoint.extra_body else {}),
         }
@@ -48,7 +48,9 @@ class OpenJob:
         """Names the input and the settings: where it is unchanged, so is every row's request."""
         config = self.job.config.input
         reading = [config.format, config.id, config.csv.model_dump()]
-        needed = ["max_tokens"] if needs_max_tokens(self.job.config) else []
+        needed: list[Any] = ["max_tokens"] if needs_max_tokens(self.job.config) else []
+        if self.rows.cells > 1:
+            needed.append({"samples": self.rows.samples})
         return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, self.settings, *needed])
 
     @property
@@ -90,9 +92,8 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     if found.mistakes or found.source is None or found.prompter is None:
         raise InvalidJob(found.mistakes)
     config = job.config
-    rows = Rows(
-        found.source, config.input.id, found.prompter, config.endpoint.kind, config.endpoint.model, config.input.columns
-    )
+    asked = Variant(found.prompter, config.endpoint.kind, config.endpoint.model)
+    rows = Rows(found.source, config.input.id, (asked,), samples_of(config), config.input.columns)
     return OpenJob(job, rows, model_of(config), price_of(config))
 
 
@@ -103,7 +104,8 @@ def try_templates(opened: OpenJob) -> None:
     that is wrong.
     """
     most_tokens = opened.job.config.limits.tokens_per_minute
-    tried = opened.rows.prompter.trial(first_rows(opened.rows.source, TRIED_ROWS), most_tokens=most_tokens)
+    (asked,) = opened.rows.variants
+    tried = asked.prompter.trial(first_rows(opened.rows.source, TRIED_ROWS), most_tokens=most_tokens)
     if tried.mistakes:
         raise InvalidJob([opened.job.placed(mistake) for mistake in tried.mistakes])
 

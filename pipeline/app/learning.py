@@ -18,7 +18,6 @@ from pipeline.journal import Journal
 from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, Standing, UnsentFailure, spread_rows
 from pipeline.prompts import Prompter
 from pipeline.records import digest
-from pipeline.sources.identity import row_values
 
 _MOST_ROWS = 2000
 _OVER = (*SUCCEEDED, Standing.FAILED)
@@ -50,22 +49,18 @@ def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int
     sampled = np.asarray(sorted(known), np.int64)
     wanted = [int(standing) for standing in TO_SEND]
     for start, batch in opened.rows.batches():
-        is_sent = np.isin(plan.standings(start, start + batch.num_rows), wanted)
-        is_read = is_sent.copy()
-        first, last = np.searchsorted(sampled, (start, start + batch.num_rows))
-        is_read[sampled[first:last] - start] = True
-        offsets = np.flatnonzero(is_read)
-        if not len(offsets):
-            continue
-        part = batch.take(offsets)
-        _, contents = opened.rows.identities(start, part)
-        for offset, values, content in zip(offsets.tolist(), row_values(part), contents, strict=True):
-            if is_sent[offset]:
-                request, _ = opened.rows.request(values, content)
+        stop = start + opened.rows.count(batch)
+        is_sent = np.isin(plan.standings(start, stop), wanted)
+        if is_sent.any():
+            for request, _ in opened.rows.part(start, batch, np.flatnonzero(is_sent)).requests():
                 if not isinstance(request, UnsentFailure):
                     sizes.add(request)
-            if (row := known.get(start + offset)) is not None:
-                request, request_hash = row.rows.request(values, content)
+        first, last = np.searchsorted(sampled, (start, stop))
+        if first < last:
+            part = opened.rows.part(start, batch, sampled[first:last] - start)
+            for position, values, content in zip(part.positions, part.values, part.contents, strict=True):
+                row = known[position]
+                request, request_hash = row.rows.request(values, content, position)
                 if request_hash == row.request_hash and not isinstance(request, UnsentFailure):
                     sample.add(size(request), row.measure)
     return sizes, sample
@@ -100,15 +95,15 @@ def _rows_of(opened: OpenJob, settings: dict[str, Any]) -> Rows | None:
     """Return the input's rows with the requests of these settings; None for another model or missing columns."""
     if digest(settings) == digest(opened.settings):
         return opened.rows
-    rows = opened.rows
-    if (settings["endpoint_kind"], settings["model"]) != (rows.endpoint_kind, rows.model):
+    rows, (asked,) = opened.rows, opened.rows.variants
+    if (settings["endpoint_kind"], settings["model"]) != (asked.endpoint_kind, asked.model):
         return None
     prompt, parameters = PromptConfig(**settings["prompt"]), ParametersConfig(**settings["parameters"])
     try:
         prompter = Prompter(
             prompt,
             parameters,
-            rows.model,
+            asked.model,
             rows.source.schema.names,
             OPENAI_PARAMETERS,
             None,
@@ -116,4 +111,4 @@ def _rows_of(opened: OpenJob, settings: dict[str, Any]) -> Rows | None:
         )
     except InvalidJob:
         return None
-    return replace(rows, prompter=prompter)
+    return replace(rows, variants=(replace(asked, prompter=prompter),))

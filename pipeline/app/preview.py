@@ -15,8 +15,6 @@ from pipeline.app.summary import money
 from pipeline.estimate import BOUNDS, Estimate, Range, Sizes, estimate
 from pipeline.plan import TO_SEND, Plan, Standing, UnsentFailure
 from pipeline.records import Request
-from pipeline.sources import pick
-from pipeline.sources.identity import row_values
 
 _SAMPLE_ROWS = 200
 _DIGITS = 6
@@ -30,12 +28,9 @@ def requests_to_send(
     if not wanted.any():
         return
     for start, batch in opened.rows.batches(int(np.argmax(wanted))):
-        offsets = np.flatnonzero(wanted[start : start + batch.num_rows])
+        offsets = np.flatnonzero(wanted[start : start + opened.rows.count(batch)])
         if len(offsets):
-            part = pick(batch, offsets)
-            _, contents = opened.rows.identities(start, part)
-            for values, content in zip(row_values(part), contents, strict=True):
-                request, _ = opened.rows.request(values, content)
+            for request, _ in opened.rows.part(start, batch, offsets).requests():
                 yield None if isinstance(request, UnsentFailure) else request
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.config import Job
 from pipeline.journal import Event, Published, State
 from pipeline.journal.outcome import PUBLISHED, decode
+from pipeline.plan import cell_mark
 from pipeline.records import Usage
 from pipeline.retry import PASSING
 from pipeline.sink import RESULT_NAMES, partial_path, read_metadata, result_names
@@ -102,4 +103,5 @@ def _event(row: dict[str, Any], has_ids: bool) -> Event:
         state = State.FAILED_PASSING if row["error_kind"] in PASSING else State.FAILED
         facts["failed_runs"] = 1
     content = "" if has_ids else row["row_id"].partition("#")[0]
-    return Event(0, 0, state, row["row_id"], row["request_hash"], 0, content, decode(facts))
+    row_id = row["row_id"] + cell_mark("", row.get("sample_index", 0))
+    return Event(0, 0, state, row_id, row["request_hash"], 0, content, decode(facts))

@@ -12,9 +12,9 @@ from pipeline.app.moment import at_a_moment
 from pipeline.app.planning import plan_unsaved
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
-from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure
+from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure, input_row_id
 from pipeline.records import JsonObject, Message
-from pipeline.sink import RESULT_NAMES, Results
+from pipeline.sink import Results
 from pipeline.sources.identity import row_values
 
 
@@ -30,8 +30,8 @@ class ShownRow:
 
 
 def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = None) -> list[ShownRow]:
-    """Return the first `count` rows that have an outcome, in input order; of the failed ones only, or the one row with
-    an id. Works while a run is under way.
+    """Return the first `count` rows that have an outcome, in input order; of the failed ones only, or those of the
+    input row with an id. Works while a run is under way.
 
     Raises:
         InvalidInput: nothing was run yet, no row with the id has an outcome, or as a run would.
@@ -42,8 +42,7 @@ def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = Non
         plan = plan_unsaved(opened, journal)
         standings = FAILED if failed else (*SUCCEEDED, *FAILED)
         if row_id is not None:
-            position = _position(opened, plan, row_id)
-            positions = [position] if position is not None and plan.standing(position) in standings else []
+            positions = [one for one in _positions(opened, plan, row_id) if plan.standing(one) in standings]
             if not positions:
                 raise InvalidInput(f"no row with the id {row_id!r} has {'failed' if failed else 'an outcome'} so far")
         else:
@@ -52,22 +51,26 @@ def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = Non
         return list(_rows(opened, results, positions))
 
 
-def _position(opened: OpenJob, plan: Plan, row_id: str) -> int | None:
-    for start, batch in opened.rows.batches():
-        stop = min(start + batch.num_rows, len(plan))
-        ids = plan.row_ids(range(start, stop), opened.rows.ids(start, batch.slice(0, stop - start)))
-        if row_id in ids:
-            return start + ids.index(row_id)
-    return None
+def _positions(opened: OpenJob, plan: Plan, row_id: str) -> range:
+    """The positions of the rows that the input row with an id makes."""
+    rows = opened.rows
+    for start, batch in rows.batches():
+        stop = min(start + rows.count(batch), len(plan))
+        ids = plan.row_ids(range(start, stop), rows.ids(start, batch)[: stop - start])[:: rows.cells]
+        own = [input_row_id(one) for one in ids]
+        if row_id in own:
+            first = start + own.index(row_id) * rows.cells
+            return range(first, first + rows.cells)
+    return range(0)
 
 
 def _rows(opened: OpenJob, results: Results, positions: Sequence[int]) -> Iterator[ShownRow]:
-    for batch, joined in results.at(positions):
+    for position, (batch, joined) in zip(positions, results.at(positions), strict=False):
         (values,) = row_values(batch)
-        request, _ = opened.rows.request(values, "")
+        request, _ = opened.rows.request(values, "", position)
         prompt = None if isinstance(request, UnsentFailure) else _text(request.messages)
         (row,) = joined.to_pylist()
-        names = [results.prefix + name for name in RESULT_NAMES]
+        names = [results.prefix + field.name for field in results.fields]
         result = {name.removeprefix(results.prefix): row.pop(name) for name in names}
         yield ShownRow(prompt, result, row)
 

@@ -38,7 +38,8 @@ def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
         config = opened.job.config.model_copy(update={"parameters": ParametersConfig(**settings["parameters"])})
         prompter, _ = prompter_of(replace(opened.job, config=config), opened.rows.source)
         if prompter is not None:  # else its column is gone, and the rows count as changed
-            found.append(replace(opened.rows, prompter=prompter))
+            (asked,) = opened.rows.variants
+            found.append(replace(opened.rows, variants=(replace(asked, prompter=prompter),)))
     return found
 
 

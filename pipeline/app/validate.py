@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pipeline.app import checkpoint
 from pipeline.app.access import reading
-from pipeline.app.inspection import inspect_job, wrong
+from pipeline.app.inspection import inspect_job, samples_of, wrong
 from pipeline.app.job import TRIED_ROWS, first_rows
 from pipeline.app.machine import too_few_files
 from pipeline.app.scratch import scratch
@@ -20,8 +19,8 @@ from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_
 from pipeline.config.wire import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
 from pipeline.journal import Journal
-from pipeline.plan import Planner, Rows
-from pipeline.prompts import Prompter, PromptFailure, Trial
+from pipeline.plan import Planner, Rows, UnsentFailure, Variant
+from pipeline.prompts import Prompter, Trial
 from pipeline.records import JsonObject, Row
 from pipeline.sources import Source
 
@@ -90,7 +89,7 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
         with (
             scratch(job.checkpoint_path) as directory,
             Planner(
-                Rows(source, id_column, prompter, job.config.endpoint.kind, model),
+                Rows(source, id_column, (Variant(prompter, job.config.endpoint.kind, model),), samples_of(job.config)),
                 iter(()),
                 directory,
                 number=1,
@@ -121,10 +120,13 @@ def _check_standing(job: Job, known: Sequence[Mistake]) -> None:
 
 def _first_requests(job: Job, source: Source, prompter: Prompter, count: int) -> list[JsonObject]:
     endpoint = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None)
+    asked = Variant(prompter, job.config.endpoint.kind, job.config.endpoint.model)
+    rows = Rows(source, None, (asked,), samples_of(job.config))
+    values = [row for row in first_rows(source, -(-count // rows.cells)) for _ in range(rows.cells)][:count]
     requests: list[JsonObject] = []
-    for row in islice(first_rows(source, count), count) if count else ():
-        try:
-            requests.append(endpoint.payload(prompter.request(row)))
-        except PromptFailure as failure:
-            requests.append({"error_kind": failure.kind, "error_message": failure.message})
+    for request, _ in rows.requests(range(len(values)), values, [""] * len(values)):
+        if isinstance(request, UnsentFailure):
+            requests.append({"error_kind": request.kind, "error_message": request.message})
+        else:
+            requests.append(endpoint.payload(request))
     return requests

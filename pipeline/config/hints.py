@@ -61,7 +61,7 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
         (): frozenset({"sweep", "expect", "deduplicate", "cache", "catalogue", "telemetry"}),
         ("input",): frozenset({"where", "storage"}),
-        ("prompt",): frozenset({"samples", "examples", "images", "image_urls", "tools"}),
+        ("prompt",): frozenset({"examples", "images", "image_urls", "tools"}),
         ("endpoint",): frozenset({"batch"}),
         ("limits",): frozenset({"wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),

@@ -1,10 +1,11 @@
 """Rows x journal: what is done, and what is to be sent."""
 
+from pipeline.plan.cells import cell_mark, input_row_id
 from pipeline.plan.choosing import drawn_rows, spread_rows
 from pipeline.plan.failures import FailureKinds, failure_kinds
 from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, Standing, load_plan, save_plan
 from pipeline.plan.planner import Answered, Change, Planner
-from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure
+from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure, Variant
 
 __all__ = [
     "FAILED",
@@ -21,8 +22,11 @@ __all__ = [
     "RowsDigest",
     "Standing",
     "UnsentFailure",
+    "Variant",
+    "cell_mark",
     "drawn_rows",
     "failure_kinds",
+    "input_row_id",
     "load_plan",
     "save_plan",
     "spread_rows",

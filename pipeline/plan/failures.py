@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.journal import Journal, State
+from pipeline.plan.cells import input_row_id
 from pipeline.plan.plan import FAILED, Plan, Standing
 
 
@@ -23,9 +24,9 @@ class FailureKinds:
     to_retry: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, row_id: str) -> None:
-        """Count a row; the first of its kind is the example."""
+        """Count a row by its id in the journal; the first of its kind is the example."""
         self.rows[kind] += 1
-        self.examples.setdefault(kind, row_id)
+        self.examples.setdefault(kind, input_row_id(row_id))
 
     @property
     def are_accepted(self) -> bool:

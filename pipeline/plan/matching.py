@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from pipeline.journal import ADOPTIONS, ANSWERS, EventHead
+from pipeline.plan.cells import SEPARATOR
 from pipeline.plan.plan import Standing
 
 _EVENTS_A_CHUNK = 10_000
@@ -35,6 +36,15 @@ settings whose answers they are to keep.
 
 INDEX_INPUT = "CREATE INDEX input_by_row ON input (row_id, request_hash);"
 
+_SEPARATOR = f"char({ord(SEPARATOR)})"
+WITH_TURN = (
+    f"CASE instr(row_id, {_SEPARATOR}) WHEN 0 THEN row_id || '#' || turn"
+    f" ELSE replace(row_id, {_SEPARATOR}, '#' || turn || {_SEPARATOR}) END"
+)
+"""A row's id with its turn, as `cells.with_turn` makes it."""
+
+# What a row's id has behind that of its input row; empty for most.
+_MARK = f"CASE instr({{0}}, {_SEPARATOR}) WHEN 0 THEN '' ELSE substr({{0}}, instr({{0}}, {_SEPARATOR})) END"
 _ADOPTED = f"CASE a.state WHEN {Standing.UNPRICED} THEN {Standing.ADOPTED_UNPRICED} ELSE {Standing.ADOPTED} END"
 _LATEST_WINS = "ON CONFLICT DO UPDATE SET seq = excluded.seq, standing = excluded.standing WHERE excluded.seq > seq"
 _MATCH = f"""
@@ -104,15 +114,16 @@ _CHANGED = f"""
 INSERT OR IGNORE INTO matches SELECT i.position, a.seq, {Standing.CHANGED}, 0
     FROM answers a CROSS JOIN input i ON i.row_id = a.owner
     WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq) ORDER BY a.seq DESC;
-CREATE TABLE orphans AS SELECT a.seq, a.content,
-        row_number() OVER (PARTITION BY a.content ORDER BY a.seq) AS turn
+CREATE TABLE orphans AS SELECT a.seq, a.content || {_MARK.format("a.owner")} AS content,
+        row_number() OVER (PARTITION BY a.content, {_MARK.format("a.owner")} ORDER BY a.seq) AS turn
     FROM answers a WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq)
         AND NOT EXISTS (SELECT 1 FROM input i WHERE i.row_id = a.owner);
 """
 _CHANGED_BY_CONTENT = f"""
 CREATE INDEX orphans_by_content ON orphans (content, turn);
 INSERT INTO matches SELECT i.position, o.seq, {Standing.CHANGED}, 0
-    FROM (SELECT position, content, row_number() OVER (PARTITION BY content ORDER BY position) AS turn FROM input
+    FROM (SELECT position, content, row_number() OVER (PARTITION BY content ORDER BY position) AS turn
+          FROM (SELECT position, content || {_MARK.format("row_id")} AS content FROM input)
           WHERE content IN (SELECT content FROM orphans) AND position NOT IN (SELECT position FROM matches)) i
     CROSS JOIN orphans o ON o.content = i.content AND o.turn = i.turn;
 DELETE FROM orphans WHERE seq IN (SELECT seq FROM matches);

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pipeline.journal import ADOPTIONS, Event
 from pipeline.journal.facts import is_count
 from pipeline.journal.files import PLAN_NAME
+from pipeline.plan.cells import with_turn
 from pipeline.storage import replacing
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
@@ -137,7 +138,7 @@ class Plan:
             found = np.searchsorted(self._repeated, np.asarray(positions, np.uint32))
             for at, (position, index) in enumerate(zip(positions, found, strict=True)):
                 if index < len(self._repeated) and self._repeated[index] == position:
-                    unique[at] += f"#{self._occurrences[index]}"
+                    unique[at] = with_turn(unique[at], self._occurrences[index])
         return unique
 
     # ---- many rows

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from pipeline.errors import CheckpointFailed, InvalidJob, Mistake
 from pipeline.journal import EventHead
 from pipeline.journal.files import PLANNING_NAME
-from pipeline.plan.matching import INDEX_INPUT, SCHEMA, load_journal, match
+from pipeline.plan.cells import input_row_id
+from pipeline.plan.matching import INDEX_INPUT, SCHEMA, WITH_TURN, load_journal, match
 from pipeline.plan.plan import SUCCEEDED, Plan, Standing
 from pipeline.plan.rows import Rows, RowsDigest
 
@@ -269,26 +270,27 @@ class Planner:
         digest, count = RowsDigest(), 0
         for position, batch in rows.batches():
             ids, contents = rows.identities(position, batch)
-            hashes = rows.request_hashes(batch, contents) if with_requests else [None] * len(ids)
+            hashes = rows.request_hashes(position, batch, contents) if with_requests else [None] * len(ids)
             digest.update(ids, contents)
             self._scratch.executemany(
                 "INSERT INTO input VALUES (?,?,?,?)",
                 zip(range(position, position + len(ids)), ids, hashes, contents, strict=True),
             )
             for before in former:
-                asked = before.request_hashes(batch, contents)
+                asked = before.request_hashes(position, batch, contents)
                 self._scratch.executemany("INSERT INTO former VALUES (?,?)", enumerate(asked, position))
             count += len(ids)
         return count, digest.hexdigest()
 
     def _refuse_duplicates(self, rows: Rows) -> None:
         found = self._scratch.execute(
-            "SELECT row_id, min(position), max(position) FROM input GROUP BY row_id HAVING count(*) > 1"
-            " ORDER BY min(position) LIMIT 6"
+            "SELECT row_id, min(position), max(position) FROM input WHERE position % ? = 0"
+            " GROUP BY row_id HAVING count(*) > 1 ORDER BY min(position) LIMIT 6",
+            (rows.cells,),
         ).fetchall()
         if found:
             named = [
-                f"{id_!r} ({rows.source.place(first)} and {rows.source.place(last)})" for id_, first, last in found[:5]
+                f"{input_row_id(id_)!r} ({rows.place(first)} and {rows.place(last)})" for id_, first, last in found[:5]
             ]
             more = ", and more" if len(found) > 5 else ""
             message = (
@@ -303,8 +305,7 @@ class Planner:
             "INSERT INTO repeated SELECT position, turn FROM (SELECT position, row_number() OVER (PARTITION BY"
             " row_id ORDER BY position) AS turn FROM input WHERE row_id IN (SELECT row_id FROM input GROUP BY row_id"
             " HAVING count(*) > 1)) WHERE turn > 1 ORDER BY position;"
-            "UPDATE input SET row_id = row_id || '#' || (SELECT turn FROM repeated r WHERE r.position = input.position)"
-            " WHERE position IN (SELECT position FROM repeated);"
+            f"UPDATE input SET row_id = {WITH_TURN} FROM repeated r WHERE r.position = input.position;"
         )
         count = self._number("SELECT count(*) FROM repeated")
         columns = [

@@ -1,20 +1,27 @@
-"""Input rows with their identity, and the request that each one makes."""
+"""The rows of a job with their identity, and the request that each one makes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import ErrorKind
+from pipeline.plan.cells import SEPARATOR, cell_marks
 from pipeline.prompts import Prompter, PromptFailure
-from pipeline.records import Request, digest, request_hash
-from pipeline.sources import Source
+from pipeline.records import Request, Row, digest, request_hash
+from pipeline.sources import Source, pick
 from pipeline.sources.identity import content_keys, id_texts, row_values
+from pipeline.sources.places import Place
 from pipeline.sources.utf8 import not_utf8
+
+_T = TypeVar("_T")
+_MOST_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,62 +50,191 @@ class RowsDigest:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """The input, and how a row of it is known and asked."""
+class Variant:
+    """One way in which a job asks its rows. In a sweep, `name` is what the output calls it, and `mark` tells it apart
+    in the journal; both are empty without one.
+    """
 
-    source: Source
-    id_column: str | None
     prompter: Prompter
     endpoint_kind: str
     model: str
+    name: str = ""
+    mark: str = ""
+
+    def request(self, row: Row, content: str, sample: int = 0) -> tuple[Request | UnsentFailure, str]:
+        """Return what a row asks for a sample, and the hash of that. A row that asks nothing has a hash of its content
+        instead.
+        """
+        try:
+            request = self.prompter.request(row)
+        except PromptFailure as failure:
+            unsent = UnsentFailure(failure.kind, failure.message)
+            return unsent, digest(["unsent", self.endpoint_kind, self.model, unsent.kind, content])
+        return self.sampled(request, sample)
+
+    def sampled(self, request: Request, sample: int) -> tuple[Request, str]:
+        """Return the request of another sample of the same row, and its hash."""
+        request = self.prompter.sampled(request, sample)
+        return request, request_hash(self.endpoint_kind, request)
+
+
+@dataclass(frozen=True, slots=True)
+class RowPart:
+    """Some rows that an input batch makes, at these positions: ids as `Rows.identities` gives them, contents, and the
+    values of the input row behind each.
+    """
+
+    positions: list[int]
+    ids: list[str]
+    contents: list[str]
+    values: Sequence[Row]
+    _rows: Rows
+
+    def requests(self) -> Iterator[tuple[Request | UnsentFailure, str]]:
+        """Yield what each row asks, and the hash of that, made as it is asked for."""
+        return self._rows.requests(self.positions, self.values, self.contents)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a job, and how each is known and asked: every row of the input, for each variant and sample.
+
+    A position counts these rows, from 0: an input row's own ones stand together, in the order variant, then sample.
+    """
+
+    source: Source
+    id_column: str | None
+    variants: tuple[Variant, ...]
+    samples: int | None = None
+    """The answers for each row; None where the job does not say, which means one."""
     carried: Sequence[str] | None = None
     """The input columns that the output has; None for all."""
 
+    @property
+    def cells(self) -> int:
+        """How many rows an input row makes."""
+        return len(self.variants) * (self.samples or 1)
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether the job sweeps over settings."""
+        return bool(self.variants[0].name)
+
+    def cell(self, position: int) -> tuple[Variant, int]:
+        """Return the variant and the sample of the row at a position."""
+        variant, sample = divmod(position % self.cells, self.samples or 1)
+        return self.variants[variant], sample
+
+    def place(self, position: int) -> Place:
+        """Return where the input row behind a position stands; see `Source.place`."""
+        return self.source.place(position // self.cells)
+
     def batches(self, start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """The input from row `start` on, each batch with the position of its first row."""
-        position = start
-        used = None if self.carried is None else {*self.carried, *self.prompter.columns, self.id_column or ""}
-        for batch in self.source.batches(start):
+        """Yield the input from the row behind position `start` on, each batch with the position that its first row
+        begins at. A batch makes 4,096 rows at most, unless a single row makes more.
+        """
+        cells = self.cells
+        position = start // cells
+        most = max(1, _MOST_ROWS // cells)
+        used = None if self.carried is None else {*self.carried, *self._columns, self.id_column or ""}
+        for batch in self.source.batches(position):
             if (found := not_utf8(batch, used)) is not None:
                 name, index = found
                 raise self.source.place(position + index).fault(
                     f"column {name!r} holds bytes that are no UTF-8 text",
                     "write the column as UTF-8 or as binary, or leave it out of the prompt and of `input.columns`",
                 )
-            yield position, batch
+            for offset in range(0, batch.num_rows, most):
+                yield (position + offset) * cells, batch.slice(offset, most)
             position += batch.num_rows
 
+    @property
+    def _columns(self) -> set[str]:
+        return {column for variant in self.variants for column in variant.prompter.columns}
+
+    def count(self, batch: pa.RecordBatch) -> int:
+        """Return how many rows an input batch makes."""
+        return int(batch.num_rows) * self.cells
+
     def identities(self, position: int, batch: pa.RecordBatch) -> tuple[list[str], list[str]]:
-        """Each row's id (its content key where the job names no id column; repeated ones are not told apart yet) and
-        its content key. `position` is that of the first row. Raises InvalidJob for a null or empty id, or one that is
-        neither text nor an integer.
+        """Return the id of each row that a batch makes, as the journal knows it, and its input row's content key.
+
+        The id is the input row's (its content key where the job names no id column; repeated ones are not told apart
+        yet) with the mark of its cell. `position` is that of the first row. Raises InvalidJob for an id that is null or
+        empty, or neither text nor an integer.
         """
         contents = content_keys(batch)
-        return (contents if self.id_column is None else self.ids(position, batch)), contents
+        own = contents if self.id_column is None else self._own_ids(position, batch)
+        return self._for_cells(own), self._repeated(contents)
 
     def ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
-        """Each row's id alone."""
-        if self.id_column is None:
-            return content_keys(batch)
-        ids = id_texts(batch, self.id_column)
-        if None in ids:
-            index = ids.index(None)
+        """Return the ids alone."""
+        return self._for_cells(content_keys(batch) if self.id_column is None else self._own_ids(position, batch))
+
+    def part(self, position: int, batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> RowPart:
+        """Return some of the rows that a batch makes, at these ascending offsets from `position`, that of its first."""
+        cells = self.cells
+        needed, at = np.unique(offsets // cells, return_inverse=True)
+        picked = pick(batch, needed)
+        ids, contents = self.identities(position, picked)
+        values = row_values(picked)
+        own = (at * cells + offsets % cells).tolist()
+        return RowPart(
+            (offsets + position).tolist(),
+            [ids[index] for index in own],
+            [contents[index] for index in own],
+            [values[index] for index in at.tolist()],
+            self,
+        )
+
+    def request(self, row: Row, content: str, position: int) -> tuple[Request | UnsentFailure, str]:
+        """Return what the row at a position asks, made of an input row's values, and the hash of that."""
+        variant, sample = self.cell(position)
+        return variant.request(row, content, sample)
+
+    def requests(
+        self, positions: Iterable[int], rows: Iterable[Row], contents: Iterable[str]
+    ) -> Iterator[tuple[Request | UnsentFailure, str]]:
+        """Yield what the rows at ascending positions ask, as `request` does; samples of one row are rendered once."""
+        samples = self.samples or 1
+        of, asked = -1, None
+        for position, row, content in zip(positions, rows, contents, strict=True):
+            variant, sample = self.cell(position)
+            if asked is None or of != position // samples:
+                of, asked = position // samples, variant.request(row, content)
+            if sample and isinstance(asked[0], Request):
+                yield variant.sampled(asked[0], sample)
+            else:
+                yield asked
+
+    def request_hashes(self, position: int, batch: pa.RecordBatch, contents: Sequence[str]) -> list[str]:
+        """Return the request hash of every row that a batch makes; `position` is that of the first."""
+        values = self._repeated(row_values(batch))
+        return [hashed for _, hashed in self.requests(range(position, position + len(values)), values, contents)]
+
+    def _own_ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
+        assert self.id_column is not None
+        found = id_texts(batch, self.id_column)
+        ids = [text for text in found if text is not None]
+        if len(ids) < len(found):
+            index = found.index(None)
             value = row_values(batch.slice(index, 1))[0][self.id_column]
             what = "is empty" if value in (None, "") else "holds neither text nor an integer"
-            place = self.source.place(position + index)
+            place = self.place(position + index * self.cells)
             message = f"the id column {self.id_column!r} {what}"
             raise place.fault(message, "give the row an id, or leave out `input.id`", key="input.id")
-        return [text for text in ids if text is not None]
+        if self.cells > 1 or self.has_variants:
+            for index, text in enumerate(ids):
+                if SEPARATOR in text:
+                    message = f"the id column {self.id_column!r} holds the control character U+001F"
+                    hint = "take it out of the id: with samples or a sweep it has a meaning of its own"
+                    raise self.place(position + index * self.cells).fault(message, hint, key="input.id")
+        return ids
 
-    def request(self, row: Mapping[str, Any], content: str) -> tuple[Request | UnsentFailure, str]:
-        """What the row asks, and the hash of that. A row that asks nothing has a hash of its content instead."""
-        try:
-            request = self.prompter.request(row)
-        except PromptFailure as failure:
-            unsent = UnsentFailure(failure.kind, failure.message)
-            return unsent, digest(["unsent", self.endpoint_kind, self.model, unsent.kind, content])
-        return request, request_hash(self.endpoint_kind, request)
+    def _for_cells(self, ids: list[str]) -> list[str]:
+        marks = cell_marks(tuple(variant.mark for variant in self.variants), self.samples or 1)
+        return ids if marks == [""] else [own + mark for own in ids for mark in marks]
 
-    def request_hashes(self, batch: pa.RecordBatch, contents: list[str]) -> list[str]:
-        """The request hash of every row of a batch."""
-        return [self.request(row, content)[1] for row, content in zip(row_values(batch), contents, strict=True)]
+    def _repeated(self, values: list[_T]) -> list[_T]:
+        cells = self.cells
+        return values if cells == 1 else [value for value in values for _ in range(cells)]

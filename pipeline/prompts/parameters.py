@@ -13,7 +13,7 @@ from pipeline.catalogue import OPENAI_PARAMETERS, ParameterRange, ParameterValue
 from pipeline.config.models import ColumnReference, ParametersConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.failures import PromptFailure, missing_column
-from pipeline.records import ParameterValue, Row
+from pipeline.records import MAX_INT64, ParameterValue, Row
 from pipeline.surrogates import well_formed
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -84,6 +84,18 @@ class ParameterReader:
                 raise PromptFailure(ErrorKind.PROMPT_ERROR, message, key=f"parameters.{name}")
             values[name] = found
         return {name: values[name] for name in self._order if name in values}
+
+
+def moved_seed(seed: int, steps: int, allowed: ParameterValues) -> int:
+    """Return the seed so many steps on. After the largest that is allowed comes the smallest; where the endpoint has no
+    range, 0 comes after the largest int64.
+    """
+    moved = seed + steps
+    if not isinstance(allowed, ParameterRange) or allowed.maximum is None:
+        smallest, largest = 0, MAX_INT64
+    else:
+        smallest, largest = int(allowed.minimum or 0), int(allowed.maximum)
+    return moved if moved <= largest else smallest + (moved - largest - 1) % (largest - smallest + 1)
 
 
 def read_value(value: Any, allowed: ParameterValues) -> ParameterValue | None:

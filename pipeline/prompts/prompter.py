@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,7 +13,7 @@ from pipeline.config.models import PROMPT_KEYS, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.chat import read_messages
 from pipeline.prompts.failures import PromptFailure, missing_column
-from pipeline.prompts.parameters import ParameterReader
+from pipeline.prompts.parameters import ParameterReader, moved_seed
 from pipeline.prompts.texts import is_blank, scalar_text
 from pipeline.prompts.trial import Trial, same_for_all_rows, try_rows
 from pipeline.records import JsonObject, Message, PrintedList, PrintedObject, Request, Row, message_texts
@@ -50,6 +51,7 @@ class Prompter:
         extra_body: JsonObject | None = None,
     ) -> None:
         self._model = model
+        self._ranges = parameter_ranges
         self._extra_body = extra_body or {}
         self._context_window = context_window
         mistakes: list[Mistake] = []
@@ -84,6 +86,14 @@ class Prompter:
         messages = self._messages(row, seconds)
         self._check_window(messages)
         return Request(self._model, messages, self._read_parameters(row), self._extra_body)
+
+    def sampled(self, request: Request, sample: int) -> Request:
+        """Return the request of sample number `sample` of the same row: where it has a seed, with seed + sample."""
+        seed = request.parameters.get("seed")
+        if not isinstance(seed, int) or not sample:
+            return request
+        moved = moved_seed(seed, sample, self._ranges["seed"])
+        return replace(request, parameters={**request.parameters, "seed": moved})
 
     def trial(
         self,

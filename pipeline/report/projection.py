@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, EventHead, Journal, Outcome
-from pipeline.plan import FAILED, SUCCEEDED, Plan
+from pipeline.plan import FAILED, SUCCEEDED, Plan, input_row_id
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.runs import RunTable
 from pipeline.report.timeline import Timeline
@@ -134,13 +134,13 @@ def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Fi
         if record.tokens is not None:
             _take_attempt(figures, entry, record)
         if state in ADOPTIONS:
-            _rename(figures, record.source, entry.row_id)
+            _rename(figures, record.source, input_row_id(entry.row_id))
             continue
         if stands is None or stands[seq]:
             if state in ANSWERS:
                 _take_answer(figures, record)
             if state in ANSWERS or state in FAILURES:
-                _take_row(figures, seq, entry.row_id, record)
+                _take_row(figures, seq, input_row_id(entry.row_id), record)
     if now is not None:
         for claim in journal.claims():
             figures.timeline.add_in_flight(min(now, claim.claimed_at), now)
@@ -168,7 +168,7 @@ def _take_attempt(figures: Figures, entry: EventHead, record: Outcome) -> None:
         figures.failed_requests += 1
         kind = figures.kinds[record.error_kind]
         kind.attempts += 1
-        _note(kind, kind.retried_ids, entry.row_id, record)
+        _note(kind, kind.retried_ids, input_row_id(entry.row_id), record)
     if record.price is not None and len(figures.prices) < _MOST_PRICES:
         figures.prices[record.price] = None
     end = record.finished_at

@@ -15,9 +15,7 @@ from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import TO_SEND, Plan, Rows, Standing, UnsentFailure
 from pipeline.records import Request, message_texts
-from pipeline.sources import pick
 from pipeline.sources.files import InputFile, check_unchanged
-from pipeline.sources.identity import row_values
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _MOST_LATER_CHARACTERS = 2**24
@@ -127,24 +125,21 @@ def feed(
     if not left:
         return
     for start, batch in rows.batches(int(np.argmax(wanted))):
-        offsets = np.flatnonzero(wanted[start : start + batch.num_rows])
+        offsets = np.flatnonzero(wanted[start : start + rows.count(batch)])
         if not len(offsets):
             continue
-        part = pick(batch, offsets)
-        ids, contents = rows.identities(start, part)
-        positions = [start + int(offset) for offset in offsets]
-        histories = _histories(plan, journal, positions)
-        for position, row_id, content, values in zip(
-            positions, plan.row_ids(positions, ids), contents, row_values(part), strict=True
+        part = rows.part(start, batch, offsets)
+        histories = _histories(plan, journal, part.positions)
+        for position, row_id, content, (request, request_hash) in zip(
+            part.positions, plan.row_ids(part.positions, part.ids), part.contents, part.requests(), strict=True
         ):
             history = histories.get(position, History())
-            request, request_hash = rows.request(values, content)
             if isinstance(request, UnsentFailure):
                 record = history.outcome()._replace(error_kind=request.kind, error_message=request.message)
                 yield Event(plan.number, position, State.FAILED, row_id, request_hash, settings, content, record)
             else:
                 yield Work(position, row_id, content, request, request_hash, history)
-        left -= len(positions)
+        left -= len(offsets)
         if not left:
             return
 

@@ -1,6 +1,6 @@
 """Input order x journal -> one Parquet file: complete, checked, on disk, and only then at its path."""
 
-from pipeline.sink.columns import RESULT_FIELDS, RESULT_NAMES, result_names
+from pipeline.sink.columns import RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
 from pipeline.sink.names import is_foreign, is_own, partial_path, read_metadata, shows
 from pipeline.sink.parquet import OutOfTime
 from pipeline.sink.publishing import publish, remove
@@ -17,6 +17,7 @@ __all__ = [
     "publish",
     "read_metadata",
     "remove",
+    "result_fields",
     "result_names",
     "shows",
 ]

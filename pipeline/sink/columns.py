@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import get_args, get_type_hints
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.json import ParseOptions, ReadOptions, read_json
@@ -38,6 +39,8 @@ RESULT_FIELDS = (
 """The columns that stand beside the input's own, as docs/output.md describes them."""
 
 RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
+_VARIANT = pa.field("variant", pa.string(), nullable=False)
+_SAMPLE = pa.field("sample_index", pa.int32(), nullable=False)
 _ADDED_LATER = frozenset({"finish_reason", "reasoning", "cached_tokens", "reasoning_tokens", "served_model"})
 KNOWN_NAMES = ("row_id", "status", "model", "request_hash")
 """The result columns that no record tells."""
@@ -51,7 +54,22 @@ _RECORD_SCHEMA = pa.schema(
 _MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([1e6]))])[0]
 
 
-def result_columns(texts: list[bytes], known: Mapping[str, list[str]]) -> list[pa.Array]:
+def result_fields(*, has_variants: bool = False, has_samples: bool) -> list[pa.Field]:
+    """Return the columns that an output has beside the input's own, without its prefix."""
+    row_id, *others = RESULT_FIELDS
+    return [row_id, *([_VARIANT] if has_variants else []), *([_SAMPLE] if has_samples else []), *others]
+
+
+def cell_columns(variants: list[str], samples: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+    """Return the columns that tell the rows of one input row apart."""
+    numbers = pa.py_buffer(samples.astype(np.int32))
+    return {
+        _VARIANT.name: _strings(variants),
+        _SAMPLE.name: pa.Array.from_buffers(_SAMPLE.type, len(samples), [None, numbers]),
+    }
+
+
+def result_columns(texts: list[bytes], known: Mapping[str, list[str]]) -> dict[str, pa.Array]:
     """Return the columns of RESULT_FIELDS, from the record of each row as JSON text, and KNOWN_NAMES by column."""
     text = b"\n".join(texts)
     table = (
@@ -67,7 +85,7 @@ def result_columns(texts: list[bytes], known: Mapping[str, list[str]]) -> list[p
     for name in ("started_at", "finished_at"):
         columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
     columns.update((name, _strings(values)) for name, values in known.items())
-    return [columns[field.name].cast(field.type) for field in RESULT_FIELDS]
+    return {field.name: columns[field.name].cast(field.type) for field in RESULT_FIELDS}
 
 
 def _strings(values: list[str]) -> pa.StringArray:
@@ -84,5 +102,6 @@ def result_names(names: Sequence[str], prefix: str) -> list[str]:
     """
     start = prefix + RESULT_NAMES[0]
     block = set(names[names.index(start) :]) if start in names else set()
-    found = [name for name in RESULT_NAMES if prefix + name in block]
+    known = result_fields(has_variants=True, has_samples=True)
+    found = [field.name for field in known if prefix + field.name in block]
     return found if set(RESULT_NAMES) - set(found) <= _ADDED_LATER else []

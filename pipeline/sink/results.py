@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import InvalidInput
 from pipeline.journal import EventHead, Journal
-from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, Standing
-from pipeline.sink.columns import KNOWN_NAMES, RESULT_FIELDS, RESULT_NAMES, result_columns
-from pipeline.sources import pick, written_column
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, Standing, input_row_id
+from pipeline.sink.columns import KNOWN_NAMES, RESULT_FIELDS, cell_columns, result_columns, result_fields
+from pipeline.sources import pick, taken, written_column
 from pipeline.sources.files import is_touched
 
 # Rows are joined so many at a time that they take about these bytes, going by the ones before.
@@ -40,11 +41,16 @@ class Results:
     standings: tuple[Standing, ...] = (*SUCCEEDED, *FAILED)
 
     @property
+    def fields(self) -> list[pa.Field]:
+        """The columns that stand beside the input's own, without the prefix."""
+        return result_fields(has_variants=self.rows.has_variants, has_samples=self.rows.samples is not None)
+
+    @property
     def schema(self) -> pa.Schema:
         """The output's schema; it does not depend on the data."""
         source = self.rows.source.schema
         carried = [source.field(name) for name in (source.names if self.columns is None else self.columns)]
-        return pa.schema([*carried, *(field.with_name(self.prefix + field.name) for field in RESULT_FIELDS)])
+        return pa.schema([*carried, *(field.with_name(self.prefix + field.name) for field in self.fields)])
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Every row that stands so, in input order.
@@ -59,18 +65,18 @@ class Results:
         # A file whose time of change is another may hold other rows, though its size and its other time are the same.
         touched, digest = self._is_touched(), RowsDigest()
         for start, batch in self.rows.batches():
-            if start + batch.num_rows > len(self.plan):
+            stop = start + self.rows.count(batch)
+            if stop > len(self.plan):
                 raise _changed()
             if touched:
                 ids, contents = self.rows.identities(start, batch)
                 digest.update(ids, contents)
             else:
                 ids = self.rows.ids(start, batch)
-            unique = self.plan.row_ids(range(start, start + batch.num_rows), ids)
+            unique = self.plan.row_ids(range(start, stop), ids)
             offset = 0
-            while offset < batch.num_rows:
-                part = batch.slice(offset, rows)
-                joined = self._join(part, start + offset, unique[offset : offset + rows], models, schema)
+            while offset < stop - start:
+                joined = self._join(batch, start, offset, unique[offset : offset + rows], models, schema)
                 if joined is None:
                     rows = max(1, rows // 4)
                     continue
@@ -92,27 +98,37 @@ class Results:
         models = {number: description["model"] for number, description in self.journal.settings().items()}
         schema, left = self.schema, list(positions)
         for start, batch in self.rows.batches(left[0]) if left else ():
-            while left and left[0] < start + batch.num_rows:
+            while left and left[0] < start + self.rows.count(batch):
                 position = left.pop(0)
-                row = batch.slice(position - start, 1)
-                ids = self.plan.row_ids([position], self.rows.ids(position, row))
-                yield row, self._join(row, position, ids, models, schema)
+                row, cell = batch.slice((position - start) // self.rows.cells, 1), position % self.rows.cells
+                ids = self.plan.row_ids([position], [self.rows.ids(position, row)[cell]])
+                yield row, self._join(row, position - cell, cell, ids, models, schema)
             if not left:
                 return
 
     def _join(
-        self, batch: pa.RecordBatch, start: int, ids: list[str], models: Mapping[int, str], schema: pa.Schema
+        self,
+        batch: pa.RecordBatch,
+        start: int,
+        skipped: int,
+        ids: list[str],
+        models: Mapping[int, str],
+        schema: pa.Schema,
     ) -> pa.RecordBatch | None:
-        """The rows of a batch beside their records; None where they are several and take too many bytes at once."""
-        standings = self.plan.standings(start, start + batch.num_rows)
+        """The rows with these ids beside their records; None where they are several and take too many bytes at once.
+
+        They are rows that an input batch makes, which begins at position `start`, but for the first `skipped` ones.
+        """
+        first, stop = start + skipped, start + skipped + len(ids)
+        standings = self.plan.standings(first, stop)
         finished = np.flatnonzero(np.isin(standings, [int(one) for one in self.standings]))
-        events = self.plan.events(start, start + batch.num_rows)[finished].tolist()
+        events = self.plan.events(first, stop)[finished].tolist()
         found: dict[int, tuple[EventHead, bytes]] = {}
         size = 0
         for entry, text in self.journal.texts(sorted(events)):
             found[entry.seq] = entry, text
             size += len(text)
-            if size > _MOST_BYTES_A_SLICE and batch.num_rows > 1:
+            if size > _MOST_BYTES_A_SLICE and len(ids) > 1:
                 return None
         texts: list[bytes] = []
         known: dict[str, list[str]] = {name: [] for name in KNOWN_NAMES}
@@ -121,14 +137,24 @@ class Results:
             if entry.row_id != ids[offset] and standing not in _ADOPTED:
                 raise _changed()
             texts.append(text)
-            known["row_id"].append(ids[offset])
+            known["row_id"].append(input_row_id(ids[offset]))
             known["status"].append("failed" if standing in _FAILED else "succeeded")
             known["model"].append(models[entry.settings])
             known["request_hash"].append(entry.request_hash)
-        if len(finished) < batch.num_rows:
-            batch = pick(batch, finished)
-        carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(RESULT_NAMES))]
-        return pa.RecordBatch.from_arrays([*carried, *result_columns(texts, known)], schema=schema)
+        fields = self.fields
+        batch = _behind(batch, (finished + skipped) // self.rows.cells)
+        carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(fields))]
+        columns = result_columns(texts, known)
+        if len(fields) > len(RESULT_FIELDS):
+            variants, samples = np.divmod((finished + first) % self.rows.cells, self.rows.samples or 1)
+            columns |= cell_columns([self.rows.variants[one].name for one in variants.tolist()], samples)
+        return pa.RecordBatch.from_arrays([*carried, *(columns[field.name] for field in fields)], schema=schema)
+
+
+def _behind(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """The input rows at ascending offsets, each as often as it is named."""
+    is_repeated = np.any(offsets[1:] == offsets[:-1])
+    return taken(batch, offsets) if is_repeated else pick(batch, offsets)
 
 
 def _changed() -> InvalidInput:

@@ -19,7 +19,7 @@
 
 from __future__ import annotations
 
-from pipeline.sources.chunks import pick
+from pipeline.sources.chunks import pick, taken
 from pipeline.sources.files import InputFile
 from pipeline.sources.json_columns import written_column
 from pipeline.sources.memory import TableSource, to_table
@@ -34,6 +34,7 @@ __all__ = [
     "fingerprint",
     "open_source",
     "pick",
+    "taken",
     "to_table",
     "written_column",
 ]

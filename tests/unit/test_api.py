@@ -268,8 +268,8 @@ def test_ask_raises_where_a_row_is_left_without_an_outcome() -> None:
             limits={"max_cost_usd": 0.000001},
         )
     assert stopped.value.exit_code == 4
-    with pytest.raises(errors.InvalidInput, match="samples"):
-        pipeline.ask(frame(), user="{{ q }}", model=MODEL, checkpoint="kept", samples=2)
+    with pytest.raises(errors.InvalidInput, match="expect"):
+        pipeline.ask(frame(), user="{{ q }}", model=MODEL, checkpoint="kept", expect={"choices": ["a"]})
 
 
 def test_signals_limits_and_streams_stay_as_they_are(

@@ -17,7 +17,7 @@ from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Event, EventHead, Outcome, State
-from pipeline.plan import Change, Plan, Planner, Rows, Standing, load_plan, save_plan
+from pipeline.plan import Change, Plan, Planner, Rows, Standing, Variant, load_plan, save_plan
 from pipeline.prompts import Prompter
 from pipeline.sources import open_source
 
@@ -47,7 +47,7 @@ class Job:
         source = open_source(InputConfig(path=str(self.directory / "in.parquet"), id=id_column))
         prompt = PromptConfig(system=self.system, column="question")
         prompter = Prompter(prompt, ParametersConfig(), "m", source.schema.names, DEFAULT_PARAMETERS, None)
-        return Rows(source, id_column, prompter, "dataoorts", "m")
+        return Rows(source, id_column, (Variant(prompter, "dataoorts", "m"),))
 
     def planner(self, rows: Rows, **options: Any) -> Planner:
         self.plans += 1
@@ -72,7 +72,7 @@ class Job:
         (_, batch), *_ = rows.batches()
         ids, contents = rows.identities(0, batch)
         row_id = plan.row_ids(range(len(ids)), ids)[position]
-        request_hash = rows.request_hashes(batch, contents)[position]
+        request_hash = rows.request_hashes(0, batch, contents)[position]
         self._append(position, state, row_id, request_hash, contents[position], 0)
 
     def run(self, *rows: tuple[str, str] | tuple[str, str, str], states: Sequence[State | None] = ()) -> None:
@@ -227,7 +227,7 @@ def test_a_row_of_the_same_content_under_a_new_id_and_other_settings_is_changed_
     with_id = Job(without_id.directory)
     with_id.index, with_id.plans, with_id.system = without_id.index, without_id.plans, "other"
     rows = without_id.rows(("", "1"), ("", "2"), ("", "3"))
-    named = Rows(rows.source, "question", rows.prompter, rows.endpoint_kind, rows.model)
+    named = Rows(rows.source, "question", rows.variants)
     with with_id.planner(named) as made:
         assert standings(made.plan) == [CHANGED, CHANGED, NEW]
         assert made.changed_rows(None) == (2, 0)

@@ -30,6 +30,14 @@ class PromptConfig(Section):
         description="A column with whole conversations: a list of {role, content}, or its JSON text.",
         examples=["chat"],
     )
+    samples: int = Field(
+        default=1,
+        ge=1,
+        le=10_000,
+        description="The answers for each row. Each is a row of the output, numbered by `sample_index`; sample k has "
+        "`parameters.seed` + k where there is a seed.",
+        examples=[4],
+    )
     constant: bool = Field(
         default=False,
         description="Whether every row may be asked the same; else a prompt that uses no column is a mistake.",
