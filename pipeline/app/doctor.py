@@ -34,7 +34,7 @@ from pipeline.config.wire import make_endpoint
 from pipeline.endings import Exit
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
-from pipeline.transport.route import find_route
+from pipeline.transport.route import find_proxy, tls_context
 from pipeline.version import __version__
 
 _PACKAGE = "llm-batch-pipeline"
@@ -183,12 +183,15 @@ def _clock() -> Check:
 
 def _proxy(job: Job) -> Check:
     url = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None).url
+    target = urlsplit(url)
     try:
-        route = find_route(url, "/")
+        proxy = find_proxy(url, standard=job.config.endpoint.transport == "standard")
+        if target.scheme == "https":
+            tls_context()
     except InvalidInput as error:
         return Check("proxy", str(error), "fix or unset the variable")
-    way = "none" if route.proxy is None else f"{route.proxy.host}:{route.proxy.port}"
-    return Check("proxy", f"{way}, to {urlsplit(url).hostname}")
+    way = "none" if proxy is None else proxy.netloc.rpartition("@")[2]
+    return Check("proxy", f"{way}, to {target.hostname}")
 
 
 def _key(job: Job, environ: Mapping[str, str]) -> Check:

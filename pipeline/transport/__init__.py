@@ -3,23 +3,23 @@
 `requests` reads the address, the proxies and the certificates of the environment. The sending is our own (`lean`),
 because the bounds promised here are not ones that requests has: a deadline for the whole attempt however slowly bytes
 drip, a cap on decoded bytes, certainty about whether anything was sent, and ten thousand attempts at a time. Nothing is
-retried, no redirect is followed, no cookie kept, no netrc read. Where the way to an endpoint needs requests' standard
-adapter, `threads` sends through that, and `standard` holds it to the same bounds.
+retried, no redirect is followed, no cookie kept, no netrc read. Where the way to an endpoint needs what `requests` does
+itself, `standard` sends through its Session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import requests
 
 from pipeline.errors import InvalidInput
-from pipeline.transport.adapter import WatchedRequest
 from pipeline.transport.lean import Lean
 from pipeline.transport.loop import LONGEST_WAIT, Loop
-from pipeline.transport.reply import HeldBack, Outcome, RawReply, TransportError, Watch
-from pipeline.transport.route import find_route
+from pipeline.transport.reply import Bounds, HeldBack, Outcome, RawReply, TransportError, Watch
+from pipeline.transport.route import DEFAULT_PORTS, find_route
 
 __all__ = ["HeldBack", "Loop", "Outcome", "RawReply", "Transport", "TransportError", "Watch"]
 
@@ -51,45 +51,15 @@ class Transport:
         that of another transport, to send together with it. Raises InvalidInput for a URL, header, proxy or certificate
         file that cannot be used.
         """
-        request = WatchedRequest()
-        try:
-            request.prepare_method("POST")
-            request.prepare_url(url, None)
-        except (requests.RequestException, ValueError):
-            raise InvalidInput("the endpoint's URL must be an absolute http:// or https:// address") from None
-        assert request.url is not None
-        route = find_route(request.url, request.path_url)
-        try:
-            request.prepare_headers({**DEFAULT_HEADERS, **headers})
-            "".join(request.headers.values()).encode("latin-1")
-        except (requests.RequestException, ValueError):
-            raise InvalidInput(
-                "a header holds characters that HTTP cannot carry; look for a line break or a blank at its ends, "
-                "or non-ASCII characters, in the API key"
-            ) from None
+        request = _prepared(url, headers)
+        bounds = Bounds(connections, timeout_seconds, most_bytes)
         self._is_guest = loop is not None
         self.loop = Loop() if loop is None else loop
-        self._way: _Way
-        if standard:
-            from pipeline.transport.threads import Threads
-
-            self._way = Threads(
-                self.loop,
-                route,
-                request,
-                connections=connections,
-                timeout_seconds=timeout_seconds,
-                most_bytes=most_bytes,
-            )
-        else:
-            self._way = Lean(
-                self.loop,
-                route,
-                request.headers,
-                connections=connections,
-                timeout_seconds=timeout_seconds,
-                most_bytes=most_bytes,
-            )
+        try:
+            self._way = _way(self.loop, request, bounds, standard=standard)
+        except BaseException:
+            self._let_go()
+            raise
 
     @property
     def slots(self) -> int:
@@ -134,6 +104,9 @@ class Transport:
     def end(self) -> None:
         """Abandon, here and now, and let go of the loop, if it is this one's own: nothing can be done with it then."""
         self._way.abandon()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if not self._is_guest:
             self.loop.close()
 
@@ -147,3 +120,32 @@ class _Way(Protocol):
     def start(self, body: bytes, watch: Watch, done: Callable[[Outcome], None], burst: Any) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
+
+
+def _prepared(url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
+    request = requests.PreparedRequest()
+    try:
+        request.prepare_method("POST")
+        request.prepare_url(url, None)
+        if urlsplit(request.url or "").scheme not in DEFAULT_PORTS:
+            raise ValueError
+    except (requests.RequestException, ValueError):
+        raise InvalidInput("the endpoint's URL must be an absolute http:// or https:// address") from None
+    try:
+        request.prepare_headers({**DEFAULT_HEADERS, **headers})
+        "".join(request.headers.values()).encode("latin-1")
+    except (requests.RequestException, ValueError):
+        raise InvalidInput(
+            "a header holds characters that HTTP cannot carry; look for a line break or a blank at its ends, "
+            "or non-ASCII characters, in the API key"
+        ) from None
+    return request
+
+
+def _way(loop: Loop, request: requests.PreparedRequest, bounds: Bounds, *, standard: bool) -> _Way:
+    if standard:
+        from pipeline.transport.standard import Standard
+
+        return Standard(loop, request, bounds)
+    assert request.url is not None
+    return Lean(loop, find_route(request.url, request.path_url), request.headers, bounds)

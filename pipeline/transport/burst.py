@@ -7,6 +7,7 @@ others still connect, these would go out after that pause, and be asked for a pa
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from time import monotonic
 
 from pipeline.transport.loop import Gate, Loop
@@ -51,36 +52,20 @@ class ThreadBurst:
     """Where `size` attempts in threads wait for each other: with their connections made, and with all of them sent."""
 
     def __init__(self, size: int) -> None:
-        self.ready = Meeting(size, _UNTIL_READY_SECONDS)
-        self.sent = Meeting(size, _UNTIL_SENT_SECONDS)
+        self._barrier = threading.Barrier(size)
 
     def arrive(self) -> None:
-        """Count one attempt as one that will never be here."""
-        self.ready.arrive()
-        self.sent.arrive()
+        """Let no other wait any longer: this one is through, or will never be here."""
+        self._barrier.abort()
 
+    def connected(self) -> None:
+        """Wait until all are connected, a quarter of a second at most; then whoever waits goes on."""
+        self._meet(_UNTIL_READY_SECONDS)
 
-class Meeting:
-    """A point that each of `size` threads reaches, at which they wait for each other.
+    def sent(self) -> None:
+        """Wait until all have sent, so that no reply is read before."""
+        self._meet(_UNTIL_SENT_SECONDS)
 
-    Whoever has waited for `seconds` goes on, and all others with it: one slow connection holds back none for longer.
-    """
-
-    def __init__(self, size: int, seconds: float) -> None:
-        self._missing = size
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._is_over = threading.Event()
-
-    def arrive(self) -> None:
-        """Count one thread as one that is here, or that will never be."""
-        with self._lock:
-            self._missing -= 1
-            if self._missing <= 0:
-                self._is_over.set()
-
-    def wait(self) -> None:
-        """Arrive, and wait for the others."""
-        self.arrive()
-        if not self._is_over.wait(self._seconds):
-            self._is_over.set()
+    def _meet(self, seconds: float) -> None:
+        with suppress(threading.BrokenBarrierError):  # one has waited for long enough, or is through
+            self._barrier.wait(seconds)

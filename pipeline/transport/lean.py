@@ -13,7 +13,7 @@ from pipeline.transport.burst import Burst
 from pipeline.transport.connection import Connection
 from pipeline.transport.loop import Loop, Routine
 from pipeline.transport.names import Host
-from pipeline.transport.reply import HeldBack, Outcome, TransportError, Watch, explain
+from pipeline.transport.reply import Bounds, HeldBack, Outcome, TransportError, Watch, explain
 from pipeline.transport.route import Route
 
 
@@ -28,17 +28,14 @@ class Lean:
         loop: Loop,
         route: Route,
         headers: Mapping[str, str],
-        *,
-        connections: int,
-        timeout_seconds: float,
-        most_bytes: int,
+        bounds: Bounds,
     ) -> None:
         self._loop = loop
         self._route = route
         self._head = _head(route, headers)
-        self.slots = connections
-        self._timeout_seconds = timeout_seconds
-        self._most_bytes = most_bytes
+        self.slots = bounds.connections
+        self._timeout_seconds = bounds.timeout_seconds
+        self._most_bytes = bounds.most_bytes
         near = route.proxy or route
         self._host = Host(loop, near.host, near.port)
         self._idle: dict[Connection, None] = {}

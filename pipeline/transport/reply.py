@@ -16,6 +16,15 @@ WIRE_ALLOWANCE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many connections are kept, the seconds for one attempt, and the most decoded bytes of a reply's body."""
+
+    connections: int
+    timeout_seconds: float
+    most_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RawReply:
     """One complete HTTP reply, whatever its status.
 

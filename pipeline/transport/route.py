@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from importlib.util import find_spec
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import requests.utils
 
@@ -15,6 +17,8 @@ from pipeline.errors import InvalidInput
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+LEAN_PROXIES = ("http",)
+STANDARD_PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,57 +43,84 @@ class Route:
 
 
 def find_route(url: str, path: str) -> Route:
-    """The route to an absolute http or https URL whose path and query, as sent, is `path`.
+    """Return the route to an absolute http or https URL whose path and query, as sent, is `path`.
 
     Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (never for loopback) and the certificate bundle's
-    variables. Raises InvalidInput where the URL, the proxy or the bundle is unusable.
+    variables. Raises InvalidInput where the proxy or the bundle is unusable.
     """
     parts = urlsplit(url)
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise InvalidInput("the endpoint's URL must be an absolute http:// or https:// address")
-    host, port = parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
+    host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
     authority = f"[{host}]" if ":" in host else host
     if port != DEFAULT_PORTS[parts.scheme]:
         authority = f"{authority}:{port}"
-    proxy = None if is_loopback(host) else _proxy_from_environment(url)
-    tls = _tls_from_environment() if parts.scheme == "https" else None
+    found = find_proxy(url)
+    proxy = None if found is None else Proxy(found.hostname or "", found.port or DEFAULT_PORTS["http"], _login(found))
+    tls = tls_context() if parts.scheme == "https" else None
     # Through a proxy plain HTTP asks for the whole address, HTTPS goes through a tunnel (RFC 9112, 3.2.2 and 3.2.3).
     target = f"http://{authority}{path}" if proxy and not tls else path
     return Route(host, port, authority, target, tls, proxy)
 
 
-def _proxy_from_environment(url: str) -> Proxy | None:
-    address = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+def find_proxy(url: str, *, standard: bool = False) -> SplitResult | None:
+    """Return the address of the proxy that the environment names for a URL, or None; never one for loopback.
+
+    The standard transport knows more kinds of proxies. Raises InvalidInput for one that cannot be used.
+    """
+    address = None if is_loopback(urlsplit(url).hostname or "") else _address_of_proxy(url)
     if not address:
         return None
+    schemes = STANDARD_PROXIES if standard else LEAN_PROXIES
     try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        host, port = parts.hostname, parts.port or DEFAULT_PORTS["http"]
+        proxy = urlsplit(address if "://" in address else f"http://{address}")
+        is_usable = proxy.scheme in schemes and bool(proxy.hostname) and proxy.port != 0
     except ValueError:
-        host = None
-    if not host or parts.scheme != "http":
+        is_usable = False
+    if not is_usable:
         # The address itself may hold a password, so it is not shown.
-        raise InvalidInput(
-            "the proxy set in the environment (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) cannot be used; "
-            "only http://host:port proxies are supported"
+        variables = "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+        raise InvalidInput(f"the proxy set in the environment ({variables}) cannot be used; {_supported(schemes)}")
+    if proxy.scheme.startswith("socks") and find_spec("socks") is None:
+        raise InvalidInput("a SOCKS proxy needs the package PySocks: pip install 'requests[socks]'")
+    return proxy
+
+
+def _address_of_proxy(url: str) -> str | None:
+    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+
+
+def _supported(schemes: Sequence[str]) -> str:
+    if schemes == LEAN_PROXIES:
+        return (
+            "only http://host:port proxies are supported, and SOCKS and https:// ones by endpoint.transport: standard"
         )
-    authorization = None
-    if parts.username is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        authorization = f"Basic {base64.b64encode(login.encode()).decode('ascii')}"
-    return Proxy(host, port, authorization)
+    return f"only {', '.join(schemes)} proxies are supported, as scheme://host:port"
 
 
-def _tls_from_environment() -> ssl.SSLContext:
-    """One context for all connections: reading a bundle takes milliseconds and a megabyte each time."""
-    variable = next((name for name in CERTIFICATE_VARIABLES if os.environ.get(name)), None)
-    bundle = os.environ[variable] if variable else requests.utils.DEFAULT_CA_BUNDLE_PATH
+def certificates() -> str:
+    """Return the file or directory of trusted certificates that the environment names, else certifi's."""
+    return next(filter(None, map(os.environ.get, CERTIFICATE_VARIABLES)), requests.utils.DEFAULT_CA_BUNDLE_PATH)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return one context for all connections: reading a bundle takes milliseconds and a megabyte each time.
+
+    Raises InvalidInput where the certificates cannot be read.
+    """
+    bundle = certificates()
     try:
         if os.path.isdir(bundle):
             context = ssl.create_default_context(capath=bundle)
         else:
             context = ssl.create_default_context(cafile=bundle)
     except OSError as error:
-        raise InvalidInput(f"no certificates can be read from {bundle} ({variable or 'certifi'}): {error}") from error
+        variable = next((name for name in CERTIFICATE_VARIABLES if os.environ.get(name)), "certifi")
+        raise InvalidInput(f"no certificates can be read from {bundle} ({variable}): {error}") from error
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _login(proxy: SplitResult) -> str | None:
+    if proxy.username is None:
+        return None
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return f"Basic {base64.b64encode(login.encode()).decode('ascii')}"

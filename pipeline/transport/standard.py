@@ -1,331 +1,308 @@
-"""The standard adapter of `requests`: urllib3's pools, tunnels and TLS, http.client's reader, within our bounds.
+"""The standard way to the endpoint: a Session of `requests` with its stock adapter, in a thread for each request.
 
-urllib3's timeouts hold for one operation each, and it does not tell how far a request got. So its connections are made
-here such that every operation on their sockets ends by the attempt's deadline, and that they note what was sent.
+It is for what the lean way does not know: SOCKS and https:// proxies, and gateways that get along only with what
+`requests` itself sends. The stock adapter blocks, has no deadline for a whole attempt, and does not tell how far a
+request got. So the loop keeps the time and ends attempts, and a connection that stands asks whether its request may
+still go out.
 """
 
 from __future__ import annotations
 
 import http.client
-import io
 import re
 import socket
-import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from queue import Empty, Full
+from functools import cache, partial
+from http.cookiejar import DefaultCookiePolicy
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ClosedPoolError, HTTPError, NewConnectionError
+from urllib3.connection import HTTPConnection
 from urllib3.util.response import assert_header_parsing
 
-from pipeline.errors import ErrorKind
-from pipeline.transport.adapter import ReplyResponse, WatchedRequest
-from pipeline.transport.blocking import connect, cut, remaining
-from pipeline.transport.body import read_body
+from pipeline.errors import ErrorKind, PipelineError
+from pipeline.transport.body import Body
+from pipeline.transport.burst import ThreadBurst
 from pipeline.transport.http1 import PIECE
-from pipeline.transport.reply import WIRE_ALLOWANCE, RawReply, TransportError, Watch, explain, silent, too_large
-from pipeline.transport.route import Route
-from pipeline.transport.wire import SEND_PIECE
+from pipeline.transport.loop import LONGEST_WAIT, Loop, Timer
+from pipeline.transport.reply import Bounds, HeldBack, Outcome, RawReply, TransportError, Watch, explain, silent
+from pipeline.transport.route import certificates, find_proxy, tls_context
 
+MOST_THREADS = 256
+"""Requests that one process has in flight by the standard way."""
+
+_FIRST_FINAL_STATUS = 200
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 
+Done = Callable[[Outcome], None]
 
-class StandardAdapter(HTTPAdapter):
-    """Sends prepared requests over one route; safe from many threads. What `Lean` does, by other means."""
 
-    def __init__(self, route: Route, *, connections: int, most_bytes: int) -> None:
-        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
-        self._route = route
-        self._most_bytes = most_bytes
-        self._under_way: set[_Attempt] = set()
-        self._is_abandoned = False
-        manager = self.poolmanager
-        if route.proxy is not None:
-            host = f"[{route.proxy.host}]" if ":" in route.proxy.host else route.proxy.host
-            manager = self.proxy_manager_for(f"http://{host}:{route.proxy.port}")
-        if route.tls is not None:
-            route.tls.sslsocket_class = _SecureSocket
-        scheme = "http" if route.tls is None else "https"
-        self._pool = manager.connection_from_host(route.host, route.port, scheme, {"ssl_context": route.tls})
-        self._pool.ConnectionCls = _Connection if route.tls is None else _SecureConnection
+class Standard:
+    """Sends one request over one route, again and again. All but `_run` belongs to the thread of the loop."""
 
-    def send(
+    def __init__(
         self,
+        loop: Loop,
         request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: Any = True,
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> requests.Response:
-        """One attempt, within `timeout` seconds. The URL, TLS and proxy are the route's.
+        bounds: Bounds,
+    ) -> None:
+        assert request.url is not None
+        self._loop = loop
+        self._request = request
+        self._timeout_seconds = bounds.timeout_seconds
+        self._most_bytes = bounds.most_bytes
+        self.slots = min(bounds.connections, MOST_THREADS)
+        """Fewer where the system starts no more threads."""
+        proxy = find_proxy(request.url, standard=True)
+        self._proxies = {"all": proxy.geturl()} if proxy else {}
+        self._certificates = certificates()
+        if "https" in (urlsplit(request.url).scheme, proxy and proxy.scheme):
+            tls_context()  # else what is wrong with the certificates would fail each attempt
+        self._session = _Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Adapter(pool_maxsize=self.slots))
+        self._under_way: set[_Attempt] = set()
+        self._waiting: deque[tuple[bytes, Watch, Done, ThreadBurst | None]] = deque()
+        self._is_closed = False
 
-        Raises TransportError, and HeldBack where the watch says so; urllib3 then closes the connection.
+    def burst(self, size: int) -> ThreadBurst | None:
+        """Return what so many attempts are to be started with; None where others are under way."""
+        return ThreadBurst(min(size, self.slots)) if size > 1 and not self._under_way else None
+
+    def start(self, body: bytes, watch: Watch, done: Done, burst: ThreadBurst | None) -> None:
+        """Begin an attempt, once fewer than `slots` are under way; `done` gets what comes of it.
+
+        Raises PipelineError where the system does not start a single thread.
         """
-        body = request.body
-        assert isinstance(body, bytes) and isinstance(request, WatchedRequest)
-        watch = request.watch
-        request = request.copy()
-        request.headers["Content-Length"] = str(len(body))
-        attempt = _current.attempt = _Attempt(timeout, self._most_bytes, watch)
-        self._under_way.add(attempt)
-        if watch.fresh:
-            self._close_idle()
-        try:
-            return super().send(request, stream=True)
-        except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
-            if self._is_abandoned:
-                words = "abandoned by this program"
-                raise TransportError(ErrorKind.CONNECTION_ERROR, words, attempt.sent, attempt.is_whole) from None
-            self._close_idle()
-            raise explain(
-                _cause(error), sent=attempt.sent, is_whole=attempt.is_whole, timeout_seconds=timeout
-            ) from error
-        finally:
-            self._under_way.discard(attempt)
-
-    def build_response(self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse) -> requests.Response:
-        """Reads the reply to its end, after which its connection is back in the pool, or closed."""
-        assert isinstance(resp, urllib3.HTTPResponse)
-        try:
-            _current.attempt.watch.replied(resp.status, resp.headers)
-            watch = _current.attempt.watch
-            pieces = _as_they_come(resp) if watch.takes_body else resp.stream(PIECE, decode_content=False)
-            body = read_body(pieces, resp.headers, resp.length_remaining, self._most_bytes, watch)
-            if self._is_abandoned and resp.length_remaining is None and not resp.chunked:
-                raise http.client.IncompleteRead(b"")
-        finally:
-            resp.close()  # does nothing to a connection that went back to the pool with the last byte
-            resp.release_conn()
-        return ReplyResponse(RawReply(resp.status, resp.headers, body))
-
-    def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:
-        """The one pool there is."""
-        return self._pool
-
-    def cert_verify(self, *_: object) -> None:
-        """Nothing: the route's TLS context has the certificates."""
-
-    def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:
-        """What the request line asks for."""
-        return self._route.target
-
-    def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """The proxy's password, which so stands in no address that an error could show."""
-        authorization = self._route.proxy and self._route.proxy.authorization
-        return {"Proxy-Authorization": authorization} if authorization else {}
-
-    def _close_idle(self) -> None:
-        """Closes the idle connections, which urllib3's queue holds; each connects anew when it is used."""
-        queue = self._pool.pool
-        if queue is None:  # closed
-            return
-        idle = []
-        with suppress(Empty):
-            while True:
-                idle.append(queue.get_nowait())
-        for connection in reversed(idle):
-            if connection is not None:
-                connection.close()
-            with suppress(Full):
-                queue.put_nowait(connection)
+        if self._is_closed:
+            done(TransportError(ErrorKind.CONNECTION_ERROR, "the transport is closed", False, False))
+        elif len(self._under_way) >= self.slots or not self._begin(body, watch, done, burst):
+            self._waiting.append((body, watch, done, burst))
 
     def close(self) -> None:
-        """Closes the idle connections, and each of the others after its attempt; later attempts fail."""
-        self._pool.close()
-        super().close()
+        """Close the idle connections, and each of the others after its attempt; later attempts fail."""
+        self._is_closed = True
+        self._session.close()
 
     def abandon(self) -> None:
-        """Closes, and ends every attempt under way at once."""
-        self._is_abandoned = True
+        """Close, and end every attempt under way at once."""
         self.close()
         for attempt in tuple(self._under_way):
+            self._end(attempt, ConnectionAbortedError("abandoned by this program"))
+        while self._waiting:
+            self.start(*self._waiting.popleft())
+
+    def _begin(self, body: bytes, watch: Watch, done: Done, burst: ThreadBurst | None) -> bool:
+        attempt = _Attempt(watch, done, burst, monotonic() + min(self._timeout_seconds, LONGEST_WAIT))
+        # A daemon thread: a request that hangs in the resolver must not keep the program from ending.
+        thread = threading.Thread(target=self._run, args=(attempt, body), name="sender", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._under_way:
+                raise PipelineError(
+                    "the system starts no thread to send from: raise the limit on processes (ulimit -u), memory"
+                    " (ulimit -v) or the container's pids"
+                ) from error
+            self.slots = len(self._under_way)
+            return False
+        self._under_way.add(attempt)
+        attempt.timer = self._loop.at(attempt.deadline, partial(self._end, attempt, TimeoutError()))
+        return True
+
+    def _end(self, attempt: _Attempt, error: OSError) -> None:
+        """Have an attempt fail now. Its thread comes to its own end later, and is not waited for."""
+        if attempt.end():
             attempt.cut()
+            attempt.done(self._explain(attempt, error))
 
+    def _returned(self, attempt: _Attempt, outcome: Outcome | BaseException) -> None:
+        self._under_way.discard(attempt)
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        if isinstance(outcome, BaseException) and not isinstance(outcome, TransportError | HeldBack):
+            raise outcome
+        if attempt.end():
+            attempt.done(outcome)
+        if self._waiting:
+            self.start(*self._waiting.popleft())
 
-def _as_they_come(reply: urllib3.HTTPResponse) -> Iterator[bytes]:
-    """The pieces of a body. Of one that is not chunked, `stream` would wait until a piece is full."""
-    if reply.chunked:
-        yield from reply.stream(PIECE, decode_content=False)
-        return
-    while piece := reply.read1(PIECE, decode_content=False):
-        yield piece
+    def _run(self, attempt: _Attempt, body: bytes) -> None:
+        try:
+            outcome: Outcome | BaseException = self._post(attempt, body)
+        except BaseException as error:
+            outcome = error
+        if attempt.burst is not None:
+            attempt.burst.arrive()
+        self._loop.call(partial(self._returned, attempt, outcome))
+
+    def _post(self, attempt: _Attempt, body: bytes) -> RawReply:
+        request = self._request.copy()
+        request.body = _Payload(body)
+        request.body.attempt = attempt
+        request.headers["Content-Length"] = str(len(body))
+        left = max(0.001, attempt.deadline - monotonic())  # that it has passed is the loop's to say
+        if attempt.watch.fresh:
+            self._session.close()  # the idle connections; more are made as needed
+        try:
+            with self._session.send(
+                request,
+                stream=True,
+                timeout=(left, min(left, attempt.watch.patience)),
+                verify=self._certificates,
+                proxies=self._proxies,
+                allow_redirects=False,
+            ) as response:
+                return self._read(response.raw, attempt)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+            self._session.close()  # what ended this connection may have ended the idle ones too
+            raise self._explain(attempt, _cause(error)) from error
+
+    def _read(self, reply: urllib3.HTTPResponse, attempt: _Attempt) -> RawReply:
+        if reply.status < _FIRST_FINAL_STATUS:  # http.client takes it for the last one; the answer is still to come
+            message = f"HTTP {reply.status}, which is no final reply"
+            raise TransportError(ErrorKind.CONNECTION_ERROR, message, True, True)
+        # A line that is no header hides those behind it, such as a Retry-After; urllib3 only logs that.
+        assert_header_parsing(reply._original_response.msg)  # type: ignore[union-attr]
+        attempt.tell(attempt.watch.replied, reply.status, reply.headers)
+        body = Body(reply.headers, reply.length_remaining, self._most_bytes, attempt.watch)
+        for piece in _pieces(reply):
+            attempt.tell(body.feed, piece)
+        return RawReply(reply.status, reply.headers, body.whole())
+
+    def _explain(self, attempt: _Attempt, error: Exception) -> TransportError:
+        is_timeout = isinstance(error, TimeoutError) and error.errno is None
+        if is_timeout and attempt.is_whole and monotonic() < attempt.deadline:
+            return silent(attempt.watch.patience)
+        return explain(error, sent=attempt.sent, is_whole=attempt.is_whole, timeout_seconds=self._timeout_seconds)
 
 
 class _Attempt:
-    """What a thread is at: until when, over which socket, and how far the request got."""
+    """One attempt, at which the loop and a thread are at the same time."""
 
-    def __init__(self, timeout_seconds: float, most_bytes: int, watch: Watch) -> None:
-        self.deadline = monotonic() + timeout_seconds
-        self.most_bytes = most_bytes
+    def __init__(self, watch: Watch, done: Done, burst: ThreadBurst | None, deadline: float) -> None:
         self.watch = watch
+        self.done = done
+        self.burst = burst
+        self.deadline = deadline
+        self.timer: Timer | None = None
         self.sent = False
         self.is_whole = False
-        self._socket: socket.socket | None = None
-        self._is_cut = False
+        self._socket: Any = None
+        self._patience = watch.patience
+        self._is_over = False
+        self._lock = threading.Lock()
 
-    def use(self, sock: socket.socket) -> None:
-        """Makes the socket known to `cut` before anything on it can block."""
-        self._socket = sock
-        if self._is_cut:
-            raise ConnectionAbortedError("the connection was cut")
+    def end(self) -> bool:
+        """Let nothing of it be sent or heard any more; return whether it was still under way."""
+        with self._lock:
+            was_over, self._is_over = self._is_over, True
+        return not was_over
 
     def cut(self) -> None:
-        """From another thread: ends what is under way at once."""
-        self._is_cut = True
-        if self._socket is not None:
-            cut(self._socket)
+        """End what its thread waits for."""
+        # An SSLSocket's own shutdown also drops TLS, and its thread would take ciphertext for the reply.
+        with suppress(OSError):
+            if self._socket is not None:
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def tell(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Do a step of the thread's, unless the attempt is over. What it waits for next ends by the watch's patience.
+
+        Raises HeldBack, which nobody hears then.
+        """
+        with self._lock:
+            if self._is_over:
+                raise HeldBack
+            step(*arguments)
+            if self._patience != self.watch.patience:
+                self._patience = self.watch.patience
+                self._socket.settimeout(min(self._patience, LONGEST_WAIT))
+
+    def sending(self, connected: Any) -> None:
+        """Its connection stands; raises HeldBack where nothing may be sent."""
+        if self.burst is not None:
+            self.burst.connected()
+        self.tell(self._begin, connected)
+
+    def was_sent(self) -> None:
+        """All of the request went out."""
+        self.is_whole = True
+        if self.burst is not None:
+            self.burst.sent()
+
+    def _begin(self, connected: Any) -> None:
+        self.watch.sending()
+        self._socket = getattr(connected, "socket", connected)  # what TLS within a proxy's TLS wraps
+        self.sent = True
 
 
-class _Current(threading.local):
-    """urllib3 passes nothing of ours down to a connection, but does all of an attempt in the thread that asked."""
+class _Payload(bytes):
+    """A request's body: all that `requests` and urllib3 pass on untouched from an attempt to its connection."""
 
     attempt: _Attempt
 
 
-_current = _Current()
+class _AskingConnection(HTTPConnection):
+    """A connection that asks the attempt whether its request may go out."""
 
-
-class _Wire(io.RawIOBase):
-    """The bytes of a reply, each read within the deadline, all within the cap."""
-
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self.socket = sock
-        self._raw = raw
-        self._bytes_left = _current.attempt.most_bytes + WIRE_ALLOWANCE
-        self.has_ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self.has_ended:
-            return 0
-        attempt = _current.attempt
-        seconds, patience = remaining(attempt.deadline), attempt.watch.patience
-        self.socket.settimeout(min(seconds, patience))
-        try:
-            count = self._raw.readinto(buffer) or 0
-        except TimeoutError as error:
-            raise silent(patience) if patience < seconds and error.errno is None else error from None
-        self.has_ended = count == 0
-        self._bytes_left -= count
-        if self._bytes_left < 0:
-            raise too_large(attempt.most_bytes)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Reader(io.BufferedReader):
-    """Ends the connection where more came than the reply, so that the pool finds it stale."""
-
-    def __init__(self, wire: _Wire) -> None:
-        super().__init__(wire)
-        self._wire = wire
-
-    def close(self) -> None:
-        if not self.closed:
-            self._wire.has_ended = True  # what is left to see came in with the reply
-            if self.peek():
-                cut(self._wire.socket)
-        super().close()
-
-
-class _Reply(http.client.HTTPResponse):
-    """http.client's reader, which by itself would take an interim reply, or half a head, for the reply."""
-
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        self._wire = _Wire(sock, self.fp.detach())
-        self.fp = _Reader(self._wire)
-
-    def begin(self) -> None:
-        super().begin()
-        while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = None  # type: ignore[assignment] # else it takes the head as read
-            super().begin()
-        if self._wire.has_ended:
-            raise http.client.IncompleteRead(b"")
-        assert_header_parsing(self.msg)
-        if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
-            self.will_close = True
-
-
-class _Connection(HTTPConnection):
-    """A connection of urllib3's that is at whatever attempt its thread is at."""
-
-    response_class = _Reply
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that are left of the attempt, whatever urllib3 sets."""
-        return remaining(_current.attempt.deadline)
-
-    @timeout.setter
-    def timeout(self, value: object) -> None:
-        pass
-
-    def _new_conn(self) -> socket.socket:
-        attempt = _current.attempt
-        try:
-            return connect(self._dns_host, self.port, attempt.deadline, attempt.use)
-        except OSError as error:  # bare, urllib3 might take it for one amid the request, and look for a reply
-            raise NewConnectionError(self, "no connection") from error
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        """Sends one request, and notes whether any of it, and all of it, went out."""
+    def request(self, method: str, url: str, body: Any = None, *arguments: Any, **options: Any) -> None:
         if self.sock is None:
             self.connect()
-        attempt = _current.attempt
-        attempt.use(self.sock)
-        attempt.watch.sending()
-        attempt.sent = True
-        super().request(*arguments, **options)
-        attempt.is_whole = True
-        attempt.watch.sent()
-
-    def send(self, data: Any) -> None:
-        """Sends bytes, for nothing else comes here; urllib3 would let a server that reads slowly take any time."""
-        rest = memoryview(data)
-        while rest:
-            self.sock.settimeout(self.timeout)
-            rest = rest[self.sock.send(rest[:SEND_PIECE]) :]
+        assert isinstance(body, _Payload)
+        body.attempt.sending(self.sock)
+        super().request(method, url, body, *arguments, **options)
+        body.attempt.was_sent()
 
 
-class _SecureConnection(_Connection, HTTPSConnection):
-    def connect(self) -> None:
-        """Connects, through the proxy's tunnel where there is one, and agrees on TLS."""
-        try:
-            super().connect()
-        except TransportError:
-            raise ConnectionError("the proxy's reply is too large") from None
-        except OSError as error:
-            if refused := _REFUSED_TUNNEL.match(str(error)):
-                raise ConnectionError(f"the proxy refused the tunnel with status {refused[1]}") from None
-            raise
+class _Adapter(HTTPAdapter):
+    """The stock adapter, but for the asking of its connections, and the certificate of each https:// proxy."""
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        # For an http:// URL the stock one trusts any https:// proxy.
+        super().cert_verify(conn, "https", verify, cert)  # type: ignore[no-untyped-call]
+
+    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+        pool.ConnectionCls = _asking(pool.ConnectionCls)
+        return pool
 
 
-class _SecureSocket(ssl.SSLSocket):
-    def do_handshake(self, block: bool = False) -> None:
-        """Agrees on TLS. The connection does not know this socket before that is done, so it makes itself known."""
-        attempt = _current.attempt
-        attempt.use(self)
-        self.settimeout(remaining(attempt.deadline))
-        super().do_handshake(block)
+class _Session(requests.Session):
+    """A session to which no reply leads elsewhere.
+
+    With `allow_redirects=False` it would still look where a redirect leads, for which it reads the body without bound.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
+@cache
+def _asking(kind: type[HTTPConnection]) -> type[HTTPConnection]:
+    return kind if issubclass(kind, _AskingConnection) else type(kind.__name__, (_AskingConnection, kind), {})
+
+
+def _pieces(reply: urllib3.HTTPResponse) -> Iterator[bytes]:
+    """The bytes of a body as they come. Of one that is not chunked, `stream` would wait until a piece is full."""
+    if reply.chunked:
+        return reply.stream(PIECE, decode_content=False)
+    return iter(partial(reply.read1, PIECE, decode_content=False), b"")
 
 
 def _cause(error: Exception) -> Exception:
     """What happened first: each that urllib3 and requests raise is raised while the one before is handled."""
     while isinstance(error.__context__, Exception) and (error.__cause__ or not error.__suppress_context__):
         error = error.__context__
-    return ConnectionAbortedError("the transport is closed") if isinstance(error, ClosedPoolError) else error
+    if refused := _REFUSED_TUNNEL.match(str(error)):
+        return ConnectionError(f"the proxy refused the tunnel with status {refused[1]}")
+    return error

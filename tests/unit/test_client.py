@@ -164,7 +164,8 @@ def test_an_answer_may_ask_for_a_wait_too(client: Client, server: Server) -> Non
 def test_a_pause_that_begins_while_the_connection_is_made_holds_the_request_back(
     server: Server, pause: Pause, standard: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.transport.blocking import connect as original_connect
+    from urllib3.connection import HTTPConnection
+
     from pipeline.transport.dial import dial as original_dial
 
     async def dial(*arguments: Any) -> Any:
@@ -172,13 +173,14 @@ def test_a_pause_that_begins_while_the_connection_is_made_holds_the_request_back
         pause.extend(1e12)  # another request is told to wait
         return found
 
-    def connect(*arguments: Any) -> Any:
-        found = original_connect(*arguments)
+    original_connect = HTTPConnection.connect
+
+    def connect(connection: HTTPConnection) -> None:
+        original_connect(connection)
         pause.extend(1e12)
-        return found
 
     monkeypatch.setattr("pipeline.transport.connection.dial", dial)
-    monkeypatch.setattr("pipeline.transport.standard.connect", connect)
+    monkeypatch.setattr(HTTPConnection, "connect", connect)
     transport = Transport(server.url, {}, connections=2, timeout_seconds=5, standard=standard)
     client = Client(Dataoorts(server.url), transport, pause, Redaction(KEY))
     assert client.attempt(Task(1, REQUEST)).result is None
@@ -196,10 +198,12 @@ def test_a_request_that_cannot_go_out_in_time_is_held_back(client: Client, serve
 def test_one_of_a_burst_that_is_never_sent_keeps_no_other_waiting(
     server: Server, pause: Pause, standard: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from urllib3.connection import HTTPConnection
+
     from pipeline.transport import burst
-    from pipeline.transport.blocking import connect as original_connect
     from pipeline.transport.dial import dial as original_dial
 
+    original_connect = HTTPConnection.connect
     refusals = [ConnectionRefusedError("nobody is there")]
 
     async def dial(*arguments: Any) -> Any:
@@ -207,13 +211,13 @@ def test_one_of_a_burst_that_is_never_sent_keeps_no_other_waiting(
             raise refusals.pop()
         return await original_dial(*arguments)
 
-    def connect(*arguments: Any) -> Any:
+    def connect(connection: HTTPConnection) -> None:
         if refusals:
             raise refusals.pop()
-        return original_connect(*arguments)
+        original_connect(connection)
 
     monkeypatch.setattr("pipeline.transport.connection.dial", dial)
-    monkeypatch.setattr("pipeline.transport.standard.connect", connect)
+    monkeypatch.setattr(HTTPConnection, "connect", connect)
     monkeypatch.setattr(burst, "_UNTIL_READY_SECONDS", 60.0)
     monkeypatch.setattr(burst, "_UNTIL_SENT_SECONDS", 60.0)
     transport = Transport(server.url, {}, connections=2, timeout_seconds=50, standard=standard)

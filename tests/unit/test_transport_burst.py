@@ -4,8 +4,10 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from pipeline.transport import Loop
-from pipeline.transport.burst import Burst, Meeting
+from pipeline.transport.burst import Burst, ThreadBurst
 from pipeline.transport.loop import Routine
 
 LONG = 10.0
@@ -18,32 +20,38 @@ def started(*works: Callable[[], None]) -> list[threading.Thread]:
     return threads
 
 
-def test_threads_that_meet_go_on_together() -> None:
-    meeting = Meeting(3, LONG)
-    threads = started(meeting.wait, meeting.wait)
+def test_threads_that_meet_go_on_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.transport.burst._UNTIL_READY_SECONDS", LONG)
+    burst = ThreadBurst(3)
+    threads = started(burst.connected, burst.connected)
     time.sleep(0.05)
     assert all(thread.is_alive() for thread in threads)
-    meeting.wait()
+    burst.connected()
     for thread in threads:
         thread.join(LONG / 2)
         assert not thread.is_alive()
 
 
-def test_no_thread_waits_for_one_that_will_not_come() -> None:
-    meeting = Meeting(2, LONG)
-    meeting.arrive()
+def test_no_thread_waits_for_one_that_will_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.transport.burst._UNTIL_READY_SECONDS", LONG)
+    burst = ThreadBurst(2)
+    (waiting,) = started(burst.connected)
+    time.sleep(0.05)
+    burst.arrive()
+    waiting.join(LONG / 2)
+    assert not waiting.is_alive()
     began = time.monotonic()
-    meeting.wait()
+    burst.connected()
     assert time.monotonic() - began < LONG / 2
 
 
 def test_a_thread_that_is_late_holds_back_none_for_longer_than_agreed_and_does_not_wait_itself() -> None:
-    meeting = Meeting(2, 0.2)
+    burst = ThreadBurst(2)
     began = time.monotonic()
-    meeting.wait()
+    burst.connected()
     assert 0.2 <= time.monotonic() - began < LONG / 2
     began = time.monotonic()
-    meeting.wait()
+    burst.connected()
     assert time.monotonic() - began < 0.2
 
 

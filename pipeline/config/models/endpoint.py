@@ -83,8 +83,8 @@ class EndpointConfig(Section):
     )
     transport: Literal["lean", "standard"] = Field(
         default="lean",
-        description="What carries the requests: `lean`, or `standard` for the adapter of the requests library, which "
-        "takes more CPU and has 256 requests in flight at most.",
+        description="What carries the requests: `lean`, or `standard` for a session of the requests library, which "
+        "also knows SOCKS and https:// proxies, takes more CPU and has 256 requests in flight at most.",
     )
 
     @property

@@ -1,0 +1,199 @@
+"""What the standard transport does that the lean one does not: SOCKS and https:// proxies, and threads."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ErrorKind
+from pipeline.transport import Outcome, RawReply, Transport, TransportError, Watch
+from tests.support.raw_server import OK, TLS, Peer, Server, always, serving, sized
+
+
+@pytest.fixture(autouse=True)
+def _no_network_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@contextlib.contextmanager
+def standard(url: str) -> Iterator[Transport]:
+    transport = Transport(url, {}, connections=4, timeout_seconds=5, standard=True)
+    try:
+        yield transport
+    finally:
+        transport.end()
+
+
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := one.recv(65536):
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
+
+
+def _forward(near: socket.socket, port: int) -> None:
+    """Passes bytes on between a socket and a server of this machine, until both have ended."""
+    with socket.create_connection(("127.0.0.1", port)) as far:
+        back = threading.Thread(target=_relay, args=(far, near))
+        back.start()
+        _relay(near, far)
+        back.join()
+
+
+@dataclass
+class Socks:
+    """A SOCKS5 proxy that leads everything to one server (RFC 1928 and, for the password, RFC 1929)."""
+
+    server: Server
+    password: bytes = b"pass"
+    reply: int = 0
+    asked: list[bytes] = field(default_factory=list)
+
+    def __call__(self, peer: Peer) -> None:
+        exactly = peer.socket.makefile("rb").read
+        exactly(exactly(2)[1])
+        peer.send(b"\x05\x02")
+        exactly(exactly(2)[1])
+        is_known = exactly(exactly(1)[0]) == self.password
+        peer.send(b"\x01\x00" if is_known else b"\x01\x01")
+        if not is_known:
+            return
+        assert exactly(4) == b"\x05\x01\x00\x03"  # connect to a name
+        self.asked.append(exactly(exactly(1)[0]))
+        exactly(2)
+        peer.send(b"\x05%c\x00\x01\x00\x00\x00\x00\x00\x00" % self.reply)
+        if not self.reply:
+            _forward(peer.socket, self.server.port)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_a_socks_proxy_resolves_the_name_and_carries_every_request(tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "server.pem"))
+    with serving(always(OK), tls=tls) as server:
+        socks = Socks(server)
+        with serving(socks) as proxy:
+            monkeypatch.setenv("ALL_PROXY", f"socks5h://user:pass@127.0.0.1:{proxy.port}")
+            with standard(f"{'https' if tls else 'http'}://endpoint.test/api") as transport:
+                assert transport.post(b"{}").body == b"ok"
+                assert transport.post(b"x" * 1_000_000).body == b"ok"
+    assert (socks.asked, proxy.connections, len(server.requests)) == ([b"endpoint.test"], 1, 2)
+
+
+@pytest.mark.parametrize("refusal", [{"reply": 5}, {"password": b"another"}], ids=["refused", "wrong password"])
+def test_a_socks_proxy_that_refuses_means_that_nothing_was_sent(
+    refusal: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(always(OK)) as server, serving(Socks(server, **refusal)) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://user:pass@127.0.0.1:{proxy.port}")
+        with standard("http://endpoint.test") as transport, pytest.raises(TransportError) as caught:
+            transport.post(b"{}")
+    assert (caught.value.kind, caught.value.sent) == (ErrorKind.CONNECTION_ERROR, False)
+    assert "SOCKS5 authentication failed" in caught.value.message or "refused" in caught.value.message
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_an_https_proxy_is_spoken_to_within_tls(tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "server.pem"))
+    with serving(always(OK), tls=True) as server:
+
+        def tunnel(peer: Peer) -> None:
+            peer.receive()
+            peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            _forward(peer.socket, server.port)
+
+        with serving(tunnel if tls else always(OK), tls=True) as proxy:
+            for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+                monkeypatch.setenv(name, f"https://user:pass@localhost:{proxy.port}")
+            with standard(f"{'https' if tls else 'http'}://endpoint.test/api") as transport:
+                assert transport.post(b"{}").body == b"ok"
+                assert transport.post(b"{}").body == b"ok"
+    line = b"CONNECT endpoint.test:443 " if tls else b"POST http://endpoint.test/api "
+    assert proxy.requests[0].startswith(line)
+    assert b"Proxy-Authorization: Basic dXNlcjpwYXNz\r\n" in proxy.requests[0]
+    assert (len(proxy.requests), len(server.requests)) == ((1, 2) if tls else (2, 0))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_https_proxy_that_nobody_vouches_for_is_told_nothing(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(always(OK), tls=True) as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"https://user:pass@localhost:{proxy.port}")
+        with standard(f"{scheme}://endpoint.test") as transport, pytest.raises(TransportError) as caught:
+            transport.post(b"{}")
+    assert (caught.value.kind, caught.value.sent, proxy.requests) == (ErrorKind.TLS_ERROR, False, [])
+    assert "certificate" in caught.value.message
+
+
+def test_an_attempt_through_tls_within_tls_ends_at_once_when_it_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(peer: Peer) -> None:
+        peer.receive()
+        peer.pause()
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "server.pem"))
+    with serving(silent, tls=True) as server:
+
+        def tunnel(peer: Peer) -> None:
+            peer.receive()
+            peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            _forward(peer.socket, server.port)
+
+        with serving(tunnel, tls=True) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{proxy.port}")
+            with standard("https://endpoint.test") as transport:
+                outcomes: list[Outcome] = []
+                transport.start(b"{}", Watch(), outcomes.append)
+                while not server.requests:
+                    transport.loop.turn(0.01)
+                transport.abandon()
+                transport.loop.turn(1)
+                (outcome,) = outcomes
+                assert isinstance(outcome, TransportError) and outcome.is_whole and "abandoned" in outcome.message
+                give_up = monotonic() + 2
+                while any(thread.name == "sender" for thread in threading.enumerate()):
+                    assert monotonic() < give_up
+                    sleep(0.01)
+
+
+def test_cookies_do_not_gather_in_the_session() -> None:
+    """What a server sets is refused where it comes in, so that no cookies gather over a long run."""
+    with serving(always(sized(b"", "Set-Cookie: a=b"))) as server, standard(server.url) as transport:
+        transport.post(b"{}")
+        assert not transport._way._session.cookies  # type: ignore[attr-defined]
+
+
+def test_more_attempts_than_threads_wait_for_their_turn_and_fail_when_the_transport_closes() -> None:
+    released = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while body := peer.receive():
+            released.wait(5)
+            peer.send(sized(body))
+
+    outcomes: list[Outcome] = []
+    with serving(script) as server, standard(server.url) as transport:
+        for number in range(6):
+            transport.start(b"%d" % number, Watch(), outcomes.append)
+        while len(server.requests) < 4:
+            transport.loop.turn(0.01)
+        transport.loop.turn(0.05)
+        assert len(server.requests) == 4
+        transport.close()
+        released.set()
+        while len(outcomes) < 6:
+            transport.loop.turn(1)
+    bodies = [outcome.body for outcome in outcomes if isinstance(outcome, RawReply)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, TransportError)]
+    assert sorted(bodies) == [b"0", b"1", b"2", b"3"]
+    assert [error.sent for error in refused] == [False, False]
