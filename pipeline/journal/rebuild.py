@@ -63,8 +63,8 @@ def rebuild(
 
     Raises OSError, sqlite3.Error.
     """
-    kept = salvage.number_anew()
-    claims = salvage.open_claims()
+    kept = salvage.index.number_anew()
+    claims = salvage.index.open_claims()
     known = max(salvage.totals.commits, *(one.commits for one in published), 0)
     acknowledged = _acknowledged(damaged)
     totals = replace(
@@ -84,7 +84,7 @@ def rebuild(
             [(one.events, one.possibly_billed_usd) for one in published],
         ),
         possibly_billed_requests=_in_doubt(salvage, published),
-        plan=max(salvage.totals.plan, salvage.most_plan()),
+        plan=max(salvage.totals.plan, salvage.index.last_plan()),
     )
     meta = {
         "identity": replace(identity, renumbered=totals.commits).text(),
@@ -95,8 +95,8 @@ def rebuild(
     create_database(directory, meta, salvage.events(), claims)
     Count(directory, totals.commits).close()
     written = max(salvage.last, salvage.totals.events, _shown(damaged), *(one.events or 0 for one in published), 0)
-    lost = max(0, written - totals.events - salvage.covered())
-    answers = salvage.answers()
+    lost = max(0, written - totals.events - salvage.index.covered())
+    answers = salvage.index.answers()
     # Of commits that nothing is left of, it is not known how many records they held. Where no totals are left, events
     # that were found may be of any commit.
     are_commits_lost = acknowledged > known and (known > 0 or salvage.last == 0)
@@ -112,9 +112,9 @@ def _billed(
     """Everything ever billed: by the journal's newest total and by that of each output, with what came after it; and
     never less than what the records themselves come to.
     """
-    sums = [salvage.billed(column)]
+    sums = [salvage.index.billed(column)]
     for events, known in ((salvage.totals.events, total), *published):
-        sums.append(known + (salvage.billed(column, events) if events is not None else 0))
+        sums.append(known + (salvage.index.billed(column, events) if events is not None else 0))
     return max(sums)
 
 
@@ -124,8 +124,8 @@ def _in_doubt(salvage: Salvage, published: Sequence[Published]) -> int | None:
     totals += [(one.events, one.possibly_billed_requests) for one in published]
     if any(known is None for _, known in totals):
         return None
-    sums = [(known or 0) + (salvage.in_doubt(events) if events is not None else 0) for events, known in totals]
-    return max(salvage.in_doubt(), *sums)
+    sums = [(known or 0) + (salvage.index.in_doubt(events) if events is not None else 0) for events, known in totals]
+    return max(salvage.index.in_doubt(), *sums)
 
 
 def _settings(salvage: Salvage, kind: str, model: str) -> list[list[Any]]:

@@ -7,70 +7,20 @@ the newest whole one counts.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import database
-from pipeline.journal.carving import Carver, Named, Numbered, Place
-from pipeline.journal.events import (
-    ANSWERS,
-    FAILURES,
-    Claim,
-    Event,
-    State,
-    pack_claim,
-    pack_event,
-    unpack_claim,
-    unpack_head,
-    unpack_record,
-    with_source,
-)
-from pipeline.journal.outcome import Outcome
+from pipeline.journal.carving import Carver, Named, Numbered
+from pipeline.journal.events import Event, State, pack_event, unpack_claim, unpack_head, unpack_record
+from pipeline.journal.salvage_index import SalvageIndex
 from pipeline.journal.store import Journal
 from pipeline.journal.totals import Identity, Totals
-
-_SCHEMA = """
-PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;
-CREATE TABLE events (seq INTEGER, turn INTEGER, file INTEGER, at INTEGER, packed BLOB, plan INTEGER, state INTEGER,
-    row_id TEXT, request_hash TEXT, settings INTEGER, source INTEGER, attempts INTEGER, started INTEGER, cost_usd TEXT,
-    billed_usd TEXT, possibly_billed TEXT, in_doubt INTEGER, PRIMARY KEY (seq, turn)) WITHOUT ROWID;
-CREATE INDEX events_by_row ON events (row_id, request_hash);
-CREATE INDEX events_by_request ON events (request_hash, started);
-CREATE TABLE claims (row_id TEXT, request_hash TEXT, attempts INTEGER, plan INTEGER, settings INTEGER, claimed INTEGER,
-    packed BLOB, PRIMARY KEY (row_id, request_hash, attempts)) WITHOUT ROWID;
-"""
-"""An event that was found has its number as `seq`, turn 0, and the place where it stands; one that was restored has the
-number of the event that it follows, a turn from 1 on, and its bytes. Stamps are in microseconds."""
-
-# A row that took over an answer which is lost has none.
-_NUMBER = """
-CREATE TABLE numbers AS SELECT seq, turn, row_number() OVER (ORDER BY seq, turn) AS number FROM events e
-    WHERE source = 0 OR EXISTS (SELECT 1 FROM events s WHERE s.seq = e.source AND s.turn = 0);
-CREATE INDEX numbers_by_event ON numbers (seq, turn);
-"""
-_IN_ORDER = """
-SELECT n.number, e.file, e.at, e.packed, s.number
-    FROM numbers n CROSS JOIN events e ON e.seq = n.seq AND e.turn = n.turn
-    LEFT JOIN numbers s ON s.seq = e.source AND s.turn = 0 AND e.source > 0 ORDER BY n.number
-"""
-# An event says how often its row was asked. One that says more than the claim knew, of a later time, has closed it.
-_OPEN_CLAIMS = """
-SELECT packed FROM claims c WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.row_id = c.row_id
-    AND e.request_hash = c.request_hash AND e.attempts > c.attempts AND e.started >= c.claimed) ORDER BY claimed
-"""
-# Each attempt left an event; one that ended as a failure for a passing cause left a second one, of the failure.
-_COVERED = f"""
-SELECT sum(most - seen) FROM (SELECT max(attempts) AS most,
-    count(DISTINCT CASE WHEN attempts > 0 AND state != {State.FAILED_PASSING:d} THEN attempts END) AS seen
-    FROM events GROUP BY row_id, request_hash)
-"""
 
 
 class Salvage:
@@ -93,8 +43,7 @@ class Salvage:
         self._numbers: dict[str, int] = {}
         self.restored = 0
         """How many outcomes were restored."""
-        self._scratch = sqlite3.connect(scratch, isolation_level=None)
-        self._scratch.executescript(_SCHEMA)
+        self.index = SalvageIndex(scratch)
         self._carver = Carver(directory)
         try:
             self._take_all()
@@ -106,7 +55,7 @@ class Salvage:
     def close(self) -> None:
         """Close the files."""
         self._carver.close()
-        self._scratch.close()
+        self.index.close()
 
     def __enter__(self) -> Salvage:
         return self
@@ -122,27 +71,17 @@ class Salvage:
         """Take in an outcome that an output tells of, unless the journal has it: the latest of its row up to event
         number `after`. Settings that nothing is known of are known by the `model` from here on.
         """
-        row = (event.row_id, event.request_hash)
-        states = ANSWERS if event.state in ANSWERS else (*ANSWERS, *FAILURES)
-        # By its stamp too: it may be the answer of another row, taken over.
-        known = self._scratch.execute(
-            f"SELECT settings FROM events WHERE state IN ({','.join(str(int(state)) for state in states)})"
-            " AND (row_id = ? AND request_hash = ? OR request_hash = ? AND started = ?) LIMIT 1",
-            (*row, event.request_hash, _started(event.record)),
-        ).fetchone()
+        known = self.index.settings_of(event)
         if known is not None:
-            self.models.setdefault(known[0], model)
+            self.models.setdefault(known, model)
             return
-        _, cost = self._scratch.execute(
-            "SELECT max(attempts), cost_usd FROM events WHERE row_id = ? AND request_hash = ?", row
-        ).fetchone()
-        billed = (event.record.cost_usd or 0) - Decimal(cost or 0)
+        billed = (event.record.cost_usd or 0) - self.index.cost_before(event)
         record = event.record._replace(billed_usd=billed if billed > 0 else None)
         settings = self._numbers.setdefault(model, self.settings_used + 1 + len(self._numbers))
         self.models[settings] = model
         self.restored += 1
         restored = replace(event, settings=settings, record=record)
-        self._insert(after, self.restored, None, pack_event(restored), restored)
+        self.index.add_event(after, self.restored, None, pack_event(restored), restored)
 
     def _take_all(self) -> None:
         for record in self._carver.records():
@@ -153,9 +92,9 @@ class Salvage:
                 elif b"\n" in record.packed:
                     self._take_event(record)
                 else:
-                    self._take_claim(unpack_claim(record.number, record.packed))
-        self.last = self._number("SELECT max(seq) FROM events")
-        self.settings_used = max(len(self.settings), self._most("settings"))
+                    self.index.add_claim(unpack_claim(record.number, record.packed))
+        self.last = self.index.last()
+        self.settings_used = max(len(self.settings), self.index.last_settings())
 
     def _take_named(self, record: Named) -> None:
         if record.name == "totals":
@@ -182,47 +121,7 @@ class Salvage:
             head.content,
             record,
         )
-        self._insert(found.number, 0, found.place, None, event)
-
-    def _insert(self, seq: int, turn: int, place: Place | None, packed: bytes | None, event: Event) -> None:
-        record = event.record
-        self._scratch.execute(
-            f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 17)})",
-            (
-                seq,
-                turn,
-                *(place or (None, None)),
-                packed,
-                event.plan,
-                int(event.state),
-                event.row_id,
-                event.request_hash,
-                event.settings,
-                record.source,
-                record.attempts,
-                _started(record),
-                _text(record.cost_usd),
-                _text(record.billed_usd),
-                _text(record.possibly_billed),
-                int(record.in_doubt),
-            ),
-        )
-
-    def _take_claim(self, claim: Claim) -> None:
-        self._scratch.execute(
-            "INSERT INTO claims VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET plan = excluded.plan,"
-            " settings = excluded.settings, claimed = excluded.claimed, packed = excluded.packed"
-            " WHERE excluded.claimed > claimed",
-            (
-                claim.row_id,
-                claim.request_hash,
-                claim.history.attempts,
-                claim.plan,
-                claim.settings,
-                _microseconds(claim.claimed_at),
-                pack_claim(claim),
-            ),
-        )
+        self.index.add_event(found.number, 0, found.place, None, event)
 
     def _trust_standing_claims(self, directory: Path) -> None:
         """Where SQLite reads the newest commit that is known, the claims that are open there are those that are open.
@@ -231,80 +130,8 @@ class Salvage:
         with suppress(CheckpointFailed), closing(Journal(directory, database.open_reader(directory))) as journal:
             claims = journal.claims()
             if journal.totals.commits == self.totals.commits:
-                self._scratch.execute("DELETE FROM claims")
-                for claim in claims:
-                    self._take_claim(claim)
-
-    # ---- giving out
-
-    def number_anew(self) -> int:
-        """Number the events from 1 in their order, when all are taken in; an event that took over an answer which is
-        lost is left out. Returns how many of those that were found are kept.
-        """
-        self._scratch.executescript(_NUMBER)
-        return self._number("SELECT count(*) FROM numbers WHERE turn = 0")
+                self.index.replace_claims(claims)
 
     def events(self) -> Iterator[tuple[int, bytes]]:
-        """Every event with its new number, packed, after `number_anew`."""
-        for number, file, at, packed, source in self._scratch.execute(_IN_ORDER):
-            found = self._carver.packed(Place(file, at)) if packed is None else packed
-            yield number, found if source is None else with_source(found, source)
-
-    def covered(self) -> int:
-        """How many attempts are not among the events though later ones of their rows count them, and what they cost."""
-        return self._number(_COVERED)
-
-    def answers(self) -> int:
-        """How many of all events are answers."""
-        return self._number(f"SELECT count(*) FROM events WHERE state IN {tuple(int(state) for state in ANSWERS)}")
-
-    def open_claims(self) -> list[tuple[int, bytes]]:
-        """The claims that no event has closed, packed, with new numbers, after `number_anew`."""
-        found = [
-            unpack_claim(number, packed)
-            for number, (packed,) in enumerate(self._scratch.execute(_OPEN_CLAIMS).fetchall(), 1)
-        ]
-        return [(claim.number, pack_claim(replace(claim, history=self._with_source(claim.history)))) for claim in found]
-
-    def _with_source(self, history: Outcome) -> Outcome:
-        """A claim's history with the new number of the answer that its row keeps, or without one that is lost."""
-        if history.kept_as is None:
-            return history
-        found = "SELECT number FROM numbers WHERE seq = ? AND turn = 0"
-        if (number := self._scratch.execute(found, (history.source,)).fetchone()) is None:
-            return history._replace(source=0, kept_as=None, stood_for=())
-        return history._replace(source=number[0])
-
-    def most_plan(self) -> int:
-        """The highest number of a plan."""
-        return self._most("plan")
-
-    def billed(self, column: Literal["billed_usd", "possibly_billed"], since: int | None = None) -> Decimal:
-        """The sum over all events in USD, or over those that were found with a higher number than `since`."""
-        condition = "" if since is None else f"AND turn = 0 AND seq > {since}"
-        found = self._scratch.execute(f"SELECT {column} FROM events WHERE {column} IS NOT NULL {condition}")
-        return sum((Decimal(amount) for (amount,) in found), Decimal(0))
-
-    def in_doubt(self, since: int | None = None) -> int:
-        """Return how many requests of all events, or of those found after `since`, may have been billed."""
-        condition = "" if since is None else f"AND turn = 0 AND seq > {since}"
-        return self._number(f"SELECT count(*) FROM events WHERE in_doubt {condition}")
-
-    def _most(self, column: str) -> int:
-        return max(self._number(f"SELECT max({column}) FROM {table}") for table in ("events", "claims"))
-
-    def _number(self, query: str) -> int:
-        (number,) = self._scratch.execute(query).fetchone()
-        return int(number or 0)
-
-
-def _started(record: Outcome) -> int | None:
-    return None if record.started_at is None else _microseconds(record.started_at)
-
-
-def _text(amount: Decimal | None) -> str | None:
-    return None if amount is None else str(amount)
-
-
-def _microseconds(stamp: float) -> int:
-    return round(stamp * 1_000_000)
+        """Yield every event with its new number, packed, once the index has numbered them anew."""
+        return self.index.events(self._carver.packed)

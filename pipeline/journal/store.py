@@ -16,47 +16,28 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
-
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal import database
 from pipeline.journal.count import FILE_NAME as COUNT_NAME
 from pipeline.journal.count import Count, read_count
-from pipeline.journal.events import (
-    ANSWERS,
-    Claim,
-    Event,
-    EventHead,
-    EventPlace,
-    checksum,
-    pack_claim,
-    pack_event,
-    record_text,
-    unpack_claim,
-    unpack_head,
-    unpack_place,
-)
+from pipeline.journal.events import Claim, Event, checksum, pack_claim, pack_event
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
-from pipeline.journal.outcome import Outcome, decode
+from pipeline.journal.guard import Guard
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
+from pipeline.journal.reader import ORDERS, JournalReader
 from pipeline.journal.replacement import is_under_way
 from pipeline.journal.totals import Identity, Seen, Totals, plus
 from pipeline.storage import sync_directory, sync_file
 
 _ROWS_A_STATEMENT = 1000
-_NUMBERS_A_STEP = 100
 _BYTES_A_STATEMENT = 4 * 2**20
 _LOG_BYTES = 16 * 2**20
 _LOG_BYTES_A_COMMIT = 5 * 8192
 """What a commit of small records adds to the log: the pages at the end of each tree, about."""
-
-
-_ORDERS = "controls"
-"""Of eight letters, as every name in `meta` has four, six or eight (see `journal.carving`)."""
 _MOST_ORDERS = 1000
 
 
-class Journal:
+class Journal(JournalReader):
     """An open journal, for reading or for the one writer. Make one with `create`, `read` or `write`.
 
     Every method raises CheckpointFailed where the disk fails or the content cannot be trusted. After a failed commit
@@ -64,22 +45,11 @@ class Journal:
     """
 
     def __init__(self, directory: Path, connection: sqlite3.Connection) -> None:
-        self._directory = directory
-        self._connection = connection
+        super().__init__(directory, connection)
         self._broken = False
         self._count: Count | None = None
         self._log_bytes = 0
         self._places: dict[str, tuple[int, int]] = {}
-        try:
-            with self._reading():
-                self.identity = Identity.parse(database.get_meta(connection, "identity"))
-                self.totals = Totals.parse(database.get_meta(connection, "totals"))
-        except BaseException:
-            connection.close()
-            raise
-        self.job = self.identity.job
-        self.simulated = self.identity.simulated
-        self.checkpoint_id = self.identity.checkpoint_id
 
     # ---- opening
 
@@ -156,90 +126,6 @@ class Journal:
             self._count.close()
             self._count = None
 
-    # ---- reading
-
-    def index(self) -> Iterator[EventHead]:
-        """Every event without its record, oldest first, each checked against its checksum, and their number."""
-        return (unpack_head(seq, packed) for seq, packed in self._events())
-
-    def standings(self) -> Iterator[EventPlace]:
-        """The same, of each event only what a plan of rows that are known already has to learn: quicker to read."""
-        return (unpack_place(seq, packed) for seq, packed in self._events())
-
-    def _events(self) -> Iterator[tuple[int, bytes]]:
-        number = 0
-        with self._reading():
-            for seq, packed, stored in self._connection.execute("SELECT seq, event, checksum FROM events ORDER BY seq"):
-                number += 1
-                if seq != number or checksum(seq, packed) != stored:
-                    raise CheckpointDamaged(f"{self._directory}: event {number} of the journal is damaged or missing")
-                yield seq, packed
-        if number != self.totals.events:
-            raise CheckpointDamaged(f"{self._directory}: {number} events where {self.totals.events} were recorded")
-
-    def claims(self) -> list[Claim]:
-        """The claims that no event has closed: requests that were under way when the program died."""
-        claims = []
-        with self._reading():
-            for number, packed, stored in self._connection.execute(
-                "SELECT number, claim, checksum FROM claims ORDER BY number"
-            ):
-                if checksum(number, packed) != stored:
-                    raise CheckpointDamaged(f"{self._directory}: claim {number} of the journal is damaged")
-                claims.append(unpack_claim(number, packed))
-        if len(claims) != self.totals.claims:
-            raise CheckpointDamaged(
-                f"{self._directory}: {len(claims)} open claims where {self.totals.claims} were made"
-            )
-        return claims
-
-    def records(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, Outcome]]:
-        """The events with the given numbers, in ascending order of number, each once, checked, with their records."""
-        return ((head, decode(from_json(text))) for head, text in self.texts(sequence))
-
-    def texts(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, bytes]]:
-        """The same, with each record as the JSON text that it is stored as."""
-        for start in range(0, len(sequence), _ROWS_A_STATEMENT):
-            part = sorted(set(sequence[start : start + _ROWS_A_STATEMENT]))
-            # Filled up with the last one, so that few different statements have to be kept.
-            numbers = part + part[-1:] * (-len(part) % _NUMBERS_A_STEP)
-            found = 0
-            with self._reading():
-                for seq, packed, stored in self._connection.execute(
-                    f"SELECT seq, event, checksum FROM events WHERE seq IN ({','.join('?' * len(numbers))})"
-                    " ORDER BY seq",
-                    numbers,
-                ):
-                    if checksum(seq, packed) != stored:
-                        raise CheckpointDamaged(f"{self._directory}: event {seq} of the journal is damaged")
-                    found += 1
-                    yield unpack_head(seq, packed), record_text(packed)
-            if found != len(part):
-                raise CheckpointDamaged(f"{self._directory}: {len(part) - found} events of the journal are missing")
-
-    def record(self, seq: int) -> Outcome:
-        """The record of one event."""
-        ((_, record),) = self.records([seq])
-        return record
-
-    def settings(self) -> dict[int, dict[str, Any]]:
-        """Every set of settings that events were made under, by its number."""
-        return {number: description for number, (_, description) in enumerate(self._settings(), 1)}
-
-    def runs(self) -> list[str]:
-        """The ids of all runs so far, oldest first."""
-        with self._reading():
-            found: list[str] = json.loads(database.get_meta(self._connection, "runs"))
-        return found
-
-    def verify(self) -> int:
-        """Check everything that the journal holds, and the file that it stands in. Returns the number of answers."""
-        database.check_structure(self._directory)
-        self.claims()
-        self.settings()
-        self.runs()
-        return sum(head.state in ANSWERS for head in self.index())
-
     # ---- writing
 
     def commit(
@@ -300,17 +186,11 @@ class Journal:
         with self._transaction(self.totals):
             database.set_meta(self._connection, "runs", json.dumps(runs))
 
-    def orders(self) -> list[str]:
-        """Return the latest orders that runs of the job have followed, oldest first."""
-        with self._reading():
-            text = database.find_meta(self._connection, _ORDERS)
-        return [] if text is None else [str(one) for one in json.loads(text)]
-
     def note_order(self, text: str) -> None:
         """Record that a run has followed an order."""
         orders = [*self.orders(), text][-_MOST_ORDERS:]
         with self._transaction(self.totals):
-            database.set_meta(self._connection, _ORDERS, json.dumps(orders))
+            database.set_meta(self._connection, ORDERS, json.dumps(orders))
 
     def see(self, now: float) -> None:
         """Record that stamps in the future of `now` (Unix seconds) were seen: all that stands here was made before."""
@@ -379,28 +259,5 @@ class Journal:
         if released != len(numbers):
             raise CheckpointDamaged(f"{self._directory}: {len(numbers) - released} claims of the journal are missing")
 
-    def _settings(self) -> list[list[Any]]:
-        with self._reading():
-            found: list[list[Any]] = json.loads(database.get_meta(self._connection, "settings"))
-        return found
-
-    def _reading(self) -> _Guard:
-        return _Guard(CheckpointDamaged, f"{self._directory}: the journal cannot be read")
-
-    def _writing(self) -> _Guard:
-        return _Guard(CheckpointFailed, f"{self._directory}: the journal cannot be written to")
-
-
-class _Guard:
-    """Turns SQLite's errors, and nonsense found in its rows, into an error of the checkpoint."""
-
-    def __init__(self, kind: type[CheckpointFailed], message: str) -> None:
-        self._kind = kind
-        self._message = message
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, sqlite3.Error | OSError | ValueError | TypeError | KeyError):
-            raise self._kind(f"{self._message}: {error}") from error
+    def _writing(self) -> Guard:
+        return Guard(CheckpointFailed, f"{self._directory}: the journal cannot be written to")

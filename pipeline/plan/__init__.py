@@ -2,9 +2,10 @@
 
 from pipeline.plan.cells import cell_mark, input_row_id
 from pipeline.plan.choosing import drawn_rows, spread_rows
+from pipeline.plan.draft import Answered, Change
 from pipeline.plan.failures import FailureKinds, failure_kinds
 from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, Standing, load_plan, save_plan
-from pipeline.plan.planner import Answered, Change, Planner
+from pipeline.plan.planner import Planner
 from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure, Variant
 
 __all__ = [

@@ -1,0 +1,151 @@
+"""The journal as it is read: every record against its checksum, and their number against the totals."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from pipeline.errors import CheckpointDamaged
+from pipeline.journal import database
+from pipeline.journal.events import (
+    ANSWERS,
+    Claim,
+    EventHead,
+    EventPlace,
+    checksum,
+    record_text,
+    unpack_claim,
+    unpack_head,
+    unpack_place,
+)
+from pipeline.journal.guard import Guard
+from pipeline.journal.outcome import Outcome, decode
+from pipeline.journal.totals import Identity, Totals
+
+_ROWS_A_STATEMENT = 1000
+_NUMBERS_A_STEP = 100
+
+ORDERS = "controls"
+"""Of eight letters, as every name in `meta` has four, six or eight (see `journal.carving`)."""
+
+
+class JournalReader:
+    """What a journal holds, over an open connection that is closed where it cannot be read.
+
+    Every method raises CheckpointDamaged where the content cannot be trusted.
+    """
+
+    def __init__(self, directory: Path, connection: sqlite3.Connection) -> None:
+        self._directory = directory
+        self._connection = connection
+        try:
+            with self._reading():
+                self.identity = Identity.parse(database.get_meta(connection, "identity"))
+                self.totals = Totals.parse(database.get_meta(connection, "totals"))
+        except BaseException:
+            connection.close()
+            raise
+        self.job = self.identity.job
+        self.simulated = self.identity.simulated
+        self.checkpoint_id = self.identity.checkpoint_id
+
+    def index(self) -> Iterator[EventHead]:
+        """Every event without its record, oldest first, each checked against its checksum, and their number."""
+        return (unpack_head(seq, packed) for seq, packed in self._events())
+
+    def standings(self) -> Iterator[EventPlace]:
+        """The same, of each event only what a plan of rows that are known already has to learn: quicker to read."""
+        return (unpack_place(seq, packed) for seq, packed in self._events())
+
+    def _events(self) -> Iterator[tuple[int, bytes]]:
+        number = 0
+        with self._reading():
+            for seq, packed, stored in self._connection.execute("SELECT seq, event, checksum FROM events ORDER BY seq"):
+                number += 1
+                if seq != number or checksum(seq, packed) != stored:
+                    raise CheckpointDamaged(f"{self._directory}: event {number} of the journal is damaged or missing")
+                yield seq, packed
+        if number != self.totals.events:
+            raise CheckpointDamaged(f"{self._directory}: {number} events where {self.totals.events} were recorded")
+
+    def claims(self) -> list[Claim]:
+        """The claims that no event has closed: requests that were under way when the program died."""
+        claims = []
+        with self._reading():
+            for number, packed, stored in self._connection.execute(
+                "SELECT number, claim, checksum FROM claims ORDER BY number"
+            ):
+                if checksum(number, packed) != stored:
+                    raise CheckpointDamaged(f"{self._directory}: claim {number} of the journal is damaged")
+                claims.append(unpack_claim(number, packed))
+        if len(claims) != self.totals.claims:
+            raise CheckpointDamaged(
+                f"{self._directory}: {len(claims)} open claims where {self.totals.claims} were made"
+            )
+        return claims
+
+    def records(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, Outcome]]:
+        """The events with the given numbers, in ascending order of number, each once, checked, with their records."""
+        return ((head, decode(from_json(text))) for head, text in self.texts(sequence))
+
+    def texts(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, bytes]]:
+        """The same, with each record as the JSON text that it is stored as."""
+        for start in range(0, len(sequence), _ROWS_A_STATEMENT):
+            part = sorted(set(sequence[start : start + _ROWS_A_STATEMENT]))
+            # Filled up with the last one, so that few different statements have to be kept.
+            numbers = part + part[-1:] * (-len(part) % _NUMBERS_A_STEP)
+            found = 0
+            with self._reading():
+                for seq, packed, stored in self._connection.execute(
+                    f"SELECT seq, event, checksum FROM events WHERE seq IN ({','.join('?' * len(numbers))})"
+                    " ORDER BY seq",
+                    numbers,
+                ):
+                    if checksum(seq, packed) != stored:
+                        raise CheckpointDamaged(f"{self._directory}: event {seq} of the journal is damaged")
+                    found += 1
+                    yield unpack_head(seq, packed), record_text(packed)
+            if found != len(part):
+                raise CheckpointDamaged(f"{self._directory}: {len(part) - found} events of the journal are missing")
+
+    def record(self, seq: int) -> Outcome:
+        """The record of one event."""
+        ((_, record),) = self.records([seq])
+        return record
+
+    def settings(self) -> dict[int, dict[str, Any]]:
+        """Every set of settings that events were made under, by its number."""
+        return {number: description for number, (_, description) in enumerate(self._settings(), 1)}
+
+    def runs(self) -> list[str]:
+        """The ids of all runs so far, oldest first."""
+        with self._reading():
+            found: list[str] = json.loads(database.get_meta(self._connection, "runs"))
+        return found
+
+    def verify(self) -> int:
+        """Check everything that the journal holds, and the file that it stands in. Returns the number of answers."""
+        database.check_structure(self._directory)
+        self.claims()
+        self.settings()
+        self.runs()
+        return sum(head.state in ANSWERS for head in self.index())
+
+    def orders(self) -> list[str]:
+        """Return the latest orders that runs of the job have followed, oldest first."""
+        with self._reading():
+            text = database.find_meta(self._connection, ORDERS)
+        return [] if text is None else [str(one) for one in json.loads(text)]
+
+    def _settings(self) -> list[list[Any]]:
+        with self._reading():
+            found: list[list[Any]] = json.loads(database.get_meta(self._connection, "settings"))
+        return found
+
+    def _reading(self) -> Guard:
+        return Guard(CheckpointDamaged, f"{self._directory}: the journal cannot be read")
