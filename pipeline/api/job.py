@@ -83,8 +83,7 @@ class Job:
             errors.JobLocked: a run of the job is under way.
         """
         with python_words():
-            counts = forecast.row_counts(self._load())
-        return Plan(counts.total, counts.done, counts.new, counts.changed, counts.to_retry, counts.orphaned)
+            return Plan.of(forecast.row_counts(self._load()))
 
     def estimate(self, *, pilot: int | None = None, seed: int = 0) -> Estimate:
         """Return the plan with tokens, cost and time as ranges.
@@ -99,11 +98,11 @@ class Job:
         with python_words():
             job = self._load()
             if pilot is None:
-                return Estimate.of_json(forecast.plan_ahead(job, RunOptions()))
+                return Estimate.of(forecast.plan_ahead(job, RunOptions()))
             run, summary = self._run(job, RunOptions(limit=pilot, seed=seed), progress=False)
             if summary.error is not None:
                 raise RunStopped(f"the pilot stopped: {summary.error.message}", summary.exit_code)
-            return Estimate.of_json(forecast.plan_ahead(job, RunOptions(), run.first_event), pilot=summary)
+            return Estimate.of(forecast.plan_ahead(job, RunOptions(), run.first_event), pilot=summary)
 
     def run(
         self,

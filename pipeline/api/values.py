@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeVar
 
 from pipeline.api.words import in_python
+from pipeline.app.forecast import Forecast
 from pipeline.app.summary import Summary
 from pipeline.config.source import GIVEN
 from pipeline.errors import Mistake
 from pipeline.estimate import Range
+from pipeline.plan import Counts
 
 __all__ = ["Diagnostic", "Estimate", "Plan", "Range"]
-
-Number = TypeVar("Number", int, float, Decimal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,11 @@ class Plan:
     to_retry: int
     orphaned: int
 
+    @classmethod
+    def of(cls, counts: Counts) -> Plan:
+        """Return the counts of a plan as the Python interface tells them."""
+        return cls(counts.total, counts.done, counts.new, counts.changed, counts.to_retry, counts.orphaned)
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -77,31 +81,21 @@ class Estimate:
     pilot: Summary | None = None
 
     @classmethod
-    def of_json(cls, found: Mapping[str, Any], pilot: Summary | None = None) -> Estimate:
-        """Return what `estimate --json` prints as values."""
+    def of(cls, found: Forecast, pilot: Summary | None = None) -> Estimate:
+        """Return a forecast as the Python interface tells it."""
         return cls(
-            job=found["job"],
-            rows=Plan(**found["rows"]),
-            requests=found["requests"],
-            prompt_tokens=_range(found["prompt_tokens"], int),
-            completion_tokens=_range(found["completion_tokens"], int),
-            cost_usd=_money(found["cost_usd"]),
-            seconds=_range(found["seconds"], float),
-            spent_usd=Decimal(found["spent_usd"]),
-            possibly_billed_usd=Decimal(found["possibly_billed_usd"]),
-            whole_job_usd=_money(found["whole_job_usd"]),
-            affordable_rows={
-                cap: None if rows is None else _range(rows, int) for cap, rows in found["affordable_rows"].items()
-            },
-            learned_from=found["learned_from"],
-            assumptions=found["assumptions"],
+            job=found.job,
+            rows=Plan.of(found.rows),
+            requests=found.estimate.requests,
+            prompt_tokens=found.estimate.prompt_tokens,
+            completion_tokens=found.estimate.completion_tokens,
+            cost_usd=found.cost_usd,
+            seconds=found.seconds,
+            spent_usd=found.spent_usd,
+            possibly_billed_usd=found.possibly_billed_usd,
+            whole_job_usd=found.whole_job_usd,
+            affordable_rows=found.affordable_rows,
+            learned_from=found.estimate.learned_from,
+            assumptions=found.assumptions,
             pilot=pilot,
         )
-
-
-def _range(found: Mapping[str, Any], number: Callable[[Any], Number]) -> Range[Number]:
-    return Range(number(found["low"]), number(found["expected"]), number(found["high"]))
-
-
-def _money(found: Mapping[str, Any]) -> Range[Decimal] | None:
-    return None if found["expected"] is None else _range(found, Decimal)

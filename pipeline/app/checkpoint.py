@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, Standing, load_plan, save_plan
-from pipeline.records import Usage, digest
+from pipeline.records import JsonObject, Usage, digest
 from pipeline.sink import partial_path, read_metadata
 from pipeline.wording import counted
 
@@ -55,7 +54,7 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
             raise InvalidJob([job.placed(Mistake(message, key="output.path", suggestion=hint))])
 
 
-def refuse_older_journal(directory: Path, journal: Journal, metadata: Mapping[str, Any], path: Path) -> None:
+def refuse_older_journal(directory: Path, journal: Journal, metadata: JsonObject, path: Path) -> None:
     """Refuse to go on with a journal that lacks what its own output was written from. Raises CheckpointDamaged."""
     commits = metadata.get("journal", {}).get("commits", 0)
     if commits > journal.totals.commits:
@@ -65,7 +64,7 @@ def refuse_older_journal(directory: Path, journal: Journal, metadata: Mapping[st
         )
 
 
-def journal_facts(journal: Journal) -> dict[str, Any]:
+def journal_facts(journal: Journal) -> JsonObject:
     """Return what an output records of its journal. It shows later whether a journal is older than its output, and
     what was billed if the journal is lost.
     """

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +20,7 @@ from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.journal.files import foreign_names, own_files, remove_own
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
+from pipeline.records import JsonObject
 from pipeline.sink import Results, is_own, result_names
 from pipeline.wording import counted
 
@@ -42,7 +42,7 @@ class Finished:
     bytes: int
     left: tuple[str, ...]
 
-    def as_json(self, *, removed: bool) -> dict[str, Any]:
+    def as_json(self, *, removed: bool) -> JsonObject:
         """Return what `--json` prints."""
         return {
             "job": self.job,

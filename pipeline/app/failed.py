@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from pipeline.app.access import reading
 from pipeline.app.job import open_job
@@ -12,13 +11,14 @@ from pipeline.app.truncated import former_rows
 from pipeline.config import Job
 from pipeline.errors import TRUNCATED
 from pipeline.plan import FAILED, SUCCEEDED
+from pipeline.records import Row
 from pipeline.sink import Results
 
 COLUMNS = ("row_id", "error_kind", "error_message", "http_status", "attempts", "cost_usd", "finished_at")
 """What is told of each row: names of the output's columns. Nothing that was asked is among them."""
 
 
-def failed_rows(job: Job, kind: str | None) -> Iterator[dict[str, Any]]:
+def failed_rows(job: Job, kind: str | None) -> Iterator[Row]:
     """Every row that failed, or those of one kind, in input order; of the kind `truncated` those whose answer was cut
     off. Sends nothing.
 

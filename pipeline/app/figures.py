@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.app.answer_counts import AnswerCounts
 from pipeline.app.control import Controls
 from pipeline.app.status import file_stamp
-from pipeline.app.summary import Summary, billed_figures, row_figures
+from pipeline.app.summary import MoneyFigures, RowFigures, Summary
 from pipeline.app.tracking import Tracker
 from pipeline.journal import Journal, write_progress
 from pipeline.plan import FailureKinds, Plan
+from pipeline.records import JsonObject
 from pipeline.runner import Progress
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _PROGRESS_FILE_SECONDS = 1.0
 
@@ -40,9 +42,9 @@ class Figures:
         self._succeeded = 0
         self._written_at = 0.0
 
-    def update(self, **known: Any) -> None:
+    def update(self, *figures: DataclassInstance, **known: Any) -> None:
         """Take in what is known now, by the names of the summary."""
-        self.summary = replace(self.summary, seconds=self._seconds(), **known)
+        self.summary = self.summary.having(*figures, seconds=self._seconds(), **known)
 
     def take(self, progress: Progress) -> None:
         """Take in how far the sending is."""
@@ -69,8 +71,8 @@ class Figures:
         failures = (self.left_alone + progress.failures).counts()["failures"]
         answers = self.answers.plus(progress.truncated, progress.empty)
         # Of the journal's open claims, which are the requests in flight, ten thousand are not read once a second.
-        money = billed_figures(journal, progress.in_flight, progress.in_doubt_usd)
-        summary = replace(self.summary, **{**row_figures(plan), **money, "failures": failures, **asdict(answers)})
+        money = MoneyFigures.while_open(journal, progress.in_flight, progress.in_doubt_usd)
+        summary = self.summary.having(RowFigures.of(plan), money, answers, failures=failures)
         self._write(directory, summary, journal, self.tracker.facts(progress))
 
     def write_at_rest(self, directory: Path, journal: Journal, failures: FailureKinds) -> None:
@@ -82,7 +84,7 @@ class Figures:
         }
         self._write(directory, self.summary, journal, facts)
 
-    def _write(self, directory: Path, summary: Summary, journal: Journal, facts: Mapping[str, Any]) -> None:
+    def _write(self, directory: Path, summary: Summary, journal: Journal, facts: JsonObject) -> None:
         of_file = {
             "events": journal.totals.events,
             "pid": os.getpid(),

@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from pipeline.app.access import reading
 from pipeline.app.job import OpenJob, open_job
 from pipeline.app.learning import survey
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.planning import plan_unsaved
-from pipeline.app.preview import figures, usd_range
-from pipeline.app.summary import job_figures, money
+from pipeline.app.preview import rounded_usd
+from pipeline.app.summary import MoneyFigures, money
 from pipeline.config import Job
-from pipeline.estimate import Estimate, estimate
+from pipeline.estimate import BOUNDS, Estimate, Range, estimate
 from pipeline.plan import Counts
+from pipeline.records import JsonObject
 
 
-def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, Any]:
-    """Return the plan and the estimate of a run, as `estimate --json` prints them. A pilot to learn from has recorded
-    the events from number `pilot_from` on; 0 if there was none.
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The plan of a job and the estimate of what is still to send.
+
+    `affordable_rows` has, for each cap that the job sets, how many rows it pays for; None if no price is known.
+    """
+
+    job: str
+    rows: Counts
+    estimate: Estimate
+    spent_usd: Decimal
+    possibly_billed_usd: Decimal
+    affordable_rows: Mapping[str, Range[int] | None]
+    assumptions: str
+
+    @property
+    def cost_usd(self) -> Range[Decimal] | None:
+        """What is still to send costs; None if no price is known."""
+        return None if self.estimate.cost_usd is None else rounded_usd(self.estimate.cost_usd)
+
+    @property
+    def whole_job_usd(self) -> Range[Decimal] | None:
+        """The cost over all runs, with what was spent already; None if no price is known."""
+        cost = self.estimate.cost_usd
+        return None if cost is None else rounded_usd(cost.map(lambda amount: self.spent_usd + amount))
+
+    @property
+    def seconds(self) -> Range[float]:
+        """How long the sending takes."""
+        return self.estimate.seconds.map(lambda seconds: round(seconds, 1))
+
+    def as_json(self) -> JsonObject:
+        """Return what `estimate --json` prints."""
+        return {
+            "job": self.job,
+            "rows": asdict(self.rows),
+            "requests": self.estimate.requests,
+            "prompt_tokens": self.estimate.prompt_tokens.as_json(),
+            "completion_tokens": self.estimate.completion_tokens.as_json(),
+            "cost_usd": _usd(self.cost_usd),
+            "seconds": self.seconds.as_json(),
+            "spent_usd": money(self.spent_usd),
+            "possibly_billed_usd": money(self.possibly_billed_usd),
+            "whole_job_usd": _usd(self.whole_job_usd),
+            "affordable_rows": {cap: rows and rows.as_json() for cap, rows in self.affordable_rows.items()},
+            "learned_from": self.estimate.learned_from,
+            "assumptions": self.assumptions,
+        }
+
+
+def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
+    """Plan a run and estimate what it takes. Sends nothing.
+
+    Args:
+        pilot_from: the number of the first event that a pilot has recorded, to learn from it; 0 if there was none.
     """
     opened = open_job(job, for_sending=False)
     spent = possibly = Decimal(0)
@@ -29,29 +82,29 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> dict[str, 
         plan = plan_unsaved(opened, journal)
         if journal is not None:
             select_retries(plan, journal, job.config.retry.max_runs, options)
-            known = job_figures(plan, journal)
-            spent, possibly = known["job_cost_usd"], known["possibly_billed_usd"]
+            billed = MoneyFigures.of(journal)
+            spent, possibly = billed.job_cost_usd, billed.possibly_billed_usd
         sizes, sample = survey(opened, plan, journal, pilot_from)
     limits = job.config.limits
     found = estimate(sizes, opened.price, limits, sample, opened.chat_template)
-    whole = None if found.cost_usd is None else found.cost_usd.map(lambda amount: spent + amount)
     left: dict[str, Decimal] = {}
     if limits.max_cost_usd is not None:
         left["max_cost_usd"] = limits.max_cost_usd - spent - possibly
     if limits.max_run_cost_usd is not None:
         left["max_run_cost_usd"] = limits.max_run_cost_usd
-    rows = {cap: found.affordable_rows(usd) for cap, usd in left.items()}
-    return {
-        "job": job.config.name,
-        "rows": asdict(plan.counts()),
-        **figures(found),
-        "spent_usd": money(spent),
-        "possibly_billed_usd": money(possibly),
-        "whole_job_usd": usd_range(whole),
-        "affordable_rows": {name: None if one is None else one.as_json() for name, one in rows.items()},
-        "learned_from": found.learned_from,
-        "assumptions": _assumptions(found, opened),
-    }
+    return Forecast(
+        job=job.config.name,
+        rows=plan.counts(),
+        estimate=found,
+        spent_usd=spent,
+        possibly_billed_usd=possibly,
+        affordable_rows={cap: found.affordable_rows(usd) for cap, usd in left.items()},
+        assumptions=_assumptions(found, opened),
+    )
+
+
+def _usd(amounts: Range[Decimal] | None) -> JsonObject:
+    return dict.fromkeys(BOUNDS) if amounts is None else amounts.map(money).as_json()
 
 
 def row_counts(job: Job) -> Counts:

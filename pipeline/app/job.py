@@ -14,7 +14,7 @@ from pipeline.catalogue import ChatTemplate, Model, Price
 from pipeline.config import Job, read_job
 from pipeline.errors import InvalidJob
 from pipeline.plan import Rows, Variant
-from pipeline.records import Row, digest
+from pipeline.records import JsonObject, Row, digest
 from pipeline.sources import Source, fingerprint
 
 PLAN_VERSION = 2
@@ -32,7 +32,7 @@ class OpenJob:
     price: Price | None
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """What makes finished rows changed when it changes: endpoint kind, model, prompt, parameters, extra body."""
         config = self.job.config
         return {
@@ -64,7 +64,7 @@ class OpenJob:
         return self.model.context_window if self.model else None
 
 
-def load_job(path: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, table: Any = None) -> Job:
+def load_job(path: str | Path | JsonObject, overrides: Sequence[str] = (), *, table: Any = None) -> Job:
     """Read a job. Where it has mistakes, what can still be looked at is, so that all show in one go. Takes the
     arguments of `pipeline.config.read_job`.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from pipeline.app.summary import Summary, money
 from pipeline.errors import CheckpointFailed, JobLocked
 from pipeline.journal import JobLock, Journal, read_progress
 from pipeline.journal.lock import FILE_NAME as LOCK_NAME
+from pipeline.records import JsonObject
 
 CHECKPOINTS = Path(".checkpoints")
 
@@ -40,7 +40,7 @@ class Listed:
     error: str | None = None
     is_simulated: bool | None = None
 
-    def as_json(self, now: float) -> dict[str, Any]:
+    def as_json(self, now: float) -> JsonObject:
         """Return what `--json` prints of it."""
         active = None if self.active_at is None else datetime.fromtimestamp(self.active_at, UTC)
         return {
@@ -76,43 +76,46 @@ def list_jobs(directory: Path = CHECKPOINTS) -> list[Listed]:
 def _look(place: Path) -> Listed:
     progress = read_progress(place) or {}
     last = Summary.of_json(progress) or Summary()
-    known: dict[str, Any] = {
-        "job": last.job or place.name,
-        "rows": last.rows,
-        "succeeded": last.succeeded,
-        "failed": last.failed,
-        "pending": last.pending,
-        "job_cost_usd": last.job_cost_usd,
-        "possibly_billed_usd": last.possibly_billed_usd,
-        "output": last.output,
-        "active_at": max(_times(place), default=None),
-    }
+    known = Listed(
+        place,
+        last.job or place.name,
+        "running",
+        rows=last.rows,
+        succeeded=last.succeeded,
+        failed=last.failed,
+        pending=last.pending,
+        job_cost_usd=last.job_cost_usd,
+        possibly_billed_usd=last.possibly_billed_usd,
+        output=last.output,
+        active_at=max(_times(place), default=None),
+    )
     try:
         if not (place / LOCK_NAME).exists():
             return _at_rest(place, progress, known)
         with JobLock(place, shared=True):
             return _at_rest(place, progress, known)
     except JobLocked:
-        return Listed(place, state="running", **known)
+        return known
     except CheckpointFailed as error:
-        return Listed(place, state="damaged", error=str(error), **known)
+        return replace(known, state="damaged", error=str(error))
 
 
-def _at_rest(place: Path, progress: dict[str, Any], known: dict[str, Any]) -> Listed:
+def _at_rest(place: Path, progress: JsonObject, known: Listed) -> Listed:
     journal = Journal.read(place)
     try:
         lost = sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))
         is_told = progress.get("events") == journal.totals.events and not journal.totals.claims
         state = progress.get("status", "running") if is_told else "running"
-        known.update(
+        return replace(
+            known,
             job=journal.job,
+            state="interrupted" if state == "running" else state,
             job_cost_usd=journal.totals.cost_usd,
             is_simulated=journal.simulated,
             possibly_billed_usd=journal.totals.possibly_billed_usd + lost,
         )
     finally:
         journal.close()
-    return Listed(place, state="interrupted" if state == "running" else state, **known)
 
 
 def _times(place: Path) -> Iterator[float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from pipeline.estimate import FEWEST_ROWS, Measure, Sample, Sizes, size
 from pipeline.journal import Journal
 from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, Standing, UnsentFailure, spread_rows
 from pipeline.prompts import Prompter
-from pipeline.records import digest
+from pipeline.records import JsonObject, digest
 
 _MOST_ROWS = 2000
 _OVER = (*SUCCEEDED, Standing.FAILED)
@@ -91,7 +90,7 @@ def _known(opened: OpenJob, plan: Plan, journal: Journal, positions: Collection[
     return known
 
 
-def _rows_of(opened: OpenJob, settings: dict[str, Any]) -> Rows | None:
+def _rows_of(opened: OpenJob, settings: JsonObject) -> Rows | None:
     """Return the input's rows with the requests of these settings; None for another model or missing columns."""
     if digest(settings) == digest(opened.settings):
         return opened.rows

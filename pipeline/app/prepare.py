@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 from pipeline.app import checkpoint, truncated
 from pipeline.app.answer_counts import AnswerCounts
@@ -14,7 +13,7 @@ from pipeline.app.job import OpenJob, try_templates
 from pipeline.app.options import RunOptions
 from pipeline.journal import Journal, lost_claims
 from pipeline.plan import Plan, Standing
-from pipeline.records import digest
+from pipeline.records import JsonObject, digest
 from pipeline.wording import counted
 
 
@@ -28,7 +27,7 @@ class Prepared:
     answers: AnswerCounts
 
 
-def prepare(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, last: Mapping[str, Any]) -> Prepared:
+def prepare(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, last: JsonObject) -> Prepared:
     """Plan a run, and record what a killed one left open. `last` is what the run before left in its progress file.
 
     The plan of the last run is taken where it still holds.
@@ -59,7 +58,7 @@ def _decides_anew(plan: Plan, options: RunOptions) -> bool:
     return options.on_change == "rerun" and plan.keeps_answers()
 
 
-def _answers_so_far(plan: Plan | None, journal: Journal | None, last: Mapping[str, Any]) -> AnswerCounts:
+def _answers_so_far(plan: Plan | None, journal: Journal | None, last: JsonObject) -> AnswerCounts:
     """Count the answers before anything is sent, by the progress file, if nothing has changed since."""
     if journal is None:
         return AnswerCounts(0, 0)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
 from pipeline.app.job import OpenJob
-from pipeline.app.summary import money
-from pipeline.estimate import BOUNDS, Estimate, Range, Sizes, estimate
+from pipeline.estimate import Estimate, Range, Sizes, estimate
 from pipeline.plan import TO_SEND, Plan, Standing, UnsentFailure
 from pipeline.records import Request
 
@@ -34,7 +32,7 @@ def requests_to_send(
                 yield None if isinstance(request, UnsentFailure) else request
 
 
-def quick_estimate(opened: OpenJob, plan: Plan, standings: Collection[Standing]) -> dict[str, Any]:
+def quick_estimate(opened: OpenJob, plan: Plan, standings: Collection[Standing]) -> Estimate:
     """Return an estimate from the first rows to be sent, as if all were like them."""
     sample = list(islice(requests_to_send(opened, plan, standings), _SAMPLE_ROWS))
     share = plan.count(*standings) / max(1, len(sample))
@@ -43,33 +41,16 @@ def quick_estimate(opened: OpenJob, plan: Plan, standings: Collection[Standing])
         if request is not None:
             sizes.add(request)
     counted = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__}
-    return figures(
-        estimate(replace(sizes, **counted), opened.price, opened.job.config.limits, template=opened.chat_template)
-    )
+    return estimate(replace(sizes, **counted), opened.price, opened.job.config.limits, template=opened.chat_template)
 
 
-def figures(found: Estimate) -> dict[str, Any]:
-    """Return an estimate as `estimate --json` prints it."""
-    return {
-        "requests": found.requests,
-        "prompt_tokens": found.prompt_tokens.as_json(),
-        "completion_tokens": found.completion_tokens.as_json(),
-        "cost_usd": usd_range(found.cost_usd),
-        "seconds": found.seconds.map(lambda seconds: round(seconds, 1)).as_json(),
-    }
-
-
-def usd_range(amounts: Range[Decimal] | None) -> Mapping[str, str | None]:
-    """Return a range of USD as decimal text: exact if all is known, else with six significant digits and bounds rounded
-    outwards; None where it is not known.
-    """
-    if amounts is None:
-        return dict.fromkeys(BOUNDS)
+def rounded_usd(amounts: Range[Decimal]) -> Range[Decimal]:
+    """Return a range of USD, exact if all is known, else with six significant digits and bounds rounded outward."""
     if amounts.low == amounts.high:
-        return amounts.map(money).as_json()
+        return amounts
     ways = (ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_CEILING)
     values = (amounts.low, amounts.expected, amounts.high)
-    return {
-        bound: money(Context(prec=_DIGITS, rounding=way).plus(value))
-        for bound, way, value in zip(BOUNDS, ways, values, strict=True)
-    }
+    low, expected, high = (
+        Context(prec=_DIGITS, rounding=way).plus(value) for way, value in zip(ways, values, strict=True)
+    )
+    return Range(low, expected, high)

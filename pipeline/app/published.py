@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ from pipeline.config import Job
 from pipeline.journal import Event, Published, State
 from pipeline.journal.outcome import PUBLISHED, decode
 from pipeline.plan import cell_mark
-from pipeline.records import Usage
+from pipeline.records import JsonObject, Row, Usage
 from pipeline.retry import PASSING
 from pipeline.sink import RESULT_NAMES, partial_path, read_metadata, result_names
 
@@ -31,7 +30,7 @@ class Output:
     """One output file of a job, with what its metadata tells."""
 
     path: Path
-    metadata: dict[str, Any]
+    metadata: JsonObject
 
     @property
     def checkpoint_id(self) -> str:
@@ -82,7 +81,7 @@ def _age(output: Output) -> tuple[str, int]:
     return runs[-1], output.metadata.get("journal", {}).get("commits", 0)
 
 
-def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[dict[str, Any]]:
+def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[Row]:
     stamps = {"started_at": pa.int64(), "finished_at": pa.int64()}
     arrays = [
         column.cast(stamps[name]) if name in stamps else column
@@ -91,7 +90,7 @@ def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[dict[str, Any]]:
     yield from pa.RecordBatch.from_arrays(arrays, names).to_pylist()
 
 
-def _event(row: dict[str, Any], has_ids: bool) -> Event:
+def _event(row: Row, has_ids: bool) -> Event:
     cost = row["cost_usd"]
     usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["total_tokens"])
     facts = {name: row[name] for name in _COLUMNS if row.get(name) is not None}

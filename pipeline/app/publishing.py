@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from pipeline.app import checkpoint
 from pipeline.app.job import OpenJob
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
-from pipeline.records import digest
+from pipeline.records import JsonObject, digest
 from pipeline.sink import OutOfTime, Results, is_foreign, partial_path, publish, remove, shows
 from pipeline.storage import draft_path
 from pipeline.version import __version__
@@ -61,7 +60,7 @@ def publish_rows(
     return path, is_current
 
 
-def _metadata(opened: OpenJob, journal: Journal, state: str) -> dict[str, Any]:
+def _metadata(opened: OpenJob, journal: Journal, state: str) -> JsonObject:
     """Return the metadata of the file. `state` is a digest of its content."""
     return {
         "job": opened.job.config.name,

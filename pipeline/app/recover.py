@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.app import checkpoint
 from pipeline.app.access import locked, open_journal, refuse_foreign_checkpoint
@@ -16,6 +15,7 @@ from pipeline.app.published import Output, outputs
 from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, InvalidInput
 from pipeline.journal import Identity, Journal, Salvage, rebuild, refuse_newer, replacement
+from pipeline.records import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Recovery:
     kept_at: str | None = None
     was_sound: bool = False
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Return what `--json` prints."""
         return {"recovered": self.answers, "lost": self.lost, "kept_at": self.kept_at}
 

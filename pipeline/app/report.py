@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from pipeline.app.moment import at_a_moment
 from pipeline.app.next_steps import next_steps
 from pipeline.app.options import RunOptions, select_retries
 from pipeline.app.paths import refuse_to_write
 from pipeline.app.status import status
-from pipeline.app.summary import job_figures, money_figures
+from pipeline.app.summary import MoneyFigures, RowFigures
 from pipeline.config import Job, JobCall
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
@@ -86,11 +85,8 @@ def _plan(job: Job, journal: Journal) -> Plan | None:
 def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, now: float) -> Standing:
     config, claims = job.config, journal.totals.claims
     known = status(job).summary
-    rows: dict[str, Any] = dict.fromkeys(("rows", "succeeded", "failed", "pending", "unpriced_rows"))
-    rows |= money_figures(journal)
     counts = {} if plan is None else asdict(plan.counts())
-    if plan is not None:
-        rows |= job_figures(plan, journal)
+    rows = dict.fromkeys(field.name for field in fields(RowFigures)) if plan is None else asdict(RowFigures.of(plan))
     return Standing(
         job=config.name,
         model=config.endpoint.model,
@@ -99,7 +95,7 @@ def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, n
         status="running" if is_running else known.status,
         error=None if is_running else known.error,
         moment=now,
-        rows=rows,
+        rows={**rows, **asdict(MoneyFigures.of(journal))},
         in_flight=claims if is_running else None,
         plan=[(name.replace("_", " "), counts[name], meaning) for name, meaning in _MEANINGS if counts],
         runs=journal.runs(),

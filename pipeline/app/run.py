@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from pipeline.app import truncated
 from pipeline.app.acceptance import accept_failures
@@ -25,7 +23,7 @@ from pipeline.app.scratch import remove_leftovers
 from pipeline.app.send import RowSender
 from pipeline.app.signals import Signals
 from pipeline.app.status import known, written_output
-from pipeline.app.summary import Summary, job_figures, row_figures
+from pipeline.app.summary import MoneyFigures, RowFigures, Summary
 from pipeline.app.watcher import Watcher
 from pipeline.config import Job
 from pipeline.endings import StopKind
@@ -33,6 +31,7 @@ from pipeline.errors import Interrupted, JobLocked, PipelineError
 from pipeline.journal import read_progress
 from pipeline.journal.orders import withdraw_orders
 from pipeline.plan import FailureKinds, Plan, Standing, failure_kinds
+from pipeline.records import JsonObject
 from pipeline.runner import Stop, StopRequest
 from pipeline.sources import Source, Watched
 
@@ -139,7 +138,7 @@ class Run:
         prepared = prepare(opened, held, options, last)
         plan, journal = prepared.plan, prepared.journal
         figures.answers = AnswerCounts() if options.asks_longer else prepared.answers
-        figures.update(**job_figures(plan, journal))
+        figures.update(RowFigures.of(plan), MoneyFigures.of(journal))
         if plan.kept_empty:
             assert held.checkpoint_id is not None
             figures.update(status="kept", output=written_output(self._job, held.checkpoint_id), is_idle=True)
@@ -147,11 +146,11 @@ class Run:
             return
         if options.accept:
             accept_failures(plan, held.writer(), kind=options.retry_kind, limit=options.limit)
-            figures.update(**job_figures(plan, held.writer()))
+            figures.update(RowFigures.of(plan), MoneyFigures.of(held.writer()))
             self._publish(opened, plan, held, None)
             return
         select_retries(plan, journal, self._job.config.retry.max_runs, options)
-        figures.update(**job_figures(plan, journal), is_idle=not plan.count(*options.to_send))
+        figures.update(RowFigures.of(plan), MoneyFigures.of(journal), is_idle=not plan.count(*options.to_send))
         self._is_planning = False
         self._watcher.planned(opened, plan, options.to_send, prepared.notes)
         stop = None
@@ -160,7 +159,7 @@ class Run:
         if options.asks_longer:
             assert held.journal is not None
             truncated.put_back(plan, held.journal)
-            figures.update(**row_figures(plan))
+            figures.update(RowFigures.of(plan))
         self._publish(opened, plan, held, stop)
         if stop is not None and stop.kind is StopKind.COST_CAP and not self.summary.requests:
             figures.update(is_said=_is_said(last, stop))
@@ -191,17 +190,17 @@ class Run:
         if is_current:
             answers = counts_of_journal(plan, journal) if path is None else counts_of_output(path, config.output.prefix)
         self._figures.update(
+            answers,
             status=ended.status,
             exit_code=ended.exit_code,
             error=ended.error,
             output=None if path is None else str(path),
-            **asdict(answers),
             **failures.counts(),
         )
         self._figures.write_at_rest(held.directory, journal, failures)
 
 
-def _is_said(last: Mapping[str, Any], stop: Stop) -> bool:
+def _is_said(last: JsonObject, stop: Stop) -> bool:
     """Return whether the run before ended at the same cost cap. The next request may be another row's; the cap and what
     is spent of it are the same.
     """

@@ -19,7 +19,7 @@ from pipeline.app.job import OpenJob
 from pipeline.app.machine import room_for_connections
 from pipeline.app.options import RunOptions
 from pipeline.app.signals import Signals
-from pipeline.app.summary import money, row_figures
+from pipeline.app.summary import MoneyFigures, RowFigures, money
 from pipeline.app.tracking import Tracker
 from pipeline.app.watcher import Watcher
 from pipeline.config import LimitsConfig, shown_address
@@ -29,7 +29,7 @@ from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sending import Sending
 from pipeline.errors import Interrupted, InvalidInput, PipelineError
-from pipeline.journal import Journal, plus
+from pipeline.journal import Journal
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
 from pipeline.records import digest
@@ -124,14 +124,9 @@ class RowSender:
                 finally:
                     engine.close()
                     self._figures.take(runner.progress)
-                    # What is in doubt where the journal failed stands in no total.
-                    totals = journal.totals
-                    self._figures.update(
-                        **row_figures(plan),
-                        job_cost_usd=totals.cost_usd,
-                        possibly_billed_usd=totals.possibly_billed_usd + runner.in_doubt_usd(),
-                        possibly_billed_requests=plus(totals.possibly_billed_requests, runner.in_doubt()),
-                    )
+                    # What is in doubt where the journal failed is in no total.
+                    money_known = MoneyFigures.while_open(journal, runner.in_doubt(), runner.in_doubt_usd())
+                    self._figures.update(RowFigures.of(plan), money_known)
             if over := self._figures.summary.over_reserve_usd:
                 self._watcher.warned(
                     f"the endpoint billed ${money(over)} beyond the assumed worst case of its requests; what it was is"

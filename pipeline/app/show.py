@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
 
 from pipeline.app.job import OpenJob, open_job
 from pipeline.app.moment import at_a_moment
@@ -13,7 +12,7 @@ from pipeline.app.planning import plan_unsaved
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure, input_row_id
-from pipeline.records import JsonObject, Message
+from pipeline.records import JsonObject, Message, Row
 from pipeline.sink import Results
 from pipeline.sources.identity import row_values
 
@@ -25,8 +24,8 @@ class ShownRow:
     """
 
     prompt: str | None
-    result: dict[str, Any]
-    carried: dict[str, Any]
+    result: Row
+    carried: Row
 
 
 def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = None) -> list[ShownRow]:

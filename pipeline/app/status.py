@@ -7,17 +7,17 @@ only after a kill. What is slow to import is imported where it is needed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pipeline.app.access import reading
-from pipeline.app.summary import Summary, job_figures, money, money_figures
+from pipeline.app.summary import MoneyFigures, RowFigures, Summary, money
 from pipeline.config import Job, read_job
 from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
+from pipeline.records import JsonObject
 from pipeline.storage import LOCAL
 
 _WHILE_SENDING = (
@@ -41,9 +41,9 @@ class JobStatus:
     summary: Summary
     is_running: bool = False
     holder: Holder | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: JsonObject = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Return what `status --json` prints."""
         holder = self.holder
         written_at, seen_at = self.facts.get("updated_at"), self.facts.get("last_progress_at")
@@ -140,30 +140,33 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
     run_id = journal.runs()[-1] if journal.runs() else None
     if last.run_id != run_id:
         last = Summary(job=job.config.name, run_id=run_id, output=written_output(job, journal.checkpoint_id))
-    figures, errors = _found_in(journal, job.checkpoint_path, job.config.retry.max_runs)
-    return JobStatus(replace(last, status="interrupted", error=None, **figures), facts={**facts, "errors": errors})
+    interrupted, errors = _found_in(
+        journal, job.checkpoint_path, job.config.retry.max_runs, replace(last, status="interrupted", error=None)
+    )
+    return JobStatus(interrupted, facts={**facts, "errors": errors})
 
 
-def _is_as_written(output: str | None, facts: Mapping[str, Any]) -> bool:
+def _is_as_written(output: str | None, facts: JsonObject) -> bool:
     """Return whether the output is certainly the one that the last run left, so that it need not be read."""
     stamp = file_stamp(output)
     return stamp is not None and stamp == facts.get("output_stamp")
 
 
-def _found_in(journal: Journal, directory: Path, max_runs: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the job's figures by its journal, and why rows have failed."""
+def _found_in(journal: Journal, directory: Path, max_runs: int, last: Summary) -> tuple[Summary, Sequence[JsonObject]]:
+    """Return the summary with the job's figures by its journal, and why rows have failed."""
     from pipeline.app.answer_counts import counts_of_journal
     from pipeline.plan import failure_kinds, load_plan
 
     plan = load_plan(directory)
     if plan is None or plan.number != journal.totals.plan:
-        return money_figures(journal), []
+        return last.having(MoneyFigures.of(journal)), []
     plan.apply(journal.standings())
     failures, answers = failure_kinds(plan, journal, max_runs=max_runs), counts_of_journal(plan, journal)
-    return {**job_figures(plan, journal), **asdict(answers), **failures.counts()}, failures.facts()
+    figures = (RowFigures.of(plan), MoneyFigures.of(journal), answers)
+    return last.having(*figures, **failures.counts()), failures.facts()
 
 
-def _last_written(job: Job) -> tuple[Summary, dict[str, Any]]:
+def _last_written(job: Job) -> tuple[Summary, JsonObject]:
     """Return what the last run of the job wrote of itself: its summary, and further facts."""
     found = read_progress(job.checkpoint_path) or {}
     summary = Summary.of_json(found)

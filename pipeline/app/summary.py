@@ -8,8 +8,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.records import JsonObject
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from pipeline.journal import Journal
     from pipeline.plan import Plan
 
@@ -94,8 +97,13 @@ class Summary:
         """Return the summary with what another one knows of the job over all runs."""
         return replace(self, **{name: getattr(known, name) for name in _OF_THE_JOB})
 
+    def having(self, *figures: DataclassInstance, **known: Any) -> Summary:
+        """Return the summary with figures that have its names, and with further ones by name."""
+        found = {field.name: getattr(one, field.name) for one in figures for field in fields(one)}
+        return replace(self, **found, **known)
+
     @classmethod
-    def of_json(cls, found: Mapping[str, Any]) -> Summary | None:
+    def of_json(cls, found: JsonObject) -> Summary | None:
         """Return the summary that `as_json` gave; None if it is not one."""
         values = {
             field.name: found[field.name]
@@ -114,7 +122,7 @@ class Summary:
             return None
         return cls(**values)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Return the summary as `--json` prints it: money as exact decimal text, `error` only if there is one."""
         found = asdict(self)
         for name in _NOT_WRITTEN:
@@ -135,36 +143,53 @@ def money(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def job_figures(plan: Plan, journal: Journal) -> dict[str, Any]:
-    """Return the job's figures over all runs."""
-    return {**row_figures(plan), **money_figures(journal)}
+@dataclass(frozen=True, slots=True)
+class RowFigures:
+    """The job's rows by acknowledged outcome, over all runs."""
+
+    rows: int
+    succeeded: int
+    failed: int
+    pending: int
+    unpriced_rows: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> RowFigures:
+        """Return the figures of a plan."""
+        from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Standing
+
+        return cls(
+            rows=len(plan),
+            succeeded=plan.count(*SUCCEEDED),
+            failed=plan.count(*FAILED),
+            pending=plan.count(Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED),
+            unpriced_rows=plan.count(*WITHOUT_PRICE),
+        )
 
 
-def money_figures(journal: Journal) -> dict[str, Any]:
-    """Return what was billed, and possibly billed, over all runs; the latter counts requests that a kill cut off."""
-    claims = journal.claims()
-    return billed_figures(journal, len(claims), sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0)))
+@dataclass(frozen=True, slots=True)
+class MoneyFigures:
+    """What was billed, and possibly billed, over all runs. Requests that are in flight or were at a kill count as
+    possibly billed.
+    """
 
+    job_cost_usd: Decimal
+    possibly_billed_usd: Decimal
+    possibly_billed_requests: int | None
 
-def billed_figures(journal: Journal, open_claims: int, worst_usd: Decimal) -> dict[str, Any]:
-    """Return the same, where so many claims are open, which may cost so much at most."""
-    from pipeline.journal import plus
+    @classmethod
+    def of(cls, journal: Journal) -> MoneyFigures:
+        """Return the figures of a journal."""
+        claims = journal.claims()
+        return cls.while_open(journal, len(claims), sum((Decimal(one.worst_cost or 0) for one in claims), Decimal(0)))
 
-    return {
-        "job_cost_usd": journal.totals.cost_usd,
-        "possibly_billed_usd": journal.totals.possibly_billed_usd + worst_usd,
-        "possibly_billed_requests": plus(journal.totals.possibly_billed_requests, open_claims),
-    }
+    @classmethod
+    def while_open(cls, journal: Journal, open_claims: int, worst_usd: Decimal) -> MoneyFigures:
+        """Return the figures of a journal with so many open claims, which may cost so much at most."""
+        from pipeline.journal import plus
 
-
-def row_figures(plan: Plan) -> dict[str, int]:
-    """Return the job's rows by acknowledged outcome."""
-    from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Standing
-
-    return {
-        "rows": len(plan),
-        "succeeded": plan.count(*SUCCEEDED),
-        "failed": plan.count(*FAILED),
-        "pending": plan.count(Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED),
-        "unpriced_rows": plan.count(*WITHOUT_PRICE),
-    }
+        return cls(
+            job_cost_usd=journal.totals.cost_usd,
+            possibly_billed_usd=journal.totals.possibly_billed_usd + worst_usd,
+            possibly_billed_requests=plus(journal.totals.possibly_billed_requests, open_claims),
+        )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from pipeline.limits import Trouble
 from pipeline.plan import FailureKinds
+from pipeline.records import JsonObject
 from pipeline.runner import Progress
 
 _RATE_SECONDS = 60.0
@@ -49,7 +49,7 @@ class Tracker:
             self._seen = (progress.requests, finished)
             self.last_progress_at = self._wall_clock()
 
-    def facts(self, progress: Progress) -> dict[str, Any]:
+    def facts(self, progress: Progress) -> JsonObject:
         """Return what is known now, as JSON. Timestamps are in Unix seconds."""
         rate = self._rate()
         left = self._to_send - progress.succeeded - progress.failed
@@ -64,7 +64,7 @@ class Tracker:
             "errors": (self._failed_before + progress.failures).facts(),
         }
 
-    def _trouble(self, trouble: Trouble | None) -> dict[str, Any] | None:
+    def _trouble(self, trouble: Trouble | None) -> JsonObject | None:
         if trouble is None:
             return None
         return {

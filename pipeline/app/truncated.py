@@ -9,10 +9,9 @@ stands where max_tokens is what it was. Rows whose answers are whole keep them u
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 from pipeline.app.inspection import prompter_of
 from pipeline.app.job import OpenJob
@@ -22,7 +21,7 @@ from pipeline.endings import StopKind
 from pipeline.errors import InvalidInput
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows, Standing
-from pipeline.records import digest
+from pipeline.records import JsonObject, digest
 from pipeline.runner.feed import History, KeptAnswer
 from pipeline.wording import counted
 
@@ -134,6 +133,6 @@ def _with_records(rows: Iterator[Answered], journal: Journal) -> Iterator[tuple[
             yield row, *found[row.source]
 
 
-def _but_max_tokens(settings: Mapping[str, Any]) -> str:
+def _but_max_tokens(settings: JsonObject) -> str:
     parameters = {name: value for name, value in settings["parameters"].items() if name != "max_tokens"}
     return digest({**settings, "parameters": parameters})

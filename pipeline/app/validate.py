@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class Validated:
 
 
 def validate(
-    path: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), show: int = 0, *, table: Any = None
+    path: str | Path | JsonObject, overrides: Sequence[str] = (), show: int = 0, *, table: Any = None
 ) -> Validated:
     """Check all that can be checked without a call, the whole input and what stands in the way of a run included.
 

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -15,6 +14,7 @@ import click
 
 from pipeline.app.signals import ignore_signals
 from pipeline.errors import InvalidJob, PipelineError
+from pipeline.records import JsonObject
 
 if TYPE_CHECKING:
     from pipeline.cli.logfile import LogFile
@@ -53,7 +53,7 @@ class Console:
         """Whether what is said while all is well is read anywhere."""
         return self.is_chatty or self.log_file is not None
 
-    def result(self, text: str, data: Mapping[str, Any], *, is_good: bool | None = None) -> None:
+    def result(self, text: str, data: JsonObject, *, is_good: bool | None = None) -> None:
         """Print the result of a command: `data` as one JSON object with --json, else `text`. No signal interrupts it.
 
         On a terminal the first line is green where `is_good`, and yellow where it is not.
@@ -99,7 +99,7 @@ class Console:
         """Print the traceback of the exception that is being handled: a fault of the program."""
         self.warn(traceback.format_exc().rstrip())
 
-    def _log(self, level: str, message: str, facts: Mapping[str, Any], shown: str | None) -> None:
+    def _log(self, level: str, message: str, facts: JsonObject, shown: str | None) -> None:
         """Write to the log file, and to stderr unless `shown` is None; as text, `shown` is what stands there."""
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
         if self.log_format == "json":

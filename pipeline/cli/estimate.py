@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.app.summary import Summary, money
 from pipeline.cli.console import Console, figure
 from pipeline.cli.options import ended, job_options, load
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
+    from pipeline.app.forecast import Forecast
     from pipeline.cli.summary import Told
+    from pipeline.estimate import Range
 
 _MOST_PILOT_ROWS = 100_000
 
@@ -44,7 +49,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
         job = load(job_file, overrides)
         if pilot is None:
             found = plan_ahead(job, RunOptions())
-            console.result(_text(found, job.config.endpoint.is_simulator), found)
+            console.result(_text(found, None, job.config.endpoint.is_simulator), found.as_json())
             return
         console.note(f"pilot: {counted(pilot, 'row')} at most, drawn with seed {seed}")
         run = Run(job, RunOptions(limit=pilot, seed=seed))
@@ -52,8 +57,9 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
         if summary.error is not None:
             _stopped(console, Told(summary, JobCall(job_file, overrides), job))
         else:
-            found = {**plan_ahead(job, RunOptions(), run.first_event), "pilot": summary.as_json()}
-            console.result(_text(found, job.config.endpoint.is_simulator), found)
+            found = plan_ahead(job, RunOptions(), run.first_event)
+            text = _text(found, summary, job.config.endpoint.is_simulator)
+            console.result(text, {**found.as_json(), "pilot": summary.as_json()})
         sys.exit(summary.exit_code)
 
     ended(console, action)
@@ -67,36 +73,45 @@ def _stopped(console: Console, told: Told) -> None:
     console.warn(f"{told.one_line()}; the answers so far are saved", exit_code=told.summary.exit_code)
 
 
-def _text(found: Mapping[str, Any], is_simulated: bool) -> str:
+def _text(found: Forecast, pilot: Summary | None, is_simulated: bool) -> str:
     simulated = " simulated" if is_simulated else ""
-    rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["rows"].items())
-    lines = [f"{found['job']}: {rows}"]
-    if (pilot := found.get("pilot")) is not None:
+    rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in asdict(found.rows).items())
+    lines = [f"{found.job}: {rows}"]
+    if pilot is not None:
         lines.append(
-            f"  {'pilot':<19} {counted(pilot['requests'], 'request')} for ${pilot['cost_usd']}{simulated}"
-            f" in {pilot['seconds']:,.1f} s; its answers count as done"
+            f"  {'pilot':<19} {counted(pilot.requests, 'request')} for ${money(pilot.cost_usd)}{simulated}"
+            f" in {pilot.seconds:,.1f} s; its answers count as done"
         )
-        if pilot["failed"]:
-            lines.append(f"  {'failed so far':<19} {counted(pilot['failed'], 'row')}")
-    lines += ["still to send:", f"  requests            {found['requests']:,}"]
-    for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds"):
-        lines.append(f"  {name.replace('_', ' '):<19} {_range(found[name])}{simulated if name == 'cost_usd' else ''}")
-    for cap, bought in found["affordable_rows"].items():
+        if pilot.failed:
+            lines.append(f"  {'failed so far':<19} {counted(pilot.failed, 'row')}")
+    estimate = found.estimate
+    lines += [
+        "still to send:",
+        f"  {'requests':<19} {estimate.requests:,}",
+        f"  {'prompt tokens':<19} {_range(estimate.prompt_tokens)}",
+        f"  {'completion tokens':<19} {_range(estimate.completion_tokens)}",
+        f"  {'cost usd':<19} {_usd(found.cost_usd)}{simulated}",
+        f"  {'seconds':<19} {_range(found.seconds)}",
+    ]
+    for cap, bought in found.affordable_rows.items():
         lines.append(f"  {cap:<19} pays for {'an unknown number of' if bought is None else _range(bought)} rows")
-    spent = f"with ${found['spent_usd']}{simulated} spent so far"
-    if found["possibly_billed_usd"] != "0":
-        spent += f", but not ${found['possibly_billed_usd']} possibly billed beside it"
+    spent = f"with ${money(found.spent_usd)}{simulated} spent so far"
+    if found.possibly_billed_usd:
+        spent += f", but not ${money(found.possibly_billed_usd)} possibly billed beside it"
     lines += [
         "whole job:",
-        f"  {'cost usd':<19} {_range(found['whole_job_usd'])}{simulated}, {spent}",
-        found["assumptions"],
+        f"  {'cost usd':<19} {_usd(found.whole_job_usd)}{simulated}, {spent}",
+        found.assumptions,
     ]
     return "\n".join(lines)
 
 
-def _range(values: Mapping[str, Any]) -> str:
-    low, expected, high = (figure(values[bound]) for bound in ("low", "expected", "high"))
-    return f"{expected} ({low} to {high})"
+def _range(values: Range[Any]) -> str:
+    return f"{figure(values.expected)} ({figure(values.low)} to {figure(values.high)})"
+
+
+def _usd(amounts: Range[Decimal] | None) -> str:
+    return "unknown (unknown to unknown)" if amounts is None else _range(amounts.map(money))
 
 
 COMMANDS = (estimate,)

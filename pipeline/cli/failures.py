@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import CheckpointFailed, Interrupted, InvalidInput, InvalidJob, Mistake, PipelineError
+from pipeline.records import JsonObject
 
 if TYPE_CHECKING:
     from pipeline.app.summary import Summary
 
-Failure = Callable[[PipelineError], Mapping[str, Any]]
+Failure = Callable[[PipelineError], JsonObject]
 _MISTAKE = ("file", "line", "column", "key", "message", "suggestion")
 
 
-def error_alone(error: PipelineError) -> dict[str, Any]:
+def error_alone(error: PipelineError) -> JsonObject:
     """Return the error of a command that has nothing else to say."""
     return {"error": {"kind": error.kind, "message": str(error)}}
 
 
-def of_run(error: PipelineError, known: Summary | None = None) -> dict[str, Any]:
+def of_run(error: PipelineError, known: Summary | None = None) -> JsonObject:
     """Return the summary of a run that could not start."""
     from pipeline.app.summary import Summary
 
     return (known or Summary()).ended_by(error).as_json()
 
 
-def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = ()) -> JsonObject:
     """Return what is known of a job whose file or checkpoint is wrong."""
     from pipeline.app.status import JobStatus, known_of_file
     from pipeline.app.summary import Summary
@@ -40,7 +41,7 @@ def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequ
     return replace(known, summary=known.summary.ended_by(error)).as_json()
 
 
-def of_validate(error: PipelineError) -> dict[str, Any]:
+def of_validate(error: PipelineError) -> JsonObject:
     """Return every mistake with its place."""
     if not isinstance(error, InvalidInput | CheckpointFailed):
         return error_alone(error)

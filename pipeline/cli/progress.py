@@ -65,20 +65,20 @@ class ConsoleWatcher(Watcher):
             console.note("nothing to send")
         elif console.is_heard:
             from pipeline.app.disk import disk_warnings
-            from pipeline.app.preview import quick_estimate
+            from pipeline.app.preview import quick_estimate, rounded_usd
 
             estimate = quick_estimate(opened, plan, to_send)
-            spent = estimate["cost_usd"]
-            if spent["expected"] is not None:
+            if estimate.cost_usd is not None:
+                spent = rounded_usd(estimate.cost_usd).map(money)
                 simulated = ", simulated" if self._is_simulated else ""
                 how = opened.job.command("estimate")
                 console.note(
-                    f"to send: {counted(self._to_send, 'row')} for about ${spent['expected']} "
-                    f"(${spent['low']} to ${spent['high']}{simulated}; `{how}` says how)"
+                    f"to send: {counted(self._to_send, 'row')} for about ${spent.expected} "
+                    f"(${spent.low} to ${spent.high}{simulated}; `{how}` says how)"
                 )
             else:
                 console.note(f"to send: {counted(self._to_send, 'row')}")
-            for warning in disk_warnings(opened, plan, estimate["completion_tokens"]["expected"]):
+            for warning in disk_warnings(opened, plan, estimate.completion_tokens.expected):
                 console.caution(warning)
         self._where = " and ".join(map(shown_address, opened.job.config.endpoint.urls))
         limits = opened.job.config.limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -20,6 +20,25 @@ if TYPE_CHECKING:
     from pipeline.cli.logfile import LogFile
     from pipeline.cli.summary import Told
     from pipeline.config import Job, JobCall
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """The flags that `run` and `retry-failed` share, by the names of their parameters."""
+
+    overrides: Sequence[str]
+    is_json: bool
+    quiet: bool
+    verbose: bool
+    log_format: Literal["text", "json"]
+    log_file: str | None
+    limit: int | None
+    on_change: Literal["refuse", "rerun", "keep"]
+    engine: Literal["local", "ray"]
+
+    def console(self, log_file: LogFile | None = None) -> Console:
+        """Return the console that these flags ask for."""
+        return Console(self.is_json, self.quiet, self.verbose, self.log_format, log_file)
 
 
 def _log_file(path: str | None, job_file: str, overrides: Sequence[str]) -> LogFile | None:
@@ -78,7 +97,7 @@ def _run_options(command: Command) -> Command:
 @_run_options
 def run(job_file: str, **options: Any) -> None:
     """Run a job from wherever it stands: first run, resume, retry, new rows."""
-    _execute(job_file, options)
+    _execute(job_file, _Flags(**options))
 
 
 @click.command("retry-failed")
@@ -97,6 +116,7 @@ def run(job_file: str, **options: Any) -> None:
 )
 def retry_failed(job_file: str, kind: str | None, is_list: bool, accept: bool, **options: Any) -> None:
     """Send failed rows again, the permanently failed ones too, and no others."""
+    flags = _Flags(**options)
     kinds = [*sorted(ErrorKind), TRUNCATED]
     if kind is not None and kind not in kinds:
         raise click.BadParameter(f"{kind!r} is no error_kind; one of: {', '.join(kinds)}", param_hint="--kind")
@@ -106,26 +126,25 @@ def retry_failed(job_file: str, kind: str | None, is_list: bool, accept: bool, *
     if is_list:
         from pipeline.cli.failed import list_failed
 
-        console = Console(options["is_json"], options["quiet"], options["verbose"], options["log_format"])
-        list_failed(console, job_file, options["overrides"], kind=kind, limit=options["limit"])
+        list_failed(flags.console(), job_file, flags.overrides, kind=kind, limit=flags.limit)
     else:
-        _execute(job_file, options, retry=True, retry_kind=kind, accept=accept)
+        _execute(job_file, flags, retry=True, retry_kind=kind, accept=accept)
 
 
 COMMANDS = (run, retry_failed)
 
 
-def _execute(job_file: str, options: dict[str, Any], **retry: Any) -> None:
+def _execute(job_file: str, flags: _Flags, **retry: Any) -> None:
     from pipeline.config import JobCall
 
-    log_file = _log_file(options["log_file"], job_file, options["overrides"])
-    console = Console(options["is_json"], options["quiet"], options["verbose"], options["log_format"], log_file)
+    log_file = _log_file(flags.log_file, job_file, flags.overrides)
+    console = flags.console(log_file)
     told, error = _told_of(
         console,
-        JobCall(job_file, options["overrides"]),
-        limit=options["limit"],
-        on_change=options["on_change"],
-        engine=options["engine"],
+        JobCall(job_file, flags.overrides),
+        limit=flags.limit,
+        on_change=flags.on_change,
+        engine=flags.engine,
         **retry,
     )
     summary = told.summary

@@ -13,6 +13,7 @@ import click
 
 from pipeline.cli.console import Console
 from pipeline.cli.options import ended, job_options, load
+from pipeline.records import Row
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def show(job_file: str, overrides: Sequence[str], is_json: bool, count: int, fai
 COMMANDS = (show,)
 
 
-def _fields(row: ShownRow) -> dict[str, Any]:
+def _fields(row: ShownRow) -> Row:
     first = {"row_id": row.result["row_id"], "prompt": row.prompt, "response": row.result["response"]}
     return {**first, **{name: value for name, value in row.carried.items() if name not in first}, **row.result}
 
@@ -85,7 +86,7 @@ def _labeled(label: str, text: str) -> Iterator[str]:
     yield from (f"    {line}" for line in lines)
 
 
-def _figures(result: dict[str, Any], is_simulated: bool) -> Iterator[str]:
+def _figures(result: Row, is_simulated: bool) -> Iterator[str]:
     for name in ("prompt_tokens", "completion_tokens"):
         if result[name] is not None:
             yield counted(result[name], name.replace("_tokens", " token"))

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from pipeline.cli.failures import of_status
 from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import Interrupted
 from pipeline.limits import Trouble
+from pipeline.records import JsonObject
 from pipeline.wording import LONG_SECONDS, lasting
 
 if TYPE_CHECKING:
@@ -107,14 +108,14 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     return "\n".join(shown if found.is_running else [*shown, *told.next_lines("  next      ")])
 
 
-def _state(found: JobStatus, data: dict[str, Any]) -> str:
+def _state(found: JobStatus, data: JsonObject) -> str:
     if not found.is_running:
         at = f", {data['updated_at']}" if data["updated_at"] else ""
         return found.summary.status.replace("_", " ") + at
     return f"running: {found.holder}" if found.holder else "running"
 
 
-def _speed(data: dict[str, Any]) -> list[tuple[str, str]]:
+def _speed(data: JsonObject) -> list[tuple[str, str]]:
     """Return how fast a run is, and whether it still moves."""
     if data["updated_at"] is None:
         return [("progress", "it has not begun to send")]

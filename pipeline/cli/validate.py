@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,9 +33,12 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
             console.caution(warning)
         if (lack := too_few_threads(found.job, found.rows)) is not None:
             console.caution(f"limits.concurrency: {lack.message}: {lack.remedy}")
-        data: dict[str, Any] = {"valid": True, "errors": [], "unsendable": dict(found.tried.unsendable)}
-        if show:
-            data["requests"] = found.requests
+        data = {
+            "valid": True,
+            "errors": [],
+            "unsendable": dict(found.tried.unsendable),
+            **({"requests": found.requests} if show else {}),
+        }
         shown = "".join(f"\n{json_text(request, indent=2)}" for request in found.requests)
         console.result(f"{job_file}: valid; {counted(found.rows, 'row')}{_unsendable(found.tried)}{shown}", data)
 

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.records import JsonObject
 from pipeline.report.projection import MOST_ROWS, Figures
 
 _UNKNOWN = "\N{EN DASH}"
@@ -53,13 +54,13 @@ class Standing:
     status: str
     error: Any
     moment: float
-    rows: Mapping[str, Any]
+    rows: Mapping[str, int | Decimal | None]
     in_flight: int | None
     plan: Sequence[tuple[str, int, str]]
     runs: Sequence[str]
     status_of: str | None
     next_steps: Sequence[tuple[str, str]]
-    configuration: Mapping[str, Any]
+    configuration: JsonObject
     version: str
 
 
@@ -171,7 +172,7 @@ def _stamp(seconds: float) -> str:
         return _UNKNOWN
 
 
-def _sections(configuration: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _sections(configuration: JsonObject) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield the configuration's sections, each with the keys that are set and their values as text."""
     yield "job", list(_pairs({key: value for key, value in configuration.items() if not isinstance(value, Mapping)}))
     for name, section in configuration.items():
@@ -179,7 +180,7 @@ def _sections(configuration: Mapping[str, Any]) -> Iterator[tuple[str, list[tupl
             yield name, list(_pairs(section, (name,)))
 
 
-def _pairs(section: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+def _pairs(section: JsonObject, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     for key, value in section.items():
         below = (*path, key)
         if isinstance(value, Mapping):

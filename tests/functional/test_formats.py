@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -33,7 +34,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     return place
 
 
-def run(**options: Any) -> dict[str, Any]:
+def run(**options: Any) -> Mapping[str, Any]:
     return Run(load_job("job.yaml"), RunOptions(**options)).execute().as_json()
 
 
