@@ -36,6 +36,24 @@ Every key, with what it takes, its default and an example. This page is made fro
 """
 
 
+CATALOGUE = """\
+## The file that `catalogue` names
+
+Models that `pipeline models` does not have, or other facts about those that it has. They count for prices, caps,
+estimates, context windows and reasoning in the text of answers, whatever the server. A job's own `pricing` comes first.
+
+```yaml
+# models.yaml
+priced_on: 2026-11-28              # optional: the date of the prices
+models:
+  - name: my-team/my-model
+    input_usd_per_million: 0.20
+    output_usd_per_million: 0.60
+    context_window: 32768
+```
+"""
+
+
 def job_reference() -> str:
     """Return the text of docs/job-file.md."""
     fields = JobConfig.model_fields
@@ -44,6 +62,7 @@ def job_reference() -> str:
     for name in fields:
         if _is_section((name,)):
             parts.append("\n".join(_section((name,), fields[name].description or "")))
+    parts += [CATALOGUE, "\n".join(_table(list(_leaves(("catalogue", "models", 0))), above=3))]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -195,13 +214,14 @@ def _is_section(path: KeyPath) -> bool:
     return bool(schema.keys_at(path)) and schema.describe(path).startswith("a mapping")
 
 
-def _table(paths: list[KeyPath]) -> Iterator[str]:
+def _table(paths: list[KeyPath], above: int = 0) -> Iterator[str]:
+    """Return the lines of a table of keys, each by its name without the first `above` parts."""
     yield "| key | takes | default | example | |"
     yield "|---|---|---|---|---|"
     for path in paths:
         given = schema.field(path)
         default = "required" if schema.is_required(path) else _code(given.get("default"))
-        yield _line(f"`{shown(path)}`", schema.describe(path), default, _example(path), given["description"])
+        yield _line(f"`{shown(path[above:])}`", schema.describe(path), default, _example(path), given["description"])
 
 
 def _parameters() -> Iterator[str]:
@@ -215,7 +235,7 @@ def _parameters() -> Iterator[str]:
 
 def _example(path: KeyPath) -> str:
     given = schema.field(path)
-    value = given["examples"][0] if "examples" in given else given["default"]
+    value = given["examples"][0] if "examples" in given else given.get("default")
     return f"`{path[-1]}: {json.dumps(value, ensure_ascii=False) if _needs_quotes(value) else _plain(value)}`"
 
 

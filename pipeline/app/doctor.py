@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pipeline.app.disk import checkpoint_warnings, nearest_standing, readable_size
 from pipeline.app.machine import Lack, too_few_addresses, too_few_files, too_few_threads
 from pipeline.app.scratch import scratch_in
-from pipeline.catalogue import models
+from pipeline.catalogue import built_in
 from pipeline.config import (
     EndpointConfig,
     InputConfig,
@@ -66,7 +66,7 @@ def usual_job() -> Job:
         name="doctor",
         input=InputConfig(path="input.csv"),
         prompt=PromptConfig(user="-"),
-        endpoint=EndpointConfig(model=models()[0].name),
+        endpoint=EndpointConfig(model=built_in().names[0]),
         output=OutputConfig(path="output.parquet"),
     )
     return Job(config, "", {})
@@ -176,7 +176,8 @@ def _room(name: str, lack: Lack | None) -> Check:
 
 def _clock() -> Check:
     """Check that the clock is not earlier than the prices that the program ships with."""
-    now, brought = datetime.now(UTC), max(date.fromisoformat(model.priced_on) for model in models())
+    now = datetime.now(UTC)
+    brought = max(date.fromisoformat(model.priced_on) for model in built_in().models if model.priced_on)
     remedy = None if now.date() >= brought else "set the clock; stamps and Retry-After dates would be wrong"
     return Check("clock", now.isoformat(timespec="seconds"), remedy)
 

@@ -21,7 +21,7 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
     config = job.config
     key = "simulator" if address else api_key(config.endpoint, environ)
     return Sending(
-        make_endpoint(config.endpoint, address),
+        make_endpoint(config.endpoint, address, config.known_models),
         _request_headers(config.endpoint, key, address),
         None if address else key,
         most_in_flight(config.endpoint),

@@ -10,7 +10,7 @@ from pipeline.app.doctor import Check
 from pipeline.app.endpoint import endpoint_address, sending_to
 from pipeline.app.pricing import price_of
 from pipeline.app.summary import money
-from pipeline.catalogue import cost, find_model, worst_cost
+from pipeline.catalogue import cost, worst_cost
 from pipeline.client import Client, Task
 from pipeline.config import Job
 from pipeline.endings import Exit, StopKind
@@ -27,7 +27,7 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
     """Ask the endpoint for one token. `announce` is told, before anything is sent, what that costs at most."""
     config = job.config
     messages: tuple[Message, ...] = ({"role": "user", "content": "Hi"},)
-    price, model = price_of(config), find_model(config.endpoint.model)
+    price, model = price_of(config), config.known_models.find(config.endpoint.model)
     worst = worst_cost(price, messages, 1, model.context_window if model else None, config.endpoint.model)
     most = "an unknown price" if worst is None else f"at most ${money(worst)}"
     announce(f"asking {config.endpoint.model} for one token, for {most}")

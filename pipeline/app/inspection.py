@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from pipeline.app.paths import path_mistakes
-from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues, find_model
+from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.prompts import Prompter, template_mistakes
@@ -60,11 +60,6 @@ def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> 
     return False
 
 
-def model_of(config: JobConfig) -> Model | None:
-    """Return the catalogue's entry of the job's model; None if the catalogue does not list its provider's models."""
-    return find_model(config.endpoint.model) if config.endpoint.provider.lists_models else None
-
-
 def samples_of(config: JobConfig) -> int | None:
     """How many answers the job asks for each row; None where it does not say."""
     return config.prompt.samples if "samples" in config.prompt.model_fields_set else None
@@ -72,7 +67,7 @@ def samples_of(config: JobConfig) -> int | None:
 
 def needs_max_tokens(config: JobConfig) -> bool:
     """Return whether a row without max_tokens could cost any amount, under a cap that has to hold."""
-    limits, model = config.limits, model_of(config)
+    limits, model = config.limits, config.model_facts
     return model is None and (limits.max_cost_usd is not None or limits.max_run_cost_usd is not None)
 
 
@@ -118,7 +113,7 @@ def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[
     config = job.config
     if source is None:
         return None, template_mistakes(config.prompt)
-    model = model_of(config)
+    model = config.model_facts
     try:
         return Prompter(
             config.prompt,

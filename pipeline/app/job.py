@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.app.inspection import inspect_job, model_of, needs_max_tokens, samples_of
+from pipeline.app.inspection import inspect_job, needs_max_tokens, samples_of
 from pipeline.app.pricing import price_of
 from pipeline.catalogue import ChatTemplate, Model, Price
 from pipeline.config import Job, read_job
@@ -94,7 +94,7 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     config = job.config
     asked = Variant(found.prompter, config.endpoint.kind, config.endpoint.model)
     rows = Rows(found.source, config.input.id, (asked,), samples_of(config), config.input.columns)
-    return OpenJob(job, rows, model_of(config), price_of(config))
+    return OpenJob(job, rows, config.model_facts, price_of(config))
 
 
 def try_templates(opened: OpenJob) -> None:

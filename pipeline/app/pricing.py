@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pipeline.catalogue import Model, Price, find_model, listed_price
+from pipeline.catalogue import Model, Price, listed_price
 from pipeline.config import JobConfig
 
 
@@ -12,7 +12,7 @@ def price_of(config: JobConfig) -> Price | None:
     """Return a job's price, whatever the server; None where none is known."""
     pricing = config.pricing
     if pricing is None:
-        model = find_model(config.endpoint.model)
+        model = config.known_models.find(config.endpoint.model)
         return list_price(model) if model else None
     if pricing.provider is not None:
         return listed_price(pricing.provider, config.endpoint.model, datetime.now(UTC).date())

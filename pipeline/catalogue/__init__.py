@@ -14,14 +14,13 @@ from pipeline.catalogue.costs import (
 from pipeline.catalogue.facts import (
     DEFAULT_PARAMETERS,
     OPENAI_PARAMETERS,
+    Catalogue,
     ChatTemplate,
     Model,
     ParameterRange,
     ParameterText,
     ParameterValues,
-    find_model,
-    model_names,
-    models,
+    built_in,
 )
 from pipeline.catalogue.price_list import ListedModel, NotListed, list_version, listed_models, listed_price
 
@@ -29,6 +28,7 @@ __all__ = [
     "DEFAULT_PARAMETERS",
     "NO_EXCESS",
     "OPENAI_PARAMETERS",
+    "Catalogue",
     "ChatTemplate",
     "Excess",
     "ListedModel",
@@ -39,15 +39,13 @@ __all__ = [
     "ParameterValues",
     "Price",
     "as_column",
+    "built_in",
     "cost",
     "excess",
     "fewest_prompt_tokens",
-    "find_model",
     "list_version",
     "listed_models",
     "listed_price",
-    "model_names",
-    "models",
     "most_prompt_tokens",
     "worst_cost",
 ]

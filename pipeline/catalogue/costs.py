@@ -21,7 +21,7 @@ from decimal import (
     Overflow,
 )
 
-from pipeline.catalogue.facts import find_model
+from pipeline.catalogue.facts import built_in
 from pipeline.records import Message, Usage, message_texts
 
 TOKENS_PER_MESSAGE = 32
@@ -102,7 +102,7 @@ def most_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
     A byte-level tokenizer makes at most one token of each UTF-8 byte; the allowances above come on top. A part that
     is no text (an image) counts its JSON length and an allowance.
     """
-    known = find_model(model)
+    known = built_in().find(model)
     instructions = known.most_instruction_tokens if known else 0
     tokens = TOKENS_PER_CONVERSATION + instructions + TOKENS_PER_MESSAGE * len(messages)
     for message in messages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -53,8 +53,11 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model as published; `priced_on` is the date (ISO 8601) the two prices were read. `chat_template` is None
-    where it has not been counted. `most_instruction_tokens` bounds the instructions that a model puts around every
+    """One model as published. `priced_on` is the date (ISO 8601) the two prices were read, None where it is not known.
+    `parameters` names those that the model documents, none where it documents all of its provider's.
+
+    `provider` is the one whose model this is, None for that of any. `chat_template` is None where it has not been
+    counted. `most_instruction_tokens` bounds the instructions that a model puts around every
     conversation by itself (Llama Guard 3's list of categories, as its model card prints it: 195 tokens).
     `reasons_in_text` marks one whose answers begin with its reasoning, up to `</think>`.
     """
@@ -63,12 +66,38 @@ class Model:
     input_usd_per_million: Decimal
     output_usd_per_million: Decimal
     context_window: int
-    priced_on: str
-    parameters: Mapping[str, ParameterRange]
-    note: str
+    priced_on: str | None
+    parameters: tuple[str, ...] = ()
+    note: str = ""
+    provider: str | None = None
     chat_template: ChatTemplate | None = None
     most_instruction_tokens: int = 0
     reasons_in_text: bool = False
+
+    def is_of(self, provider: str) -> bool:
+        """Return whether these facts hold for the model as a provider has it."""
+        return self.provider in (None, provider)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Models in the order in which they are listed, each name once."""
+
+    models: tuple[Model, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the models."""
+        return [model.name for model in self.models]
+
+    def find(self, name: str) -> Model | None:
+        """Return the model of exactly this name, or None."""
+        return next((model for model in self.models if model.name == name), None)
+
+    def extended(self, models: Sequence[Model]) -> Catalogue:
+        """Return this catalogue with further models, which take the place of those of the same name."""
+        names = {model.name for model in models}
+        return Catalogue((*(model for model in self.models if model.name not in names), *models))
 
 
 DEFAULT_PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
@@ -105,35 +134,25 @@ temperature above 2 and takes `top_k: -1`, llama.cpp takes any of both."""
 
 
 @cache
-def models() -> tuple[Model, ...]:
-    """Every model of the catalogue, in the published order."""
+def built_in() -> Catalogue:
+    """Return the catalogue that comes with the program, in the published order."""
     from importlib.resources import files
 
     facts = json.loads(files(__package__).joinpath("models.json").read_text(encoding="utf-8"))
-    return tuple(_model(entry, facts["priced_on"]) for entry in facts["models"])
+    return Catalogue(tuple(_model(entry, facts) for entry in facts["models"]))
 
 
-def model_names() -> list[str]:
-    """The names of the catalogue's models, in the published order."""
-    return [model.name for model in models()]
-
-
-def find_model(name: str) -> Model | None:
-    """The model of exactly this name, or None where the catalogue does not know it."""
-    return next((model for model in models() if model.name == name), None)
-
-
-def _model(entry: JsonObject, priced_on: str) -> Model:
-    documented = entry.get("parameters", DEFAULT_PARAMETERS)
+def _model(entry: JsonObject, facts: JsonObject) -> Model:
     template = entry.get("chat_template")
     return Model(
         name=entry["name"],
         input_usd_per_million=Decimal(entry["input_usd_per_million"]),
         output_usd_per_million=Decimal(entry["output_usd_per_million"]),
         context_window=entry["context_window"],
-        priced_on=priced_on,
-        parameters=MappingProxyType({name: DEFAULT_PARAMETERS[name] for name in documented}),
+        priced_on=facts["priced_on"],
+        parameters=tuple(entry.get("parameters", ())),
         note=entry["note"],
+        provider=facts["provider"],
         chat_template=None if template is None else ChatTemplate(**template),
         most_instruction_tokens=entry.get("most_instruction_tokens", 0),
         reasons_in_text=entry.get("reasons_in_text", False),

@@ -27,7 +27,7 @@ def models(provider: str | None, is_json: bool) -> None:
 
 
 def _print_catalogue() -> None:
-    from pipeline.catalogue import models as catalogue
+    from pipeline.catalogue import built_in
 
     facts = [
         {
@@ -38,16 +38,16 @@ def _print_catalogue() -> None:
             "priced_on": m.priced_on,
             "note": m.note,
         }
-        for m in catalogue()
+        for m in built_in().models
     ]
     click.echo(json.dumps({"models": facts}, ensure_ascii=False))
 
 
 def _show_catalogue() -> None:
     from pipeline.app.pricing import list_price
-    from pipeline.catalogue import models as catalogue
+    from pipeline.catalogue import built_in
 
-    found = catalogue()
+    found = built_in().models
     width = max(len(model.name) for model in found)
     click.echo(f"{'model':<{width}}  {'in $/M':>7} {'out $/M':>8} {'window':>8}  priced on   note")
     for m in found:

@@ -195,6 +195,6 @@ def _whose_prices(opened: OpenJob) -> str | None:
         return None
     if config.pricing is not None:
         return f"priced as {config.pricing.provider} was by {list_version()}, of {price.as_of} or later"
-    if not config.endpoint.provider.lists_models:
+    if config.model_facts is None:
         return f"priced as Dataoorts was on {price.as_of}; `pricing:` sets your server's own prices"
     return None

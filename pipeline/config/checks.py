@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pipeline.catalogue import ParameterRange, find_model, model_names
+from pipeline.catalogue import ParameterRange
 from pipeline.config.additions import check_additions
 from pipeline.config.addresses import check_notify
 from pipeline.config.credentials import check_endpoint
@@ -17,6 +17,7 @@ from pipeline.suggest import did_you_mean, nearest
 from pipeline.wording import listed
 
 _MODEL, _KIND, _PRICING = path("endpoint.model"), path("endpoint.kind"), path("pricing")
+_CATALOGUE = path("catalogue")
 
 
 def check_job(config: JobConfig) -> Iterator[Finding]:
@@ -58,22 +59,23 @@ def _check_prompt(config: JobConfig) -> Iterator[Finding]:
 
 def _check_model(config: JobConfig) -> Iterator[Finding]:
     name, provider = config.endpoint.model, config.endpoint.provider
-    if not provider.lists_models or config.pricing is not None or find_model(name) is not None:
+    if not provider.lists_models or config.pricing is not None or config.known_models.find(name):
         return
     # Names are often written without their maker, which leaves too little for a likeness of the whole.
-    endings = {known.rpartition("/")[2]: known for known in model_names()}
-    near = nearest(name, model_names()) or [endings[one] for one in nearest(name.rpartition("/")[2], endings)]
+    names = config.known_models.names
+    endings = {known.rpartition("/")[2]: known for known in names}
+    near = nearest(name, names) or [endings[one] for one in nearest(name.rpartition("/")[2], endings)]
     hint = did_you_mean([f"`{one}`" for one in near]) or "`pipeline models` lists what it has."
     hint += (
         f" A model of another server needs {kinds(lambda one: not one.lists_models, 'endpoint.kind')} and its"
         f" `endpoint.url`; one that {provider.title} has and this list does not needs its prices under `pricing:`"
     )
-    yield Finding(_MODEL, "the catalogue has no such model", hint, (_KIND, _PRICING))
+    yield Finding(_MODEL, "the catalogue has no such model", hint, (_KIND, _PRICING, _CATALOGUE))
 
 
 def _check_parameters(config: JobConfig) -> Iterator[Finding]:
     endpoint = config.endpoint
-    model = find_model(endpoint.model) if endpoint.provider.lists_models else None
+    model = config.model_facts
     ranges = endpoint.provider.ranges(model)
     for name in ParametersConfig.model_fields:
         value = getattr(config.parameters, name)
@@ -85,11 +87,13 @@ def _check_parameters(config: JobConfig) -> Iterator[Finding]:
             if name not in endpoint.provider.parameters:
                 takes = f"only servers of {_kinds_that_take(name)} may know it"
             hint = f"leave it out; {takes}"
-            yield Finding(("parameters", name), f"{endpoint.model} takes no `{name}`", hint, (_MODEL, _KIND))
+            yield Finding(
+                ("parameters", name), f"{endpoint.model} takes no `{name}`", hint, (_MODEL, _KIND, _CATALOGUE)
+            )
         elif isinstance(allowed, ParameterRange) and isinstance(value, int | float) and not allowed.holds(value):
             whose = f"for {endpoint.model}" if model else f"for `kind: {endpoint.kind}`"
             message = f"{value:,} is out of range; {whose} it is {allowed}"
-            yield Finding(("parameters", name), message, f"use {allowed}", (_MODEL, _KIND))
+            yield Finding(("parameters", name), message, f"use {allowed}", (_MODEL, _KIND, _CATALOGUE))
 
 
 def _kinds_that_take(parameter: str) -> str:
@@ -97,7 +101,7 @@ def _kinds_that_take(parameter: str) -> str:
 
 
 def _check_caps(config: JobConfig) -> Iterator[Finding]:
-    has_price = config.pricing is not None or find_model(config.endpoint.model) is not None
+    has_price = config.pricing is not None or config.known_models.find(config.endpoint.model) is not None
     # Where the model itself is unknown, that is said already.
     is_said = config.endpoint.provider.lists_models
     for name in ("max_cost_usd", "max_run_cost_usd"):
@@ -110,7 +114,7 @@ def _check_caps(config: JobConfig) -> Iterator[Finding]:
         if not has_price and not is_said:
             hint = "add `pricing: {input_usd_per_million: …, output_usd_per_million: …}`"
             message = "a cap on cost needs the model's price, which the catalogue does not have"
-            yield Finding(cap, message, hint, (_PRICING, _KIND))
+            yield Finding(cap, message, hint, (_PRICING, _KIND, _CATALOGUE))
 
 
 def _check_tokens(config: JobConfig) -> Iterator[Finding]:

@@ -105,13 +105,15 @@ def _instead_of(path: KeyPath) -> str:
 
 def _missing(path: KeyPath, filled: Filled) -> Mistake:
     section, key = path[:-1], path[-1]
-    place = filled.places[section].key
-    line = f"`{key}: {schema.example(path)}`"
-    where = f" below `{section[-1]}:`" if section else ""
-    # The root has no line of its own to show.
-    return (place if section else replace(place, text=None)).mistake(
-        "required, but missing", key=shown(path), suggestion=f"add {line}{where}"
-    )
+    place, where = filled.places[section].key, ""
+    if section and isinstance(section[-1], int):
+        where = f" to `{shown(section)}`"
+    elif place != filled.places[section].value:
+        where = f" below `{section[-1]}:`"
+    else:  # the root of a file has no line of its own to show
+        place = replace(place, text=None)
+    suggestion = f"add `{key}: {schema.example(path)}`{where}"
+    return place.mistake("required, but missing", key=shown(path), suggestion=suggestion)
 
 
 def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
@@ -121,7 +123,7 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
     suggestion = _fixed(path, value, filled)
     refused = _refused(path, value, filled)
     match fault["type"]:
-        case "path" | "delimiter" | "encoding" | "json":
+        case "path" | "delimiter" | "encoding" | "json" | "date":
             message, suggestion = fault["msg"], context.get("suggestion")
         case "finite_number":
             message = f"this number is infinite, too large or none at all; wanted is {wanted}"

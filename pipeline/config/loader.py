@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import document
+from pipeline.config.catalogue_file import include_catalogue
 from pipeline.config.credentials import key_findings
 from pipeline.config.document import parse
 from pipeline.config.environment import Filled, fill_document
@@ -55,8 +56,12 @@ def read_job(
         root, mistakes = _read(path, overrides)
     except InvalidJob as error:
         return None, list(error.mistakes)
-    filled = fill_document(root, os.environ if environ is None else environ)
-    mistakes += filled.mistakes
+    environ = os.environ if environ is None else environ
+    root, found = include_catalogue(root, environ)
+    filled = fill_document(root, environ)
+    mistakes += [*found, *filled.mistakes]
+    if found:
+        filled.unset.add(("catalogue",))
     writes_output = table is None or ("output", "path") in filled.places
     if table is not None:
         mistakes += _give_rows(filled)

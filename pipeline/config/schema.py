@@ -133,6 +133,8 @@ def _or_empty(section: JsonObject) -> JsonObject:
 def _flow(value: object) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
     return f'"{value}"' if isinstance(value, str) and value.startswith("{") else str(value)
 
 
@@ -191,7 +193,7 @@ def _words(schema: JsonObject) -> str:
         case "boolean":
             return "true or false"
         case "array":
-            return "a list of texts"
+            return "a list of mappings" if "$ref" in schema["items"] else "a list of texts"
         case "object" if "properties" in schema:
             return "a mapping with " + listed(list(schema["properties"]))
         case "object":

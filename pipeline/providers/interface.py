@@ -76,5 +76,7 @@ class Provider:
     """Whether it may want another name for `max_tokens`."""
 
     def ranges(self, model: Model | None) -> Mapping[str, ParameterValues]:
-        """Return what each parameter may be: as documented for the model, where that is known."""
-        return self.parameters if model is None else model.parameters
+        """Return what each parameter may be: of those that the model documents, where that is known."""
+        if model is None or not model.parameters:
+            return self.parameters
+        return {name: values for name, values in self.parameters.items() if name in model.parameters}

@@ -117,3 +117,18 @@ def test_a_row_without_max_tokens_under_a_cap_fails_alone_and_the_others_are_sen
     assert "column 'n' is empty" in failed["error_message"]
     ws.job(**job)  # without a cap the row can be asked
     assert ws.run()["requests"] == 1
+
+
+def test_a_catalogue_of_ones_own_prices_every_answer_and_holds_the_cap(ws: Workspace) -> None:
+    ws.questions("one", "two", "three")
+    (ws.path / "models.yaml").write_text(
+        "models:\n  - name: meta/llama-4-scout-17b-16e-instruct\n    input_usd_per_million: 100\n"
+        "    output_usd_per_million: 1000\n    context_window: 130000\n"
+    )
+    ws.job(catalogue="models.yaml", parameters={"max_tokens": 1000}, limits={"max_cost_usd": 0.5})
+    assert ws.run(code=4)["error"]["kind"] == "cost_cap"
+    ws.job(catalogue="models.yaml", parameters={"max_tokens": 1000}, limits={"max_cost_usd": 50})
+    found = ws.run()
+    assert found["prompt_tokens"] > 0 < found["completion_tokens"]
+    paid = Decimal(found["prompt_tokens"]) * 100 + Decimal(found["completion_tokens"]) * 1000
+    assert Decimal(found["cost_usd"]) == paid / 10**6

@@ -11,17 +11,17 @@ from pipeline.catalogue import (
     ParameterRange,
     Price,
     as_column,
+    built_in,
     cost,
     fewest_prompt_tokens,
-    find_model,
-    model_names,
-    models,
     most_prompt_tokens,
     worst_cost,
 )
 from pipeline.config.models import ParametersConfig
+from pipeline.providers import PROVIDERS
 from pipeline.records import Message, Usage
 
+RANGES = PROVIDERS["dataoorts"].ranges
 SCOUT = Price(Decimal("0.32"), Decimal("0.34"), "2025-06-11")
 
 
@@ -30,9 +30,9 @@ def user(content: str) -> list[Message]:
 
 
 def test_the_twelve_published_models_have_a_dated_price_and_a_window() -> None:
-    assert len(models()) == 12
-    assert all(model.priced_on == "2025-06-11" for model in models())
-    assert all(model.context_window >= 4096 and model.input_usd_per_million > 0 for model in models())
+    assert len(built_in().models) == 12
+    assert all(model.priced_on == "2025-06-11" for model in built_in().models)
+    assert all(model.context_window >= 4096 and model.input_usd_per_million > 0 for model in built_in().models)
 
 
 @pytest.mark.parametrize(
@@ -45,21 +45,21 @@ def test_the_twelve_published_models_have_a_dated_price_and_a_window() -> None:
     ],
 )
 def test_a_model_is_found_by_its_exact_name(name: str, prices: tuple[str, str], window: int) -> None:
-    model = find_model(name)
-    assert model is not None and model.name in model_names()
+    model = built_in().find(name)
+    assert model is not None and model.name in built_in().names
     assert (model.input_usd_per_million, model.output_usd_per_million) == tuple(map(Decimal, prices))
     assert model.context_window == window
 
 
 def test_an_unknown_model_is_none() -> None:
-    assert find_model("META/llama-4-scout-17b-16e-instruct") is None
+    assert built_in().find("META/llama-4-scout-17b-16e-instruct") is None
 
 
 def test_only_documented_parameters_belong_to_a_model() -> None:
-    guard, scout = find_model("meta/llama-guard-3-8b"), find_model("meta/llama-4-scout-17b-16e-instruct")
-    assert guard is not None and set(guard.parameters) == {"temperature", "max_tokens"}
-    assert scout is not None and dict(scout.parameters) == dict(DEFAULT_PARAMETERS)
-    assert scout.parameters["seed"] == ParameterRange(1, 9_999_999_999, integer=True)
+    guard, scout = built_in().find("meta/llama-guard-3-8b"), built_in().find("meta/llama-4-scout-17b-16e-instruct")
+    assert guard is not None and set(RANGES(guard)) == {"temperature", "max_tokens"}
+    assert scout is not None and dict(RANGES(scout)) == dict(DEFAULT_PARAMETERS)
+    assert RANGES(scout)["seed"] == ParameterRange(1, 9_999_999_999, integer=True)
 
 
 def test_every_parameter_of_the_job_file_has_a_range_for_each_kind_of_endpoint() -> None:

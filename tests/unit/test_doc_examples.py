@@ -128,7 +128,11 @@ def test_a_job_or_a_part_of_one_is_valid(block: Block, desk: Path) -> None:
     job = yaml.load(JOB_BLOCK.text)
     if block != JOB_BLOCK:
         del job["limits"]  # a cap on cost needs a price, which not every endpoint has
-    job |= yaml.load(block.text)
+    if block.text.startswith("# models.yaml"):
+        (desk / "models.yaml").write_text(block.text, encoding="utf-8")
+        job["catalogue"] = "models.yaml"
+    else:
+        job |= yaml.load(block.text)
     text = StringIO()
     yaml.dump(job, text)
     path = desk / "merged.yaml"

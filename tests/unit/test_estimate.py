@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.catalogue import Price, find_model
+from pipeline.catalogue import Price, built_in
 from pipeline.config.models import LimitsConfig
 from pipeline.estimate import Measure, Range, Sample, Sizes, estimate, extrapolate
 from pipeline.estimate.ranges import student
@@ -132,7 +132,7 @@ ARMENIAN = (
 def test_the_assumed_range_holds_for_every_language_and_for_what_the_chat_template_adds(
     model: str, text: str, tokens: int
 ) -> None:
-    known = find_model(model)
+    known = built_in().find(model)
     sizes = Sizes()
     for _ in range(100):
         sizes.add(Request(model, ({"role": "user", "content": text},), {}))

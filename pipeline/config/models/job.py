@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
+from pipeline.catalogue import Catalogue, Model, built_in
+from pipeline.config.models.catalogue import CatalogueConfig
 from pipeline.config.models.endpoint import EndpointConfig
 from pipeline.config.models.input import InputConfig
 from pipeline.config.models.limits import LimitsConfig, RetryConfig
@@ -15,6 +19,11 @@ from pipeline.config.models.prompt import PromptConfig
 from pipeline.config.models.section import Section
 from pipeline.config.models.simulator import SimulatorConfig
 from pipeline.config.models.values import Name
+
+
+def _or_path(schema: dict[str, Any]) -> None:
+    """Let a path stand for the section: the loader puts the file that it names in its place."""
+    schema["anyOf"].insert(0, {"type": "string", "minLength": 1})
 
 
 class JobConfig(Section):
@@ -37,4 +46,22 @@ class JobConfig(Section):
     notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is told how runs go.")
     metrics: MetricsConfig = Field(default=MetricsConfig(), description="Figures for Prometheus.")
     pricing: PricingConfig | None = Field(default=None, description="Prices; without them, those of the catalogue.")
+    catalogue: CatalogueConfig | None = Field(
+        default=None,
+        json_schema_extra=_or_path,
+        description="A YAML file with models of one's own, or other facts of known ones: their prices, windows and "
+        "what else stands in `pipeline models`.",
+        examples=["models.yaml"],
+    )
     simulator: SimulatorConfig | None = Field(default=None, description="How the embedded endpoint behaves.")
+
+    @property
+    def model_facts(self) -> Model | None:
+        """What is known of the job's model as its provider has it; None where nothing is."""
+        model = self.known_models.find(self.endpoint.model)
+        return model if model is not None and model.is_of(self.endpoint.kind) else None
+
+    @property
+    def known_models(self) -> Catalogue:
+        """The catalogue that comes with the program, extended by the job's own."""
+        return built_in() if self.catalogue is None else self.catalogue.extending(built_in())
