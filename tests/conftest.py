@@ -11,12 +11,22 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.processes import Warm
+
 KEY = "acceptance-key-4b1d"
 
 # A deadline for each example measures the machine, not the code; pytest-timeout stops what hangs. The parent is the
 # profile in force, so that CI keeps the fixed seed that Hypothesis gives it there.
 settings.register_profile("repository", settings(), deadline=None)
 settings.load_profile("repository")
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """What starts the command as a process without the import of everything."""
+    started = Warm()
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

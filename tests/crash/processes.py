@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import processes
+
 KEY = "crash-test-key"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,6 +42,8 @@ def environment() -> dict[str, str]:
 
 
 PROGRAM = ("-m", "pipeline")
+_BEFORE = "tests.crash.before"
+_SECONDS = 100
 
 
 def run(directory: Path, *arguments: str, before: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> Result:
@@ -54,25 +58,17 @@ def run(directory: Path, *arguments: str, before: Sequence[str] = (), program: S
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=_SECONDS,
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
 
 
 class Warm:
-    """Runs the command in children of one process that has imported everything, which takes most of a short run."""
+    """Runs the command in children of one process that has imported everything; all checkpoints have the same id."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            # -P: the script's own directory holds nothing to import.
-            [sys.executable, "-P", str(Path(__file__).with_name("warm.py"))],
-            cwd=REPOSITORY,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._warm = processes.Warm()
 
     def run(
         self,
@@ -87,27 +83,20 @@ class Warm:
             die_at: before which of its commits, renames and removals it is killed, counted from 1.
             attach: gets the process id before the run begins, and gives a tracer that is ready.
         """
-        order = {"directory": str(directory), "arguments": arguments, "held": attach is not None, "die_at": die_at}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        child = self._answer()
-        if attach is None:
-            status = self._answer()
-        else:
-            with attach(child) as tracer:
-                os.kill(child, signal.SIGCONT)
-                status = self._answer()
-                tracer.wait(30)
-        out, err = ((directory / name).read_text(encoding="utf-8") for name in ("stdout", "stderr"))
-        return Result(os.waitstatus_to_exitcode(status), out, err)
+        before: list[tuple[str, list[int]]] = [(f"{_BEFORE}:know_the_id", [])]
+        before += [(f"{_BEFORE}:die_at", [die_at])] if die_at else []
+        before += [(f"{_BEFORE}:wait_for_the_tracer", [])] if attach else []
+        with self._warm.start(
+            *arguments, directory=directory, environment=environment(), before=before, held=attach is not None
+        ) as process:
+            if attach is None:
+                out, err = process.communicate(_SECONDS)
+            else:
+                with attach(process.pid) as tracer:
+                    process.send_signal(signal.SIGCONT)
+                    out, err = process.communicate(_SECONDS)
+                    tracer.wait(30)
+        return Result(process.wait(), out.decode(), err.decode())
 
     def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
-
-    def _answer(self) -> int:
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
+        self._warm.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -25,8 +24,8 @@ from pipeline.app.job import load_job
 from pipeline.app.options import RunOptions
 from pipeline.app.run import Run
 from tests.support.commands import Result, command
+from tests.support.processes import COMMAND, Process, Warm
 
-COMMAND = str(Path(sys.executable).with_name("pipeline"))
 KEY_VARIABLE = "FUNCTIONAL_TEST_KEY"
 KEY = "sk-7f3b9c2e51d84a06b1c8e0d2f4a69358"
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
@@ -226,12 +225,14 @@ class Endpoint:
 class Workspace:
     """A directory with an input, a job file that asks `endpoint`, and the command run in it."""
 
-    def __init__(self, path: Path, url: str, input: str = "in.csv") -> None:
+    def __init__(self, path: Path, url: str, input: str = "in.csv", *, warm: Warm | None = None) -> None:
         self.path = path
         self.url = url
+        self.warm = warm
         self.input = input
         self.prefix: tuple[str, ...] = ()
-        """What the command is started by, such as `nsenter` with its flags."""
+        """What every start of the command is to go through, such as `setsid`."""
+        self._behind: Warm | None = None
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -275,6 +276,8 @@ class Workspace:
         """Run the command to its end, away from any terminal: in this process, unless it is to start otherwise."""
         if self.prefix or self.environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
             return self.process(*arguments)
+        if self._behind:
+            return self._behind.run(*arguments, directory=self.path, environment=self.environment)
         return command(*arguments, directory=self.path, environment=self.environment)
 
     def process(self, *arguments: str, seconds: float = 30.0) -> Result:
@@ -314,17 +317,24 @@ class Workspace:
         """`pipeline run job.yaml --json`."""
         return self.command("run", *arguments, code=code)
 
+    def behind(self, *words: str) -> None:
+        """From now on, start the command behind these words, such as `nsenter` with its flags."""
+        self._behind = Warm(*words, directory=self.path, environment=self.environment)
+
+    def close(self) -> None:
+        if self._behind:
+            self._behind.close()
+
+    def start(self, *arguments: str, **how: Any) -> Process:
+        """The command as a process under way; `how` is as for `Warm.start`."""
+        warm = self._behind or self.warm
+        assert warm is not None
+        return warm.start(*arguments, directory=self.path, environment=self.environment, **how)
+
     @contextmanager
-    def running(self, *arguments: str, command: str = "run") -> Iterator[subprocess.Popen[bytes]]:
+    def running(self, *arguments: str, command: str = "run", **how: Any) -> Iterator[Process]:
         """`pipeline run job.yaml --json` as a process under way; it is killed if it is still there in the end."""
-        with subprocess.Popen(
-            [*self.prefix, COMMAND, command, "job.yaml", "--json", *arguments],
-            cwd=self.path,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
+        with self.start(command, "job.yaml", "--json", *arguments, **how) as process:
             try:
                 yield process
             finally:
@@ -351,10 +361,10 @@ class Workspace:
         }
 
 
-def ended(process: subprocess.Popen[bytes], seconds: float = 20.0) -> Result:
+def ended(process: Process, seconds: float = 20.0) -> Result:
     """How a process under way ends."""
     out, err = process.communicate(timeout=seconds)
-    return Result(process.returncode, out.decode(), err.decode())
+    return Result(process.wait(), out.decode(), err.decode())
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
@@ -373,9 +383,19 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def ws(tmp_path: Path, endpoint: Endpoint, request: pytest.FixtureRequest) -> Workspace:
+def ws(tmp_path: Path, endpoint: Endpoint, warm: Warm, request: pytest.FixtureRequest) -> Iterator[Workspace]:
     # Parquet spares each of some thousand commands the import of pandas; a module that is about CSV says so.
-    return Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"))
+    made = Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"), warm=warm)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Has the commands, here and in processes, make files under the umask that is the parameter."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture
@@ -399,21 +419,21 @@ class Simulated:
 
 
 @pytest.fixture
-def simulate(tmp_path: Path) -> Iterator[Callable[..., Simulated]]:
+def simulate(tmp_path: Path, warm: Warm) -> Iterator[Callable[..., Simulated]]:
     """Starts `pipeline simulate` with the flags that are given."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
     def start(*flags: str) -> Simulated:
         ledger = tmp_path / "ledger.jsonl"
-        process = subprocess.Popen(
-            [COMMAND, "simulate", "--port", "0", "--ledger", str(ledger), *flags], stdout=subprocess.PIPE, text=True
-        )
+        words = ("simulate", "--port", "0", "--ledger", str(ledger), *flags)
+        process = warm.start(*words, directory=tmp_path, environment=os.environ)
         started.append(process)
         assert process.stdout is not None
-        address = process.stdout.readline().strip()
+        address = process.stdout.readline().decode().strip()
         return Simulated(f"{address}/api/v1", ledger)
 
     yield start
     for process in started:
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         process.communicate(timeout=10)
+        process.close()

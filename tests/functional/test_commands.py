@@ -19,7 +19,6 @@ from pipeline.app.answers import export_answers
 from pipeline.app.job import load_job
 from pipeline.errors import InvalidInput
 from tests.functional.conftest import (
-    COMMAND,
     COST,
     KEY,
     KEY_VARIABLE,
@@ -35,6 +34,7 @@ from tests.functional.conftest import (
     ended,
     usual,
 )
+from tests.support.processes import COMMAND
 
 INPUT = "in.csv"
 

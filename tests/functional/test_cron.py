@@ -6,13 +6,12 @@ import json
 import os
 import pty
 import re
-import subprocess
 import termios
 import threading
 
 import pytest
 
-from tests.functional.conftest import COMMAND, Endpoint, Workspace, refusal, usual
+from tests.functional.conftest import Endpoint, Workspace, refusal, usual
 from tests.support.commands import Result
 
 INPUT = "in.csv"
@@ -34,21 +33,14 @@ def on_a_terminal(ws: Workspace, *arguments: str, columns: int = 120) -> Result:
                 return
             shown.extend(part)
 
-    process = subprocess.Popen(
-        [COMMAND, *arguments],
-        cwd=ws.path,
-        env=ws.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    reader = threading.Thread(target=read)
-    reader.start()
-    out, _ = process.communicate(timeout=30)
+    with ws.start(*arguments, stderr=theirs) as process:
+        os.close(theirs)
+        reader = threading.Thread(target=read)
+        reader.start()
+        out, _ = process.communicate(timeout=30)
     reader.join()
     os.close(ours)
-    return Result(process.returncode, out.decode(), shown.decode())
+    return Result(process.wait(), out.decode(), shown.decode())
 
 
 def test_success_and_nothing_to_send_are_silent(ws: Workspace) -> None:

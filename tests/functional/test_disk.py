@@ -49,7 +49,6 @@ def disk(ws: Workspace) -> Iterator[Disk]:
     if not held.stdout.readline():
         held.wait()
         pytest.skip("no user namespaces here (unshare -Urm), so no file system of our own")
-    # `cd` once inside: a directory that was entered before would still be the one below the mount.
     inside = (
         "nsenter",
         "--target",
@@ -57,16 +56,12 @@ def disk(ws: Workspace) -> Iterator[Disk]:
         "--user",
         "--mount",
         "--preserve-credentials",
-        "sh",
-        "-c",
-        'cd "$0" && exec "$@"',
-        str(ws.path),
     )
 
     def mount(options: str) -> None:
         subprocess.run([*inside, "mount", "-o", f"remount,{options}", str(place)], check=True)
 
-    ws.prefix = inside
+    ws.behind(*inside)
     yield Disk(Path(f"/proc/{held.pid}/root{place}"), mount)
     held.kill()
     held.communicate()

@@ -95,11 +95,11 @@ def modes(directory: Path) -> dict[str, int]:
     return {path.name: mode for path, mode in found.items() if mode != usual[path]}
 
 
-@pytest.mark.parametrize("umask", ["000", "022", "077"])
-def test_only_the_owner_can_read_a_checkpoint_whatever_the_umask(ws: Workspace, endpoint: Endpoint, umask: str) -> None:
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids="{:03o}".format, indirect=True)
+@pytest.mark.usefixtures("umask")
+def test_only_the_owner_can_read_a_checkpoint_whatever_the_umask(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(6))
     ws.job(limits={"concurrency": 2})
-    ws.prefix = ("sh", "-c", f'umask {umask} && exec "$@"', "sh")
     endpoint.reply = lambda asked: answer("x", wait=5.0 if asked.prompt in "34" else 0.0)
     directory = ws.path / ".checkpoints/job"
     with ws.running() as process:

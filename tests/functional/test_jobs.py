@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +22,7 @@ from pipeline.app.run import Run
 from pipeline.errors import CheckpointDamaged, InvalidInput, JobLocked
 from pipeline.journal import JobLock
 from pipeline.journal.files import foreign_names
-from tests.functional.conftest import COMMAND, Endpoint, Workspace, answer, ended, refusal, usual
+from tests.functional.conftest import Endpoint, Workspace, answer, ended, refusal, usual
 
 RunHere = Callable[[], Run]
 
@@ -292,14 +291,7 @@ def test_a_person_is_asked_and_may_say_no(ws: Workspace, finish: Callable[..., i
 
     def answered(word: str) -> bool:
         ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            [COMMAND, "clean", "job.yaml", "--json"],
-            cwd=ws.path,
-            env=ws.environment,
-            stdin=theirs,
-            stderr=theirs,
-            stdout=subprocess.PIPE,
-        ) as process:
+        with ws.start("clean", "job.yaml", "--json", stdin=theirs, stderr=theirs) as process:
             os.write(ours, f"{word}\n".encode())
             out, _ = process.communicate(timeout=30)
         assert process.returncode == 0

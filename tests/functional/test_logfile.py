@@ -63,10 +63,11 @@ def test_prompts_answers_and_keys_stand_in_no_log(ws: Workspace, endpoint: Endpo
     assert "hyacinth" not in text and "answer to" not in text and KEY not in text
 
 
+@pytest.mark.parametrize("umask", [0], indirect=True)
+@pytest.mark.usefixtures("umask")
 def test_only_the_owner_can_read_a_log_whatever_the_umask(ws: Workspace) -> None:
     ws.questions("a")
     ws.job()
-    ws.prefix = ("sh", "-c", 'umask 000; exec "$@"', "sh")
     assert ws.pipeline("run", "job.yaml", "--log-file", "run.log").code == 0
     assert stat.S_IMODE((ws.path / "run.log").stat().st_mode) == 0o600
 

@@ -12,7 +12,7 @@ from tests.functional.conftest import Endpoint, Workspace
 def test_too_few_open_files_are_exit_2_before_anything_is_sent(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(200))
     ws.job(limits={"concurrency": 150})
-    ws.prefix = ("prlimit", "--nofile=128:128")
+    ws.behind("prlimit", "--nofile=128:128")
     said = "150 requests at a time need about 182 open files, and the system allows a process 128"
     message = ws.run(code=2)["error"]["message"]
     assert said in message
@@ -29,7 +29,7 @@ def test_too_few_open_files_are_exit_2_before_anything_is_sent(ws: Workspace, en
 def test_only_rows_that_are_sent_need_open_files(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(20))
     ws.job(limits={"concurrency": 2000})
-    ws.prefix = ("prlimit", "--nofile=64:64")
+    ws.behind("prlimit", "--nofile=64:64")
     ws.command("validate")
     assert ws.run()["succeeded"] == len(endpoint.asked) == 20
 
@@ -43,9 +43,10 @@ def nowhere_temporary(ws: Workspace) -> Workspace:
         ' cd "$0" && ! touch here 2>/dev/null && touch data/there && exec "$@"'
     )
     (ws.path / "data").mkdir()
-    ws.prefix = ("unshare", "-Urm", "sh", "-c", script, str(ws.path))
-    if subprocess.run([*ws.prefix, "true"], cwd=ws.path, capture_output=True, check=False).returncode:
+    prefix = ("unshare", "-Urm", "sh", "-c", script, str(ws.path))
+    if subprocess.run([*prefix, "true"], cwd=ws.path, capture_output=True, check=False).returncode:
         pytest.skip("no user namespaces here (unshare -Urm), or no workspace in a place for temporary files")
+    ws.behind(*prefix)
     return ws
 
 

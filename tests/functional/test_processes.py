@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -16,11 +15,12 @@ import pytest
 from pipeline.app.run import Run
 from pipeline.engines import processes
 from tests.functional.conftest import COST, Asked, Endpoint, Reply, Workspace, ended, refusal, usual, wait_until
+from tests.support.processes import Process
 
 ROWS, SLOTS = 40, 8
 
 
-def senders_of(process: subprocess.Popen[bytes]) -> list[int]:
+def senders_of(process: Process) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
@@ -69,8 +69,7 @@ def test_a_kill_takes_the_senders_along_and_only_what_was_in_flight_is_asked_aga
 
 def test_a_signal_to_the_whole_group_drains(at: Workspace, endpoint: Endpoint) -> None:
     endpoint.gate.clear()
-    at.prefix = ("setsid",)
-    with at.running() as process:
+    with at.running(before=[("os:setsid", ())]) as process:
         endpoint.wait_for(SLOTS - 1)
         os.killpg(process.pid, signal.SIGINT)
         endpoint.gate.set()

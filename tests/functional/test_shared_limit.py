@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.functional.conftest import COMMAND, Asked, Endpoint, Reply, Workspace, ended, refusal, usual
+from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, ended, refusal, usual
+from tests.support.processes import Process
 
 LIMIT = Path(".checkpoints/.shared/account-1.limit")
 
@@ -33,7 +33,7 @@ def job(ws: Workspace, name: str, rows: int, *, retry: dict[str, Any] | None = N
     return f"{name}.yaml"
 
 
-Start = Callable[[str], "subprocess.Popen[bytes]"]
+Start = Callable[[str], Process]
 
 
 @pytest.fixture
@@ -41,15 +41,8 @@ def start(ws: Workspace) -> Iterator[Start]:
     """Starts a run of a job file; one that is still there in the end is killed."""
     with ExitStack() as stack:
 
-        def begin(file: str) -> subprocess.Popen[bytes]:
-            process = subprocess.Popen(
-                [COMMAND, "run", file, "--json"],
-                cwd=ws.path,
-                env=ws.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+        def begin(file: str) -> Process:
+            process = ws.start("run", file, "--json")
             stack.enter_context(process)
             stack.callback(process.kill)
             return process

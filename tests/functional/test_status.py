@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -18,7 +17,6 @@ from pipeline.journal import JobLock, Journal
 from pipeline.plan import FailureKinds
 from pipeline.runner import Progress
 from tests.functional.conftest import (
-    COMMAND,
     COST,
     Asked,
     Endpoint,
@@ -55,18 +53,13 @@ def test_a_run_is_watched_to_its_end(ws: Workspace, endpoint: Endpoint) -> None:
         assert found["errors"] == [{"kind": "bad_request", "rows": 1, "example": "x"}]
         assert Decimal(found["projected_cost_usd"]) == 2 * Decimal(COST)
         assert found["last_progress_seconds"] >= 0
-        watching = subprocess.Popen(
-            [COMMAND, "status", "job.yaml", "--watch"],
-            cwd=ws.path,
-            env=ws.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        watching = ws.start("status", "job.yaml", "--watch")
         assert watching.stdout is not None
         first = b"".join(iter(watching.stdout.readline, b"\n")).decode()
         endpoint.gate.set()
         ended(process)
     watched = ended(watching)
+    watching.close()
     assert (watched.code, watched.err) == (0, "")
     assert first.startswith(f"job: running: process {process.pid} on {os.uname().nodename}, since ")
     assert "1 answered, 1 failed, 1 pending of 3 rows" in first

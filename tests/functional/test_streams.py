@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.conftest import COMMAND, Endpoint, Workspace, wait_until
+from tests.functional.conftest import Endpoint, Workspace, wait_until
+from tests.support.processes import COMMAND
 
 
 def assert_finished(ws: Workspace, endpoint: Endpoint, rows: int) -> None:
