@@ -26,6 +26,23 @@ def record_export(directory: Path, draft: Path, path: Path) -> None:
     write_json(directory / EXPORTS_NAME, known)
 
 
+def is_own_folder(directory: Path, path: Path) -> bool:
+    """Return whether every file below `path` is, untouched, what an export of this checkpoint's job wrote there."""
+    known = _read(directory)
+    try:
+        return all(known.get(_key(file)) == _facts(file.lstat()) for file in path.rglob("*") if not file.is_dir())
+    except OSError:
+        return False
+
+
+def record_folder(directory: Path, draft: Path, path: Path) -> None:
+    """Record that the complete files below `draft` are about to become those below `path`. Raises OSError."""
+    files = {_key(path / file.relative_to(draft)): file for file in draft.rglob("*") if not file.is_dir()}
+    inside = str(Path(os.path.realpath(path.parent), path.name)) + os.sep
+    known = {key: facts for key, facts in _read(directory).items() if not key.startswith(inside)}
+    write_json(directory / EXPORTS_NAME, {**known, **{key: _facts(file.stat()) for key, file in files.items()}})
+
+
 def _facts(found: os.stat_result) -> list[int]:
     """Return what tells a file from one that has replaced it or was edited since."""
     return [found.st_ino, found.st_size, found.st_mtime_ns]

@@ -42,9 +42,9 @@ def path_mistakes(job: Job) -> Iterator[Mistake]:
         yield Mistake(blocked, key="limits.shared", suggestion="change its permissions, or leave the key out")
 
 
-def refuse_to_write(job: Job, path: Path) -> None:
-    """Raise InvalidInput where `path` is a directory, a file that the job lives by under whatever name, a place that
-    the job would read as input, or in any job's checkpoint.
+def refuse_to_write(job: Job, path: Path, *, is_directory: bool = False) -> None:
+    """Raise InvalidInput where `path` is a file that the job lives by under whatever name, a place that the job would
+    read as input, or in any job's checkpoint; and where it is a directory, unless one is meant.
     """
     try:
         path.lstat()
@@ -52,15 +52,16 @@ def refuse_to_write(job: Job, path: Path) -> None:
         pass
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} cannot be used: {getattr(error, 'strerror', error)}") from error
-    if path.is_dir():
+    if path.is_dir() and not is_directory:
         raise InvalidInput(f"{path} is a directory; name a file")
-    found = meeting(Place("this file", path), job_places(job, "the job's"))
-    if found is None and (entry := read_as_input(job, path)) is not None:
+    kind = "directory" if is_directory else "file"
+    found = meeting(Place(f"this {kind}", path, is_directory=is_directory), job_places(job, "the job's"))
+    if found is None and (entry := read_as_input(job, path, is_directory=is_directory)) is not None:
         found = f"{path} would be read as input by the next run, under `input.path: {entry}`"
     if found is None and (around := checkpoint_around(path)) is not None:
         found = f"{path} is in a checkpoint, {around}"
     if found is not None:
-        raise InvalidInput(f"{found}; name another file")
+        raise InvalidInput(f"{found}; name another {kind}")
 
 
 _IN_ITS_WAY = {

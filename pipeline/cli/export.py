@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -13,22 +13,32 @@ from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
-if TYPE_CHECKING:
-    pass
-
-_NOT_BUILT_YET = ("parquet", "messages", "prompt-completion", "openai-batch", "hf")
-_FORMATS = ("jsonl", "csv", *_NOT_BUILT_YET)
+_FORMATS = ("jsonl", "csv", "parquet", "messages", "prompt-completion", "preference", "hf", "openai-batch")
 
 
 @click.command()
 @job_options
-@click.option("--to", type=click.Choice(_FORMATS), required=True, help="The shape; jsonl and csv so far.")
+@click.option("--to", type=click.Choice(_FORMATS), required=True, help="The shape.")
+@click.option("--failed", is_flag=True, help="Add the failed and the truncated rows.")
+@click.option("--where", metavar="EXPR", help="Only the rows of the output for which this expression is true.")
+@click.option(
+    "--dedup",
+    type=click.Choice(("exact", "near")),
+    help="Of rows with the same prompt and answer the first; near: with 80% of their words in common.",
+)
+@click.option("--columns", metavar="A,B", help="Only these columns of the output, in this order.")
+@click.option("--score", metavar="COLUMN", help="preference: the column that says how good an answer is.")
+@click.option("--split", metavar="A=0.9,B=0.1", help="hf: the share of each split.")
+@click.option("--raw-cells", is_flag=True, help="csv: leave texts that start a formula as they are.")
+@click.option("--bom", is_flag=True, help="csv: begin with the mark by which Excel knows UTF-8.")
 @click.option(
     "--overwrite", is_flag=True, help="Replace a file that no export of this job wrote; write into a pipe or a device."
 )
 @click.argument("path")
-def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, overwrite: bool, path: str) -> None:
-    """Write the answers so far to PATH in another shape; `-` is stdout.
+def export(
+    job_file: str, overrides: Sequence[str], is_json: bool, to: str, path: str, overwrite: bool, **choices: Any
+) -> None:
+    """Write the answers so far to PATH in another shape; `-` is stdout. Failed and truncated rows stay out.
 
     A file at PATH that an export of this job wrote is replaced, any other only with --overwrite, and what the job
     lives by never.
@@ -36,17 +46,26 @@ def export(job_file: str, overrides: Sequence[str], is_json: bool, to: str, over
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.answers import export_answers
+        from pipeline.app.exporting import ExportOptions, export_answers
+        from pipeline.exports import Selection
 
-        if to in _NOT_BUILT_YET:
-            raise InvalidInput(f"--to {to} is not built yet; jsonl and csv are")
         if path == "-" and is_json:
             raise InvalidInput("PATH - and --json both write to stdout; leave one of them out")
-        rows = export_answers(load(job_file, overrides), to, None if path == "-" else Path(path), overwrite=overwrite)
+        columns = None if choices["columns"] is None else tuple(choices.pop("columns").split(","))
+        choices["columns"] = columns
+        selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "columns")})
+        target = None if path == "-" else Path(path)
+        done = export_answers(
+            load(job_file, overrides), to, target, ExportOptions(selection, **choices), overwrite=overwrite
+        )
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items())
+        if left_out:
+            click.echo(f"left out: {left_out}", err=True)
         if path == "-":
-            click.echo(f"{counted(rows, 'row')}", err=True)
+            click.echo(f"{counted(done.rows, 'row')}", err=True)
         else:
-            console.result(f"{path}: {counted(rows, 'row')}", {"path": path, "rows": rows})
+            data = {"path": path, "rows": done.rows, "left_out": dict(done.left_out)}
+            console.result(f"{path}: {counted(done.rows, 'row')}", data)
 
     ended(console, action)
 

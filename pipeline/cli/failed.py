@@ -25,7 +25,7 @@ def list_failed(
     def action() -> None:
         from pipeline.app.failed import COLUMNS, failed_rows
         from pipeline.app.scratch import scratch
-        from pipeline.export import safe_cell
+        from pipeline.exports.cells import safe_cell
 
         job = load(job_file, overrides)
         with (

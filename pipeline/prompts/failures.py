@@ -37,14 +37,16 @@ class PromptFailure(Exception):
         self.lacks_value = lacks_value
 
 
-def missing_column(key: str, column: str, columns: Iterable[str], where: str = "", *, spells: bool = False) -> Mistake:
+def missing_column(
+    key: str, column: str, columns: Iterable[str], where: str = "", *, spells: bool = False, whose: str = "input"
+) -> Mistake:
     """The mistake of naming a column that the input does not have, with the nearest names it does have; with `spells`,
     as a template has to write them.
     """
     known = list(columns)
     near = meant(column, known, spells=spells)
     return Mistake(
-        message=f"{where}the input has no column {column!r}; it has: {', '.join(map(repr, known)) or 'none'}",
+        message=f"{where}the {whose} has no column {column!r}; it has: {', '.join(map(repr, known)) or 'none'}",
         key=key,
         suggestion=near or ("name one of these columns" if known else None),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, cast
@@ -42,10 +42,15 @@ class Template:
     column, unknown filter and reach into Python; each message names the line inside the template.
     """
 
-    def __init__(self, text: str, key: str, columns: Sequence[str]) -> None:
+    _noun = "template"
+    _whose = "input"
+
+    def __init__(
+        self, text: str, key: str, columns: Sequence[str], *, read: Callable[[str], nodes.Template] | None = None
+    ) -> None:
         self._key = key
-        parsed = parse(text, key, columns)
-        self.columns, mistakes = _columns(parsed, key, columns)
+        parsed = parse(text, key, columns, read=read)
+        self.columns, mistakes = _columns(parsed, key, columns, self._whose)
         if mistakes:
             raise InvalidJob(mistakes)
         self._passes_row = WHOLE_ROW not in columns and any(name.name == WHOLE_ROW for name in _loaded(parsed))
@@ -55,14 +60,8 @@ class Template:
 
     def render(self, row: Row, seconds: float) -> str:
         """The text for one row. Raises PromptFailure where the template fails, exceeds its bounds or takes longer."""
-        template = self._template
-        self._environment.watch.start(seconds)
         try:
-            # What goes through the row meets only what the row itself has, as far as its format tells.
-            whole = {WHOLE_ROW: getattr(row, "alone", row)} if self._passes_row else {}
-            # new_context copies the variables, so any mapping will do.
-            context = template.new_context({**row, **whole} if whole else cast(dict[str, Any], row))
-            return well_formed(self._environment.concat(template.root_render_func(context)))
+            return self._render(row, seconds)
         except MemoryError:  # what a template may take is bounded: it is the program that has none left
             raise
         except Exception as error:
@@ -70,9 +69,18 @@ class Template:
         # Raised outside the handler: the cause could hold what stands in the row.
         raise failure
 
+    def _render(self, row: Row, seconds: float) -> str:
+        template = self._template
+        self._environment.watch.start(seconds)
+        # What goes through the row meets only what the row itself has, as far as its format tells.
+        whole = {WHOLE_ROW: getattr(row, "alone", row)} if self._passes_row else {}
+        # new_context copies the variables, so any mapping will do.
+        context = template.new_context({**row, **whole} if whole else cast(dict[str, Any], row))
+        return well_formed(self._environment.concat(template.root_render_func(context)))
+
     def _failure(self, error: Exception, row: Row) -> PromptFailure:
         line = _template_line(error.__traceback__, self._template)
-        place = f"the template of {self._key} (template line {line})" if line else f"the template of {self._key}"
+        place = f"the {self._noun} of {self._key}" + (f" (template line {line})" if line else "")
         if isinstance(error, PrintsNull):
             message = f"{place} prints a null{self._null_columns(line, row)}"
         elif isinstance(error, TemplateFault):
@@ -107,20 +115,24 @@ class Template:
         return f"; null in this row: {', '.join(map(repr, names))}" if names else ""
 
 
-def parse(text: str, key: str, columns: Sequence[str] = ()) -> nodes.Template:
+def parse(
+    text: str, key: str, columns: Sequence[str] = (), *, read: Callable[[str], nodes.Template] | None = None
+) -> nodes.Template:
     """The template's syntax tree. Raises InvalidJob with all that is wrong with it whatever columns there are; where a
     name that is no identifier spoils the syntax, with how to write that column.
+
+    `read` makes the tree of a text that is no template by itself.
     """
-    parsed = _parse(text, key, columns)
+    parsed = _parse(text, key, columns, read or environment().parse)
     mistakes = [*_forbidden(parsed, key), *_unknown(parsed, key)]
     if mistakes:
         raise InvalidJob(mistakes)
     return parsed
 
 
-def _parse(text: str, key: str, columns: Sequence[str]) -> nodes.Template:
+def _parse(text: str, key: str, columns: Sequence[str], read: Callable[[str], nodes.Template]) -> nodes.Template:
     try:
-        parsed = environment().parse(text)
+        parsed = read(text)
     except jinja2.TemplateSyntaxError as error:
         mistake = Mistake(f"template line {error.lineno}: {error.message}", key=key)
         lines = text.splitlines()
@@ -183,7 +195,9 @@ def _unknown(parsed: nodes.Template, key: str) -> Iterator[Mistake]:
                 yield Mistake(message, key=key, suggestion=meant(node.name, names))
 
 
-def _columns(parsed: nodes.Template, key: str, columns: Sequence[str]) -> tuple[frozenset[str], list[Mistake]]:
+def _columns(
+    parsed: nodes.Template, key: str, columns: Sequence[str], whose: str
+) -> tuple[frozenset[str], list[Mistake]]:
     undeclared = meta.find_undeclared_variables(parsed)
     used = {name.name for name in _loaded(parsed)} & set(columns)
     missing = [
@@ -200,7 +214,7 @@ def _columns(parsed: nodes.Template, key: str, columns: Sequence[str]) -> tuple[
             used |= set(columns)
     first_lines = {name: line for line, name in sorted(missing, reverse=True)}
     mistakes = [
-        missing_column(key, name, columns, where=f"template line {line}: ", spells=True)
+        missing_column(key, name, columns, where=f"template line {line}: ", spells=True, whose=whose)
         for name, line in sorted(first_lines.items(), key=lambda item: (item[1], item[0]))
     ]
     return frozenset(used), mistakes

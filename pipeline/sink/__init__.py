@@ -4,11 +4,12 @@ from pipeline.sink.columns import RESULT_FIELDS, RESULT_NAMES, result_fields, re
 from pipeline.sink.names import is_foreign, is_own, partial_path, read_metadata, shows
 from pipeline.sink.parquet import OutOfTime
 from pipeline.sink.publishing import publish, remove
-from pipeline.sink.results import Results
+from pipeline.sink.results import Joined, Results
 
 __all__ = [
     "RESULT_FIELDS",
     "RESULT_NAMES",
+    "Joined",
     "OutOfTime",
     "Results",
     "is_foreign",

@@ -28,6 +28,15 @@ _ADOPTED = frozenset({int(Standing.ADOPTED), int(Standing.ADOPTED_UNPRICED)})
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """Some rows of an output: `rows` in its columns, the input's row behind each, and their positions."""
+
+    rows: pa.RecordBatch
+    asked: pa.RecordBatch
+    positions: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """The rows of the input beside what is known of each. `columns` are the input columns to carry, None for all;
     `standings` is where the rows stand that are wanted, by default with any outcome.
@@ -53,7 +62,12 @@ class Results:
         return pa.schema([*carried, *(field.with_name(self.prefix + field.name) for field in self.fields)])
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Every row that stands so, in input order.
+        """Yield every row that stands so, in input order; raises as `joined` does."""
+        for part in self.joined():
+            yield part.rows
+
+    def joined(self) -> Iterator[Joined]:
+        """Yield every row that stands so, in input order, with the input's row.
 
         Raises:
             InvalidInput: the input is no longer what the plan was made for.
@@ -82,8 +96,8 @@ class Results:
                     continue
                 yield joined
                 offset += rows
-                if joined.nbytes:
-                    rows = min(_MOST_ROWS_A_SLICE, max(1, joined.num_rows * _BYTES_A_SLICE // joined.nbytes))
+                if size := joined.rows.nbytes:
+                    rows = min(_MOST_ROWS_A_SLICE, max(1, joined.rows.num_rows * _BYTES_A_SLICE // size))
         if digest.hexdigest() != self.plan.digest if touched else self._is_touched():
             raise _changed()
 
@@ -102,7 +116,9 @@ class Results:
                 position = left.pop(0)
                 row, cell = batch.slice((position - start) // self.rows.cells, 1), position % self.rows.cells
                 ids = self.plan.row_ids([position], [self.rows.ids(position, row)[cell]])
-                yield row, self._join(row, position - cell, cell, ids, models, schema)
+                joined = self._join(row, position - cell, cell, ids, models, schema)
+                assert joined is not None  # a single row is never too much
+                yield row, joined.rows
             if not left:
                 return
 
@@ -114,7 +130,7 @@ class Results:
         ids: list[str],
         models: Mapping[int, str],
         schema: pa.Schema,
-    ) -> pa.RecordBatch | None:
+    ) -> Joined | None:
         """The rows with these ids beside their records; None where they are several and take too many bytes at once.
 
         They are rows that an input batch makes, which begins at position `start`, but for the first `skipped` ones.
@@ -148,7 +164,8 @@ class Results:
         if len(fields) > len(RESULT_FIELDS):
             variants, samples = np.divmod((finished + first) % self.rows.cells, self.rows.samples or 1)
             columns |= cell_columns([self.rows.variants[one].name for one in variants.tolist()], samples)
-        return pa.RecordBatch.from_arrays([*carried, *(columns[field.name] for field in fields)], schema=schema)
+        rows = pa.RecordBatch.from_arrays([*carried, *(columns[field.name] for field in fields)], schema=schema)
+        return Joined(rows, batch, finished + first)
 
 
 def _behind(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:

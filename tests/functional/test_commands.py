@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pipeline.app.answers import export_answers
+from pipeline.app.exporting import export_answers
 from pipeline.app.job import load_job
 from pipeline.errors import InvalidInput
 from tests.functional.conftest import (
@@ -78,9 +78,6 @@ def test_python_m_pipeline_is_the_same_and_help_imports_neither_pandas_nor_pyarr
     [
         ("run job.yaml --engine ray", "--engine ray"),
         ("retry-failed job.yaml --engine ray", "--engine ray"),
-        ("export job.yaml --to hf x", "--to hf"),
-        ("export job.yaml --to parquet x", "--to parquet"),
-        ("export job.yaml --to openai-batch x", "--to openai-batch"),
         ("run job.yaml --set input.path=s3://bucket/in.csv", "s3://"),
         ("run job.yaml --set input.path=[gs://bucket/in.csv]", "gs://"),
         ("run job.yaml --set output.path=s3://bucket/out.parquet", "s3://"),
@@ -412,7 +409,8 @@ def test_export_replaces_only_what_an_export_of_the_job_wrote(ws: Workspace, mon
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     monkeypatch.chdir(ws.path)
     job, mine = load_job("job.yaml"), Path("mine.csv")
-    assert export_answers(job, "csv", mine) == export_answers(job, "jsonl", Path("../") / ws.path.name / mine) == 2
+    assert export_answers(job, "csv", mine).rows == 2
+    assert export_answers(job, "jsonl", Path("../") / ws.path.name / mine).rows == 2
     with mine.open("a") as file:
         file.write("a note\n")
     Path("soft.csv").symlink_to(mine)
@@ -434,8 +432,8 @@ def test_export_replaces_only_what_an_export_of_the_job_wrote(ws: Workspace, mon
     with pytest.raises(InvalidInput, match="in a checkpoint"):
         export_answers(job, "csv", other, overwrite=True)
     Path(".checkpoints/job/exports.json").write_bytes(b"[[[[")
-    assert export_answers(job, "csv", mine, overwrite=True) == 2
-    assert export_answers(job, "csv", mine) == 2
+    assert export_answers(job, "csv", mine, overwrite=True).rows == 2
+    assert export_answers(job, "csv", mine).rows == 2
     refused = ws.pipeline("export", "job.yaml", "--to", "csv", "job.yaml", "--overwrite")
     assert (refused.code, "the job file" in refused.err) == (2, True)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.app.answers import export_answers
+from pipeline.app.exporting import export_answers
 from pipeline.app.job import load_job
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal

@@ -1,0 +1,76 @@
+"""The result file of OpenAI's Batch API (platform.openai.com/docs/api-reference/batch), as if a batch had answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, BinaryIO
+
+from pipeline.exports.cells import json_text
+from pipeline.exports.selection import Chosen
+from pipeline.exports.text import as_text
+from pipeline.records import Row
+from pipeline.sources.identity import row_values
+
+
+def write_batch_results(chosen: Chosen, file: BinaryIO) -> int:
+    """Write a line for each row, in input order: the answer as a chat completion, or the failure as an error."""
+    rows = 0
+    prefix = chosen.results.prefix
+    with as_text(file) as text:
+        for part in chosen.parts():
+            for values in row_values(part.rows):
+                row = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+                text.write(json_text(_line(row)) + "\n")
+                rows += 1
+    return rows
+
+
+def _line(row: Row) -> dict[str, Any]:
+    found = {"id": f"batch_req_{row['request_hash'][:24]}", "custom_id": _custom_id(row)}
+    if row["status"] != "succeeded":
+        error = {"code": row["error_kind"], "message": row["error_message"]}
+        return {**found, "response": None, "error": error}
+    response = {"status_code": 200, "request_id": row["request_hash"][:24], "body": _completion(row)}
+    return {**found, "response": response, "error": None}
+
+
+def _custom_id(row: Row) -> str:
+    parts = (row["row_id"], row.get("variant"), row.get("sample_index"))
+    return "/".join(str(part) for part in parts if part is not None)
+
+
+def _completion(row: Row) -> dict[str, Any]:
+    is_refusal = row["response_type"] == "refusal"
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": None if is_refusal else row["response"],
+        "refusal": row["response"] if is_refusal else None,
+    }
+    if row["tool_calls"] is not None:
+        message["tool_calls"] = json.loads(row["tool_calls"])
+    if row["reasoning"] is not None:
+        message["reasoning_content"] = row["reasoning"]
+    reason = row["finish_reason"] or ("length" if row["truncated"] else "stop")
+    return {
+        "id": f"chatcmpl-{row['request_hash'][:24]}",
+        "object": "chat.completion",
+        "created": int(row["finished_at"].timestamp()) if row["finished_at"] is not None else 0,
+        "model": row["served_model"] or row["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}],
+        "usage": _usage(row),
+    }
+
+
+def _usage(row: Row) -> dict[str, Any] | None:
+    if row["prompt_tokens"] is None or row["completion_tokens"] is None:
+        return None
+    usage: dict[str, Any] = {
+        "prompt_tokens": row["prompt_tokens"],
+        "completion_tokens": row["completion_tokens"],
+        "total_tokens": row["total_tokens"] or row["prompt_tokens"] + row["completion_tokens"],
+    }
+    if row["cached_tokens"] is not None:
+        usage["prompt_tokens_details"] = {"cached_tokens": row["cached_tokens"]}
+    if row["reasoning_tokens"] is not None:
+        usage["completion_tokens_details"] = {"reasoning_tokens": row["reasoning_tokens"]}
+    return usage

@@ -1,0 +1,54 @@
+"""Values of a row as text formats hold them: JSON, and cells that no spreadsheet runs as a formula."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from typing import Any
+
+# https://owasp.org/www-community/attacks/CSV_Injection; spreadsheets look behind leading blanks too.
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@]")
+_NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def safe_cell(value: Any) -> Any:
+    """Return the value as it stands in a cell. A spreadsheet runs some texts as a formula; an apostrophe before them
+    makes them text. Plain numbers stay.
+    """
+    value = plain_cell(value)
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return "'" + value
+    return value
+
+
+def plain_cell(value: Any) -> Any:
+    """Return the value as it stands in a cell, texts as they are: lists and structs are JSON, bytes are Base64."""
+    if isinstance(value, list | dict):
+        return json_text(value)
+    return _base64(value) if isinstance(value, bytes) else value
+
+
+def json_text(value: Any) -> str:
+    """Return JSON of values of a row: bytes are Base64, what JSON cannot say is text, NaN and infinity are null."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, default=_plain, allow_nan=False)
+
+
+def _plain(value: Any) -> str:
+    return _base64(value) if isinstance(value, bytes) else str(value)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

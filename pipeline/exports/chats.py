@@ -1,0 +1,149 @@
+"""Exports for training: conversations, pairs of prompt and completion, pairs of preferred and rejected answers.
+
+They have the forms that TRL reads (huggingface.co/docs/trl/dataset_formats).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from itertools import groupby
+from typing import Any, BinaryIO
+
+from pipeline.errors import InvalidInput
+from pipeline.exports.cells import json_text
+from pipeline.exports.selection import Chosen, unknown_column
+from pipeline.exports.text import as_text
+from pipeline.records import Request, Row
+from pipeline.sources.identity import row_values
+
+_PARSED = "parsed."
+NO_PAIR = "without a best and a worst answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request with its answer: the assistant's message, and the row of the output."""
+
+    request: Request
+    answer: dict[str, Any]
+    row: Row
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the prompt is one text, and so is the answer."""
+        (first, *others) = self.request.messages
+        is_one = not others and first["role"] == "user" and isinstance(first["content"], str)
+        return is_one and "tool_calls" not in self.answer and "tools" not in self.request.extra_body
+
+    @property
+    def prompt(self) -> Any:
+        """The prompt as a text, or else its messages."""
+        return self.request.messages[0]["content"] if self.is_text else list(self.request.messages)
+
+    @property
+    def completion(self) -> Any:
+        """The answer in the prompt's form."""
+        return self.answer["content"] or "" if self.is_text else [self.answer]
+
+
+def write_messages(chosen: Chosen, file: BinaryIO) -> int:
+    """Write a conversation for each row, the system prompt and all."""
+    lines = (_with_tools({"messages": [*one.request.messages, one.answer]}, one) for one in _answered(chosen))
+    return _write_lines(lines, file)
+
+
+def write_prompt_completion(chosen: Chosen, file: BinaryIO) -> int:
+    """Write a prompt and its completion for each row: texts where the prompt is one user message, else messages."""
+    lines = (_with_tools({"prompt": one.prompt, "completion": one.completion}, one) for one in _answered(chosen))
+    return _write_lines(lines, file)
+
+
+def preference_writer(score: str | None) -> Callable[[Chosen, BinaryIO], int]:
+    """Return the writer of pairs of a row's best and worst answer, by a column of the output or a field of `parsed`."""
+    if score is None:
+        raise InvalidInput("--to preference needs --score COLUMN, the column that says how good an answer is")
+
+    def write(chosen: Chosen, file: BinaryIO) -> int:
+        value = _score_of(score, chosen)
+        return _write_lines(_pairs(chosen, value), file)
+
+    return write
+
+
+def _pairs(chosen: Chosen, score: Callable[[Row], Decimal | None]) -> Iterator[dict[str, Any]]:
+    row_id, variant = chosen.column("row_id"), chosen.column("variant")
+    for _, samples in groupby(_answered(chosen), lambda one: (one.row[row_id], one.row.get(variant))):
+        scored = [(value, one) for one in samples if (value := score(one.row)) is not None]
+        if not scored:
+            chosen.left_out[NO_PAIR] += 1
+            continue
+        (high, best), (low, worst) = (pick(scored, key=lambda pair: pair[0]) for pick in (max, min))
+        if high == low:
+            chosen.left_out[NO_PAIR] += 1
+            continue
+        pair = {"prompt": best.prompt, "chosen": best.completion, "rejected": worst.completion}
+        yield _with_tools(pair, best)
+
+
+def _score_of(name: str, chosen: Chosen) -> Callable[[Row], Decimal | None]:
+    names = chosen.results.schema.names
+    parsed = chosen.column("parsed")
+    if name.startswith(_PARSED) and name not in names and parsed in names:
+        keys = name.removeprefix(_PARSED).split(".")
+        kind = chosen.results.schema.field(parsed).type
+        fields = [field.name for field in kind] if hasattr(kind, "num_fields") else []
+        if keys[0] not in fields:
+            raise InvalidInput(f"--score: {unknown_column(name, [_PARSED + field for field in fields])}")
+
+        def read(row: Row) -> Decimal | None:
+            value: Any = row[parsed]
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            return _number(value)
+
+        return read
+    if name not in names:
+        raise InvalidInput(f"--score: {unknown_column(name, names)}")
+    return lambda row: _number(row[name])
+
+
+def _number(value: Any) -> Decimal | None:
+    """Return a number, or one that is written as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        return None
+    try:
+        found = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None
+
+
+def _answered(chosen: Chosen) -> Iterator[Answered]:
+    for part in chosen.parts():
+        for request, row in zip(part.requests(), row_values(part.rows), strict=True):
+            if request is not None:
+                yield Answered(request, _assistant(row, chosen), row)
+
+
+def _assistant(row: Row, chosen: Chosen) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": row[chosen.column("response")]}
+    if (calls := row[chosen.column("tool_calls")]) is not None:
+        message["tool_calls"] = json.loads(calls)
+    return message
+
+
+def _with_tools(line: dict[str, Any], one: Answered) -> dict[str, Any]:
+    tools = one.request.extra_body.get("tools")
+    return line if tools is None else {**line, "tools": tools}
+
+
+def _write_lines(lines: Iterator[dict[str, Any]], file: BinaryIO) -> int:
+    rows = 0
+    with as_text(file) as text:
+        for line in lines:
+            text.write(json_text(line) + "\n")
+            rows += 1
+    return rows

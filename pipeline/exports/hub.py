@@ -1,0 +1,233 @@
+"""A folder for the Hugging Face hub: Parquet files by split, and the card that says what they are.
+
+`datasets.load_dataset(DIR)` reads it by the card's `configs` (huggingface.co/docs/hub/datasets-manual-configuration).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.exports.selection import FAILED, TRUNCATED, Chosen
+from pipeline.sources import pick
+from pipeline.storage import draft_path, sync_file, sync_path
+
+_ROWS_A_FILE = 500_000
+_ROWS_A_GROUP = 10_000
+
+WHOLE = {"train": Decimal(1)}
+"""What there is without splits."""
+
+
+def read_splits(text: str | None) -> dict[str, Decimal]:
+    """Return the share of each split, from `train=0.9,test=0.1`. Raises InvalidInput unless they sum to 1."""
+    if text is None:
+        return WHOLE
+    shares: dict[str, Decimal] = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        if not name.isidentifier() or name in shares:
+            raise InvalidInput(
+                f"--split {text}: {name!r} is no name of a split, or there twice; write train=0.9,test=0.1"
+            )
+        try:
+            shares[name] = Decimal(share)
+        except ArithmeticError:
+            raise InvalidInput(f"--split {text}: {share!r} is no share; write train=0.9,test=0.1") from None
+    if not all(0 < share <= 1 for share in shares.values()) or sum(shares.values()) != 1:
+        raise InvalidInput(f"--split {text}: the shares must be above 0 and sum to 1")
+    return shares
+
+
+def split_of(row_id: str, shares: Mapping[str, Decimal]) -> str:
+    """Return the split of a row: by a hash of its id alone, so that it stays where it is when rows are appended."""
+    digest = hashlib.blake2b(row_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    point = Decimal(int.from_bytes(digest, "big")) / 2**64
+    for name, share in shares.items():
+        point -= share
+        if point < 0:
+            return name
+    return list(shares)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What a card says of the job: its name, and what else there is to tell, by what it is."""
+
+    name: str
+    told: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a card says of the rows in its files."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    cost: Decimal = Decimal(0)
+    tokens: Counter[str] = field(default_factory=Counter)
+
+
+def publish_folder(
+    chosen: Chosen, path: Path, shares: Mapping[str, Decimal], facts: JobFacts, record: Callable[[Path], None]
+) -> int:
+    """Put the folder at `path`, in the place of what stands there, when it is complete. Returns the number of rows.
+
+    Args:
+        record: is told of the complete folder before it is put at `path`; may raise OSError.
+
+    Raises CheckpointFailed where it cannot be written, and what the reading of the rows raises.
+    """
+    draft, old = (draft_path(path, chosen.results.journal.checkpoint_id + end) for end in ("", ".old"))
+    try:
+        for left in (draft, old):
+            shutil.rmtree(left, ignore_errors=True)
+        figures = _write_folder(chosen, draft, shares, facts)
+        for file in [one for one in draft.rglob("*") if one.is_file()]:
+            sync_file(file)
+        record(draft)
+        if path.exists():
+            path.rename(old)
+        draft.rename(path)
+        sync_path(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointFailed(f"{path}: the export cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return figures.rows.total()
+
+
+def _write_folder(chosen: Chosen, directory: Path, shares: Mapping[str, Decimal], facts: JobFacts) -> Figures:
+    (directory / "data").mkdir(parents=True)
+    files = {name: _Files(directory / "data", name, chosen.schema) for name in shares}
+    figures = Figures()
+    row_id = chosen.column("row_id")
+    for part in chosen.parts():
+        of = np.array([split_of(one, shares) for one in part.rows.column(row_id).to_pylist()], dtype=object)
+        _count(figures, part.rows, chosen)
+        for name in shares:
+            own = np.flatnonzero(of == name)
+            if len(own):
+                files[name].write(pick(part.rows, own).select(chosen.schema.names))
+                figures.rows[name] += len(own)
+    names = {name: one.close() for name, one in files.items()}
+    (directory / "README.md").write_text(_card(chosen, figures, names, facts), encoding="utf-8")
+    return figures
+
+
+class _Files:
+    """The files of one split, named once it is known how many there are. A split without rows has one, without rows."""
+
+    def __init__(self, directory: Path, split: str, schema: pa.Schema) -> None:
+        self._directory, self._split, self._schema = directory, split, schema
+        self._written: list[Path] = []
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = self._waiting_rows = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Add rows."""
+        self._waiting.append(rows)
+        self._waiting_rows += rows.num_rows
+        if self._waiting_rows >= _ROWS_A_GROUP:
+            self._flush()
+
+    def close(self) -> list[str]:
+        """Write what is left, and return the names of the files."""
+        if self._waiting or not self._written:
+            self._flush()
+        self._end_file()
+        names = []
+        for number, path in enumerate(self._written):
+            name = f"{self._split}-{number:05}-of-{len(self._written):05}.parquet"
+            path.rename(self._directory / name)
+            names.append(name)
+        return names
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._written.append(self._directory / f"{self._split}-{len(self._written):05}.parquet")
+            # Pieces that depend on the content alone let the hub store once what two versions share.
+            self._writer = pq.ParquetWriter(
+                self._written[-1],
+                self._schema,
+                compression="zstd",
+                write_page_index=True,
+                use_content_defined_chunking=True,
+            )
+        self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema))
+        self._rows += self._waiting_rows
+        self._waiting, self._waiting_rows = [], 0
+        if self._rows >= _ROWS_A_FILE:
+            self._end_file()
+
+    def _end_file(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self._rows = None, 0
+
+
+def _count(figures: Figures, rows: pa.RecordBatch, chosen: Chosen) -> None:
+    figures.cost += pc.sum(rows.column(chosen.column("cost_usd"))).as_py() or 0
+    for name in ("prompt_tokens", "completion_tokens"):
+        figures.tokens[name] += pc.sum(rows.column(chosen.column(name))).as_py() or 0
+
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
+
+
+def _size(rows: int) -> str:
+    return next((word for most, word in _SIZES if rows < most), "10M<n<100M" if rows < 10**8 else "100M<n<1B")
+
+
+def _card(chosen: Chosen, figures: Figures, names: Mapping[str, list[str]], facts: JobFacts) -> str:
+    """Return the card: metadata that the hub reads, then what the rows are, in words and figures."""
+    rows = figures.rows.total()
+    metadata = [
+        "---",
+        "license: unknown",
+        "size_categories:",
+        f"- {_size(rows)}",
+        "tags:",
+        "- synthetic",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        *(line for split in names for line in (f"  - split: {split}", f"    path: data/{split}-*.parquet")),
+        "---",
+    ]
+    left_out = chosen.left_out
+    asked = rows + sum(left_out.values())
+    lines = [
+        f"# {facts.name}",
+        "",
+        "Answers of a language model, made by llm-batch-pipeline. Each row has its prompt's columns, the answer, its"
+        " tokens and its cost.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {word} | {value} |" for word, value in facts.told.items()),
+        *(f"| rows in `{split}` | {count:,} |" for split, count in figures.rows.items()),
+        f"| cost of these rows | ${figures.cost.normalize():f} |",
+        f"| prompt tokens | {figures.tokens['prompt_tokens']:,} |",
+        f"| completion tokens | {figures.tokens['completion_tokens']:,} |",
+        f"| failed, left out | {_share(left_out[FAILED], asked)} |",
+        f"| truncated, left out | {_share(left_out[TRUNCATED], asked)} |",
+        "",
+    ]
+    return "\n".join([*metadata, "", *lines])
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count:,} ({count / of:.1%})" if of else "0"

@@ -1,0 +1,216 @@
+"""The answers in the shapes that people train and compare with."""
+
+from __future__ import annotations
+
+import csv
+import json
+from decimal import Decimal
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
+
+TOO_LONG = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
+
+
+def usual(asked: Asked) -> Reply:
+    match asked.prompt:
+        case "fails":
+            return refusal(400, 7, "no")
+        case "long":
+            return answer("and so on", usage=TOO_LONG)
+        case _:
+            return answer(f"to {asked.prompt}")
+
+
+@pytest.fixture
+def done(ws: Workspace, endpoint: Endpoint) -> Workspace:
+    """A job with two answers, a truncated one and a failed row."""
+    endpoint.reply = usual
+    ws.given([["1", "a"], ["2", "fails"], ["3", "long"], ["4", "b"]], ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run(code=3)
+    return ws
+
+
+def lines(ws: Workspace, name: str = "out.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (ws.path / name).read_text(encoding="utf-8").splitlines()]
+
+
+def export(ws: Workspace, to: str, *flags: str, path: str = "out.jsonl") -> dict[str, Any]:
+    return ws.command("export", "--to", to, *flags, path)
+
+
+def test_failed_and_truncated_rows_stay_out_and_are_counted_unless_they_are_asked_for(done: Workspace) -> None:
+    result = done.pipeline("export", "job.yaml", "--to", "jsonl", "out.jsonl", "--json")
+    assert result.data["rows"] == 2
+    assert result.data["left_out"] == {"failed": 1, "truncated": 1}
+    assert result.err == "left out: 1 failed, 1 truncated\n"
+    assert [row["row_id"] for row in lines(done)] == ["1", "4"]
+    assert export(done, "jsonl", "--failed")["rows"] == 4
+    assert [row["status"] for row in lines(done)] == ["succeeded", "failed", "succeeded", "succeeded"]
+
+
+def test_rows_that_are_still_to_be_sent_are_counted(ws: Workspace) -> None:
+    ws.questions("a", "b", "c")
+    ws.job()
+    ws.run("--limit", "1")
+    assert export(ws, "jsonl") == {"path": "out.jsonl", "rows": 1, "left_out": {"pending": 2}}
+
+
+def test_a_condition_sees_the_row_of_the_output(done: Workspace) -> None:
+    result = export(done, "jsonl", "--where", "id | int > 1 and response != 'x'")
+    assert result["left_out"] == {"failed": 1, "truncated": 1, "not chosen by --where": 1}
+    assert [row["id"] for row in lines(done)] == ["4"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--where", "respons == 1"], "the output has no column 'respons'"),
+        (["--where", "id >"], "--where"),
+        (["--where", "id > 3"], "row 1: the expression of --where"),
+        (["--columns", "id,respons"], "did you mean 'response'?"),
+        (["--score", "id"], "--score is for --to preference"),
+        (["--split", "train=1"], "--split is for --to hf"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(done: Workspace, flags: list[str], words: str) -> None:
+    refused = done.pipeline("export", "job.yaml", "--to", "jsonl", "out.jsonl", *flags)
+    assert (refused.code, words in refused.err) == (2, True), refused.err
+    assert not done.exists("out.jsonl")
+
+
+def test_columns_are_those_that_were_named_in_their_order(done: Workspace) -> None:
+    export(done, "csv", "--columns", "response,id", path="out.csv")
+    assert (done.path / "out.csv").read_bytes().decode() == "response,id\r\nto a,1\r\nto b,4\r\n"
+    export(done, "parquet", "--columns", "cost_usd,response", path="export.parquet")
+    table = pq.read_table(done.path / "export.parquet")
+    assert table.to_pylist()[0] == {"cost_usd": Decimal("0.000010000000"), "response": "to a"}
+
+
+def test_of_the_same_prompts_with_the_same_answers_the_first_stays(ws: Workspace, endpoint: Endpoint) -> None:
+    words = "the quick brown fox jumps over the lazy dog and then runs home across the wide green field before dark "
+    endpoint.reply = lambda asked: answer("yes")
+    prompts = [words * 3, words * 3, words * 3 + "today", "something else"]
+    ws.given([[str(n), prompt] for n, prompt in enumerate(prompts)], ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run()
+    assert export(ws, "jsonl", "--dedup", "exact")["left_out"] == {"duplicates": 1}
+    assert [row["id"] for row in lines(ws)] == ["0", "2", "3"]
+    assert export(ws, "jsonl", "--dedup", "near")["left_out"] == {"duplicates": 2}
+    assert [row["id"] for row in lines(ws)] == ["0", "3"]
+
+
+def test_cells_are_guarded_unless_they_are_wanted_raw_and_excel_gets_its_mark(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    endpoint.reply = lambda asked: answer("=1+1")
+    ws.questions("a")
+    ws.job()
+    ws.run()
+    found = []
+    for flags in ([], ["--raw-cells"], ["--bom"]):
+        export(ws, "csv", *flags, path="out.csv")
+        raw = (ws.path / "out.csv").read_bytes()
+        (row,) = csv.DictReader(raw.decode("utf-8-sig").splitlines())
+        found.append((row["response"], raw.startswith(b"\xef\xbb\xbf")))
+    assert found == [("'=1+1", False), ("=1+1", False), ("'=1+1", True)]
+
+
+def test_conversations_have_the_system_prompt_and_the_answer(done: Workspace) -> None:
+    export(done, "messages")
+    assert lines(done)[0] == {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "to a"}]}
+    export(done, "prompt-completion")
+    assert lines(done) == [{"prompt": "a", "completion": "to a"}, {"prompt": "b", "completion": "to b"}]
+
+
+def test_a_prompt_of_several_messages_stays_messages(ws: Workspace) -> None:
+    ws.questions("a")
+    ws.job(prompt={"system": "Be brief.", "user": "{{ question }}"})
+    ws.run()
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a"}]
+    said = [{"role": "assistant", "content": ws.rows()[0]["response"]}]
+    export(ws, "prompt-completion")
+    assert lines(ws) == [{"prompt": prompt, "completion": said}]
+    export(ws, "messages")
+    assert lines(ws) == [{"messages": [*prompt, *said]}]
+
+
+def test_the_best_and_the_worst_sample_of_a_row_make_a_pair(ws: Workspace, endpoint: Endpoint) -> None:
+    seen: dict[str, int] = {}
+
+    def reply(asked: Asked) -> Reply:
+        seen[asked.prompt] = seen.get(asked.prompt, -1) + 1
+        return answer("7" if asked.prompt == "same" else str(seen[asked.prompt]))
+
+    endpoint.reply = reply
+    ws.questions("a", "same", "b")
+    ws.job(prompt={"user": "{{ question }}", "samples": 3})
+    ws.run()
+    result = export(ws, "preference", "--score", "response")
+    assert result["left_out"] == {"without a best and a worst answer": 1}
+    assert lines(ws) == [{"prompt": prompt, "chosen": "2", "rejected": "0"} for prompt in "ab"]
+    refused = ws.pipeline("export", "job.yaml", "--to", "preference", "--score", "scor", "x.jsonl")
+    assert (refused.code, "no column 'scor'" in refused.err) == (2, True)
+
+
+def test_a_batch_s_result_file_has_every_row_in_input_order(done: Workspace) -> None:
+    assert export(done, "openai-batch")["rows"] == 4
+    found = lines(done)
+    assert [line["custom_id"] for line in found] == ["1", "2", "3", "4"]
+    assert found[1]["response"] is None
+    assert found[1]["error"]["code"] == done.rows()[1]["error_kind"]
+    body = found[0]["response"]["body"]
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": "to a", "refusal": None}
+    assert body["usage"] == {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
+    assert found[2]["response"]["body"]["choices"][0]["finish_reason"] == "length"
+
+
+def test_a_folder_for_the_hub_has_a_card_and_splits_that_no_appended_row_moves(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    rows = [[str(n), f"q{n}"] for n in range(200)]
+    ws.given(rows, ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run()
+    first = export(ws, "hf", "--split", "train=0.9,test=0.1", path="folder")
+    assert first["rows"] == 200
+    before = _splits(ws)
+    assert 5 <= len(before["test"]) <= 40
+    assert len(before["train"]) + len(before["test"]) == 200
+    ws.given([*rows, *([str(n), f"q{n}"] for n in range(200, 260))], ["id", "question"])
+    ws.run()
+    export(ws, "hf", "--split", "train=0.9,test=0.1", path="folder")
+    after = _splits(ws)
+    assert all(before[name] <= after[name] for name in before)
+    card = (ws.path / "folder/README.md").read_text()
+    assert card.startswith("---\n")
+    for part in ("- n<1K", "- synthetic", "- split: test", "$0.0026", "| failed, left out | 0 (0.0%) |"):
+        assert part in card
+    assert not [path.name for path in ws.path.iterdir() if path.name.startswith(".folder")]
+
+
+def _splits(ws: Workspace) -> dict[str, set[str]]:
+    names = {"train", "test"}
+    files = {name: ws.path / f"folder/data/{name}-00000-of-00001.parquet" for name in names}
+    return {name: set(pq.read_table(path).column("id").to_pylist()) for name, path in files.items()}
+
+
+def test_a_folder_that_holds_anything_else_is_left_alone(done: Workspace) -> None:
+    (done.path / "folder").mkdir()
+    assert export(done, "hf", path="folder")["rows"] == 2
+    assert export(done, "hf", path="folder")["rows"] == 2
+    (done.path / "folder/notes.txt").write_text("mine")
+    before = done.files()
+    refused = done.pipeline("export", "job.yaml", "--to", "hf", "folder")
+    assert (refused.code, "name another directory" in refused.err) == (2, True)
+    assert done.files() == before
+
+
+@pytest.mark.parametrize("split", ["train=0.9", "train=0.9,train=0.1", "a b=1", "train=x", "train=1.5,test=-0.5"])
+def test_shares_that_are_none_are_refused(done: Workspace, split: str) -> None:
+    refused = done.pipeline("export", "job.yaml", "--to", "hf", "--split", split, "folder")
+    assert (refused.code, "--split" in refused.err) == (2, True)
