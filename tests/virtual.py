@@ -16,10 +16,10 @@ from pipeline.catalogue import Price
 from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
-from pipeline.journal import Event, Journal, Outcome
+from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.limits import Pause
 from pipeline.limits.shared import SharedLimit
-from pipeline.plan import Plan, Standing
+from pipeline.plan import Plan
 from pipeline.records import Failure, Reply, Request, Usage
 from pipeline.runner import Progress, Runner, Stop, StopRequest, Work
 from pipeline.runner.feed import History
@@ -166,8 +166,8 @@ class Bench:
         )
         return self.runner.run()
 
-    def count(self, *standings: Standing) -> int:
-        return self.plan.count(*standings)
+    def count(self, *states: State) -> int:
+        return self.plan.count(*states)
 
     def record(self, position: int) -> Outcome:
         return self.journal.record(self.plan.event(position))

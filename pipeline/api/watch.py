@@ -13,7 +13,8 @@ from pipeline.app.watcher import Watcher
 
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob
-    from pipeline.plan import Plan, Standing
+    from pipeline.journal import State
+    from pipeline.plan import Plan
     from pipeline.runner import Progress
 
 logger = logging.getLogger("pipeline")
@@ -28,7 +29,7 @@ class LogWatcher(Watcher):
         self._bar = bar
         self._logged_at = time.monotonic()
 
-    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[Standing, ...], notes: list[str]) -> None:
+    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[State, ...], notes: list[str]) -> None:
         """Log the plan before anything is sent."""
         counts = plan.counts()
         for note in notes:

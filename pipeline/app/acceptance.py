@@ -9,9 +9,9 @@ from __future__ import annotations
 from itertools import islice
 
 from pipeline.journal import Event, Journal, Outcome, State
-from pipeline.plan import Plan, Standing
+from pipeline.plan import Plan
 
-_FAILED = (Standing.FAILED_PASSING, Standing.FAILED)
+_FAILED = (State.FAILED_PASSING, State.FAILED)
 
 
 def accept_failures(plan: Plan, journal: Journal, *, kind: str | None, limit: int | None) -> None:

@@ -16,7 +16,7 @@ from pipeline.catalogue import cost
 from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, Outcome, State
-from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, Standing, load_plan, save_plan
+from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, load_plan, save_plan
 from pipeline.records import JsonObject, Usage, digest
 from pipeline.sink import partial_path, read_metadata
 from pipeline.wording import counted
@@ -88,7 +88,7 @@ def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> 
     number = journal.totals.plan if journal else 0
     if journal is None or saved is None or saved.number != number or saved.fingerprint != opened.fingerprint:
         return None
-    saved.apply(journal.standings())
+    saved.apply(journal.places())
     return saved
 
 
@@ -160,7 +160,7 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
         )
     if opened.rows.id_column is None:
         orphaned, standing = _newly_orphaned(directory, journal, made)
-        new = plan.count(Standing.NEW, Standing.ATTEMPTED)
+        new = plan.count(State.NEW, State.ATTEMPTED)
         if orphaned * 2 > standing and new >= orphaned:
             raise InvalidInput(
                 f"{orphaned:,} of {counted(standing, 'finished row')} left the input, and {counted(new, 'new row')}"
@@ -180,7 +180,7 @@ def _newly_orphaned(directory: Path, journal: Journal, made: Planner) -> tuple[i
     before = load_plan(directory)
     if before is None or before.number != journal.totals.plan:
         return made.orphans(), made.answers()
-    before.apply(journal.standings())
+    before.apply(journal.places())
     stood = np.zeros(journal.totals.events + 1, np.bool_)
     for positions in before.positions(SUCCEEDED):
         stood[[before.event(position) for position in positions]] = True
@@ -221,8 +221,8 @@ def _difference(opened: OpenJob, journal: Journal, made: Planner, known: int | N
 def keep_changes(made: Planner) -> Iterator[Change]:
     """Let changed rows keep the answers they have; the caller records it."""
     for change in made.changes():
-        standing = Standing.ADOPTED if change.is_priced else Standing.ADOPTED_UNPRICED
-        made.plan.put(change.position, change.source, standing)
+        state = State.ADOPTED if change.is_priced else State.ADOPTED_UNPRICED
+        made.plan.put(change.position, change.source, state)
         yield change
 
 

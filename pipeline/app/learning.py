@@ -13,13 +13,13 @@ from pipeline.catalogue import OPENAI_PARAMETERS
 from pipeline.config import ParametersConfig, PromptConfig
 from pipeline.errors import InvalidJob
 from pipeline.estimate import FEWEST_ROWS, Measure, Sample, Sizes, size
-from pipeline.journal import Journal
-from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, Standing, UnsentFailure, spread_rows
+from pipeline.journal import Journal, State
+from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, UnsentFailure, spread_rows
 from pipeline.prompts import Prompter
 from pipeline.records import JsonObject, digest
 
 _MOST_ROWS = 2000
-_OVER = (*SUCCEEDED, Standing.FAILED)
+_OVER = (*SUCCEEDED, State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int
         positions, sample.is_drawn = _sampled(plan, pilot_from)
         known = _known(opened, plan, journal, positions)
     sampled = np.asarray(sorted(known), np.int64)
-    wanted = [int(standing) for standing in TO_SEND]
+    wanted = [int(state) for state in TO_SEND]
     for start, batch in opened.rows.batches():
         stop = start + opened.rows.count(batch)
-        is_sent = np.isin(plan.standings(start, stop), wanted)
+        is_sent = np.isin(plan.states(start, stop), wanted)
         if is_sent.any():
             for request, _ in opened.rows.part(start, batch, np.flatnonzero(is_sent)).requests():
                 if not isinstance(request, UnsentFailure):
@@ -72,9 +72,9 @@ def _sampled(plan: Plan, pilot_from: int) -> tuple[list[int], bool]:
     if len(drawn) >= FEWEST_ROWS:
         return drawn, True
     found: list[int] = []
-    for standings in (_OVER, (*_OVER, Standing.CHANGED)):
+    for states in (_OVER, (*_OVER, State.CHANGED)):
         if len(found) < FEWEST_ROWS:
-            found = choose(standings, since=1)
+            found = choose(states, since=1)
     return found, False
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import TRUNCATED
-from pipeline.journal import Journal
-from pipeline.plan import TO_SEND, Plan, Standing
+from pipeline.journal import Journal, State
+from pipeline.plan import TO_SEND, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class RunOptions:
         return self.retry and self.retry_kind == TRUNCATED
 
     @property
-    def to_send(self) -> tuple[Standing, ...]:
+    def to_send(self) -> tuple[State, ...]:
         """Where the rows stand that the run sends."""
         if self.asks_longer:
-            return (Standing.TRUNCATED,)
-        return (Standing.RETRY,) if self.retry else TO_SEND
+            return (State.TRUNCATED,)
+        return (State.RETRY,) if self.retry else TO_SEND
 
 
 def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOptions) -> None:
@@ -44,8 +44,8 @@ def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOpti
     """
     if options.asks_longer:
         return
-    standings = (Standing.FAILED_PASSING, Standing.FAILED) if options.retry else (Standing.FAILED_PASSING,)
-    for positions in plan.positions(standings):
+    states = (State.FAILED_PASSING, State.FAILED) if options.retry else (State.FAILED_PASSING,)
+    for positions in plan.positions(states):
         by_event = {plan.event(position): position for position in positions}
         for entry, record in journal.records(sorted(by_event)):
             if options.retry:
@@ -53,4 +53,4 @@ def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOpti
             else:
                 wanted = record.failed_runs <= max_runs
             if wanted:
-                plan.mark(by_event[entry.seq], Standing.RETRY)
+                plan.mark(by_event[entry.seq], State.RETRY)

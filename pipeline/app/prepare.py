@@ -11,8 +11,8 @@ from pipeline.app.answer_counts import AnswerCounts
 from pipeline.app.held import HeldCheckpoint
 from pipeline.app.job import OpenJob, try_templates
 from pipeline.app.options import RunOptions
-from pipeline.journal import Journal, lost_claims
-from pipeline.plan import Plan, Standing
+from pipeline.journal import Journal, State, lost_claims
+from pipeline.plan import Plan
 from pipeline.records import JsonObject, digest
 from pipeline.wording import counted
 
@@ -54,7 +54,7 @@ def prepare(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, last: Js
 def _decides_anew(plan: Plan, options: RunOptions) -> bool:
     """Return whether the user says otherwise now about rows that an earlier run kept, or was to ask again."""
     if options.on_change == "keep":
-        return plan.count(Standing.CHANGED) > 0
+        return plan.count(State.CHANGED) > 0
     return options.on_change == "rerun" and plan.keeps_answers()
 
 
@@ -62,7 +62,7 @@ def _answers_so_far(plan: Plan | None, journal: Journal | None, last: JsonObject
     """Count the answers before anything is sent, by the progress file, if nothing has changed since."""
     if journal is None:
         return AnswerCounts(0, 0)
-    if plan is None or plan.count(Standing.CHANGED) or last.get("events") != journal.totals.events:
+    if plan is None or plan.count(State.CHANGED) or last.get("events") != journal.totals.events:
         return AnswerCounts()
     return AnswerCounts(last.get("truncated"), last.get("empty"))
 

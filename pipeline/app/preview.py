@@ -11,18 +11,17 @@ import numpy as np
 
 from pipeline.app.job import OpenJob
 from pipeline.estimate import Estimate, Range, Sizes, estimate
-from pipeline.plan import TO_SEND, Plan, Standing, UnsentFailure
+from pipeline.journal import State
+from pipeline.plan import TO_SEND, Plan, UnsentFailure
 from pipeline.records import Request
 
 _SAMPLE_ROWS = 200
 _DIGITS = 6
 
 
-def requests_to_send(
-    opened: OpenJob, plan: Plan, standings: Collection[Standing] = TO_SEND
-) -> Iterator[Request | None]:
+def requests_to_send(opened: OpenJob, plan: Plan, states: Collection[State] = TO_SEND) -> Iterator[Request | None]:
     """Yield the request of each row that would be sent, in input order; None for a row that has none."""
-    wanted = plan.which(standings)
+    wanted = plan.which(states)
     if not wanted.any():
         return
     for start, batch in opened.rows.batches(int(np.argmax(wanted))):
@@ -32,10 +31,10 @@ def requests_to_send(
                 yield None if isinstance(request, UnsentFailure) else request
 
 
-def quick_estimate(opened: OpenJob, plan: Plan, standings: Collection[Standing]) -> Estimate:
+def quick_estimate(opened: OpenJob, plan: Plan, states: Collection[State]) -> Estimate:
     """Return an estimate from the first rows to be sent, as if all were like them."""
-    sample = list(islice(requests_to_send(opened, plan, standings), _SAMPLE_ROWS))
-    share = plan.count(*standings) / max(1, len(sample))
+    sample = list(islice(requests_to_send(opened, plan, states), _SAMPLE_ROWS))
+    share = plan.count(*states) / max(1, len(sample))
     sizes = Sizes()
     for request in sample:
         if request is not None:

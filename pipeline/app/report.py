@@ -77,7 +77,7 @@ def _plan(job: Job, journal: Journal) -> Plan | None:
     plan = load_plan(job.checkpoint_path)
     if plan is None or plan.number != journal.totals.plan:
         return None
-    plan.apply(journal.standings())
+    plan.apply(journal.places())
     select_retries(plan, journal, job.config.retry.max_runs, RunOptions())
     return plan
 

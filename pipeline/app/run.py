@@ -28,14 +28,14 @@ from pipeline.app.watcher import Watcher
 from pipeline.config import Job
 from pipeline.endings import StopKind
 from pipeline.errors import Interrupted, JobLocked, PipelineError
-from pipeline.journal import read_progress
+from pipeline.journal import State, read_progress
 from pipeline.journal.orders import withdraw_orders
-from pipeline.plan import FailureKinds, Plan, Standing, failure_kinds
+from pipeline.plan import FailureKinds, Plan, failure_kinds
 from pipeline.records import JsonObject
 from pipeline.runner import Stop, StopRequest
 from pipeline.sources import Source, Watched
 
-_PENDING = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED)
+_PENDING = (State.NEW, State.ATTEMPTED, State.CHANGED)
 
 
 class Run:

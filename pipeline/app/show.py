@@ -39,14 +39,14 @@ def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = Non
     opened = open_job(job, for_sending=False)
     with at_a_moment(job) as (journal, _):
         plan = plan_unsaved(opened, journal)
-        standings = FAILED if failed else (*SUCCEEDED, *FAILED)
+        states = FAILED if failed else (*SUCCEEDED, *FAILED)
         if row_id is not None:
-            positions = [one for one in _positions(opened, plan, row_id) if plan.standing(one) in standings]
+            positions = [one for one in _positions(opened, plan, row_id) if plan.state(one) in states]
             if not positions:
                 raise InvalidInput(f"no row with the id {row_id!r} has {'failed' if failed else 'an outcome'} so far")
         else:
-            positions = list(islice(chain.from_iterable(plan.positions(standings)), count))
-        results = Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix, standings)
+            positions = list(islice(chain.from_iterable(plan.positions(states)), count))
+        results = Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix, states)
         return list(_rows(opened, results, positions))
 
 

@@ -160,7 +160,7 @@ def _found_in(journal: Journal, directory: Path, max_runs: int, last: Summary) -
     plan = load_plan(directory)
     if plan is None or plan.number != journal.totals.plan:
         return last.having(MoneyFigures.of(journal)), []
-    plan.apply(journal.standings())
+    plan.apply(journal.places())
     failures, answers = failure_kinds(plan, journal, max_runs=max_runs), counts_of_journal(plan, journal)
     figures = (RowFigures.of(plan), MoneyFigures.of(journal), answers)
     return last.having(*figures, **failures.counts()), failures.facts()

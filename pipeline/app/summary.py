@@ -156,13 +156,14 @@ class RowFigures:
     @classmethod
     def of(cls, plan: Plan) -> RowFigures:
         """Return the figures of a plan."""
-        from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE, Standing
+        from pipeline.journal import State
+        from pipeline.plan import FAILED, SUCCEEDED, WITHOUT_PRICE
 
         return cls(
             rows=len(plan),
             succeeded=plan.count(*SUCCEEDED),
             failed=plan.count(*FAILED),
-            pending=plan.count(Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED),
+            pending=plan.count(State.NEW, State.ATTEMPTED, State.CHANGED),
             unpriced_rows=plan.count(*WITHOUT_PRICE),
         )
 

@@ -20,7 +20,7 @@ from pipeline.config import ParametersConfig
 from pipeline.endings import StopKind
 from pipeline.errors import InvalidInput
 from pipeline.journal import Event, Journal, Outcome, State
-from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows, Standing
+from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows
 from pipeline.records import JsonObject, digest
 from pipeline.runner.feed import History, KeptAnswer
 from pipeline.wording import counted
@@ -93,7 +93,7 @@ def in_vain(failed: FailureKinds) -> RunError:
 
 def put_back(plan: Plan, journal: Journal) -> None:
     """Turn rows that were marked and not sent back into rows with an answer."""
-    for positions in plan.positions([Standing.TRUNCATED]):
+    for positions in plan.positions([State.TRUNCATED]):
         by_event = {plan.event(position): position for position in positions}
         for entry, record in journal.records(sorted(by_event)):
             plan.put(by_event[entry.seq], record.source, entry.state)
@@ -117,7 +117,7 @@ def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> 
         )
     if events:
         for seq, event in enumerate(events, journal.commit(events)):
-            plan.put(event.position, seq, Standing.TRUNCATED)
+            plan.put(event.position, seq, State.TRUNCATED)
 
 
 def _with_records(rows: Iterator[Answered], journal: Journal) -> Iterator[tuple[Answered, str, bool, int | None]]:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob
     from pipeline.app.summary import Summary
-    from pipeline.plan import Plan, Standing
+    from pipeline.journal import State
+    from pipeline.plan import Plan
     from pipeline.runner import Progress
 
 
 class Watcher:
     """Hears what a run tells while it goes on. The command line shows it; this one ignores it all."""
 
-    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[Standing, ...], notes: list[str]) -> None:
+    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[State, ...], notes: list[str]) -> None:
         """Take note that the plan is made and nothing was sent yet. `to_send` has the status of the rows to be sent."""
 
     def progressed(self, progress: Progress, summary: Summary) -> None:

@@ -22,8 +22,9 @@ from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.app.job import OpenJob
+    from pipeline.journal import State
     from pipeline.limits import Trouble
-    from pipeline.plan import Plan, Standing
+    from pipeline.plan import Plan
     from pipeline.runner import Progress
 
 _SECONDS_A_LINE = 5.0
@@ -48,7 +49,7 @@ class ConsoleWatcher(Watcher):
         self._last_told = -math.inf
         self._told_cause = ""
 
-    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[Standing, ...], notes: list[str]) -> None:
+    def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[State, ...], notes: list[str]) -> None:
         """Say what will be sent, before anything is."""
         console = self._console
         counts = plan.counts()

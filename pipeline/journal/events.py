@@ -21,10 +21,10 @@ from pipeline.surrogates import well_formed
 
 
 class State(IntEnum):
-    """Where an event leaves its row. The numbers are stored; a plan keeps one for each row."""
+    """The state of a row. Events record it, and a plan keeps one for each row; the numbers are stored by both."""
 
     NEW = 0
-    """Never sent (no event has this state)."""
+    """Never sent (in a plan alone)."""
     ATTEMPTED = 1
     """Sent, without an outcome so far: an attempt that will be tried again, or one cut off by a kill."""
     ANSWERED = 2
@@ -39,11 +39,21 @@ class State(IntEnum):
     longer one in vain, the record tells of that attempt too.
     """
     ADOPTED_UNPRICED = 7
+    CHANGED = 8
+    """Has an answer, but to another request (in a plan alone)."""
+    RETRY = 9
+    """Failed, and is sent again by this run (in a plan alone)."""
+    TRUNCATED = 10
+    """Has an answer that was cut off, and is asked for a longer one by this run (in a plan alone). By its event, an
+    adoption, the row keeps what it has.
+    """
 
 
 ANSWERS = (State.ANSWERED, State.UNPRICED)
 ADOPTIONS = (State.ADOPTED, State.ADOPTED_UNPRICED)
 FAILURES = (State.FAILED_PASSING, State.FAILED)
+RECORDED = (State.ATTEMPTED, *ANSWERS, *FAILURES, *ADOPTIONS)
+"""The states that events can have."""
 
 
 class EventHead(NamedTuple):

@@ -58,7 +58,7 @@ class JournalReader:
         """Every event without its record, oldest first, each checked against its checksum, and their number."""
         return (unpack_head(seq, packed) for seq, packed in self._events())
 
-    def standings(self) -> Iterator[EventPlace]:
+    def places(self) -> Iterator[EventPlace]:
         """The same, of each event only what a plan of rows that are known already has to learn: quicker to read."""
         return (unpack_place(seq, packed) for seq, packed in self._events())
 

@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import database
 from pipeline.journal.carving import Carver, Named, Numbered
-from pipeline.journal.events import Event, State, pack_event, unpack_claim, unpack_head, unpack_record
+from pipeline.journal.events import RECORDED, Event, State, pack_event, unpack_claim, unpack_head, unpack_record
 from pipeline.journal.salvage_index import SalvageIndex
 from pipeline.journal.store import Journal
 from pipeline.journal.totals import Identity, Totals
@@ -111,6 +111,8 @@ class Salvage:
 
     def _take_event(self, found: Numbered) -> None:
         head, record = unpack_head(found.number, found.packed), unpack_record(found.packed)
+        if head.state not in RECORDED:
+            raise ValueError(f"no event has the state {head.state}")
         event = Event(
             head.plan,
             head.position,

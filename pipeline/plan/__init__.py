@@ -4,7 +4,7 @@ from pipeline.plan.cells import cell_mark, input_row_id
 from pipeline.plan.choosing import drawn_rows, spread_rows
 from pipeline.plan.draft import Answered, Change
 from pipeline.plan.failures import FailureKinds, failure_kinds
-from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, Standing, load_plan, save_plan
+from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, load_plan, save_plan
 from pipeline.plan.planner import Planner
 from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure, Variant
 
@@ -21,7 +21,6 @@ __all__ = [
     "Planner",
     "Rows",
     "RowsDigest",
-    "Standing",
     "UnsentFailure",
     "Variant",
     "cell_mark",

@@ -8,42 +8,43 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.plan.plan import Plan, Standing
+from pipeline.journal import State
+from pipeline.plan.plan import Plan
 
 _ROWS_A_CHUNK = 65_536
 
 
-def drawn_rows(plan: Plan, standings: Collection[Standing], count: int, seed: int) -> list[int]:
+def drawn_rows(plan: Plan, states: Collection[State], count: int, seed: int) -> list[int]:
     """The positions of `count` rows that stand so, drawn at random, each as likely as any other; all where there are no
     more. In input order, and the same for the same plan and seed.
     """
-    total = plan.count(*standings)
+    total = plan.count(*states)
     ranks = np.asarray(sorted(random.Random(seed).sample(range(total), min(count, total))), np.int64)
     drawn: list[int] = []
     first = 0
-    for positions in _positions(plan, standings, 0):
+    for positions in _positions(plan, states, 0):
         here = ranks[np.searchsorted(ranks, first) : np.searchsorted(ranks, first + len(positions))]
         drawn += positions[here - first].tolist()
         first += len(positions)
     return drawn
 
 
-def spread_rows(plan: Plan, standings: Collection[Standing], most: int, since: int = 0) -> list[int]:
+def spread_rows(plan: Plan, states: Collection[State], most: int, since: int = 0) -> list[int]:
     """The positions of rows that stand so by event number `since` or a later one, in input order: where there are more
     than `most`, so many at most that are evenly spread.
     """
-    total = sum(len(positions) for positions in _positions(plan, standings, since))
+    total = sum(len(positions) for positions in _positions(plan, states, since))
     step = max(1, -(-total // most))
     spread: list[int] = []
     first = 0
-    for positions in _positions(plan, standings, since):
+    for positions in _positions(plan, states, since):
         spread += positions[-first % step :: step].tolist()
         first += len(positions)
     return spread
 
 
-def _positions(plan: Plan, standings: Collection[Standing], since: int) -> Iterator[npt.NDArray[np.int64]]:
-    wanted = [int(standing) for standing in standings]
+def _positions(plan: Plan, states: Collection[State], since: int) -> Iterator[npt.NDArray[np.int64]]:
+    wanted = [int(state) for state in states]
     for start in range(0, len(plan), _ROWS_A_CHUNK):
         stop = start + _ROWS_A_CHUNK
-        yield np.flatnonzero(np.isin(plan.standings(start, stop), wanted) & (plan.events(start, stop) >= since)) + start
+        yield np.flatnonzero(np.isin(plan.states(start, stop), wanted) & (plan.events(start, stop) >= since)) + start

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.plan.plan import SUCCEEDED, Plan, Standing
+from pipeline.journal import State
+from pipeline.plan.plan import SUCCEEDED, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +61,27 @@ class PlanDraft:
         """
         (unlike, unchanged) = self._scratch.execute(
             "SELECT count(*), coalesce(sum(a.content = i.content), 0) FROM matches m JOIN answers a ON a.seq = m.seq"
-            f" JOIN input i ON i.position = m.position WHERE m.standing = {Standing.CHANGED}"
+            f" JOIN input i ON i.position = m.position WHERE m.state = {State.CHANGED}"
             " AND a.settings IS NOT ?",
             (settings,),
         ).fetchone()
         by_settings = int(unlike) if unchanged else 0
-        return by_settings, self.plan.count(Standing.CHANGED) - by_settings
+        return by_settings, self.plan.count(State.CHANGED) - by_settings
 
     def carried_changes(self) -> int:
         """How many rows have a sound answer and yet other content than when it was asked: carried columns changed."""
         return self._number(
             "SELECT count(*) FROM matches m JOIN answers a ON a.seq = m.seq JOIN input i ON i.position = m.position"
-            f" WHERE m.standing IN ({Standing.ANSWERED}, {Standing.UNPRICED}) AND a.content NOT IN ('', i.content)"
+            f" WHERE m.state IN ({State.ANSWERED}, {State.UNPRICED}) AND a.content NOT IN ('', i.content)"
         )
 
     def adoptions(self) -> Iterator[Change]:
         """Rows without an answer that take over an orphaned one to the same request."""
-        return self._changes(f"m.is_new = 1 AND m.standing != {Standing.CHANGED}")
+        return self._changes(f"m.is_new = 1 AND m.state != {State.CHANGED}")
 
     def changes(self) -> Iterator[Change]:
         """Answered rows that now make another request."""
-        return self._changes(f"m.standing = {Standing.CHANGED}")
+        return self._changes(f"m.state = {State.CHANGED}")
 
     def answers(self) -> int:
         """How many answers the journal holds."""
@@ -122,7 +123,7 @@ class PlanDraft:
             " (SELECT coalesce(max(c.seq), 0) FROM accepted c WHERE c.row_id = i.row_id"
             "     AND c.request_hash = i.request_hash)"
             " FROM matches m JOIN input i ON i.position = m.position JOIN answers a ON a.seq = m.seq"
-            f" WHERE m.standing IN {tuple(int(one) for one in SUCCEEDED)} ORDER BY i.position"
+            f" WHERE m.state IN {tuple(int(one) for one in SUCCEEDED)} ORDER BY i.position"
         ):
             stood_for = {given_for, *json.loads(taken_for)} - {request_hash}
             yield Answered(
@@ -131,7 +132,7 @@ class PlanDraft:
                 request_hash,
                 content,
                 source,
-                state != Standing.UNPRICED,
+                state != State.UNPRICED,
                 tuple(sorted(stood_for)),
                 adoption,
             )
@@ -142,7 +143,7 @@ class PlanDraft:
             f" JOIN input i ON i.position = m.position JOIN answers a ON a.seq = m.seq WHERE {condition}"
             " ORDER BY i.position"
         ):
-            yield Change(position, row_id, request_hash, content, source, state != Standing.UNPRICED, settings)
+            yield Change(position, row_id, request_hash, content, source, state != State.UNPRICED, settings)
 
     def _number(self, query: str) -> int:
         (number,) = self._scratch.execute(query).fetchone()

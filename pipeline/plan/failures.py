@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.journal import Journal, State
 from pipeline.plan.cells import input_row_id
-from pipeline.plan.plan import FAILED, Plan, Standing
+from pipeline.plan.plan import FAILED, Plan
 
 
 @dataclass(slots=True)
@@ -57,13 +57,13 @@ class FailureKinds:
 
 
 def failure_kinds(
-    plan: Plan, journal: Journal, standings: Collection[Standing] = FAILED, *, max_runs: int = 0
+    plan: Plan, journal: Journal, states: Collection[State] = FAILED, *, max_runs: int = 0
 ) -> FailureKinds:
     """Return why the rows failed that stand so, by the journal. Rows that failed for a passing cause are sent again by
     at most `max_runs` later runs. Raises CheckpointFailed.
     """
     found = FailureKinds()
-    for positions in plan.positions(standings):
+    for positions in plan.positions(states):
         for entry, record in journal.records(sorted(plan.event(position) for position in positions)):
             kind = record.error_kind or ""
             found.add(kind, entry.row_id)

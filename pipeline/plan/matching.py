@@ -12,9 +12,8 @@ import sqlite3
 from collections.abc import Iterable
 from itertools import islice
 
-from pipeline.journal import ADOPTIONS, ANSWERS, EventHead
+from pipeline.journal import ADOPTIONS, ANSWERS, EventHead, State
 from pipeline.plan.cells import SEPARATOR
-from pipeline.plan.plan import Standing
 
 _EVENTS_A_CHUNK = 10_000
 
@@ -27,7 +26,7 @@ CREATE TABLE former (position INTEGER, request_hash TEXT);
 CREATE TABLE given (source INTEGER PRIMARY KEY, owner TEXT, settings INTEGER);
 CREATE TABLE unanswered (row_id TEXT, request_hash TEXT, seq INTEGER, state INTEGER,
     PRIMARY KEY (row_id, request_hash)) WITHOUT ROWID;
-CREATE TABLE matches (position INTEGER PRIMARY KEY, seq INTEGER, standing INTEGER, is_new INTEGER);
+CREATE TABLE matches (position INTEGER PRIMARY KEY, seq INTEGER, state INTEGER, is_new INTEGER);
 """
 """`settings` of an answer are those under which its owner got it. `unanswered` holds the requests of rows whose latest
 event is no answer; `accepted` the requests for which a row took over an answer; `former` what rows asked under
@@ -45,8 +44,8 @@ WITH_TURN = (
 
 # What a row's id has behind that of its input row; empty for most.
 _MARK = f"CASE instr({{0}}, {_SEPARATOR}) WHEN 0 THEN '' ELSE substr({{0}}, instr({{0}}, {_SEPARATOR})) END"
-_ADOPTED = f"CASE a.state WHEN {Standing.UNPRICED} THEN {Standing.ADOPTED_UNPRICED} ELSE {Standing.ADOPTED} END"
-_LATEST_WINS = "ON CONFLICT DO UPDATE SET seq = excluded.seq, standing = excluded.standing WHERE excluded.seq > seq"
+_ADOPTED = f"CASE a.state WHEN {State.UNPRICED} THEN {State.ADOPTED_UNPRICED} ELSE {State.ADOPTED} END"
+_LATEST_WINS = "ON CONFLICT DO UPDATE SET seq = excluded.seq, state = excluded.state WHERE excluded.seq > seq"
 _MATCH = f"""
 UPDATE answers SET (owner, settings) = (SELECT g.owner, g.settings FROM given g WHERE g.source = answers.seq)
     WHERE seq IN (SELECT source FROM given);
@@ -108,10 +107,10 @@ _KEEP_FAILED = f"""
 INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
     FROM unanswered u CROSS JOIN input i ON i.row_id = u.row_id
     CROSS JOIN former f ON f.position = i.position AND f.request_hash = u.request_hash
-    WHERE u.state IN ({Standing.FAILED_PASSING}, {Standing.FAILED}) ORDER BY u.seq DESC;
+    WHERE u.state IN ({State.FAILED_PASSING}, {State.FAILED}) ORDER BY u.seq DESC;
 """
 _CHANGED = f"""
-INSERT OR IGNORE INTO matches SELECT i.position, a.seq, {Standing.CHANGED}, 0
+INSERT OR IGNORE INTO matches SELECT i.position, a.seq, {State.CHANGED}, 0
     FROM answers a CROSS JOIN input i ON i.row_id = a.owner
     WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq) ORDER BY a.seq DESC;
 CREATE TABLE orphans AS SELECT a.seq, a.content || {_MARK.format("a.owner")} AS content,
@@ -121,7 +120,7 @@ CREATE TABLE orphans AS SELECT a.seq, a.content || {_MARK.format("a.owner")} AS 
 """
 _CHANGED_BY_CONTENT = f"""
 CREATE INDEX orphans_by_content ON orphans (content, turn);
-INSERT INTO matches SELECT i.position, o.seq, {Standing.CHANGED}, 0
+INSERT INTO matches SELECT i.position, o.seq, {State.CHANGED}, 0
     FROM (SELECT position, content, row_number() OVER (PARTITION BY content ORDER BY position) AS turn
           FROM (SELECT position, content || {_MARK.format("row_id")} AS content FROM input)
           WHERE content IN (SELECT content FROM orphans) AND position NOT IN (SELECT position FROM matches)) i
@@ -132,7 +131,7 @@ DELETE FROM orphans WHERE seq IN (SELECT seq FROM matches);
 # longer answer, is not asked again.
 _FORGET_KEPT = f"""
 CREATE INDEX answers_by_row ON answers (row_id, request_hash);
-UPDATE matches SET standing = {Standing.CHANGED} WHERE EXISTS (SELECT 1 FROM answers a
+UPDATE matches SET state = {State.CHANGED} WHERE EXISTS (SELECT 1 FROM answers a
     JOIN input i ON i.position = matches.position WHERE a.seq = matches.seq AND a.request_hash != i.request_hash
         AND NOT EXISTS (SELECT 1 FROM answers o WHERE o.row_id = i.row_id AND o.request_hash = i.request_hash));
 """

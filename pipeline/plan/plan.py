@@ -12,14 +12,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal import ADOPTIONS, Event
+from pipeline.journal import ADOPTIONS, Event, State
 from pipeline.journal.facts import is_count
 from pipeline.journal.files import PLAN_NAME
 from pipeline.plan.cells import with_turn
@@ -33,36 +32,16 @@ _BITS = 4
 _MASK = (1 << _BITS) - 1
 
 
-class Standing(IntEnum):
-    """Where a row stands. The first numbers are those of `State`, as the journal keeps them."""
-
-    NEW = 0
-    ATTEMPTED = 1
-    ANSWERED = 2
-    UNPRICED = 3
-    FAILED_PASSING = 4
-    FAILED = 5
-    ADOPTED = 6
-    ADOPTED_UNPRICED = 7
-    CHANGED = 8
-    """It has an answer, but to another request."""
-    RETRY = 9
-    """Failed, and sent again by this run."""
-    TRUNCATED = 10
-    """Its answer was cut off, and this run asks for a longer one. By its event, an adoption, the row keeps what it has.
-    """
-
-
 SUCCEEDED = (
-    Standing.ANSWERED,
-    Standing.UNPRICED,
-    Standing.ADOPTED,
-    Standing.ADOPTED_UNPRICED,
-    Standing.TRUNCATED,
+    State.ANSWERED,
+    State.UNPRICED,
+    State.ADOPTED,
+    State.ADOPTED_UNPRICED,
+    State.TRUNCATED,
 )
-WITHOUT_PRICE = (Standing.UNPRICED, Standing.ADOPTED_UNPRICED)
-FAILED = (Standing.FAILED_PASSING, Standing.FAILED, Standing.RETRY)
-TO_SEND = (Standing.NEW, Standing.ATTEMPTED, Standing.CHANGED, Standing.RETRY, Standing.TRUNCATED)
+WITHOUT_PRICE = (State.UNPRICED, State.ADOPTED_UNPRICED)
+FAILED = (State.FAILED_PASSING, State.FAILED, State.RETRY)
+TO_SEND = (State.NEW, State.ATTEMPTED, State.CHANGED, State.RETRY, State.TRUNCATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +57,7 @@ class Counts:
 
 
 class Plan:
-    """Each row's standing and the number of the event that says so.
+    """Each row's state and the number of the event that says so.
 
     `fingerprint` names the input and the settings that it was made for, `digest` the rows in their order. Positions
     count from 0. `repeated` holds the positions of rows whose content stood before, with their occurrence (from 2).
@@ -104,31 +83,31 @@ class Plan:
         self._latest = latest
         self._repeated = repeated
         self._occurrences = occurrences
-        self._counts: list[int] | None = None  # rows by standing, kept up to date once asked for
+        self._counts: list[int] | None = None  # rows by state, kept up to date once asked for
 
     def __len__(self) -> int:
         return len(self._latest)
 
     # ---- one row
 
-    def standing(self, position: int) -> Standing:
+    def state(self, position: int) -> State:
         """Where the row stands."""
-        return Standing(int(self._latest[position]) & _MASK)
+        return State(int(self._latest[position]) & _MASK)
 
     def event(self, position: int) -> int:
         """The number of the event that says so; 0 where there is none."""
         return int(self._latest[position]) >> _BITS
 
-    def put(self, position: int, event: int, standing: int) -> None:
+    def put(self, position: int, event: int, state: int) -> None:
         """Record where the row stands now."""
         if self._counts is not None:
             self._counts[int(self._latest[position]) & _MASK] -= 1
-            self._counts[standing] += 1
-        self._latest[position] = (event << _BITS) | standing
+            self._counts[state] += 1
+        self._latest[position] = (event << _BITS) | state
 
-    def mark(self, position: int, standing: Standing) -> None:
+    def mark(self, position: int, state: State) -> None:
         """Change where the row stands, by the same event."""
-        self.put(position, self.event(position), standing)
+        self.put(position, self.event(position), state)
 
     def row_ids(self, positions: Sequence[int] | range, ids: Sequence[str]) -> list[str]:
         """The ids of the rows at `positions`, made unique: from its second occurrence on, a content gets `#n`."""
@@ -143,8 +122,8 @@ class Plan:
 
     # ---- many rows
 
-    def standings(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
-        """The standing of each row from `start` to before `stop`."""
+    def states(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
+        """The state of each row from `start` to before `stop`."""
         # The lowest byte of each first: one byte a row, where masking would copy eight.
         return self._latest[start:stop].astype(np.uint8) & np.uint8(_MASK)
 
@@ -152,56 +131,56 @@ class Plan:
         """The event numbers of the rows from `start` to before `stop`."""
         return self._latest[start:stop] >> np.uint64(_BITS)
 
-    def which(self, standings: Iterable[Standing]) -> npt.NDArray[np.bool_]:
+    def which(self, states: Iterable[State]) -> npt.NDArray[np.bool_]:
         """For each row, whether it stands so."""
         found = np.empty(len(self), np.bool_)
-        for start, part in self._parts(standings):
+        for start, part in self._parts(states):
             found[start : start + len(part)] = part
         return found
 
-    def positions(self, standings: Iterable[Standing]) -> Iterator[list[int]]:
+    def positions(self, states: Iterable[State]) -> Iterator[list[int]]:
         """The positions of all rows that stand so, in input order, in bounded lists."""
-        for start, part in self._parts(standings):
+        for start, part in self._parts(states):
             yield (np.flatnonzero(part) + start).tolist()
 
-    def _parts(self, standings: Iterable[Standing]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    def _parts(self, states: Iterable[State]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
         """A part at a time, because `isin` takes more than ten bytes a row."""
-        wanted = [int(one) for one in standings]
+        wanted = [int(one) for one in states]
         for start in range(0, len(self), _ROWS_A_CHUNK):
-            yield start, np.isin(self.standings(start, start + _ROWS_A_CHUNK), wanted)
+            yield start, np.isin(self.states(start, start + _ROWS_A_CHUNK), wanted)
 
-    def count(self, *standings: Standing) -> int:
+    def count(self, *states: State) -> int:
         """How many rows stand so."""
         if self._counts is None:
-            by_standing = np.zeros(_MASK + 1, np.int64)
+            by_state = np.zeros(_MASK + 1, np.int64)
             for start in range(0, len(self), _ROWS_A_CHUNK):
-                by_standing += np.bincount(self.standings(start, start + _ROWS_A_CHUNK), minlength=_MASK + 1)
-            self._counts = by_standing.tolist()
-        return sum(self._counts[one] for one in standings)
+                by_state += np.bincount(self.states(start, start + _ROWS_A_CHUNK), minlength=_MASK + 1)
+            self._counts = by_state.tolist()
+        return sum(self._counts[one] for one in states)
 
     def keeps_answers(self) -> bool:
         """Whether rows, or an output, may stand here that were kept when `run` was told to."""
-        return self.kept_empty or self.count(Standing.ADOPTED, Standing.ADOPTED_UNPRICED) > 0
+        return self.kept_empty or self.count(State.ADOPTED, State.ADOPTED_UNPRICED) > 0
 
     def counts(self) -> Counts:
         """The plan in figures."""
         return Counts(
             total=len(self),
             done=self.count(*SUCCEEDED),
-            new=self.count(Standing.NEW, Standing.ATTEMPTED),
-            changed=self.count(Standing.CHANGED),
-            to_retry=self.count(Standing.RETRY),
+            new=self.count(State.NEW, State.ATTEMPTED),
+            changed=self.count(State.CHANGED),
+            to_retry=self.count(State.RETRY),
             orphaned=self.orphaned,
         )
 
-    def apply(self, standings: Iterable[tuple[int, int, int, int, int]]) -> None:
+    def apply(self, events: Iterable[tuple[int, int, int, int, int]]) -> None:
         """Bring the plan up to the journal: take in every event that was made under this plan's number.
 
         Of each event, oldest first: its number, plan, position, state, and the number of the one it adopts (else 0).
         """
         number, latest = self.number, self._latest
         self._counts = None
-        for seq, plan, position, state, source in standings:
+        for seq, plan, position, state, source in events:
             if plan == number:
                 latest[position] = ((source or seq) << _BITS) | state
 
@@ -217,7 +196,7 @@ class Plan:
         for start in range(0, len(self), _ROWS_A_CHUNK):
             settled = self._latest[start : start + _ROWS_A_CHUNK].copy()
             # An outcome reads the same, whether or not it is to be tried again, or was taken over.
-            settled[np.isin(self.standings(start, start + _ROWS_A_CHUNK), (*SUCCEEDED, *FAILED))] &= ~np.uint64(_MASK)
+            settled[np.isin(self.states(start, start + _ROWS_A_CHUNK), (*SUCCEEDED, *FAILED))] &= ~np.uint64(_MASK)
             crc = zlib.crc32(settled.data, crc)
         return f"{self.digest}-{crc:08x}"
 

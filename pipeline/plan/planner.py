@@ -120,8 +120,8 @@ class Planner(PlanDraft):
             occurrences=occurrences,
             orphaned=match(self._scratch, forget_kept=forget_kept) if has_events else 0,
         )
-        for position, seq, standing in self._scratch.execute("SELECT position, seq, standing FROM matches"):
-            plan.put(position, seq, standing)
+        for position, seq, state in self._scratch.execute("SELECT position, seq, state FROM matches"):
+            plan.put(position, seq, state)
         return plan
 
     def _sort_in(self, directory: Path) -> bool:

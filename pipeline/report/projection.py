@@ -152,7 +152,7 @@ def _standing_events(plan: Plan, events: int) -> npt.NDArray[np.bool_]:
     stands = np.zeros(events + 1, np.bool_)
     outcomes = [int(one) for one in (*SUCCEEDED, *FAILED)]
     for start in range(0, len(plan), _ROWS_A_CHUNK):
-        is_outcome = np.isin(plan.standings(start, start + _ROWS_A_CHUNK), outcomes)
+        is_outcome = np.isin(plan.states(start, start + _ROWS_A_CHUNK), outcomes)
         stands[plan.events(start, start + _ROWS_A_CHUNK)[is_outcome]] = True
     return stands
 

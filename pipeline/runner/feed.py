@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal, Outcome, State
-from pipeline.plan import TO_SEND, Plan, Rows, Standing, UnsentFailure
+from pipeline.plan import TO_SEND, Plan, Rows, UnsentFailure
 from pipeline.records import Request, message_texts
 from pipeline.sources.files import InputFile, check_unchanged
 
@@ -108,7 +108,7 @@ def feed(
     plan: Plan,
     journal: Journal,
     settings: int,
-    standings: Collection[Standing] = TO_SEND,
+    states: Collection[State] = TO_SEND,
     only: Sequence[int] | None = None,
 ) -> Iterator[Work | Event]:
     """Every row that is to be sent, by where it stands, with `only` those at these positions; for one that makes no
@@ -116,7 +116,7 @@ def feed(
 
     Raises InvalidInput where the input cannot be read any more, or has changed.
     """
-    wanted = plan.which(standings)
+    wanted = plan.which(states)
     if only is not None:
         chosen = np.zeros_like(wanted)
         chosen[list(only)] = True
@@ -182,7 +182,7 @@ def _histories(plan: Plan, journal: Journal, positions: list[int]) -> dict[int, 
     asked_before = {
         plan.event(position): position
         for position in positions
-        if plan.standing(position) in (Standing.ATTEMPTED, Standing.RETRY, Standing.TRUNCATED)
+        if plan.state(position) in (State.ATTEMPTED, State.RETRY, State.TRUNCATED)
     }
     found = journal.records(sorted(asked_before))
     return {asked_before[entry.seq]: History.of(record) for entry, record in found}

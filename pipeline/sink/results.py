@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import InvalidInput
-from pipeline.journal import EventHead, Journal
-from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, Standing, input_row_id
+from pipeline.journal import EventHead, Journal, State
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, input_row_id
 from pipeline.sink.columns import KNOWN_NAMES, RESULT_FIELDS, cell_columns, result_columns, result_fields
 from pipeline.sources import pick, taken, written_column
 from pipeline.sources.files import is_touched
@@ -24,7 +24,7 @@ _MOST_ROWS_A_SLICE = 512
 _ROWS_AT_FIRST = 16
 # Numbers, as a plan holds them: comparing those with members of an enum is slow.
 _FAILED = frozenset(map(int, FAILED))
-_ADOPTED = frozenset({int(Standing.ADOPTED), int(Standing.ADOPTED_UNPRICED)})
+_ADOPTED = frozenset({int(State.ADOPTED), int(State.ADOPTED_UNPRICED)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Joined:
 @dataclass(frozen=True, slots=True)
 class Results:
     """The rows of the input beside what is known of each. `columns` are the input columns to carry, None for all;
-    `standings` is where the rows stand that are wanted, by default with any outcome.
+    `states` is where the rows stand that are wanted, by default with any outcome.
     """
 
     rows: Rows
@@ -47,7 +47,7 @@ class Results:
     journal: Journal
     columns: Sequence[str] | None
     prefix: str
-    standings: tuple[Standing, ...] = (*SUCCEEDED, *FAILED)
+    states: tuple[State, ...] = (*SUCCEEDED, *FAILED)
 
     @property
     def fields(self) -> list[pa.Field]:
@@ -136,8 +136,8 @@ class Results:
         They are rows that an input batch makes, which begins at position `start`, but for the first `skipped` ones.
         """
         first, stop = start + skipped, start + skipped + len(ids)
-        standings = self.plan.standings(first, stop)
-        finished = np.flatnonzero(np.isin(standings, [int(one) for one in self.standings]))
+        states = self.plan.states(first, stop)
+        finished = np.flatnonzero(np.isin(states, [int(one) for one in self.states]))
         events = self.plan.events(first, stop)[finished].tolist()
         found: dict[int, tuple[EventHead, bytes]] = {}
         size = 0
@@ -148,13 +148,13 @@ class Results:
                 return None
         texts: list[bytes] = []
         known: dict[str, list[str]] = {name: [] for name in KNOWN_NAMES}
-        for offset, standing, event in zip(finished.tolist(), standings[finished].tolist(), events, strict=True):
+        for offset, state, event in zip(finished.tolist(), states[finished].tolist(), events, strict=True):
             entry, text = found[event]
-            if entry.row_id != ids[offset] and standing not in _ADOPTED:
+            if entry.row_id != ids[offset] and state not in _ADOPTED:
                 raise _changed()
             texts.append(text)
             known["row_id"].append(input_row_id(ids[offset]))
-            known["status"].append("failed" if standing in _FAILED else "succeeded")
+            known["status"].append("failed" if state in _FAILED else "succeeded")
             known["model"].append(models[entry.settings])
             known["request_hash"].append(entry.request_hash)
         fields = self.fields

@@ -146,7 +146,7 @@ def test_a_million_rows_are_told_of_without_reading_the_journal(
     def fail(*_: object) -> None:
         raise AssertionError("the journal was gone through")
 
-    for reading in ("index", "standings", "records"):
+    for reading in ("index", "places", "records"):
         monkeypatch.setattr(Journal, reading, fail)
     assert status(load_job("job.yaml")).summary.succeeded == 1
 

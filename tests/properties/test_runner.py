@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ErrorKind
-from pipeline.journal import Journal
-from pipeline.plan import SUCCEEDED, Standing
+from pipeline.journal import Journal, State
+from pipeline.plan import SUCCEEDED
 from pipeline.records import Failure, Reply, Usage
 from pipeline.runner import Stop
 from pipeline.runner.feed import History
@@ -118,7 +118,7 @@ def run(
 def check(bench: Bench, stop: Stop | None, job: dict[str, Any]) -> None:
     """The engine has seen to it that no claim was missing, no slot used early, and nothing sent amid a pause."""
     rows = len(bench.plan)
-    ended = bench.count(*SUCCEEDED, Standing.FAILED, Standing.FAILED_PASSING)
+    ended = bench.count(*SUCCEEDED, State.FAILED, State.FAILED_PASSING)
     progress, totals = bench.runner.progress, bench.journal.totals
     if stop is None:
         assert ended == rows, "every row ends in an outcome"
@@ -174,7 +174,7 @@ def test_an_endpoint_that_recovers_ends_every_row_and_none_fails_for_an_outage(
             retry={"max_attempts": max_attempts, "max_elapsed_seconds": 1e6},
         )
         if stop is None:
-            assert bench.count(*SUCCEEDED, Standing.FAILED, Standing.FAILED_PASSING) == rows
+            assert bench.count(*SUCCEEDED, State.FAILED, State.FAILED_PASSING) == rows
         else:  # the script began with a long row of refusals
             assert stop.kind == "all_refused"
         bench.journal.close()

@@ -17,12 +17,12 @@ from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Event, EventHead, Outcome, State
-from pipeline.plan import Change, Plan, Planner, Rows, Standing, Variant, load_plan, save_plan
+from pipeline.plan import Change, Plan, Planner, Rows, Variant, load_plan, save_plan
 from pipeline.prompts import Prompter
 from pipeline.sources import open_source
 
-NEW, ATTEMPTED, ANSWERED, UNPRICED = Standing.NEW, Standing.ATTEMPTED, Standing.ANSWERED, Standing.UNPRICED
-FAILED, ADOPTED, CHANGED = Standing.FAILED, Standing.ADOPTED, Standing.CHANGED
+NEW, ATTEMPTED, ANSWERED, UNPRICED = State.NEW, State.ATTEMPTED, State.ANSWERED, State.UNPRICED
+FAILED, ADOPTED, CHANGED = State.FAILED, State.ADOPTED, State.CHANGED
 
 
 class Job:
@@ -81,7 +81,7 @@ class Job:
         plan = self._plan(read)
         for position in range(len(plan)):
             state = states[position] if states else State.ANSWERED
-            if state is not None and plan.standing(position) not in (ANSWERED, UNPRICED, ADOPTED):
+            if state is not None and plan.state(position) not in (ANSWERED, UNPRICED, ADOPTED):
                 self._happen(state, position, read, plan)
 
     def _append(self, position: int, state: State, row_id: str, request: str, content: str, source: int) -> None:
@@ -90,8 +90,8 @@ class Job:
         self.index.append(head)
 
 
-def standings(plan: Plan) -> list[Standing]:
-    return [plan.standing(position) for position in range(len(plan))]
+def states(plan: Plan) -> list[State]:
+    return [plan.state(position) for position in range(len(plan))]
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def without_id(tmp_path: Path) -> Job:
 
 def test_without_a_journal_every_row_is_new(job: Job) -> None:
     plan = job.plan(("a", "1"), ("b", "1"))
-    assert standings(plan) == [NEW, NEW]
+    assert states(plan) == [NEW, NEW]
     assert (plan.counts().total, plan.counts().new, plan.counts().done, plan.counts().orphaned) == (2, 2, 0, 0)
 
 
@@ -119,37 +119,28 @@ def test_what_is_sorted_on_disk_lies_beside_the_scratch_database(job: Job) -> No
         assert other.execute(place).fetchone() is None
 
 
-@pytest.mark.parametrize(
-    ("state", "standing"),
-    [
-        (State.ATTEMPTED, ATTEMPTED),
-        (State.ANSWERED, ANSWERED),
-        (State.UNPRICED, UNPRICED),
-        (State.FAILED_PASSING, Standing.FAILED_PASSING),
-        (State.FAILED, FAILED),
-    ],
-)
-def test_a_row_stands_where_its_latest_event_leaves_it(job: Job, state: State, standing: Standing) -> None:
+@pytest.mark.parametrize("state", [ATTEMPTED, ANSWERED, UNPRICED, State.FAILED_PASSING, FAILED])
+def test_a_row_stands_where_its_latest_event_leaves_it(job: Job, state: State) -> None:
     job.run(("a", "1"), ("b", "2"), states=[State.ATTEMPTED, None])
     job.run(("a", "1"), ("b", "2"), states=[state, None])
     plan = job.plan(("a", "1"), ("b", "2"))
-    assert standings(plan) == [standing, NEW]
+    assert states(plan) == [state, NEW]
     assert plan.event(0) == 2
 
 
 def test_rows_may_come_go_and_change_places(job: Job) -> None:
     job.run(("a", "1"), ("b", "2"), ("c", "3"))
     plan = job.plan(("c", "3"), ("d", "4"), ("a", "1"))
-    assert standings(plan) == [ANSWERED, NEW, ANSWERED]
+    assert states(plan) == [ANSWERED, NEW, ANSWERED]
     assert [plan.event(0), plan.event(2)] == [3, 1]
     assert plan.orphaned == 1
-    assert standings(job.plan(("b", "2"))) == [ANSWERED]
+    assert states(job.plan(("b", "2"))) == [ANSWERED]
 
 
 def test_with_an_id_only_the_request_counts_and_a_changed_carried_column_is_counted_apart(job: Job) -> None:
     job.run(("a", "1", "old"), ("b", "2", "old"))
     with job.planner(job.rows(("a", "1", "new"), ("b", "other", "old"))) as made:
-        assert standings(made.plan) == [ANSWERED, CHANGED]
+        assert states(made.plan) == [ANSWERED, CHANGED]
         assert made.carried_changes() == 1
         assert made.changed_rows(1) == (0, 1)
         assert made.answered_rows() == 2
@@ -159,23 +150,23 @@ def test_a_change_of_settings_is_told_from_a_change_of_rows(job: Job) -> None:
     job.run(("a", "1"), ("b", "2"))
     job.system = "other"
     with job.planner(job.rows(("a", "1"), ("b", "2"))) as made:
-        assert standings(made.plan) == [CHANGED, CHANGED]
+        assert states(made.plan) == [CHANGED, CHANGED]
         assert made.changed_rows(None) == (2, 0)
         assert made.changed_rows(2) == (2, 0)
 
 
 def test_a_failed_row_whose_request_changed_is_new(job: Job) -> None:
     job.run(("a", "1"), states=[State.FAILED])
-    assert standings(job.plan(("a", "2"))) == [NEW]
+    assert states(job.plan(("a", "2"))) == [NEW]
 
 
 def test_an_answer_before_a_failed_rerun_is_still_there_for_its_request(job: Job) -> None:
     job.run(("a", "1"))
     job.system = "other"
     job.run(("a", "1"), states=[State.FAILED_PASSING])
-    assert standings(job.plan(("a", "1"))) == [Standing.FAILED_PASSING]
+    assert states(job.plan(("a", "1"))) == [State.FAILED_PASSING]
     job.system = "s"
-    assert standings(job.plan(("a", "1"))) == [ANSWERED]
+    assert states(job.plan(("a", "1"))) == [ANSWERED]
 
 
 def test_a_kept_answer_stays_kept_until_it_is_to_be_forgotten(job: Job) -> None:
@@ -184,11 +175,11 @@ def test_a_kept_answer_stays_kept_until_it_is_to_be_forgotten(job: Job) -> None:
     with job.planner(job.rows(("a", "1"), ("b", "2"))) as made:
         job.record(made.changes())
     kept = job.plan(("a", "1"), ("b", "2"))
-    assert standings(kept) == [ADOPTED, ADOPTED]
+    assert states(kept) == [ADOPTED, ADOPTED]
     assert [kept.event(0), kept.event(1)] == [1, 2]
-    assert standings(job.plan(("a", "1"), ("b", "2"), forget_kept=True)) == [CHANGED, CHANGED]
+    assert states(job.plan(("a", "1"), ("b", "2"), forget_kept=True)) == [CHANGED, CHANGED]
     job.system = "a third"
-    assert standings(job.plan(("a", "1"), ("b", "2"))) == [CHANGED, CHANGED]
+    assert states(job.plan(("a", "1"), ("b", "2"))) == [CHANGED, CHANGED]
 
 
 def test_a_kept_answer_moves_with_its_row_to_a_new_id(job: Job) -> None:
@@ -197,11 +188,11 @@ def test_a_kept_answer_moves_with_its_row_to_a_new_id(job: Job) -> None:
     with job.planner(job.rows(("a", "1"), ("b", "2"))) as made:
         job.record(made.changes())
     moved = job.plan(("x", "2"), ("y", "1"))
-    assert standings(moved) == [ADOPTED, ADOPTED]
+    assert states(moved) == [ADOPTED, ADOPTED]
     assert [moved.event(0), moved.event(1)] == [2, 1]
     forgotten = job.plan(("v", "1"), forget_kept=True)
-    assert standings(forgotten) == [CHANGED]
-    assert standings(job.plan(("x", "2"), ("y", "1"))) == [ADOPTED, ADOPTED], "a rerun that only looked took nothing"
+    assert states(forgotten) == [CHANGED]
+    assert states(job.plan(("x", "2"), ("y", "1"))) == [ADOPTED, ADOPTED], "a rerun that only looked took nothing"
 
 
 def test_a_kept_answer_moves_again_and_again(job: Job) -> None:
@@ -210,15 +201,15 @@ def test_a_kept_answer_moves_again_and_again(job: Job) -> None:
     with job.planner(job.rows(("a", "1"))) as made:
         job.record(made.changes())
     for row_id in ("b", "c", "d"):
-        assert standings(job.plan((row_id, "1", f"note of {row_id}"))) == [ADOPTED]
+        assert states(job.plan((row_id, "1", f"note of {row_id}"))) == [ADOPTED]
 
 
 def test_an_answer_that_an_edited_row_kept_goes_to_no_other_row(job: Job) -> None:
     job.run(("a", "1"))
     with job.planner(job.rows(("a", "2"))) as made:
         job.record(made.changes())
-    assert standings(job.plan(("a", "2"))) == [ADOPTED]
-    assert standings(job.plan(("b", "2"))) == [NEW]
+    assert states(job.plan(("a", "2"))) == [ADOPTED]
+    assert states(job.plan(("b", "2"))) == [NEW]
 
 
 def test_a_row_of_the_same_content_under_a_new_id_and_other_settings_is_changed_and_not_new(without_id: Job) -> None:
@@ -229,7 +220,7 @@ def test_a_row_of_the_same_content_under_a_new_id_and_other_settings_is_changed_
     rows = without_id.rows(("", "1"), ("", "2"), ("", "3"))
     named = Rows(rows.source, "question", rows.variants)
     with with_id.planner(named) as made:
-        assert standings(made.plan) == [CHANGED, CHANGED, NEW]
+        assert states(made.plan) == [CHANGED, CHANGED, NEW]
         assert made.changed_rows(None) == (2, 0)
         assert made.plan.orphaned == 0
 
@@ -237,7 +228,7 @@ def test_a_row_of_the_same_content_under_a_new_id_and_other_settings_is_changed_
 def test_an_edited_row_under_settings_that_change_no_request_is_changed_by_its_content(job: Job) -> None:
     job.run(("a", "1"), ("b", "2"), ("c", "3"))
     with job.planner(job.rows(("a", "other"), ("b", "2"), ("c", "3"))) as made:
-        assert standings(made.plan) == [CHANGED, ANSWERED, ANSWERED]
+        assert states(made.plan) == [CHANGED, ANSWERED, ANSWERED]
         assert made.changed_rows(None) == (0, 1)
 
 
@@ -245,22 +236,22 @@ def test_a_request_that_failed_before_its_row_was_answered_otherwise_keeps_its_h
     job.run(("a", "1"), states=[State.FAILED_PASSING])
     job.run(("a", "2"))
     again = job.plan(("a", "1"))
-    assert standings(again) == [Standing.FAILED_PASSING]
+    assert states(again) == [State.FAILED_PASSING]
     assert again.event(0) == 1
 
 
 def test_a_new_id_takes_over_the_orphaned_answer_to_its_request_one_to_one(job: Job) -> None:
     job.run(("a", "same"), ("b", "same"))
     plan = job.plan(("x", "same"), ("y", "same"), ("z", "same"))
-    assert standings(plan) == [ADOPTED, ADOPTED, NEW]
+    assert states(plan) == [ADOPTED, ADOPTED, NEW]
     assert {plan.event(0), plan.event(1)} == {1, 2}
     # Taken over for good: who had them first comes back without.
-    assert standings(job.plan(("a", "same"), ("x", "same"), ("y", "same"))) == [NEW, ADOPTED, ADOPTED]
+    assert states(job.plan(("a", "same"), ("x", "same"), ("y", "same"))) == [NEW, ADOPTED, ADOPTED]
 
 
 def test_an_answer_that_stands_for_its_row_is_given_to_no_other(job: Job) -> None:
     job.run(("a", "same"))
-    assert standings(job.plan(("b", "same"), ("a", "same"))) == [NEW, ANSWERED]
+    assert states(job.plan(("b", "same"), ("a", "same"))) == [NEW, ANSWERED]
 
 
 def test_equal_rows_without_an_id_are_told_apart_and_each_has_an_answer_of_its_own(without_id: Job) -> None:
@@ -271,14 +262,14 @@ def test_equal_rows_without_an_id_are_told_apart_and_each_has_an_answer_of_its_o
     assert plan.row_ids([2], ["k"]) == ["k#2"]
     without_id.run(*rows)
     again = without_id.plan(*rows, ("", "same"))
-    assert standings(again) == [ANSWERED] * 4 + [NEW]
+    assert states(again) == [ANSWERED] * 4 + [NEW]
     assert len({again.event(position) for position in range(4)}) == 4
 
 
 def test_a_new_column_buys_no_answer_twice(without_id: Job) -> None:
     without_id.run(("", "1"), ("", "2"))
     plan = without_id.plan(("", "1", "more"), ("", "2", "more"))
-    assert standings(plan) == [ADOPTED, ADOPTED]
+    assert states(plan) == [ADOPTED, ADOPTED]
 
 
 def test_duplicate_ids_are_named_with_their_places_five_at_most(job: Job) -> None:
@@ -342,10 +333,10 @@ def test_counts_are_the_same_whether_kept_up_or_counted_anew() -> None:
     plan = make_plan()
     assert plan.count(NEW) == 4
     plan.take(1, [make_event(0, State.ANSWERED), make_event(1, State.FAILED), make_event(0, State.UNPRICED)])
-    plan.mark(1, Standing.RETRY)
-    kept_up = [plan.count(standing) for standing in Standing]
+    plan.mark(1, State.RETRY)
+    kept_up = [plan.count(state) for state in State]
     fresh = make_plan(latest=np.array([(3 << 4) | 3, (2 << 4) | 9, 0, 0], np.uint64))
-    assert kept_up == [fresh.count(standing) for standing in Standing]
+    assert kept_up == [fresh.count(state) for state in State]
     assert plan.event(1) == 2
 
 
@@ -353,17 +344,17 @@ def test_events_of_another_plan_do_not_touch_this_one() -> None:
     plan = make_plan()
     plan.take(1, [make_event(0, State.ANSWERED, plan=2)])
     plan.apply([(1, 2, 0, State.ANSWERED, 0), (2, 1, 3, State.ADOPTED, 1)])
-    assert standings(plan) == [NEW, NEW, NEW, ADOPTED]
+    assert states(plan) == [NEW, NEW, NEW, ADOPTED]
     assert plan.event(3) == 1
 
 
 def test_what_reads_the_same_in_the_output_has_the_same_digest() -> None:
     plan = make_plan()
-    plan.put(0, 7, Standing.FAILED_PASSING)
+    plan.put(0, 7, State.FAILED_PASSING)
     before = plan.state_digest()
-    plan.mark(0, Standing.RETRY)
+    plan.mark(0, State.RETRY)
     assert plan.state_digest() == before
-    plan.put(0, 8, Standing.FAILED_PASSING)
+    plan.put(0, 8, State.FAILED_PASSING)
     assert plan.state_digest() != before
 
 
@@ -380,7 +371,7 @@ def test_a_saved_plan_comes_back_whole(tmp_path: Path) -> None:
     found = load_plan(tmp_path)
     assert found is not None
     assert (found.number, found.fingerprint, found.digest, found.orphaned, found.kept_empty) == (1, "f", "d", 3, True)
-    assert (found.standings() == plan.standings()).all()
+    assert (found.states() == plan.states()).all()
     assert found.row_ids([5, 69_999], ["k", "k"]) == ["k#2", "k#3"]
 
 

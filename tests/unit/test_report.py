@@ -197,7 +197,7 @@ def plan_of(journal: Journal, rows: int) -> Plan:
         occurrences=np.zeros(0, np.uint32),
         orphaned=0,
     )
-    plan.apply(journal.standings())
+    plan.apply(journal.places())
     return plan
 
 
@@ -257,7 +257,7 @@ def test_an_answer_that_was_taken_over_stands_under_the_row_that_has_it_now(jour
     journal.commit([Event(2, 0, State.ADOPTED, "new", "0" * 32, 1, "", Outcome(source=1))], plan=2)
     plan = plan_of(journal, 1)
     plan.number = 2
-    plan.apply(journal.standings())
+    plan.apply(journal.places())
     figures = project(journal, plan)
     assert figures.requests == 1
     assert [row.row_id for row in figures.slowest.rows] == ["new"]

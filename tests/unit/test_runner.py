@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import CheckpointFailed, ErrorKind, InvalidInput
-from pipeline.journal import Event
+from pipeline.journal import Event, State
 from pipeline.limits.shared import SharedEntry, SharedLimit
-from pipeline.plan import FAILED, SUCCEEDED, Standing
+from pipeline.plan import FAILED, SUCCEEDED
 from pipeline.records import Failure, Reply, Request, Usage
 from pipeline.runner import Work
 from pipeline.runner.feed import History, refused_last
@@ -37,7 +37,7 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 def test_every_row_gets_its_own_answer_and_no_claim_stays_open(bench: Callable[..., Bench]) -> None:
     job = bench(100)
     assert job.run(concurrency=8) is None
-    assert job.count(Standing.ANSWERED) == 100
+    assert job.count(State.ANSWERED) == 100
     assert [job.record(n).response for n in range(100)] == [f"answer to p{n}" for n in range(100)]
     assert job.journal.claims() == []
     assert job.engine.most_in_flight == 8
@@ -50,7 +50,7 @@ def test_a_429_uses_up_no_attempt(bench: Callable[..., Bench]) -> None:
 
     job = bench(3, script)
     assert job.run(concurrency=4, retry={"max_attempts": 2}) is None
-    assert job.count(Standing.ANSWERED) == 3
+    assert job.count(State.ANSWERED) == 3
     assert min(job.record(position).attempts for position in range(3)) > 2
 
 
@@ -60,7 +60,7 @@ def test_a_poisonous_row_fails_after_its_attempts_while_the_others_are_answered(
 
     job = bench(50, script)
     assert job.run(concurrency=4, retry={"max_attempts": 3}) is None
-    assert job.plan.standing(5) is Standing.FAILED_PASSING
+    assert job.plan.state(5) is State.FAILED_PASSING
     assert job.count(*SUCCEEDED) == 49
     assert job.record(5).attempts == 3
     assert job.record(5).failed_runs == 1
@@ -73,7 +73,7 @@ def test_an_outage_of_minutes_fails_no_row_and_is_only_probed(bench: Callable[..
 
     job = bench(200, script)
     assert job.run(concurrency=8, retry={"max_attempts": 2}) is None
-    assert job.count(Standing.ANSWERED) == 200
+    assert job.count(State.ANSWERED) == 200
     during = [at for at, _ in job.engine.sent if 1020 < at < 1310]
     assert 3 <= len(during) <= 40
 
@@ -83,14 +83,14 @@ def test_an_outage_that_does_not_end_stops_the_run_and_leaves_rows_pending(bench
     stop = job.run(concurrency=4, retry={"max_attempts": 2, "max_elapsed_seconds": 120.0})
     assert stop is not None
     assert (stop.exit_code, stop.kind) == (5, "outage")
-    assert job.count(Standing.NEW, Standing.ATTEMPTED) == 20
+    assert job.count(State.NEW, State.ATTEMPTED) == 20
     assert 120 <= job.clock.now - 1000 < 140
 
 
 def test_fewer_than_five_rows_may_fail_though_nothing_was_answered(bench: Callable[..., Bench]) -> None:
     job = bench(3, lambda prompt, attempt, now: failed(ErrorKind.SERVER_ERROR, http_status=500))
     assert job.run(retry={"max_attempts": 3}) is None
-    assert job.count(Standing.FAILED_PASSING) == 3
+    assert job.count(State.FAILED_PASSING) == 3
     assert set(job.engine.attempts.values()) == {3}
 
 
@@ -98,7 +98,7 @@ def test_rows_that_failed_in_an_earlier_run_may_fail_again_without_any_answer(be
     job = bench(10, lambda prompt, attempt, now: failed(ErrorKind.SERVER_ERROR, http_status=500))
     job.histories = {n: History(2, None, 1) for n in range(10)}
     assert job.run(retry={"max_attempts": 2}) is None
-    assert job.count(Standing.FAILED_PASSING) == 10
+    assert job.count(State.FAILED_PASSING) == 10
     assert job.record(0).attempts == 4
     assert job.record(0).failed_runs == 2
 
@@ -131,7 +131,7 @@ def test_rows_that_are_each_refused_once_wait_in_bursts_as_large_as_the_job_allo
 
     job = bench(20, script)
     assert job.run(concurrency=concurrency) is None
-    assert job.count(Standing.ANSWERED) == 20
+    assert job.count(State.ANSWERED) == 20
     assert job.clock.now - 1000 <= 1.2 * bursts * (1.0 + 0.3)
 
 
@@ -161,14 +161,14 @@ def test_credentials_stop_the_run_within_the_requests_in_flight_and_fail_no_row(
     stop = job.run(concurrency=8)
     assert stop is not None
     assert (stop.exit_code, stop.kind) == (5, "bad_credentials")
-    assert job.count(Standing.FAILED, Standing.FAILED_PASSING) == 0
+    assert job.count(State.FAILED, State.FAILED_PASSING) == 0
     assert sum(at > 1005 for at, _ in job.engine.sent) <= 8
 
 
 def test_a_row_that_the_endpoint_refuses_fails_at_once(bench: Callable[..., Bench]) -> None:
     job = bench(8, lambda *_: failed(ErrorKind.BAD_REQUEST, http_status=400))
     assert job.run() is None
-    assert job.count(Standing.FAILED) == 8
+    assert job.count(State.FAILED) == 8
     assert set(job.engine.attempts.values()) == {1}
 
 
@@ -188,7 +188,7 @@ def test_the_deadline_stops_the_run(bench: Callable[..., Bench]) -> None:
     assert stop is not None
     assert (stop.exit_code, stop.kind) == (4, "deadline")
     assert max(at for at, _ in job.engine.sent) <= 1010
-    assert job.count(Standing.ANSWERED) == len(job.engine.sent)
+    assert job.count(State.ANSWERED) == len(job.engine.sent)
 
 
 def test_a_signal_brings_home_what_is_in_flight(bench: Callable[..., Bench]) -> None:
@@ -197,7 +197,7 @@ def test_a_signal_brings_home_what_is_in_flight(bench: Callable[..., Bench]) -> 
     stop = job.run(concurrency=4)
     assert stop is not None
     assert stop.exit_code == 143
-    assert job.count(Standing.ANSWERED) == len(job.engine.sent)
+    assert job.count(State.ANSWERED) == len(job.engine.sent)
     assert job.journal.claims() == []
 
 
@@ -213,7 +213,7 @@ def test_what_the_drain_does_not_bring_home_counts_as_possibly_billed(bench: Cal
     assert stop is not None
     assert stop.exit_code == 130
     assert 1007 <= job.clock.now < 1009
-    assert job.count(Standing.ATTEMPTED) == 4
+    assert job.count(State.ATTEMPTED) == 4
     assert job.journal.totals.possibly_billed_usd > 0
     assert job.journal.claims() == []
 
@@ -258,7 +258,7 @@ def test_an_input_that_breaks_off_does_not_lose_what_is_in_flight(bench: Callabl
 
     with pytest.raises(InvalidInput):
         job.run(feed=breaking(), concurrency=16)
-    assert job.count(Standing.ANSWERED) == 10
+    assert job.count(State.ANSWERED) == 10
 
 
 def test_a_limit_counts_rows_not_attempts(bench: Callable[..., Bench]) -> None:
@@ -267,14 +267,14 @@ def test_a_limit_counts_rows_not_attempts(bench: Callable[..., Bench]) -> None:
 
     job = bench(50, script)
     assert job.run(limit=7, concurrency=2) is None
-    assert job.count(Standing.ANSWERED) == 7
+    assert job.count(State.ANSWERED) == 7
     assert sorted({prompt for _, prompt in job.engine.sent}) == sorted(f"p{n}" for n in range(7))
 
 
 def test_an_answer_without_usage_has_no_cost_and_is_possibly_billed(bench: Callable[..., Bench]) -> None:
     job = bench(6, lambda *_: (Reply("yes", "text", None, Usage(None, 5, None, "{}")), 1.0))
     assert job.run() is None
-    assert job.count(Standing.UNPRICED) == 6
+    assert job.count(State.UNPRICED) == 6
     assert job.record(0).cost_usd is None
     assert job.journal.totals.cost_usd == 0
     assert job.journal.totals.possibly_billed_usd > 0
@@ -299,8 +299,8 @@ def test_a_run_stops_when_nothing_comes_back_long_after_the_timeout(bench: Calla
     assert stop is not None
     assert (stop.exit_code, stop.kind) == (5, "no_progress")
     assert 90 <= job.clock.now - 1000 < 97
-    assert job.count(Standing.ATTEMPTED) == 4
-    assert job.count(Standing.NEW) == 96
+    assert job.count(State.ATTEMPTED) == 4
+    assert job.count(State.NEW) == 96
     assert job.journal.totals.possibly_billed_usd > 0
     assert job.journal.claims() == []
 
@@ -314,7 +314,7 @@ def test_one_request_that_hangs_lets_the_others_end_first(bench: Callable[..., B
     stop = job.run(concurrency=2, timeout_seconds=30.0, drain_seconds=5.0)
     assert stop is not None
     assert stop.kind == "no_progress"
-    assert job.count(Standing.ANSWERED) == 299
+    assert job.count(State.ANSWERED) == 299
 
 
 def test_slow_answers_and_long_pauses_are_no_hang(bench: Callable[..., Bench]) -> None:
@@ -325,7 +325,7 @@ def test_slow_answers_and_long_pauses_are_no_hang(bench: Callable[..., Bench]) -
 
     job = bench(5, script)
     assert job.run(concurrency=2, timeout_seconds=30.0) is None
-    assert job.count(Standing.ANSWERED) == 5
+    assert job.count(State.ANSWERED) == 5
 
 
 def test_a_program_that_was_stopped_for_hours_is_not_taken_for_one_that_hangs(bench: Callable[..., Bench]) -> None:
@@ -340,7 +340,7 @@ def test_a_program_that_was_stopped_for_hours_is_not_taken_for_one_that_hangs(be
 
     assert job.run(concurrency=4, timeout_seconds=30.0, observe=stop_the_program) is None
     assert stopped
-    assert job.count(Standing.ANSWERED) == 50
+    assert job.count(State.ANSWERED) == 50
 
 
 def test_requests_begin_in_steps_not_all_in_one_instant(bench: Callable[..., Bench]) -> None:
@@ -374,8 +374,8 @@ def test_rows_out_of_attempts_do_not_keep_new_ones_from_being_sent(
 
     job = bench(50, script)
     assert job.run(concurrency=1, retry={"max_attempts": max_attempts}) is None
-    assert job.count(Standing.ANSWERED) == 48
-    assert job.count(Standing.FAILED_PASSING) == 2
+    assert job.count(State.ANSWERED) == 48
+    assert job.count(State.FAILED_PASSING) == 2
     assert job.clock.now < 1200
 
 
@@ -390,7 +390,7 @@ def test_a_request_that_never_reached_the_endpoint_gives_its_place_in_a_rate_bac
     job = bench(4, script)
     retry = {"initial_seconds": 0.1, "max_seconds": 0.1}
     assert job.run(concurrency=1, requests_per_minute=4.0, tokens_per_minute=1200.0, retry=retry) is None
-    assert job.count(Standing.ANSWERED) == 4
+    assert job.count(State.ANSWERED) == 4
     assert job.clock.now - 1000 < 65
 
 
@@ -422,7 +422,7 @@ def test_a_request_beyond_the_whole_token_rate_is_sent_by_itself_and_does_not_wa
 ) -> None:
     job = bench(4, lambda *_: (Reply("yes", "text", None, Usage(60, 60, 120, "{}")), 1.0))
     assert job.run(concurrency=4, tokens_per_minute=50.0) is None
-    assert job.count(Standing.ANSWERED) == 4
+    assert job.count(State.ANSWERED) == 4
     times = [at for at, _ in job.engine.sent]
     assert all(60 <= later - earlier < 62 for earlier, later in itertools.pairwise(times))
 
@@ -443,8 +443,8 @@ def test_bad_rows_side_by_side_fail_within_a_few_rounds_of_attempts(
 ) -> None:
     job = bench(120, bad(*rows))
     assert job.run(concurrency=concurrency, retry={"max_attempts": 3}) is None
-    assert job.count(Standing.FAILED_PASSING) == len(rows)
-    assert job.count(Standing.ANSWERED) == 120 - len(rows)
+    assert job.count(State.FAILED_PASSING) == len(rows)
+    assert job.count(State.ANSWERED) == 120 - len(rows)
     # Most often one and a half; how many more depends on how the random waits fall.
     assert max(job.engine.attempts[f"p{row}"] for row in rows) <= 4 * 3
 
@@ -455,7 +455,7 @@ def test_rows_out_of_attempts_at_the_head_hold_back_no_other(
 ) -> None:
     job = bench(12, bad(*range(head)))
     assert job.run(concurrency=concurrency, retry={"max_attempts": max_attempts, "max_elapsed_seconds": 60.0}) is None
-    assert (job.count(Standing.ANSWERED), job.count(Standing.FAILED_PASSING)) == (12 - head, head)
+    assert (job.count(State.ANSWERED), job.count(State.FAILED_PASSING)) == (12 - head, head)
 
 
 def test_a_long_outage_takes_no_more_rows_in_hand_than_it_has_to(bench: Callable[..., Bench]) -> None:
@@ -482,7 +482,7 @@ def test_two_outages_in_one_run_fail_no_row(bench: Callable[..., Bench]) -> None
 
     job = bench(400, script)
     assert job.run(concurrency=8, retry={"max_attempts": 1, "max_seconds": 5.0}) is None
-    assert job.count(Standing.ANSWERED) == 400
+    assert job.count(State.ANSWERED) == 400
 
 
 @pytest.mark.parametrize(("limit", "failed_rows"), [(1, 1), (4, 4), (6, 0)])
@@ -507,7 +507,7 @@ def test_rows_that_are_each_refused_with_a_wait_until_out_of_attempts_are_sent_a
 
     job = bench(6, script)
     assert job.run(concurrency=3, retry={"max_attempts": max_attempts}) is None
-    assert job.count(Standing.ANSWERED) == 6
+    assert job.count(State.ANSWERED) == 6
     assert job.clock.now < 1000 + 60
 
 
@@ -519,7 +519,7 @@ def test_a_pause_as_long_as_max_elapsed_is_followed_by_another_request(bench: Ca
 
     job = bench(1, script)
     assert job.run(concurrency=1, retry={"max_elapsed_seconds": 20.0}) is None
-    assert job.count(Standing.ANSWERED) == 1
+    assert job.count(State.ANSWERED) == 1
 
 
 # ---- a limit that jobs share
@@ -541,7 +541,7 @@ def test_a_shared_limit_whose_file_fails_ends_the_run_once_what_is_in_flight_is_
     with pytest.raises(CheckpointFailed, match="no space left"):
         job.run(concurrency=4, requests_per_minute=600, shared=shared)
     shared.close()
-    assert job.count(Standing.ANSWERED) == 3
+    assert job.count(State.ANSWERED) == 3
     assert job.journal.claims() == []
 
 
@@ -590,7 +590,7 @@ def test_a_cap_holds_where_the_server_bills_more_than_the_assumed_worst_case(ben
     job = bench(200, script)
     stop = job.run(concurrency=1, max_cost_usd=100 * cost)
     assert stop is not None and stop.kind == "cost_cap"
-    assert 95 <= job.count(Standing.ANSWERED) <= 100
+    assert 95 <= job.count(State.ANSWERED) <= 100
     assert job.journal.totals.cost_usd <= 100 * cost
     prompt, completion = job.journal.totals.excess["m"]
     assert (prompt > 800, completion) == (True, 0)

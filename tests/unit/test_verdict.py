@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.client import Task
 from pipeline.errors import ErrorKind
-from pipeline.plan import FAILED, Standing
+from pipeline.journal import State
+from pipeline.plan import FAILED
 from pipeline.runner.feed import History
 from tests.virtual import Answer, Bench, Script, answered, failed
 
@@ -18,7 +19,7 @@ Refusal = dict[str, Any]
 FORBIDDEN: Refusal = {"kind": ErrorKind.NOT_ALLOWED, "http_status": 403}
 NOT_FOUND: Refusal = {"kind": ErrorKind.MODEL_NOT_FOUND, "http_status": 404}
 BAD: Refusal = {"kind": ErrorKind.BAD_REQUEST, "http_status": 400}
-PENDING = (Standing.NEW, Standing.ATTEMPTED)
+PENDING = (State.NEW, State.ATTEMPTED)
 
 
 @pytest.fixture
@@ -54,8 +55,8 @@ def test_one_row_that_is_refused_fails_alone_where_others_are_answered(
 ) -> None:
     job = bench(40, refusing({row: refusal}))
     assert job.run(concurrency=8) is None
-    assert job.count(Standing.ANSWERED) == 39
-    assert job.plan.standing(row) is Standing.FAILED
+    assert job.count(State.ANSWERED) == 39
+    assert job.plan.state(row) is State.FAILED
     assert (job.record(row).error_kind, job.record(row).attempts) == (refusal["kind"], 1)
 
 
@@ -80,7 +81,7 @@ def test_five_refusals_in_a_row_stop_a_run_that_had_answers_and_leave_all_five_p
     assert stop is not None
     assert (stop.exit_code, stop.kind) == (5, "not_allowed")
     assert len(job.engine.sent) == 35
-    assert (job.count(Standing.ANSWERED), job.count(*PENDING), job.count(*FAILED)) == (30, 70, 0)
+    assert (job.count(State.ANSWERED), job.count(*PENDING), job.count(*FAILED)) == (30, 70, 0)
 
 
 def test_what_passes_between_refusals_does_not_count(bench: Callable[..., Bench]) -> None:
@@ -104,7 +105,7 @@ def test_refusals_that_differ_fail_their_rows(bench: Callable[..., Bench], other
     rows = {row: FORBIDDEN if row % 5 else other for row in range(10, 30)}
     job = bench(40, refusing(rows))
     assert job.run(concurrency=1) is None
-    assert job.count(Standing.FAILED) == 20
+    assert job.count(State.FAILED) == 20
 
 
 def test_a_refused_row_at_the_head_stops_one_run_and_not_the_next(bench: Callable[..., Bench]) -> None:
@@ -115,8 +116,8 @@ def test_a_refused_row_at_the_head_stops_one_run_and_not_the_next(bench: Callabl
     record = job.record(0)
     job.histories = {0: History.of(record)}
     assert job.run(concurrency=1) is None
-    assert job.count(Standing.ANSWERED) == 9
-    assert (job.plan.standing(0), job.record(0).attempts) == (Standing.FAILED, 2)
+    assert job.count(State.ANSWERED) == 9
+    assert (job.plan.state(0), job.record(0).attempts) == (State.FAILED, 2)
 
 
 def test_an_account_that_is_refused_midway_stops_the_run_at_once(bench: Callable[..., Bench]) -> None:
@@ -146,7 +147,7 @@ def test_twenty_equal_refusals_and_no_answer_stop_a_new_job(
 def test_fewer_than_twenty_refusals_fail_their_rows(bench: Callable[..., Bench]) -> None:
     job = bench(19, refusing({}, BAD))
     assert job.run(concurrency=4) is None
-    assert job.count(Standing.FAILED) == 19
+    assert job.count(State.FAILED) == 19
 
 
 @pytest.mark.parametrize("odd", [None, {**BAD, "http_status": 422}, {**BAD, "code": "invalid_value"}])
@@ -160,7 +161,7 @@ def test_one_answer_or_another_refusal_among_the_first_twenty_lets_each_row_fail
 
     job = bench(60, script)
     assert job.run(concurrency=1) is None
-    assert job.count(Standing.FAILED) == (59 if odd is None else 60)
+    assert job.count(State.FAILED) == (59 if odd is None else 60)
 
 
 def test_passing_failures_among_the_first_twenty_do_not_count(bench: Callable[..., Bench]) -> None:
@@ -192,8 +193,8 @@ def test_a_row_that_alone_is_refused_for_the_load_fails_after_its_attempts(
 ) -> None:
     job = bench(400, refusing({7: busy}))
     assert job.run(concurrency=2, retry={"max_attempts": max_attempts, "max_seconds": 4.0}) is None
-    assert job.count(Standing.ANSWERED) == 399
-    assert job.plan.standing(7) is Standing.FAILED_PASSING
+    assert job.count(State.ANSWERED) == 399
+    assert job.plan.state(7) is State.FAILED_PASSING
     assert (job.record(7).error_kind, job.record(7).attempts) == ("rate_limited", max_attempts)
 
 
@@ -211,7 +212,7 @@ def test_a_limit_on_what_is_in_flight_fails_no_row(bench: Callable[..., Bench], 
     job = bench(120, script)
     # With two attempts, one row in some thousands is by chance the only one that is refused in between.
     assert job.run(concurrency=32, retry={"max_attempts": 4}) is None
-    assert job.count(Standing.ANSWERED) == 120
+    assert job.count(State.ANSWERED) == 120
 
 
 def test_the_end_of_an_outage_of_503_fails_no_row_though_others_are_answered_again(
@@ -222,7 +223,7 @@ def test_the_end_of_an_outage_of_503_fails_no_row_though_others_are_answered_aga
 
     job = bench(200, script)
     assert job.run(concurrency=8, retry={"max_attempts": 1}) is None
-    assert job.count(Standing.ANSWERED) == 200
+    assert job.count(State.ANSWERED) == 200
 
 
 # ---- time-outs
@@ -241,7 +242,7 @@ def test_time_outs_lower_the_concurrency(bench: Callable[..., Bench]) -> None:
 
     job = bench(40, script)
     assert job.run(concurrency=32, retry={"initial_seconds": 0.5, "max_seconds": 10.0}) is None
-    assert job.count(Standing.ANSWERED) == 40
+    assert job.count(State.ANSWERED) == 40
     assert len(job.engine.sent) <= 80
 
 
@@ -253,7 +254,7 @@ def test_a_deadline_that_comes_while_the_last_answers_are_on_their_way_stops_not
 ) -> None:
     job = bench(3, lambda prompt, attempt, now: (answered(prompt)[0], 4.0))
     assert job.run(deadline_seconds=3.0) is None
-    assert job.count(Standing.ANSWERED) == 3
+    assert job.count(State.ANSWERED) == 3
 
 
 def test_a_deadline_stops_a_run_with_rows_that_were_not_asked(bench: Callable[..., Bench]) -> None:
@@ -261,7 +262,7 @@ def test_a_deadline_stops_a_run_with_rows_that_were_not_asked(bench: Callable[..
     stop = job.run(concurrency=3, deadline_seconds=3.0)
     assert stop is not None
     assert stop.kind == "deadline"
-    assert job.count(Standing.NEW) == 1
+    assert job.count(State.NEW) == 1
 
 
 def test_an_outage_names_its_last_cause(bench: Callable[..., Bench]) -> None:
