@@ -165,28 +165,28 @@ class PrintedObject(dict[str, object]):
 
 
 def json_text(value: object) -> str:
-    """The value as compact JSON text, keys in their order. Raises ValueError at NaN and infinity."""
+    """Return the value as compact JSON text, keys in their order. Raises ValueError at NaN and infinity."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical_json(value: object) -> str:
-    """JSON text that is the same for equal values: sorted keys, no blanks, no NaN."""
+    """Return JSON text that is the same for equal values: sorted keys, no whitespace, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(value: object) -> str:
-    """The 128-bit BLAKE2b of a value's canonical JSON, as 32 hexadecimal digits."""
+    """Return the 128-bit BLAKE2b of a value's canonical JSON, as 32 hexadecimal digits."""
     return hashlib.blake2b(canonical_json(value).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def request_hash(endpoint_kind: str, request: Request) -> str:
-    """The identity of a request: what would make the endpoint answer differently, and nothing else."""
+    """Return the identity of a request: what would make the endpoint answer differently, and nothing else."""
     asked = [REQUEST_HASH_VERSION, endpoint_kind, request.model, request.messages, dict(request.parameters)]
     return digest([*asked, request.extra_body] if request.extra_body else asked)
 
 
 def message_texts(messages: Sequence[Message]) -> list[str]:
-    """Every piece of text in the messages, for bounds on size."""
+    """Return every piece of text in the messages, for bounds on size."""
     texts: list[str] = []
     for message in messages:
         content = message["content"]

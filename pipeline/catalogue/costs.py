@@ -97,10 +97,11 @@ def as_column(amount: Decimal) -> Decimal | None:
 
 
 def most_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
-    """The most tokens the messages can be billed for by a model (by default one without long instructions of its own).
+    """Return the most tokens that the messages can be billed for by a model.
 
-    A byte-level tokenizer makes at most one token of each UTF-8 byte; the allowances above come on top. A part that
-    is no text (an image) counts its JSON length and an allowance.
+    Without a model, long instructions of its own are not counted. A byte-level tokenizer makes at most one token of
+    each UTF-8 byte; the allowances above come on top. A part that is not text (an image) counts its JSON length and an
+    allowance.
     """
     known = built_in().find(model)
     instructions = known.most_instruction_tokens if known else 0
@@ -118,9 +119,10 @@ def most_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
 
 
 def fewest_prompt_tokens(messages: Sequence[Message]) -> int:
-    """The fewest tokens the messages' text can be, so that a prompt beyond the context window is certain to be.
+    """Return the fewest tokens that the messages' text can be, so that a prompt beyond the context window is certain to
+    be.
 
-    Blanks around a text do not count: Llama's chat templates cut them off.
+    Whitespace around a text does not count: Llama's chat templates remove it.
     """
     return sum(-(-_utf8_length(text.strip()) // MOST_BYTES_PER_TOKEN) for text in message_texts(messages))
 
@@ -160,10 +162,11 @@ def worst_cost(
     model: str = "",
     beyond: Excess = NO_EXCESS,
 ) -> Decimal | None:
-    """The dearest the request can be, in USD, rounded up if at all; not limited to what the output column can hold.
+    """Return the most that the request can cost, in USD, rounded up if at all; it may exceed what the output column can
+    hold.
 
-    The completion is bounded by `max_tokens`, or else by the context window; `beyond` comes on top. None where the
-    price or both are unknown.
+    The completion is bounded by `max_tokens`, or else by the context window; `beyond` comes on top. None if the price
+    or both bounds are unknown.
     """
     most_completion_tokens = max_tokens if max_tokens is not None else context_window
     if price is None or most_completion_tokens is None:

@@ -14,7 +14,7 @@ _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
 
 def address_fault(url: str) -> str | None:
-    """Why a text is no absolute http or https address; None where it is one."""
+    """Return why a text is not an absolute http or https address; None if it is one."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -28,19 +28,19 @@ def address_fault(url: str) -> str | None:
 
 
 def shown_address(url: str) -> str:
-    """An address as it may stand in a log: without what may be a secret, which is a password in it or a query."""
+    """Return an address as it may appear in a log: without a password or a query, which may be secrets."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def is_exposed(url: str) -> bool:
-    """Whether what is sent to an address goes over a network unencrypted."""
+    """Return whether what is sent to an address crosses a network unencrypted."""
     parts = urlsplit(url)
     return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def check_notify(notify: NotifyConfig) -> Iterator[Finding]:
-    """What is wrong with the addresses that are told how runs go."""
+    """Yield what is wrong with the addresses that are notified of runs."""
     for name in ("ping_url", "webhook_url"):
         url = getattr(notify, name)
         if url is None:

@@ -21,7 +21,7 @@ _CATALOGUE = path("catalogue")
 
 
 def check_job(config: JobConfig) -> Iterator[Finding]:
-    """Everything that is wrong with a job whose every single value is right."""
+    """Yield everything that is wrong with a job in which each single value is right."""
     yield from _check_input(config.input)
     yield from _check_prompt(config)
     yield from check_endpoint(config.endpoint)

@@ -20,7 +20,7 @@ _KEY_IN_URL = "leave it out; name the environment variable that holds the key in
 
 
 def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
-    """What is wrong with the address, and with sending the key there."""
+    """Yield what is wrong with the address, and with sending the key there."""
     if endpoint.api_key_env is not None and not _VARIABLE_NAME.fullmatch(endpoint.api_key_env):
         yield Finding(
             _KEY_VARIABLE,
@@ -43,10 +43,10 @@ def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
 
 
 def api_key(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
-    """The key to send, from the variable the endpoint names.
+    """Return the key to send, from the variable that the endpoint names.
 
-    None where no key is sent: to the simulator, with `api_key_env: null`, and where the variable is unset or empty
-    (which `key_findings` finds fault with, but for an OpenAI-compatible server on this machine).
+    None if no key is sent: to the simulator, with `api_key_env: null`, and where the variable is unset or empty. The
+    last is an error that `key_findings` reports, except for an OpenAI-compatible server on this machine.
     """
     if endpoint.is_simulator or endpoint.api_key_env is None:
         return None
@@ -54,7 +54,7 @@ def api_key(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
 
 
 def key_findings(endpoint: EndpointConfig, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What is wrong with the key in the environment; it is never shown itself."""
+    """Yield what is wrong with the key in the environment. The key itself is never shown."""
     if endpoint.is_simulator or endpoint.api_key_env is None:
         return
     named = endpoint.api_key_env
@@ -74,7 +74,7 @@ def key_findings(endpoint: EndpointConfig, environ: Mapping[str, str]) -> Iterat
 
 
 def key_note(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
-    """Where Dataoorts' key goes, if to another server without the job saying so; None where there is nothing to say."""
+    """Return where the default provider's key goes, if that is another server and the job does not say so."""
     hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in endpoint.urls)
     is_named = "api_key_env" in endpoint.model_fields_set
     others = [host for host in hosts if host != urlsplit(DEFAULT.url).hostname]
@@ -98,7 +98,7 @@ def _address_faults(endpoint: EndpointConfig, index: int) -> Iterator[Finding]:
 
 
 def _plain(url: str) -> str:
-    """The address without what makes no difference."""
+    """Return the address without what makes no difference."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -65,9 +65,9 @@ Node = Scalar | Listing | Mapping
 
 
 def parse(source: Source) -> tuple[Node | None, list[Mistake]]:
-    """The document of a source, None where it is empty, and what is wrong with it though it can be read.
+    """Return the document of a source, None if it is empty, and what is wrong with it although it can be read.
 
-    Raises InvalidJob where it cannot be read any further.
+    Raises InvalidJob if it cannot be read any further.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.Scanner = _TaglessScanner
@@ -115,7 +115,7 @@ class _Composer:
         return None if is_empty else node
 
     def _compose(self, event: Any, path: KeyPath) -> tuple[Node, int]:
-        """The node that begins with an event, and how many levels it has."""
+        """Return the node that begins with an event, and how many levels it has."""
         place, kind, first = self._place(event), self._kind(event), self._nodes
         if kind == "AliasEvent":
             return self._alias(event.anchor, place, len(path))

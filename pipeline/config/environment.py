@@ -47,14 +47,14 @@ class Filled:
 
 
 def fill_document(node: Node, environ: Mapping[str, str]) -> Filled:
-    """The values of a document, their places, and a mistake for every variable that cannot be filled in."""
+    """Return the values of a document, their places, and an error for each variable that cannot be filled in."""
     filled = Filled(None)
     values = _fill(node, (), KeyPlace(node.place, node.place), environ, filled)
     return Filled(values, filled.places, filled.written, filled.unset, filled.mistakes)
 
 
 def fill_text(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The text with its variables filled in, and what is wrong with those that cannot be.
+    """Return the text with its variables filled in, and what is wrong with those that cannot be.
 
     As in a shell, `:-` gives its default also for a variable that is set but empty.
     """
@@ -80,7 +80,7 @@ def fill_text(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
 
 
 def is_variable(text: str) -> bool:
-    """Whether a text as it is written is one variable and nothing else, not even a default."""
+    """Return whether a text as written is one variable and nothing else, not even a default."""
     found = _VARIABLE.fullmatch(text)
     return found is not None and found[1] is not None and found[2] is None
 

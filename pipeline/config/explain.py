@@ -34,10 +34,10 @@ _MEANT_TRUE = frozenset({"yes", "y", "on", "1"})
 
 
 def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) -> tuple[list[Mistake], set[KeyPath]]:
-    """The mistakes behind an error, one for each place, and all places that nothing can be concluded from.
+    """Return the mistakes behind an error, one for each place, and every place from which nothing can be concluded.
 
-    `unset` are the keys left out of validation since a variable has no value. A key is not said to be missing where
-    it is one of these, or where an unknown key beside it was meant to be this one.
+    `unset` are the keys left out of validation because a variable has no value. A key is not reported as missing if it
+    is one of these, or if an unknown key beside it was meant to be this one.
     """
     faults: dict[KeyPath, ErrorDetails] = {}
     for found in error.errors(include_url=False, include_input=False):
@@ -58,14 +58,14 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
 
 
 def place_of(fault: ErrorDetails) -> KeyPath:
-    """Where in the document a fault is; pydantic's own words for alternatives are not part of it."""
+    """Return where in the document an error is, without pydantic's own words for alternatives."""
     *above, last = fault["loc"]
     is_own = fault["type"] == "extra_forbidden" or last not in TAGS  # an unknown key can have any name
     return (*(part for part in above if part not in TAGS), *([last] if is_own else []))
 
 
 def unknown_key(path: KeyPath, place: Place) -> Mistake:
-    """The mistake of a key that the schema does not know at its place."""
+    """Return the mistake for a key that the schema does not know at its place."""
     if hints.not_built_yet(path):
         return place.mistake("this key is not built yet", key=shown(path), suggestion="leave it out")
     return place.mistake("unknown key", key=shown(path), suggestion=_instead_of(path))
@@ -166,7 +166,7 @@ def _refused(path: KeyPath, value: object, filled: Filled) -> str | None:
 
 
 def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
-    """How to write what was probably meant."""
+    """Return how to write what was probably meant."""
     wanted = schema.describe(path)
     from_variable = path in filled.written
     default = schema.default(path)

@@ -18,5 +18,5 @@ class Finding:
 
 
 def path(key: str) -> KeyPath:
-    """The path of a dotted key of the schema."""
+    """Return the path of a dotted key of the schema."""
     return tuple(key.split("."))

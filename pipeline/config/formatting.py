@@ -16,9 +16,10 @@ _HIDDEN = "\ufffd"
 
 
 def format_mistake(mistake: Mistake) -> str:
-    """The mistake on several lines: what and where, the offending line, a caret under the column, how to fix it.
+    """Return the mistake on several lines: what and where, the offending line, a caret under the column, and how to fix
+    it.
 
-    Control characters and others that would act on a terminal are replaced, whatever they came with.
+    Control characters and others that would act on a terminal are replaced, wherever they come from.
     """
     lines = [_heading(mistake)]
     if mistake.source is not None and mistake.source.strip() and mistake.column is not None:
@@ -31,7 +32,7 @@ def format_mistake(mistake: Mistake) -> str:
 
 
 def format_mistake_line(mistake: Mistake) -> str:
-    """The mistake on one line, for cron and logs."""
+    """Return the mistake on one line, for cron and logs."""
     return _heading(mistake) + (f"; {_harmless(mistake.suggestion)}" if mistake.suggestion else "")
 
 
@@ -44,12 +45,12 @@ def _heading(mistake: Mistake) -> str:
 
 
 def _is_override(mistake: Mistake) -> bool:
-    """Whether it stands on the command line, which has no lines to count."""
+    """Return whether it is on the command line, which has no lines to count."""
     return mistake.file is not None and mistake.file.startswith("--set")
 
 
 def _window(line: str, index: int) -> tuple[str, int]:
-    """The part of a line around an index that fits a terminal, and the caret's offset in it in terminal columns."""
+    """Return the part of a line around an index that fits a terminal, and the terminal column of the caret."""
     start = 0 if len(line) <= _MOST_SHOWN else max(0, min(index - _MOST_SHOWN // 2, len(line) - _MOST_SHOWN))
     end = start + _MOST_SHOWN
     before = ("…" if start else "") + _harmless(line[start:index])
@@ -64,6 +65,8 @@ def _width(character: str) -> int:
 
 
 def _harmless(text: str) -> str:
-    """The text without characters that act on a terminal: escapes, line ends, changes of direction; tabs are blanks."""
+    """Return the text without characters that act on a terminal: escapes, line breaks, changes of direction. Tabs
+    become spaces.
+    """
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return "".join(character if character.isprintable() else _HIDDEN for character in text.replace("\t", " "))

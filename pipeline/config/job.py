@@ -49,14 +49,14 @@ class Job:
         return Path(self.config.checkpoint.path or default_checkpoint(self.config.name))
 
     def is_doubtful(self, key: str) -> bool:
-        """Whether nothing can be concluded from the value of a key, or of something in it."""
+        """Return whether nothing can be concluded from the value of a key, or of something in it."""
         path = tuple(key.split("."))
         return any(path[: len(one)] == one[: len(path)] for one in self.doubtful)
 
     def place(self, key: str) -> tuple[int, int, str | None] | None:
-        """Line and column (from 1) of a key or of the nearest section above it, and the line's text.
+        """Return line and column (from 1) of a key, or of the nearest section above it, and the text of the line.
 
-        None where neither stands in the file. The text is None where it may hold a secret.
+        None if neither is in the file. The text is None if it may hold a secret.
         """
         place = self._place(key)
         if place is None or place.value.file != self.file:
@@ -64,7 +64,9 @@ class Job:
         return place.pointed.line, place.pointed.column, place.pointed.text
 
     def placed(self, mistake: Mistake) -> Mistake:
-        """The mistake with the place of its key, in the file or in a `--set`; one that has a file is left as it is."""
+        """Return the mistake with the place of its key, in the file or in a `--set`; unchanged if it names a file
+        already.
+        """
         if mistake.file is not None:
             return mistake
         place = None if mistake.key is None else self._place(mistake.key)

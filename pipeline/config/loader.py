@@ -90,18 +90,18 @@ def _give_rows(filled: Filled) -> list[Mistake]:
 
 
 def in_order(mistakes: Sequence[Mistake], file: str) -> list[Mistake]:
-    """The mistakes in the order of the job file, those of other files after them."""
+    """Return the mistakes in the order of the job file, those of other files last."""
     return sorted(mistakes, key=lambda one: (one.file != file, one.file or "", one.line or 0, one.column or 0))
 
 
 def environment_mistakes(job: Job, environ: Mapping[str, str] | None = None) -> list[Mistake]:
-    """What is wrong with the key in the environment, which only sending needs."""
+    """Return what is wrong with the key in the environment, which only sending needs."""
     findings = key_findings(job.config.endpoint, os.environ if environ is None else environ)
     return [job.placed(Mistake(one.message, key=shown(one.path), suggestion=one.suggestion)) for one in findings]
 
 
 def _read(path: str | Path | JsonObject, overrides: Sequence[str]) -> tuple[document.Mapping, list[Mistake]]:
-    """The document with the overrides in it, and what is wrong with either."""
+    """Return the document with the overrides applied, and what is wrong with either."""
     source = mapping_source(path) if isinstance(path, Mapping) else read_source(path)
     mistakes: list[Mistake] = []
     root = document.Mapping({}, source.place(0, 0))

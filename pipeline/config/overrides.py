@@ -14,9 +14,9 @@ _FILE = "--set"
 
 
 def apply_override(root: Mapping, text: str) -> tuple[Mapping, list[Mistake]]:
-    """The document with one key replaced, sections made where they are missing; or what is wrong with `text`.
+    """Return the document with one key replaced and missing sections added; or what is wrong with `text`.
 
-    The value is YAML. A value of the document is replaced as a whole, also a section or a list.
+    The value is YAML. A value of the document is replaced as a whole, even a section or a list.
     """
     name, separator, value = text.partition("=")
     name = name.strip()
@@ -47,7 +47,7 @@ def _named(mistake: Mistake, name: str) -> Mistake:
 
 
 def _replaced(section: Node | None, path: KeyPath, node: Node, place: Place) -> Mapping:
-    """The section with the value at a path replaced; anything but a mapping gives way to one."""
+    """Return the section with the value at a path replaced; whatever is not a mapping becomes one."""
     entries = dict(section.entries) if isinstance(section, Mapping) else {}
     key, rest = str(path[0]), path[1:]
     standing = entries[key].node if key in entries else None

@@ -34,7 +34,7 @@ def default_checkpoint(name: str) -> str:
 
 
 def _document(value: Any, path: KeyPath, written: Mapping[KeyPath, str]) -> Any:
-    """The value fit for JSON, with the variables as they are written."""
+    """Return the value fit for JSON, with the variables as written."""
     if path in _SECRETS and value is not None and not is_variable(written.get(path, "")):
         return _NOT_SHOWN
     if path[:2] == ("endpoint", "headers") and isinstance(value, str):

@@ -29,7 +29,7 @@ class WrittenNumber(float):
     text: str
 
     def __new__(cls, text: str) -> WrittenNumber:
-        """The number that a scalar of the core schema stands for."""
+        """Make the number that a scalar of the core schema stands for."""
         number = super().__new__(cls, text.replace(".inf", "inf").replace(".nan", "nan"))
         number.text = text
         return number
@@ -44,7 +44,7 @@ class FilledText(str):
 
 
 def read_scalar(text: str) -> bool | int | float | str | None:
-    """The value an unquoted scalar stands for; a float comes as WrittenNumber."""
+    """Return the value of an unquoted scalar; a float comes as WrittenNumber."""
     if text in _NULL:
         return None
     if text in _TRUE:

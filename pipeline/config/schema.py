@@ -18,7 +18,7 @@ _NARROWING = ("enum", "const", "pattern", "minLength", "maxLength")
 
 
 def job_schema() -> JsonObject:
-    """The job file's JSON Schema (draft 2020-12). `${NAME}` is accepted wherever a value stands."""
+    """Return the job file's JSON Schema (draft 2020-12). `${NAME}` is accepted wherever a value is."""
     root = dict(_raw())
     definitions = {name: _for_editors(schema) for name, schema in root.pop("$defs").items()}
     one_prompt = [{"required": [name], "properties": {name: {"type": "string"}}} for name in PROMPT_KEYS]
@@ -46,7 +46,7 @@ def job_schema() -> JsonObject:
 
 @cache
 def keys_at(path: KeyPath) -> tuple[str, ...]:
-    """The keys a mapping at this place may have; none where no mapping may stand."""
+    """Return the keys that a mapping at this place may have; none if no mapping belongs there."""
     found: list[str] = []
     for option in _options(path):
         found += option.get("properties", {})
@@ -54,7 +54,7 @@ def keys_at(path: KeyPath) -> tuple[str, ...]:
 
 
 def is_key(path: KeyPath) -> bool:
-    """Whether the schema knows this key, or takes any at its place."""
+    """Return whether the schema knows this key, or accepts any key at its place."""
     if not path:
         return False
     others = [[option.get("additionalProperties") for option in _options(path[:end])] for end in range(1, len(path))]
@@ -63,24 +63,24 @@ def is_key(path: KeyPath) -> bool:
 
 
 def places_of(name: str) -> Iterator[KeyPath]:
-    """Every place in the schema with a key of this name."""
+    """Yield every place in the schema that has a key of this name."""
     yield from _places_of(name, ())
 
 
 def is_text(path: KeyPath) -> bool:
-    """Whether this key takes any text, rather than a certain word beside numbers."""
+    """Return whether this key takes any text, rather than a certain word beside numbers."""
     return any(option.get("type") == "string" and "const" not in option for option in _options(path))
 
 
 def choices(path: KeyPath) -> list[str]:
-    """The words this key chooses from; none where it takes anything else."""
+    """Return the words this key chooses from; none if it takes anything else."""
     return [
         word for option in _options(path) for word in option.get("enum", [option["const"]] if "const" in option else [])
     ]
 
 
 def default(path: KeyPath) -> object:
-    """The key's default as it would be written; None where there is none, or it is a whole section."""
+    """Return the key's default as it would be written; None if there is none, or it is a whole section."""
     found = field(path).get("default")
     return None if isinstance(found, dict) else found
 
@@ -92,18 +92,18 @@ def is_required(path: KeyPath) -> bool:
 
 
 def example(path: KeyPath) -> str:
-    """A value to show for a missing key, in YAML."""
+    """Return a value to show for a missing key, in YAML."""
     found = field(path).get("examples", ["…"])[0]
     return _flow(found)
 
 
 def describe(path: KeyPath) -> str:
-    """What the key takes, in words: "a whole number from 1 to 2,000"."""
+    """Return what the key takes, in words: "a whole number from 1 to 2,000"."""
     return " or ".join(dict.fromkeys(_words(option) for option in _options(path) if option.get("type") != "null"))
 
 
 def _for_editors(schema: JsonObject) -> JsonObject:
-    """The schema without pydantic's made-up titles and sections' defaults, and with variables where values stand."""
+    """Return the schema without pydantic's titles and the defaults of sections, and with variables where values are."""
     made = {key: value for key, value in schema.items() if key != "title"}
     if isinstance(made.get("default"), dict):
         del made["default"]
@@ -125,7 +125,7 @@ def _for_editors(schema: JsonObject) -> JsonObject:
 
 
 def _or_empty(section: JsonObject) -> JsonObject:
-    """A section that may be left out, or stand there with nothing in it."""
+    """Return a section that may be left out, or be there with nothing in it."""
     kept = {key: value for key, value in section.items() if key not in ("default", "$ref")}
     return {**kept, "anyOf": [{"$ref": section["$ref"]}, {"type": "null"}]}
 
@@ -144,7 +144,7 @@ def _raw() -> JsonObject:
 
 
 def _flat(schema: JsonObject) -> Iterator[JsonObject]:
-    """The alternatives of a schema, references followed."""
+    """Yield the alternatives of a schema, references resolved."""
     if "$ref" in schema:
         yield _raw()["$defs"][schema["$ref"].rpartition("/")[2]]
     elif "anyOf" in schema or "oneOf" in schema:
@@ -213,7 +213,7 @@ def _number(noun: str, schema: JsonObject) -> str:
 
 
 def shown(path: KeyPath) -> str:
-    """A place as people write it: `input.path[1]`."""
+    """Return a place as people write it: `input.path[1]`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

@@ -49,7 +49,7 @@ class Place:
     text: str | None
 
     def mistake(self, message: str, *, key: str | None = None, suggestion: str | None = None) -> Mistake:
-        """A mistake at this place."""
+        """Return a mistake at this place."""
         return Mistake(message, self.file, self.line, self.column, key, suggestion, self.text)
 
 
@@ -62,22 +62,22 @@ class Source:
     lead: str = ""
 
     def place(self, line: int, column: int) -> Place:
-        """The place of a line and column of `text`, both counted from 0."""
+        """Return the place of a line and column of `text`, both counted from 0."""
         column += len(self.lead) if line == 0 else 0
         known = line < len(self._lines) and line not in self._secret_lines
         return Place(self.file, line + 1, column + 1, self._lines[line] if known else None)
 
     def place_of_index(self, index: int) -> Place:
-        """The place of the character at an index of `text`."""
+        """Return the place of the character at an index of `text`."""
         line = bisect_right(self._line_starts, index) - 1
         return self.place(line, index - self._line_starts[line])
 
     def has_template(self, place: Place) -> bool:
-        """Whether a template begins on the line of a place."""
+        """Return whether a template begins on the line of a place."""
         return place.line <= len(self._lines) and "{{" in self._lines[place.line - 1]
 
     def line(self, line: int) -> str:
-        """A line of the text counted from 0, empty beyond the end; for looking at, not for showing."""
+        """Return a line of the text counted from 0, empty beyond the end; to look at, not to show."""
         return self._lines[line] if line < len(self._lines) else ""
 
     @cached_property
@@ -116,12 +116,12 @@ def has_secret(line: str) -> bool:
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether the value of a key of this name is taken for a secret."""
+    """Return whether the value of a key of this name is treated as a secret."""
     return _ENDS_AS_SECRET.search(key.strip()) is not None
 
 
 def read_source(path: str | Path) -> Source:
-    """A job file's text. Raises InvalidJob where it cannot be read, is too large or is not UTF-8."""
+    """Return the text of a job file. Raises InvalidJob if it cannot be read, is too large or is not UTF-8."""
     file = str(path)
     try:
         with open(path, "rb") as stream:

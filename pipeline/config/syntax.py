@@ -36,7 +36,7 @@ _TABLE: tuple[tuple[str, str, str | None], ...] = (
 
 
 def explain_syntax(error: Exception, source: Source) -> Mistake:
-    """The mistake that an error of ruamel.yaml's reader, scanner or parser stands for."""
+    """Return the mistake behind an error of ruamel.yaml's reader, scanner or parser."""
     place = _place(error, source)
     problem = (
         getattr(error, "problem", None) or getattr(error, "reason", None) or "an escape beyond Unicode's characters"

@@ -31,8 +31,9 @@ STAND_INS: dict[KeyPath, Any] = {
 
 
 def validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake], frozenset[KeyPath]]:
-    """The configuration, what is wrong with it, and what nothing can be concluded from; the checks see what is right
-    even where other keys are wrong.
+    """Return the configuration, what is wrong with it, and the keys from which nothing can be concluded.
+
+    The checks see what is right even where other keys are wrong.
     """
     unset = {_field_of(path) for path in filled.unset}
     values = _copied(filled.values)
@@ -62,12 +63,12 @@ def _try(values: Any) -> tuple[JobConfig | None, ValidationError | None]:
 
 
 def _copied(value: Any) -> Any:
-    """The value with mappings of its own, so that keys can be taken out."""
+    """Return the value with mappings of its own, so that keys can be taken out."""
     return {key: _copied(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _take_out(values: Any, paths: Collection[KeyPath]) -> None:
-    """Take values out, or put stand-ins for them; a section that lacks a value without a stand-in goes as a whole."""
+    """Take values out, or put stand-ins for them. A section that lacks a value without a stand-in goes as a whole."""
     for path in paths:
         section = values
         for part in path[:-1]:
@@ -83,12 +84,12 @@ def _take_out(values: Any, paths: Collection[KeyPath]) -> None:
 
 
 def _field_of(path: KeyPath) -> KeyPath:
-    """The path of the list that a path leads into, or the path itself."""
+    """Return the path of the list that a path leads into, or the path itself."""
     return path[: next((index for index, part in enumerate(path) if isinstance(part, int)), len(path))]
 
 
 def _rests_on(finding: Finding, doubtful: Collection[KeyPath]) -> bool:
-    """Whether a finding is about a value that is wrong, or was concluded from one."""
+    """Return whether a finding is about a value that is wrong, or was concluded from one."""
     for path in doubtful:
         if any(where[: len(path)] == path for where in (finding.path, *finding.depends_on)):
             return True

@@ -23,7 +23,7 @@ _LATENCY_SECONDS = {"low": 0.5, "expected": 4.0, "high": 20.0}
 
 
 def assumed_totals(sizes: Sizes, price: Price | None, template: ChatTemplate | None = None) -> Totals:
-    """What the requests come to by the ratios that `assumptions` names, and by the model's chat template if known."""
+    """Return the totals by the ratios that `assumptions` names, and by the model's chat template if known."""
     prompt = {b: round(sizes.bytes / _BYTES_A_TOKEN[b]) + _template_tokens(sizes, template, b) for b in BOUNDS}
     completion = {
         b: round(sizes.max_tokens * _SHARE_OF_MAX_TOKENS[b]) + sizes.without_max_tokens * _COMPLETION_TOKENS[b]
@@ -44,7 +44,7 @@ def _template_tokens(sizes: Sizes, known: ChatTemplate | None, bound: str) -> in
 
 
 def assumptions() -> str:
-    """The ratios, in a sentence."""
+    """Return the ratios, in a sentence."""
     return (
         f"nothing learned yet: assumes {_BYTES_A_TOKEN['expected']:g} bytes a prompt token"
         f" ({_BYTES_A_TOKEN['high']:g} to {_BYTES_A_TOKEN['low']:g}), answers of"

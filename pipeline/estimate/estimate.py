@@ -30,8 +30,9 @@ class Estimate:
     assumptions: str
 
     def affordable_rows(self, left_usd: Decimal) -> Range[int] | None:
-        """How many of the rows so much pays for, where a cap keeps the worst case of a request back; None where prices
-        are not known.
+        """Return how many of the rows an amount pays for; None if prices are not known.
+
+        A cap keeps back the worst case of one request.
         """
         if self.cost_usd is None:
             return None
@@ -56,7 +57,7 @@ def estimate(
     sample: Sample | None = None,
     template: ChatTemplate | None = None,
 ) -> Estimate:
-    """The estimate: by what a sample shows, or by stated ratios (and the chat template) where it has too few rows."""
+    """Return the estimate from a sample, or from stated ratios (and the chat template) if it has too few rows."""
     learned = sample if sample is not None and len(sample) >= FEWEST_ROWS else None
     totals = assumed_totals(sizes, price, template) if learned is None else learned.totals(sizes, price)
     return Estimate(
@@ -82,7 +83,7 @@ def _whole(tokens: Range[float]) -> Range[int]:
 
 
 def _seconds(requests: int, totals: Totals, limits: LimitsConfig) -> Range[float]:
-    """The longest of what the slots, the requests a minute and the tokens a minute take."""
+    """Return the longest of the times that the slots, the requests a minute and the tokens a minute allow."""
     in_flight = min(limits.concurrency, max(1, requests))
 
     def seconds(busy: float, tokens: float) -> float:

@@ -34,8 +34,9 @@ class Measure:
 
     @classmethod
     def of(cls, state: int, record: Outcome, price: Price | None) -> Measure | None:
-        """The measure of a row whose last event has this state and record, at today's price; None where it was never
-        sent, or answered without sound usage.
+        """Return the measure of a row whose last event has this state and record, at today's price.
+
+        None if it was never sent, or answered without valid usage.
         """
         usage = Usage(
             record.prompt_tokens, record.completion_tokens, record.total_tokens, cached_tokens=record.cached_tokens
@@ -64,12 +65,12 @@ class Sample:
         return len(self.sizes)
 
     def add(self, size: int, measure: Measure) -> None:
-        """Take in one row."""
+        """Add one row."""
         self.sizes.append(size)
         self.measures.append(measure)
 
     def totals(self, sizes: Sizes, price: Price | None) -> Totals:
-        """What the requests come to if they are like those of the sample, which has FEWEST_ROWS at least."""
+        """Return what the requests take if they are like those of the sample, which has FEWEST_ROWS at least."""
         attempts, seconds = self._mean("attempts"), [one.seconds for one in self.measures]
         most_completion = math.inf if sizes.without_max_tokens else sizes.max_tokens
         spent = [float(one.usd) for one in self.measures if one.usd is not None]
@@ -86,7 +87,7 @@ class Sample:
         )
 
     def assumptions(self) -> str:
-        """What was learned, and what is taken for granted with it, in a sentence."""
+        """Return what was learned, and what is assumed with it, in a sentence."""
         rows = "drawn at random" if self.is_drawn else "of the journal, as if they were drawn at random"
         bytes_a_token = sum(self.sizes) / max(1, sum(one.prompt_tokens for one in self.measures))
         return (

@@ -36,23 +36,23 @@ class Range(Generic[T]):
     high: T
 
     def map(self, function: Callable[[T], U]) -> Range[U]:
-        """The range of a figure that grows with this one."""
+        """Return the range of a figure that grows with this one."""
         return Range(function(self.low), function(self.expected), function(self.high))
 
     def as_json(self) -> Mapping[str, T]:
-        """The range as `--json` prints it."""
+        """Return the range as `--json` prints it."""
         return {"low": self.low, "expected": self.expected, "high": self.high}
 
 
 def extrapolate(
     sizes: npt.NDArray[np.float64], values: npt.NDArray[np.float64], rows: int, size: float
 ) -> Range[float]:
-    """The sum of a value over `rows` other rows, whose sizes are `size` on average, from a sample of five at least.
+    """Return the sum of a value over `rows` other rows of `size` on average, from a sample of at least five.
 
-    The value is taken to change with the row's size along a line (the regression estimator of W. G. Cochran, Sampling
-    Techniques, chapter 7), which leaves only what the sizes do not explain to chance. The interval is Student's, for
-    the sum itself and not its expectation, and on a logarithmic scale: lengths of answers have a long tail, so a sum is
-    missed by more from below than from above.
+    A linear regression on the size of a row (the regression estimator of W. G. Cochran, Sampling Techniques, chapter 7)
+    leaves only what sizes do not explain to chance. The interval is Student's, for the sum itself and not its
+    expectation, and on a logarithmic scale: lengths of answers have a long tail, so a sum is missed by more from below
+    than from above.
     """
     count = len(values)
     centre, average = float(sizes.mean()), float(values.mean())
@@ -73,8 +73,10 @@ def extrapolate(
 
 
 def student(confidence: float, freedom: int) -> float:
-    """The quantile of Student's distribution that bounds it on both sides with this confidence; within 2% from three
-    degrees of freedom on (Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5).
+    """Return the quantile of Student's distribution that bounds it on both sides with this confidence.
+
+    It is within 2% from three degrees of freedom on (Abramowitz and Stegun, Handbook of Mathematical Functions,
+    26.7.5).
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     return (

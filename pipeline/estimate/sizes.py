@@ -22,7 +22,7 @@ class Sizes:
     without_max_tokens: int = 0
 
     def add(self, request: Request) -> None:
-        """Take in one request."""
+        """Add one request."""
         self.requests += 1
         self.messages += len(request.messages)
         self.bytes += size(request)
@@ -33,7 +33,7 @@ class Sizes:
             self.max_tokens += request.max_tokens
 
     def worst_cost(self, price: Price | None) -> Decimal | None:
-        """The dearest that the requests can be, each answered once, in USD; None where that is not known."""
+        """Return the most that the requests can cost, each answered once, in USD; None if that is not known."""
         return None if self.without_max_tokens else cost(price, Usage(self.most_prompt_tokens, self.max_tokens))
 
 
@@ -54,5 +54,5 @@ class Totals:
 
 
 def size(request: Request) -> int:
-    """The bytes of the request's text in UTF-8."""
+    """Return the bytes of the request's text in UTF-8."""
     return sum(len(text.encode("utf-8", "replace")) for text in message_texts(request.messages))

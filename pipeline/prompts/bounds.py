@@ -75,7 +75,7 @@ def check_format(text: str, values: Sequence[Any]) -> None:
 
 
 def check_printed(value: Any) -> None:
-    """Raise TemplateFault for what cannot be printed: a null, or no value of a row."""
+    """Raise TemplateFault for what cannot be printed: a null, or something that is not a value of a row."""
     _text(value)
 
 
@@ -86,7 +86,7 @@ def check_widths(specification: str) -> None:
 
 
 def joined(parts: Iterable[str]) -> str:
-    """The rendered pieces as one text."""
+    """Return the rendered pieces as one text."""
     pieces = list(parts)
     _check_characters(sum(map(len, pieces)))
     return "".join(pieces)
@@ -157,7 +157,7 @@ def _sum(environment: Any, iterable: Iterable[Any], attribute: str | int | None 
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
-    """JSON for a prompt: sorted keys, nothing escaped for HTML, and null for null, which JSON has a word for."""
+    """Return JSON for a prompt: sorted keys, nothing escaped for HTML. A null stays, since JSON has a word for it."""
     check_value(value, allows_null=True)
     _check_width(indent or 0)
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=indent, default=_json_value)
@@ -208,7 +208,7 @@ def _check_width(width: int) -> None:
 
 
 def _of_text(name: str) -> Callable[..., Any]:
-    """Jinja2's filter of this name, which takes the text of its value as Python would write it, over our text."""
+    """Return Jinja2's filter of this name, with the text of its value as `value_text` writes it."""
     function = JINJA_FILTERS[name]
 
     def filtered(value: Any, *args: Any, **kwargs: Any) -> Any:

@@ -20,10 +20,10 @@ ROLES = ("system", "user", "assistant")
 
 
 def read_messages(value: Any) -> tuple[Message, ...]:
-    """The messages of one cell.
+    """Return the messages of one cell.
 
-    Raises PromptFailure: EMPTY_PROMPT where it is null, empty, or says nothing outside of system messages;
-    PROMPT_ERROR where it is no list of messages.
+    Raises PromptFailure: EMPTY_PROMPT if it is null, empty, or says nothing outside of system messages; PROMPT_ERROR if
+    it is not a list of messages.
     """
     entries = _entries(value)
     messages = [_message(position, entry) for position, entry in enumerate(entries, 1)]
@@ -53,7 +53,7 @@ def _entries(value: Any) -> Sequence[Any]:
 
 
 def _mapping(value: Any) -> Any:
-    """An Arrow map, which is a list of pairs, as a mapping; any other value as it is."""
+    """Return an Arrow map, which is a list of pairs, as a mapping; any other value unchanged."""
     if isinstance(value, list) and value and all(isinstance(entry, tuple) and len(entry) == 2 for entry in value):
         fields = dict(value)
         return fields if len(fields) == len(value) else value

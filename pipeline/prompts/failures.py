@@ -40,8 +40,9 @@ class PromptFailure(Exception):
 def missing_column(
     key: str, column: str, columns: Iterable[str], where: str = "", *, spells: bool = False, whose: str = "input"
 ) -> Mistake:
-    """The mistake of naming a column that the input does not have, with the nearest names it does have; with `spells`,
-    as a template has to write them.
+    """Return the mistake of naming a column that the input does not have, with the most similar names that it has.
+
+    With `spells` the names are written as a template has to write them.
     """
     known = list(columns)
     near = meant(column, known, spells=spells)
@@ -53,7 +54,7 @@ def missing_column(
 
 
 def meant(name: str, known: Iterable[str], *, spells: bool = False) -> str | None:
-    """Return the known names most like the given one, as a question; None where none is near."""
+    """Return the known names most like the given one, as a question; None if none is similar."""
     near = nearest(name, known, count=3)
     if spells:
         # `{{ Betrag (€) }}` and `{{ order-id }}` ask for `Betrag` and `order`, which need not be close in length.
@@ -62,10 +63,10 @@ def meant(name: str, known: Iterable[str], *, spells: bool = False) -> str | Non
 
 
 def is_plain(column: str) -> bool:
-    """Whether a template can use the column by its bare name."""
+    """Return whether a template can use the column by its bare name."""
     return column.isidentifier() and not keyword.iskeyword(column)
 
 
 def spelled(column: str) -> str:
-    """The column as a template has to write it: `question`, or `row["Betrag (€)"]`."""
+    """Return the column as a template has to write it: `question`, or `row["Betrag (€)"]`."""
     return column if is_plain(column) else f"row[{json.dumps(column, ensure_ascii=False)}]"

@@ -64,9 +64,9 @@ class ParameterReader:
         self.columns = frozenset(column for _, column, _ in self._from_columns)
 
     def read(self, row: Row) -> Mapping[str, ParameterValue]:
-        """The parameters of one row; null and blank text in a column leave the parameter out.
+        """Return the parameters of one row; null and blank text in a column leave the parameter out.
 
-        Raises PromptFailure(PROMPT_ERROR) for what the parameter cannot be, and for a needed one left out.
+        Raises PromptFailure(PROMPT_ERROR) for what the parameter cannot be, and for a required one that is left out.
         """
         if not self._from_columns:
             return self._fixed
@@ -99,7 +99,7 @@ def moved_seed(seed: int, steps: int, allowed: ParameterValues) -> int:
 
 
 def read_value(value: Any, allowed: ParameterValues) -> ParameterValue | None:
-    """Return the value as the parameter is sent, or None where it cannot be one."""
+    """Return the value as the parameter is sent, or None if it cannot be one."""
     if isinstance(allowed, ParameterRange):
         return read_number(value, allowed)
     if isinstance(value, str) and value:
@@ -109,7 +109,7 @@ def read_value(value: Any, allowed: ParameterValues) -> ParameterValue | None:
 
 
 def read_number(value: Any, allowed: ParameterRange) -> int | float | None:
-    """The value as a number of the range's type (1, 1.0 and "1" give the same request); None where it is none."""
+    """Return the value as a number of the range's type (1, 1.0 and "1" are the same), or None if it is not one."""
     if isinstance(value, str):
         text = value.strip()
         # Beyond 400 characters stands no number that is meant.

@@ -79,7 +79,7 @@ class Prompter:
         self._read_parameters = self._parameters.read
 
     def request(self, row: Row, seconds: float = RENDER_SECONDS) -> Request:
-        """The request of one row, which needs to hold `columns` only; each of its templates may take `seconds`.
+        """Return the request of one row, which needs to hold `columns` only; each of its templates may take `seconds`.
 
         Raises PromptFailure; nothing is sent then.
         """
@@ -143,7 +143,7 @@ class Prompter:
 
 
 def template_mistakes(prompt: PromptConfig) -> list[Mistake]:
-    """What is wrong with the templates of a prompt whatever columns there are."""
+    """Return what is wrong with the templates of a prompt whatever the columns are."""
     mistakes: list[Mistake] = []
     for key, text in (("prompt.system", prompt.system), ("prompt.user", prompt.user)):
         if text is not None:

@@ -121,7 +121,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         self.tests = {name: self._bounded(function) for name, function in tests.items()}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """An item of a mapping, or else an attribute that the type is known to give safely; a method only for a call.
+        """Return an item of a mapping, or else an attribute that is safe to read of this type; a method only for a
+        call.
 
         Raises TemplateFault for a method without (): its text is an address, and it is true in every test.
         """
@@ -146,7 +147,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return self._nothing(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """An item, never an attribute by the name of an item."""
+        """Return an item, never an attribute by the name of an item."""
         try:
             item = obj[argument]
         except (TypeError, LookupError):
@@ -213,27 +214,27 @@ class Watched(NodeTransformer):
     """
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:
-        """`x.y()` reads `x["y()"]`, so to speak."""
+        """Turn `x.y()` into `x["y()"]`, so to speak."""
         self.generic_visit(node)
         if isinstance(node.node, nodes.Getattr):
             node.node.attr += CALLED
         return node
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
-        """`for x in y` becomes `for x in y | watched`."""
+        """Turn `for x in y` into `for x in y | watched`."""
         self.generic_visit(node)
         node.iter = _filter(node.iter, "watched", node)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        """`a ~ b` becomes `[a, b] | join`."""
+        """Turn `a ~ b` into `[a, b] | join`."""
         self.generic_visit(node)
         return _filter(nodes.List(node.nodes, lineno=node.lineno), "join", node)
 
 
 @cache
 def environment() -> PromptEnvironment:
-    """The one environment; what differs between renderings is kept per thread."""
+    """Return the one environment; what differs between renderings is kept per thread."""
     return PromptEnvironment()
 
 

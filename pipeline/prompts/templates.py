@@ -59,7 +59,7 @@ class Template:
         self._template = _compile(parsed, key)
 
     def render(self, row: Row, seconds: float) -> str:
-        """The text for one row. Raises PromptFailure where the template fails, exceeds its bounds or takes longer."""
+        """Return the text for one row. Raises PromptFailure if it fails or exceeds its bounds or `seconds`."""
         try:
             return self._render(row, seconds)
         except MemoryError:  # what a template may take is bounded: it is the program that has none left
@@ -102,7 +102,7 @@ class Template:
         )
 
     def _null_columns(self, line: int | None, row: Row) -> str:
-        """Which columns it is that a line prints a null of, and what to do."""
+        """Return which columns a line prints a null of, and what to do."""
         nulls = [name for name in sorted(self.columns) if holds_null(row[name])]
         names = [name for name in nulls if name in self._printed.get(line, ())] or nulls
         if not names:
@@ -118,10 +118,10 @@ class Template:
 def parse(
     text: str, key: str, columns: Sequence[str] = (), *, read: Callable[[str], nodes.Template] | None = None
 ) -> nodes.Template:
-    """The template's syntax tree. Raises InvalidJob with all that is wrong with it whatever columns there are; where a
-    name that is no identifier spoils the syntax, with how to write that column.
+    """Return the template's syntax tree.
 
-    `read` makes the tree of a text that is no template by itself.
+    Raises InvalidJob with all that is wrong with it whatever the columns are; where a name that is not an identifier
+    breaks the syntax, with how to write that column.
     """
     parsed = _parse(text, key, columns, read or environment().parse)
     mistakes = [*_forbidden(parsed, key), *_unknown(parsed, key)]
@@ -221,7 +221,7 @@ def _columns(
 
 
 def _named_in_row(parsed: nodes.Node) -> Iterator[tuple[int, str, bool]]:
-    """The (line, name) of `row.name` and `row["name"]`; whether it can only be a column."""
+    """Yield the (line, name) of `row.name` and `row["name"]`, and whether it can only be a column."""
     rebound = any(name.name == WHOLE_ROW and name.ctx != "load" for name in parsed.find_all(nodes.Name))
     for item in parsed.find_all(nodes.Getitem):
         if isinstance(item.node, nodes.Name) and item.node.name == WHOLE_ROW and isinstance(item.arg, nodes.Const):
@@ -233,7 +233,7 @@ def _named_in_row(parsed: nodes.Node) -> Iterator[tuple[int, str, bool]]:
 
 
 def _printed(parsed: nodes.Template, columns: frozenset[str]) -> dict[int | None, set[str]]:
-    """By line, the columns that stand in what the template prints there."""
+    """Return, by line, the columns in what the template prints there."""
     printed: dict[int | None, set[str]] = {}
     for output in parsed.find_all(nodes.Output):
         for child in output.nodes:

@@ -33,7 +33,7 @@ class PrintsNull(TemplateFault):
 
 
 def scalar_text(value: object) -> str | None:
-    """The text of a single value: null is empty, bytes are UTF-8. None where the value is not a single one."""
+    """Return the text of a single value: null is empty, bytes are UTF-8. None if the value is not a single one."""
     if isinstance(value, str):
         return str(value)
     if value is None:
@@ -44,7 +44,7 @@ def scalar_text(value: object) -> str | None:
 
 
 def value_text(value: object) -> str:
-    """The text of any value that a template can print.
+    """Return the text of any value that a template can print.
 
     Raises PrintsNull for null and for a list or mapping that holds one, TooMuch for a list beyond the bounds, and
     TemplateFault for what has no text of its own (a macro that is not called, an iterator): Python would write an
@@ -60,9 +60,9 @@ def value_text(value: object) -> str:
 
 
 def check_value(value: object, *, allows_null: bool) -> None:
-    """Raise TooMuch where a nested value would be too long as text (a small one can hold the same list many times).
+    """Raise TooMuch if a nested value would be too long as text (a small one can hold the same list many times).
 
-    Raises TemplateFault where something in it is no value of a row, and PrintsNull for a null, unless they are allowed.
+    Raises TemplateFault if something in it is not a value of a row, and PrintsNull for a null unless they are allowed.
     """
     waiting: list[Any] = [value]
     items = characters = 0
@@ -86,7 +86,7 @@ def check_value(value: object, *, allows_null: bool) -> None:
 
 
 def holds_null(value: object) -> bool:
-    """Whether a value of a row is null, or has a null in it."""
+    """Return whether a value of a row is null, or has a null in it."""
     waiting: list[Any] = [value]
     while waiting:
         item = waiting.pop()
@@ -100,5 +100,5 @@ def holds_null(value: object) -> bool:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing but blanks stands in the text."""
+    """Return whether the text has nothing but whitespace."""
     return not text or text.isspace()

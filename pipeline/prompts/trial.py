@@ -64,7 +64,9 @@ def try_rows(
 
 
 def same_for_all_rows(templates: Iterable[str], columns: Iterable[str]) -> Mistake:
-    """The mistake of a prompt that uses none of the input's columns, with the one that it may be meant to use."""
+    """Return the mistake of a prompt that uses none of the input's columns, with the column that it may be meant to
+    use.
+    """
     text = "\n".join(templates)
     meant = next((one for one in columns if re.search(rf"(?<!\{{)\{{ *{re.escape(one)} *\}}(?!\}})", text)), None)
     if meant is None:

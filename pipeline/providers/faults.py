@@ -84,7 +84,7 @@ _STATUSES_OF_TOO_LARGE = frozenset({400, 413, 429})
 
 
 def classify(status: int, headers: Mapping[str, str], text: str, document: Any) -> ErrorKind:
-    """The kind of failure; `text` is the body, `document` its JSON value or None."""
+    """Return the kind of failure; `text` is the body, `document` its JSON value or None."""
     if 300 <= status < 400:
         return ErrorKind.REDIRECTED
     errors = errors_of(document)
@@ -112,8 +112,10 @@ def classify(status: int, headers: Mapping[str, str], text: str, document: Any) 
 
 
 def counted_status(status: int, document: Any) -> int:
-    """The status that a reply counts as: an error within a 2xx counts as the status that its code names, and as 500
-    where the code names none. An error without a code leaves a 2xx what it is.
+    """Return the status that a reply counts as.
+
+    An error within a 2xx counts as the status that its code names, and as 500 if the code names none. An error without
+    a code leaves a 2xx what it is.
     """
     if not 200 <= status < 300 or not (code := error_code(document)):
         return status
@@ -121,12 +123,12 @@ def counted_status(status: int, document: Any) -> int:
 
 
 def error_code(document: Any) -> str:
-    """The code of the first error that has one, as text; empty where there is none."""
+    """Return the code of the first error that has one, as text; empty if there is none."""
     return next((code for code, _ in errors_of(document) if code), "")
 
 
 def is_possibly_billed(status: int) -> bool:
-    """Whether an attempt that ended so, without an account of its tokens, may have been billed."""
+    """Return whether an attempt that ended so, without an account of its tokens, may have been billed."""
     return 200 <= status < 300 or status in {408, 504, 524}
 
 

@@ -38,12 +38,12 @@ _DAY_NANOSECONDS = 86_400 * 10**9
 
 
 def encoded(array: pa.Array) -> list[bytes]:
-    """The bytes of each value. Raises TypeError at a type that no input format holds (a union)."""
+    """Return the bytes of each value. Raises TypeError at a type that no input format holds (a union)."""
     return fold(array, _BYTES)
 
 
 def json_encoded(value: Any) -> bytes | None:
-    """The bytes of a JSON value; None for a key that the row does not have."""
+    """Return the bytes of a JSON value; None for a key that the row does not have."""
     if value is ABSENT:
         return None
     if value is None:

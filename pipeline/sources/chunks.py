@@ -38,7 +38,7 @@ class FileReader:
 
 
 def pick(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    """The rows of a batch at ascending offsets.
+    """Return the rows of a batch at ascending offsets.
 
     The offsets are handed over as memory: to make an array of Python's or numpy's numbers, pyarrow imports pandas.
     """

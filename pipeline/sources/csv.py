@@ -27,9 +27,9 @@ OTHER_DELIMITERS = {";": '";"', "\t": '"\\t"', "|": '"|"'}
 
 
 def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
-    """Reads each file's header.
+    """Read the header of each file.
 
-    Raises InvalidJob where a header is faulty, or the delimiter is not ASCII.
+    Raises InvalidJob if a header is invalid, or the delimiter is not ASCII.
     """
     if not config.delimiter.isascii():
         message, hint = "must be an ASCII character; pyarrow parses no other", 'the usual ones are "," ";" and "\\t"'
@@ -98,7 +98,7 @@ def _place(path: str, block: Block, cells: int, delimiter: str, index: int) -> P
 
 
 def _texts(path: str, encoding: str) -> Iterator[str]:
-    """The file's text in pieces, without its byte order mark. Raises InvalidJob, with the line, at bad bytes."""
+    """Yield the file's text in pieces, without its byte order mark. Raises InvalidJob, with the line, at bad bytes."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     first = True
@@ -125,7 +125,7 @@ def _with_end(parts: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _sound_lines(error: UnicodeError) -> int:
-    """How many line ends stand before the fault, in the bytes or the text that the error is about."""
+    """Return how many line breaks come before the error, in the bytes or the text that it is about."""
     if isinstance(error, UnicodeDecodeError):
         return error.object[: error.start].count(b"\n")
     return error.object[: error.start].count("\n") if isinstance(error, UnicodeEncodeError) else 0

@@ -49,14 +49,14 @@ class InputFile:
 
 
 def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[tuple[InputFile, ...], Format]:
-    """The files that `input.path` means, in order of their path, and the one format they have.
+    """Return the files that `input.path` means, in order of their path, and the one format they have.
 
-    Each entry is a file, a directory or a glob (`**` goes down through directories; names with a leading dot
-    need one in the pattern). A directory stands for the files directly in it that have a known ending (of
-    `file_format`, where that is given) and no leading dot; for those that end in .json where there are no others.
-    `file_format` overrides the endings.
+    Each entry is a file, a directory or a glob (`**` goes down through directories; names with a leading dot need one
+    in the pattern). A directory stands for the files directly in it that have a known ending (of `file_format`, if that
+    is given) and no leading dot; for those that end in .json if there are no others. `file_format` overrides the
+    endings.
 
-    Raises InvalidJob where nothing matches, the files are those of a table format, a file comes up twice, is no regular
+    Raises InvalidJob if nothing matches, the files are those of a table format, a file comes up twice, is not a regular
     file or holds no bytes, an ending says nothing, or the formats differ.
     """
     entries = (path,) if isinstance(path, str) else tuple(path)
@@ -142,7 +142,7 @@ def _where_paths_begin(path: str) -> str | None:
 
 
 def check_unchanged(file: InputFile) -> None:
-    """Raises InvalidJob where the file's size, time of change or inode are no longer those at opening."""
+    """Raise InvalidJob if the file's size, modification time or inode are no longer those at opening."""
     try:
         facts = os.stat(file.path)
     except OSError as error:
@@ -152,7 +152,7 @@ def check_unchanged(file: InputFile) -> None:
 
 
 def is_touched(file: InputFile) -> bool:
-    """Whether anything about the file changed since opening, its links and permissions too. Raises InvalidJob."""
+    """Return whether anything about the file changed since opening, even its links and mode. Raises InvalidJob."""
     try:
         return os.stat(file.path).st_ctime_ns != file.changed_ns
     except OSError as error:
@@ -161,7 +161,7 @@ def is_touched(file: InputFile) -> bool:
 
 @contextmanager
 def watched(file: InputFile) -> Iterator[None]:
-    """Checks the file before and after what is done with it, and gives a change as the cause of any fault between."""
+    """Check the file before and after what is done with it, and give a change as the cause of any error between."""
     check_unchanged(file)
     try:
         yield

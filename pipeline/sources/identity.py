@@ -35,11 +35,11 @@ class JsonRow(dict[str, object]):
 
 
 def row_values(batch: pa.RecordBatch) -> list[Row]:
-    """One dict a row, from column name to Python value, as a template sees it.
+    """Return each row as a template sees it, from column name to Python value.
 
     Values are those of `pyarrow.RecordBatch.to_pylist`, except where Python's types cannot hold one: a time with
-    nanoseconds other than 0, or a date beyond the year 9999, is text. Of JSONL they are the JSON values as they stand;
-    where a row lacks a key that others have, its value is None.
+    nanoseconds other than 0, or a date beyond the year 9999, is text. Of JSONL they are the JSON values as they are; if
+    a row lacks a key that others have, its value is None.
     """
     if not batch.schema.names:
         return [{} for _ in range(batch.num_rows)]
@@ -66,12 +66,11 @@ def _json_row(names: Sequence[str], values: Sequence[Any]) -> Row:
 
 
 def content_keys(batch: pa.RecordBatch) -> list[str]:
-    """One key a row, 32 hexadecimal digits: the same for rows with the same columns and values, in any column order.
+    """Return a key for each row, 32 hexadecimal digits: the same for equal columns and values, in any column order.
 
-    A key is the 128-bit BLAKE2b, personalised with `row-key-1`, of: the number of columns and `;`, the columns' names
-    in order of their code points, each as its length in bytes, `:` and its UTF-8, and then the values in
-    the same order, each in the form that `pipeline.sources.canonical` describes. A row of JSONL has the columns that
-    stand in it.
+    A key is the 128-bit BLAKE2b, personalized with `row-key-1`, of: the number of columns and `;`, the columns' names
+    in order of their code points, each as its length in bytes, `:` and its UTF-8, and then the values in the same
+    order, each in the form that `pipeline.sources.canonical` describes. A row of JSONL has the columns that are in it.
     """
     fields = {field.name: (field, column) for field, column in zip(batch.schema, batch.columns, strict=True)}
     names = sorted(fields)
@@ -101,7 +100,7 @@ def _hashed(header: bytes, row: Iterable[bytes | None]) -> str:
 
 
 def is_id_type(kind: pa.DataType) -> bool:
-    """Whether a column of this type can be the id: text, integers or UUIDs, also by dictionary."""
+    """Return whether a column of this type can be the id: text, integers or UUIDs, also dictionary-encoded."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if isinstance(kind, pa.UuidType):
@@ -113,9 +112,9 @@ def is_id_type(kind: pa.DataType) -> bool:
 
 
 def id_texts(batch: pa.RecordBatch, column: str) -> list[str | None]:
-    """The ids as text: strings as they are, integers in decimal, UUIDs in their usual form.
+    """Return the ids as text: strings unchanged, integers in decimal, UUIDs in their usual form.
 
-    None where there is none: null, empty, or a JSON value of another type.
+    None if there is none: null, empty, or a JSON value of another type.
     """
     index = batch.schema.get_field_index(column)
     if is_json(batch.schema.field(index)):

@@ -30,27 +30,27 @@ ABSENT = Absent()
 
 
 def json_field(name: str, written: Written) -> pa.Field:
-    """The field of a marked column."""
+    """Return the field of a marked column."""
     return pa.field(name, pa.string(), metadata={_MARK: written.encode()})
 
 
 def is_json(field: pa.Field) -> bool:
-    """Whether the field is that of a marked column."""
+    """Return whether the field is that of a marked column."""
     return field.metadata is not None and _MARK in field.metadata
 
 
 def json_array(values: Iterable[Any]) -> pa.Array:
-    """A marked column's array, of values or ABSENT."""
+    """Return a marked column's array, of values or ABSENT."""
     return pa.array([None if value is ABSENT else json_text(value) for value in values], pa.string())
 
 
 def json_values(array: pa.Array) -> list[Any]:
-    """The values of a marked column, ABSENT where the row does not have the key."""
+    """Return the values of a marked column, ABSENT if the row does not have the key."""
     return [ABSENT if text is None else _with_lists(_DECODER.decode(text)) for text in array.to_pylist()]
 
 
 def written_column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
-    """The column that the output has, of the type of `field`, which goes by the whole input."""
+    """Return the column that the output has, of the type of `field`, which depends on the whole input."""
     index = batch.schema.get_field_index(field.name)
     column, own = batch.column(index), batch.schema.field(index)
     if not is_json(own):
@@ -61,7 +61,7 @@ def written_column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 
 def _with_lists(value: Any) -> Any:
-    """The value, each list in it a PrintedList."""
+    """Return the value, each list in it a PrintedList."""
     if isinstance(value, dict):
         for name, item in value.items():
             if isinstance(item, (dict, list)):

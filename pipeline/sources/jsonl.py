@@ -42,9 +42,9 @@ _ESCAPE = re.compile(
 
 
 def readers(files: Sequence[InputFile]) -> list[FileReader]:
-    """Reads every file once, for the columns that they have together.
+    """Read every file once, for the columns that they have together.
 
-    Raises InvalidJob, with the line, at what is no JSON object, a key that stands twice, NaN or Infinity.
+    Raises InvalidJob, with the line, at what is not a JSON object, a duplicate key, NaN or Infinity.
     """
     kinds: dict[str, str | None] = {}
     had: Counter[str] = Counter()
@@ -151,7 +151,7 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, object]:
 
 
 def _levels(value: dict[str, object]) -> int:
-    """How deep the lists and objects of a row are nested."""
+    """Return how deep the lists and objects of a row are nested."""
     levels = 0
     within: list[Any] = [value]
     while within:
@@ -189,7 +189,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 
 
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:
-    """The lines with their numbers, without line ends, byte order mark, and blank lines at the end of the file.
+    """Yield the lines with their numbers, without line breaks, byte order mark, and blank lines at the end of the file.
 
     Raises InvalidJob at a blank line with more after it, and at a line of more than 64 MiB.
     """

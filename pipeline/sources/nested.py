@@ -24,7 +24,7 @@ class Fold(Generic[T]):
 
 
 def fold(array: pa.Array, how: Fold[T]) -> list[T]:
-    """One T for each value of the array. A value by dictionary is the value itself."""
+    """Return one T for each value of the array. A dictionary-encoded value is the value itself."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         if len(array.dictionary) > len(array):

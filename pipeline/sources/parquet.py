@@ -20,7 +20,7 @@ _PROBE_ROWS = 16
 
 
 def readers(files: Sequence[InputFile]) -> list[FileReader]:
-    """Reads each file's footer. Raises InvalidJob where it is damaged, or names a column twice or none."""
+    """Read the footer of each file. Raises InvalidJob if it is damaged, names a column twice, or names none."""
     return [_reader(file) for file in files]
 
 
@@ -58,7 +58,7 @@ def _read(path: str, parquet: pq.ParquetFile, group: int) -> Iterator[pa.RecordB
 
 
 def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, found sound; text columns that hold bytes which are no UTF-8 are marked, for they may not be used.
+    """Return the batch if it is valid, with a mark on text columns whose bytes are not UTF-8: they must not be used.
 
     Some writers (ClickHouse) store any bytes as text.
     """
@@ -75,10 +75,10 @@ def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _batch_rows(parquet: pq.ParquetFile, group: int) -> int:
-    """How many rows of the group make a batch.
+    """Return how many rows of the group make a batch.
 
-    The footer's size is that of the encoded columns, where a text that repeats counts once; the first rows show
-    what they take when decoded.
+    The footer's size is that of the encoded columns, where a text that repeats counts once; the first rows show what
+    they take when decoded.
     """
     facts = parquet.metadata.row_group(group)
     row_bytes = facts.total_byte_size / max(1, facts.num_rows)

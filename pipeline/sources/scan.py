@@ -60,12 +60,12 @@ class Grammar:
         self._cell_start = re.compile(f"{self._quoted}|{self._bare}")
 
     def row(self, cells: int) -> re.Pattern[str]:
-        """Matches one sound row of so many cells, with its line end; never a blank line."""
+        """Return the pattern of one valid row of so many cells, with its line break; never of a blank line."""
         cell = rf'(?:{self._quoted}"|{self._bare})'
         return re.compile(rf"(?!\r?\n)(?:{cell}{re.escape(self._delimiter)}){{{cells - 1}}}{cell}\r?\n")
 
     def split(self, text: str) -> tuple[list[str], int]:
-        """The cells of the row that `text` begins with, and the index at which it ends. Raises _Fault."""
+        """Return the cells of the row that `text` begins with, and the index at which it ends. Raises _Fault."""
         cells: list[str] = []
         at = 0
         while True:
@@ -109,7 +109,7 @@ class Scan:
         self._ended = False
 
     def header(self) -> list[str]:
-        """The names of the columns. Raises InvalidJob where one is empty or double, or the row is faulty."""
+        """Return the names of the columns. Raises InvalidJob if one is empty or a duplicate, or the row is invalid."""
         while (row := self._split()) is None:
             pass
         names, end = row
@@ -131,10 +131,10 @@ class Scan:
         return names
 
     def blocks(self, cells: int) -> Iterator[Block]:
-        """All further rows, each of so many cells. Blank lines at the end of the file are no rows.
+        """Yield all further rows, each of so many cells. Blank lines at the end of the file are not rows.
 
-        A block has at most 4,096 rows and 4 Mi characters, unless a single row is longer.
-        Raises InvalidJob at the first fault, when the rows before it have been given.
+        A block has at most 4,096 rows and 4 Mi characters, unless a single row is longer. Raises InvalidJob at the
+        first error, once the rows before it have been yielded.
         """
         row = self._grammar.row(cells)
         while self._buffer or not self._ended:
@@ -158,7 +158,7 @@ class Scan:
                 )
 
     def _pass_blank_lines(self, cells: int) -> None:
-        """Reads on over blank lines, and drops them where nothing else follows."""
+        """Read on over blank lines, and drop them if nothing else follows."""
         match = _BLANK_LINES.match(self._buffer)
         end = match.end() if match else 0
         rest = self._buffer[end:]
@@ -175,7 +175,7 @@ class Scan:
             self._consume(end)
 
     def _split(self) -> tuple[list[str], int] | None:
-        """The first row of the buffer; None where more had to be read first."""
+        """Return the first row of the buffer; None if more had to be read first."""
         try:
             return self._grammar.split(self._buffer)
         except _Unfinished as fault:
@@ -187,7 +187,7 @@ class Scan:
             raise self._refusal(str(fault), fault.at, fault.suggestion) from fault
 
     def _read_on(self) -> None:
-        """Adds at least as much text as there is, so that a long cell is not scanned once for each piece."""
+        """Add at least as much text as there is, so that a long cell is not scanned once for each piece."""
         if len(self._buffer) > ROW_CHARACTERS:
             limit = ROW_CHARACTERS // 2**20
             raise self._refusal(f"the row is longer than {limit} Mi characters; is a closing quote missing?")

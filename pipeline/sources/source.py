@@ -31,15 +31,15 @@ class Source(Protocol):
     """In the order they are read."""
 
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
-        """The rows from position `start` (from 0) on, in order; never an empty batch.
+        """Yield the rows from position `start` (from 0) on, in order; never an empty batch.
 
-        A batch has at most 4,096 rows and about 16 MiB, unless a single row is larger. Raises InvalidJob at a
-        faulty row, with its place, and where a file is not what it was at opening.
+        A batch has at most 4,096 rows and about 16 MiB, unless a single row is larger. Raises InvalidJob at an invalid
+        row, with its place, and if a file is no longer what it was at opening.
         """
         ...
 
     def place(self, position: int) -> Place:
-        """Where the row at a position stands.
+        """Return where the row at a position is.
 
         May read the files up to there. Raises IndexError where there is no such row.
         """
@@ -103,13 +103,13 @@ def _cast(column: pa.Array, field: pa.Field, path: str) -> pa.Array:
 
 
 def open_source(config: InputConfig) -> Source:
-    """Finds the files, reads their columns and checks what can be checked so; JSONL is read whole, once, for its types.
+    """Find the files, read their columns and check what can be checked so; JSONL is read whole, once, for its types.
 
-    Several files must have the same columns; they may stand in another order, the first file's counts. Types that
-    differ only in how values are stored are read as the wider one.
+    Several files must have the same columns, in any order; the order of the first file counts. Types that differ only
+    in how values are stored are read as the wider one.
 
-    Raises InvalidJob where no file matches, one cannot be read or holds nothing, the columns are faulty or differ
-    between files, `input.id` or one of `input.columns` is missing, or the id is neither text, integer nor UUID.
+    Raises InvalidJob if no file matches, one cannot be read or holds nothing, the columns are invalid or differ between
+    files, `input.id` or one of `input.columns` is missing, or the id is neither text, integer nor UUID.
     """
     files, file_format = find_files(config.path, config.format)
     if file_format == "csv":
@@ -146,7 +146,7 @@ class Watched:
 
 
 def fingerprint(source: Source) -> str:
-    """32 hexadecimal digits that change when a file is named otherwise, written or replaced."""
+    """Return 32 hexadecimal digits that change when a file is renamed, written or replaced."""
     if isinstance(source, Watched):
         return fingerprint(source.source)
     if isinstance(source, TableSource):
@@ -155,7 +155,7 @@ def fingerprint(source: Source) -> str:
 
 
 def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:
-    """The first file's columns, each of the widest type that a file has, and nullable where it is in any.
+    """Return the first file's columns, each of the widest type that a file has, and nullable if it is in any.
 
     Of the metadata of columns only the names of extension types are kept.
     """
@@ -181,13 +181,13 @@ def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:
 
 
 def _extension(field: pa.Field) -> dict[bytes, bytes] | None:
-    """What says that the column is of an extension type which is not known here."""
+    """Return the metadata that names an extension type which is not known here."""
     found = {key: value for key, value in (field.metadata or {}).items() if key.startswith(b"ARROW:extension:")}
     return found or None
 
 
 def column_mistakes(schema: pa.Schema, config: InputConfig) -> list[Mistake]:
-    """What is wrong with `input.id` and `input.columns`, given the input's columns."""
+    """Return what is wrong with `input.id` and `input.columns`, given the input's columns."""
     named = [("input.id", config.id)] if config.id is not None else []
     named += [(f"input.columns[{index}]", name) for index, name in enumerate(config.columns or ())]
     mistakes = [

@@ -25,14 +25,14 @@ _OTHER_FORMATS = {
 
 
 def other_format(start: bytes) -> tuple[str, str] | None:
-    """What a file that begins so is, where it is no text, and what to do about it."""
+    """Return what a file that begins so is, if it is not text, and what to do about it."""
     return next((found for magic, found in _OTHER_FORMATS.items() if start.startswith(magic)), None)
 
 
 def pieces(path: str) -> Iterator[bytes]:
-    """The file's bytes in pieces of at most 1 MiB, none of them empty.
+    """Yield the file's bytes in pieces of at most 1 MiB, none of them empty.
 
-    Raises InvalidJob where the file cannot be read, is cut short or damaged, or unpacks to nothing.
+    Raises InvalidJob if the file cannot be read, is truncated or damaged, or unpacks to nothing.
     """
     codec = next((codec for ending, codec in _CODECS.items() if path.lower().endswith(ending)), None)
     empty = True

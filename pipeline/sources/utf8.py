@@ -10,7 +10,7 @@ _MARK = b"llm-batch-pipeline.not-utf8"
 
 
 def is_utf8(array: pa.Array) -> bool:
-    """Whether all text in the array is UTF-8. Raises pa.ArrowInvalid where something else is wrong with it."""
+    """Return whether all text in the array is UTF-8. Raises pa.ArrowInvalid if something else is wrong with it."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid as error:
@@ -21,12 +21,12 @@ def is_utf8(array: pa.Array) -> bool:
 
 
 def marked_not_utf8(field: pa.Field) -> pa.Field:
-    """The field of a column that holds such bytes."""
+    """Return the field of a column that holds such bytes."""
     return field.with_metadata({**(field.metadata or {}), _MARK: b""})
 
 
 def not_utf8(batch: pa.RecordBatch, used: Collection[str] | None) -> tuple[str, int] | None:
-    """The first used column (None: any) that holds such bytes, and the index of the first row that does."""
+    """Return the first used column (None: any) that holds such bytes, and the index of the first row that does."""
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if field.metadata and _MARK in field.metadata and (used is None or field.name in used):
             for index in range(len(column)):
@@ -36,7 +36,7 @@ def not_utf8(batch: pa.RecordBatch, used: Collection[str] | None) -> tuple[str, 
 
 
 def texts(array: pa.Array) -> list[str | None]:
-    """The texts of a flat array, with U+FFFD for what is no UTF-8."""
+    """Return the texts of a flat array, with U+FFFD for what is not UTF-8."""
     try:
         return list(array.to_pylist())
     except UnicodeDecodeError:

@@ -11,7 +11,7 @@ from pipeline.sources.utf8 import texts
 
 
 def python_values(array: pa.Array) -> list[Any]:
-    """The array's values as Python's own types; as text where those cannot hold one exactly.
+    """Return the array's values as Python's own types; as text if those cannot hold one exactly.
 
     Nanoseconds are the case that matters: Python's times end at microseconds, so a time with whole microseconds is a
     `datetime` (`time`, `timedelta`) and any other is text with nine decimals.

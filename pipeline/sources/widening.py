@@ -22,7 +22,7 @@ _LISTS: tuple[Match, ...] = (pa.types.is_list, pa.types.is_large_list, pa.types.
 
 
 def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The type that both are read as; None where they hold different things.
+    """Return the type that both are read as; None if they hold different things.
 
     A value reads the same in the wider type: as text, in a content key, and in Python. So integers and floats, decimals
     of two scales, time zones, and structs with other fields are different.

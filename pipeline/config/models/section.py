@@ -49,7 +49,7 @@ def _as_float(value: int) -> float:
 
 
 def _types(annotation: Any) -> frozenset[Any]:
-    """The plain types an annotation is made of; a literal counts as text."""
+    """Return the plain types that an annotation consists of; a literal counts as str."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _types(get_args(annotation)[0])
