@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -10,11 +10,13 @@ from pipeline.app.paths import path_mistakes
 from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
-from pipeline.prompts import Prompter, template_mistakes
+from pipeline.prompts import Prompter, PromptFailure, condition_mistakes, template_mistakes
+from pipeline.records import Row
 from pipeline.sink import result_fields
-from pipeline.sources import Source, TableSource, column_mistakes, open_source
+from pipeline.sources import ChosenRows, Source, TableSource, column_mistakes, open_source
 
 _READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
+_WHERE = "input.where"
 _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
 
 
@@ -75,15 +77,34 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     section = job.config.input
     if any(map(job.is_doubtful, _READING_RESTS_ON)):
         return None, []
-    if job.table is not None:
-        given = TableSource(job.table)
-        return given, column_mistakes(given.schema, section)
     try:
         # A wrong id or column must not hide what is wrong with the templates.
-        source = open_source(section.model_copy(update={"id": None, "columns": None}))
+        whole = section.model_copy(update={"id": None, "columns": None})
+        source = open_source(whole) if job.table is None else TableSource(job.table)
     except InvalidJob as error:
-        return None, list(error.mistakes)
-    return source, column_mistakes(source.schema, section)
+        return None, [*error.mistakes, *condition_mistakes(section.where)]
+    mistakes = column_mistakes(source.schema, section)
+    if section.where is None:
+        return source, mistakes
+    try:
+        return ChosenRows(source, _condition(section.where, source.schema.names)), mistakes
+    except InvalidJob as error:
+        return source, [*mistakes, *error.mistakes]
+
+
+def _condition(text: str, columns: Sequence[str]) -> Callable[[Row], bool]:
+    """Return whether a row counts, as a function that raises InvalidJob where that cannot be told."""
+    from pipeline.prompts.conditions import Condition
+
+    condition = Condition(text, _WHERE, columns)
+
+    def holds(row: Row) -> bool:
+        try:
+            return condition.holds(row)
+        except PromptFailure as failure:
+            raise InvalidJob([Mistake(failure.message, key=_WHERE)]) from None
+
+    return holds
 
 
 def _missing_packages(config: JobConfig) -> Iterator[Mistake]:

@@ -48,6 +48,8 @@ class OpenJob:
         """Names the input and the settings: where it is unchanged, so is every row's request."""
         config = self.job.config.input
         reading = [config.format, config.id, config.csv.model_dump()]
+        if config.where is not None:
+            reading.append(config.where)
         needed: list[Any] = ["max_tokens"] if needs_max_tokens(self.job.config) else []
         if self.rows.cells > 1:
             needed.append({"samples": self.rows.samples})

@@ -60,7 +60,7 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
 _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
         (): frozenset({"sweep", "expect", "deduplicate", "cache", "telemetry"}),
-        ("input",): frozenset({"where", "storage"}),
+        ("input",): frozenset({"storage"}),
         ("prompt",): frozenset({"examples", "images", "image_urls", "tools"}),
         ("endpoint",): frozenset({"batch"}),
         ("limits",): frozenset({"wait_for_quota_seconds"}),

@@ -9,7 +9,7 @@ from jinja2 import nodes
 from jinja2.parser import Parser
 
 from pipeline.prompts.sandbox import environment
-from pipeline.prompts.templates import Template
+from pipeline.prompts.templates import Template, parse
 from pipeline.records import Row
 
 _HOLDS = "true"
@@ -46,6 +46,11 @@ class Condition(Template):
         except Exception as error:
             failure = self._failure(error, row)
         raise failure
+
+
+def check_condition(text: str, key: str) -> None:
+    """Raise InvalidJob for all that is wrong with an expression whatever columns there are."""
+    parse(text, key, read=_read)
 
 
 def _read(text: str) -> nodes.Template:

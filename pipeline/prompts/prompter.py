@@ -156,6 +156,18 @@ def template_mistakes(prompt: PromptConfig) -> list[Mistake]:
     return mistakes
 
 
+def condition_mistakes(text: str | None) -> list[Mistake]:
+    """What is wrong with `input.where` whatever columns there are."""
+    if text is not None:
+        from pipeline.prompts.conditions import check_condition
+
+        try:
+            check_condition(text, "input.where")
+        except InvalidJob as error:
+            return list(error.mistakes)
+    return []
+
+
 def _template(text: str | None, key: str, columns: Sequence[str]) -> Template | None:
     if text is None:
         return None

@@ -3,6 +3,7 @@
 | module | does |
 |---|---|
 | source | the files together: `open_source` |
+| chosen | `input.where` -> the rows that count |
 | files | `input.path` -> the files, their order, format and facts |
 | csv, parquet, jsonl | a file -> its columns and its rows in chunks |
 | tables | directories of table formats, which are refused |
@@ -19,6 +20,7 @@
 
 from __future__ import annotations
 
+from pipeline.sources.chosen import ChosenRows
 from pipeline.sources.chunks import pick, taken
 from pipeline.sources.files import InputFile
 from pipeline.sources.json_columns import written_column
@@ -26,6 +28,7 @@ from pipeline.sources.memory import TableSource, to_table
 from pipeline.sources.source import Source, Watched, column_mistakes, fingerprint, open_source
 
 __all__ = [
+    "ChosenRows",
     "InputFile",
     "Source",
     "TableSource",

@@ -11,6 +11,7 @@ from pipeline.config.models import InputConfig
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.records import digest
 from pipeline.sources import csv, jsonl, parquet
+from pipeline.sources.chosen import ChosenRows
 from pipeline.sources.chunks import FileReader
 from pipeline.sources.files import InputFile, check_unchanged, find_files, watched
 from pipeline.sources.identity import is_id_type
@@ -147,7 +148,7 @@ class Watched:
 
 def fingerprint(source: Source) -> str:
     """Return 32 hexadecimal digits that change when a file is renamed, written or replaced."""
-    if isinstance(source, Watched):
+    if isinstance(source, Watched | ChosenRows):
         return fingerprint(source.source)
     if isinstance(source, TableSource):
         return source.fingerprint

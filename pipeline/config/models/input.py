@@ -62,6 +62,12 @@ class InputConfig(Section):
         description="A column of unique ids; without it, a row is known by its content.",
         examples=["problem_id"],
     )
+    where: Text | None = Field(
+        default=None,
+        description="An expression over the columns, in the language of the templates; a row for which it is false or "
+        "rests on a column that the row lacks is left out.",
+        examples=["score | int >= 4"],
+    )
     columns: tuple[Text, ...] | None = Field(
         default=None,
         description="The input columns carried to the output; without it, all of them.",
