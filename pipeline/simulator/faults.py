@@ -188,7 +188,7 @@ _REDIRECT = _fixed(302, {"Location": "https://example.invalid/elsewhere"})
 _BOMB = gzip.compress(b" " * 262_144)
 
 _ROWS = (
-    Fault("429", "429, 3021; no Retry-After but by `retry_after=TEXT`", _too_many(), weight=4),
+    Fault("429", "429, 3021; Retry-After only with `retry_after=TEXT`", _too_many(), weight=4),
     Fault("429_seconds", "429, 3021; Retry-After: 1", _too_many("1"), weight=4),
     Fault("429_date", "429, 3021; Retry-After is an HTTP-date 2 s ahead, or `seconds=N` ahead", _until_date),
     Fault("429_huge", "429, 3021; Retry-After: 1000000000", _too_many("1000000000")),
@@ -247,8 +247,8 @@ _ROWS = (
     _billed("reset_before", "reset before the first byte of the reply", _sent(wire.reset_before, None), weight=2),
     _billed("reset_amid", "reset after half of the body", _sent(wire.reset_amid), weight=1),
     _billed("truncated", "closed after half of the body", _sent(wire.cut), weight=2),
-    _billed("truncated_chunked", "closed amid a chunk", _sent(wire.cut_chunked), weight=2),
-    _billed("slow_drip", "one byte of the body a second, or one in `seconds=N`", _slow_drip),
+    _billed("truncated_chunked", "closed in the middle of a chunk", _sent(wire.cut_chunked), weight=2),
+    _billed("slow_drip", "one byte of the body per second, or one per `seconds=N`", _slow_drip),
     Fault("endless", "200, a body without end", _endless(b" " * 65_536, _JSON)),
     Fault("gzip_bomb", "200, a compressed body without end", _endless(_BOMB, {**_JSON, "Content-Encoding": "gzip"})),
     Fault("hang", "nothing is ever sent", lambda scene: Outcome(Reply(None, send=wire.hang, is_complete=False))),
