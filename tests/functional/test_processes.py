@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.app.run import Run
-from pipeline.engines import processes
+from pipeline.engines.sender_process import SenderProcess
 from tests.functional.conftest import COST, Asked, Endpoint, Reply, Workspace, ended, refusal, usual, wait_until
 from tests.support.processes import Process
 
@@ -110,14 +110,14 @@ def test_a_run_whose_senders_all_die_ends_and_loses_nothing(at: Workspace, endpo
 def test_the_deadline_holds_while_no_sender_is_ready(
     at: Workspace, endpoint: Endpoint, run_here: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = processes._start
+    start = SenderProcess.start
 
     def stopped(*arguments: Any) -> Any:
         sender = start(*arguments)
         os.kill(sender.process.pid, signal.SIGSTOP)
         return sender
 
-    monkeypatch.setattr(processes, "_start", stopped)
+    monkeypatch.setattr(SenderProcess, "start", stopped)
     at.job(limits={"concurrency": SLOTS, "processes": 3, "deadline_seconds": 1})
     found = run_here().execute()
     assert (found.exit_code, found.error and found.error.kind, found.pending) == (4, "deadline", ROWS)

@@ -21,9 +21,10 @@ import pytest
 
 from pipeline.client import Attempt, Client, Task
 from pipeline.config.models import LimitsConfig
-from pipeline.engines import processes, processes_for
+from pipeline.engines import processes, processes_for, sender_process
 from pipeline.engines.channel import Channel
 from pipeline.engines.processes import ProcessEngine
+from pipeline.engines.sender_process import SenderProcess
 from pipeline.engines.sending import Sending
 from pipeline.errors import ErrorKind, Interrupted, InvalidInput, PipelineError
 from pipeline.limits import Pause
@@ -254,17 +255,17 @@ def test_a_sender_that_is_stuck_beyond_every_timeout_is_ended_and_the_others_go_
 def test_a_sender_that_ends_while_the_others_are_starting_is_left_out(
     sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[processes._Sender] = []
-    start = processes._start
+    started: list[SenderProcess] = []
+    start = SenderProcess.start
 
-    def start_and_kill_the_first(sending: Sending, pause: int) -> processes._Sender:
+    def start_and_kill_the_first(sending: Sending, pause: int) -> SenderProcess:
         started.append(start(sending, pause))
         if len(started) == 1:
             started[0].process.kill()
             started[0].process.wait()
         return started[-1]
 
-    monkeypatch.setattr(processes, "_start", start_and_kill_the_first)
+    monkeypatch.setattr(SenderProcess, "start", start_and_kill_the_first)
     said: list[str] = []
     engine = ProcessEngine(sending, 2, Pause(), said.append)
     with closing(engine):
@@ -277,7 +278,7 @@ def test_a_sender_that_ends_while_the_others_are_starting_is_left_out(
 def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
     sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = processes._start
+    start = SenderProcess.start
     begun: list[int] = []
 
     def started_and_stopped(*arguments: Any) -> Any:
@@ -287,7 +288,7 @@ def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
         begun.append(sender.process.pid)
         return sender
 
-    monkeypatch.setattr(processes, "_start", started_and_stopped)
+    monkeypatch.setattr(SenderProcess, "start", started_and_stopped)
     with closing(ProcessEngine(sending, 2, Pause())) as engine:
         engine.send(tasks(range(8)))
         assert len(collect(engine, 8)) == 8
@@ -301,14 +302,14 @@ def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
 @pytest.fixture
 def all_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop every sender before it is ready."""
-    start = processes._start
+    start = SenderProcess.start
 
     def stopped(*arguments: Any) -> Any:
         sender = start(*arguments)
         os.kill(sender.process.pid, signal.SIGSTOP)
         return sender
 
-    monkeypatch.setattr(processes, "_start", stopped)
+    monkeypatch.setattr(SenderProcess, "start", stopped)
 
 
 @pytest.mark.usefixtures("all_stopped")
@@ -360,7 +361,8 @@ def test_a_sender_takes_no_signal_but_a_kill(sending: Sending) -> None:
 def test_a_sender_that_stands_still_holds_nobody_up(
     sending: Sending, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_SECONDS_TO_END", 0.1)
+    for module in (processes, sender_process):
+        monkeypatch.setattr(module, "SECONDS_TO_END", 0.1)
     large = Request("m", ({"role": "user", "content": "x" * 1_000_000},), {})
     with started(sending, 2) as engine:
         os.kill(processes_of(engine)[0], signal.SIGSTOP)
@@ -433,7 +435,7 @@ def test_a_number_of_processes_is_taken_as_it_is() -> None:
 def test_a_sender_inherits_no_variable_with_a_fixed_header_s_value(sending: Sending) -> None:
     sending = replace(sending, header_values=("hunter2-team", "short"))
     environ = {"TEAM": "hunter2-team", "WRAPPED": "Team hunter2-team", "SHORT": "short", "OTHER": "in short"}
-    assert processes._environment(sending, environ).keys() & environ.keys() == {"OTHER"}
+    assert sender_process._environment(sending, environ).keys() & environ.keys() == {"OTHER"}
 
 
 @pytest.mark.usefixtures("all_stopped")

@@ -303,17 +303,13 @@ def test_a_failure_drops_the_idle_connections_which_may_be_as_dead_as_its_own() 
         peer.send(OK)
         peer.receive()
 
-    with serving(script) as server, transport_to(server.url) as transport:
-        both = [threading.Thread(target=transport.post, args=(b"{}",)) for _ in range(2)]
-        for one in both:
-            one.start()
-        for one in both:
-            one.join()
+    with serving(script) as server, transport_to(server.url) as transport, ThreadPoolExecutor(2) as pool:
+        assert [reply.status for reply in pool.map(transport.post, [b"{}"] * 2)] == [200, 200]
         assert server.connections == 2
         with pytest.raises(TransportError):
             transport.post(b"{}")
-        assert transport.post(b"{}").status == 200
-    assert server.connections == 3
+        assert [reply.status for reply in pool.map(transport.post, [b"{}"] * 2)] == [200, 200]
+    assert server.connections == 4
 
 
 def test_a_fresh_attempt_goes_over_a_new_connection() -> None:

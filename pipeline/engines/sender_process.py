@@ -1,0 +1,111 @@
+"""One process that sends: how it starts, what it is given and how it is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pipeline.engines.channel import Channel
+from pipeline.engines.sending import Sending
+from pipeline.errors import PipelineError
+
+SECONDS_TO_END = 2.0
+
+# With the modules found where this process found them, and nothing added from the directory that the command runs in.
+_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender import main; main({connection}, {pause})"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LONG_SECRET = 8
+# Has glibc keep less of what the threads of a sender have freed; what the environment says otherwise stands.
+_LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
+
+
+@dataclass(slots=True)
+class SenderProcess:
+    """A process that sends, and what it has under way."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    slots: int | None = None
+    """How many requests it can have in flight; None until it is ready."""
+    in_flight: dict[int, float] = field(default_factory=dict)
+    """When each task was handed over, in Unix seconds, by its number."""
+    silent: float = 0.0
+    """For how many seconds nothing has come from it, while it was starting or had a task under way."""
+
+    @classmethod
+    def start(cls, sending: Sending, pause: int) -> SenderProcess:
+        """Start a process that sends, with the pause that a file descriptor stands for. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        code = _BOOTSTRAP.format(path=sys.path, connection=theirs.fileno(), pause=pause)
+        # Signals are for the process that decides. A sender is born with them held back, so that none can end it early.
+        held_before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                pass_fds=(theirs.fileno(), pause),
+                env=_environment(sending, os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held_before)
+            theirs.close()
+        channel = Channel(ours)
+        channel.put(sending)
+        return cls(process, channel)
+
+    def end(self, seconds: float) -> int | None:
+        """Wait so long for the process to end, then kill it. Returns its exit code; None where even that fails."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(max(0.0, seconds))
+        self.process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(SECONDS_TO_END)
+        return None
+
+    def ended(self) -> SenderEnded:
+        """Return how the process came to its end, once its connection is gone."""
+        code = self.end(SECONDS_TO_END)
+        if code is None:
+            return SenderEnded("it cannot even be killed")
+        return SenderEnded(f"killed by signal {-code}" if code < 0 else f"exit code {code}")
+
+
+class SenderEnded(PipelineError):
+    """A sender process came to an end; `cause` says how."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = f"a process that sends came to an end ({cause})"
+        super().__init__(
+            f"{self.cause}; every acknowledged answer is safe: run the job again, and if memory was short, with a lower"
+            " limits.concurrency or limits.processes: 1"
+        )
+
+
+def cannot_start(error: OSError) -> PipelineError:
+    """Return the error for a process that the system does not start."""
+    return PipelineError(f"no process can be started to send from: {error.strerror}; set limits.processes: 1")
+
+
+def _environment(sending: Sending, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what a sender inherits: everything but the variables with a secret, which it gets over its connection."""
+    kept = dict(_LITTLE_MEMORY)
+    for name, value in environ.items():
+        if not any(_holds(value, secret) for secret in sending.secrets):
+            kept[name] = value
+    return kept
+
+
+def _holds(value: str, secret: str) -> bool:
+    """Return whether a text is the secret, or holds one that is too long to stand there by chance."""
+    return bool(secret) and (value.strip() == secret or (len(secret) >= _LONG_SECRET and secret in value))
