@@ -19,6 +19,7 @@ from pipeline.cli import (
     jobs,
     make,
     models,
+    quality,
     recover,
     report,
     run,
@@ -103,7 +104,22 @@ def commands() -> None:
     """Offline batch inference."""
 
 
-for module in (run, estimate, validate, export, status, jobs, doctor, recover, report, show, make, models, control):
+for module in (
+    run,
+    estimate,
+    validate,
+    export,
+    status,
+    jobs,
+    doctor,
+    recover,
+    report,
+    show,
+    quality,
+    make,
+    models,
+    control,
+):
     for command in module.COMMANDS:
         commands.add_command(command)
 

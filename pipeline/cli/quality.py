@@ -1,0 +1,107 @@
+"""`pipeline inspect` and `pipeline compare`: what answers are like, and how those of two jobs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.console import Console
+from pipeline.cli.options import ended, job_options, load, set_and_json
+from pipeline.records import JsonObject
+from pipeline.wording import counted
+
+if TYPE_CHECKING:
+    from pipeline.quality import Comparison, Inspected
+    from pipeline.quality.quantiles import Quantiles
+
+_MOST_CHARACTERS = 60
+
+
+@click.command(name="inspect")
+@job_options
+@click.option("--no-near", is_flag=True, help="Do not look for near duplicates, which needs the extra `near`.")
+def inspect(job_file: str, overrides: Sequence[str], is_json: bool, no_near: bool) -> None:
+    """Show what the answers so far are like: gaps, lengths, repetitions, how they begin. Sends nothing."""
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.quality import inspect_answers
+
+        job = load(job_file, overrides)
+        found = inspect_answers(job, near=not no_near)
+        console.result("\n".join([f"{job.config.name}: {counted(found.rows, 'row')}", *_lines(found)]), asdict(found))
+
+    ended(console, action)
+
+
+@click.command()
+@click.argument("job_a", metavar="A")
+@click.argument("job_b", metavar="B")
+@set_and_json
+def compare(job_a: str, job_b: str, overrides: Sequence[str], is_json: bool) -> None:
+    """Compare the answers of two jobs row by row, by row_id. Sends nothing.
+
+    Rows that both answered are compared by `parsed` where both have it, else by the response. --set holds for both.
+    """
+    console = Console(is_json)
+
+    def action() -> None:
+        from pipeline.app.quality import compare_answers
+
+        a, b = load(job_a, overrides), load(job_b, overrides)
+        found = compare_answers(a, b)
+        names = (a.config.name, b.config.name)
+        console.result("\n".join(_compared(found, *names)), _plain(found))
+
+    ended(console, action)
+
+
+COMMANDS = (inspect, compare)
+
+
+def _lines(found: Inspected) -> Iterator[str]:
+    repeated = found.duplicates
+    near = "" if repeated.near is None else f", {repeated.near:,} nearly (of {repeated.compared:,} compared)"
+    yield f"  answers       {found.truncated:,} truncated, {found.empty:,} empty, {found.refused:,} refused"
+    yield f"  duplicates    {repeated.exact:,} to the letter{near}"
+    if found.distinct_per_prompt is not None:
+        yield f"  samples       {found.distinct_per_prompt:g} different answers a row on average"
+    for name, figures in (("prompt", found.prompt), ("response", found.response)):
+        yield f"  {name:<12}  characters {_quantiles(figures.characters)}"
+        yield f"  {'':<12}  tokens     {_quantiles(figures.tokens)}"
+    if found.openings:
+        yield "  openings"
+        for one in found.openings:
+            yield f"    {one.rows:>8,}  {one.opening[:_MOST_CHARACTERS]}"
+    yield f"  {'column':<24} {'null':>7} {'distinct':>10}"
+    for name, column in found.columns.items():
+        yield f"  {name[:24]:<24} {column.null_rate:>7.1%} {column.distinct:>10,}"
+
+
+def _quantiles(found: Quantiles) -> str:
+    if found.mean is None:
+        return "unknown"
+    return f"{found.min:g} to {found.max:g}, median {found.p50:g}, 90% from {found.p5:g} to {found.p95:g}"
+
+
+def _compared(found: Comparison, a: str, b: str) -> Iterator[str]:
+    from pipeline.app.summary import money
+
+    yield f"{a} and {b}: {counted(found.same, 'answer')} the same, {found.changed:,} changed"
+    yield f"  only in {a}: {found.only_a:,}; only in {b}: {found.only_b:,}"
+    yield f"  failed in {a}: {found.failed_a:,}; failed in {b}: {found.failed_b:,}"
+    for name, share in found.agreement.items():
+        yield f"  agreement of {name}: {'unknown' if share is None else f'{share:.1%}'}"
+    yield f"  cost: ${money(found.cost_usd.a)} and ${money(found.cost_usd.b)}"
+    yield f"  tokens: {found.tokens.a:,} and {found.tokens.b:,}"
+
+
+def _plain(found: Comparison) -> JsonObject:
+    from pipeline.app.summary import money
+
+    cost = {name: money(getattr(found.cost_usd, name)) for name in ("a", "b", "difference")}
+    tokens = {name: int(getattr(found.tokens, name)) for name in ("a", "b", "difference")}
+    return {**asdict(found), "cost_usd": cost, "tokens": tokens}

@@ -1,0 +1,208 @@
+"""What the answers of a job are like: lengths, gaps, repetitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.exports.duplicates import Duplicates, Exact, Near
+from pipeline.exports.selection import prompt_text
+from pipeline.plan import UnsentFailure
+from pipeline.quality.distinct import DistinctCount
+from pipeline.quality.quantiles import Amounts, Quantiles
+from pipeline.records import Request, message_texts
+from pipeline.sink import Joined, Results
+from pipeline.sources import pick
+from pipeline.sources.identity import row_values
+
+NEAR_ROWS = 100_000
+"""Near duplicates are looked for among so many rows at most: each that is kept takes half a kilobyte."""
+
+_OPENING_WORDS = 4
+_OPENINGS = 10
+_MOST_OPENINGS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFigures:
+    """Of a column: the share of nulls, and how many different values there are."""
+
+    null_rate: float
+    distinct: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextFigures:
+    """How long texts are: in characters, and in tokens as the endpoint counted them."""
+
+    characters: Quantiles
+    tokens: Quantiles
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Rows whose prompt and answer came before: to the letter, or nearly. `near` is None where it was not looked for,
+    `compared` is among how many rows it was.
+    """
+
+    exact: int
+    near: int | None
+    compared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How answers begin, and how many do."""
+
+    opening: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What the rows with an outcome are like. Lengths, repetitions and openings are of those that were answered.
+
+    `distinct_per_prompt` is how many different answers the samples of one row have, on average; None without samples.
+    """
+
+    rows: int
+    columns: dict[str, ColumnFigures]
+    prompt: TextFigures
+    response: TextFigures
+    truncated: int
+    empty: int
+    refused: int
+    duplicates: Repeated
+    distinct_per_prompt: float | None
+    openings: list[Opening]
+
+
+def inspect(results: Results, *, near: bool = True) -> Inspected:
+    """Return what the answers so far are like, from one pass over them; `near` looks for near duplicates too.
+
+    Raises:
+        InvalidInput: the input changed, or `near` is wanted without the extra `near`.
+        CheckpointFailed: the journal is damaged.
+    """
+    looking = _Looking(results, near=near)
+    for joined in results.joined():
+        looking.add(joined)
+    return looking.result()
+
+
+class _Looking:
+    def __init__(self, results: Results, *, near: bool) -> None:
+        self._results = results
+        self._columns = {name: DistinctCount() for name in results.schema.names}
+        self._amounts = {name: Amounts() for name in ("prompt", "prompt_tokens", "response", "completion_tokens")}
+        self._counts: Counter[str] = Counter()
+        self._exact: Duplicates = Exact()
+        self._near: Duplicates | None = Near() if near else None
+        self._openings: Counter[str] = Counter()
+        self._samples = _Samples() if results.rows.samples is not None else None
+
+    def add(self, joined: Joined) -> None:
+        """Take in further rows."""
+        for name, count in self._columns.items():
+            count.add(joined.rows.column(name))
+        self._counts["rows"] += joined.rows.num_rows
+        answered = np.flatnonzero(
+            pc.equal(self._own(joined.rows, "status"), "succeeded").to_numpy(zero_copy_only=False)
+        )
+        rows = pick(joined.rows, answered)
+        self._counts["truncated"] += pc.sum(self._own(rows, "truncated")).as_py() or 0
+        kinds = Counter(self._own(rows, "response_type").to_pylist())
+        self._counts["empty"] += kinds["empty"]
+        self._counts["refused"] += kinds["refusal"]
+        for name in ("prompt_tokens", "completion_tokens"):
+            self._amounts[name].add_column(self._own(rows, name))
+        requests = self._requests(pick(joined.asked, answered), joined.positions[answered].tolist())
+        self._amounts["prompt"].add(
+            sum(map(len, message_texts(request.messages))) if request else 0 for request in requests
+        )
+        responses = [text or "" for text in self._own(rows, "response").to_pylist()]
+        self._amounts["response"].add(map(len, responses))
+        self._repeated(requests, responses)
+        self._open(responses)
+        if self._samples is not None:
+            self._samples.add(joined.positions[answered].tolist(), self._results.rows.samples or 1, responses)
+
+    def result(self) -> Inspected:
+        """Return the figures."""
+        amounts = {name: found.quantiles() for name, found in self._amounts.items()}
+        is_near = self._near is not None
+        repeated = Repeated(
+            self._counts["exact"], self._counts["near"] if is_near else None, self._counts["compared"] if is_near else 0
+        )
+        openings = [Opening(text, rows) for text, rows in self._openings.most_common(_OPENINGS)]
+        return Inspected(
+            self._counts["rows"],
+            {
+                name: ColumnFigures(round(found.nulls / found.rows, 6) if found.rows else 0.0, found.distinct)
+                for name, found in self._columns.items()
+            },
+            TextFigures(amounts["prompt"], amounts["prompt_tokens"]),
+            TextFigures(amounts["response"], amounts["completion_tokens"]),
+            self._counts["truncated"],
+            self._counts["empty"],
+            self._counts["refused"],
+            repeated,
+            None if self._samples is None else self._samples.mean(),
+            openings,
+        )
+
+    def _own(self, rows: pa.RecordBatch, name: str) -> pa.Array:
+        return rows.column(self._results.prefix + name)
+
+    def _requests(self, asked: pa.RecordBatch, positions: list[int]) -> list[Request | None]:
+        values = row_values(asked)
+        found = self._results.rows.requests(positions, values, [""] * len(positions))
+        return [None if isinstance(request, UnsentFailure) else request for request, _ in found]
+
+    def _repeated(self, requests: Iterable[Request | None], responses: Iterable[str]) -> None:
+        for request, response in zip(requests, responses, strict=True):
+            prompt = prompt_text(request)
+            self._counts["exact"] += self._exact.is_known(prompt, response)
+            if self._near is not None and self._counts["compared"] < NEAR_ROWS:
+                self._counts["compared"] += 1
+                self._counts["near"] += self._near.is_known(prompt, response)
+
+    def _open(self, responses: Iterable[str]) -> None:
+        self._openings.update(
+            " ".join(text.split(maxsplit=_OPENING_WORDS)[:_OPENING_WORDS]) for text in responses if text
+        )
+        if len(self._openings) > _MOST_OPENINGS:
+            self._openings = Counter(dict(self._openings.most_common(_MOST_OPENINGS // 2)))
+
+
+class _Samples:
+    """Counts the different answers of each row, whose samples come together."""
+
+    def __init__(self) -> None:
+        self._prompts = self._distinct = 0
+        self._open: tuple[int, set[str]] = (-1, set())
+
+    def add(self, positions: list[int], samples: int, responses: list[str]) -> None:
+        """Take in further answers at ascending positions."""
+        pairs = zip((position // samples for position in positions), responses, strict=True)
+        for of, group in groupby(pairs, lambda pair: pair[0]):
+            if of != self._open[0]:
+                self._close()
+                self._open = (of, set())
+            self._open[1].update(response for _, response in group)
+
+    def mean(self) -> float | None:
+        """Return how many different answers a row has on average."""
+        self._close()
+        self._open = (-1, set())
+        return round(self._distinct / self._prompts, 3) if self._prompts else None
+
+    def _close(self) -> None:
+        self._prompts += bool(self._open[1])
+        self._distinct += len(self._open[1])

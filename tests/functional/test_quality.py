@@ -1,0 +1,116 @@
+"""`pipeline inspect` and `pipeline compare`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
+
+REPLIES: dict[str, Reply] = {
+    "fails": refusal(400, 7, "no"),
+    "long": answer(
+        "I think that it goes on", usage={"prompt_tokens": 4, "completion_tokens": 100, "total_tokens": 104}
+    ),
+    "null": answer(None),
+    "a": answer("I think that it is a"),
+    "b": answer("I think that it is b"),
+    "c": answer("It depends"),
+}
+
+
+def reply(asked: Asked) -> Reply:
+    return REPLIES[asked.prompt.split("#")[0]]
+
+
+@pytest.fixture
+def done(ws: Workspace, endpoint: Endpoint) -> Workspace:
+    endpoint.reply = reply
+    ws.given(
+        [[str(n), name] for n, name in enumerate(["a", "b", "c", "c", "null", "long", "fails"])], ["id", "question"]
+    )
+    ws.job(input={"id": "id"})
+    ws.run(code=3)
+    return ws
+
+
+def test_the_figures_of_a_job_s_answers(done: Workspace) -> None:
+    found = done.command("inspect")
+    assert found["rows"] == 7
+    assert found["columns"]["question"] == {"null_rate": 0.0, "distinct": 6}
+    assert found["columns"]["response"] == {"null_rate": pytest.approx(2 / 7, abs=1e-6), "distinct": 4}
+    assert found["columns"]["error_kind"]["distinct"] == 1
+    assert (found["truncated"], found["empty"], found["refused"]) == (1, 1, 0)
+    assert found["duplicates"] == {"exact": 1, "near": 1, "compared": 6}
+    assert found["distinct_per_prompt"] is None
+    assert found["openings"][0] == {"opening": "I think that it", "rows": 3}
+    lengths = found["response"]["characters"]
+    assert (lengths["min"], lengths["max"]) == (0, len("I think that it goes on"))
+    assert found["response"]["tokens"]["max"] == 100
+    assert found["prompt"]["characters"]["p50"] == 1
+    assert found["prompt"]["tokens"]["min"] == 4
+    shown = done.pipeline("inspect", "job.yaml").out
+    for part in ("7 rows", "1 truncated, 1 empty", "1 to the letter, 1 nearly", "I think that it", "error_kind"):
+        assert part in shown
+
+
+def test_samples_are_counted_as_different_answers_of_a_row(ws: Workspace, endpoint: Endpoint) -> None:
+    said: dict[str, int] = {}
+
+    def count(asked: Asked) -> Reply:
+        said[asked.prompt] = said.get(asked.prompt, 0) + 1
+        return answer("yes" if asked.prompt == "same" else str(said[asked.prompt]))
+
+    endpoint.reply = count
+    ws.questions("same", "other")
+    ws.job(prompt={"user": "{{ question }}", "samples": 3})
+    ws.run()
+    assert ws.command("inspect", "--no-near")["distinct_per_prompt"] == 2.0
+    assert "2 different answers a row" in ws.pipeline("inspect", "job.yaml", "--no-near").out
+
+
+def test_a_job_that_never_ran_has_nothing_to_look_at(ws: Workspace) -> None:
+    ws.questions("a")
+    ws.job()
+    for command in (("inspect", "job.yaml"), ("compare", "job.yaml", "job.yaml")):
+        refused = ws.pipeline(*command)
+        assert (refused.code, "run it first" in refused.err) == (2, True)
+
+
+def other_job(ws: Workspace, *names: tuple[str, str]) -> None:
+    ws.given(names, ["id", "question"], "other.csv")
+    ws.job("other.yaml", name="other", input={"path": "other.csv", "id": "id"}, output={"path": "other.parquet"})
+    assert ws.pipeline("run", "other.yaml").code in (0, 3)
+
+
+def compare(ws: Workspace) -> dict[str, Any]:
+    done = ws.pipeline("compare", "job.yaml", "other.yaml", "--json")
+    assert done.code == 0, done.err
+    return done.data
+
+
+def test_rows_of_two_jobs_are_compared_by_their_ids(done: Workspace) -> None:
+    other_job(done, ("1", "b"), ("0", "b"), ("2", "c"), ("3", "fails"), ("6", "a"), ("9", "a"))
+    found = compare(done)
+    assert {name: found[name] for name in ("same", "changed", "only_a", "only_b", "failed_a", "failed_b")} == {
+        "same": 2,
+        "changed": 1,
+        "only_a": 2,
+        "only_b": 1,
+        "failed_a": 1,
+        "failed_b": 1,
+    }
+    assert found["agreement"] == {"response": pytest.approx(2 / 3, abs=1e-6)}
+    shown = done.pipeline("compare", "job.yaml", "other.yaml").out
+    assert "2 answers the same, 1 changed" in shown
+    assert "agreement of response: 66.7%" in shown
+
+
+def test_a_job_agrees_with_itself_and_costs_the_same(done: Workspace) -> None:
+    same = done.pipeline("compare", "job.yaml", "job.yaml", "--json").data
+    assert (same["same"], same["changed"], same["only_a"]) == (6, 0, 0)
+    assert same["agreement"] == {"response": 1.0}
+    assert same["cost_usd"]["difference"] == "0"
+    assert same["cost_usd"]["a"] == done.command("status")["job_cost_usd"]
+    assert same["tokens"]["difference"] == 0
