@@ -139,9 +139,9 @@ class Failure:
 
 
 def sound_count(value: object) -> int | None:
-    """Return a token count as an int, or None where it is no whole number from 0 to the largest int64.
+    """Return a token count as an int, or None where it is not an integer from 0 to the largest int64.
 
-    Some servers write whole numbers as `10.0`. True is no count.
+    Some servers write integers as `10.0`. True is no count.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)

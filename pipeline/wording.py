@@ -22,7 +22,7 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def range_text(noun: str, minimum: float | None, maximum: float | None) -> str:
-    """Return what a number may be, bounds included: `a number from 0 to 2`, `a whole number of at least 1`."""
+    """Return what a number may be, bounds included: `a number from 0 to 2`, `an integer of at least 1`."""
     if maximum is None:
         return noun if minimum is None else f"{noun} of at least {minimum:,}"
     return f"{noun} of at most {maximum:,}" if minimum is None else f"{noun} from {minimum:,} to {maximum:,}"

@@ -12,7 +12,7 @@ from pipeline.app.job import OpenJob
 from pipeline.catalogue import OPENAI_PARAMETERS
 from pipeline.config import ParametersConfig, PromptConfig
 from pipeline.errors import InvalidJob
-from pipeline.estimate import FEWEST_ROWS, Measure, Sample, Sizes, size
+from pipeline.estimate import MIN_ROWS, Measure, Sample, Sizes, size
 from pipeline.journal import Journal, State
 from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, UnsentFailure, spread_rows
 from pipeline.prompts import Prompter
@@ -69,11 +69,11 @@ def _sampled(plan: Plan, pilot_from: int) -> tuple[list[int], bool]:
     """Return the positions of the rows to learn from, and whether they were drawn at random."""
     choose = partial(spread_rows, plan, most=_MOST_ROWS)
     drawn = choose(_OVER, since=pilot_from) if pilot_from else []
-    if len(drawn) >= FEWEST_ROWS:
+    if len(drawn) >= MIN_ROWS:
         return drawn, True
     found: list[int] = []
     for states in (_OVER, (*_OVER, State.CHANGED)):
-        if len(found) < FEWEST_ROWS:
+        if len(found) < MIN_ROWS:
             found = choose(states, since=1)
     return found, False
 

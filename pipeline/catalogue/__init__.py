@@ -7,8 +7,8 @@ from pipeline.catalogue.costs import (
     as_column,
     cost,
     excess,
-    fewest_prompt_tokens,
-    most_prompt_tokens,
+    max_prompt_tokens,
+    min_prompt_tokens,
     worst_cost,
 )
 from pipeline.catalogue.facts import (
@@ -42,10 +42,10 @@ __all__ = [
     "built_in",
     "cost",
     "excess",
-    "fewest_prompt_tokens",
     "list_version",
     "listed_models",
     "listed_price",
-    "most_prompt_tokens",
+    "max_prompt_tokens",
+    "min_prompt_tokens",
     "worst_cost",
 ]

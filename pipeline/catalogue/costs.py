@@ -33,7 +33,7 @@ TOKENS_PER_CONVERSATION = 64
 TOKENS_PER_PART = 4096
 """Allowance for an image, whose tokens follow its pixels and not its bytes (Llama 4: 17 tiles of 144 tokens)."""
 
-MOST_BYTES_PER_TOKEN = 128
+MAX_BYTES_PER_TOKEN = 128
 """The longest token there is: 128 spaces in Llama 3's vocabulary (counted in tokenizer.model of the PyPI package
 llama-models 0.3.0; Llama 4: 113 bytes). A text may well be one long word again and again, so an average will not do."""
 
@@ -64,7 +64,7 @@ class Price:
         return f"prices of {self.as_of}, more than a year old"
 
     @property
-    def dearest_input(self) -> Decimal:
+    def max_input_usd_per_million(self) -> Decimal:
         """What a prompt token can cost at most, cached or not."""
         return max(self.input_usd_per_million, self.cached_input_usd_per_million or Decimal(0))
 
@@ -96,7 +96,7 @@ def as_column(amount: Decimal) -> Decimal | None:
     return rounded if rounded.copy_abs() < _USD_BEYOND else None
 
 
-def most_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
+def max_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
     """Return the most tokens that the messages can be billed for by a model.
 
     Without a model, long instructions of its own are not counted. A byte-level tokenizer makes at most one token of
@@ -104,7 +104,7 @@ def most_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
     allowance.
     """
     known = built_in().find(model)
-    instructions = known.most_instruction_tokens if known else 0
+    instructions = known.max_instruction_tokens if known else 0
     tokens = TOKENS_PER_CONVERSATION + instructions + TOKENS_PER_MESSAGE * len(messages)
     for message in messages:
         content = message["content"]
@@ -118,13 +118,13 @@ def most_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
     return tokens
 
 
-def fewest_prompt_tokens(messages: Sequence[Message]) -> int:
+def min_prompt_tokens(messages: Sequence[Message]) -> int:
     """Return the fewest tokens that the messages' text can be, so that a prompt beyond the context window is certain to
     be.
 
     Whitespace around a text does not count: Llama's chat templates remove it.
     """
-    return sum(-(-_utf8_length(text.strip()) // MOST_BYTES_PER_TOKEN) for text in message_texts(messages))
+    return sum(-(-_utf8_length(text.strip()) // MAX_BYTES_PER_TOKEN) for text in message_texts(messages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,12 @@ class Excess:
 NO_EXCESS = Excess()
 
 
-def excess(usage: Usage, messages: Sequence[Message], most_completion_tokens: int | None, model: str = "") -> Excess:
+def excess(usage: Usage, messages: Sequence[Message], max_completion_tokens: int | None, model: str = "") -> Excess:
     """Return what a usage has beyond the most that was assumed; nothing where a count is not known."""
     if usage.prompt_tokens is None or usage.output_tokens is None:
         return NO_EXCESS
-    completion = 0 if most_completion_tokens is None else usage.output_tokens - most_completion_tokens
-    return Excess(max(0, usage.prompt_tokens - most_prompt_tokens(messages, model)), max(0, completion))
+    completion = 0 if max_completion_tokens is None else usage.output_tokens - max_completion_tokens
+    return Excess(max(0, usage.prompt_tokens - max_prompt_tokens(messages, model)), max(0, completion))
 
 
 def worst_cost(
@@ -168,12 +168,12 @@ def worst_cost(
     The completion is bounded by `max_tokens`, or else by the context window; `beyond` comes on top. None if the price
     or both bounds are unknown.
     """
-    most_completion_tokens = max_tokens if max_tokens is not None else context_window
-    if price is None or most_completion_tokens is None:
+    max_completion_tokens = max_tokens if max_tokens is not None else context_window
+    if price is None or max_completion_tokens is None:
         return None
-    prompt_tokens = most_prompt_tokens(messages, model) + beyond.prompt_tokens
+    prompt_tokens = max_prompt_tokens(messages, model) + beyond.prompt_tokens
     return _amount(
-        price.dearest_input, price, prompt_tokens, most_completion_tokens + beyond.completion_tokens, _UPWARD
+        price.max_input_usd_per_million, price, prompt_tokens, max_completion_tokens + beyond.completion_tokens, _UPWARD
     )
 
 

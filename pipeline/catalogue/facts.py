@@ -22,7 +22,7 @@ class ParameterRange:
     integer: bool
 
     def __str__(self) -> str:
-        return range_text("a whole number" if self.integer else "a number", self.minimum, self.maximum)
+        return range_text("an integer" if self.integer else "a number", self.minimum, self.maximum)
 
     def holds(self, value: float | Decimal) -> bool:
         """Return whether a finite number lies within the bounds."""
@@ -57,7 +57,7 @@ class Model:
     `parameters` names those that the model documents, none where it documents all of its provider's.
 
     `provider` is the one whose model this is, None for that of any. `chat_template` is None where it has not been
-    counted. `most_instruction_tokens` bounds the instructions that a model puts around every
+    counted. `max_instruction_tokens` bounds the instructions that a model puts around every
     conversation by itself (Llama Guard 3's list of categories, as its model card prints it: 195 tokens).
     `reasons_in_text` marks one whose answers begin with its reasoning, up to `</think>`.
     """
@@ -71,7 +71,7 @@ class Model:
     note: str = ""
     provider: str | None = None
     chat_template: ChatTemplate | None = None
-    most_instruction_tokens: int = 0
+    max_instruction_tokens: int = 0
     reasons_in_text: bool = False
 
     def is_of(self, provider: str) -> bool:
@@ -154,6 +154,6 @@ def _model(entry: JsonObject, facts: JsonObject) -> Model:
         note=entry["note"],
         provider=facts["provider"],
         chat_template=None if template is None else ChatTemplate(**template),
-        most_instruction_tokens=entry.get("most_instruction_tokens", 0),
+        max_instruction_tokens=entry.get("max_instruction_tokens", 0),
         reasons_in_text=entry.get("reasons_in_text", False),
     )

@@ -58,7 +58,7 @@ def _check_auth(endpoint: EndpointConfig) -> Iterator[Finding]:
     if fault := _name_fault(name) or _taken(name):
         yield Finding(at, fault, "the usual ones are `Authorization`, `api-key` and `x-api-key`")
     if _UNFIT_VALUE.search(endpoint.auth.prefix.rstrip(" ")):
-        message = "the prefix begins with a blank, or holds characters that cannot stand in an HTTP header"
+        message = "the prefix begins with a space, or holds characters that are not allowed in an HTTP header"
         yield Finding(path("endpoint.auth.prefix"), message, 'write "Bearer ", "" or what the server wants')
 
 
@@ -75,15 +75,17 @@ def _check_headers(endpoint: EndpointConfig) -> Iterator[Finding]:
             hint = "leave it out; the key comes from `api_key_env`, and `auth` names another header for it"
             yield Finding(at, "the key goes into this header", hint, (_KEY_VARIABLE, path("endpoint.auth")))
         elif name.lower() in seen:
-            yield Finding(at, "this header is there already: its name has no upper and lower case", "keep one of them")
+            yield Finding(
+                at, "this header is set already: the names of headers are case-insensitive", "keep one of them"
+            )
         elif _UNFIT_VALUE.search(value):
-            message = "its value holds characters that cannot stand in an HTTP header, or blanks around it"
-            yield Finding(at, message, "write it on one line, without blanks around it")
+            message = "its value holds characters that are not allowed in an HTTP header, or has whitespace around it"
+            yield Finding(at, message, "write it on one line, without whitespace around it")
         seen.add(name.lower())
 
 
 def _name_fault(name: str) -> str | None:
-    return None if _HEADER_NAME.fullmatch(name) else "this is no name of an HTTP header"
+    return None if _HEADER_NAME.fullmatch(name) else "this is not the name of an HTTP header"
 
 
 def _taken(name: str) -> str | None:
@@ -110,7 +112,7 @@ def _check_max_tokens_field(endpoint: EndpointConfig) -> Iterator[Finding]:
     if name == "max_tokens":
         return
     if not endpoint.provider.renames_max_tokens:
-        message = f"{endpoint.provider.title} takes no other name than `max_tokens`"
+        message = f"{endpoint.provider.title} accepts no other name than `max_tokens`"
         yield Finding(at, message, "leave it out", (_KIND,))
     elif name in _OUR_KEYS or name in ParametersConfig.model_fields:
         yield Finding(at, f"`{name}` means something else", "such as `max_completion_tokens`")

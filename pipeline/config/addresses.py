@@ -19,11 +19,11 @@ def address_fault(url: str) -> str | None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return "this is no address"
+        return "this is not an address"
     if parts.scheme not in ("http", "https"):
         return "an address begins with https:// or http://"
     if not host or not _HOST.fullmatch(host) or not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url):
-        return "this is no address of a server"
+        return "this is not the address of a server"
     return None
 
 
@@ -46,7 +46,7 @@ def check_notify(notify: NotifyConfig) -> Iterator[Finding]:
         if url is None:
             continue
         if fault := address_fault(url):
-            yield Finding(("notify", name), fault, "write a whole address that begins with https://")
+            yield Finding(("notify", name), fault, "write a full address that begins with https://")
         elif is_exposed(url) and not notify.allow_insecure_http:
             yield Finding(
                 ("notify", name),

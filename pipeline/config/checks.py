@@ -53,7 +53,7 @@ def _check_prompt(config: JobConfig) -> Iterator[Finding]:
         hint = 'add `user: "{{ question }}"`, or `column:` or `messages:` with the name of a column'
         yield Finding(("prompt",), f"one of {listed(PROMPT_KEYS, 'or')} is required", hint, others)
     for name in given[1:]:
-        message = f"`{given[0]}` is there already; a prompt has one of {listed(PROMPT_KEYS, 'or')}"
+        message = f"`{given[0]}` is set already; a prompt has one of {listed(PROMPT_KEYS, 'or')}"
         yield Finding(("prompt", name), message, "keep one of them", others)
 
 

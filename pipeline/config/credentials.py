@@ -24,13 +24,13 @@ def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
     if endpoint.api_key_env is not None and not _VARIABLE_NAME.fullmatch(endpoint.api_key_env):
         yield Finding(
             _KEY_VARIABLE,
-            "this is no name of an environment variable",
+            "this is not the name of an environment variable",
             f"put the key into a variable and write its name, such as {DEFAULT.key_variable}; never the key itself",
         )
     provider = endpoint.provider
     if endpoint.api_key_env is None and provider.needs_key and not _is_on_this_machine(endpoint):
         hint = "name the variable that holds the key; the embedded endpoint, `url: simulator`, asks for none"
-        yield Finding(_KEY_VARIABLE, f"{provider.title} takes no request without a key", hint, (_KIND,))
+        yield Finding(_KEY_VARIABLE, f"{provider.title} accepts no request without a key", hint, (_KIND,))
     if not provider.url and "url" not in endpoint.model_fields_set:
         message = f"`kind: {provider.name}` needs the server's address"
         yield Finding(_URL, message, "add `url: https://api.example.com/v1` below `endpoint:`", (_KIND,))
@@ -67,10 +67,10 @@ def key_findings(endpoint: EndpointConfig, environ: Mapping[str, str]) -> Iterat
             shell = f"export {named}=…" if _SHOWN_NAME.fullmatch(named) else "export it"
             yield Finding(_KEY_VARIABLE, f"the {name} is {state}", f"put the key into it: {shell}")
     elif key != key.strip():
-        yield Finding(_KEY_VARIABLE, f"the {name} has blanks or line ends around the key", "set it without them")
+        yield Finding(_KEY_VARIABLE, f"the {name} has whitespace around the key", "remove it")
     elif not _fits_header(key):
-        message = f"the {name} holds characters that cannot stand in an HTTP header"
-        yield Finding(_KEY_VARIABLE, message, "copy the key anew, on one line")
+        message = f"the {name} holds characters that are not allowed in an HTTP header"
+        yield Finding(_KEY_VARIABLE, message, "copy the key again, on one line")
 
 
 def key_note(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
@@ -87,14 +87,14 @@ def _address_faults(endpoint: EndpointConfig, index: int) -> Iterator[Finding]:
     url = endpoint.urls[index]
     at = _URL if isinstance(endpoint.url, str) else (*_URL, index)
     if fault := address_fault(url):
-        yield Finding(at, fault, f"write a whole address, such as {DEFAULT.url}, or `{SIMULATOR_URL}`")
+        yield Finding(at, fault, f"write a full address, such as {DEFAULT.url}, or `{SIMULATOR_URL}`")
     elif "@" in urlsplit(url).netloc:
         yield Finding(at, "an address cannot hold a user or password", _KEY_IN_URL)
     elif "?" in url or "#" in url:
-        hint = f"{_KEY_IN_URL}; anything else of a query belongs into `query`"
+        hint = f"{_KEY_IN_URL}; any other part of a query goes into `query`"
         yield Finding(at, "an address cannot hold a query (`?…`) or fragment (`#…`)", hint)
     elif _plain(url) in map(_plain, endpoint.urls[:index]):
-        yield Finding(at, "this server is there already", "list each server once")
+        yield Finding(at, "this server is listed already", "list each server once")
 
 
 def _plain(url: str) -> str:

@@ -20,10 +20,10 @@ from pipeline.config.syntax import explain_syntax
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.surrogates import well_formed
 
-MOST_NODES = 10_000
+MAX_NODES = 10_000
 """Values and keys of a job file, aliases expanded."""
 
-MOST_LEVELS = 50
+MAX_LEVELS = 50
 
 _TEMPLATE_HINT = 'put a template in quotes: "{{ question }}"'
 
@@ -120,8 +120,8 @@ class _Composer:
         if kind == "AliasEvent":
             return self._alias(event.anchor, place, len(path))
         is_scalar = kind == "ScalarEvent"
-        if not is_scalar and len(path) >= MOST_LEVELS:
-            self._stop(place, f"nested more than {MOST_LEVELS} levels deep", None)
+        if not is_scalar and len(path) >= MAX_LEVELS:
+            self._stop(place, f"nested more than {MAX_LEVELS} levels deep", None)
         self._count(1, place)
         node: Node
         levels = 0 if is_scalar else 1
@@ -154,7 +154,7 @@ class _Composer:
                 self.mistakes.append(key.place.mistake(message, key=shown(path) or None, suggestion=hint))
             elif name in entries:
                 line = entries[name].key_place.line
-                message = "this key is there already" + (f", on line {line}" if line else "")
+                message = "this key is set already" + (f", on line {line}" if line else "")
                 whole = shown((*path, name))
                 self.mistakes.append(key.place.mistake(message, key=whole, suggestion="keep one of the two"))
             else:
@@ -163,17 +163,17 @@ class _Composer:
 
     def _alias(self, name: str, place: Place, above: int) -> tuple[Node, int]:
         if name not in self._anchors:
-            self._stop(place, "no anchor of this name stands before", "put text that begins with `*` in quotes")
+            self._stop(place, "there is no anchor of this name above", "put text that begins with `*` in quotes")
         anchored = self._anchors[name]
         self._count(anchored.nodes, place)
-        if above + anchored.levels > MOST_LEVELS:
-            self._stop(place, f"nested more than {MOST_LEVELS} levels deep", None)
+        if above + anchored.levels > MAX_LEVELS:
+            self._stop(place, f"nested more than {MAX_LEVELS} levels deep", None)
         return anchored.node, anchored.levels
 
     def _count(self, nodes: int, place: Place) -> None:
         self._nodes += nodes
-        if self._nodes > MOST_NODES:
-            self._stop(place, f"more than {MOST_NODES:,} values, aliases expanded", "a job file has a few dozen")
+        if self._nodes > MAX_NODES:
+            self._stop(place, f"more than {MAX_NODES:,} values, aliases expanded", "a job file has a few dozen")
 
     def _unicode(self, text: str, place: Place) -> str:
         """Return the text with each of JSON's pairs of escapes for one character put together."""

@@ -28,7 +28,7 @@ _NAME_THE_VARIABLE = "a key is never written here: name the environment variable
 _NEVER_SHOWN: frozenset[KeyPath] = frozenset(
     {("endpoint", "api_key_env"), ("endpoint", "url"), ("notify", "ping_url"), ("notify", "webhook_url")}
 )
-_LONGEST_REFUSED = 60
+_MAX_REFUSED = 60
 _MEANT_FALSE = frozenset({"no", "n", "off", "0"})
 _MEANT_TRUE = frozenset({"yes", "y", "on", "1"})
 
@@ -126,9 +126,9 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
         case "path" | "delimiter" | "encoding" | "json" | "date":
             message, suggestion = fault["msg"], context.get("suggestion")
         case "finite_number":
-            message = f"this number is infinite, too large or none at all; wanted is {wanted}"
+            message = f"this number is infinite, too large or not a number; it must be {wanted}"
         case "greater_than" | "greater_than_equal" | "less_than_equal":
-            message = f"{refused or 'this'} is out of range; wanted is {wanted}"
+            message = f"{refused or 'this'} is out of range; it must be {wanted}"
         case "decimal_max_places":
             message, suggestion = f"a price has at most {PRICE_DECIMALS} decimals", "round it"
         case "literal_error" if isinstance(value, str):
@@ -145,7 +145,7 @@ def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
                 else "this is not one character"
             )
         case "string_pattern_mismatch":
-            message = "only the letters a-z and A-Z, digits, - and _ can stand here"
+            message = "only the letters a-z and A-Z, digits, - and _ are allowed here"
             name = "" if path in filled.written else re.sub("[^A-Za-z0-9_-]+", "-", str(value)).strip("-")
             suggestion = f"write `{name or schema.example(path)}`"
         case _:
@@ -162,7 +162,7 @@ def _refused(path: KeyPath, value: object, filled: Filled) -> str | None:
     if is_hidden or value is None or not isinstance(value, bool | int | float | str):
         return None
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _yaml(value)
-    return text if len(text) <= _LONGEST_REFUSED else f"{text[:_LONGEST_REFUSED]}…"
+    return text if len(text) <= _MAX_REFUSED else f"{text[:_MAX_REFUSED]}…"
 
 
 def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
@@ -184,8 +184,8 @@ def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
             "name a column that holds each row's messages; few-shot pairs belong into `prompt.examples`, which is not"
             " built yet"
         )
-    if isinstance(value, float) and value.is_integer() and "whole" in wanted:
-        return f"write {int(value)}" if not from_variable else "a whole number has neither `.` nor `e`"
+    if isinstance(value, float) and value.is_integer() and "integer" in wanted:
+        return f"write {int(value)}" if not from_variable else "an integer has neither `.` nor `e`"
     if isinstance(value, bool | int | float) and schema.is_text(path) and not schema.choices(path):
         return "put it in quotes"
     if isinstance(value, int) and not isinstance(value, bool) and wanted == "true or false" and value in (0, 1):
@@ -216,7 +216,9 @@ def _text_meant(path: KeyPath, value: str, *, from_variable: bool) -> str | None
         return column
     if str(path[-1]).endswith("_seconds") and (seconds := hints.seconds_meant(value)):
         return seconds
-    return hints.number_meant(value, is_integer="whole" in wanted) if "number" in wanted else None
+    return (
+        hints.number_meant(value, is_integer="integer" in wanted) if "number" in wanted or "integer" in wanted else None
+    )
 
 
 def _kind(value: object) -> str:
@@ -226,7 +228,7 @@ def _kind(value: object) -> str:
         case bool():
             return f"{_yaml(value)}"
         case int():
-            return "a whole number"
+            return "an integer"
         case float():
             return "a number with a fraction"
         case str():

@@ -6,10 +6,10 @@ import unicodedata
 
 from pipeline.errors import Mistake
 
-_MOST_SHOWN = 100
+_MAX_SHOWN = 100
 """Characters of a line that are shown around its mistake."""
 
-_LONGEST = 1_000
+_MAX_CHARACTERS = 1_000
 """Characters of anything that is shown; keys can be as long as the file."""
 
 _HIDDEN = "\ufffd"
@@ -51,8 +51,8 @@ def _is_override(mistake: Mistake) -> bool:
 
 def _window(line: str, index: int) -> tuple[str, int]:
     """Return the part of a line around an index that fits a terminal, and the terminal column of the caret."""
-    start = 0 if len(line) <= _MOST_SHOWN else max(0, min(index - _MOST_SHOWN // 2, len(line) - _MOST_SHOWN))
-    end = start + _MOST_SHOWN
+    start = 0 if len(line) <= _MAX_SHOWN else max(0, min(index - _MAX_SHOWN // 2, len(line) - _MAX_SHOWN))
+    end = start + _MAX_SHOWN
     before = ("…" if start else "") + _harmless(line[start:index])
     after = _harmless(line[index:end]) + ("…" if end < len(line) else "")
     return before + after, sum(_width(character) for character in before)
@@ -68,5 +68,5 @@ def _harmless(text: str) -> str:
     """Return the text without characters that act on a terminal: escapes, line breaks, changes of direction. Tabs
     become spaces.
     """
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    text = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
     return "".join(character if character.isprintable() else _HIDDEN for character in text.replace("\t", " "))

@@ -17,7 +17,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _NOT_A_NUMBER = re.compile(r"\.(nan|NaN|NAN)")
 
-_MOST_DIGITS = 400
+_MAX_DIGITS = 400
 """No number that is meant has more; int() itself refuses from 4,301 digits on."""
 
 
@@ -51,7 +51,7 @@ def read_scalar(text: str) -> bool | int | float | str | None:
         return True
     if text in _FALSE:
         return False
-    if len(text) <= _MOST_DIGITS:
+    if len(text) <= _MAX_DIGITS:
         if _INTEGER.fullmatch(text):
             return int(text)
         if _OCTAL.fullmatch(text):

@@ -98,7 +98,7 @@ def example(path: KeyPath) -> str:
 
 
 def describe(path: KeyPath) -> str:
-    """Return what the key takes, in words: "a whole number from 1 to 2,000"."""
+    """Return what the key takes, in words: "an integer from 1 to 2,000"."""
     return " or ".join(dict.fromkeys(_words(option) for option in _options(path) if option.get("type") != "null"))
 
 
@@ -187,7 +187,7 @@ def _places_of(name: str, under: KeyPath) -> Iterator[KeyPath]:
 def _words(schema: JsonObject) -> str:
     match schema.get("type"):
         case "integer":
-            return _number("a whole number", schema)
+            return _number("an integer", schema)
         case "number":
             return _number("a number", schema)
         case "boolean":

@@ -15,13 +15,13 @@ from pipeline.errors import InvalidJob, Mistake
 from pipeline.records import JsonObject
 from pipeline.suggest import did_you_mean, nearest
 
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 
 GIVEN = "the job"
 """What stands for the file of a job that was given as a Python mapping."""
 
 _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
-_MOST_SHOWN = 1_000
+_MAX_SHOWN = 1_000
 """Characters of a line that is shown; a longer one is not searched for secrets."""
 
 _SECRET_NAME = r"(?:key|secret|password|passwd|authorization|bearer|(?<!max_)token|(?:ping|webhook)_url)"
@@ -101,8 +101,8 @@ class Source:
                 is_next = is_next and not line.strip()
                 continue
             within = None
-            found = _SECRET_KEY.search(line) if len(line) <= _MOST_SHOWN else None
-            if found or len(line) > _MOST_SHOWN:
+            found = _SECRET_KEY.search(line) if len(line) <= _MAX_SHOWN else None
+            if found or len(line) > _MAX_SHOWN:
                 secret.add(number)
                 within, is_next = indent, bool(found and not found[1])
             elif _SECRET_TEXT.search(line):
@@ -125,15 +125,15 @@ def read_source(path: str | Path) -> Source:
     file = str(path)
     try:
         with open(path, "rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+            content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise _unreadable(file, "no such file", _near_files(Path(path))) from None
     except IsADirectoryError:
         raise _unreadable(file, "this is a directory", "name the job file in it") from None
     except (OSError, ValueError) as error:
         raise _unreadable(file, f"cannot be read: {getattr(error, 'strerror', None) or error}", None) from None
-    if len(content) > MOST_BYTES:
-        raise _unreadable(file, "larger than 1 MiB", "a job file names its input; the data stands in files of its own")
+    if len(content) > MAX_BYTES:
+        raise _unreadable(file, "larger than 1 MiB", "a job file names its input; the data belongs in files of its own")
     try:
         return Source(file, content.decode("utf-8").removeprefix("\ufeff"))
     except UnicodeDecodeError as error:
@@ -152,7 +152,7 @@ def mapping_source(values: JsonObject) -> Source:
         text = json.dumps(values, ensure_ascii=False, default=_written)
     except (TypeError, ValueError, RecursionError) as error:
         raise _unreadable(GIVEN, f"this cannot be a job: {error}", "use the types of YAML: text, numbers, …") from None
-    if len(text) > MOST_BYTES:
+    if len(text) > MAX_BYTES:
         raise _unreadable(GIVEN, "larger than 1 MiB", "a job names its input, or gets it as `input=`")
     return Source(GIVEN, text)
 

@@ -20,9 +20,9 @@ _TABLE: tuple[tuple[str, str, str | None], ...] = (
     (r"found character '\\t'", "a tab cannot indent", "indent with spaces"),
     (r"found character '(.)' that cannot start", "text cannot begin with `{}`", _QUOTE_TEXT),
     (r"found unexpected end of stream", "the quoted text that begins here has no end", "close the quotes"),
-    (r"found unknown escape character '(.)'", "`\\{}` is no escape", "write \\\\, or use single quotes"),
+    (r"found unknown escape character '(.)'", "`\\{}` is not an escape", "write \\\\, or use single quotes"),
     (r"expected ',' or '([\]}])'", "a `,` or `{}` is missing", None),
-    (r"could not find expected ':'", "a key without `:`", "write `key: value`, with a blank after the colon"),
+    (r"could not find expected ':'", "a key without `:`", "write `key: value`, with a space after the colon"),
     (
         r"expected <block end>",
         "this does not fit what is above it",

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.config.checks import check_job
-from pipeline.config.document import MOST_LEVELS
+from pipeline.config.document import MAX_LEVELS
 from pipeline.config.environment import Filled
 from pipeline.config.explain import explain, place_of
 from pipeline.config.findings import Finding
@@ -43,7 +43,7 @@ def validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake], frozenset
     doubtful = set(unset)
     if error is not None:
         mistakes, doubtful = explain(error, filled, unset)
-    for _ in range(MOST_LEVELS):  # taking a value out can leave its section without a required key, and so on upwards
+    for _ in range(MAX_LEVELS):  # taking a value out can leave its section without a required key, and so on upwards
         if error is None:
             break
         _take_out(

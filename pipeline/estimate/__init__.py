@@ -2,14 +2,14 @@
 
 from pipeline.estimate.assumed import assumed_totals, assumptions
 from pipeline.estimate.estimate import Estimate, estimate
-from pipeline.estimate.learned import FEWEST_ROWS, Measure, Sample
+from pipeline.estimate.learned import MIN_ROWS, Measure, Sample
 from pipeline.estimate.ranges import BOUNDS, HOLDS, Range, extrapolate
 from pipeline.estimate.sizes import Sizes, Totals, size
 
 __all__ = [
     "BOUNDS",
-    "FEWEST_ROWS",
     "HOLDS",
+    "MIN_ROWS",
     "Estimate",
     "Measure",
     "Range",

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pipeline.catalogue import ChatTemplate, Price
 from pipeline.config.models import LimitsConfig
 from pipeline.estimate.assumed import assumed_totals, assumptions
-from pipeline.estimate.learned import FEWEST_ROWS, Sample
+from pipeline.estimate.learned import MIN_ROWS, Sample
 from pipeline.estimate.ranges import Range
 from pipeline.estimate.sizes import Sizes, Totals
 
@@ -58,7 +58,7 @@ def estimate(
     template: ChatTemplate | None = None,
 ) -> Estimate:
     """Return the estimate from a sample, or from stated ratios (and the chat template) if it has too few rows."""
-    learned = sample if sample is not None and len(sample) >= FEWEST_ROWS else None
+    learned = sample if sample is not None and len(sample) >= MIN_ROWS else None
     totals = assumed_totals(sizes, price, template) if learned is None else learned.totals(sizes, price)
     return Estimate(
         requests=sizes.requests,

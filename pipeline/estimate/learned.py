@@ -16,7 +16,7 @@ from pipeline.estimate.sizes import Sizes, Totals
 from pipeline.journal import ANSWERS, Outcome
 from pipeline.records import Usage
 
-FEWEST_ROWS = 5
+MIN_ROWS = 5
 """Rows that must be known to learn from them."""
 
 
@@ -70,16 +70,16 @@ class Sample:
         self.measures.append(measure)
 
     def totals(self, sizes: Sizes, price: Price | None) -> Totals:
-        """Return what the requests take if they are like those of the sample, which has FEWEST_ROWS at least."""
+        """Return what the requests take if they are like those of the sample, which has MIN_ROWS at least."""
         attempts, seconds = self._mean("attempts"), [one.seconds for one in self.measures]
-        most_completion = math.inf if sizes.without_max_tokens else sizes.max_tokens
+        max_completion = math.inf if sizes.without_max_tokens else sizes.max_tokens
         spent = [float(one.usd) for one in self.measures if one.usd is not None]
         usd = self._total(spent, sizes).map(_decimal) if len(spent) == len(self) and price is not None else None
         if usd is not None and (worst := sizes.worst_cost(price)) is not None:
             usd = usd.map(partial(min, worst * _decimal(attempts)))
         return Totals(
-            prompt_tokens=self._sum("prompt_tokens", sizes).map(partial(min, sizes.most_prompt_tokens)),
-            completion_tokens=self._sum("completion_tokens", sizes).map(partial(min, most_completion)),
+            prompt_tokens=self._sum("prompt_tokens", sizes).map(partial(min, sizes.max_prompt_tokens)),
+            completion_tokens=self._sum("completion_tokens", sizes).map(partial(min, max_completion)),
             cost_usd=usd,
             busy_seconds=self._total(seconds, sizes),
             attempts=attempts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.catalogue import Price, cost, most_prompt_tokens
+from pipeline.catalogue import Price, cost, max_prompt_tokens
 from pipeline.estimate.ranges import Range
 from pipeline.records import Request, Usage, message_texts
 
@@ -17,7 +17,7 @@ class Sizes:
     requests: int = 0
     messages: int = 0
     bytes: int = 0
-    most_prompt_tokens: int = 0
+    max_prompt_tokens: int = 0
     max_tokens: int = 0
     without_max_tokens: int = 0
 
@@ -26,7 +26,7 @@ class Sizes:
         self.requests += 1
         self.messages += len(request.messages)
         self.bytes += size(request)
-        self.most_prompt_tokens += most_prompt_tokens(request.messages, request.model)
+        self.max_prompt_tokens += max_prompt_tokens(request.messages, request.model)
         if request.max_tokens is None:
             self.without_max_tokens += 1
         else:
@@ -34,7 +34,7 @@ class Sizes:
 
     def worst_cost(self, price: Price | None) -> Decimal | None:
         """Return the most that the requests can cost, each answered once, in USD; None if that is not known."""
-        return None if self.without_max_tokens else cost(price, Usage(self.most_prompt_tokens, self.max_tokens))
+        return None if self.without_max_tokens else cost(price, Usage(self.max_prompt_tokens, self.max_tokens))
 
 
 @dataclass(frozen=True, slots=True)

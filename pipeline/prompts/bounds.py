@@ -29,7 +29,7 @@ MAX_WIDTH = 10_000
 """The largest width, precision, indent or number of columns that can be asked for."""
 
 MAX_BITS = 16_384
-"""The longest whole number that can be computed."""
+"""The longest integer that can be computed."""
 
 _NUMBER = re.compile(r"\d+")
 _PERCENT = re.compile(r"%%|%(?P<key>\([^()]*\))?[-+ #0]*(?P<width>\*|\d*)(?:\.(?P<precision>\*|\d*))?")
@@ -152,7 +152,7 @@ def _round(value: float, precision: int = 0, method: str = "common") -> Any:
 def _sum(environment: Any, iterable: Iterable[Any], attribute: str | int | None = None, start: Any = 0) -> Any:
     # Lists added up one by one are copied each time.
     if not isinstance(start, (int, float, Decimal, timedelta)):
-        raise TemplateFault("adds up what are no numbers; `| join` is for text")
+        raise TemplateFault("adds up what are not numbers; `| join` is for text")
     return JINJA_FILTERS["sum"](environment, iterable, attribute, start)
 
 

@@ -44,11 +44,11 @@ def _entries(value: Any) -> Sequence[Any]:
             try:
                 value = json.loads(value)
             except (ValueError, RecursionError):
-                raise _failure("the messages are no JSON text") from None
+                raise _failure("the messages are not JSON text") from None
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)):
-        raise _failure("the messages are no list of {role, content}")
+        raise _failure("the messages are not a list of {role, content}")
     return [_mapping(entry) for entry in value]
 
 
@@ -86,16 +86,16 @@ def _part(place: str, value: Any) -> JsonObject:
         raise _failure(f"a part of {place} is neither {{type: text, text}} nor {{type: image_url, image_url: {{url}}}}")
     image_fields = _fields(image, {"url", "detail"}, f"an image of {place}")
     if not all(isinstance(field, str) for field in image_fields.values()):
-        raise _failure(f"an image of {place} is no {{url}}")
+        raise _failure(f"an image of {place} is not a {{url}}")
     if not image_fields.get("url", "").startswith("data:image/"):
-        raise _failure(f"an image of {place} is no data: URL; only embedded images are sent, so embed it")
+        raise _failure(f"an image of {place} is not a data: URL; only embedded images are sent, so embed it")
     return {"type": "image_url", "image_url": {name: well_formed(field) for name, field in image_fields.items()}}
 
 
 def _fields(value: Any, known: set[str], place: str) -> JsonObject:
     value = _mapping(value)
     if not isinstance(value, Mapping):
-        raise _failure(f"{place} is no mapping")
+        raise _failure(f"{place} is not a mapping")
     fields = {name: field for name, field in value.items() if field is not None}
     if not fields.keys() <= known:
         raise _failure(f"{place} has keys other than {', '.join(sorted(known))}")

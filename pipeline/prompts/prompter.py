@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.catalogue import ParameterValues, fewest_prompt_tokens
-from pipeline.catalogue.costs import MOST_BYTES_PER_TOKEN
+from pipeline.catalogue import ParameterValues, min_prompt_tokens
+from pipeline.catalogue.costs import MAX_BYTES_PER_TOKEN
 from pipeline.config.models import PROMPT_KEYS, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.chat import read_messages
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.prompts.templates import Template
 
 _T = TypeVar("_T")
-_MOST_BYTES_PER_CHARACTER = 4
+_MAX_BYTES_PER_CHARACTER = 4
 
 RENDER_SECONDS = 5.0
 """The longest that one rendering of a template may take."""
@@ -133,10 +133,10 @@ class Prompter:
         if self._context_window is None:
             return
         # Counting is slow; most prompts are too short to need it, whatever they say.
-        most_bytes = _MOST_BYTES_PER_CHARACTER * sum(map(len, message_texts(messages)))
-        if most_bytes <= self._context_window * MOST_BYTES_PER_TOKEN:
+        max_bytes = _MAX_BYTES_PER_CHARACTER * sum(map(len, message_texts(messages)))
+        if max_bytes <= self._context_window * MAX_BYTES_PER_TOKEN:
             return
-        fewest = fewest_prompt_tokens(messages)
+        fewest = min_prompt_tokens(messages)
         if fewest > self._context_window:
             message = f"the prompt has at least {fewest:,} tokens; the model takes {self._context_window:,}"
             raise PromptFailure(ErrorKind.CONTEXT_WINDOW_EXCEEDED, message)

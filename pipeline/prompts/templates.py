@@ -30,7 +30,7 @@ _REFUSED: Mapping[type[nodes.Node], str] = {
 }
 _FILE = "<template>"
 _TOO_DEEP = "the template is nested too deeply, or has too long a chain of filters or operators; `{% set %}` a part"
-_MOST_LEVELS = 64
+_MAX_LEVELS = 64
 """The deepest nesting of a template, chains of filters and operators included: Jinja2 takes a time with it that grows
 with the third power of it, and walks it by recursion."""
 
@@ -154,7 +154,7 @@ def _is_too_deep(parsed: nodes.Template) -> bool:
     waiting: list[tuple[nodes.Node, int]] = [(parsed, 0)]
     while waiting:
         node, level = waiting.pop()
-        if level > _MOST_LEVELS:
+        if level > _MAX_LEVELS:
             return True
         waiting.extend((child, level + 1) for child in node.iter_child_nodes())
     return False

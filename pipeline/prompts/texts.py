@@ -54,7 +54,9 @@ def value_text(value: object) -> str:
     if text is not None:
         return text
     if not isinstance(value, (list, tuple, Mapping, type(None))):
-        raise TemplateFault("writes what is no value: a method without (), or a sequence without `| join` or `| list`")
+        raise TemplateFault(
+            "writes what is not a value: a method without (), or a sequence without `| join` or `| list`"
+        )
     check_value(value, allows_null=False)
     return str(value)
 
@@ -80,7 +82,7 @@ def check_value(value: object, *, allows_null: bool) -> None:
             if not allows_null:
                 raise PrintsNull
         elif scalar_text(item) is None:
-            raise TemplateFault("writes a list of what are no values, or of undefined ones")
+            raise TemplateFault("writes a list of what are not values, or are undefined")
         if characters > MAX_CHARACTERS or items + len(waiting) > MAX_ITEMS:
             raise TooMuch(f"makes text of a list of more than {MAX_ITEMS:,} items or {MAX_CHARACTERS:,} characters")
 

@@ -18,8 +18,8 @@ MAX_LEVELS = 1_000
 MAX_VALUES = 1_000_000
 """The most values in a JSON body: Python takes up to some hundred bytes for each, however short its text."""
 
-_MOST_DIGITS = 4_300
-"""The longest whole number that Python turns into an int (`sys.get_int_max_str_digits`)."""
+_MAX_DIGITS = 4_300
+"""The longest integer that Python turns into an int (`sys.get_int_max_str_digits`)."""
 
 # Possessive throughout, so that neither time nor memory grows with what is skipped.
 _UP_TO_A_MARK = re.compile(r'(?:[^"\[{,]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"?)*+(?:[\[{,]|\Z)', re.DOTALL)
@@ -83,7 +83,7 @@ def _too_deep() -> DocumentTooLarge:
 
 def _whole_number(digits: str) -> int | str:
     # As text, a number too long for Python is at least whole.
-    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits
 
 
 def _finite(value: Any) -> Any:

@@ -18,10 +18,10 @@ from pipeline.records import JsonObject
 MAX_MESSAGE = 300
 """The most characters of an endpoint's own words that are kept: it may quote the prompt."""
 
-_MOST_LEVELS = 8
-_MOST_ERRORS = 20
-_MOST_TEXT = 10 * MAX_MESSAGE
-_MOST_JSON_TEXT = 100_000
+_MAX_LEVELS = 8
+_MAX_ERRORS = 20
+_MAX_TEXT = 10 * MAX_MESSAGE
+_MAX_JSON_TEXT = 100_000
 
 # Names are compared without case, underscores and hyphens.
 _CODES = ("code", "errorcode")
@@ -35,7 +35,7 @@ _TITLE = re.compile(r"<(title|h1)\b[^<>]{0,200}>([^<>]{1,300})</\1", re.IGNORECA
 
 def errors_of(document: Any) -> list[tuple[str, str]]:
     """Return each (code, message) that a reply's JSON value holds, at most 20; either may be empty."""
-    return list(islice(dict.fromkeys(_errors(document, 0)), _MOST_ERRORS))
+    return list(islice(dict.fromkeys(_errors(document, 0)), _MAX_ERRORS))
 
 
 def describe(status: int, headers: Mapping[str, str], text: str, document: Any) -> str:
@@ -70,12 +70,12 @@ def printable(text: str) -> str:
 
 
 def _errors(value: Any, level: int) -> Iterator[tuple[str, str]]:
-    if level > _MOST_LEVELS:
+    if level > _MAX_LEVELS:
         return
     if isinstance(value, str):
-        yield from _in_text(value, level) or ([("", value[:_MOST_TEXT])] if value.strip() else [])
+        yield from _in_text(value, level) or ([("", value[:_MAX_TEXT])] if value.strip() else [])
     elif isinstance(value, list):
-        for entry in value[:_MOST_ERRORS]:
+        for entry in value[:_MAX_ERRORS]:
             yield from _errors(entry, level + 1)
     elif isinstance(value, Mapping):
         yield from _in_object(value, level)
@@ -95,11 +95,11 @@ def _in_object(value: JsonObject, level: int) -> Iterator[tuple[str, str]]:
     elif message or (code and level):  # a code at the top is that of an error below, or none
         place = fields.get("loc")
         where = ".".join(str(part)[:40] for part in place[:5]) if isinstance(place, list) else ""
-        yield code, ": ".join(filter(None, [where, message[:_MOST_TEXT]]))
+        yield code, ": ".join(filter(None, [where, message[:_MAX_TEXT]]))
     elif not is_found and level and fields and all(map(_is_texts, fields.values())):
         # ASP.NET's `errors`: for each field a list of texts.
-        for name, texts in islice(fields.items(), _MOST_ERRORS):
-            yield from (("", f"{name}: {text[:_MOST_TEXT]}") for text in texts[:_MOST_ERRORS])
+        for name, texts in islice(fields.items(), _MAX_ERRORS):
+            yield from (("", f"{name}: {text[:_MAX_TEXT]}") for text in texts[:_MAX_ERRORS])
     elif not is_found:
         for name in _LAST_RESORTS:
             yield from _errors(fields.get(name), level + 1)
@@ -111,7 +111,7 @@ def _is_texts(value: Any) -> bool:
 
 def _in_text(text: str, level: int) -> list[tuple[str, str]]:
     """Return the errors of an object or list that stands as JSON text inside the reply."""
-    if text.lstrip()[:1] not in ("{", "[") or len(text) > _MOST_JSON_TEXT:
+    if text.lstrip()[:1] not in ("{", "[") or len(text) > _MAX_JSON_TEXT:
         return []
     try:
         return list(_errors(json.loads(text, strict=False), level + 1))
@@ -121,7 +121,7 @@ def _in_text(text: str, level: int) -> list[tuple[str, str]]:
 
 def _word(value: Any) -> str:
     is_word = isinstance(value, (str, int)) and not isinstance(value, bool)
-    return str(value)[:_MOST_TEXT] if is_word else ""
+    return str(value)[:_MAX_TEXT] if is_word else ""
 
 
 def content_type(headers: Mapping[str, str]) -> str:
@@ -134,13 +134,13 @@ def _is_html(headers: Mapping[str, str], text: str) -> bool:
 
 
 def _shape(headers: Mapping[str, str], text: str, is_success: bool) -> str:
-    start = text.lstrip()[:_MOST_TEXT]
+    start = text.lstrip()[:_MAX_TEXT]
     if not start:
         return "an empty body"
     if _is_html(headers, text):
-        title = _TITLE.search(text, 0, _MOST_JSON_TEXT)
+        title = _TITLE.search(text, 0, _MAX_JSON_TEXT)
         words = " ".join(unescape(title[2]).split()) if title else ""
         return f"an HTML page instead of JSON: {words}" if words else "an HTML page instead of JSON"
     if "event-stream" in content_type(headers):
         return "a stream of events instead of one JSON value"
-    return "a body that is no JSON" if is_success else start.rstrip()
+    return "a body that is not JSON" if is_success else start.rstrip()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pipeline.catalogue import NO_EXCESS, Excess, Price, excess, most_prompt_tokens, worst_cost
+from pipeline.catalogue import NO_EXCESS, Excess, Price, excess, max_prompt_tokens, worst_cost
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import SEND_WITHIN_SECONDS, Budget, Entry, LearnedRate, SlidingWindow
 from pipeline.records import Request, Usage, json_text
@@ -99,7 +99,7 @@ class Admission:
         if not self._budget.allows(worst):
             raise OverBudget(self._budget.refusal(worst))
         completion = request.max_tokens or self._context_window or _COMPLETION_TOKENS_UNKNOWN
-        most_tokens = most_prompt_tokens(request.messages, request.model) + further + completion
+        most_tokens = max_prompt_tokens(request.messages, request.model) + further + completion
         wait = max(
             self._requests.wait(1, now) if self._requests else 0.0,
             self._tokens.wait(most_tokens, now) if self._tokens else 0.0,

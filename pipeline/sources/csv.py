@@ -82,7 +82,7 @@ def _parse(path: str, block: Block, schema: pa.Schema, delimiter: str) -> Iterat
         ),
     )
     if table.num_rows != block.rows:
-        message = f"from here on pyarrow reads {table.num_rows} rows where {block.rows} stand"
+        message = f"from here on, pyarrow reads {table.num_rows} rows instead of {block.rows}"
         raise Place(path, block.line).fault(message)
     for batch in table.rename_columns(schema.names).to_batches():
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)

@@ -34,7 +34,7 @@ ENDINGS: dict[str, Format] = {
 }
 
 _DESCRIBING = (".json", ".json.gz", ".json.zst")
-_STANDS_STILL = "run again when it stands still"
+_STANDS_STILL = "run again when it no longer changes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _distinct_files(paths: Sequence[str]) -> Iterator[InputFile]:
     for path in paths:
         facts = _stat(path)
         if not stat.S_ISREG(facts.st_mode):
-            raise path_fault(f"{path} is no regular file", "write it to a file: the input is read more than once")
+            raise path_fault(f"{path} is not a regular file", "write it to a file: the input is read more than once")
         if facts.st_size == 0:
             raise path_fault(f"{path} holds no bytes at all", "a file without rows has the names of its columns")
         identity = (facts.st_dev, facts.st_ino)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.records import PrintedList, PrintedObject, json_text
 
-MOST_LEVELS = 500
+MAX_LEVELS = 500
 """How deep a value may be nested: well below where Python's own JSON gives up, wherever that is called from."""
 
 _MARK = b"llm-batch-pipeline"

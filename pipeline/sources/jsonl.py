@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
 from pipeline.sources.files import InputFile, watched
-from pipeline.sources.json_columns import ABSENT, MOST_LEVELS, Written, is_json, json_array, json_field
+from pipeline.sources.json_columns import ABSENT, MAX_LEVELS, Written, is_json, json_array, json_field
 from pipeline.sources.places import Place, path_fault
 from pipeline.sources.streams import pieces
 
@@ -33,7 +33,7 @@ JSON_TEXT = "JSON text"
 _CHUNK_BYTES = BATCH_BYTES // 4
 _BLANKS = b" \t\r"
 _TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
-_TOO_DEEP = f"nested too deeply: more than {MOST_LEVELS} levels"
+_TOO_DEEP = f"nested too deeply: more than {MAX_LEVELS} levels"
 _ONE_OBJECT = 'each line holds one object, such as {"question": "…"}'
 # An escape of a surrogate pair, half a pair (the group), or any other escape.
 _ESCAPE = re.compile(
@@ -134,7 +134,7 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, object]:
         hint = (
             "it is spread over lines; write each object on one: `jq -c '.[]'` or `jq -c .`" if spread else _ONE_OBJECT
         )
-        raise place.fault(f"no JSON: {error.msg} (column {error.colno})", hint) from error
+        raise place.fault(f"not JSON: {error.msg} (column {error.colno})", hint) from error
     except _Refused as error:
         raise place.fault(str(error)) from error
     except RecursionError as error:
@@ -142,10 +142,10 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, object]:
     except ValueError as error:  # Python's own limit on digits
         raise place.fault("an integer is too long", "write it as a string") from error
     if isinstance(value, list):
-        raise place.fault("no JSON object but an array", "write each item on a line: `jq -c '.[]'`")
+        raise place.fault("not a JSON object but an array", "write each item on a line: `jq -c '.[]'`")
     if not isinstance(value, dict):
-        raise place.fault("no JSON object", _ONE_OBJECT)
-    if line.count(b"[") + line.count(b"{") > MOST_LEVELS and _levels(value) > MOST_LEVELS:
+        raise place.fault("not a JSON object", _ONE_OBJECT)
+    if line.count(b"[") + line.count(b"{") > MAX_LEVELS and _levels(value) > MAX_LEVELS:
         raise place.fault(_TOO_DEEP)
     return value
 
@@ -170,12 +170,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     if len(value) < len(pairs):
         seen: set[str] = set()
         double = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise _Refused(f'the key "{double}" stands twice in one object')
+        raise _Refused(f'the key "{double}" occurs twice in one object')
     return value
 
 
 def _constant(name: str) -> float:
-    raise _Refused(f"{name} is no JSON; write null")
+    raise _Refused(f"{name} is not JSON; write null")
 
 
 def _float(text: str) -> float:

@@ -23,7 +23,7 @@ ROW_CHARACTERS = 64 * 2**20
 _BLANK_LINES = re.compile(r"(?:\r?\n)++")
 
 _DOUBLED = "a quote within a quoted cell is written twice"
-_LINE_ENDS = "rows end in a line feed, or in both"
+_LINE_ENDS = "rows end in a line feed, or in carriage return and line feed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Grammar:
             elif following == "\r\n":
                 return cells, end + 2
             elif following == "":
-                raise _Unfinished("the file ends where the names of the columns should stand", end)
+                raise _Unfinished("the file ends where the names of the columns should be", end)
             elif following[0] == "\0":
                 raise _Fault("a NUL character", end, "the file is damaged, or `input.csv.encoding` is another")
             elif following[0] == "\r":
@@ -114,7 +114,7 @@ class Scan:
             pass
         names, end = row
         if self._buffer[0] in "\r\n":
-            message = "a blank line where the names of the columns should stand"
+            message = "a blank line where the names of the columns should be"
             raise self._refusal(message, suggestion="take it out")
         seen: set[str] = set()
         for number, name in enumerate(names, start=1):
@@ -154,7 +154,7 @@ class Scan:
                 found = len(split[0])
                 raise self._refusal(
                     f"{found} cell{'s' if found > 1 else ''} where the header has {cells}",
-                    suggestion="a cell that holds the delimiter or a line end stands in quotes",
+                    suggestion="put a cell that holds the delimiter or a line break in quotes",
                 )
 
     def _pass_blank_lines(self, cells: int) -> None:

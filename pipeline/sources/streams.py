@@ -16,9 +16,9 @@ _OTHER_FORMATS = {
     b"PK\x03\x04": ("a workbook of Excel, or another ZIP archive", "save its sheet as CSV, and name that file"),
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("a workbook of Excel", "save its sheet as CSV, and name that file"),
     b"PAR1": ("Parquet", "set `input.format: parquet`, or give it that ending"),
-    b"\x1f\x8b\x08": ("packed by gzip", "give it the ending .gz as well"),
-    b"\x28\xb5\x2f\xfd": ("packed by zstd", "give it the ending .zst as well"),
-    b"ARROW1\0\0": ("a file of Arrow (Feather)", "write it as Parquet"),
+    b"\x1f\x8b\x08": ("compressed with gzip", "give it the ending .gz as well"),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "give it the ending .zst as well"),
+    b"ARROW1\0\0": ("an Arrow (Feather) file", "write it as Parquet"),
     b"Obj\x01": ("an Avro file", "write it as Parquet"),
     b"SQLite format 3\0": ("an SQLite database", "write the table as CSV or Parquet"),
 }

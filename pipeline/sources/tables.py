@@ -24,7 +24,7 @@ def refuse_tables(directories: Iterable[str]) -> None:
             if (name := _table_format(place)) is not None:
                 raise path_fault(
                     f"{place} is a table of {name}: its files also hold rows that the table no longer has",
-                    "write the table's present rows to a Parquet file with a reader of that format, and name that file",
+                    "write the table's current rows to a Parquet file with a reader of that format, and name that file",
                 )
             place = os.path.dirname(place)
 
@@ -34,7 +34,7 @@ def refuse_partitions(directory: str, names: Sequence[str]) -> None:
     parts = [name for name in names if _PARTITION.fullmatch(name) and os.path.isdir(os.path.join(directory, name))]
     if parts:
         raise path_fault(
-            f"{directory} is partitioned: it holds directories such as {min(parts)}, whose values stand in no file",
+            f"{directory} is partitioned: it holds directories such as {min(parts)}, whose values are in no file",
             f"write it as one table; or leave those values out: `{os.path.join(directory, '**', '*.parquet')}`",
         )
 

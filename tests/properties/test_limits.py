@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.catalogue import Price, most_prompt_tokens
+from pipeline.catalogue import Price, max_prompt_tokens
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import Budget, Entry, SlidingWindow
 from pipeline.records import Request
@@ -229,7 +229,7 @@ def test_rates_and_caps_hold_together_whatever_requests_come_to(
         except OverBudget:
             continue
         reserved = found
-        assert reserved.most_tokens == most_prompt_tokens(request("a question", 1).messages) + asking.max_tokens
+        assert reserved.most_tokens == max_prompt_tokens(request("a question", 1).messages) + asking.max_tokens
         capacity = max(1, int(tokens_per_minute))
         sent, used = Sent(now, 1), Sent(now, min(reserved.most_tokens, capacity))
         requests.append(sent)

@@ -13,8 +13,8 @@ from pipeline.catalogue import (
     as_column,
     built_in,
     cost,
-    fewest_prompt_tokens,
-    most_prompt_tokens,
+    max_prompt_tokens,
+    min_prompt_tokens,
     worst_cost,
 )
 from pipeline.config.models import ParametersConfig
@@ -105,41 +105,41 @@ def test_a_free_model_costs_zero() -> None:
 
 @pytest.mark.parametrize("text", ["", "plain words", "Grüße 漢字 🙂", "\ud800", "\x00" * 50])
 def test_no_text_can_be_more_tokens_than_the_upper_bound(text: str) -> None:
-    assert most_prompt_tokens(user(text)) >= len(text.encode("utf-8", "surrogatepass"))
+    assert max_prompt_tokens(user(text)) >= len(text.encode("utf-8", "surrogatepass"))
 
 
 def test_the_chat_template_is_allowed_for_with_each_message() -> None:
-    assert most_prompt_tokens(user("")) == 32 + 64
-    assert most_prompt_tokens(user("") * 3) == 3 * 32 + 64
+    assert max_prompt_tokens(user("")) == 32 + 64
+    assert max_prompt_tokens(user("") * 3) == 3 * 32 + 64
 
 
 def test_an_image_counts_at_least_its_json_and_what_an_image_can_be() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5000}}
-    bound = most_prompt_tokens([{"role": "user", "content": [{"type": "text", "text": "look"}, image]}])
+    bound = max_prompt_tokens([{"role": "user", "content": [{"type": "text", "text": "look"}, image]}])
     assert bound > 5000 + 17 * 144
 
 
 def test_a_model_with_instructions_of_its_own_is_allowed_more() -> None:
     guard = "meta/llama-guard-3-8b"
-    assert most_prompt_tokens(user(""), guard) >= 195 + 10 + most_prompt_tokens(user("")) - 64
+    assert max_prompt_tokens(user(""), guard) >= 195 + 10 + max_prompt_tokens(user("")) - 64
     assert worst_cost(SCOUT, user("hi"), 1, None, guard) > worst_cost(SCOUT, user("hi"), 1, None)  # type: ignore[operator]
 
 
 def test_the_lower_bound_is_what_the_longest_tokens_would_make() -> None:
-    assert fewest_prompt_tokens(user("")) == 0
-    assert fewest_prompt_tokens(user("=" * 128_000)) == 1_000
-    assert fewest_prompt_tokens(user("ab" * 65)) == 2
+    assert min_prompt_tokens(user("")) == 0
+    assert min_prompt_tokens(user("=" * 128_000)) == 1_000
+    assert min_prompt_tokens(user("ab" * 65)) == 2
     # One token of Llama 3's vocabulary, 42 bytes long, again and again.
-    assert fewest_prompt_tokens(user(".translatesAutoresizingMaskIntoConstraints" * 3_300)) <= 3_300
+    assert min_prompt_tokens(user(".translatesAutoresizingMaskIntoConstraints" * 3_300)) <= 3_300
 
 
 def test_blanks_that_a_chat_template_cuts_off_are_no_tokens() -> None:
-    assert fewest_prompt_tokens(user("\n" * 100_000 + "word" + " " * 100_000)) == 1
+    assert min_prompt_tokens(user("\n" * 100_000 + "word" + " " * 100_000)) == 1
 
 
 def test_the_bounds_do_not_cross() -> None:
     text = "The quick brown fox jumps over the lazy dog. " * 40
-    assert 0 < fewest_prompt_tokens(user(text)) < len(text) / 4 < most_prompt_tokens(user(text))
+    assert 0 < min_prompt_tokens(user(text)) < len(text) / 4 < max_prompt_tokens(user(text))
 
 
 def test_the_worst_case_takes_max_tokens_or_else_the_window() -> None:

@@ -117,7 +117,7 @@ def test_every_mistake_stands_at_its_place_in_the_file(tmp_path: Path) -> None:
         ("models: [", 1, "not valid YAML"),
         ("priced_on: 2026-11-01\n", 1, "required, but missing"),
         ("- a\n", None, "this is a list"),
-        (MODELS + MODELS, 13, "this key is there already"),
+        (MODELS + MODELS, 13, "this key is set already"),
     ],
 )
 def test_a_file_that_is_no_catalogue_is_refused(tmp_path: Path, text: str, line: int | None, words: str) -> None:

@@ -59,7 +59,7 @@ def test_numbers_are_read_by_the_core_schema(tmp_path: Path, written: str, value
 def test_what_is_no_whole_number_is_refused_for_one(tmp_path: Path, written: str) -> None:
     found = only(tmp_path, JOB + f"limits: {{concurrency: {written}}}")
     assert (found.key, found.line) == ("limits.concurrency", 6)
-    assert "not a whole number from 1 to 20,000" in found.message
+    assert "not an integer from 1 to 20,000" in found.message
 
 
 @pytest.mark.parametrize("written", [".inf", "-.inf", ".nan", "1e999", "9" * 5000])

@@ -148,7 +148,7 @@ colour: red
         ("limits: {requests_per_minute: 0}", "use a number greater than 0"),
         ("limits: {max_cost_usd: -1}", "use a number greater than 0"),
         ("parameters: {temperature: 6}", "use a number from 0 to 5"),
-        ("parameters: {max_tokens: 0}", "use a whole number of at least 1"),
+        ("parameters: {max_tokens: 0}", "use an integer of at least 1"),
         ("pricing: {input_usd_per_million: -1, output_usd_per_million: 1}", "use a number of at least 0"),
         ('checkpoint: {path: ""}', "give it a value, or leave the key out"),
         (

@@ -137,7 +137,7 @@ def test_the_assumed_range_holds_for_every_language_and_for_what_the_chat_templa
     for _ in range(100):
         sizes.add(Request(model, ({"role": "user", "content": text},), {}))
     found = estimate(sizes, None, LimitsConfig(), template=known.chat_template if known else None).prompt_tokens
-    assert found.low <= 100 * tokens <= found.high <= sizes.most_prompt_tokens
+    assert found.low <= 100 * tokens <= found.high <= sizes.max_prompt_tokens
 
 
 def test_an_estimate_is_learned_from_five_rows_and_by_stated_ratios_from_fewer() -> None:

@@ -97,7 +97,7 @@ def test_packed_files_are_read_and_damaged_ones_refused_by_name(
         ("*.csv", "no file matches *.csv"),
         ("empty", "the directory empty holds no file"),
         ("zero.parquet", "zero.parquet holds no bytes at all"),
-        ("pipe.csv", "no regular file"),
+        ("pipe.csv", "not a regular file"),
         (("x.txt", "./x.txt"), "the same file comes up twice"),
         (("x.txt", "link.txt"), "the same file comes up twice"),
         (("x.txt", "x.*"), "the same file comes up twice"),

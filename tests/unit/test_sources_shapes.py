@@ -152,7 +152,7 @@ def test_a_folder_of_json_lines_is_read_where_it_holds_nothing_else(tmp_path: Pa
     [
         (b"PK\x03\x04\x14", "x.csv", "workbook of Excel"),
         (b"PAR1\x15", "x.jsonl", "is Parquet"),
-        (b"\x1f\x8b\x08\x00", "x.csv", "packed by gzip"),
+        (b"\x1f\x8b\x08\x00", "x.csv", "compressed with gzip"),
         (b"id;q\n1;a\n", "x.csv", 'delimiter: ";"'),
         (b"id\tq\n1\ta\n", "x.csv", r'delimiter: "\t"'),
         (b"id|q\n1|a\n", "x.csv", 'delimiter: "|"'),

@@ -22,7 +22,7 @@ class AuthConfig(Section):
     """How the key goes out."""
 
     header: Text = Field(default="Authorization", description="The header that carries the key.")
-    prefix: str = Field(default="Bearer ", description="What stands before the key.")
+    prefix: str = Field(default="Bearer ", description="What comes before the key.")
 
 
 class EndpointConfig(Section):
@@ -34,7 +34,7 @@ class EndpointConfig(Section):
     url: OneOrManyUrls = Field(
         default=DEFAULT.url,
         description="The server's address, or for `openai` a list of equal servers behind one queue; for `openai` its "
-        "base (…/v1) or the whole address; `simulator` for the embedded endpoint, which needs no key and no network.",
+        "base (…/v1) or the full address; `simulator` for the embedded endpoint, which needs no key and no network.",
     )
     model: Text = Field(
         description="The model's name, as the server knows it.", examples=["meta/llama-4-scout-17b-16e-instruct"]
@@ -73,12 +73,12 @@ class EndpointConfig(Section):
     )
     stream: bool = Field(
         default=False,
-        description="Whether the reply comes as a stream of events, which is put together here: long answers then "
-        "outlive gateways that cut silent connections. Not for Dataoorts.",
+        description="Whether the reply comes as a stream of events, which is assembled here: long answers then "
+        "survive gateways that cut idle connections. Not for Dataoorts.",
     )
     reasoning: Literal["auto", "split", "keep"] = Field(
         default="auto",
-        description="What becomes of reasoning that stands in the answer's text, up to `</think>`: `auto` moves it to "
+        description="What becomes of reasoning in the answer's text, up to `</think>`: `auto` moves it to "
         "the column `reasoning` for models that the catalogue marks, `split` for every model, `keep` for none.",
     )
     transport: Literal["lean", "standard"] = Field(

@@ -17,7 +17,7 @@ def _check_delimiter(delimiter: str) -> str:
     if delimiter in '"\r\n\0':
         raise PydanticCustomError(
             "delimiter",
-            "a quote or a line end cannot part cells",
+            "a quote or a line break cannot separate cells",
             {"suggestion": 'the usual ones are "," ";" and "\\t"'},
         )
     return delimiter

@@ -49,8 +49,8 @@ class JobConfig(Section):
     catalogue: CatalogueConfig | None = Field(
         default=None,
         json_schema_extra=_or_path,
-        description="A YAML file with models of one's own, or other facts of known ones: their prices, windows and "
-        "what else stands in `pipeline models`.",
+        description="A YAML file with models of your own, or other facts about known ones: prices, windows and the "
+        "rest of what `pipeline models` shows.",
         examples=["models.yaml"],
     )
     simulator: SimulatorConfig | None = Field(default=None, description="How the embedded endpoint behaves.")

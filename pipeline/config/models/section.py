@@ -20,7 +20,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _read(cls, value: object, info: ValidationInfo) -> object:
-        """Bring what YAML gives into the field's type where nothing is lost: lists, whole numbers, exact decimals.
+        """Bring what YAML gives into the field's type where nothing is lost: lists, integers, exact decimals.
 
         A section that may be left out may also be empty, as it is when all of its lines are commented out.
         """
