@@ -17,8 +17,8 @@ from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, load_plan, save_plan
-from pipeline.records import JsonObject, Usage, digest
-from pipeline.sink import partial_path, read_metadata
+from pipeline.records import Usage, digest
+from pipeline.sink import OutputMetadata, partial_path, read_metadata
 from pipeline.wording import counted
 
 _EVENTS_A_COMMIT = 1000
@@ -39,10 +39,10 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
     for path in (output, partial_path(output)) if job.writes_output else ():
         if not os.path.lexists(path):
             continue
-        metadata = read_metadata(path) or {}
-        if journal is not None and metadata.get("checkpoint_id") == journal.checkpoint_id:
+        metadata = read_metadata(path)
+        if journal is not None and metadata is not None and metadata.checkpoint_id == journal.checkpoint_id:
             refuse_older_journal(directory, journal, metadata, path)
-        elif not has_answers and metadata.get("job") == job.config.name:
+        elif not has_answers and metadata is not None and metadata.job == job.config.name:
             raise CheckpointDamaged(
                 f"{directory}: the checkpoint is missing here ({os.getcwd()}), though {path} was written from it: run"
                 f" the job in the directory where it is, or put it back; to begin anew and pay again, move {path} away"
@@ -54,29 +54,14 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
             raise InvalidJob([job.placed(Mistake(message, key="output.path", suggestion=hint))])
 
 
-def refuse_older_journal(directory: Path, journal: Journal, metadata: JsonObject, path: Path) -> None:
+def refuse_older_journal(directory: Path, journal: Journal, metadata: OutputMetadata, path: Path) -> None:
     """Refuse to go on with a journal that lacks what its own output was written from. Raises CheckpointDamaged."""
-    commits = metadata.get("journal", {}).get("commits", 0)
+    commits = metadata.journal.commits
     if commits > journal.totals.commits:
         raise CheckpointDamaged(
             f"{directory}: the journal ends at commit {journal.totals.commits}, but {path} was written from it at"
             f" commit {commits}; part of it is lost, or an older copy was put back"
         )
-
-
-def journal_facts(journal: Journal) -> JsonObject:
-    """Return what an output records of its journal. It shows later whether a journal is older than its output, and
-    what was billed if the journal is lost.
-    """
-    totals = journal.totals
-    return {
-        "simulated": journal.simulated,
-        "commits": totals.commits,
-        "events": totals.events,
-        "cost_usd": str(totals.cost_usd),
-        "possibly_billed_usd": str(totals.possibly_billed_usd),
-        "possibly_billed_requests": totals.possibly_billed_requests,
-    }
 
 
 def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:

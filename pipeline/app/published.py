@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,9 +14,9 @@ from pipeline.config import Job
 from pipeline.journal import Event, Published, State
 from pipeline.journal.outcome import PUBLISHED, decode
 from pipeline.plan import cell_mark
-from pipeline.records import JsonObject, Row, Usage
+from pipeline.records import Row, Usage
 from pipeline.retry import PASSING
-from pipeline.sink import RESULT_NAMES, partial_path, read_metadata, result_names
+from pipeline.sink import RESULT_NAMES, OutputMetadata, partial_path, read_metadata, result_names
 
 _MICROSECONDS = 1_000_000
 _ROWS_A_BATCH = 1024
@@ -30,23 +29,22 @@ class Output:
     """One output file of a job, with what its metadata tells."""
 
     path: Path
-    metadata: JsonObject
+    metadata: OutputMetadata
 
     @property
     def checkpoint_id(self) -> str:
         """The checkpoint that it was written from."""
-        return str(self.metadata["checkpoint_id"])
+        return str(self.metadata.checkpoint_id)
 
     def published(self, renumbered: int) -> Published:
         """Return what it records of the journal, whose events have had their numbers since commit `renumbered`."""
-        facts = self.metadata.get("journal", {})
-        commits = facts.get("commits", 0)
+        journal = self.metadata.journal
         return Published(
-            commits,
-            facts.get("events") if commits >= renumbered else None,
-            Decimal(facts.get("cost_usd", 0)),
-            Decimal(facts.get("possibly_billed_usd", 0)),
-            facts.get("possibly_billed_requests"),
+            journal.commits,
+            journal.events if journal.commits >= renumbered else None,
+            journal.cost_usd,
+            journal.possibly_billed_usd,
+            journal.possibly_billed_requests,
         )
 
     def outcomes(self, *, has_ids: bool) -> Iterator[tuple[Event, str]]:
@@ -71,14 +69,14 @@ def outputs(job: Job) -> list[Output]:
     found = []
     for path in (output, partial_path(output)):
         metadata = read_metadata(path)
-        if metadata is not None and metadata.get("job") == job.config.name and "checkpoint_id" in metadata:
+        if metadata is not None and metadata.job == job.config.name and metadata.checkpoint_id is not None:
             found.append(Output(path, metadata))
     return sorted(found, key=_age, reverse=True)
 
 
 def _age(output: Output) -> tuple[str, int]:
-    runs: Sequence[str] = output.metadata.get("run_ids") or [""]
-    return runs[-1], output.metadata.get("journal", {}).get("commits", 0)
+    runs = output.metadata.run_ids or ("",)
+    return runs[-1], output.metadata.journal.commits
 
 
 def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[Row]:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.app import checkpoint
 from pipeline.app.job import OpenJob
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
-from pipeline.records import JsonObject, digest
-from pipeline.sink import OutOfTime, Results, is_foreign, partial_path, publish, remove, shows
+from pipeline.records import digest
+from pipeline.sink import (
+    JournalState,
+    OutOfTime,
+    OutputMetadata,
+    Results,
+    is_foreign,
+    partial_path,
+    publish,
+    remove,
+    shows,
+)
 from pipeline.storage import draft_path
 from pipeline.version import __version__
 
@@ -60,26 +69,15 @@ def publish_rows(
     return path, is_current
 
 
-def _metadata(opened: OpenJob, journal: Journal, state: str) -> JsonObject:
+def _metadata(opened: OpenJob, journal: Journal, state: str) -> OutputMetadata:
     """Return the metadata of the file. `state` is a digest of its content."""
-    return {
-        "job": opened.job.config.name,
-        "checkpoint_id": journal.checkpoint_id,
-        "journal": checkpoint.journal_facts(journal),
-        "version": __version__,
-        "configuration": opened.job.document,
-        "price": None if opened.price is None else _price_facts(opened),
-        "run_ids": journal.runs(),
-        "state": state,
-    }
-
-
-def _price_facts(opened: OpenJob) -> dict[str, str | None]:
-    assert opened.price is not None
-    cached = opened.price.cached_input_usd_per_million
-    return {
-        "input_usd_per_million": str(opened.price.input_usd_per_million),
-        "output_usd_per_million": str(opened.price.output_usd_per_million),
-        "as_of": opened.price.as_of,
-        **({} if cached is None else {"cached_input_usd_per_million": str(cached)}),
-    }
+    return OutputMetadata(
+        job=opened.job.config.name,
+        checkpoint_id=journal.checkpoint_id,
+        journal=JournalState.of(journal),
+        version=__version__,
+        configuration=opened.job.document,
+        price=opened.price,
+        run_ids=tuple(journal.runs()),
+        state=state,
+    )

@@ -94,9 +94,9 @@ def _make(job: Job, directory: Path, found: Sequence[Output]) -> None:
     with Salvage(directory, scratch) as salvage:
         identity = salvage.identity
         if identity is None:
-            facts = found[0].metadata.get("journal", {}) if found else {}
-            simulated = facts.get("simulated", config.endpoint.is_simulator)
-            identity = Identity(config.name, simulated, found[0].checkpoint_id if found else secrets.token_hex(8))
+            simulated = found[0].metadata.journal.simulated if found else None
+            is_simulated = config.endpoint.is_simulator if simulated is None else simulated
+            identity = Identity(config.name, is_simulated, found[0].checkpoint_id if found else secrets.token_hex(8))
         refuse_foreign_checkpoint(job, directory, identity)
         written = [output for output in found if output.checkpoint_id == identity.checkpoint_id]
         for output in written:
@@ -104,7 +104,7 @@ def _make(job: Job, directory: Path, found: Sequence[Output]) -> None:
             for event, model in output.outcomes(has_ids=config.input.id is not None):
                 salvage.restore(event, model, after)
         if written and not salvage.runs:
-            salvage.runs = written[0].metadata.get("run_ids") or []
+            salvage.runs = list(written[0].metadata.run_ids)
         recovered = rebuild(
             salvage,
             directory,
@@ -116,9 +116,11 @@ def _make(job: Job, directory: Path, found: Sequence[Output]) -> None:
         )
     scratch.unlink()
     kept_at = replacement.keep(directory)
-    result = {"answers": recovered.answers, "others": recovered.others, "lost": recovered.lost}
-    replacement.decide(directory, {**result, "kept_at": None if kept_at is None else str(kept_at)})
+    where = None if kept_at is None else str(kept_at)
+    result = replacement.RecoveryResult(recovered.answers, recovered.others, recovered.lost, where)
+    replacement.decide(directory, result)
 
 
 def _put_in_place(directory: Path) -> Recovery:
-    return Recovery(**replacement.finish(directory))
+    result = replacement.finish(directory)
+    return Recovery(result.answers, result.others, result.lost, result.kept_at)

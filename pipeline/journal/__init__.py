@@ -1,6 +1,5 @@
 """The durable record of what was asked, answered and billed. See `Journal`."""
 
-from pipeline.journal import replacement
 from pipeline.journal.database import refuse_newer
 from pipeline.journal.events import (
     ADOPTIONS,
@@ -16,8 +15,9 @@ from pipeline.journal.events import (
 from pipeline.journal.lock import Holder, JobLock, read_holder
 from pipeline.journal.outcome import Outcome
 from pipeline.journal.progress import read_progress, write_progress
-from pipeline.journal.rebuild import Published, Recovered, rebuild
-from pipeline.journal.salvage import Salvage
+from pipeline.journal.recovery import replacement
+from pipeline.journal.recovery.rebuild import Published, Recovered, rebuild
+from pipeline.journal.recovery.salvage import Salvage
 from pipeline.journal.store import Journal
 from pipeline.journal.totals import Identity, Totals, plus
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal.events import checksum
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
-from pipeline.journal.replacement import is_under_way
+from pipeline.journal.recovery.replacement import is_under_way
 from pipeline.storage import replacing
 
 FORMAT = 1

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline.catalogue import as_column
+from pipeline.records import JsonObject
 
 
 class Outcome(NamedTuple):
@@ -75,18 +75,19 @@ _ONLY_WHERE_SET = ("in_doubt", "accepted", "source", "stood_for")
 _NOTHING = Outcome()
 
 
-def encode(outcome: Outcome) -> dict[str, Any]:
+def encode(outcome: Outcome) -> JsonObject:
     """Return the JSON object that stands for an outcome; it names columns of the output as the output does."""
     if outcome == _NOTHING:  # the history in the claim of every first request
         return {"attempts": 0, "failed_runs": 0}
-    facts: dict[str, Any] = {name: value for name, value in zip(_FIELDS, outcome, strict=True) if value is not None}
+    facts: dict[str, object] = {name: value for name, value in zip(_FIELDS, outcome, strict=True) if value is not None}
     for name in _ONLY_WHERE_SET:
         if not facts[name]:
             del facts[name]
     for name in _AMOUNTS:
         if name in facts:
             facts[name] = str(facts[name])
-    if (cost := facts.pop("cost", None)) is not None:
+    if (cost := outcome.cost) is not None:
+        del facts["cost"]
         shown = as_column(cost)
         if shown is not None:
             facts["cost_usd"] = str(shown)
@@ -95,7 +96,7 @@ def encode(outcome: Outcome) -> dict[str, Any]:
     return facts
 
 
-def decode(facts: Mapping[str, Any]) -> Outcome:
+def decode(facts: JsonObject) -> Outcome:
     """Return the outcome that a JSON object stands for, by whatever version it was written."""
     known = {name: value for name, value in facts.items() if name in _NAMES}
     cost = facts.get("exact_cost_usd", facts.get("cost_usd"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.journal.facts import is_amount, is_count, is_moment, is_number, is_text
 from pipeline.journal.json_file import read_json, write_json
+from pipeline.records import JsonObject
 
 FILE_NAME = "progress.json"
 _MOST_BYTES = 2**20
@@ -40,7 +40,7 @@ _COUNTS = frozenset(
 _NUMBERS = frozenset(("seconds", "rows_per_second", "recent_rows_per_second", "eta_seconds", "paused_seconds"))
 
 
-def write_progress(directory: Path, progress: Mapping[str, Any]) -> None:
+def write_progress(directory: Path, progress: JsonObject) -> None:
     """Replace the progress file atomically. It is a convenience, never a fact: it is not synced, and where the disk
     does not take it, it stays as it was. The journal tells of a disk that failed.
     """
@@ -48,7 +48,7 @@ def write_progress(directory: Path, progress: Mapping[str, Any]) -> None:
         write_json(directory / FILE_NAME, progress)
 
 
-def read_progress(directory: Path) -> dict[str, Any] | None:
+def read_progress(directory: Path) -> JsonObject | None:
     """Return the latest progress; None where there is none that can be read. What is not sound in it is left out."""
     found = read_json(directory / FILE_NAME, _MOST_BYTES)
     sound = {name: value for name, value in found.items() if value is None or _is_sound(name, value)}

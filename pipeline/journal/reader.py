@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic_core import from_json
 
@@ -25,13 +24,15 @@ from pipeline.journal.events import (
 )
 from pipeline.journal.guard import Guard
 from pipeline.journal.outcome import Outcome, decode
+from pipeline.journal.settings import Settings, parse_settings
 from pipeline.journal.totals import Identity, Totals
+from pipeline.records import JsonObject
 
 _ROWS_A_STATEMENT = 1000
 _NUMBERS_A_STEP = 100
 
 ORDERS = "controls"
-"""Of eight letters, as every name in `meta` has four, six or eight (see `journal.carving`)."""
+"""Of eight letters, as every name in `meta` has four, six or eight (see `journal.recovery.carving`)."""
 
 
 class JournalReader:
@@ -118,9 +119,13 @@ class JournalReader:
         ((_, record),) = self.records([seq])
         return record
 
-    def settings(self) -> dict[int, dict[str, Any]]:
-        """Every set of settings that events were made under, by its number."""
-        return {number: description for number, (_, description) in enumerate(self._settings(), 1)}
+    def settings(self) -> dict[int, JsonObject]:
+        """Return every set of settings that events were made under, by its number."""
+        return {number: known.description for number, known in enumerate(self._settings(), 1)}
+
+    def models(self) -> dict[int, str]:
+        """Return the model of every set of settings, by its number."""
+        return {number: str(description["model"]) for number, description in self.settings().items()}
 
     def runs(self) -> list[str]:
         """The ids of all runs so far, oldest first."""
@@ -142,10 +147,9 @@ class JournalReader:
             text = database.find_meta(self._connection, ORDERS)
         return [] if text is None else [str(one) for one in json.loads(text)]
 
-    def _settings(self) -> list[list[Any]]:
+    def _settings(self) -> list[Settings]:
         with self._reading():
-            found: list[list[Any]] = json.loads(database.get_meta(self._connection, "settings"))
-        return found
+            return parse_settings(database.get_meta(self._connection, "settings"))
 
     def _reading(self) -> Guard:
         return Guard(CheckpointDamaged, f"{self._directory}: the journal cannot be read")

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.database import open_reader
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
-from pipeline.journal.replacement import is_under_way
+from pipeline.journal.recovery.replacement import is_under_way
 from pipeline.journal.store import Journal
 
 _LOG_HEADER_BYTES = 32

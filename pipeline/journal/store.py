@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal import database
@@ -25,8 +24,10 @@ from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.guard import Guard
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.reader import ORDERS, JournalReader
-from pipeline.journal.replacement import is_under_way
+from pipeline.journal.recovery.replacement import is_under_way
+from pipeline.journal.settings import Settings, settings_text
 from pipeline.journal.totals import Identity, Seen, Totals, plus
+from pipeline.records import JsonObject
 from pipeline.storage import sync_directory, sync_file
 
 _ROWS_A_STATEMENT = 1000
@@ -169,14 +170,14 @@ class Journal(JournalReader):
             self._insert("claims", claim_rows)
         return first
 
-    def register_settings(self, settings_hash: str, description: Mapping[str, Any]) -> int:
-        """The number of a set of settings, recorded at first sight."""
+    def register_settings(self, settings_hash: str, description: JsonObject) -> int:
+        """Return the number of a set of settings, recorded at first sight."""
         settings = self._settings()
-        for number, (known, _) in enumerate(settings, 1):
-            if known == settings_hash:
+        for number, known in enumerate(settings, 1):
+            if known.hash == settings_hash:
                 return number
         with self._transaction(self.totals):
-            text = json.dumps([*settings, [settings_hash, description]], sort_keys=True)
+            text = settings_text([*settings, Settings(settings_hash, description)])
             database.set_meta(self._connection, "settings", text)
         return len(settings) + 1
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from pipeline.journal import Journal, State
 from pipeline.plan.cells import input_row_id
 from pipeline.plan.plan import FAILED, Plan
+
+
+class KindFigures(TypedDict):
+    """The rows that failed for one cause, as `status --json` prints them; `example` is the id of one."""
+
+    kind: str
+    rows: int
+    example: str
 
 
 @dataclass(slots=True)
@@ -41,8 +49,8 @@ class FailureKinds:
             self.to_retry + other.to_retry,
         )
 
-    def facts(self) -> list[dict[str, Any]]:
-        """The kinds as `status --json` prints them, those of most rows first."""
+    def facts(self) -> list[KindFigures]:
+        """Return the figures of each kind, those of most rows first."""
         return [
             {"kind": kind, "rows": count, "example": self.examples[kind]} for kind, count in self.rows.most_common()
         ]

@@ -1,7 +1,8 @@
 """Input order x journal -> one Parquet file: complete, checked, on disk, and only then at its path."""
 
 from pipeline.sink.columns import RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
-from pipeline.sink.names import is_foreign, is_own, partial_path, read_metadata, shows
+from pipeline.sink.metadata import JournalState, OutputMetadata, read_metadata
+from pipeline.sink.names import is_foreign, is_own, partial_path, shows
 from pipeline.sink.parquet import OutOfTime
 from pipeline.sink.publishing import publish, remove
 from pipeline.sink.results import Joined, Results
@@ -10,7 +11,9 @@ __all__ = [
     "RESULT_FIELDS",
     "RESULT_NAMES",
     "Joined",
+    "JournalState",
     "OutOfTime",
+    "OutputMetadata",
     "Results",
     "is_foreign",
     "is_own",

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import CheckpointFailed
-from pipeline.sink.names import METADATA_KEY
+from pipeline.sink.metadata import METADATA_KEY, OutputMetadata
 from pipeline.sink.results import Results
 
 _ROWS_A_GROUP = 65_536
@@ -28,14 +25,14 @@ class OutOfTime(Exception):
 
 
 def write_rows(
-    results: Results, draft: Path, compression: str, metadata: Mapping[str, Any], give_up: float | None
+    results: Results, draft: Path, compression: str, metadata: OutputMetadata, give_up: float | None
 ) -> tuple[int, Decimal]:
     """Write the results to `draft`. Returns the number of rows and the sum of their cost, in USD.
 
     Raises OutOfTime once the monotonic clock is at `give_up`, and what the reading of results raises.
     """
     schema = results.schema
-    kept = {**(schema.metadata or {}), METADATA_KEY: json.dumps(metadata, ensure_ascii=False).encode()}
+    kept = {**(schema.metadata or {}), METADATA_KEY: metadata.encode()}
     cost_column = results.prefix + "cost_usd"
     rows, cost = 0, Decimal(0)
     group: list[pa.RecordBatch] = []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.sink.metadata import OutputMetadata
 from pipeline.sink.names import is_foreign
 from pipeline.sink.parquet import check_file, write_rows
 from pipeline.sink.results import Results
@@ -21,7 +20,7 @@ def publish(
     path: Path,
     *,
     compression: str,
-    metadata: Mapping[str, Any],
+    metadata: OutputMetadata,
     whole: bool,
     overwrite: bool,
     seconds: float | None = None,

@@ -73,7 +73,7 @@ class Results:
             InvalidInput: the input is no longer what the plan was made for.
             CheckpointFailed: the journal is damaged.
         """
-        models = {number: description["model"] for number, description in self.journal.settings().items()}
+        models = self.journal.models()
         schema = self.schema
         rows = _ROWS_AT_FIRST
         # A file whose time of change is another may hold other rows, though its size and its other time are the same.
@@ -109,7 +109,7 @@ class Results:
 
         Raises as `batches` does.
         """
-        models = {number: description["model"] for number, description in self.journal.settings().items()}
+        models = self.journal.models()
         schema, left = self.schema, list(positions)
         for start, batch in self.rows.batches(left[0]) if left else ():
             while left and left[0] < start + self.rows.count(batch):

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.count import Count, read_count
 from pipeline.journal.database import create_database
 from pipeline.journal.progress import read_progress
-from pipeline.journal.salvage import Salvage
+from pipeline.journal.recovery.salvage import Salvage
+from pipeline.journal.settings import Settings, settings_text
 from pipeline.journal.totals import Identity
 from pipeline.records import digest
 
@@ -89,7 +90,7 @@ def rebuild(
     meta = {
         "identity": replace(identity, renumbered=totals.commits).text(),
         "totals": totals.text(),
-        "settings": json.dumps(_settings(salvage, kind, model), sort_keys=True),
+        "settings": settings_text(_settings(salvage, kind, model)),
         "runs": json.dumps(salvage.runs),
     }
     create_database(directory, meta, salvage.events(), claims)
@@ -128,12 +129,12 @@ def _in_doubt(salvage: Salvage, published: Sequence[Published]) -> int | None:
     return max(salvage.index.in_doubt(), *sums)
 
 
-def _settings(salvage: Salvage, kind: str, model: str) -> list[list[Any]]:
+def _settings(salvage: Salvage, kind: str, model: str) -> list[Settings]:
     """The settings by their number, from 1. Those that are lost look like no job's own, but for the model."""
     settings = [*salvage.settings]
     for number in range(len(settings) + 1, max([salvage.settings_used, *salvage.models]) + 1):
         lost = {"endpoint_kind": kind, "model": salvage.models.get(number, model), "prompt": {}, "parameters": {}}
-        settings.append([digest(lost), lost])
+        settings.append(Settings(digest(lost), lost))
     return settings
 
 

@@ -12,11 +12,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any
 
 from pipeline.journal.facts import is_count
 from pipeline.journal.files import NEVER_REPLACED, RECOVERY_NAMES, own_files
@@ -24,8 +23,19 @@ from pipeline.storage import replacing, sync_directory, sync_file
 
 _DRAFT_NAME, _DECIDED_NAME, _DONE_NAME = RECOVERY_NAMES
 _RESULT_NAME = "result.json"
-_RESULT_KEYS = {"answers", "others", "lost", "kept_at"}
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryResult:
+    """What a recovery came to: `answers` and `others` are the records in the new journal, `lost` those that are known
+    to be lost, at least. `kept_at` is where the damaged files are, None where there were none.
+    """
+
+    answers: int
+    others: int
+    lost: int
+    kept_at: str | None
 
 
 def is_under_way(directory: Path) -> bool:
@@ -74,7 +84,7 @@ def keep(directory: Path) -> Path | None:
     return kept
 
 
-def decide(directory: Path, result: Mapping[str, Any]) -> None:
+def decide(directory: Path, result: RecoveryResult) -> None:
     """Let the recovered files stand, which are complete and on disk; `result` is what there is to say of them.
 
     Raises OSError.
@@ -82,13 +92,13 @@ def decide(directory: Path, result: Mapping[str, Any]) -> None:
     draft = directory / _DRAFT_NAME
     names = [path.name for path in draft.iterdir()]
     with replacing(draft / _RESULT_NAME) as file:
-        file.write_text(json.dumps({**result, "files": names}), encoding="utf-8")
+        file.write_text(json.dumps({**asdict(result), "files": names}), encoding="utf-8")
     sync_directory(draft)
     draft.rename(directory / _DECIDED_NAME)
     sync_directory(directory)
 
 
-def finish(directory: Path) -> dict[str, Any]:
+def finish(directory: Path) -> RecoveryResult:
     """Move the recovered files into place after `decide`, also where an earlier try was cut off. Returns the result.
 
     Raises OSError, ValueError.
@@ -110,16 +120,14 @@ def finish(directory: Path) -> dict[str, Any]:
     return result
 
 
-def _result(found: Any) -> tuple[dict[str, Any], list[str]]:
+def _result(found: object) -> tuple[RecoveryResult, list[str]]:
     """Return the result of a recovery and the names of its files, as `decide` wrote them. Raises ValueError."""
-    if not isinstance(found, dict):
-        raise ValueError(f"{_RESULT_NAME} is no result of a recovery")
-    names, result = found.pop("files", None), found
-    is_sound = isinstance(names, list) and all(isinstance(name, str) and Path(name).name == name for name in names)
-    counts = [result.get(name) for name in ("answers", "others", "lost")]
-    if not is_sound or set(result) != _RESULT_KEYS or not all(is_count(count) for count in counts):
-        raise ValueError(f"{_RESULT_NAME} is no result of a recovery")
-    return result, names
+    if isinstance(found, dict) and found.keys() == {"answers", "others", "lost", "kept_at", "files"}:
+        names = found.pop("files")
+        are_names = isinstance(names, list) and all(isinstance(name, str) and Path(name).name == name for name in names)
+        if are_names and all(is_count(found[name]) for name in ("answers", "others", "lost")):
+            return RecoveryResult(**found), names
+    raise ValueError(f"{_RESULT_NAME} is no result of a recovery")
 
 
 def _files(directory: Path, *, with_memory: bool = False) -> list[Path]:

@@ -9,9 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pipeline.journal.carving import Place
 from pipeline.journal.events import ANSWERS, FAILURES, Claim, Event, State, pack_claim, unpack_claim, with_source
 from pipeline.journal.outcome import Outcome
+from pipeline.journal.recovery.carving import Place
 
 _SCHEMA = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;

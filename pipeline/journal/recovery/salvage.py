@@ -12,13 +12,13 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import database
-from pipeline.journal.carving import Carver, Named, Numbered
 from pipeline.journal.events import RECORDED, Event, State, pack_event, unpack_claim, unpack_head, unpack_record
-from pipeline.journal.salvage_index import SalvageIndex
+from pipeline.journal.recovery.carving import Carver, Named, Numbered
+from pipeline.journal.recovery.index import SalvageIndex
+from pipeline.journal.settings import Settings, parse_settings
 from pipeline.journal.store import Journal
 from pipeline.journal.totals import Identity, Totals
 
@@ -32,7 +32,7 @@ class Salvage:
     def __init__(self, directory: Path, scratch: Path) -> None:
         self.identity: Identity | None = None
         self.totals = Totals()
-        self.settings: list[list[Any]] = []
+        self.settings: list[Settings] = []
         self.runs: list[str] = []
         self.models: dict[int, str] = {}
         """The models that outputs tell of, by the number of the settings."""
@@ -101,13 +101,12 @@ class Salvage:
             totals = Totals.parse(record.value)
             self.totals = totals if totals.commits > self.totals.commits else self.totals
             return
-        found = json.loads(record.value)
         if record.name == "identity":
             self.identity = self.identity or Identity.parse(record.value)
         elif record.name == "settings":
-            self.settings = max(self.settings, found, key=len)
+            self.settings = max(self.settings, parse_settings(record.value), key=len)
         else:
-            self.runs = max(self.runs, found, key=len)
+            self.runs = max(self.runs, json.loads(record.value), key=len)
 
     def _take_event(self, found: Numbered) -> None:
         head, record = unpack_head(found.number, found.packed), unpack_record(found.packed)

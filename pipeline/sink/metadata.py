@@ -1,0 +1,145 @@
+"""What an output says of itself, in the metadata of its Parquet file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.catalogue import Price
+from pipeline.journal import Journal
+from pipeline.journal.facts import is_amount, is_count
+from pipeline.records import JsonObject
+from pipeline.storage import LOCAL
+
+METADATA_KEY = b"llm-batch-pipeline"
+"""The key of the file's metadata under which it stands, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """The journal at the moment when an output was written from it. Money is in USD.
+
+    It shows later whether a journal is older than its output, and what was billed if the journal is lost. None stands
+    for what an output that is read back does not say.
+    """
+
+    simulated: bool | None = None
+    commits: int = 0
+    events: int | None = None
+    cost_usd: Decimal = Decimal(0)
+    possibly_billed_usd: Decimal = Decimal(0)
+    possibly_billed_requests: int | None = None
+
+    @classmethod
+    def of(cls, journal: Journal) -> JournalState:
+        """Return the state that a journal has now."""
+        totals = journal.totals
+        return cls(
+            journal.simulated,
+            totals.commits,
+            totals.events,
+            totals.cost_usd,
+            totals.possibly_billed_usd,
+            totals.possibly_billed_requests,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMetadata:
+    """What an output says of itself. `state` names what it holds and how; `run_ids` are those of all runs, in order.
+
+    `configuration` is the job file as it was read. None stands for what a file that is read back does not say.
+    """
+
+    job: str | None
+    checkpoint_id: str | None
+    journal: JournalState
+    version: str | None = None
+    configuration: JsonObject | None = None
+    price: Price | None = None
+    run_ids: tuple[str, ...] = ()
+    state: str | None = None
+
+    def encode(self) -> bytes:
+        """Return the metadata as JSON text."""
+        journal = {**asdict(self.journal), "cost_usd": str(self.journal.cost_usd)}
+        journal["possibly_billed_usd"] = str(self.journal.possibly_billed_usd)
+        content = {
+            "job": self.job,
+            "checkpoint_id": self.checkpoint_id,
+            "journal": journal,
+            "version": self.version,
+            "configuration": self.configuration,
+            "price": None if self.price is None else _price_facts(self.price),
+            "run_ids": self.run_ids,
+            "state": self.state,
+        }
+        return json.dumps(content, ensure_ascii=False).encode()
+
+
+def read_metadata(path: Path) -> OutputMetadata | None:
+    """Return what an output says of itself, as far as it is valid; None where the file is not one of ours.
+
+    `version`, `configuration` and `price` are not read back.
+    """
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        with LOCAL.open(path) as file:
+            text = (pq.read_schema(file).metadata or {}).get(METADATA_KEY)
+        found = None if text is None else json.loads(text)
+    except (OSError, pa.ArrowException, ValueError, RecursionError):
+        return None
+    return _parsed(found) if isinstance(found, dict) else None
+
+
+def _parsed(found: JsonObject) -> OutputMetadata:
+    runs, journal = found.get("run_ids"), found.get("journal")
+    are_ids = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
+    return OutputMetadata(
+        job=_text(found.get("job")),
+        checkpoint_id=_text(found.get("checkpoint_id")),
+        journal=_journal_state(journal) if isinstance(journal, dict) else JournalState(),
+        run_ids=tuple(runs) if isinstance(runs, list) and are_ids else (),
+        state=_text(found.get("state")),
+    )
+
+
+def _journal_state(facts: JsonObject) -> JournalState:
+    simulated = facts.get("simulated")
+    return JournalState(
+        simulated=simulated if isinstance(simulated, bool) else None,
+        commits=_count(facts.get("commits")) or 0,
+        events=_count(facts.get("events")),
+        cost_usd=_amount(facts.get("cost_usd")),
+        possibly_billed_usd=_amount(facts.get("possibly_billed_usd")),
+        possibly_billed_requests=_count(facts.get("possibly_billed_requests")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    return int(value) if is_count(value) else None
+
+
+def _amount(value: Any) -> Decimal:
+    return Decimal(value) if is_amount(value) else Decimal(0)
+
+
+def _price_facts(price: Price) -> dict[str, str | None]:
+    cached = price.cached_input_usd_per_million
+    return {
+        "input_usd_per_million": str(price.input_usd_per_million),
+        "output_usd_per_million": str(price.output_usd_per_million),
+        "as_of": price.as_of,
+        **({} if cached is None else {"cached_input_usd_per_million": str(cached)}),
+    }
