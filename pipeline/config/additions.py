@@ -55,8 +55,8 @@ def check_additions(config: JobConfig) -> Iterator[Finding]:
 def _check_auth(endpoint: EndpointConfig) -> Iterator[Finding]:
     assert endpoint.auth is not None
     at, name = path("endpoint.auth.header"), endpoint.auth.header
-    if fault := _name_fault(name) or _taken(name):
-        yield Finding(at, fault, "the usual ones are `Authorization`, `api-key` and `x-api-key`")
+    if error := _name_error(name) or _taken(name):
+        yield Finding(at, error, "the usual ones are `Authorization`, `api-key` and `x-api-key`")
     if _UNFIT_VALUE.search(endpoint.auth.prefix.rstrip(" ")):
         message = "the prefix begins with a space, or holds characters that are not allowed in an HTTP header"
         yield Finding(path("endpoint.auth.prefix"), message, 'write "Bearer ", "" or what the server wants')
@@ -69,8 +69,8 @@ def _check_headers(endpoint: EndpointConfig) -> Iterator[Finding]:
     seen: set[str] = set()
     for name, value in (endpoint.headers or {}).items():
         at: KeyPath = ("endpoint", "headers", name)
-        if fault := _name_fault(name) or _taken(name):
-            yield Finding(at, fault, "leave it out")
+        if error := _name_error(name) or _taken(name):
+            yield Finding(at, error, "leave it out")
         elif name.lower() == key_header:
             hint = "leave it out; the key comes from `api_key_env`, and `auth` names another header for it"
             yield Finding(at, "the key goes into this header", hint, (_KEY_VARIABLE, path("endpoint.auth")))
@@ -84,7 +84,7 @@ def _check_headers(endpoint: EndpointConfig) -> Iterator[Finding]:
         seen.add(name.lower())
 
 
-def _name_fault(name: str) -> str | None:
+def _name_error(name: str) -> str | None:
     return None if _HEADER_NAME.fullmatch(name) else "this is not the name of an HTTP header"
 
 

@@ -13,7 +13,7 @@ from pipeline.config.models import NotifyConfig
 _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
 
-def address_fault(url: str) -> str | None:
+def address_error(url: str) -> str | None:
     """Return why a text is not an absolute http or https address; None if it is one."""
     try:
         parts = urlsplit(url)
@@ -45,8 +45,8 @@ def check_notify(notify: NotifyConfig) -> Iterator[Finding]:
         url = getattr(notify, name)
         if url is None:
             continue
-        if fault := address_fault(url):
-            yield Finding(("notify", name), fault, "write a full address that begins with https://")
+        if error := address_error(url):
+            yield Finding(("notify", name), error, "write a full address that begins with https://")
         elif is_exposed(url) and not notify.allow_insecure_http:
             yield Finding(
                 ("notify", name),

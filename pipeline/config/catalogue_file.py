@@ -22,8 +22,8 @@ def include_catalogue(root: Mapping, environ: Environment[str, str]) -> tuple[Ma
     entry = root.entries.get(_KEY)
     if entry is None or not isinstance(entry.node, Scalar) or _is_null(entry.node):
         return root, []
-    path, faults = fill_text(entry.node.text, environ)
-    if faults:  # said where the variables are filled in
+    path, errors = fill_text(entry.node.text, environ)
+    if errors:  # said where the variables are filled in
         return root, []
     try:
         node, mistakes = _read(path)

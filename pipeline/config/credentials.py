@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from pipeline.addresses import is_loopback
-from pipeline.config.addresses import address_fault, is_exposed
+from pipeline.config.addresses import address_error, is_exposed
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import SIMULATOR_URL, EndpointConfig
 from pipeline.providers import DEFAULT, kinds
@@ -35,8 +35,8 @@ def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
         message = f"`kind: {provider.name}` needs the server's address"
         yield Finding(_URL, message, "add `url: https://api.example.com/v1` below `endpoint:`", (_KIND,))
     elif not endpoint.is_simulator:
-        faults = [fault for index in range(len(endpoint.urls)) for fault in _address_faults(endpoint, index)]
-        yield from faults or _key_faults(endpoint)
+        errors = [error for index in range(len(endpoint.urls)) for error in _address_errors(endpoint, index)]
+        yield from errors or _key_errors(endpoint)
     if len(endpoint.urls) > 1 and not provider.takes_servers:
         hint = f"name one address, or set {kinds(lambda one: one.takes_servers)}"
         yield Finding(_URL, f"{provider.title} is one server", hint, (_KIND,))
@@ -83,11 +83,11 @@ def key_note(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None
     return f"the key in {endpoint.api_key_env} goes to {' and '.join(others)}"
 
 
-def _address_faults(endpoint: EndpointConfig, index: int) -> Iterator[Finding]:
+def _address_errors(endpoint: EndpointConfig, index: int) -> Iterator[Finding]:
     url = endpoint.urls[index]
     at = _URL if isinstance(endpoint.url, str) else (*_URL, index)
-    if fault := address_fault(url):
-        yield Finding(at, fault, f"write a full address, such as {DEFAULT.url}, or `{SIMULATOR_URL}`")
+    if error := address_error(url):
+        yield Finding(at, error, f"write a full address, such as {DEFAULT.url}, or `{SIMULATOR_URL}`")
     elif "@" in urlsplit(url).netloc:
         yield Finding(at, "an address cannot hold a user or password", _KEY_IN_URL)
     elif "?" in url or "#" in url:
@@ -105,7 +105,7 @@ def _plain(url: str) -> str:
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}{path}"
 
 
-def _key_faults(endpoint: EndpointConfig) -> Iterator[Finding]:
+def _key_errors(endpoint: EndpointConfig) -> Iterator[Finding]:
     if endpoint.api_key_env is not None and any(map(is_exposed, endpoint.urls)) and not endpoint.allow_insecure_http:
         yield Finding(
             _URL,

@@ -58,25 +58,25 @@ def fill_text(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
 
     As in a shell, `:-` gives its default also for a variable that is set but empty.
     """
-    faults: list[str] = []
+    errors: list[str] = []
 
     def value(found: re.Match[str]) -> str:
         name, default = found[1], found[2]
         if name is None:
             return "${"
         if default is not None and "${" in default:
-            faults.append(f"the default of `${{{name}:-…}}` cannot hold a variable itself")
+            errors.append(f"the default of `${{{name}:-…}}` cannot hold a variable itself")
             return ""
         given = environ.get(name)
         if given is None and default is None:
-            faults.append(f"the environment variable {name} is not set")
+            errors.append(f"the environment variable {name} is not set")
         elif given is not None and has_surrogate(given):
-            faults.append(f"the environment variable {name} is not UTF-8")
+            errors.append(f"the environment variable {name} is not UTF-8")
         return given or default or ""
 
     # No variable ends behind the last brace; each that begins there would be followed to the end of the text.
     end = text.rfind("}") + 1
-    return _VARIABLE.sub(value, text[:end]) + text[end:].replace("$${", "${"), faults
+    return _VARIABLE.sub(value, text[:end]) + text[end:].replace("$${", "${"), errors
 
 
 def is_variable(text: str) -> bool:
@@ -103,13 +103,13 @@ def _fill(node: Node, path: KeyPath, place: KeyPlace, environ: Mapping[str, str]
 def _fill_scalar(scalar: Scalar, path: KeyPath, place: KeyPlace, environ: Mapping[str, str], filled: Filled) -> Any:
     if "${" not in scalar.text:
         return read_scalar(scalar.text) if scalar.plain else scalar.text
-    text, faults = fill_text(scalar.text, environ)
-    for fault in faults:
-        hint = "set it, or give a default: ${NAME:-default}" if fault.endswith("is not set") else None
+    text, errors = fill_text(scalar.text, environ)
+    for error in errors:
+        hint = "set it, or give a default: ${NAME:-default}" if error.endswith("is not set") else None
         if path == ("endpoint", "api_key_env") and (variable := _VARIABLE.fullmatch(scalar.text)):
             hint = f"write the variable's name, not its value: `api_key_env: {variable[1]}`"
-        filled.mistakes.append(place.pointed.mistake(fault, key=shown(path), suggestion=hint))
-    if faults:
+        filled.mistakes.append(place.pointed.mistake(error, key=shown(path), suggestion=hint))
+    if errors:
         filled.unset.add(path)
         return None
     if text != scalar.text:

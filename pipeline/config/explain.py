@@ -39,28 +39,28 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
     `unset` are the keys left out of validation because a variable has no value. A key is not reported as missing if it
     is one of these, or if an unknown key beside it was meant to be this one.
     """
-    faults: dict[KeyPath, ErrorDetails] = {}
+    details: dict[KeyPath, ErrorDetails] = {}
     for found in error.errors(include_url=False, include_input=False):
-        faults.setdefault(place_of(found), found)
+        details.setdefault(place_of(found), found)
     excused = set(unset)
-    for path, fault in faults.items():
-        if fault["type"] == "extra_forbidden":
+    for path, detail in details.items():
+        if detail["type"] == "extra_forbidden":
             excused |= _keys_meant(path) - filled.places.keys()
     mistakes = []
-    for path, fault in faults.items():
-        if fault["type"] == "extra_forbidden":
+    for path, detail in details.items():
+        if detail["type"] == "extra_forbidden":
             mistakes.append(unknown_key(path, filled.places[path].key))
-        elif fault["type"] != "missing":
-            mistakes.append(_wrong_value(path, fault, filled))
+        elif detail["type"] != "missing":
+            mistakes.append(_wrong_value(path, detail, filled))
         elif path not in excused:
             mistakes.append(_missing(path, filled))
-    return mistakes, excused | set(faults)
+    return mistakes, excused | set(details)
 
 
-def place_of(fault: ErrorDetails) -> KeyPath:
+def place_of(detail: ErrorDetails) -> KeyPath:
     """Return where in the document an error is, without pydantic's own words for alternatives."""
-    *above, last = fault["loc"]
-    is_own = fault["type"] == "extra_forbidden" or last not in TAGS  # an unknown key can have any name
+    *above, last = detail["loc"]
+    is_own = detail["type"] == "extra_forbidden" or last not in TAGS  # an unknown key can have any name
     return (*(part for part in above if part not in TAGS), *([last] if is_own else []))
 
 
@@ -116,15 +116,15 @@ def _missing(path: KeyPath, filled: Filled) -> Mistake:
     return place.mistake("required, but missing", key=shown(path), suggestion=suggestion)
 
 
-def _wrong_value(path: KeyPath, fault: ErrorDetails, filled: Filled) -> Mistake:
+def _wrong_value(path: KeyPath, detail: ErrorDetails, filled: Filled) -> Mistake:
     value = _value_at(filled.values, path)
-    context = fault.get("ctx", {})
+    context = detail.get("ctx", {})
     wanted = schema.describe(path)
     suggestion = _fixed(path, value, filled)
     refused = _refused(path, value, filled)
-    match fault["type"]:
+    match detail["type"]:
         case "path" | "delimiter" | "encoding" | "json" | "date":
-            message, suggestion = fault["msg"], context.get("suggestion")
+            message, suggestion = detail["msg"], context.get("suggestion")
         case "finite_number":
             message = f"this number is infinite, too large or not a number; it must be {wanted}"
         case "greater_than" | "greater_than_equal" | "less_than_equal":

@@ -140,7 +140,7 @@ class Rows:
         for batch in self.source.batches(position):
             if (found := not_utf8(batch, used)) is not None:
                 name, index = found
-                raise self.source.place(position + index).fault(
+                raise self.source.place(position + index).error(
                     f"column {name!r} holds bytes that are no UTF-8 text",
                     "write the column as UTF-8 or as binary, or leave it out of the prompt and of `input.columns`",
                 )
@@ -222,13 +222,13 @@ class Rows:
             what = "is empty" if value in (None, "") else "holds neither text nor an integer"
             place = self.place(position + index * self.cells)
             message = f"the id column {self.id_column!r} {what}"
-            raise place.fault(message, "give the row an id, or leave out `input.id`", key="input.id")
+            raise place.error(message, "give the row an id, or leave out `input.id`", key="input.id")
         if self.cells > 1 or self.has_variants:
             for index, text in enumerate(ids):
                 if SEPARATOR in text:
                     message = f"the id column {self.id_column!r} holds the control character U+001F"
                     hint = "take it out of the id: with samples or a sweep it has a meaning of its own"
-                    raise self.place(position + index * self.cells).fault(message, hint, key="input.id")
+                    raise self.place(position + index * self.cells).error(message, hint, key="input.id")
         return ids
 
     def _for_cells(self, ids: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ from jinja2.utils import pass_environment
 from pipeline.prompts.texts import (
     MAX_CHARACTERS,
     MAX_ITEMS,
-    TemplateFault,
+    TemplateError,
     TooMuch,
     check_value,
     scalar_text,
@@ -51,7 +51,7 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
 
 
 def check_percent(text: str, values: Any) -> None:
-    """Raise TooMuch where `text % values` asks for a huge width or would be too long, and TemplateFault where it prints
+    """Raise TooMuch where `text % values` asks for a huge width or would be too long, and TemplateError where it prints
     a null or what is no value.
     """
     if re.search(r"%\([^()]*\(", text):
@@ -75,7 +75,7 @@ def check_format(text: str, values: Sequence[Any]) -> None:
 
 
 def check_printed(value: Any) -> None:
-    """Raise TemplateFault for what cannot be printed: a null, or something that is not a value of a row."""
+    """Raise TemplateError for what cannot be printed: a null, or something that is not a value of a row."""
     _text(value)
 
 
@@ -152,7 +152,7 @@ def _round(value: float, precision: int = 0, method: str = "common") -> Any:
 def _sum(environment: Any, iterable: Iterable[Any], attribute: str | int | None = None, start: Any = 0) -> Any:
     # Lists added up one by one are copied each time.
     if not isinstance(start, (int, float, Decimal, timedelta)):
-        raise TemplateFault("adds up what are not numbers; `| join` is for text")
+        raise TemplateError("adds up what are not numbers; `| join` is for text")
     return JINJA_FILTERS["sum"](environment, iterable, attribute, start)
 
 
@@ -184,7 +184,7 @@ def _check_whole_numbers(operator: str, left: int, right: int) -> None:
 def _length(value: Any) -> int:
     try:
         return len(_text(value))
-    except (TemplateFault, UndefinedError) as error:
+    except (TemplateError, UndefinedError) as error:
         if isinstance(error, TooMuch):
             raise
         return 0  # it need not be printed; where it is, that fails

@@ -22,7 +22,7 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from pipeline.prompts import bounds
-from pipeline.prompts.texts import MAX_CHARACTERS, TemplateFault, TooMuch, value_text
+from pipeline.prompts.texts import MAX_CHARACTERS, TemplateError, TooMuch, value_text
 
 MAX_RANGE = 100_000
 """The most items all the ranges of one rendering may have together."""
@@ -124,13 +124,13 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         """Return an item of a mapping, or else an attribute that is safe to read of this type; a method only for a
         call.
 
-        Raises TemplateFault for a method without (): its text is an address, and it is true in every test.
+        Raises TemplateError for a method without (): its text is an address, and it is true in every test.
         """
         if attribute.endswith(CALLED):
             return self._read(obj, attribute.removesuffix(CALLED))
         value = self._read(obj, attribute)
         if callable(value) and not isinstance(value, Undefined):
-            raise TemplateFault(f"uses the method {attribute!r} without (): write .{attribute}()")
+            raise TemplateError(f"uses the method {attribute!r} without (): write .{attribute}()")
         return value
 
     def _read(self, obj: Any, attribute: str) -> Any:

@@ -13,7 +13,7 @@ from jinja2 import meta, nodes
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.failures import PromptFailure, is_plain, meant, missing_column, spelled
 from pipeline.prompts.sandbox import Watched, environment
-from pipeline.prompts.texts import PrintsNull, TemplateFault, TooMuch, holds_null
+from pipeline.prompts.texts import PrintsNull, TemplateError, TooMuch, holds_null
 from pipeline.records import Row
 from pipeline.surrogates import well_formed
 
@@ -83,7 +83,7 @@ class Template:
         place = f"the {self._noun} of {self._key}" + (f" (template line {line})" if line else "")
         if isinstance(error, PrintsNull):
             message = f"{place} prints a null{self._null_columns(line, row)}"
-        elif isinstance(error, TemplateFault):
+        elif isinstance(error, TemplateError):
             message = f"{place} {error}"
         elif isinstance(error, jinja2.UndefinedError):
             message = f"{place} uses something that this row does not have; give it `| default(…)` or test it first"

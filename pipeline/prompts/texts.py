@@ -17,15 +17,15 @@ MAX_ITEMS = 1_000_000
 _SCALARS = (bool, int, float, Decimal, date, time, timedelta, UUID)
 
 
-class TemplateFault(Exception):
+class TemplateError(Exception):
     """A template asked for what cannot be. The message is the program's own and holds nothing of the row."""
 
 
-class TooMuch(TemplateFault):
+class TooMuch(TemplateError):
     """A template went beyond a bound."""
 
 
-class PrintsNull(TemplateFault):
+class PrintsNull(TemplateError):
     """A template prints a null: the prompt would have a hole, or the word `None`, where a value was meant."""
 
     def __init__(self) -> None:
@@ -47,14 +47,14 @@ def value_text(value: object) -> str:
     """Return the text of any value that a template can print.
 
     Raises PrintsNull for null and for a list or mapping that holds one, TooMuch for a list beyond the bounds, and
-    TemplateFault for what has no text of its own (a macro that is not called, an iterator): Python would write an
+    TemplateError for what has no text of its own (a macro that is not called, an iterator): Python would write an
     address, which differs from run to run.
     """
     text = None if value is None else scalar_text(value)
     if text is not None:
         return text
     if not isinstance(value, (list, tuple, Mapping, type(None))):
-        raise TemplateFault(
+        raise TemplateError(
             "writes what is not a value: a method without (), or a sequence without `| join` or `| list`"
         )
     check_value(value, allows_null=False)
@@ -64,7 +64,7 @@ def value_text(value: object) -> str:
 def check_value(value: object, *, allows_null: bool) -> None:
     """Raise TooMuch if a nested value would be too long as text (a small one can hold the same list many times).
 
-    Raises TemplateFault if something in it is not a value of a row, and PrintsNull for a null unless they are allowed.
+    Raises TemplateError if something in it is not a value of a row, and PrintsNull for a null unless they are allowed.
     """
     waiting: list[Any] = [value]
     items = characters = 0
@@ -82,7 +82,7 @@ def check_value(value: object, *, allows_null: bool) -> None:
             if not allows_null:
                 raise PrintsNull
         elif scalar_text(item) is None:
-            raise TemplateFault("writes a list of what are not values, or are undefined")
+            raise TemplateError("writes a list of what are not values, or are undefined")
         if characters > MAX_CHARACTERS or items + len(waiting) > MAX_ITEMS:
             raise TooMuch(f"makes text of a list of more than {MAX_ITEMS:,} items or {MAX_CHARACTERS:,} characters")
 

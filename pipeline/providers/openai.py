@@ -14,10 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 from pipeline.catalogue import OPENAI_PARAMETERS
 from pipeline.providers.finish import broke_off, explains_emptiness, finish_reason
 from pipeline.providers.interface import Provider, WireSettings
+from pipeline.providers.messages import content_type
 from pipeline.providers.replies import Answer, first_text, is_error, parse_response
 from pipeline.providers.stream import Assembly
 from pipeline.providers.usage import read_usage
-from pipeline.providers.words import content_type
 from pipeline.records import Failure, JsonObject, Reply, Request
 
 _PATH = "/chat/completions"

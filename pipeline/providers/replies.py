@@ -11,11 +11,11 @@ from typing import Any
 
 from pipeline.errors import ErrorKind
 from pipeline.providers.documents import DocumentTooLarge, decode, json_text, read_document
-from pipeline.providers.faults import classify, counted_status, error_code, is_possibly_billed
+from pipeline.providers.errors import classify, counted_status, error_code, is_possibly_billed
 from pipeline.providers.finish import broke_off, finish_reason
+from pipeline.providers.messages import describe, errors_of, printable
 from pipeline.providers.reasoning import split_reasoning
 from pipeline.providers.usage import read_usage
-from pipeline.providers.words import describe, errors_of, printable
 from pipeline.records import Failure, JsonObject, Reply, ResponseType
 from pipeline.surrogates import well_formed
 

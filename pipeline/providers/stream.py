@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.providers.documents import json_text
 from pipeline.providers.events import EventReader
+from pipeline.providers.messages import errors_of
 from pipeline.providers.replies import is_error
-from pipeline.providers.words import errors_of
 
 _DONE = b"[DONE]"
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")

@@ -75,6 +75,6 @@ class ChosenRows:
             return self._holds(row)
         except InvalidJob as error:
             (mistake,) = error.mistakes
-            raise self.source.place(position).fault(
+            raise self.source.place(position).error(
                 mistake.message, mistake.suggestion, key=mistake.key or ""
             ) from None

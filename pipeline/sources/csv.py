@@ -51,7 +51,7 @@ def _refuse_other_delimiter(path: str, header: str) -> None:
     likely = max(counts, key=lambda sign: counts[sign])
     if counts[likely]:
         written = OTHER_DELIMITERS[likely]
-        raise Place(path, 1).fault(
+        raise Place(path, 1).error(
             f"the header is one column, {header!r}; its cells seem to be parted by {written}",
             f'set `input.csv.delimiter: {written}`; where it is one column, set it to ","',
             key="input.csv.delimiter",
@@ -83,7 +83,7 @@ def _parse(path: str, block: Block, schema: pa.Schema, delimiter: str) -> Iterat
     )
     if table.num_rows != block.rows:
         message = f"from here on, pyarrow reads {table.num_rows} rows instead of {block.rows}"
-        raise Place(path, block.line).fault(message)
+        raise Place(path, block.line).error(message)
     for batch in table.rename_columns(schema.names).to_batches():
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
@@ -108,7 +108,7 @@ def _texts(path: str, encoding: str) -> Iterator[str]:
             text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is no text
         except UnicodeError as error:
             line += _sound_lines(error)
-            raise Place(path, line).fault(
+            raise Place(path, line).error(
                 f"not {encoding}: {getattr(error, 'reason', error)}",
                 "set `input.csv.encoding` to the file's (latin-1, cp1252, utf-16, …)",
             ) from error

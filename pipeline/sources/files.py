@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import InvalidInput
-from pipeline.sources.places import path_fault
+from pipeline.sources.places import input_error
 from pipeline.sources.tables import refuse_partitions, refuse_tables
 from pipeline.suggest import did_you_mean, nearest
 
@@ -65,7 +65,7 @@ def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[t
     distinct = sorted(set(formats.values()))
     if len(distinct) > 1:
         message = f"the files have several formats ({', '.join(distinct)})"
-        raise path_fault(message, "name files of one format, or set `input.format`")
+        raise input_error(message, "name files of one format, or set `input.format`")
     return tuple(_distinct_files(paths)), distinct[0]
 
 
@@ -79,7 +79,7 @@ def _expand(entry: str, file_format: Format | None) -> list[str]:
         # Beside other data a .json file describes it, as a rule: it counts where nothing else does.
         found = [name for name in found if not name.lower().endswith(_DESCRIBING)] or found
         if not found:
-            raise path_fault(
+            raise input_error(
                 f"the directory {entry} holds no file that ends in {', '.join(endings)}",
                 "name the file, and its format under `input.format`",
             )
@@ -88,7 +88,7 @@ def _expand(entry: str, file_format: Format | None) -> list[str]:
         return [entry]
     matches = [match for match in glob.glob(entry, recursive=True) if not os.path.isdir(match)]
     if not matches:
-        raise path_fault(f"no file matches {entry}", _where_paths_begin(entry))
+        raise input_error(f"no file matches {entry}", _where_paths_begin(entry))
     refuse_tables({os.path.dirname(match) for match in matches})
     return matches
 
@@ -98,7 +98,7 @@ def _format_of(path: str) -> Format:
     for ending, file_format in ENDINGS.items():
         if name.endswith(ending):
             return file_format
-    raise path_fault(
+    raise input_error(
         f"{path}: its ending says no format; known are {', '.join(ENDINGS)}",
         "set `input.format` to csv, parquet or jsonl",
     )
@@ -109,12 +109,12 @@ def _distinct_files(paths: Sequence[str]) -> Iterator[InputFile]:
     for path in paths:
         facts = _stat(path)
         if not stat.S_ISREG(facts.st_mode):
-            raise path_fault(f"{path} is not a regular file", "write it to a file: the input is read more than once")
+            raise input_error(f"{path} is not a regular file", "write it to a file: the input is read more than once")
         if facts.st_size == 0:
-            raise path_fault(f"{path} holds no bytes at all", "a file without rows has the names of its columns")
+            raise input_error(f"{path} holds no bytes at all", "a file without rows has the names of its columns")
         identity = (facts.st_dev, facts.st_ino)
         if identity in seen:
-            raise path_fault(f"the same file comes up twice: {seen[identity]} and {path}", "name it once")
+            raise input_error(f"the same file comes up twice: {seen[identity]} and {path}", "name it once")
         seen[identity] = path
         yield InputFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
 
@@ -123,9 +123,9 @@ def _stat(path: str) -> os.stat_result:
     try:
         return os.stat(path)
     except FileNotFoundError as error:
-        raise path_fault(f"no such file: {path}", _near_file(path) or _where_paths_begin(path)) from error
+        raise input_error(f"no such file: {path}", _near_file(path) or _where_paths_begin(path)) from error
     except (OSError, ValueError) as error:
-        raise path_fault(f"{path} cannot be read: {error}") from error
+        raise input_error(f"{path} cannot be read: {error}") from error
 
 
 def _near_file(path: str) -> str | None:
@@ -146,9 +146,9 @@ def check_unchanged(file: InputFile) -> None:
     try:
         facts = os.stat(file.path)
     except OSError as error:
-        raise path_fault(f"{file.path} went away while it was read", _STANDS_STILL) from error
+        raise input_error(f"{file.path} went away while it was read", _STANDS_STILL) from error
     if (facts.st_size, facts.st_mtime_ns, facts.st_ino) != (file.size, file.modified_ns, file.inode):
-        raise path_fault(f"{file.path} changed while it was read", _STANDS_STILL)
+        raise input_error(f"{file.path} changed while it was read", _STANDS_STILL)
 
 
 def is_touched(file: InputFile) -> bool:
@@ -156,7 +156,7 @@ def is_touched(file: InputFile) -> bool:
     try:
         return os.stat(file.path).st_ctime_ns != file.changed_ns
     except OSError as error:
-        raise path_fault(f"{file.path} went away while it was read", _STANDS_STILL) from error
+        raise input_error(f"{file.path} went away while it was read", _STANDS_STILL) from error
 
 
 @contextmanager

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
 from pipeline.sources.files import InputFile, watched
 from pipeline.sources.json_columns import ABSENT, MAX_LEVELS, Written, is_json, json_array, json_field
-from pipeline.sources.places import Place, path_fault
+from pipeline.sources.places import Place, input_error
 from pipeline.sources.streams import pieces
 
 LINE_BYTES = 64 * 2**20
@@ -58,7 +58,7 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
                 for name, value in row.items():
                     kinds[name] = _joined(kinds.get(name), _kind(value))
     if rows and not kinds:
-        raise path_fault(f"{files[0].path}: the objects have no keys, so there are no columns")
+        raise input_error(f"{files[0].path}: the objects have no keys, so there are no columns")
     written = pa.schema([pa.field(name, _TYPES.get(kind or "str", pa.string())) for name, kind in kinds.items()])
     read = pa.schema([_field(field, kinds[field.name], had[field.name] == rows) for field in written])
     return [FileReader(file, written, partial(_chunks, file.path, read)) for file in files]
@@ -115,7 +115,7 @@ def _read(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Itera
             else:
                 columns.append(pa.array([row[field.name] for row in rows], type=field.type))
         except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise path_fault(f'{path}: column "{field.name}" is no longer {field.type} throughout') from error
+            raise input_error(f'{path}: column "{field.name}" is no longer {field.type} throughout') from error
     yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -128,25 +128,25 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, object]:
             text = _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
         value = _DECODER.decode(text)
     except UnicodeDecodeError as error:
-        raise place.fault(f"not UTF-8: {error.reason}", "JSON is UTF-8; convert the file") from error
+        raise place.error(f"not UTF-8: {error.reason}", "JSON is UTF-8; convert the file") from error
     except json.JSONDecodeError as error:
         spread = number == 1 and line.strip() in (b"[", b"{")
         hint = (
             "it is spread over lines; write each object on one: `jq -c '.[]'` or `jq -c .`" if spread else _ONE_OBJECT
         )
-        raise place.fault(f"not JSON: {error.msg} (column {error.colno})", hint) from error
+        raise place.error(f"not JSON: {error.msg} (column {error.colno})", hint) from error
     except _Refused as error:
-        raise place.fault(str(error)) from error
+        raise place.error(str(error)) from error
     except RecursionError as error:
-        raise place.fault(_TOO_DEEP) from error
+        raise place.error(_TOO_DEEP) from error
     except ValueError as error:  # Python's own limit on digits
-        raise place.fault("an integer is too long", "write it as a string") from error
+        raise place.error("an integer is too long", "write it as a string") from error
     if isinstance(value, list):
-        raise place.fault("not a JSON object but an array", "write each item on a line: `jq -c '.[]'`")
+        raise place.error("not a JSON object but an array", "write each item on a line: `jq -c '.[]'`")
     if not isinstance(value, dict):
-        raise place.fault("not a JSON object", _ONE_OBJECT)
+        raise place.error("not a JSON object", _ONE_OBJECT)
     if line.count(b"[") + line.count(b"{") > MAX_LEVELS and _levels(value) > MAX_LEVELS:
-        raise place.fault(_TOO_DEEP)
+        raise place.error(_TOO_DEEP)
     return value
 
 
@@ -199,7 +199,7 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
         if not line.strip(_BLANKS):
             blank = blank or number
         elif blank:
-            raise Place(path, blank).fault("a blank line between the rows", "take it out")
+            raise Place(path, blank).error("a blank line between the rows", "take it out")
         else:
             yield number, line
 
@@ -218,6 +218,6 @@ def _raw_lines(path: str) -> Iterator[bytes]:
             yield from rest[:-1]
             carry, carried = [rest[-1]], len(rest[-1])
         if carried > LINE_BYTES:
-            raise path_fault(f"{path}: a line is longer than {LINE_BYTES // 2**20} MiB; is this one object a line?")
+            raise input_error(f"{path}: a line is longer than {LINE_BYTES // 2**20} MiB; is this one object a line?")
     if carried:
         yield b"".join(carry)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
 from pipeline.sources.files import InputFile
-from pipeline.sources.places import Place, path_fault
+from pipeline.sources.places import Place, input_error
 from pipeline.sources.utf8 import is_utf8, marked_not_utf8
 
 _BUFFER_BYTES = 2**20
@@ -30,9 +30,9 @@ def _reader(file: InputFile) -> FileReader:
         rows = parquet.metadata.num_rows
     double = sorted(name for name, count in Counter(schema.names).items() if count > 1)
     if double:
-        raise path_fault(f'{file.path}: two columns have the name "{double[0]}"')
+        raise input_error(f'{file.path}: two columns have the name "{double[0]}"')
     if rows and not schema.names:
-        raise path_fault(f"{file.path} has rows but no columns")
+        raise input_error(f"{file.path} has rows but no columns")
     return FileReader(file, schema, partial(_chunks, file.path))
 
 
@@ -54,7 +54,7 @@ def _read(path: str, parquet: pq.ParquetFile, group: int) -> Iterator[pa.RecordB
             left -= batch.num_rows
             yield _checked(batch)
         if left:
-            raise path_fault(f"{path} is damaged: row group {group} does not hold as many rows as the footer says")
+            raise input_error(f"{path} is damaged: row group {group} does not hold as many rows as the footer says")
 
 
 def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -106,6 +106,6 @@ def _sound(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise path_fault(
+        raise input_error(
             f"{path} cannot be read as Parquet; it is damaged, cut short or of another format: {error}"
         ) from error

@@ -19,13 +19,13 @@ class Place:
     def __str__(self) -> str:
         return f"{self.file}, {self.unit} {self.number}"
 
-    def fault(self, message: str, suggestion: str | None = None, *, key: str = "input.path") -> InvalidJob:
+    def error(self, message: str, suggestion: str | None = None, *, key: str = "input.path") -> InvalidJob:
         """Return the error for this place; `key` is that of the job file which has to do with it."""
         if self.unit == "line":
             return InvalidJob([Mistake(message, self.file, self.number, key=key, suggestion=suggestion)])
         return InvalidJob([Mistake(f"row {self.number}: {message}", self.file, key=key, suggestion=suggestion)])
 
 
-def path_fault(message: str, suggestion: str | None = None) -> InvalidJob:
+def input_error(message: str, suggestion: str | None = None) -> InvalidJob:
     """Return the error for what `input.path` names; the message names the file."""
     return InvalidJob([Mistake(message, key="input.path", suggestion=suggestion)])

@@ -210,4 +210,4 @@ class Scan:
 
     def _refusal(self, message: str, at: int = 0, suggestion: str | None = None) -> InvalidJob:
         line = self._line + self._buffer.count("\n", 0, at)
-        return Place(self._path, line).fault(message, suggestion)
+        return Place(self._path, line).error(message, suggestion)

@@ -17,7 +17,7 @@ from pipeline.sources.files import InputFile, check_unchanged, find_files, watch
 from pipeline.sources.identity import is_id_type
 from pipeline.sources.json_columns import is_json
 from pipeline.sources.memory import TableSource
-from pipeline.sources.places import Place, path_fault
+from pipeline.sources.places import Place, input_error
 from pipeline.sources.widening import wider
 from pipeline.suggest import did_you_mean, nearest
 
@@ -100,7 +100,7 @@ def _cast(column: pa.Array, field: pa.Field, path: str) -> pa.Array:
         return column.cast(field.type)
     except pa.ArrowException as error:
         message = f'{path}: column "{field.name}" cannot be read as {field.type}, which another file needs: {error}'
-        raise path_fault(message, "write the files with one type") from error
+        raise input_error(message, "write the files with one type") from error
 
 
 def open_source(config: InputConfig) -> Source:
@@ -164,19 +164,19 @@ def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:
     common = {field.name: field for field in first.schema}
     for reader in readers[1:]:
         own = {field.name: field for field in reader.schema}
-        faults = [f'no column "{name}"' for name in common if name not in own]
-        faults += [f'a further column "{name}"' for name in own if name not in common]
+        errors = [f'no column "{name}"' for name in common if name not in own]
+        errors += [f'a further column "{name}"' for name in own if name not in common]
         for name in common.keys() & own.keys():
             one, other = common[name], own[name]
             kind = wider(one.type, other.type)
             if kind is None:
-                faults.append(f'column "{name}" is {other.type}, there {one.type}')
+                errors.append(f'column "{name}" is {other.type}, there {one.type}')
             else:
                 metadata = one.metadata if _extension(one) == _extension(other) else None
                 common[name] = pa.field(name, kind, one.nullable or other.nullable, metadata)
-        if faults:
-            raise path_fault(
-                f"{reader.file.path}: its columns differ from those of {first.file.path}: {'; '.join(faults)}"
+        if errors:
+            raise input_error(
+                f"{reader.file.path}: its columns differ from those of {first.file.path}: {'; '.join(errors)}"
             )
     return pa.schema(field.with_metadata(_extension(field)) for field in common.values())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipeline.sources.places import path_fault
+from pipeline.sources.places import input_error
 
 PIECE_BYTES = 2**20
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
@@ -42,11 +42,11 @@ def pieces(path: str) -> Iterator[bytes]:
             stream = pa.CompressedInputStream(plain, codec) if codec else plain
             while piece := stream.read(PIECE_BYTES):
                 if empty and (found := other_format(piece)) is not None:
-                    raise path_fault(f"{path} is {found[0]}, whatever its name says", found[1])
+                    raise input_error(f"{path} is {found[0]}, whatever its name says", found[1])
                 empty = False
                 yield piece
     except (OSError, pa.ArrowException) as error:
         what = f"cannot be unpacked; it is cut short, damaged or not {codec}" if codec else "cannot be read"
-        raise path_fault(f"{path} {what}: {error}") from error
+        raise input_error(f"{path} {what}: {error}") from error
     if empty:
-        raise path_fault(f"{path} holds no bytes at all")
+        raise input_error(f"{path} holds no bytes at all")

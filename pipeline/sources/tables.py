@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-from pipeline.sources.places import path_fault
+from pipeline.sources.places import input_error
 
 _PARTITION = re.compile(r"[^=]+=.*")
 
@@ -22,7 +22,7 @@ def refuse_tables(directories: Iterable[str]) -> None:
         while place not in seen:
             seen.add(place)
             if (name := _table_format(place)) is not None:
-                raise path_fault(
+                raise input_error(
                     f"{place} is a table of {name}: its files also hold rows that the table no longer has",
                     "write the table's current rows to a Parquet file with a reader of that format, and name that file",
                 )
@@ -33,7 +33,7 @@ def refuse_partitions(directory: str, names: Sequence[str]) -> None:
     """Raise InvalidJob where a directory holds others that are named key=value: that column stands in no file."""
     parts = [name for name in names if _PARTITION.fullmatch(name) and os.path.isdir(os.path.join(directory, name))]
     if parts:
-        raise path_fault(
+        raise input_error(
             f"{directory} is partitioned: it holds directories such as {min(parts)}, whose values are in no file",
             f"write it as one table; or leave those values out: `{os.path.join(directory, '**', '*.parquet')}`",
         )

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import ErrorKind
-from pipeline.providers.words import MAX_MESSAGE, errors_of, is_from_gateway
+from pipeline.providers.messages import MAX_MESSAGE, errors_of, is_from_gateway
 
 _CODES: Mapping[str, ErrorKind] = {
     "10000": ErrorKind.BAD_CREDENTIALS,

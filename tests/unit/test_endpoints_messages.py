@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.providers.documents import read_document
-from pipeline.providers.words import describe, errors_of
+from pipeline.providers.messages import describe, errors_of
 
 WORDS = "the prompt is too long"
 NESTED = json.dumps({"error": WORDS})
