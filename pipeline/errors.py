@@ -165,6 +165,9 @@ class ErrorKind(StrEnum):
     REQUEST_TOO_LARGE = "request_too_large"
     SCHEMA_NOT_SUPPORTED = "schema_not_supported"
     REPLY_TOO_LARGE = "reply_too_large"
+    # No answer is what the job expects.
+    INVALID_ANSWER = "invalid_answer"
+    TRUNCATED_ANSWER = "truncated_answer"
     # Passing causes.
     RATE_LIMITED = "rate_limited"
     OUT_OF_CAPACITY = "out_of_capacity"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pipeline.api.job import Job
-from pipeline.errors import InvalidInput, RunStopped
+from pipeline.errors import RunStopped
 from pipeline.sink import RESULT_NAMES
 from pipeline.wording import counted
 
@@ -46,7 +46,7 @@ def ask(
         endpoint: `endpoint` of the job file without the model; Dataoorts by default.
         parameters, limits: those sections of the job file.
         samples: the answers for each row; each is a row of what is returned, with its `sample_index`.
-        expect: not built yet.
+        expect: that section of the job file: what every answer has to be.
         id: a column of unique ids; without it, a row is known by its content.
 
     Returns:
@@ -62,8 +62,6 @@ def ask(
         >>> answers = pipeline.ask(frame, user="{{ question }}", model="meta/llama-3.1-8b-instruct", checkpoint="qa")
         >>> answers["response"]
     """
-    if expect is not None:
-        raise InvalidInput("expect: this is not built yet; leave it out")
     prompt: dict[str, Any] = {"user": user} if system is None else {"system": system, "user": user}
     if samples != 1:
         prompt["samples"] = samples
@@ -76,6 +74,7 @@ def ask(
             "parameters": dict(parameters or {}),
             "limits": dict(limits or {}),
             "checkpoint": {"path": str(checkpoint)},
+            **({} if expect is None else {"expect": dict(expect)}),
         },
         input=frame,
     )

@@ -187,16 +187,22 @@ def _price_of(rows: int, opened: OpenJob, journal: Journal, made: Planner) -> st
     return f"for about ${money(round(sum(counts, Decimal(0)) / len(counts) * rows, 6))}{simulated}"
 
 
+_BY_KEY = ("prompt", "expect")
+"""Settings whose values are not told: they may be long or private."""
+
+
 def _difference(opened: OpenJob, journal: Journal, made: Planner, known: int | None) -> str:
-    """Name the settings that changed; prompts by their key alone, since they may be long or private."""
+    """Name the settings that changed."""
     before = journal.settings()[next(change.settings for change in made.changes() if change.settings != known)]
     differences = []
-    for key, now in opened.settings.items():
-        was = before.get(key)
+    for key in dict.fromkeys([*opened.settings, *before]):
+        now, was = opened.settings.get(key), before.get(key)
+        if key == "expect":
+            now, was = now or {}, was or {}
         if isinstance(now, dict) and isinstance(was, dict):
             for name in sorted(now.keys() | was.keys()):
                 if now.get(name) != was.get(name):
-                    detail = "" if key == "prompt" else f": {was.get(name)} -> {now.get(name)}"
+                    detail = "" if key in _BY_KEY else f": {was.get(name)} -> {now.get(name)}"
                     differences.append(f"{key}.{name}{detail}")
         elif now != was:
             differences.append(f"{key}: {was} -> {now}")

@@ -81,7 +81,7 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
     with reading(job) as journal:
         plan = plan_unsaved(opened, journal)
         if journal is not None:
-            select_retries(plan, journal, job.config.retry.max_runs, options)
+            select_retries(plan, journal, job.config.retry.max_runs, options, opened.settings.get("expect"))
             billed = MoneyFigures.of(journal)
             spent, possibly = billed.job_cost_usd, billed.possibly_billed_usd
         sizes, sample = survey(opened, plan, journal, pilot_from)
@@ -113,7 +113,7 @@ def row_counts(job: Job) -> Counts:
     with reading(job) as journal:
         plan = plan_unsaved(opened, journal)
         if journal is not None:
-            select_retries(plan, journal, job.config.retry.max_runs, RunOptions())
+            select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), opened.settings.get("expect"))
         return plan.counts()
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from pipeline.app.expecting import expected_of
 from pipeline.app.paths import path_mistakes
 from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
+from pipeline.expect import Expected, Telling
 from pipeline.prompts import Prompter, PromptFailure, condition_mistakes, template_mistakes
 from pipeline.records import Row
 from pipeline.sink import result_fields
@@ -22,11 +24,14 @@ _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found: every mistake, at its place. The input and the prompter are None where they cannot be used."""
+    """What was found: every mistake, at its place. The input and the prompter are None where they cannot be used, and
+    what is expected of the answers where it is nothing.
+    """
 
     mistakes: tuple[Mistake, ...]
     source: Source | None
     prompter: Prompter | None
+    expected: Expected | None
 
 
 def inspect_job(
@@ -40,16 +45,19 @@ def inspect_job(
         known: the mistakes of the job file itself; what only follows from one of them is left out.
     """
     source, mistakes = _open(job)
+    expected, unfit = expected_of(job.config)
     if for_sending and not wrong(_KEY_RESTS_ON, job, known):
         mistakes += environment_mistakes(job, environ)
     if for_sending:
         mistakes += path_mistakes(job)
         mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
-        mistakes += _clashes(job.config, source)
-    prompter, found = prompter_of(job, source)
-    further = [job.placed(one) for one in (*mistakes, *found) if one.key is None or not wrong([one.key], None, known)]
-    return Inspection(tuple(in_order([*known, *further], job.file)), source, prompter)
+        mistakes += _clashes(job.config, source, expected)
+    prompter, found = prompter_of(job, source, expected.telling if expected else None)
+    further = [
+        job.placed(one) for one in (*mistakes, *unfit, *found) if one.key is None or not wrong([one.key], None, known)
+    ]
+    return Inspection(tuple(in_order([*known, *further], job.file)), source, prompter, expected)
 
 
 def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> bool:
@@ -115,9 +123,9 @@ def _missing_packages(config: JobConfig) -> Iterator[Mistake]:
         )
 
 
-def _clashes(config: JobConfig, source: Source) -> Iterator[Mistake]:
+def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> Iterator[Mistake]:
     carried = source.schema.names if config.input.columns is None else config.input.columns
-    fields = result_fields(has_samples=samples_of(config) is not None)
+    fields = result_fields(has_samples=samples_of(config) is not None, expected=expected)
     added = [config.output.prefix + field.name for field in fields]
     taken = [repr(name) for name in carried if name in added and name in source.schema.names]
     if taken:
@@ -129,8 +137,12 @@ def _clashes(config: JobConfig, source: Source) -> Iterator[Mistake]:
         )
 
 
-def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[Mistake]]:
-    """Return the request builder of a job, None if there can be none, and what is wrong with it."""
+def prompter_of(
+    job: Job, source: Source | None, telling: Telling | None = None
+) -> tuple[Prompter | None, list[Mistake]]:
+    """Return the request builder of a job, None if there can be none, and what is wrong with it. `telling` tells the
+    endpoint what the answers have to be.
+    """
     config = job.config
     if source is None:
         return None, template_mistakes(config.prompt)
@@ -145,6 +157,7 @@ def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[
             model.context_window if model else None,
             needs_max_tokens=needs_max_tokens(config),
             extra_body=config.endpoint.extra_body,
+            telling=telling,
         ), []
     except InvalidJob as error:
         return None, list(error.mistakes)

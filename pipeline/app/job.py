@@ -13,6 +13,7 @@ from pipeline.app.pricing import price_of
 from pipeline.catalogue import ChatTemplate, Model, Price
 from pipeline.config import Job, read_job
 from pipeline.errors import InvalidJob
+from pipeline.expect import Telling
 from pipeline.plan import Rows, Variant
 from pipeline.records import JsonObject, Row, digest
 from pipeline.sources import Source, fingerprint
@@ -33,7 +34,9 @@ class OpenJob:
 
     @property
     def settings(self) -> JsonObject:
-        """What makes finished rows changed when it changes: endpoint kind, model, prompt, parameters, extra body."""
+        """What makes finished rows changed when it changes: endpoint kind, model, prompt, parameters, extra body, and
+        what the answers have to be.
+        """
         config = self.job.config
         return {
             "endpoint_kind": config.endpoint.kind,
@@ -41,6 +44,7 @@ class OpenJob:
             "prompt": config.prompt.model_dump(exclude_none=True, exclude={"constant", "samples"}),
             "parameters": config.parameters.model_dump(exclude_none=True),
             **({"extra_body": config.endpoint.extra_body} if config.endpoint.extra_body else {}),
+            **({} if self.rows.expected is None else {"expect": dict(self.rows.expected.facts)}),
         }
 
     @property
@@ -54,6 +58,11 @@ class OpenJob:
         if self.rows.cells > 1:
             needed.append({"samples": self.rows.samples})
         return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, self.settings, *needed])
+
+    @property
+    def telling(self) -> Telling | None:
+        """How the endpoint is told what the answers have to be."""
+        return None if self.rows.expected is None else self.rows.expected.telling
 
     @property
     def chat_template(self) -> ChatTemplate | None:
@@ -95,7 +104,7 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
         raise InvalidJob(found.mistakes)
     config = job.config
     asked = Variant(found.prompter, config.endpoint.kind, config.endpoint.model)
-    rows = Rows(found.source, config.input.id, (asked,), samples_of(config), config.input.columns)
+    rows = Rows(found.source, config.input.id, (asked,), samples_of(config), config.input.columns, found.expected)
     return OpenJob(job, rows, config.model_facts, price_of(config))
 
 

@@ -107,6 +107,7 @@ def _rows_of(opened: OpenJob, settings: JsonObject) -> Rows | None:
             OPENAI_PARAMETERS,
             None,
             extra_body=settings.get("extra_body"),
+            telling=opened.telling,
         )
     except InvalidJob:
         return None

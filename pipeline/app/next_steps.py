@@ -67,6 +67,7 @@ def _after_cap(summary: Summary, call: JobCall, message: str) -> Step:
 def _for_failures(summary: Summary, call: JobCall) -> Iterator[Step]:
     if not summary.failures:
         return
+    from pipeline.expect.verdict import NOT_HELD
     from pipeline.retry import PASSING  # slow to import, and seldom needed
 
     accepted, to_retry = summary.accepted or {}, summary.to_retry or {}
@@ -76,7 +77,9 @@ def _for_failures(summary: Summary, call: JobCall) -> Iterator[Step]:
     passing = {kind: rows - to_retry.get(kind, 0) for kind, rows in left.items() if kind in PASSING}
     for kind in (kind for kind, rows in passing.items() if rows > 0):
         yield Step(call.command("retry-failed", "--kind", kind), f"{kind} may have passed")
-    lasting = {kind: rows for kind, rows in left.items() if rows > 0 and kind not in PASSING}
+    for kind in (kind for kind, rows in left.items() if rows > 0 and kind in NOT_HELD):
+        yield Step(call.command("retry-failed", "--kind", kind), f"asks for further answers in place of {kind}")
+    lasting = {kind: rows for kind, rows in left.items() if rows > 0 and kind not in PASSING | NOT_HELD}
     if lasting:
         yield Step(call.command("show", "--failed"), f"{_kinds(lasting)} would fail again: change these rows and run")
         flags = ["--kind", next(iter(lasting))] if len(lasting) == 1 and len(left) > 1 else []

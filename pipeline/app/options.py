@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import TRUNCATED
+from pipeline.expect.verdict import NOT_HELD
 from pipeline.journal import Journal, State
 from pipeline.plan import TO_SEND, Plan
+from pipeline.records import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +40,25 @@ class RunOptions:
         return (State.RETRY,) if self.retry else TO_SEND
 
 
-def select_retries(plan: Plan, journal: Journal, max_runs: int, options: RunOptions) -> None:
+def select_retries(
+    plan: Plan, journal: Journal, max_runs: int, options: RunOptions, expect: JsonObject | None = None
+) -> None:
     """Mark the failed rows that a run sends again: those that failed for a passing cause, up to `max_runs` times, or
-    whatever `options` asks for.
+    whatever `options` asks for; and those none of whose answers held, where something else is expected of them now.
+    `expect` are the facts of what is, as the settings hold them.
     """
     if options.asks_longer:
         return
-    states = (State.FAILED_PASSING, State.FAILED) if options.retry else (State.FAILED_PASSING,)
+    others = {number for number, known in journal.settings().items() if known.get("expect") != expect}
+    looks_at_all = options.retry or bool(others)
+    states = (State.FAILED_PASSING, State.FAILED) if looks_at_all else (State.FAILED_PASSING,)
     for positions in plan.positions(states):
         by_event = {plan.event(position): position for position in positions}
         for entry, record in journal.records(sorted(by_event)):
             if options.retry:
                 wanted = options.retry_kind in (None, record.error_kind)
             else:
-                wanted = record.failed_runs <= max_runs
+                is_passing = entry.state == State.FAILED_PASSING and record.failed_runs <= max_runs
+                wanted = is_passing or (entry.settings in others and record.error_kind in NOT_HELD)
             if wanted:
                 plan.mark(by_event[entry.seq], State.RETRY)

@@ -9,6 +9,7 @@ from pipeline.app.job import OpenJob, try_templates
 from pipeline.app.scratch import scratch
 from pipeline.journal import Journal
 from pipeline.plan import Plan, Rows
+from pipeline.plan.judging import judge_again
 
 
 def plan_unsaved(opened: OpenJob, journal: Journal | None, *, former: Sequence[Rows] = ()) -> Plan:
@@ -27,4 +28,6 @@ def plan_unsaved(opened: OpenJob, journal: Journal | None, *, former: Sequence[R
         return plan
     try_templates(opened)
     with scratch(directory) as place, checkpoint.planner(opened, place, journal, former=former) as made:
+        if journal is not None:
+            judge_again(made, journal, opened.rows.expected)
         return made.plan

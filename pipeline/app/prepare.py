@@ -13,6 +13,7 @@ from pipeline.app.job import OpenJob, try_templates
 from pipeline.app.options import RunOptions
 from pipeline.journal import Journal, State, lost_claims
 from pipeline.plan import Plan
+from pipeline.plan.judging import answers_again, judge_again
 from pipeline.records import JsonObject, digest
 from pipeline.wording import counted
 
@@ -87,6 +88,9 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
     keep, rerun = options.on_change == "keep", options.on_change == "rerun"
     former = truncated.former_rows(opened, held.journal) if options.asks_longer else ()
     with checkpoint.planner(opened, held.directory, held.journal, forget_kept=rerun, former=former) as made:
+        holding: list[int] = []
+        if held.journal is not None:
+            holding = judge_again(made, held.journal, opened.rows.expected, anew=rerun)
         if options.on_change == "refuse":
             checkpoint.refuse_changes(opened, held.directory, held.journal, made)
         chosen: Sequence[int] = ()
@@ -103,6 +107,9 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
         kept = checkpoint.keep_changes(made) if keep else ()
         made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
         checkpoint.record_plan(made.plan, held.directory, journal, settings, chain(made.adoptions(), kept))
+        if holding:
+            events = answers_again(made.plan, holding, journal, settings)
+            made.plan.take(journal.commit(events), events)
         if chosen:
             truncated.mark(made, chosen, journal, settings)
     checkpoint.keep_plan(made.plan, held.directory)

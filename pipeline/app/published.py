@@ -21,7 +21,7 @@ from pipeline.sink import RESULT_NAMES, OutputMetadata, partial_path, read_metad
 _MICROSECONDS = 1_000_000
 _ROWS_A_BATCH = 1024
 _STAMPS = ("started_at", "finished_at")
-_COLUMNS = tuple("cost_usd" if name == "cost" else name for name in PUBLISHED)
+_COLUMNS = (*("cost_usd" if name == "cost" else name for name in PUBLISHED), "answer_attempts")
 
 
 @dataclass(frozen=True, slots=True)

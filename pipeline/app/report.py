@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from pipeline.app.expecting import expected_of
 from pipeline.app.moment import at_a_moment
 from pipeline.app.next_steps import next_steps
 from pipeline.app.options import RunOptions, select_retries
@@ -78,7 +79,9 @@ def _plan(job: Job, journal: Journal) -> Plan | None:
     if plan is None or plan.number != journal.totals.plan:
         return None
     plan.apply(journal.places())
-    select_retries(plan, journal, job.config.retry.max_runs, RunOptions())
+    expected, _ = expected_of(job.config)
+    facts = None if expected is None else expected.facts
+    select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), facts)
     return plan
 
 

@@ -33,7 +33,7 @@ from pipeline.journal import Journal
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
 from pipeline.records import digest
-from pipeline.runner import Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
+from pipeline.runner import Asking, Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.wording import lasting
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class RowSender:
         journal.register_run(run_id)
         controls = Controls(held.directory, config.limits, held.writer, run_id)
         self._figures.controls = controls
+        expected = self._opened.rows.expected
         processes = processes_for(config.limits, rows)
         with (
             room_for_connections(self._job, rows) as most_slots,
@@ -113,6 +114,7 @@ class RowSender:
                 stop_request=self._stop_request,
                 shared=shared,
                 servers=Servers(names, pause, self._watcher.warned) if len(names) > 1 else None,
+                asking=None if expected is None else Asking(expected, self._watcher.warned),
                 started=self._figures.started,
                 observe=lambda progress: self._observe(progress, plan, held),
                 poll=controls.poll,

@@ -35,7 +35,7 @@ def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
         if digest(settings) == digest(opened.settings) or _but_max_tokens(settings) != _but_max_tokens(opened.settings):
             continue
         config = opened.job.config.model_copy(update={"parameters": ParametersConfig(**settings["parameters"])})
-        prompter, _ = prompter_of(replace(opened.job, config=config), opened.rows.source)
+        prompter, _ = prompter_of(replace(opened.job, config=config), opened.rows.source, opened.telling)
         if prompter is not None:  # else its column is gone, and the rows count as changed
             (asked,) = opened.rows.variants
             found.append(replace(opened.rows, variants=(replace(asked, prompter=prompter),)))

@@ -59,7 +59,8 @@ class Model:
     `provider` is the one whose model this is, None for that of any. `chat_template` is None where it has not been
     counted. `max_instruction_tokens` bounds the instructions that a model puts around every
     conversation by itself (Llama Guard 3's list of categories, as its model card prints it: 195 tokens).
-    `reasons_in_text` marks one whose answers begin with its reasoning, up to `</think>`.
+    `reasons_in_text` marks one whose answers begin with its reasoning, up to `</think>`, and `takes_schemas` one that
+    Workers AI lists as taking a JSON Schema in `response_format` ("JSON Mode" in its documentation).
     """
 
     name: str
@@ -73,6 +74,7 @@ class Model:
     chat_template: ChatTemplate | None = None
     max_instruction_tokens: int = 0
     reasons_in_text: bool = False
+    takes_schemas: bool = False
 
     def is_of(self, provider: str) -> bool:
         """Return whether these facts hold for the model as a provider has it."""
@@ -156,4 +158,5 @@ def _model(entry: JsonObject, facts: JsonObject) -> Model:
         chat_template=None if template is None else ChatTemplate(**template),
         max_instruction_tokens=entry.get("max_instruction_tokens", 0),
         reasons_in_text=entry.get("reasons_in_text", False),
+        takes_schemas=entry.get("takes_schemas", False),
     )

@@ -61,6 +61,13 @@ def schema() -> None:
 @click.option(
     "--fault-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of faulty replies."
 )
+@click.option(
+    "--broken-json-rate",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of structured answers that are not what was asked for.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Makes answers, latencies and faults repeatable.")
 @click.option("--requests-per-minute", type=click.FloatRange(min=0, min_open=True), help="Refuse what goes beyond.")
 def simulate(**settings: Any) -> None:

@@ -9,6 +9,7 @@ from pipeline.catalogue import ParameterRange
 from pipeline.config.additions import check_additions
 from pipeline.config.addresses import check_notify
 from pipeline.config.credentials import check_endpoint
+from pipeline.config.expecting import check_expect
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import PROMPT_KEYS, InputConfig, JobConfig, ParametersConfig
 from pipeline.config.pricing import check_pricing
@@ -26,6 +27,7 @@ def check_job(config: JobConfig) -> Iterator[Finding]:
     yield from _check_prompt(config)
     yield from check_endpoint(config.endpoint)
     yield from check_additions(config)
+    yield from check_expect(config)
     yield from check_notify(config.notify)
     yield from check_pricing(config)
     yield from _check_model(config)

@@ -59,7 +59,7 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
 
 _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
-        (): frozenset({"sweep", "expect", "deduplicate", "cache", "telemetry"}),
+        (): frozenset({"sweep", "deduplicate", "cache", "telemetry"}),
         ("input",): frozenset({"storage"}),
         ("prompt",): frozenset({"examples", "images", "image_urls", "tools"}),
         ("endpoint",): frozenset({"batch"}),

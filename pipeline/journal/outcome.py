@@ -21,7 +21,8 @@ class Outcome(NamedTuple):
     The row: `attempts`, `failed_runs` and `cost` (USD, exact) count everything so far. An adoption takes the answer of
     event number `source`. A row that keeps that answer until a longer one comes has `kept_as`, the state of events that
     keep it, and `stood_for`, the hashes of the requests that it answers. `accepted` marks a failure that the user has
-    accepted.
+    accepted. Where the job says what an answer has to be, `answer_attempts` counts the answers so far, and `response`
+    is the last one also where it does not hold; `objection` says what is wrong with it, unless it was cut off.
 
     The fields before `usage` are columns of the output, by this order and these types: a new one is added here.
     A tuple, because one is made for every request and read for every row of a report.
@@ -58,6 +59,8 @@ class Outcome(NamedTuple):
     source: int = 0
     kept_as: int | None = None
     stood_for: tuple[str, ...] = ()
+    answer_attempts: int = 0
+    objection: str | None = None
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -71,7 +74,7 @@ PUBLISHED = Outcome._fields[: Outcome._fields.index("usage")]
 _FIELDS = Outcome._fields
 _NAMES = frozenset(_FIELDS)
 _AMOUNTS = ("billed_usd", "possibly_billed")
-_ONLY_WHERE_SET = ("in_doubt", "accepted", "source", "stood_for")
+_ONLY_WHERE_SET = ("in_doubt", "accepted", "source", "stood_for", "answer_attempts")
 _NOTHING = Outcome()
 
 

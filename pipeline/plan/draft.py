@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,6 +136,30 @@ class PlanDraft:
                 tuple(sorted(stood_for)),
                 adoption,
             )
+
+    def answers_but_of(self, settings: Collection[int]) -> Iterator[tuple[int, int]]:
+        """Yield the event and the position of each answer that stands for a row, but for those under these settings."""
+        yield from self._scratch.execute(
+            "SELECT a.seq, m.position FROM matches m JOIN answers a ON a.seq = m.seq WHERE m.state IN"
+            f" {tuple(int(one) for one in SUCCEEDED)} AND a.settings NOT IN ({','.join(map(str, settings))})"
+        )
+
+    def refuse(self, position: int) -> None:
+        """Let the answer that stands for a row stand no more: what came of the same request after it stands again. Else
+        the row is changed; one that would have taken the answer over is new.
+        """
+        ((event, is_new),) = self._scratch.execute("SELECT seq, is_new FROM matches WHERE position = ?", (position,))
+        later = self._scratch.execute(
+            "SELECT u.seq, u.state FROM unanswered u JOIN input i ON i.row_id = u.row_id"
+            " AND i.request_hash = u.request_hash WHERE i.position = ?",
+            (position,),
+        ).fetchone()
+        event, state = later or ((0, State.NEW) if is_new else (event, State.CHANGED))
+        self._scratch.execute(
+            "UPDATE matches SET seq = ?, state = ?, is_new = 0 WHERE position = ?", (event, state, position)
+        )
+        self.plan.put(position, event, state)
+        self.plan.orphaned += is_new
 
     def _changes(self, condition: str) -> Iterator[Change]:
         for position, row_id, request_hash, content, source, state, settings in self._scratch.execute(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import ErrorKind
+from pipeline.expect import Expected
 from pipeline.plan.cells import SEPARATOR, cell_marks
 from pipeline.prompts import Prompter, PromptFailure
 from pipeline.records import Request, Row, digest, request_hash
@@ -109,6 +110,8 @@ class Rows:
     """The answers for each row; None where the job does not say, which means one."""
     carried: Sequence[str] | None = None
     """The input columns that the output has; None for all."""
+    expected: Expected | None = None
+    """What the answers have to be."""
 
     @property
     def cells(self) -> int:

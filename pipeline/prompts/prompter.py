@@ -11,6 +11,7 @@ from pipeline.catalogue import ParameterValues, min_prompt_tokens
 from pipeline.catalogue.costs import MAX_BYTES_PER_TOKEN
 from pipeline.config.models import PROMPT_KEYS, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
+from pipeline.expect import Telling
 from pipeline.prompts.chat import read_messages
 from pipeline.prompts.failures import PromptFailure, missing_column
 from pipeline.prompts.parameters import ParameterReader, moved_seed
@@ -34,8 +35,9 @@ class Prompter:
     """Makes the requests of a job; `columns` are the input columns it uses. Safe from many threads.
 
     `prompt.system` goes first; where the row brings messages, only if none of them is a system message. A system text
-    that comes out blank is left out. With `needs_max_tokens` a row without it makes no request. Raises InvalidJob with
-    every mistake that can be seen without a row.
+    that comes out blank is left out. `telling` tells the endpoint what the answer has to be. With
+    `needs_max_tokens` a row without it makes no request. Raises InvalidJob with every mistake that can be seen without
+    a row.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Prompter:
         *,
         needs_max_tokens: bool = False,
         extra_body: JsonObject | None = None,
+        telling: Telling | None = None,
     ) -> None:
         self._model = model
         self._ranges = parameter_ranges
         self._extra_body = extra_body or {}
+        self._telling = telling
         self._context_window = context_window
         mistakes: list[Mistake] = []
         self._system = _checked(lambda: _template(prompt.system, "prompt.system", columns), mistakes)
@@ -84,8 +88,11 @@ class Prompter:
         Raises PromptFailure; nothing is sent then.
         """
         messages = self._messages(row, seconds)
-        self._check_window(messages)
-        return Request(self._model, messages, self._read_parameters(row), self._extra_body)
+        request = Request(self._model, messages, self._read_parameters(row), self._extra_body)
+        if self._telling is not None:
+            request = self._telling.told(request)
+        self._check_window(request.messages)
+        return request
 
     def sampled(self, request: Request, sample: int) -> Request:
         """Return the request of sample number `sample` of the same row: where it has a seed, with seed + sample."""

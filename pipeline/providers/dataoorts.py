@@ -71,4 +71,5 @@ PROVIDER = Provider(
     key_variable="DATAOORTS_API_KEY",
     needs_key=True,
     lists_models=True,
+    schema_form=lambda schema: {"type": "json_schema", "json_schema": schema},
 )

@@ -75,6 +75,11 @@ class Provider:
     renames_max_tokens: bool = False
     """Whether it may want another name for `max_tokens`."""
 
+    schema_form: Callable[[JsonObject], JsonObject] | None = None
+    """What makes of a schema the value of the body's key `response_format`; None where it has no such form."""
+    always_takes_schemas: bool = False
+    """Whether it takes schemas whatever the model; else the catalogue marks the models."""
+
     def ranges(self, model: Model | None) -> Mapping[str, ParameterValues]:
         """Return what each parameter may be: of those that the model documents, where that is known."""
         if model is None or not model.parameters:

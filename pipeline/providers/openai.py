@@ -132,6 +132,11 @@ def _wire(settings: WireSettings) -> OpenAI:
     )
 
 
+def _schema_form(schema: JsonObject) -> JsonObject:
+    """Return the schema with a name, as OpenAI's API reference has it ("Structured Outputs")."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": False}}
+
+
 PROVIDER = Provider(
     name="openai",
     title="an OpenAI-compatible server",
@@ -141,4 +146,6 @@ PROVIDER = Provider(
     takes_servers=True,
     streams=True,
     renames_max_tokens=True,
+    schema_form=_schema_form,
+    always_takes_schemas=True,
 )

@@ -6,13 +6,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
 
 from pipeline.errors import ErrorKind
-from pipeline.journal import Event, Journal, Outcome, State
+from pipeline.expect import Expected
+from pipeline.journal import ANSWERS, Event, Journal, Outcome, State
 from pipeline.plan import TO_SEND, Plan, Rows, UnsentFailure
 from pipeline.records import Request, message_texts
 from pipeline.sources.files import InputFile, check_unchanged
@@ -38,7 +39,8 @@ class KeptAnswer:
 class History:
     """What came of a row's request before: requests sent, what they are known to have cost (USD), in how many runs the
     row has failed, and the answer that it has all the same. `was_refused`: its last attempt ended in a 403 or 404,
-    which may stop a run.
+    which may stop a run. `answers` counts those that the row was given and that did not hold, `last_answer` is the last
+    of them, and `objection` what is wrong with it; None where it was cut off.
     """
 
     attempts: int = 0
@@ -46,6 +48,9 @@ class History:
     failed_runs: int = 0
     kept: KeptAnswer | None = None
     was_refused: bool = False
+    answers: int = 0
+    last_answer: str | None = None
+    objection: str | None = None
 
     @classmethod
     def of(cls, record: Outcome) -> History:
@@ -53,20 +58,33 @@ class History:
         kept = None
         if record.kept_as is not None:
             kept = KeptAnswer(record.source, State(record.kept_as), record.stood_for)
-        return cls(record.attempts, record.cost, record.failed_runs, kept, record.error_kind in _REFUSED)
+        was_refused = record.error_kind in _REFUSED
+        answers = record.answer_attempts
+        return cls(
+            record.attempts,
+            record.cost,
+            record.failed_runs,
+            kept,
+            was_refused,
+            answers,
+            record.response if answers else None,
+            record.objection,
+        )
+
+    def objected(self, record: Outcome, expected: Expected) -> History:
+        """Return the history with the record's answer, which held once and does no more, as the last one."""
+        objection = expected.objection(record.response, truncated=record.truncated)
+        words = objection.words if objection and objection.kind is ErrorKind.INVALID_ANSWER else None
+        return replace(self, answers=max(1, self.answers), last_answer=record.response, objection=words)
 
     def outcome(self) -> Outcome:
         """Return the history as a record holds it."""
+        record = Outcome(attempts=self.attempts, cost=self.cost, failed_runs=self.failed_runs)
+        if self.answers:
+            record = record._replace(answer_attempts=self.answers, response=self.last_answer, objection=self.objection)
         if self.kept is None:
-            return Outcome(attempts=self.attempts, cost=self.cost, failed_runs=self.failed_runs)
-        return Outcome(
-            attempts=self.attempts,
-            cost=self.cost,
-            failed_runs=self.failed_runs,
-            source=self.kept.source,
-            kept_as=int(self.kept.kept_as),
-            stood_for=self.kept.stood_for,
-        )
+            return record
+        return record._replace(source=self.kept.source, kept_as=int(self.kept.kept_as), stood_for=self.kept.stood_for)
 
 
 @dataclass(slots=True)
@@ -98,6 +116,8 @@ class Work:
     first_failure: float | None = None
     last_failure: float | None = None
     busy: Busy | None = None
+    first_request: Request | None = None
+    """What the row asks for its first answer, where `request` asks for a further one."""
     excused_by: set[int] = field(default_factory=set)
     """The servers, of several, whose outage took an attempt without counting it."""
     failure: Outcome = field(default_factory=Outcome)
@@ -129,11 +149,13 @@ def feed(
         if not len(offsets):
             continue
         part = rows.part(start, batch, offsets)
-        histories = _histories(plan, journal, part.positions)
+        histories = _histories(plan, journal, part.positions, rows.expected)
         for position, row_id, content, (request, request_hash) in zip(
             part.positions, plan.row_ids(part.positions, part.ids), part.contents, part.requests(), strict=True
         ):
-            history = histories.get(position, History())
+            asked, history = histories.get(position, ("", History()))
+            if plan.state(position) is State.CHANGED and asked != request_hash:
+                history = History()
             if isinstance(request, UnsentFailure):
                 record = history.outcome()._replace(error_kind=request.kind, error_message=request.message)
                 yield Event(plan.number, position, State.FAILED, row_id, request_hash, settings, content, record)
@@ -178,11 +200,20 @@ def refused_last(works: Iterator[Work | Event], has_answered: Callable[[], bool]
     yield from later
 
 
-def _histories(plan: Plan, journal: Journal, positions: list[int]) -> dict[int, History]:
-    asked_before = {
-        plan.event(position): position
-        for position in positions
-        if plan.state(position) in (State.ATTEMPTED, State.RETRY, State.TRUNCATED)
-    }
-    found = journal.records(sorted(asked_before))
-    return {asked_before[entry.seq]: History.of(record) for entry, record in found}
+def _histories(
+    plan: Plan, journal: Journal, positions: list[int], expected: Expected | None
+) -> dict[int, tuple[str, History]]:
+    """The request that each row made before, by its hash, and what came of it. One whose answer was judged anew, and
+    did not hold, may be asked the same again: that answer is then the first.
+    """
+    states = [State.ATTEMPTED, State.RETRY, State.TRUNCATED]
+    if expected is not None:
+        states.append(State.CHANGED)
+    asked_before = {plan.event(position): position for position in positions if plan.state(position) in states}
+    found: dict[int, tuple[str, History]] = {}
+    for entry, record in journal.records(sorted(asked_before)):
+        history = History.of(record)
+        if expected is not None and entry.state in ANSWERS:
+            history = history.objected(record, expected)
+        found[asked_before[entry.seq]] = entry.request_hash, history
+    return found

@@ -21,6 +21,7 @@ from pipeline.limits import Outage, Pause, Servers
 from pipeline.plan import SUCCEEDED, Plan
 from pipeline.retry import Backoff
 from pipeline.runner.admission import Admission, OverBudget, Reservation
+from pipeline.runner.asking import Asking
 from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work
 from pipeline.runner.flight import Flight, worst_usd
@@ -49,6 +50,7 @@ class Runner:
         started: when the run began, on `clock`; the deadline counts from then.
         shared: the limit that this job has in common with others.
         servers: the equal servers behind the job's queue, where there are several; `pause` has one for each.
+        asking: judges the answers, where the job says what they have to be.
         observe: called every half second or so, and at the end.
         poll: called in every turn with the time on `clock`; it may call `hold` and `change_limits`.
     """
@@ -70,6 +72,7 @@ class Runner:
         stop_request: StopRequest,
         shared: SharedLimit | None = None,
         servers: Servers | None = None,
+        asking: Asking | None = None,
         started: float | None = None,
         observe: Callable[[Progress], None] = lambda progress: None,
         poll: Callable[[float, Runner], None] = lambda now, runner: None,
@@ -77,6 +80,7 @@ class Runner:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
+        self._asking = asking
         self._drain_seconds = limits.drain_seconds
         self._stop_request = stop_request
         self._observe = observe
@@ -119,6 +123,7 @@ class Runner:
             stops=self._stops,
             backoff=backoff,
             price=price,
+            asking=asking,
         )
 
     @property
@@ -235,6 +240,8 @@ class Runner:
         work = self._rows.next(now)
         if isinstance(work, Later):
             return work
+        if self._asking is not None:
+            self._asking.prepare(work)
         reserved = self._reserve(work, now)
         if isinstance(reserved, Later):
             self._rows.put_back(work)

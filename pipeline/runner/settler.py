@@ -13,6 +13,7 @@ from pipeline.limits import Servers
 from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Backoff, Decision, decide
 from pipeline.runner.admission import Admission
+from pipeline.runner.asking import Asking, with_answers
 from pipeline.runner.feed import Work
 from pipeline.runner.flight import Flight
 from pipeline.runner.pace import Pace
@@ -41,6 +42,7 @@ class Settler:
         stops: Stops,
         backoff: Backoff,
         price: Price | None,
+        asking: Asking | None = None,
     ) -> None:
         self._in_flight = in_flight
         self._waiting = rows.waiting
@@ -52,6 +54,7 @@ class Settler:
         self._stops = stops
         self._backoff = backoff
         self._price = price
+        self._asking = asking
 
     def settle(self, flight: Flight, attempt: Attempt, now: float) -> None:
         """Bill an attempt, record it, and decide what becomes of its row."""
@@ -76,8 +79,9 @@ class Settler:
         if isinstance(result, Reply):
             self._stops.pause_asked(result, work, self._pace.pause_left(now))
             self._answered(flight, now)
-            self._recorder.record(work, State.ANSWERED if charge.known is not None else State.UNPRICED, record)
+            self._take(work, record, now)
             return
+        record = with_answers(record, work.history)
         work.history = type(work.history).of(record)
         work.failure = record
         self._failed(flight, result, record, now)
@@ -110,8 +114,27 @@ class Settler:
         self._stops.replace(refused, self._verdicts.refusals.stop)
         self._pace.answered(flight, len(self._in_flight), now)
 
+    def _take(self, work: Work, record: Outcome, now: float) -> None:
+        """Record an answer: the row's, or one that does not hold, after which another one is asked for."""
+        objection = None
+        if self._asking is not None:
+            record, objection = self._asking.judged(record, work.history)
+        if self._asking is None or objection is None:
+            self._recorder.record(work, State.UNPRICED if record.cost is None else State.ANSWERED, record)
+            return
+        work.history = type(work.history).of(record)
+        if self._asking.asks_again(work):
+            self._recorder.record(work, State.ATTEMPTED, record)
+            self._waiting.put(work, now)
+        else:
+            self._recorder.record(work, State.FAILED, _last(record))
+
     def _failed(self, flight: Flight, failure: Failure, record: Outcome, now: float) -> None:
         work = flight.work
+        if self._asking is not None and self._asking.falls_back(work, failure):
+            self._recorder.record(work, State.ATTEMPTED, record)
+            self._waiting.put(work, now)
+            return
         if self._pace.servers is not None and self._is_of_server(flight, failure, self._pace.servers, now):
             if failure.sent:
                 self._recorder.record(work, State.ATTEMPTED, record)

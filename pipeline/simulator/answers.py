@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.simulator.asking import BYTES_PER_TOKEN, Asking, count_tokens, digest
+from pipeline.simulator.structured import broken_text, find_wanted, structured_text
 
 _VOCABULARY = (
     "the a of and to in is that it for as with be by on not this are or from at which but have an they each one all we "
@@ -39,9 +40,11 @@ class Answer:
     """What stands beside the response: a refusal, a reasoning."""
 
 
-def make_answer(seed: int, asking: Asking) -> Answer:
-    """The answer to a request; its text is cut at max_tokens, and then its count is exactly max_tokens."""
-    whole = _text(random.Random(int(digest([seed, asking.request]), 16)), asking)
+def make_answer(seed: int, asking: Asking, *, breaks: bool = False) -> Answer:
+    """The answer to a request; its text is cut at max_tokens, and then its count is exactly max_tokens. Where `breaks`,
+    one that was asked for in a certain form has another.
+    """
+    whole = _text(random.Random(int(digest([seed, asking.request]), 16)), asking, breaks)
     text, tokens, is_cut = _cut(whole, asking.max_tokens)
     total = tokens + asking.prompt_tokens
     return Answer(
@@ -54,10 +57,15 @@ def make_answer(seed: int, asking: Asking) -> Answer:
     )
 
 
-def _text(draw: random.Random, asking: Asking) -> str:
+def _text(draw: random.Random, asking: Asking, breaks: bool) -> str:
     if asking.model.is_guard:
         return "\n\nsafe" if draw.random() < 0.8 else f"\n\nunsafe\nS{draw.randint(1, 14)}"
-    answer = f"[{asking.prompt}] {_body(draw)}"
+    wanted = find_wanted(asking.messages, asking.parameters)
+    if wanted is None:
+        answer = f"[{asking.prompt}] {_body(draw)}"
+    else:
+        answer = structured_text(draw, wanted, lambda: f"[{asking.prompt}] {_sentence(draw)}")
+        answer = broken_text(draw, answer) if breaks else answer
     if not asking.model.reasons:
         return answer
     return f"[{asking.prompt}] Let me think. {_prose(draw)}\n</think>\n\n{answer}"

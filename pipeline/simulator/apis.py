@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,12 +40,22 @@ def _read_dataoorts(body: dict[str, Any]) -> Asking:
 
 
 def _dataoorts_answer(asking: Asking, answer: Answer) -> dict[str, Any]:
-    result: dict[str, Any] = {"response": answer.response, **answer.fields}
+    result: dict[str, Any] = {"response": _json_mode(asking, answer.response), **answer.fields}
     if answer.tool_calls is not None:
         result["tool_calls"] = answer.tool_calls
     if answer.usage is not None:
         result["usage"] = answer.usage
     return {"errors": [], "messages": [], "result": result, "success": True}
+
+
+def _json_mode(asking: Asking, response: object) -> object:
+    """Return the response as JSON mode gives it: as a JSON value, where it is one."""
+    if "response_format" not in asking.parameters or not isinstance(response, str):
+        return response
+    try:
+        return json.loads(response)
+    except ValueError:
+        return response
 
 
 def _dataoorts_error(code: int | None, message: str) -> dict[str, Any]:

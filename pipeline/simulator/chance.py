@@ -63,6 +63,11 @@ def draw(seed: int, prompt: str, occurrence: int) -> Draw:
     return Draw(*((part + 0.5) / 2**64 for part in parts))
 
 
+def breaks(seed: int, prompt: str, occurrence: int, rate: float) -> bool:
+    """Whether the answer to the n-th asking of a prompt is not in the form that it was asked for."""
+    return rate > 0 and draw(seed, f"{prompt} form", occurrence).comes < rate
+
+
 def fault_by_chance(drawn: Draw, fault_rate: float) -> Fault | None:
     """One of the weighted faults with the given probability."""
     if drawn.comes >= fault_rate:

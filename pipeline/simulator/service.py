@@ -23,13 +23,15 @@ class Settings:
     """How the simulator behaves; the same words are flags of `pipeline simulate`.
 
     `latency_seconds` is the mean of a log-normal latency and `latency_spread` the standard deviation of its logarithm.
-    `fault_rate` is the probability of a fault by chance. `requests_per_minute` holds over every 60 s; None is no limit.
+    `fault_rate` is the probability of a fault by chance, `broken_json_rate` that of a structured answer that is not
+    what was asked for. `requests_per_minute` holds over every 60 s; None is no limit.
     `ledger` is a file to append to; `port` 0 picks a free one. Raises ValueError for a value out of range.
     """
 
     latency_seconds: float = 0.0
     latency_spread: float = 0.0
     fault_rate: float = 0.0
+    broken_json_rate: float = 0.0
     seed: int = 0
     requests_per_minute: float | None = None
     ledger: str | None = None
@@ -39,6 +41,7 @@ class Settings:
         _require(math.isfinite(self.latency_seconds) and self.latency_seconds >= 0, "latency_seconds must be >= 0")
         _require(math.isfinite(self.latency_spread) and self.latency_spread >= 0, "latency_spread must be >= 0")
         _require(0 <= self.fault_rate <= 1, "fault_rate must be from 0 to 1")
+        _require(0 <= self.broken_json_rate <= 1, "broken_json_rate must be from 0 to 1")
         rate = self.requests_per_minute
         _require(rate is None or (math.isfinite(rate) and rate > 0), "requests_per_minute must be > 0")
         _require(0 <= self.port <= 65_535, "port must be from 0 to 65535")
@@ -127,7 +130,8 @@ class Service:
             fault, options = marker.fault, dict(marker.options)
         elif marker is None:
             fault = chance.fault_by_chance(drawn, self._settings.fault_rate)
-        answer = make_answer(self._settings.seed, asking)
+        breaks = chance.breaks(self._settings.seed, asking.prompt, occurrence, self._settings.broken_json_rate)
+        answer = make_answer(self._settings.seed, asking, breaks=breaks)
         outcome = (fault.make if fault else good)(Scene(api, asking, answer, options))
         if outcome.reply.status == 429 and self._window is not None:
             self._window.withdraw()
@@ -148,7 +152,8 @@ class Service:
 
     def _count(self, asking: Asking, marker: chance.Marker | None) -> int:
         """How often this prompt was asked before. Not counted where nothing hangs on it: it takes memory."""
-        if not (self._settings.fault_rate or self._settings.latency_spread or marker):
+        settings = self._settings
+        if not (settings.fault_rate or settings.broken_json_rate or settings.latency_spread or marker):
             return 0
         occurrence = self._askings[asking.prompt]
         self._askings[asking.prompt] = occurrence + 1

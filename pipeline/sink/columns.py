@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
+from pipeline.expect import Expected
 from pipeline.journal.outcome import PUBLISHED, Outcome
+from pipeline.sink.answers import ANSWER_ATTEMPTS, answer_columns, parsed_field
 
 _STAMP = pa.timestamp("us", "UTC")
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), Decimal: pa.decimal128(18, 12)}
@@ -54,10 +56,14 @@ _RECORD_SCHEMA = pa.schema(
 _MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([1e6]))])[0]
 
 
-def result_fields(*, has_variants: bool = False, has_samples: bool) -> list[pa.Field]:
+def result_fields(*, has_variants: bool = False, has_samples: bool, expected: Expected | None = None) -> list[pa.Field]:
     """Return the columns that an output has beside the input's own, without its prefix."""
-    row_id, *others = RESULT_FIELDS
-    return [row_id, *([_VARIANT] if has_variants else []), *([_SAMPLE] if has_samples else []), *others]
+    behind: dict[str, list[pa.Field]] = {
+        "row_id": [*([_VARIANT] if has_variants else []), *([_SAMPLE] if has_samples else [])]
+    }
+    if expected is not None:
+        behind |= {"response_type": [parsed_field(expected)], "attempts": [ANSWER_ATTEMPTS]}
+    return [one for field in RESULT_FIELDS for one in (field, *behind.get(field.name, ()))]
 
 
 def cell_columns(variants: list[str], samples: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
@@ -69,23 +75,29 @@ def cell_columns(variants: list[str], samples: npt.NDArray[np.int64]) -> dict[st
     }
 
 
-def result_columns(texts: list[bytes], known: Mapping[str, list[str]]) -> dict[str, pa.Array]:
-    """Return the columns of RESULT_FIELDS, from the record of each row as JSON text, and KNOWN_NAMES by column."""
+def result_columns(
+    texts: list[bytes], known: Mapping[str, list[str]], expected: Expected | None
+) -> dict[str, pa.Array]:
+    """Return the columns of RESULT_FIELDS, and those of what is expected, from the record of each row as JSON text, and
+    KNOWN_NAMES by column.
+    """
+    schema = _RECORD_SCHEMA if expected is None else _RECORD_SCHEMA.append(ANSWER_ATTEMPTS.with_nullable(True))
     text = b"\n".join(texts)
     table = (
         read_json(
             pa.BufferReader(text),
             read_options=ReadOptions(use_threads=False, block_size=len(text) + 1),  # in one piece
-            parse_options=ParseOptions(explicit_schema=_RECORD_SCHEMA, unexpected_field_behavior="ignore"),
+            parse_options=ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
         if texts
-        else _RECORD_SCHEMA.empty_table()
+        else schema.empty_table()
     )
-    columns = {name: table.column(name).combine_chunks() for name in _RECORD_SCHEMA.names}
+    columns = {name: table.column(name).combine_chunks() for name in schema.names}
     for name in ("started_at", "finished_at"):
         columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
+    answers = {} if expected is None else answer_columns(expected, columns, known["status"])
     columns.update((name, _strings(values)) for name, values in known.items())
-    return {field.name: columns[field.name].cast(field.type) for field in RESULT_FIELDS}
+    return {**{field.name: columns[field.name].cast(field.type) for field in RESULT_FIELDS}, **answers}
 
 
 def _strings(values: list[str]) -> pa.StringArray:
@@ -102,6 +114,6 @@ def result_names(names: Sequence[str], prefix: str) -> list[str]:
     """
     start = prefix + RESULT_NAMES[0]
     block = set(names[names.index(start) :]) if start in names else set()
-    known = result_fields(has_variants=True, has_samples=True)
+    known = [*result_fields(has_variants=True, has_samples=True), ANSWER_ATTEMPTS]
     found = [field.name for field in known if prefix + field.name in block]
     return found if set(RESULT_NAMES) - set(found) <= _ADDED_LATER else []

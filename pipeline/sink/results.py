@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.errors import InvalidInput
 from pipeline.journal import EventHead, Journal, State
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, input_row_id
-from pipeline.sink.columns import KNOWN_NAMES, RESULT_FIELDS, cell_columns, result_columns, result_fields
+from pipeline.sink.columns import KNOWN_NAMES, cell_columns, result_columns, result_fields
 from pipeline.sources import pick, taken, written_column
 from pipeline.sources.files import is_touched
 
@@ -52,7 +52,10 @@ class Results:
     @property
     def fields(self) -> list[pa.Field]:
         """The columns that stand beside the input's own, without the prefix."""
-        return result_fields(has_variants=self.rows.has_variants, has_samples=self.rows.samples is not None)
+        rows = self.rows
+        return result_fields(
+            has_variants=rows.has_variants, has_samples=rows.samples is not None, expected=rows.expected
+        )
 
     @property
     def schema(self) -> pa.Schema:
@@ -160,8 +163,8 @@ class Results:
         fields = self.fields
         batch = _behind(batch, (finished + skipped) // self.rows.cells)
         carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(fields))]
-        columns = result_columns(texts, known)
-        if len(fields) > len(RESULT_FIELDS):
+        columns = result_columns(texts, known, self.rows.expected)
+        if self.rows.has_variants or self.rows.samples is not None:
             variants, samples = np.divmod((finished + first) % self.rows.cells, self.rows.samples or 1)
             columns |= cell_columns([self.rows.variants[one].name for one in variants.tolist()], samples)
         rows = pa.RecordBatch.from_arrays([*carried, *(columns[field.name] for field in fields)], schema=schema)

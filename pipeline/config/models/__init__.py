@@ -5,6 +5,7 @@ What one value alone decides (type, range) stands here; what needs several keys 
 """
 
 from pipeline.config.models.endpoint import SIMULATOR_URL, AuthConfig, EndpointConfig
+from pipeline.config.models.expect import ExpectConfig
 from pipeline.config.models.input import CsvConfig, InputConfig
 from pipeline.config.models.job import JobConfig
 from pipeline.config.models.limits import LimitsConfig, RetryConfig
@@ -26,6 +27,7 @@ __all__ = [
     "ColumnReference",
     "CsvConfig",
     "EndpointConfig",
+    "ExpectConfig",
     "InputConfig",
     "JobConfig",
     "LimitsConfig",

@@ -54,6 +54,9 @@ class ModelConfig(Section):
     reasons_in_text: bool = Field(
         default=False, description="Whether its answers begin with reasoning, up to `</think>`."
     )
+    takes_schemas: bool = Field(
+        default=False, description="Whether it takes a JSON Schema in `response_format`; see `expect.send`."
+    )
     note: str = Field(default="", description="For people.")
 
 
@@ -84,4 +87,5 @@ class CatalogueConfig(Section):
                 note=one.note,
                 chat_template=None if template is None else ChatTemplate(template.conversation, template.message),
                 reasons_in_text=one.reasons_in_text,
+                takes_schemas=one.takes_schemas,
             )

@@ -9,6 +9,7 @@ from pydantic import Field
 from pipeline.catalogue import Catalogue, Model, built_in
 from pipeline.config.models.catalogue import CatalogueConfig
 from pipeline.config.models.endpoint import EndpointConfig
+from pipeline.config.models.expect import ExpectConfig
 from pipeline.config.models.input import InputConfig
 from pipeline.config.models.limits import LimitsConfig, RetryConfig
 from pipeline.config.models.observers import MetricsConfig, NotifyConfig
@@ -39,6 +40,11 @@ class JobConfig(Section):
         description="Who is asked.", examples=[{"model": "meta/llama-4-scout-17b-16e-instruct"}]
     )
     parameters: ParametersConfig = Field(default=ParametersConfig(), description="Generation parameters.")
+    expect: ExpectConfig | None = Field(
+        default=None,
+        description="What every answer has to be: exactly one of `json_schema`, `choices` and `regex`. One that is not "
+        "is asked for again, and billed like any other.",
+    )
     limits: LimitsConfig = Field(default=LimitsConfig(), description="How fast, how dear and how long.")
     retry: RetryConfig = Field(default=RetryConfig(), description="What happens after a passing failure.")
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="Where the progress is kept.")

@@ -19,6 +19,13 @@ class SimulatorConfig(Section):
     fault_rate: float = Field(
         default=0.0, ge=0, le=1, allow_inf_nan=False, description="The share of requests that meet a fault."
     )
+    broken_json_rate: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The share of structured answers that are not what was asked for.",
+    )
     seed: int = Field(default=0, description="Decides which requests meet which fault and latency.")
     requests_per_minute: Positive | None = Field(
         default=None, description="The rate beyond which the simulator answers 429.", examples=[600]

@@ -1,0 +1,66 @@
+"""From `expect` of a job to what its answers are judged by, and how its endpoint is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from pipeline.catalogue import ParameterRange, ParameterValues
+from pipeline.config import JobConfig
+from pipeline.errors import Mistake
+from pipeline.expect import Expected, Form, SchemaFault, Telling, forms, load_schema
+from pipeline.expect.expectation import ChoiceExpectation, Expectation, PatternExpectation, SchemaExpectation
+from pipeline.records import MAX_INT64
+
+
+def expected_of(config: JobConfig) -> tuple[Expected | None, list[Mistake]]:
+    """Return what a job expects of its answers, None where nothing or where it cannot be told; and what is wrong."""
+    expect = config.expect
+    if expect is None:
+        return None, []
+    expectation: Expectation
+    schema: Mapping[str, Any] | None = None
+    if expect.json_schema is not None:
+        try:
+            schema = load_schema(expect.json_schema)
+        except SchemaFault as fault:
+            return None, [Mistake(str(fault), key="expect.json_schema", suggestion="mend the schema")]
+        said: Any = schema
+        expectation, paragraph = SchemaExpectation(schema), forms.schema_paragraph(schema)
+    elif expect.choices is not None:
+        said = list(expect.choices)
+        schema = {"type": "string", "enum": said}
+        expectation, paragraph = ChoiceExpectation(said), forms.choices_paragraph(said)
+    elif expect.regex is not None:
+        said = expect.regex
+        expectation, paragraph = PatternExpectation(said), forms.pattern_paragraph(said)
+    else:
+        return None, []
+    telling = _telling(config, schema, paragraph)
+    kind = "json_schema" if expect.json_schema is not None else "choices" if expect.choices is not None else "regex"
+    facts = {kind: said, "send": telling.form.value, "attempts": expect.attempts, "feedback": expect.feedback}
+    seeds = partial(_wrapped, config.endpoint.provider.parameters["seed"])
+    return Expected(expectation, telling, expect.attempts, expect.feedback, seeds, facts), []
+
+
+def _telling(config: JobConfig, schema: Mapping[str, Any] | None, paragraph: str) -> Telling:
+    assert config.expect is not None
+    provider, send = config.endpoint.provider, config.expect.send
+    is_auto = send == "auto"
+    if is_auto:
+        model = config.model_facts
+        takes_schemas = provider.always_takes_schemas or (model is not None and model.takes_schemas)
+        send = "response_format" if schema is not None and takes_schemas else "prompt"
+    form = Form(send)
+    if form is not Form.RESPONSE_FORMAT or schema is None or provider.schema_form is None:
+        return Telling(form, paragraph)
+    return Telling(form, paragraph, provider.schema_form(schema), may_fall_back=is_auto)
+
+
+def _wrapped(allowed: ParameterValues, seed: int) -> int:
+    """Return a seed that may be beyond the last one that is allowed as one of the range."""
+    first, last = 0, MAX_INT64
+    if isinstance(allowed, ParameterRange) and allowed.maximum is not None:
+        first, last = int(allowed.minimum or 0), int(allowed.maximum)
+    return seed if seed <= last else first + (seed - last - 1) % (last - first + 1)

@@ -1,0 +1,94 @@
+"""Answers on disk, judged by what the job expects of them now. Nothing is asked for that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from pipeline.expect import Expected
+from pipeline.expect.verdict import NOT_HELD
+from pipeline.journal import Event, Journal, Outcome, State
+from pipeline.plan.draft import PlanDraft
+from pipeline.plan.plan import Plan
+
+_ROWS_AT_ONCE = 1000
+_HOW_IT_IS_ASKED = frozenset({"send", "attempts", "feedback"})
+
+
+def judge_again(made: PlanDraft, journal: Journal, expected: Expected | None, *, anew: bool = False) -> list[int]:
+    """Judge the answers that were made under another expectation; with `anew` all of them, those too that a row was
+    told to keep. A row whose answer does not hold is changed. Returns the positions of the rows whose last answer did
+    not hold and does now; each stands as answered, by the event that says otherwise.
+    """
+    now = _judged_by({} if expected is None else expected.facts)
+    same = [number for number, known in journal.settings().items() if _judged_by(known.get("expect", {})) == now]
+    if not anew and len(same) == len(journal.settings()):
+        return []
+    if expected is not None:
+        _refuse(made, journal, expected, () if anew else same)
+    return _hold_now(made.plan, journal, expected)
+
+
+def answers_again(plan: Plan, positions: Sequence[int], journal: Journal, settings: int) -> list[Event]:
+    """Return the events by which rows have the answers that `judge_again` has found to hold now."""
+    by_event = {plan.event(position): position for position in positions}
+    events = []
+    for entry, record in journal.records(sorted(by_event)):
+        state = State.UNPRICED if record.cost is None else State.ANSWERED
+        position = by_event[entry.seq]
+        events.append(
+            Event(
+                plan.number,
+                position,
+                state,
+                entry.row_id,
+                entry.request_hash,
+                settings,
+                entry.content,
+                # It was recorded and billed as what it was.
+                record._replace(
+                    error_kind=None,
+                    error_message=None,
+                    objection=None,
+                    billed_usd=None,
+                    possibly_billed=None,
+                    tokens=None,
+                    in_doubt=False,
+                ),
+            )
+        )
+    return events
+
+
+def _judged_by(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in _HOW_IT_IS_ASKED}
+
+
+def _refuse(made: PlanDraft, journal: Journal, expected: Expected, same: Collection[int]) -> None:
+    standing = made.answers_but_of(same)
+    refused: list[int] = []
+    while part := dict(islice(standing, _ROWS_AT_ONCE)):
+        for entry, record in journal.records(sorted(part)):
+            if expected.objection(record.response, truncated=record.truncated) is not None:
+                refused.append(part[entry.seq])
+    for position in refused:
+        made.refuse(position)
+
+
+def _hold_now(plan: Plan, journal: Journal, expected: Expected | None) -> list[int]:
+    found: list[int] = []
+    for positions in plan.positions([State.ATTEMPTED, State.FAILED]):
+        by_event = {plan.event(position): position for position in positions}
+        found += [
+            by_event[entry.seq]
+            for entry, record in journal.records(sorted(by_event))
+            if record.error_kind in NOT_HELD and _holds(record, expected)
+        ]
+    for position in found:
+        plan.mark(position, State.ANSWERED)
+    return sorted(found)
+
+
+def _holds(record: Outcome, expected: Expected | None) -> bool:
+    return expected is None or expected.objection(record.response, truncated=record.truncated) is None

@@ -1,0 +1,60 @@
+"""The columns that tell of structured answers: what is read out of them, and how many there were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from pyarrow.json import ParseOptions, ReadOptions, read_json
+
+from pipeline.expect import Expected
+from pipeline.records import json_text
+from pipeline.surrogates import well_formed
+
+ANSWER_ATTEMPTS = pa.field("answer_attempts", pa.int32(), nullable=False)
+
+
+def parsed_field(expected: Expected) -> pa.Field:
+    """Return the column of what is read out of the answers."""
+    return pa.field("parsed", expected.expectation.type)
+
+
+def answer_columns(expected: Expected, columns: Mapping[str, pa.Array], statuses: Sequence[str]) -> dict[str, pa.Array]:
+    """Return the columns, from those of the records. A row that has failed has nothing parsed."""
+    answers = [
+        (response if status == "succeeded" else None, truncated)
+        for response, truncated, status in zip(
+            columns["response"].to_pylist(), columns["truncated"].to_pylist(), statuses, strict=True
+        )
+    ]
+    # An answer from before answers were counted was the first.
+    counts = [
+        int(response_type is not None) if count is None else count
+        for count, response_type in zip(
+            columns[ANSWER_ATTEMPTS.name].to_pylist(), columns["response_type"].to_pylist(), strict=True
+        )
+    ]
+    counted = pa.py_buffer(np.array(counts, np.int32))
+    return {
+        "parsed": parsed_column(expected, answers),
+        ANSWER_ATTEMPTS.name: pa.Array.from_buffers(ANSWER_ATTEMPTS.type, len(counts), [None, counted]),
+    }
+
+
+def parsed_column(expected: Expected, answers: Iterable[tuple[str | None, bool | None]]) -> pa.Array:
+    """Return what is read out of each answer, given as its text and whether it was cut off; null where it does not hold
+    or there is none.
+    """
+    schema = pa.schema([parsed_field(expected)])
+    values = [expected.value(response, truncated=truncated) for response, truncated in answers]
+    if not values:
+        return schema.empty_table().column(0).combine_chunks()
+    # Made without `pa.array`, which imports pandas.
+    text = "\n".join(well_formed(json_text({"parsed": value})) for value in values).encode()
+    table = read_json(
+        pa.BufferReader(text),
+        read_options=ReadOptions(use_threads=False, block_size=len(text) + 1),  # in one piece
+        parse_options=ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+    )
+    return table.column(0).combine_chunks()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.expect import SchemaFault, load_schema
+from pipeline.expect.expectation import Invalid, SchemaExpectation
+
+
+def write(directory: Path, **schemas: Any) -> Path:
+    for name, schema in schemas.items():
+        (directory / f"{name}.json").write_text(json.dumps(schema), encoding="utf-8")
+    return directory
+
+
+def test_schemas_of_files_beside_it_become_part_of_it(tmp_path: Path) -> None:
+    place = {"$id": "https://example.com/place", "type": "object", "properties": {"city": {"$ref": "#/$defs/city"}}}
+    place["$defs"] = {"city": {"type": "string", "minLength": 2}}
+    main = {"type": "object", "properties": {"from": {"$ref": "place.json"}, "to": {"$ref": "place.json#/$defs/city"}}}
+    schema = load_schema(str(write(tmp_path, main=main, place=place) / "main.json"))
+    found = SchemaExpectation(schema)
+    assert found.read('{"from": {"city": "Bonn"}, "to": "Rome"}') == {"from": {"city": "Bonn"}, "to": "Rome"}
+    for wrong in ('{"from": {"city": "B"}}', '{"to": "R"}'):
+        with pytest.raises(Invalid, match="too short"):
+            found.read(wrong)
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "objekt"}, "objekt"),
+        ({"properties": {"a": {"minLength": -1}}}, "properties/a/minLength"),
+        ({"$ref": "#/$defs/gone"}, "leads nowhere"),
+        ({"properties": {"a": {"$ref": "#/$defs/gone"}}}, "leads nowhere"),
+        ({"$ref": "https://127.0.0.1:9/schema.json"}, "nothing is fetched"),
+        ({"properties": {"a": {"$ref": "http://localhost/x#/b"}}}, "nothing is fetched"),
+        ({"$ref": "gone.json"}, "gone.json"),
+        ({"$ref": "#"}, "leads back to itself"),
+        ({"$schema": "https://example.com/my-draft"}, "no draft"),
+    ],
+)
+def test_what_is_no_schema_is_refused_and_nothing_is_fetched(
+    schema: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "socket", None)
+    monkeypatch.setattr(socket, "create_connection", None)
+    with pytest.raises(SchemaFault, match=words):
+        load_schema(schema)
+
+
+@pytest.mark.parametrize("text", ["[1]", '"a"', "true", "no JSON", ""])
+def test_a_file_without_a_schema_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(text, encoding="utf-8")
+    with pytest.raises(SchemaFault):
+        load_schema(str(tmp_path / "s.json"))
+
+
+def test_a_reference_to_an_id_within_the_schema_holds() -> None:
+    inner = {"$id": "https://example.com/inner", "type": "integer"}
+    schema = {"$defs": {"inner": inner}, "properties": {"a": {"$ref": "https://example.com/inner"}}}
+    found = SchemaExpectation(load_schema(schema))
+    with pytest.raises(Invalid, match="integer"):
+        found.read('{"a": "x"}')
+
+
+def test_an_older_draft_holds_where_it_is_named() -> None:
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}], "type": "array"}
+    found = SchemaExpectation(load_schema(schema))
+    assert found.read('[1, "x"]') == '[1,"x"]'
+    with pytest.raises(Invalid, match=r"\$\[0\]"):
+        found.read('["x"]')
