@@ -3,7 +3,7 @@
 It imports nothing else of this program, so that it cannot share its mistakes.
 """
 
-from pipeline.simulator.asking import prompt_digest
+from pipeline.simulator.chat_request import prompt_digest
 from pipeline.simulator.faults import FAULTS
 from pipeline.simulator.ledger import Exchange, read_ledger
 from pipeline.simulator.server import Simulator, serve

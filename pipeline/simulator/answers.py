@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.simulator.asking import BYTES_PER_TOKEN, Asking, count_tokens, digest
+from pipeline.simulator.chat_request import BYTES_PER_TOKEN, ChatRequest, JsonObject, count_tokens, digest
 from pipeline.simulator.structured import broken_text, find_wanted, structured_text
 
 _VOCABULARY = (
@@ -31,44 +31,45 @@ class Answer:
     """
 
     response: object
-    tool_calls: list[object] | None
-    usage: dict[str, object] | None
+    tool_calls: list[JsonObject] | None
+    usage: JsonObject | None
     prompt_tokens: int
     completion_tokens: int
-    is_cut: bool
+    is_truncated: bool
     fields: Mapping[str, object] = field(default_factory=dict)
     """What stands beside the response: a refusal, a reasoning."""
 
 
-def make_answer(seed: int, asking: Asking, *, breaks: bool = False) -> Answer:
-    """The answer to a request; its text is cut at max_tokens, and then its count is exactly max_tokens. Where `breaks`,
-    one that was asked for in a certain form has another.
+def make_answer(seed: int, chat: ChatRequest, *, breaks: bool = False) -> Answer:
+    """Make the answer to a request; its text ends at max_tokens, and then its count is exactly max_tokens.
+
+    Where `breaks`, one that was asked for in a certain form has another.
     """
-    whole = _text(random.Random(int(digest([seed, asking.request]), 16)), asking, breaks)
-    text, tokens, is_cut = _cut(whole, asking.max_tokens)
-    total = tokens + asking.prompt_tokens
+    full = _text(random.Random(int(digest([seed, chat.request]), 16)), chat, breaks)
+    text, tokens, is_truncated = _truncate(full, chat.max_tokens)
+    total = tokens + chat.prompt_tokens
     return Answer(
         response=text,
-        tool_calls=[] if asking.model.shows_tool_calls else None,
-        usage={"completion_tokens": tokens, "prompt_tokens": asking.prompt_tokens, "total_tokens": total},
-        prompt_tokens=asking.prompt_tokens,
+        tool_calls=[] if chat.model.shows_tool_calls else None,
+        usage={"completion_tokens": tokens, "prompt_tokens": chat.prompt_tokens, "total_tokens": total},
+        prompt_tokens=chat.prompt_tokens,
         completion_tokens=tokens,
-        is_cut=is_cut,
+        is_truncated=is_truncated,
     )
 
 
-def _text(draw: random.Random, asking: Asking, breaks: bool) -> str:
-    if asking.model.is_guard:
+def _text(draw: random.Random, chat: ChatRequest, breaks: bool) -> str:
+    if chat.model.is_guard:
         return "\n\nsafe" if draw.random() < 0.8 else f"\n\nunsafe\nS{draw.randint(1, 14)}"
-    wanted = find_wanted(asking.messages, asking.parameters)
+    wanted = find_wanted(chat.texts, chat.parameters)
     if wanted is None:
-        answer = f"[{asking.prompt}] {_body(draw)}"
+        answer = f"[{chat.prompt}] {_body(draw)}"
     else:
-        answer = structured_text(draw, wanted, lambda: f"[{asking.prompt}] {_sentence(draw)}")
+        answer = structured_text(draw, wanted, lambda: f"[{chat.prompt}] {_sentence(draw)}")
         answer = broken_text(draw, answer) if breaks else answer
-    if not asking.model.reasons:
+    if not chat.model.reasons:
         return answer
-    return f"[{asking.prompt}] Let me think. {_prose(draw)}\n</think>\n\n{answer}"
+    return f"[{chat.prompt}] Let me think. {_prose(draw)}\n</think>\n\n{answer}"
 
 
 def _body(draw: random.Random) -> str:
@@ -91,7 +92,7 @@ def _sentence(draw: random.Random) -> str:
     return " ".join(draw.choices(_WORDS, k=draw.randint(*_SENTENCE_WORDS))).capitalize() + "."
 
 
-def _cut(text: str, max_tokens: int | None) -> tuple[str, int, bool]:
+def _truncate(text: str, max_tokens: int | None) -> tuple[str, int, bool]:
     tokens = count_tokens(text)
     if max_tokens is None or tokens <= max_tokens:
         return text, tokens, False

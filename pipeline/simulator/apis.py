@@ -6,10 +6,9 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline.simulator.answers import Answer
-from pipeline.simulator.asking import Asking, Refusal, read_asking
+from pipeline.simulator.chat_request import ChatRequest, JsonObject, Refusal, parse_chat_request
 
 _CREATED = 1749600000  # a fixed moment: the same request must get the same bytes
 
@@ -22,15 +21,15 @@ class Api:
     """
 
     path: str
-    read: Callable[[dict[str, Any]], Asking]
-    answer: Callable[[Asking, Answer], dict[str, Any]]
-    error: Callable[[int | None, str], dict[str, Any]]
-    unusable: Callable[[Answer, str], dict[str, Any]]
-    stream: Callable[[Asking, Answer], list[dict[str, Any]]]
-    nothing: dict[str, Any]
+    read: Callable[[JsonObject], ChatRequest]
+    answer: Callable[[ChatRequest, Answer], JsonObject]
+    error: Callable[[int | None, str], JsonObject]
+    unusable: Callable[[Answer, str], JsonObject]
+    stream: Callable[[ChatRequest, Answer], list[JsonObject]]
+    nothing: JsonObject
 
 
-def _read_dataoorts(body: dict[str, Any]) -> Asking:
+def _read_dataoorts(body: JsonObject) -> ChatRequest:
     data = body.get("data")
     if not isinstance(data, dict):
         raise Refusal(400, 5006, "must have required property 'data', an object")
@@ -39,8 +38,8 @@ def _read_dataoorts(body: dict[str, Any]) -> Asking:
     return _read(body.get("model"), data)
 
 
-def _dataoorts_answer(asking: Asking, answer: Answer) -> dict[str, Any]:
-    result: dict[str, Any] = {"response": _json_mode(asking, answer.response), **answer.fields}
+def _dataoorts_answer(chat: ChatRequest, answer: Answer) -> JsonObject:
+    result: JsonObject = {"response": _json_mode(chat, answer.response), **answer.fields}
     if answer.tool_calls is not None:
         result["tool_calls"] = answer.tool_calls
     if answer.usage is not None:
@@ -48,26 +47,27 @@ def _dataoorts_answer(asking: Asking, answer: Answer) -> dict[str, Any]:
     return {"errors": [], "messages": [], "result": result, "success": True}
 
 
-def _json_mode(asking: Asking, response: object) -> object:
+def _json_mode(chat: ChatRequest, response: object) -> object:
     """Return the response as JSON mode gives it: as a JSON value, where it is one."""
-    if "response_format" not in asking.parameters or not isinstance(response, str):
+    if "response_format" not in chat.parameters or not isinstance(response, str):
         return response
     try:
-        return json.loads(response)
+        value: object = json.loads(response)
     except ValueError:
         return response
+    return value
 
 
-def _dataoorts_error(code: int | None, message: str) -> dict[str, Any]:
-    error = {"message": message} if code is None else {"code": code, "message": message}
+def _dataoorts_error(code: int | None, message: str) -> JsonObject:
+    error: JsonObject = {"message": message} if code is None else {"code": code, "message": message}
     return {"result": None, "success": False, "errors": [error], "messages": []}
 
 
-def _dataoorts_unusable(answer: Answer, message: str) -> dict[str, Any]:
+def _dataoorts_unusable(answer: Answer, message: str) -> JsonObject:
     return {**_dataoorts_error(None, message), "result": {"usage": answer.usage}}
 
 
-def _read_openai(body: dict[str, Any]) -> Asking:
+def _read_openai(body: JsonObject) -> ChatRequest:
     if "max_completion_tokens" in body and "max_tokens" not in body:
         body = {**body, "max_tokens": body["max_completion_tokens"]}
         del body["max_completion_tokens"]
@@ -75,61 +75,61 @@ def _read_openai(body: dict[str, Any]) -> Asking:
     tells_usage = isinstance(options, dict) and options.get("include_usage") is True
     fields = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
     # Servers of this kind take what they do not know, and have ranges of their own.
-    asking = _read(body.get("model"), fields, strictly=False)
-    return replace(asking, streams=body.get("stream") is True, tells_usage=tells_usage)
+    chat = _read(body.get("model"), fields, strictly=False)
+    return replace(chat, streams=body.get("stream") is True, tells_usage=tells_usage)
 
 
-def _openai_answer(asking: Asking, answer: Answer) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answer.response, **answer.fields}
+def _openai_answer(chat: ChatRequest, answer: Answer) -> JsonObject:
+    message: JsonObject = {"role": "assistant", "content": answer.response, **answer.fields}
     if answer.tool_calls:
         message["tool_calls"] = answer.tool_calls
-    finish = "length" if answer.is_cut else "stop"
-    body: dict[str, Any] = {
-        "id": f"chatcmpl-{asking.request}",
-        "object": "chat.completion",
-        "created": _CREATED,
-        "model": asking.model.name,
-        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-    }
+    choice = {"index": 0, "message": message, "finish_reason": _finish_reason(answer)}
+    body = {**_openai_head(chat, "chat.completion"), "choices": [choice]}
     if answer.usage is not None:
         body["usage"] = answer.usage
     return body
 
 
-def _openai_stream(asking: Asking, answer: Answer) -> list[dict[str, Any]]:
-    """The chunks of a streamed answer: a delta for every few characters, the end, the usage where it was asked for."""
-    whole = _openai_answer(asking, answer)
-    message = whole["choices"][0]["message"]
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+def _openai_stream(chat: ChatRequest, answer: Answer) -> list[JsonObject]:
+    """Split an answer into chunks: a delta for every few characters, the end, the usage where it was asked for."""
+    deltas: list[JsonObject] = [{"role": "assistant", "content": ""}]
     for name in ("reasoning_content", "refusal", "content"):
-        text = message.get(name)
-        pieces = re.findall(r"(?s).{1,12}", text) if isinstance(text, str) else []
-        deltas += [{name: piece} for piece in pieces]
-        if isinstance(text, list):
-            deltas.append({name: text})
-    calls = [{"index": index, **call} for index, call in enumerate(message.get("tool_calls", []))]
-    deltas += [{"tool_calls": [call]} for call in calls]
-    head = {**{name: whole[name] for name in ("id", "created", "model")}, "object": "chat.completion.chunk"}
-    chunks = [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    finish = whole["choices"][0]["finish_reason"]
-    chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
-    if asking.tells_usage and "usage" in whole:
-        chunks.append({**head, "choices": [], "usage": whole["usage"]})
+        value = answer.response if name == "content" else answer.fields.get(name)
+        if isinstance(value, list):
+            deltas.append({name: value})
+        elif isinstance(value, str):
+            deltas += [{name: piece} for piece in re.findall(r"(?s).{1,12}", value)]
+    deltas += [{"tool_calls": [{"index": index, **call}]} for index, call in enumerate(answer.tool_calls or [])]
+    head = _openai_head(chat, "chat.completion.chunk")
+    chunks: list[JsonObject] = [
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+    ]
+    chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": _finish_reason(answer)}]})
+    if chat.tells_usage and answer.usage is not None:
+        chunks.append({**head, "choices": [], "usage": answer.usage})
     return chunks
 
 
-def _openai_error(code: int | None, message: str) -> dict[str, Any]:
+def _openai_head(chat: ChatRequest, kind: str) -> JsonObject:
+    return {"id": f"chatcmpl-{chat.request}", "object": kind, "created": _CREATED, "model": chat.model.name}
+
+
+def _finish_reason(answer: Answer) -> str:
+    return "length" if answer.is_truncated else "stop"
+
+
+def _openai_error(code: int | None, message: str) -> JsonObject:
     word = None if code is None else str(code)
     return {"error": {"message": message, "type": "simulated_error", "param": None, "code": word}}
 
 
-def _openai_unusable(answer: Answer, message: str) -> dict[str, Any]:
+def _openai_unusable(answer: Answer, message: str) -> JsonObject:
     return {**_openai_error(None, message), "usage": answer.usage}
 
 
-def _read(model: object, fields: dict[str, Any], *, strictly: bool = True) -> Asking:
+def _read(model: object, fields: JsonObject, *, strictly: bool = True) -> ChatRequest:
     parameters = {name: value for name, value in fields.items() if name != "messages"}
-    return read_asking(model, fields.get("messages"), parameters, strictly=strictly)
+    return parse_chat_request(model, fields.get("messages"), parameters, strictly=strictly)
 
 
 DATAOORTS = Api(
@@ -138,7 +138,7 @@ DATAOORTS = Api(
     answer=_dataoorts_answer,
     error=_dataoorts_error,
     unusable=_dataoorts_unusable,
-    stream=lambda asking, answer: [],
+    stream=lambda chat, answer: [],
     nothing={"errors": [], "messages": [], "result": None, "success": True},
 )
 OPENAI = Api(

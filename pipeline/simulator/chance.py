@@ -10,13 +10,12 @@ import hashlib
 import math
 import re
 from bisect import bisect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import NormalDist
-from typing import Any
 
-from pipeline.simulator.asking import Refusal
+from pipeline.simulator.chat_request import Refusal
 from pipeline.simulator.faults import TABLE, Fault
 
 _MARKER = re.compile(r"\[\[fault:\s*(\w+)((?:\s+[^\s\[\]]+)*+)\s*\]\]")
@@ -45,9 +44,9 @@ class Draw:
     latency: float
 
 
-def find_marker(messages: list[dict[str, Any]]) -> Marker | None:
-    """The first marker in the messages. Raises Refusal (400, 5006) for one that cannot be followed."""
-    for text in _texts(messages):
+def find_marker(texts: Iterable[str]) -> Marker | None:
+    """Return the first marker in a request's texts. Raises Refusal (400, 5006) for one that cannot be followed."""
+    for text in texts:
         if "[[fault:" in text:
             found = _MARKER.search(text)
             if not found:
@@ -57,7 +56,7 @@ def find_marker(messages: list[dict[str, Any]]) -> Marker | None:
 
 
 def draw(seed: int, prompt: str, occurrence: int) -> Draw:
-    """The numbers for the n-th asking of a prompt, counted from 0."""
+    """Draw the numbers for the n-th time that a prompt is asked, counted from 0."""
     raw = hashlib.blake2b(f"{seed}:{prompt}:{occurrence}".encode(), digest_size=24).digest()
     parts = (int.from_bytes(raw[start : start + 8], "big") for start in (0, 8, 16))
     return Draw(*((part + 0.5) / 2**64 for part in parts))
@@ -69,14 +68,14 @@ def breaks(seed: int, prompt: str, occurrence: int, rate: float) -> bool:
 
 
 def fault_by_chance(drawn: Draw, fault_rate: float) -> Fault | None:
-    """One of the weighted faults with the given probability."""
+    """Pick one of the weighted faults with the given probability, else None."""
     if drawn.comes >= fault_rate:
         return None
     return _BY_CHANCE[min(bisect(_SHARES, drawn.which * _SHARES[-1]), len(_BY_CHANCE) - 1)]
 
 
 def latency(drawn: Draw, mean_seconds: float, spread: float) -> float:
-    """A log-normal latency with that mean; `spread` is the standard deviation of its logarithm."""
+    """Return a log-normal latency in seconds with that mean; `spread` is the standard deviation of its logarithm."""
     if mean_seconds == 0 or spread == 0:
         return mean_seconds
     quantile = min(max(drawn.latency, 1e-12), 1 - 1e-12)
@@ -97,12 +96,3 @@ def _marker(name: str, words: list[str]) -> Marker:
         else:
             raise Refusal(400, 5006, f"a marker takes xN, retry_after=TEXT and seconds=NUMBER, not {word[:40]!r}")
     return Marker(TABLE[name], times, options)
-
-
-def _texts(messages: list[dict[str, Any]]) -> list[str]:
-    texts = []
-    for message in messages:
-        content = message["content"]
-        parts = [{"text": content}] if isinstance(content, str) else content
-        texts += [part["text"] for part in parts if part.get("type", "text") == "text"]
-    return texts

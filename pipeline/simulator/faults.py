@@ -14,15 +14,19 @@ from email.utils import formatdate
 from pipeline.simulator import wire
 from pipeline.simulator.answers import Answer
 from pipeline.simulator.apis import Api
-from pipeline.simulator.asking import Asking
+from pipeline.simulator.chat_request import ChatRequest, JsonObject
 from pipeline.simulator.wire import Reply, json_reply, stream_reply
 
 _HTML = {"Content-Type": "text/html; charset=UTF-8"}
 _TEXT = {"Content-Type": "text/plain; charset=UTF-8"}
 _JSON = {"Content-Type": "application/json"}
 _NESTED = b"[" * 1_200 + b"]" * 1_200
-_FLAT_CALL = {"name": "add", "arguments": {"a": 2, "b": 2}}
-_WRAPPED_CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 2, "b": 2}'}}
+_FLAT_CALL: JsonObject = {"name": "add", "arguments": {"a": 2, "b": 2}}
+_WRAPPED_CALL: JsonObject = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "add", "arguments": '{"a": 2, "b": 2}'},
+}
 _HOSTILE = '<script>alert(1)</script>\x1b[2J\x1b]0;title\x07\r=HYPERLINK("https://example.invalid")'
 
 
@@ -31,7 +35,7 @@ class Scene:
     """What a fault starts from: the request, the answer it would have had, and the marker's options."""
 
     api: Api
-    asking: Asking
+    chat: ChatRequest
     answer: Answer
     options: Mapping[str, str]
 
@@ -63,26 +67,26 @@ class Fault:
 
 
 def good(scene: Scene) -> Outcome:
-    """The reply as it should be."""
-    if scene.asking.streams:
-        return Outcome(stream_reply([*scene.api.stream(scene.asking, scene.answer), "[DONE]"]), scene.answer)
-    return Outcome(json_reply(200, scene.api.answer(scene.asking, scene.answer)), scene.answer)
+    """Make the reply as it should be."""
+    if scene.chat.streams:
+        return Outcome(stream_reply([*scene.api.stream(scene.chat, scene.answer), "[DONE]"]), scene.answer)
+    return Outcome(json_reply(200, scene.api.answer(scene.chat, scene.answer)), scene.answer)
 
 
 def _half_streamed(*after: object) -> Make:
-    """Half of the events of a stream, then others; a reply that is no stream is cut in half."""
+    """Send half of the events of a stream, then others; a reply that is no stream ends at its half."""
 
     def make(scene: Scene) -> Outcome:
-        if not scene.asking.streams:
-            return Outcome(replace(good(scene).reply, send=wire.cut, is_complete=False))
-        chunks = scene.api.stream(scene.asking, scene.answer)
+        if not scene.chat.streams:
+            return Outcome(replace(good(scene).reply, send=wire.truncate, is_complete=False))
+        chunks = scene.api.stream(scene.chat, scene.answer)
         return Outcome(stream_reply([*chunks[: len(chunks) // 2], *after]))
 
     return make
 
 
 def _beside(response: object, **fields: object) -> Make:
-    """The answer with other fields beside its response."""
+    """Give the answer other fields beside its response."""
 
     def make(scene: Scene) -> Outcome:
         return good(replace(scene, answer=replace(scene.answer, response=response, fields=fields)))
@@ -118,18 +122,18 @@ def _page(status: int, title: str, headers: Mapping[str, str] = _HTML) -> Make:
     )
 
 
-def _responding(response: object, tool_calls: list[object] | None = None) -> Make:
+def _responding(response: object, tool_calls: list[JsonObject] | None = None) -> Make:
     def make(scene: Scene) -> Outcome:
         return good(replace(scene, answer=replace(scene.answer, response=response, tool_calls=tool_calls)))
 
     return make
 
 
-def _counting(usage: dict[str, object] | None) -> Make:
+def _counting(usage: JsonObject | None) -> Make:
     return lambda scene: good(replace(scene, answer=replace(scene.answer, usage=usage)))
 
 
-def _counts(prompt_tokens: object, completion_tokens: object) -> dict[str, object]:
+def _counts(prompt_tokens: object, completion_tokens: object) -> JsonObject:
     return {"completion_tokens": completion_tokens, "prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
 
 
@@ -246,8 +250,8 @@ _ROWS = (
     _billed("usage_absurd", "200, counts beyond int64", _counting(_counts(2**63, 10**30))),
     _billed("reset_before", "reset before the first byte of the reply", _sent(wire.reset_before, None), weight=2),
     _billed("reset_amid", "reset after half of the body", _sent(wire.reset_amid), weight=1),
-    _billed("truncated", "closed after half of the body", _sent(wire.cut), weight=2),
-    _billed("truncated_chunked", "closed in the middle of a chunk", _sent(wire.cut_chunked), weight=2),
+    _billed("truncated", "closed after half of the body", _sent(wire.truncate), weight=2),
+    _billed("truncated_chunked", "closed in the middle of a chunk", _sent(wire.truncate_chunk), weight=2),
     _billed("slow_drip", "one byte of the body per second, or one per `seconds=N`", _slow_drip),
     Fault("endless", "200, a body without end", _endless(b" " * 65_536, _JSON)),
     Fault("gzip_bomb", "200, a compressed body without end", _endless(_BOMB, {**_JSON, "Content-Encoding": "gzip"})),

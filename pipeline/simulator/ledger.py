@@ -17,8 +17,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pipeline.simulator.asking import Asking
+from pipeline.simulator.chat_request import ChatRequest
 from pipeline.simulator.faults import Outcome
+
+Record = dict[str, Any]
+"""One line of a ledger."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -39,8 +42,8 @@ class Bill:
 class Exchange:
     """Two records that belong together; `answered` is None where the process ended before it could answer."""
 
-    asked: dict[str, Any]
-    answered: dict[str, Any] | None
+    asked: Record
+    answered: Record | None
 
 
 class Ledger:
@@ -50,8 +53,8 @@ class Ledger:
         self._server = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._file = None if path is None else _open(Path(path))
 
-    def asked(self, n: int, path: str, has_key: bool, asking: Asking | None) -> None:
-        """Record a request on arrival. `asking` is None where it could not be read as one."""
+    def asked(self, n: int, path: str, has_key: bool, chat: ChatRequest | None) -> None:
+        """Record a request on arrival. `chat` is None where it could not be read as one."""
         if self._file is None:
             return
         self._write(
@@ -62,10 +65,10 @@ class Ledger:
                 "at": time.time(),
                 "key_present": has_key,
                 "path": path,
-                "model": asking and asking.model.name,
-                "prompt": asking and asking.prompt,
-                "request": asking and asking.request,
-                "parameters": asking and asking.parameters,
+                "model": chat and chat.model.name,
+                "prompt": chat and chat.prompt,
+                "request": chat and chat.request,
+                "parameters": chat and chat.parameters,
             }
         )
 
@@ -102,13 +105,13 @@ class Ledger:
             os.close(self._file)
             self._file = None
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: Record) -> None:
         assert self._file is not None
         os.write(self._file, _encode(record).encode() + b"\n")
 
 
-def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The records of a ledger in order; a torn line (a full disk) is passed over. No file: no records."""
+def read_records(path: str | Path) -> Iterator[Record]:
+    """Read the records of a ledger in order; a torn line (a full disk) is passed over. No file: no records."""
     if not Path(path).exists():
         return
     with open(path, encoding="utf-8", errors="replace") as lines:
@@ -120,9 +123,9 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def read_ledger(path: str | Path) -> list[Exchange]:
-    """Every request of a ledger in order of arrival, with its answer; `delivered` is put right."""
-    asked: dict[tuple[str, int], dict[str, Any]] = {}
-    answered: dict[tuple[str, int], dict[str, Any]] = {}
+    """Return every request of a ledger in order of arrival, with its answer; `delivered` is put right."""
+    asked: dict[tuple[str, int], Record] = {}
+    answered: dict[tuple[str, int], Record] = {}
     for record in read_records(path):
         key = (record["server"], record["n"])
         match record["event"]:
@@ -136,7 +139,7 @@ def read_ledger(path: str | Path) -> list[Exchange]:
 
 
 def count_askings(path: str | Path) -> Counter[str]:
-    """How often each prompt was asked, by its digest; requests refused for their form or rate do not count."""
+    """Count how often each prompt was asked, by its digest; requests refused for their form or rate do not count."""
     counts: Counter[str] = Counter()
     unanswered: dict[tuple[str, int], str] = {}
     for record in read_records(path):
@@ -155,7 +158,7 @@ def _open(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     size = os.fstat(file).st_size
-    # Of a first record that was cut off, less may be there.
+    # A first record that was interrupted may have left less.
     if not _START.startswith(os.pread(file, len(_START), 0)):
         os.close(file)
         raise FileExistsError(errno.EEXIST, "it exists and is no ledger; name another file", str(path))

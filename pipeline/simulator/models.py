@@ -23,7 +23,7 @@ class Model:
     is_guard: bool = False
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
-        """The exact price of one answer, in USD."""
+        """Return the exact price of one answer, in USD."""
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1_000_000
 
 
@@ -33,16 +33,16 @@ class Range:
 
     low: int
     high: int | None
-    whole: bool = False
+    integer: bool = False
 
     def holds(self, value: object) -> bool:
-        """Whether the value is a number of the right sort within the range (true and false are no numbers)."""
-        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+        """Return whether the value is a number of the right kind within the range (true and false are not numbers)."""
+        if isinstance(value, bool) or not isinstance(value, int if self.integer else int | float):
             return False
         return self.low <= value and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
-        kind = "an integer" if self.whole else "a number"
+        kind = "an integer" if self.integer else "a number"
         return f"{kind} of at least {self.low}" if self.high is None else f"{kind} from {self.low} to {self.high}"
 
 
@@ -69,11 +69,11 @@ MODELS = {
 }
 
 PARAMETERS = {
-    "max_tokens": Range(1, None, whole=True),
+    "max_tokens": Range(1, None, integer=True),
     "temperature": Range(0, 5),
     "top_p": Range(0, 2),
-    "top_k": Range(1, 50, whole=True),
-    "seed": Range(1, 9_999_999_999, whole=True),
+    "top_k": Range(1, 50, integer=True),
+    "seed": Range(1, 9_999_999_999, integer=True),
     "repetition_penalty": Range(0, 2),
     "frequency_penalty": Range(0, 2),
     "presence_penalty": Range(0, 2),

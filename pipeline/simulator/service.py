@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pipeline.simulator import chance
 from pipeline.simulator.answers import make_answer
 from pipeline.simulator.apis import APIS, DATAOORTS, Api
-from pipeline.simulator.asking import Asking, Refusal, check_key, read_json
+from pipeline.simulator.chat_request import ChatRequest, Refusal, check_key, read_json
 from pipeline.simulator.faults import Fault, Outcome, Scene, good
 from pipeline.simulator.ledger import Bill, Ledger, count_askings
 from pipeline.simulator.rate import RateWindow
@@ -97,42 +97,42 @@ class Service:
         return json_reply(404, DATAOORTS.error(7000, "No route for that address"))
 
     async def _exchange(self, connection: Connection, request: HttpRequest, api: Api) -> bool:
-        """Answer one request and record it; whether the connection stays open."""
+        """Answer one request and record it; return whether the connection stays open."""
         self._requests += 1
         n = self._requests
         has_key = bool(request.headers.get("authorization"))
-        asking = None
+        chat = None
         fault = None
         bill = Bill()
         try:
             check_key(request.headers.get("authorization"))
-            asking = api.read(read_json(request.headers.get("content-type"), request.body))
-            marker = chance.find_marker(asking.messages)
+            chat = api.read(read_json(request.headers.get("content-type"), request.body))
+            marker = chance.find_marker(chat.texts)
         except Refusal as refusal:
-            self._ledger.asked(n, request.path, has_key, asking)
+            self._ledger.asked(n, request.path, has_key, chat)
             outcome = _refuse(api, refusal)
         else:
-            self._ledger.asked(n, request.path, has_key, asking)
-            outcome, fault, bill = await self._answer(api, asking, marker)
+            self._ledger.asked(n, request.path, has_key, chat)
+            outcome, fault, bill = await self._answer(api, chat, marker)
         return await self._deliver(connection, n, fault, outcome, bill)
 
     async def _answer(
-        self, api: Api, asking: Asking, marker: chance.Marker | None
+        self, api: Api, chat: ChatRequest, marker: chance.Marker | None
     ) -> tuple[Outcome, Fault | None, Bill]:
         try:
             self._admit()
         except Refusal as refusal:
             return _refuse(api, refusal), None, Bill()
-        occurrence = self._count(asking, marker)
-        drawn = chance.draw(self._settings.seed, asking.prompt, occurrence)
+        occurrence = self._count(chat, marker)
+        drawn = chance.draw(self._settings.seed, chat.prompt, occurrence)
         fault, options = None, {}
         if marker is not None and (marker.times is None or occurrence < marker.times):
             fault, options = marker.fault, dict(marker.options)
         elif marker is None:
             fault = chance.fault_by_chance(drawn, self._settings.fault_rate)
-        breaks = chance.breaks(self._settings.seed, asking.prompt, occurrence, self._settings.broken_json_rate)
-        answer = make_answer(self._settings.seed, asking, breaks=breaks)
-        outcome = (fault.make if fault else good)(Scene(api, asking, answer, options))
+        breaks = chance.breaks(self._settings.seed, chat.prompt, occurrence, self._settings.broken_json_rate)
+        answer = make_answer(self._settings.seed, chat, breaks=breaks)
+        outcome = (fault.make if fault else good)(Scene(api, chat, answer, options))
         if outcome.reply.status == 429 and self._window is not None:
             self._window.withdraw()
         if fault is not None and not fault.is_billed:
@@ -140,7 +140,7 @@ class Service:
         wait = chance.latency(drawn, self._settings.latency_seconds, self._settings.latency_spread)
         if wait:
             await asyncio.sleep(wait)
-        cost = asking.model.cost(answer.prompt_tokens, answer.completion_tokens)
+        cost = chat.model.cost(answer.prompt_tokens, answer.completion_tokens)
         return outcome, fault, Bill(answer.prompt_tokens, answer.completion_tokens, cost)
 
     def _admit(self) -> None:
@@ -150,13 +150,13 @@ class Service:
         if wait:
             raise Refusal(429, 3021, "Too many requests per minute", math.ceil(wait))
 
-    def _count(self, asking: Asking, marker: chance.Marker | None) -> int:
-        """How often this prompt was asked before. Not counted where nothing hangs on it: it takes memory."""
+    def _count(self, chat: ChatRequest, marker: chance.Marker | None) -> int:
+        """Count how often this prompt was asked before, unless nothing depends on it: the counts take memory."""
         settings = self._settings
         if not (settings.fault_rate or settings.broken_json_rate or settings.latency_spread or marker):
             return 0
-        occurrence = self._askings[asking.prompt]
-        self._askings[asking.prompt] = occurrence + 1
+        occurrence = self._askings[chat.prompt]
+        self._askings[chat.prompt] = occurrence + 1
         return occurrence
 
     async def _deliver(self, connection: Connection, n: int, fault: Fault | None, outcome: Outcome, bill: Bill) -> bool:

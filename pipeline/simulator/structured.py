@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+Schema = Mapping[str, Any]
+"""A JSON Schema, or a part of one, as it was sent."""
 
 _MOST_LEVELS = 6
 _SHARE_OF_OPTIONAL = 0.8
@@ -25,22 +28,19 @@ _DECODER = json.JSONDecoder()
 class Wanted:
     """What an answer has to be: one of the three is set. `in_prompt` tells that the prompt says so."""
 
-    schema: Mapping[str, Any] | None = None
+    schema: Schema | None = None
     choices: Sequence[str] | None = None
     pattern: str | None = None
     in_prompt: bool = False
 
 
-def find_wanted(messages: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Wanted | None:
+def find_wanted(texts: Iterable[str], parameters: Mapping[str, object]) -> Wanted | None:
     """Return what a request wants its answer to be; None where it does not say."""
     asked = parameters.get("response_format")
     if isinstance(asked, dict) and isinstance(schema := asked.get("json_schema"), dict):
         inner = schema.get("schema")
         return Wanted(schema=inner if isinstance(inner, dict) else schema)
-    for message in messages:
-        text = message.get("content")
-        if not isinstance(text, str):
-            continue
+    for text in texts:
         if isinstance(schema := _behind(text, "JSON Schema", "{"), dict):
             return Wanted(schema=schema, in_prompt=True)
         if isinstance(choices := _behind(text, "one of these texts", "["), list) and choices:
@@ -84,7 +84,7 @@ def _behind(text: str, words: str, opening: str) -> Any:
 
 
 class _Maker:
-    def __init__(self, draw: random.Random, root: Mapping[str, Any], words: Callable[[], str]) -> None:
+    def __init__(self, draw: random.Random, root: Schema, words: Callable[[], str]) -> None:
         self._draw = draw
         self._root = root
         self._words = words
@@ -104,7 +104,7 @@ class _Maker:
                 return self.make(options[0] if word == "allOf" else self._draw.choice(options), level + 1)
         return self._typed(schema, level)
 
-    def _typed(self, schema: Mapping[str, Any], level: int) -> Any:
+    def _typed(self, schema: Schema, level: int) -> Any:
         named = schema.get("type", "object" if "properties" in schema else "string")
         match self._draw.choice(named) if isinstance(named, list) else named:
             case "object":
@@ -136,7 +136,7 @@ class _Maker:
         return found
 
 
-def _bounds(schema: Mapping[str, Any]) -> tuple[int, int]:
+def _bounds(schema: Schema) -> tuple[int, int]:
     low = schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1)
     high = schema.get("maximum", schema.get("exclusiveMaximum", low + _FAR + 1) - 1)
     return int(low), max(int(low), int(high))

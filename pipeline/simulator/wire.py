@@ -1,4 +1,4 @@
-"""HTTP/1.1 over asyncio's streams: reading a request whole, and sending a reply whole or in one of the ways that break.
+"""HTTP/1.1 over asyncio's streams: reading a full request, and sending a full reply or one of the ways that break.
 
 Only what the simulator needs: no pipelining, no trailers, no upgrade.
 """
@@ -66,7 +66,7 @@ class Connection:
         self.writer.transport.abort()
 
 
-async def whole(connection: Connection, reply: Reply) -> None:
+async def complete(connection: Connection, reply: Reply) -> None:
     """Send the reply as it should be."""
     await connection.send(_head(reply, f"Content-Length: {len(reply.body)}") + reply.body)
 
@@ -84,17 +84,17 @@ async def reset_before(connection: Connection, reply: Reply) -> None:
 
 async def reset_amid(connection: Connection, reply: Reply) -> None:
     """Send half of the body, then reset the connection."""
-    await cut(connection, reply)
+    await truncate(connection, reply)
     await asyncio.sleep(_PAUSE_BEFORE_RESET_SECONDS)  # a reset overtakes bytes that the client has not read
     connection.reset()
 
 
-async def cut(connection: Connection, reply: Reply) -> None:
-    """Announce the whole body and send half of it."""
+async def truncate(connection: Connection, reply: Reply) -> None:
+    """Announce the full body and send half of it."""
     await connection.send(_head(reply, f"Content-Length: {len(reply.body)}") + reply.body[: len(reply.body) // 2])
 
 
-async def cut_chunked(connection: Connection, reply: Reply) -> None:
+async def truncate_chunk(connection: Connection, reply: Reply) -> None:
     """Announce a chunk as long as the body and send half of it."""
     size = f"{len(reply.body):x}\r\n".encode()
     await connection.send(_head(reply, "Transfer-Encoding: chunked") + size + reply.body[: len(reply.body) // 2])
@@ -119,7 +119,7 @@ async def streamed(connection: Connection, reply: Reply) -> None:
 
 
 def dripping(seconds: float) -> Sender:
-    """A sender of one byte of the body in that many seconds."""
+    """Return a sender of one byte of the body in that many seconds."""
 
     async def drip(connection: Connection, reply: Reply) -> None:
         await connection.send(_head(reply, f"Content-Length: {len(reply.body)}"))
@@ -134,13 +134,13 @@ def dripping(seconds: float) -> Sender:
 class Reply:
     """What goes back. `status` is None where no status line is ever sent; the framing header is the sender's.
 
-    Where `is_complete` is False, the client never gets it whole, and the connection is closed.
+    Where `is_complete` is False, the client never gets all of it, and the connection is closed.
     """
 
     status: int | None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    send: Sender = whole
+    send: Sender = complete
     is_complete: bool = True
 
 
@@ -148,19 +148,19 @@ Sender = Callable[[Connection, Reply], Awaitable[None]]
 
 
 def json_reply(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:
-    """A reply whose body is the value's JSON in UTF-8."""
+    """Make a reply whose body is the value's JSON in UTF-8."""
     body = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return Reply(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
 
 def stream_reply(events: Iterable[object]) -> Reply:
-    """A reply of server-sent events, each the JSON of a value, or a text as it is."""
+    """Make a reply of server-sent events, each the JSON of a value, or a text as it is."""
     lines = [f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n" for event in events]
     return Reply(200, {"Content-Type": "text/event-stream; charset=utf-8"}, "".join(lines).encode(), streamed)
 
 
 async def read_request(connection: Connection) -> HttpRequest | None:
-    """The next request, or None where the client closed the connection first. Raises Unreadable."""
+    """Read the next request, or None where the client closed the connection first. Raises Unreadable."""
     try:
         head = await connection.reader.readuntil(b"\r\n\r\n")
         method, path, version, headers = _parse_head(head)

@@ -18,7 +18,7 @@ from pipeline.journal import State
 from pipeline.journal.outcome import decode
 from pipeline.records import Request
 from pipeline.simulator.answers import make_answer
-from pipeline.simulator.asking import read_asking
+from pipeline.simulator.chat_request import parse_chat_request
 
 Numbers = npt.NDArray[np.float64]
 PRICE = Price(Decimal("0.32"), Decimal("0.34"), None)
@@ -28,7 +28,7 @@ ROWS = 1300
 
 def simulated(sizes: Numbers, seed: int) -> Numbers:
     answers = [
-        make_answer(seed, read_asking(MODEL, [{"role": "user", "content": "x" * int(size)}], {"seed": n + 1}))
+        make_answer(seed, parse_chat_request(MODEL, [{"role": "user", "content": "x" * int(size)}], {"seed": n + 1}))
         for n, size in enumerate(sizes)
     ]
     return np.array([0.32 * answer.prompt_tokens + 0.34 * answer.completion_tokens for answer in answers])

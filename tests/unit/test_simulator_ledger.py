@@ -128,7 +128,7 @@ def test_two_transcriptions_of_the_models_agree() -> None:
             parameter: (bounds.minimum, bounds.maximum, bounds.integer)
             for parameter, bounds in PROVIDERS["dataoorts"].ranges(theirs).items()
             if isinstance(bounds, catalogue.ParameterRange)
-        } == {parameter: (bounds.low, bounds.high, bounds.whole) for parameter, bounds in ranges.items()}
+        } == {parameter: (bounds.low, bounds.high, bounds.integer) for parameter, bounds in ranges.items()}
 
 
 def test_the_prices_are_the_published_ones() -> None:

@@ -1,14 +1,17 @@
-"""One request as the simulated endpoint understands it, with every reason to refuse it."""
+"""One chat request as the simulated endpoint understands it, with every reason to refuse it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.simulator.models import GUARD_PARAMETERS, MODELS, PARAMETERS, UNDOCUMENTED, Model
+
+JsonObject = dict[str, object]
+"""A JSON object as it comes in or goes out."""
 
 ROLES = ("system", "user", "assistant", "tool")
 TOKENS_PER_MESSAGE = 4
@@ -30,12 +33,13 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """A sound request. `prompt` is the digest of its messages, `request` that of model, messages and parameters."""
+class ChatRequest:
+    """A valid request. `prompt` is the digest of its messages, `request` that of model, messages and parameters."""
 
     model: Model
-    messages: list[dict[str, Any]]
-    parameters: dict[str, Any]
+    texts: tuple[str, ...]
+    """The text of its messages, part by part."""
+    parameters: Mapping[str, object]
     prompt: str
     request: str
     prompt_tokens: int
@@ -47,21 +51,21 @@ class Asking:
     def max_tokens(self) -> int | None:
         """The most tokens the answer may have; None where the request does not say."""
         value = self.parameters.get("max_tokens")
-        return None if value is None else int(value)
+        return int(value) if isinstance(value, int | float) else None
 
 
 def digest(value: object, size: int = 8) -> str:
-    """The BLAKE2b of a value's JSON with sorted keys and no blanks, as `2 * size` hexadecimal digits."""
+    """Return the BLAKE2b of a value's JSON with sorted keys and no spaces, as `2 * size` hexadecimal digits."""
     return hashlib.blake2b(_canonical(value).encode("ascii"), digest_size=size).hexdigest()
 
 
 def prompt_digest(messages: object) -> str:
-    """The 16 hexadecimal digits that stand in every answer to these messages, and in the ledger as `prompt`."""
+    """Return the 16 hexadecimal digits that stand in every answer to these messages, and in the ledger as `prompt`."""
     return digest(messages)
 
 
 def count_tokens(text: str) -> int:
-    """The simulator's own count: a token for every four bytes of UTF-8, rounded up."""
+    """Count tokens the simulator's way: one for every four bytes of UTF-8, rounded up."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
@@ -71,8 +75,8 @@ def check_key(authorization: str | None) -> None:
         raise Refusal(401, 10000, "Authentication error: send the header 'Authorization: Bearer KEY'")
 
 
-def read_json(content_type: str | None, body: bytes) -> dict[str, Any]:
-    """The body as a JSON object. Raises Refusal (400, 8001) for anything else."""
+def read_json(content_type: str | None, body: bytes) -> JsonObject:
+    """Return the body as a JSON object. Raises Refusal (400, 8001) for anything else."""
     if (content_type or "").partition(";")[0].strip().lower() != "application/json":
         raise Refusal(400, 8001, "Invalid input: send the header 'Content-Type: application/json'")
     try:
@@ -84,9 +88,12 @@ def read_json(content_type: str | None, body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_asking(model: object, messages: object, parameters: dict[str, Any], *, strictly: bool = True) -> Asking:
-    """The request made of these three. Raises Refusal where one of them is not as documented. Where
-    not `strictly`, parameters without a meaning here may be anything.
+def parse_chat_request(
+    model: object, messages: object, parameters: JsonObject, *, strictly: bool = True
+) -> ChatRequest:
+    """Make a request of these three. Raises Refusal where one of them is not as documented.
+
+    Where not `strictly`, parameters without a meaning here may be anything.
     """
     if not isinstance(model, str):
         raise Refusal(400, 7003, "Could not route: 'model' is missing or is no text")
@@ -99,12 +106,13 @@ def read_asking(model: object, messages: object, parameters: dict[str, Any], *, 
         raise Refusal(400, 5006, f"'max_tokens' must be {PARAMETERS['max_tokens']}")
     if not isinstance(messages, list) or not messages:
         raise Refusal(400, 5006, "must have required property 'messages', a list of at least one message")
-    tokens = sum(_message_tokens(index, message) for index, message in enumerate(messages))
+    parts = [list(_parts(index, message)) for index, message in enumerate(messages)]
+    tokens = sum(TOKENS_PER_MESSAGE + sum(count_tokens(part.content) for part in message) for message in parts)
     if tokens > served.window:
         raise Refusal(413, 5021, f"The estimated {tokens} input tokens exceed the context window of {served.window}")
-    return Asking(
+    return ChatRequest(
         model=served,
-        messages=messages,
+        texts=tuple(part.content for message in parts for part in message if part.is_text),
         parameters=parameters,
         prompt=prompt_digest(messages),
         request=digest([model, messages, parameters], size=16),
@@ -112,7 +120,7 @@ def read_asking(model: object, messages: object, parameters: dict[str, Any], *, 
     )
 
 
-def _check_parameters(model: Model, parameters: dict[str, Any]) -> None:
+def _check_parameters(model: Model, parameters: JsonObject) -> None:
     documented = GUARD_PARAMETERS if model.is_guard else PARAMETERS
     for name, value in parameters.items():
         if name in UNDOCUMENTED:
@@ -123,27 +131,37 @@ def _check_parameters(model: Model, parameters: dict[str, Any]) -> None:
             raise Refusal(400, 5006, f"{name!r} must be {documented[name]}")
 
 
-def _message_tokens(index: int, message: object) -> int:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a message: its text, or the data: URL of its image."""
+
+    content: str
+    is_text: bool = True
+
+
+def _parts(index: int, message: object) -> Iterator[_Part]:
     if not isinstance(message, dict):
         raise Refusal(400, 5006, f"messages[{index}] must be an object")
     if message.get("role") not in ROLES:
         raise Refusal(400, 5006, f"messages[{index}].role must be one of {', '.join(ROLES)}")
     content = message.get("content")
     if isinstance(content, str):
-        return count_tokens(content) + TOKENS_PER_MESSAGE
+        yield _Part(content)
+        return
     if not isinstance(content, list) or not content:
         raise Refusal(400, 5006, f"messages[{index}].content must be text or a list of parts")
-    return sum(_part_tokens(index, part) for part in content) + TOKENS_PER_MESSAGE
+    for part in content:
+        yield _part(index, part)
 
 
-def _part_tokens(index: int, part: object) -> int:
+def _part(index: int, part: object) -> _Part:
     match part:
         case {"type": "text", "text": str(text)}:
-            return count_tokens(text)
+            return _Part(text)
         case {"type": "image_url", "image_url": {"url": str(url)}}:
             if not url.startswith("data:"):
                 raise Refusal(400, 5006, f"messages[{index}]: an image must be a data: URL")
-            return count_tokens(url)
+            return _Part(url, is_text=False)
     raise Refusal(400, 5006, f"messages[{index}].content has a part that is neither text nor image_url")
 
 
