@@ -65,6 +65,11 @@ class OpenJob:
         return None if self.rows.expected is None else self.rows.expected.telling
 
     @property
+    def answers(self) -> int:
+        """The most answers that a row is asked for."""
+        return 1 if self.rows.expected is None else self.rows.expected.attempts
+
+    @property
     def chat_template(self) -> ChatTemplate | None:
         """What the model's chat template adds, as far as known."""
         return self.model.chat_template if self.model else None

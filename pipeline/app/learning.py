@@ -38,7 +38,7 @@ def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int
     later one. Else it is of all that the journal knows of the model, answers under former settings only where there
     are hardly others.
     """
-    sizes, sample = Sizes(), Sample(is_drawn=False)
+    sizes, sample = Sizes(answers=opened.answers), Sample(is_drawn=False)
     if not plan.count(*TO_SEND):
         return sizes, sample
     known: dict[int, _Known] = {}

@@ -35,11 +35,11 @@ def quick_estimate(opened: OpenJob, plan: Plan, states: Collection[State]) -> Es
     """Return an estimate from the first rows to be sent, as if all were like them."""
     sample = list(islice(requests_to_send(opened, plan, states), _SAMPLE_ROWS))
     share = plan.count(*states) / max(1, len(sample))
-    sizes = Sizes()
+    sizes = Sizes(answers=opened.answers)
     for request in sample:
         if request is not None:
             sizes.add(request)
-    counted = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__}
+    counted = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__ if name != "answers"}
     return estimate(replace(sizes, **counted), opened.price, opened.job.config.limits, template=opened.chat_template)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
@@ -70,6 +71,8 @@ def _lines(row: ShownRow, is_simulated: bool) -> Iterator[str]:
         yield from _labeled("answer, cut off at max_tokens" if result["truncated"] else "answer", result["response"])
     elif result["status"] == "succeeded":
         yield "  answer: empty" + (", cut off at max_tokens" if result["truncated"] else "")
+    if result.get("parsed") is not None:
+        yield from _labeled("parsed", json.dumps(_plain(result["parsed"]), ensure_ascii=False))
     if result["tool_calls"]:
         yield from _labeled("tool calls", result["tool_calls"])
     yield f"  {', '.join(_figures(result, is_simulated))}"
@@ -95,6 +98,8 @@ def _figures(result: Row, is_simulated: bool) -> Iterator[str]:
     elif result["attempts"]:
         yield "cost unknown" if result["status"] == "succeeded" else "nothing known to be billed"
     yield counted(result["attempts"], "request")
+    if result.get("answer_attempts", 1) > 1:
+        yield counted(result["answer_attempts"], "answer")
     if result["latency_seconds"] is not None:
         yield f"{result['latency_seconds']:.3g} s"
 

@@ -29,12 +29,16 @@ def assumed_totals(sizes: Sizes, price: Price | None, template: ChatTemplate | N
         b: round(sizes.max_tokens * _SHARE_OF_MAX_TOKENS[b]) + sizes.without_max_tokens * _COMPLETION_TOKENS[b]
         for b in BOUNDS
     }
+    if sizes.answers > 1:  # at worst none of the first ones is valid, and each goes along with the next question
+        prompt["high"] = sizes.answers * prompt["high"] + (sizes.answers - 1) * completion["high"]
+        completion["high"] *= sizes.answers
+    answers = {"low": 1, "expected": 1, "high": sizes.answers}
     spent = [amount for b in BOUNDS if (amount := cost(price, Usage(prompt[b], completion[b]))) is not None]
     return Totals(
         prompt_tokens=Range(*(float(prompt[b]) for b in BOUNDS)),
         completion_tokens=Range(*(float(completion[b]) for b in BOUNDS)),
         cost_usd=Range(*spent) if len(spent) == len(BOUNDS) else None,
-        busy_seconds=Range(*(sizes.requests * _LATENCY_SECONDS[b] for b in BOUNDS)),
+        busy_seconds=Range(*(sizes.requests * answers[b] * _LATENCY_SECONDS[b] for b in BOUNDS)),
     )
 
 

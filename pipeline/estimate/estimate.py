@@ -75,7 +75,10 @@ def estimate(
 def _assumptions(sizes: Sizes, learned: Sample | None) -> str:
     if not sizes.requests:
         return "nothing is left to send"
-    return assumptions() if learned is None else learned.assumptions()
+    if learned is not None:
+        return learned.assumptions()
+    further = f"; at most {sizes.answers} answers a row (expect.attempts)" if sizes.answers > 1 else ""
+    return f"{assumptions()}{further}"
 
 
 def _whole(tokens: Range[float]) -> Range[int]:

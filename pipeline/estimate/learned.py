@@ -48,7 +48,10 @@ class Measure:
         last = cost(price, usage) if state in ANSWERS or record.billed_usd is not None else Decimal(0)
         usd = None if last is None else before + last
         seconds = record.latency_seconds * attempts
-        return cls(usage.prompt_tokens or 0, usage.completion_tokens or 0, usd, attempts, seconds)
+        answers = max(1, record.answer_attempts)  # the tokens are those of the last one
+        return cls(
+            answers * (usage.prompt_tokens or 0), answers * (usage.completion_tokens or 0), usd, attempts, seconds
+        )
 
 
 @dataclass(slots=True)
@@ -72,13 +75,13 @@ class Sample:
     def totals(self, sizes: Sizes, price: Price | None) -> Totals:
         """Return what the requests take if they are like those of the sample, which has MIN_ROWS at least."""
         attempts, seconds = self._mean("attempts"), [one.seconds for one in self.measures]
-        max_completion = math.inf if sizes.without_max_tokens else sizes.max_tokens
+        max_completion = math.inf if sizes.without_max_tokens else sizes.most_completion_tokens
         spent = [float(one.usd) for one in self.measures if one.usd is not None]
         usd = self._total(spent, sizes).map(_decimal) if len(spent) == len(self) and price is not None else None
         if usd is not None and (worst := sizes.worst_cost(price)) is not None:
             usd = usd.map(partial(min, worst * _decimal(attempts)))
         return Totals(
-            prompt_tokens=self._sum("prompt_tokens", sizes).map(partial(min, sizes.max_prompt_tokens)),
+            prompt_tokens=self._sum("prompt_tokens", sizes).map(partial(min, sizes.most_prompt_tokens)),
             completion_tokens=self._sum("completion_tokens", sizes).map(partial(min, max_completion)),
             cost_usd=usd,
             busy_seconds=self._total(seconds, sizes),

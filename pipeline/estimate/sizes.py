@@ -7,12 +7,17 @@ from decimal import Decimal
 
 from pipeline.catalogue import Price, cost, max_prompt_tokens
 from pipeline.estimate.ranges import Range
-from pipeline.records import Request, Usage, message_texts
+from pipeline.records import Request, Usage, json_text, message_texts
+
+_FEEDBACK_TOKENS = 2_500
+"""The most tokens that a question adds about the answer before, which comes on top: 600 characters, two messages."""
 
 
 @dataclass(slots=True)
 class Sizes:
-    """What is known of the requests to be sent, gathered one by one."""
+    """What is known of the requests to be sent, gathered one by one. `answers` is the most answers that each row can be
+    asked for; the requests are those for the first.
+    """
 
     requests: int = 0
     messages: int = 0
@@ -20,21 +25,36 @@ class Sizes:
     max_prompt_tokens: int = 0
     max_tokens: int = 0
     without_max_tokens: int = 0
+    answers: int = 1
 
     def add(self, request: Request) -> None:
         """Add one request."""
         self.requests += 1
         self.messages += len(request.messages)
         self.bytes += size(request)
-        self.max_prompt_tokens += max_prompt_tokens(request.messages, request.model)
+        further = len(json_text(request.extra_body).encode()) if request.extra_body else 0
+        self.max_prompt_tokens += max_prompt_tokens(request.messages, request.model) + further
         if request.max_tokens is None:
             self.without_max_tokens += 1
         else:
             self.max_tokens += request.max_tokens
 
+    @property
+    def most_prompt_tokens(self) -> int:
+        """The most prompt tokens of all answers, each with the one before in its question."""
+        further = self.answers - 1
+        return self.answers * self.max_prompt_tokens + further * (self.max_tokens + self.requests * _FEEDBACK_TOKENS)
+
+    @property
+    def most_completion_tokens(self) -> int:
+        """The most completion tokens of all answers whose requests have max_tokens."""
+        return self.answers * self.max_tokens
+
     def worst_cost(self, price: Price | None) -> Decimal | None:
-        """Return the most that the requests can cost, each answered once, in USD; None if that is not known."""
-        return None if self.without_max_tokens else cost(price, Usage(self.max_prompt_tokens, self.max_tokens))
+        """Return the most that the rows can cost, in USD; None if that is not known."""
+        if self.without_max_tokens:
+            return None
+        return cost(price, Usage(self.most_prompt_tokens, self.most_completion_tokens))
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ class SchemaExpectation:
             return self._shape.cell(value)
         except (NoValue, Unfit) as error:
             raise Invalid(_short(str(error))) from None
+        except matching.TooSlow:
+            raise Invalid(f"a pattern of the schema takes more than {matching.SECONDS:g} s for this answer") from None
         except RecursionError:
             raise Invalid("the JSON is nested too deeply") from None
 

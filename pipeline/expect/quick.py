@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pipeline.expect.matching import MATCHER
 from pipeline.expect.pointers import find
 
 Check = Callable[[Any], bool]
@@ -180,6 +181,10 @@ def _length(
     return make
 
 
+def _pattern(_: _Compiler, pattern: str, __: Any) -> Check:
+    return lambda value: type(value) is not str or MATCHER.search(pattern, value) is not None
+
+
 def _at_least(value: Any, bound: Any) -> bool:
     return bool(value >= bound)
 
@@ -205,6 +210,7 @@ _KEYWORDS: Mapping[str, Callable[[_Compiler, Any, Any], Check]] = {
     "minLength": _length(str, _at_least),
     "minimum": _bound(_at_least),
     "oneOf": _Compiler.one_of,
+    "pattern": _pattern,
     "required": _required,
     "type": _type,
 }

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from pipeline.expect.matching import MATCHER
 from pipeline.expect.pointers import escaped, find
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _ONE = tuple(
     [
@@ -85,14 +89,23 @@ def check_schema(schema: Any) -> None:
 def make_validator(schema: Mapping[str, Any]) -> Any:
     """Return jsonschema's validator of the draft that the schema names, 2020-12 by default. It fetches nothing."""
     from jsonschema import Draft202012Validator
-    from jsonschema.validators import validator_for
+    from jsonschema.validators import extend, validator_for
     from referencing import Registry
 
     named = schema.get("$schema", _CURRENT)
     kind = validator_for({"$schema": named}, default=Draft202012Validator) if isinstance(named, str) else None
     if kind is None or (kind is Draft202012Validator and named.rstrip("#") != _CURRENT):
         raise SchemaFault(f"$schema {named!r} is no draft of JSON Schema that is known here")
-    return kind(schema, registry=Registry())
+    bounded: Any = extend(kind, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+    return bounded(schema, registry=Registry())
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    """Search as jsonschema does, but with a bound on the time."""
+    from jsonschema import ValidationError
+
+    if isinstance(value, str) and MATCHER.search(pattern, value) is None:
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
 def is_current_draft(schema: Mapping[str, Any]) -> bool:

@@ -12,7 +12,20 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.functional.conftest import COST, Asked, Endpoint, Reply, Simulated, Workspace, answer, refusal
+import pipeline
+from tests.functional.conftest import (
+    COST,
+    KEY,
+    KEY_VARIABLE,
+    MODEL,
+    Asked,
+    Endpoint,
+    Reply,
+    Simulated,
+    Workspace,
+    answer,
+    refusal,
+)
 from tests.oracle import SOCKET_SECONDS, Ledger, billed, is_known
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}, "why": {"type": "string"}}, "required": ["n"]}
@@ -250,6 +263,49 @@ def test_more_attempts_go_on_where_the_last_ones_ended(ws: Workspace, endpoint: 
     ws.run(code=3)
     assert len(endpoint.asked) == 2
     assert ws.rows()[0]["answer_attempts"] == 4
+
+
+def test_an_estimate_knows_the_further_answers_at_worst(ws: Workspace) -> None:
+    ws.questions(*range(20))
+    ws.job()
+    plain = ws.command("estimate")
+    expecting(ws, {"attempts": 5, "send": "none"})
+    found = ws.command("estimate")
+    assert (found["requests"], found["completion_tokens"]["expected"]) == (
+        plain["requests"],
+        plain["completion_tokens"]["expected"],
+    )
+    assert found["completion_tokens"]["high"] == 5 * plain["completion_tokens"]["high"] == 5 * 20 * 100
+    assert found["prompt_tokens"]["high"] == 5 * plain["prompt_tokens"]["high"] + 4 * 20 * 100
+    assert Decimal(found["cost_usd"]["high"]) > 5 * Decimal(plain["cost_usd"]["high"])
+    assert "5 answers a row" in found["assumptions"]
+
+
+def test_show_tells_the_value_and_the_number_of_answers(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    expecting(ws)
+    endpoint.reply = answers(BAD, GOOD)
+    ws.run()
+    text = ws.pipeline("show", "job.yaml").out
+    assert '  parsed: {"n": 7, "why": null}' in text
+    assert "2 requests, 2 answers" in text
+    assert ws.command("show")["rows"][0]["parsed"] == {"n": 7, "why": None}
+
+
+def test_python_asks_with_what_is_expected(ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ws.path)
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    endpoint.reply = answers(BAD, GOOD)
+    found = pipeline.ask(
+        pa.table({"q": ["a", "b"]}),
+        user="{{ q }}",
+        model=MODEL,
+        endpoint={"url": endpoint.url, "api_key_env": KEY_VARIABLE},
+        checkpoint="kept",
+        expect={"json_schema": SCHEMA},
+    )
+    assert found["parsed"].to_pylist() == 2 * [{"n": 7, "why": None}]
+    assert sorted(found["answer_attempts"].to_pylist()) == [1, 2]
 
 
 def test_the_caps_hold_with_each_answer_reserved(ws: Workspace, endpoint: Endpoint) -> None:

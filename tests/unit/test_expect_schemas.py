@@ -73,3 +73,14 @@ def test_an_older_draft_holds_where_it_is_named() -> None:
     assert found.read('[1, "x"]') == '[1,"x"]'
     with pytest.raises(Invalid, match=r"\$\[0\]"):
         found.read('["x"]')
+
+
+@pytest.mark.parametrize("more", [{}, {"uniqueItems": True}])
+def test_a_pattern_of_a_schema_has_a_bound_on_its_time(more: Any) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(x+)+$", **more}}}
+    found = SchemaExpectation(schema)
+    assert found.read('{"a": "xx"}') == {"a": "xx"}
+    with pytest.raises(Invalid, match="does not match"):
+        found.read('{"a": "y"}')
+    with pytest.raises(Invalid, match="more than 1 s"):
+        found.read('{"a": "' + "x" * 40 + '!"}')

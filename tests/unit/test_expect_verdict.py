@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from benchmarks.structured import ANSWER, SCHEMA, microseconds
 from pipeline.errors import ErrorKind
 from pipeline.expect import Expected, Form, Telling
 from pipeline.expect.expectation import ChoiceExpectation, Invalid, PatternExpectation, SchemaExpectation
@@ -135,3 +137,8 @@ def test_what_was_told_in_the_endpoints_form_can_be_told_in_the_prompt() -> None
     assert dict(back.extra_body) == {"top_a": 1}
     assert back.messages[0]["content"] == "Answer with JSON."
     assert not telling.is_in_form(back)
+
+
+def test_an_answer_of_ten_fields_is_checked_within_sixty_microseconds() -> None:
+    expectation, text = SchemaExpectation(SCHEMA), json.dumps(ANSWER)
+    assert min(microseconds(lambda: expectation.read(text), 500) for _ in range(5)) <= 60
