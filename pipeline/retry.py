@@ -73,7 +73,7 @@ _UNITS: Mapping[str, float] = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 1
 _DURATION_PART = re.compile(r"(\d{1,15}(?:\.\d{0,15})?)(ms|us|µs|ns|[dhms])", re.ASCII)
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+", re.ASCII)
 _YEAR_SECONDS = 365.25 * 24 * 3600
-_LONGEST_SECONDS = 1e12  # thirty thousand years: sums of it are still exact to a fraction of a second
+_MAX_SECONDS = 1e12  # thirty thousand years: sums of it are still exact to a fraction of a second
 _SECONDS = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2,8},? [^:,]*\d\d:\d\d:\d\d( GMT| UTC| [+-]\d{4}| \d{4})", re.ASCII)
 _VALUE = re.compile(r"((?:\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+)")  # a date may have a comma of its own
@@ -116,7 +116,7 @@ def _milliseconds(value: str) -> float | None:
     if not _SECONDS.fullmatch(value):
         return None
     milliseconds = float(value)
-    return min(milliseconds / 1000, _LONGEST_SECONDS) if math.isfinite(milliseconds) else None
+    return min(milliseconds / 1000, _MAX_SECONDS) if math.isfinite(milliseconds) else None
 
 
 def _reset(headers: Mapping[str, str], limit: str, now: datetime) -> float | None:
@@ -135,7 +135,7 @@ def _duration(value: str, now: datetime) -> float | None:
     if not value or not _DURATION.fullmatch(value):
         return None
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(value))
-    return min(seconds, _LONGEST_SECONDS)
+    return min(seconds, _MAX_SECONDS)
 
 
 def _wait(value: str, date: datetime | None, now: datetime) -> float | None:
@@ -144,7 +144,7 @@ def _wait(value: str, date: datetime | None, now: datetime) -> float | None:
         for present in [moment.timestamp() for moment in (date, now) if moment is not None]:
             if abs(seconds - present) <= _YEAR_SECONDS:
                 return max(0.0, seconds - present)
-        return min(seconds, _LONGEST_SECONDS) if math.isfinite(seconds) else None
+        return min(seconds, _MAX_SECONDS) if math.isfinite(seconds) else None
     until = _http_date(value)
     return None if until is None else max(0.0, (until - (date or now)).total_seconds())
 

@@ -1,7 +1,6 @@
-"""How many commits were acknowledged, in a small file apart from the journal.
+"""The number of commits that were acknowledged, in a small file beside the journal.
 
-A torn write-ahead log looks to SQLite just like a shorter one: only a count that is kept elsewhere shows that part of
-it is missing.
+To SQLite a torn write-ahead log looks like a shorter one. Only a count in another file shows that a part is missing.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ _DIGITS = 20
 
 
 def read_count(directory: Path) -> int | None:
-    """How many commits were acknowledged; None where the file is missing.
+    """Return how many commits were acknowledged; None if the file is missing.
 
-    Raises CheckpointDamaged, and CheckpointFailed where it cannot be read.
+    Raises CheckpointDamaged, and CheckpointFailed if the file cannot be read.
     """
     path = directory / FILE_NAME
     try:
@@ -36,7 +35,7 @@ def read_count(directory: Path) -> int | None:
 
 
 class Count:
-    """The file, open for the one writer. A missing one is made. Raises OSError."""
+    """The count file, open for the one writer and created if missing. Raises OSError."""
 
     def __init__(self, directory: Path, count: int) -> None:
         path = directory / FILE_NAME
@@ -46,7 +45,7 @@ class Count:
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def put(self, count: int) -> None:
-        """Set the count. Not synced: it may lag behind the journal, never run ahead of it."""
+        """Set the count. It is not synced: it may be behind the journal, never ahead of it."""
         os.pwrite(self._file, _text(count), 0)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""The journal's SQLite file: how it is made, and how it is opened for reading or for writing.
+"""The journal's SQLite file: how it is created, and how it is opened for reading and for writing.
 
-Write-ahead logging with `synchronous=FULL` costs one fsync a commit where a rollback journal costs three. One
-connection in exclusive mode keeps clear of the WAL-reset defect of SQLite versions up to 3.51.2, and needs no memory
-shared between processes. Pages of 8 KiB read a quarter faster than those of 4.
+Write-ahead logging with `synchronous=FULL` costs one fsync per commit; a rollback journal costs three. One connection
+in exclusive mode avoids the WAL-reset defect of SQLite versions up to 3.51.2, and needs no memory shared between
+processes. Pages of 8 KiB read a quarter faster than those of 4.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def create_database(
     events: Iterable[tuple[int, bytes]] = (),
     claims: Iterable[tuple[int, bytes]] = (),
 ) -> None:
-    """Make a database, whole or not at all, with numbered events and claims as they are packed.
+    """Create a database with packed events and claims, each under its number. It is created completely or not at all.
 
     Raises OSError, sqlite3.Error.
     """
@@ -68,10 +68,10 @@ def create_database(
 
 
 def open_reader(directory: Path) -> sqlite3.Connection:
-    """Open for reading, so that no file changes. SQLite adds a file of its own (`-shm`) where a log is left over.
+    """Open for reading, without changing a file. If there is a log, SQLite adds a file of its own (`-shm`).
 
     Raises:
-        CheckpointDamaged: it is missing, no journal, or half replaced by a recovery.
+        CheckpointDamaged: it is missing, not a journal, or half replaced by a recovery.
         CheckpointFailed: it cannot be read, or is of a newer version.
     """
     path, log = directory / DATABASE_NAME, directory / LOG_NAME
@@ -101,10 +101,11 @@ def open_reader(directory: Path) -> sqlite3.Connection:
 
 
 def open_writer(directory: Path) -> sqlite3.Connection:
-    """Open as the one writer, after a look over the file's structure that changes nothing.
+    """Open as the one writer, after a check of the file's structure that changes nothing.
 
     Raises:
-        CheckpointDamaged: it cannot be trusted; CheckpointFailed: it cannot be written to.
+        CheckpointDamaged: it cannot be trusted.
+        CheckpointFailed: it cannot be written to.
     """
     path = directory / DATABASE_NAME
     check_structure(directory)
@@ -125,7 +126,7 @@ def open_writer(directory: Path) -> sqlite3.Connection:
 
 
 def places(directory: Path) -> dict[str, tuple[int, int]]:
-    """Return which files have the names of the database and its log: the device and the number of each that exists."""
+    """Return the device and inode number of the database and of its log, for each that exists."""
     found = {}
     for name in (DATABASE_NAME, LOG_NAME):
         with suppress(OSError):
@@ -135,10 +136,10 @@ def places(directory: Path) -> dict[str, tuple[int, int]]:
 
 
 def abandon(connection: sqlite3.Connection) -> None:
-    """Close after a failure, with the files left as they are.
+    """Close after a failure, and leave the files as they are.
 
-    Closing would have SQLite sync the log once more and move it into the database. Where a sync has failed, a second
-    one may succeed without a word of what the first one lost.
+    A normal close makes SQLite sync the log again and move it into the database. After a failed sync, a second one may
+    succeed although data of the first one is lost.
     """
     with suppress(sqlite3.Error):
         if connection.in_transaction:
@@ -149,8 +150,10 @@ def abandon(connection: sqlite3.Connection) -> None:
 
 
 def check_structure(directory: Path) -> None:
-    """Look over the tree that the records stand in, and the list of free pages: damage there would have the next write
-    destroy what is whole, and the records' own checksums do not show it. Changes nothing. Raises CheckpointDamaged.
+    """Check the tree that holds the records, and the list of free pages. Nothing is changed.
+
+    The checksums of the records do not show damage there, and the next write would destroy intact records. Raises
+    CheckpointDamaged.
     """
     path = directory / DATABASE_NAME
     reader = open_reader(directory)
@@ -165,7 +168,7 @@ def check_structure(directory: Path) -> None:
 
 
 def refuse_newer(directory: Path) -> None:
-    """Refuse a journal that a newer version of the program made, by its file's header, without opening it.
+    """Refuse a journal that a newer version of the program created, by its file's header, without opening it.
 
     Raises CheckpointFailed.
     """
@@ -187,7 +190,7 @@ def set_meta(connection: sqlite3.Connection, name: str, value: str) -> None:
 
 
 def get_meta(connection: sqlite3.Connection, name: str) -> str:
-    """One of the named values, checked. Raises sqlite3.Error, and ValueError where it is missing or damaged."""
+    """Return one of the named values, checked. Raises sqlite3.Error, and ValueError if it is missing or damaged."""
     found = connection.execute("SELECT value, checksum FROM meta WHERE name=?", (name,)).fetchone()
     if found is None or meta_checksum(name, found[0]) != found[1]:
         raise ValueError(f"its record of {name} is damaged")
@@ -195,14 +198,14 @@ def get_meta(connection: sqlite3.Connection, name: str) -> str:
 
 
 def find_meta(connection: sqlite3.Connection, name: str) -> str | None:
-    """Return a named value that not every journal has; None where it is missing. Raises as `get_meta` does."""
+    """Return a named value that not every journal has; None if it is missing. Raises as `get_meta` does."""
     if connection.execute("SELECT 1 FROM meta WHERE name=?", (name,)).fetchone() is None:
         return None
     return get_meta(connection, name)
 
 
 def meta_checksum(name: str, value: str) -> int:
-    """The checksum that is stored with one of the named values."""
+    """Return the checksum that is stored with one of the named values."""
     return checksum(0, f"{name}={value}".encode())
 
 

@@ -1,6 +1,6 @@
-"""What the journal holds: one event for each thing that happened to a row, and the claims of requests under way.
+"""What the journal holds: an event for each thing that happened to a row, and the claims of requests in flight.
 
-Events are facts. They are only ever appended; what stands for a row is its latest event.
+Events are facts and are only ever appended. The latest event of a row tells its state.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ RECORDED = (State.ATTEMPTED, *ANSWERS, *FAILURES, *ADOPTIONS)
 
 
 class EventHead(NamedTuple):
-    """What an event says apart from its record, under its number `seq`; the rest is as in an `Event`.
+    """An event without its record, under its number `seq`; the other fields are those of an `Event`.
 
-    `source` is the number of the event whose answer an adoption takes, else 0.
+    `source` is the number of the event whose answer an adoption reuses, else 0.
     """
 
     seq: int
@@ -85,8 +85,10 @@ class EventPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One fact about a row. `position` is the row's place in the input under plan number `plan`, as a cache: identity
-    is `row_id` and `request_hash`. `content` is the key of all the row's input columns, empty where it is not known.
+    """One fact about a row.
+
+    `position` is the row's position in the input, valid only within plan number `plan`; `row_id` and `request_hash` are
+    its identity. `content` is the content key of the row, empty if it is not known.
     """
 
     plan: int
@@ -101,10 +103,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A request that is about to be sent, recorded before it is. `history` is what was known of the row before;
-    `worst_cost` (USD, exact decimal text) is the dearest that the request can be, None where prices are unknown.
-    Of a row that keeps its answer until a longer one comes, `history` names that answer: `source`, its event, and
-    `kept_as`, the state of events that keep it.
+    """A request that is about to be sent, recorded before it is sent.
+
+    `claimed_at` is in Unix seconds. `worst_cost` is the maximum that the request can cost (USD, exact decimal text),
+    None if prices are unknown; `worst_tokens` is the maximum number of tokens. `history` is what was known of the row
+    before. If the row keeps an answer until a longer one arrives, `history` names the answer's event (`source`) and the
+    state of events that keep it (`kept_as`).
     """
 
     number: int
@@ -121,7 +125,7 @@ class Claim:
 
 
 def pack_event(event: Event) -> bytes:
-    """An event as the journal stores it: a line of JSON with its facts, then its record."""
+    """Return an event as the journal stores it: a JSON line with its head, then its record."""
     source = event.record.source if event.state in ADOPTIONS else 0
     facts = [
         event.plan,
@@ -150,7 +154,7 @@ def unpack_place(seq: int, packed: bytes) -> EventPlace:
 
 
 def record_text(packed: bytes) -> bytes:
-    """The record of an event, as JSON text."""
+    """Return the record of an event as JSON text."""
     return packed[packed.index(b"\n") + 1 :]
 
 
@@ -160,13 +164,13 @@ def unpack_record(packed: bytes) -> Outcome:
 
 
 def with_source(packed: bytes, source: int) -> bytes:
-    """A packed event that took over an answer, with another number of the event that it names."""
+    """Return a packed adoption with another number of the event whose answer it reuses."""
     *facts, _ = from_json(packed[: packed.index(b"\n")])
     return _encode([*facts, source]) + b"\n" + _encode({**from_json(record_text(packed)), "source": source})
 
 
 def pack_claim(claim: Claim) -> bytes:
-    """A claim as the journal stores it, without its number."""
+    """Return a claim as the journal stores it, without its number."""
     return _encode(
         [
             claim.plan,
@@ -184,22 +188,24 @@ def pack_claim(claim: Claim) -> bytes:
 
 
 def unpack_claim(number: int, packed: bytes) -> Claim:
-    """The claim with the given number."""
+    """Return the claim with the given number."""
     facts = from_json(packed)
     facts[-1] = decode(facts[-1])
     return Claim(number, *facts)
 
 
 def checksum(number: int, packed: bytes) -> int:
-    """CRC-32 of what is stored under a number; it finds every burst of up to 32 wrong bits, and nearly all other
-    damage, also what is whole but stands under another number.
+    """Return the CRC-32 of what is stored under a number.
+
+    It detects every burst of up to 32 wrong bits, nearly all other damage, and records stored under another number.
     """
     return zlib.crc32(packed, number)
 
 
 def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decimal]:
-    """What a kill left open, as events: each request may have been billed. Returns events, claims to close, and the
-    worst that they can have cost.
+    """Turn the claims that a kill left open into events: each request may have been billed.
+
+    Returns the events, the claims to close, and the maximum total cost in USD.
     """
     events, numbers, worst = [], [], Decimal(0)
     for claim in claims:
@@ -231,7 +237,7 @@ def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decima
 
 
 def _encode(value: object) -> bytes:
-    """JSON text in UTF-8, on one line. A lone surrogate becomes U+FFFD."""
+    """Return JSON text in UTF-8, on one line. A lone surrogate becomes U+FFFD."""
     try:
         return to_json(value)
     except PydanticSerializationError:

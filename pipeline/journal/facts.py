@@ -1,4 +1,4 @@
-"""What counts as sound in a file that is read back: anything may stand there by then."""
+"""Checks for values that are read back from a file: by then it may contain anything."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 _MOST = 2**63 - 1
 _LAST_SECOND = 253_402_300_799  # of the year 9999, the last that a date can hold
 _AMOUNT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,40})?(E[+-][0-9]{1,2})?")
-_LONGEST_TEXT = 10_000
+_MAX_TEXT_LENGTH = 10_000
 
 
 def is_count(value: Any) -> bool:
-    """Return whether it is a whole number from 0, within 64 bits."""
+    """Return whether it is an integer from 0, within 64 bits."""
     return type(value) is int and 0 <= value <= _MOST
 
 
@@ -33,5 +33,5 @@ def is_amount(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """Return whether it is text of a length that a person could read."""
-    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+    """Return whether it is a string of readable length."""
+    return isinstance(value, str) and len(value) <= _MAX_TEXT_LENGTH

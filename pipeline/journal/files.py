@@ -1,4 +1,4 @@
-"""Which files in a checkpoint's directory are the checkpoint's: what `clean` removes, and `recover` replaces."""
+"""The files in a checkpoint directory that belong to the checkpoint: `clean` removes them, `recover` replaces them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ NEVER_REPLACED = frozenset({LOCK_NAME, EXPORTS_NAME, ORDER_NAME, REPLIES_NAME})
 
 
 def own_files(directory: Path) -> list[Path]:
-    """Return the checkpoint's own files that are there, in the order in which they may be removed."""
+    """Return the checkpoint's own files that exist, in the order in which they may be removed."""
     return [path for path in (directory / name for name in _OWN) if path.is_file() and not path.is_symlink()]
 
 
 def foreign_names(directory: Path) -> list[str]:
-    """Return the names in the directory that are not the checkpoint's, sorted. Raises OSError."""
+    """Return the names of everything else in the directory, sorted. Raises OSError."""
     own = {path.name for path in own_files(directory)}
     own |= {path.name for path in _own_directories(directory)}
     return sorted(path.name for path in directory.iterdir() if path.name not in own)
@@ -62,7 +62,7 @@ def remove_own(directory: Path) -> None:
 
 
 def is_own_directory(path: Path) -> bool:
-    """Return whether a directory in a checkpoint's is the checkpoint's."""
+    """Return whether a directory within a checkpoint belongs to the checkpoint."""
     is_named = path.name in RECOVERY_NAMES or path.name.startswith(SCRATCH_PREFIX)
     return is_named and path.is_dir() and not path.is_symlink()
 

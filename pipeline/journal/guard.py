@@ -1,4 +1,4 @@
-"""SQLite's errors as errors of the checkpoint."""
+"""The translation of SQLite's errors into errors of the checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.errors import CheckpointFailed
 
 
 class Guard:
-    """Turn SQLite's errors, and nonsense found in its rows, into an error of this kind."""
+    """Raise SQLite's errors, and those of invalid values in its rows, as an error of this kind."""
 
     def __init__(self, kind: type[CheckpointFailed], message: str) -> None:
         self._kind = kind

@@ -1,4 +1,4 @@
-"""Small JSON files beside the journal: conveniences that are replaced whole and never synced."""
+"""Small JSON files beside the journal. They are conveniences: replaced atomically, never synced."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pipeline.storage import replacing
 
 
 def write_json(path: Path, content: JsonObject) -> None:
-    """Replace the file by an object, whole or not at all. Raises OSError."""
+    """Replace the file with an object, atomically. Raises OSError."""
     with replacing(path, private=True, durable=False) as draft:
         draft.write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_json(path: Path, most_bytes: int) -> JsonObject:
-    """Return the object in the file; an empty one where it is missing, longer than so many bytes, or no object."""
+    """Return the object in the file; an empty one if it is missing, longer than `most_bytes`, or not an object."""
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(most_bytes))

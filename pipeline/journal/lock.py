@@ -1,4 +1,4 @@
-"""One run of a job at a time: an advisory lock that the kernel drops when its holder dies."""
+"""One run of a job at a time: an advisory lock that the kernel releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.errors import CheckpointFailed, JobLocked
 from pipeline.journal.facts import is_count, is_moment, is_text
 
 FILE_NAME = "lock"
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.02
 
@@ -34,12 +34,14 @@ class Holder:
 
 
 def read_holder(directory: Path) -> Holder | None:
-    """Return who holds the lock of a checkpoint alone, by what it wrote there; None where nothing can be read. Only
-    while the lock is refused does it say anything: what a killed process wrote stays.
+    """Return who holds the lock of a checkpoint exclusively, by what that process wrote there; None if nothing can be
+    read.
+
+    This is meaningful only while the lock is refused: what a killed process wrote stays.
     """
     try:
         with (directory / FILE_NAME).open("rb") as file:
-            found = json.loads(file.read(_MOST_BYTES))
+            found = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     match found:
@@ -51,10 +53,10 @@ def read_holder(directory: Path) -> Holder | None:
 
 
 class JobLock:
-    """The lock of one checkpoint directory, held from construction to `close`.
+    """The lock of one checkpoint directory, held from construction until `close`.
 
-    A run holds it alone. A command that only reads shares it with other readers for a moment; a run therefore waits
-    half a second before it gives up.
+    A run holds it exclusively. A command that only reads shares it with other readers for a moment, so a run waits half
+    a second before it gives up.
 
     Raises:
         JobLocked: another run holds it; the message names the process.
@@ -77,7 +79,7 @@ class JobLock:
                 os.pwrite(file, json.dumps(asdict(holder)).encode(), 0)
 
     def _try(self) -> int | None:
-        """The lock's file, locked; None where another process is in the way."""
+        """Return the locked file; None while another process holds the lock."""
         while True:
             file = self._open()
             try:
@@ -104,7 +106,7 @@ class JobLock:
             raise CheckpointFailed(f"{self._path}: cannot open the job's lock: {error.strerror}") from error
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if not self._shared:
             with suppress(OSError):
                 os.ftruncate(self._file, 0)

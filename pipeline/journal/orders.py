@@ -1,7 +1,7 @@
-"""Orders to a run under way, and its replies: two small files beside the journal.
+"""Orders to a running job, and its replies: two small files beside the journal.
 
-One order at a time lies in `order.json`; the run takes it away and adds its reply to `replies.json`. They carry what a
-person says to a running program, so neither is synced.
+There is one order at a time, in `order.json`. The run removes it and adds its reply to `replies.json`. Neither file is
+synced: they carry what a person says to a running program.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pipeline.journal.json_file import read_json, write_json
 
 ORDER_NAME = "order.json"
 REPLIES_NAME = "replies.json"
-_MOST_BYTES = 2**16
-_MOST_REPLIES = 50
+_MAX_BYTES = 2**16
+_MAX_REPLIES = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked of a run: to `pause`, to `resume`, or to `set` a key of the job file to a value, as YAML."""
+    """What a run is asked to do: `pause`, `resume`, or `set` a key of the job file to a value, given as YAML."""
 
     action: str
     key: str = ""
@@ -33,14 +33,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a run says to an order: what it does now, or why it does not."""
+    """The reply of a run to an order: what it does now, or why it does not."""
 
     text: str
     is_refused: bool = False
 
 
 def put_order(directory: Path, order: Order) -> str | None:
-    """Lay an order down for the run; returns the word that its reply goes by, None while another order lies there.
+    """Leave an order for the run. Returns the word that identifies its reply; None while another order is waiting.
 
     Raises OSError.
     """
@@ -62,9 +62,9 @@ def _private(path: str, flags: int) -> int:
 
 
 def take_order(directory: Path) -> tuple[str, Order] | None:
-    """Take the order that lies there, with the word for its reply; None where there is none, or nothing sound."""
+    """Take the waiting order, with the word that identifies its reply; None if there is none, or none that is valid."""
     path = directory / ORDER_NAME
-    found = read_json(path, _MOST_BYTES)
+    found = read_json(path, _MAX_BYTES)
     if not found:
         return None
     with suppress(OSError):
@@ -75,23 +75,23 @@ def take_order(directory: Path) -> tuple[str, Order] | None:
 
 
 def withdraw_orders(directory: Path) -> None:
-    """Remove what was said to an earlier run."""
+    """Remove the orders to an earlier run, and its replies."""
     for name in (ORDER_NAME, REPLIES_NAME):
         with suppress(OSError):
             (directory / name).unlink()
 
 
 def put_reply(directory: Path, token: str, reply: Reply) -> None:
-    """Answer an order. What the disk does not take is not said."""
+    """Reply to an order. The reply is lost if the disk does not accept it."""
     path = directory / REPLIES_NAME
-    replies = {**read_json(path, _MOST_BYTES), token: asdict(reply)}
+    replies = {**read_json(path, _MAX_BYTES), token: asdict(reply)}
     with suppress(OSError):
-        write_json(path, dict(list(replies.items())[-_MOST_REPLIES:]))
+        write_json(path, dict(list(replies.items())[-_MAX_REPLIES:]))
 
 
 def read_reply(directory: Path, token: str) -> Reply | None:
     """Return the reply to an order; None where there is none yet."""
-    found = read_json(directory / REPLIES_NAME, _MOST_BYTES).get(token)
+    found = read_json(directory / REPLIES_NAME, _MAX_BYTES).get(token)
     if not isinstance(found, dict) or set(found) != {"text", "is_refused"} or not is_text(found["text"]):
         return None
     return Reply(found["text"], found["is_refused"] is True)

@@ -1,4 +1,4 @@
-"""What the journal records of a row at an event: the attempt, its charge, and where that leaves the row."""
+"""What the journal records of a row at an event: the attempt, its charge, and the row's totals."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from pipeline.records import JsonObject
 
 
 class Outcome(NamedTuple):
-    """The record of one event. None stands for what is not known or does not apply.
+    """The record of one event. None means unknown, or not applicable.
 
-    The attempt: `started_at` and `finished_at` are Unix seconds, `latency_seconds` is the time between them as a clock
-    measured it. `tokens` counts against the rates; None where the event itself sent nothing. `billed_usd` is its exact
-    charge, `possibly_billed` the most that it may have been charged, `in_doubt` whether it may have been charged an
-    amount that the reply does not tell. `price` is USD per million input and output tokens, the price's date, and
-    where there is one USD per million cached input tokens.
+    The attempt: `started_at` and `finished_at` are Unix seconds; `latency_seconds` is the time between them by a
+    monotonic clock. `tokens` counts against the rates, and is None if the event itself sent nothing. `billed_usd` is
+    the exact charge, `possibly_billed` the maximum that may have been charged (USD). `in_doubt` tells that an amount
+    may have been charged that the reply does not tell. `price` holds USD per million input and output tokens, the date
+    of the price, and USD per million cached input tokens if there is such a price.
 
-    The row: `attempts`, `failed_runs` and `cost` (USD, exact) count everything so far. An adoption takes the answer of
-    event number `source`. A row that keeps that answer until a longer one comes has `kept_as`, the state of events that
-    keep it, and `stood_for`, the hashes of the requests that it answers. `accepted` marks a failure that the user has
-    accepted. Where the job says what an answer has to be, `answer_attempts` counts the answers so far, and `response`
-    is the last one also where it does not hold; `objection` says what is wrong with it, unless it was cut off.
+    The row: `attempts`, `failed_runs` and `cost` (USD, exact) count everything so far. An adoption reuses the answer of
+    event number `source`. A row that keeps that answer until a longer one arrives has `kept_as`, the state of events
+    that keep it, and `stood_for`, the hashes of the requests that it answers. `accepted` marks a failure that the user
+    has accepted.
 
-    The fields before `usage` are columns of the output, by this order and these types: a new one is added here.
-    A tuple, because one is made for every request and read for every row of a report.
+    The fields before `usage` are output columns, in this order and with these types; a new column is added here. It is
+    a tuple, because one is made for every request and read for every row of a report.
     """
 
     response: str | None = None
@@ -64,7 +63,7 @@ class Outcome(NamedTuple):
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """Return the row's cost as the output shows it; None where it is not known or does not fit the column."""
+        """Return the row's cost as the output shows it; None if it is unknown or does not fit the column."""
         return None if self.cost is None else as_column(self.cost)
 
 
@@ -79,7 +78,7 @@ _NOTHING = Outcome()
 
 
 def encode(outcome: Outcome) -> JsonObject:
-    """Return the JSON object that stands for an outcome; it names columns of the output as the output does."""
+    """Return the outcome as a JSON object. Output columns have the names that they have in the output."""
     if outcome == _NOTHING:  # the history in the claim of every first request
         return {"attempts": 0, "failed_runs": 0}
     facts: dict[str, object] = {name: value for name, value in zip(_FIELDS, outcome, strict=True) if value is not None}
@@ -100,7 +99,7 @@ def encode(outcome: Outcome) -> JsonObject:
 
 
 def decode(facts: JsonObject) -> Outcome:
-    """Return the outcome that a JSON object stands for, by whatever version it was written."""
+    """Return the outcome of a JSON object, whichever version of the program wrote it."""
     known = {name: value for name, value in facts.items() if name in _NAMES}
     cost = facts.get("exact_cost_usd", facts.get("cost_usd"))
     if cost is not None:

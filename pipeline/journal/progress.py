@@ -11,7 +11,7 @@ from pipeline.journal.json_file import read_json, write_json
 from pipeline.records import JsonObject
 
 FILE_NAME = "progress.json"
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 _MOMENTS = frozenset(("updated_at", "last_progress_at"))
 _TEXTS = frozenset(("job", "run_id", "status", "output"))
 _KINDS = frozenset(("failures", "accepted", "to_retry"))
@@ -41,16 +41,18 @@ _NUMBERS = frozenset(("seconds", "rows_per_second", "recent_rows_per_second", "e
 
 
 def write_progress(directory: Path, progress: JsonObject) -> None:
-    """Replace the progress file atomically. It is a convenience, never a fact: it is not synced, and where the disk
-    does not take it, it stays as it was. The journal tells of a disk that failed.
+    """Replace the progress file atomically.
+
+    It is a convenience: it is not synced, and it stays as it was if the disk does not accept it. The journal reports a
+    disk that fails.
     """
     with suppress(OSError):
         write_json(directory / FILE_NAME, progress)
 
 
 def read_progress(directory: Path) -> JsonObject | None:
-    """Return the latest progress; None where there is none that can be read. What is not sound in it is left out."""
-    found = read_json(directory / FILE_NAME, _MOST_BYTES)
+    """Return the latest progress without its invalid entries; None if no progress can be read."""
+    found = read_json(directory / FILE_NAME, _MAX_BYTES)
     sound = {name: value for name, value in found.items() if value is None or _is_sound(name, value)}
     return sound if found else None
 

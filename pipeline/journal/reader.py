@@ -1,4 +1,4 @@
-"""The journal as it is read: every record against its checksum, and their number against the totals."""
+"""The reading of the journal: every record is checked against its checksum, and their number against the totals."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from pipeline.journal.settings import Settings, parse_settings
 from pipeline.journal.totals import Identity, Totals
 from pipeline.records import JsonObject
 
-_ROWS_A_STATEMENT = 1000
-_NUMBERS_A_STEP = 100
+_ROWS_PER_STATEMENT = 1000
+_NUMBERS_PER_STEP = 100
 
 ORDERS = "controls"
 """Of eight letters, as every name in `meta` has four, six or eight (see `journal.recovery.carving`)."""
 
 
 class JournalReader:
-    """What a journal holds, over an open connection that is closed where it cannot be read.
+    """The content of a journal, read over an open connection. The connection is closed if it cannot be read.
 
-    Every method raises CheckpointDamaged where the content cannot be trusted.
+    Every method raises CheckpointDamaged if the content cannot be trusted.
     """
 
     def __init__(self, directory: Path, connection: sqlite3.Connection) -> None:
@@ -56,11 +56,13 @@ class JournalReader:
         self.checkpoint_id = self.identity.checkpoint_id
 
     def index(self) -> Iterator[EventHead]:
-        """Every event without its record, oldest first, each checked against its checksum, and their number."""
+        """Yield every event without its record, oldest first. Checksums and the number of events are checked."""
         return (unpack_head(seq, packed) for seq, packed in self._events())
 
     def places(self) -> Iterator[EventPlace]:
-        """The same, of each event only what a plan of rows that are known already has to learn: quicker to read."""
+        """Yield the part of each event that a plan of known rows needs. It is checked as in `index`, and quicker to
+        read.
+        """
         return (unpack_place(seq, packed) for seq, packed in self._events())
 
     def _events(self) -> Iterator[tuple[int, bytes]]:
@@ -75,7 +77,7 @@ class JournalReader:
             raise CheckpointDamaged(f"{self._directory}: {number} events where {self.totals.events} were recorded")
 
     def claims(self) -> list[Claim]:
-        """The claims that no event has closed: requests that were under way when the program died."""
+        """Return the claims that no event has closed: the requests that were in flight when the program died."""
         claims = []
         with self._reading():
             for number, packed, stored in self._connection.execute(
@@ -91,15 +93,15 @@ class JournalReader:
         return claims
 
     def records(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, Outcome]]:
-        """The events with the given numbers, in ascending order of number, each once, checked, with their records."""
+        """Yield the events with the given numbers, with their records: each once, checked, in ascending order."""
         return ((head, decode(from_json(text))) for head, text in self.texts(sequence))
 
     def texts(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, bytes]]:
-        """The same, with each record as the JSON text that it is stored as."""
-        for start in range(0, len(sequence), _ROWS_A_STATEMENT):
-            part = sorted(set(sequence[start : start + _ROWS_A_STATEMENT]))
+        """Yield the same with each record as the JSON text that is stored."""
+        for start in range(0, len(sequence), _ROWS_PER_STATEMENT):
+            part = sorted(set(sequence[start : start + _ROWS_PER_STATEMENT]))
             # Filled up with the last one, so that few different statements have to be kept.
-            numbers = part + part[-1:] * (-len(part) % _NUMBERS_A_STEP)
+            numbers = part + part[-1:] * (-len(part) % _NUMBERS_PER_STEP)
             found = 0
             with self._reading():
                 for seq, packed, stored in self._connection.execute(
@@ -115,7 +117,7 @@ class JournalReader:
                 raise CheckpointDamaged(f"{self._directory}: {len(part) - found} events of the journal are missing")
 
     def record(self, seq: int) -> Outcome:
-        """The record of one event."""
+        """Return the record of one event."""
         ((_, record),) = self.records([seq])
         return record
 
@@ -128,13 +130,13 @@ class JournalReader:
         return {number: str(description["model"]) for number, description in self.settings().items()}
 
     def runs(self) -> list[str]:
-        """The ids of all runs so far, oldest first."""
+        """Return the ids of all runs so far, oldest first."""
         with self._reading():
             found: list[str] = json.loads(database.get_meta(self._connection, "runs"))
         return found
 
     def verify(self) -> int:
-        """Check everything that the journal holds, and the file that it stands in. Returns the number of answers."""
+        """Check everything that the journal holds, and the structure of its file. Returns the number of answers."""
         database.check_structure(self._directory)
         self.claims()
         self.settings()

@@ -1,4 +1,4 @@
-"""The sets of settings that events were made under, numbered from 1 in the order in which a run first had them."""
+"""The sets of settings under which events were recorded. They are numbered from 1, in the order of their first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.records import JsonObject
 
 
 class Settings(NamedTuple):
-    """A set of settings: its hash, and the description that was hashed, which names at least the `model`."""
+    """A set of settings: its hash, and the description that was hashed, which has at least the key `model`."""
 
     hash: str
     description: JsonObject
@@ -22,5 +22,5 @@ def settings_text(settings: Sequence[Settings]) -> str:
 
 
 def parse_settings(text: str) -> list[Settings]:
-    """Return the settings from their stored form. Raises ValueError and TypeError where it is none."""
+    """Return the settings from their stored form. Raises ValueError and TypeError if the text is invalid."""
     return [Settings(*one) for one in json.loads(text)]

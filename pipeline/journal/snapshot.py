@@ -1,10 +1,10 @@
-"""A journal as it is at a moment, copied while a run has it in hand.
+"""A copy of the journal of a running job, as it is at one moment.
 
-The writer keeps the database to itself, so no other connection can read it, but its files can be copied. A copy of the
-database beside a later copy of the log is what SQLite finds after a crash: whatever has been moved from the log into
-the database in the meantime stands in the log too, and a frame that is cut off ends it
-(https://www.sqlite.org/wal.html). That holds as long as the log was not begun anew between the two, which its header
-shows: https://www.sqlite.org/fileformat2.html#walformat.
+The writer locks the database, so no other connection can read it, but its files can be copied. A copy of the database
+and a later copy of the log are what SQLite finds after a crash: everything that was moved from the log into the
+database in between is in the log too, and an incomplete frame ends the log (https://www.sqlite.org/wal.html). This
+holds as long as the log was not restarted between the two copies, which its header shows:
+https://www.sqlite.org/fileformat2.html#walformat.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _LOG_HEADER_BYTES = 32
 
 
 def read_copy(directory: Path, scratch: Path) -> Journal | None:
-    """The journal at this moment, for reading, by a copy in the empty directory `scratch`. None where it was in motion
-    while it was copied: its log was begun anew, or its run ended; then try again.
+    """Open a copy of the journal for reading, made in the empty directory `scratch`.
 
-    Raises CheckpointFailed where it cannot be copied, or not be read.
+    Returns None if the journal changed too much while it was copied: its log was restarted, or its run ended. Then try
+    again. Raises CheckpointFailed if it cannot be copied or read.
     """
     if is_under_way(directory):
         return None
@@ -45,7 +45,8 @@ def read_copy(directory: Path, scratch: Path) -> Journal | None:
 
 
 def _generation(directory: Path) -> tuple[object, ...]:
-    """What stays the same as long as the log is only added to. Without a log it is the database that must stand still.
+    """Return a value that stays the same as long as the log only grows; without a log, as long as the database is
+    unchanged.
 
     Raises OSError.
     """

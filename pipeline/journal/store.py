@@ -1,7 +1,7 @@
 """The durable record of claims and outcomes: one commit for a group of rows.
 
-Each commit is a handful of statements whatever the number of rows, because the sqlite3 module queues for the
-interpreter's lock at each statement and would starve beside busy threads.
+Each commit is a few statements, however many rows it has, because the sqlite3 module waits for the interpreter lock at
+each statement and would starve beside busy threads.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from pipeline.journal.totals import Identity, Seen, Totals, plus
 from pipeline.records import JsonObject
 from pipeline.storage import sync_directory, sync_file
 
-_ROWS_A_STATEMENT = 1000
-_BYTES_A_STATEMENT = 4 * 2**20
+_ROWS_PER_STATEMENT = 1000
+_BYTES_PER_STATEMENT = 4 * 2**20
 _LOG_BYTES = 16 * 2**20
-_LOG_BYTES_A_COMMIT = 5 * 8192
+_LOG_BYTES_PER_COMMIT = 5 * 8192
 """What a commit of small records adds to the log: the pages at the end of each tree, about."""
-_MOST_ORDERS = 1000
+_MAX_ORDERS = 1000
 
 
 class Journal(JournalReader):
     """An open journal, for reading or for the one writer. Make one with `create`, `read` or `write`.
 
-    Every method raises CheckpointFailed where the disk fails or the content cannot be trusted. After a failed commit
-    the journal takes no further one: what a failed fsync left on disk is unknown, and trying again would hide it.
+    Every method raises CheckpointFailed if the disk fails or the content cannot be trusted. After a failed commit the
+    journal accepts no other one: it is unknown what a failed fsync left on disk, and another try would hide it.
     """
 
     def __init__(self, directory: Path, connection: sqlite3.Connection) -> None:
@@ -56,13 +56,13 @@ class Journal(JournalReader):
 
     @staticmethod
     def exists(directory: Path) -> bool:
-        """Whether the directory holds a journal, or what is left of one."""
+        """Return whether the directory holds a journal, or a part of one."""
         names = (DATABASE_NAME, LOG_NAME, COUNT_NAME, PROGRESS_NAME)
         return is_under_way(directory) or any((directory / name).exists() for name in names)
 
     @classmethod
     def create(cls, directory: Path, *, job: str, simulated: bool) -> None:
-        """Make an empty journal, whole or not at all. Raises CheckpointFailed, also where there is one."""
+        """Create an empty journal, completely or not at all. Raises CheckpointFailed, also if there already is one."""
         if cls.exists(directory):
             raise CheckpointFailed(f"{directory}: there is a checkpoint already; it is left as it is")
         identity = Identity(job, simulated, secrets.token_hex(8))
@@ -74,10 +74,10 @@ class Journal(JournalReader):
 
     @classmethod
     def read(cls, directory: Path) -> Journal:
-        """Open for reading: nothing in the directory is changed, so a damaged journal is left as it is.
+        """Open for reading. Nothing in the directory is changed, so a damaged journal stays as it is.
 
         Raises:
-            CheckpointDamaged: it is missing or damaged, or lacks commits that were acknowledged.
+            CheckpointDamaged: it is missing or damaged, or lacks acknowledged commits.
             CheckpointFailed: it cannot be read, or is of a newer version.
         """
         journal = cls(directory, database.open_reader(directory))
@@ -112,13 +112,13 @@ class Journal(JournalReader):
         return journal
 
     def sync(self) -> None:
-        """Put on disk what an earlier run has written: killed before it could, it may have left that in memory only."""
+        """Sync what an earlier run has written: if it was killed before its sync, that may be in memory only."""
         log = self._directory / LOG_NAME
         with self._writing(), suppress(FileNotFoundError):
             sync_file(log)
 
     def close(self) -> None:
-        """Close the file; what was committed is on disk already."""
+        """Close the file. Everything that was committed is on disk already."""
         if self._broken:
             database.abandon(self._connection)
         else:
@@ -143,11 +143,11 @@ class Journal(JournalReader):
         server_pauses: Mapping[str, tuple[float, float]] | None = None,
         excess: Mapping[str, tuple[int, int]] | None = None,
     ) -> int:
-        """Put a group on disk: events, claims closed and claims made. Returns the number of the first event.
+        """Put a group on disk: new events, closed claims and new claims. Returns the number of the first event.
 
         On return everything given is durable. `cost_usd`, `possibly_billed_usd` and `possibly_billed_requests` are
-        added to the totals; of two pauses the one that lasts longer counts. `excess` and `server_pauses` take the place
-        of what was known of their models and servers.
+        added to the totals. Of two pauses the longer one is kept. `excess` and `server_pauses` replace what was known
+        of their models and servers.
         """
         first = self.totals.events + 1
         totals = replace(
@@ -171,7 +171,7 @@ class Journal(JournalReader):
         return first
 
     def register_settings(self, settings_hash: str, description: JsonObject) -> int:
-        """Return the number of a set of settings, recorded at first sight."""
+        """Return the number of a set of settings, and record it if it is new."""
         settings = self._settings()
         for number, known in enumerate(settings, 1):
             if known.hash == settings_hash:
@@ -189,19 +189,22 @@ class Journal(JournalReader):
 
     def note_order(self, text: str) -> None:
         """Record that a run has followed an order."""
-        orders = [*self.orders(), text][-_MOST_ORDERS:]
+        orders = [*self.orders(), text][-_MAX_ORDERS:]
         with self._transaction(self.totals):
             database.set_meta(self._connection, ORDERS, json.dumps(orders))
 
     def see(self, now: float) -> None:
-        """Record that stamps in the future of `now` (Unix seconds) were seen: all that stands here was made before."""
+        """Record that timestamps later than `now` (Unix seconds) were seen: everything in the journal was recorded
+        before `now`.
+        """
         pause = self.totals.pause
         with self._transaction(replace(self.totals, seen=Seen(now, self.totals.events, pause and pause[0]))):
             pass
 
     def check_place(self) -> None:
-        """Look whether what is written here still has its name. Raises CheckpointFailed: after `rm` or `mv` of the
-        checkpoint a run would go on paying for answers that no later run finds.
+        """Check that the open files still have their names. Raises CheckpointFailed.
+
+        After `rm` or `mv` of the checkpoint, a run would go on paying for answers that no later run finds.
         """
         if not self._places:
             return
@@ -218,7 +221,7 @@ class Journal(JournalReader):
 
     @contextmanager
     def _transaction(self, totals: Totals) -> Iterator[None]:
-        """What is done within becomes durable with the totals, or ends the writing for good."""
+        """Commit what is done within, together with the totals. If that fails, the journal accepts nothing more."""
         if self._broken:
             raise CheckpointFailed(f"{self._directory}: the journal failed before and takes nothing more")
         self.check_place()
@@ -232,7 +235,7 @@ class Journal(JournalReader):
             self.totals = totals
             if self._count is not None:
                 self._count.put(totals.commits)
-            self._log_bytes += _LOG_BYTES_A_COMMIT
+            self._log_bytes += _LOG_BYTES_PER_COMMIT
             if self._log_bytes >= _LOG_BYTES:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 self._log_bytes = 0
@@ -242,8 +245,8 @@ class Journal(JournalReader):
         start = 0
         while start < len(rows):
             # By powers of two, because a statement is kept with what it inserted last: few sizes, little kept.
-            count = 1 << (min(len(rows) - start, _ROWS_A_STATEMENT).bit_length() - 1)
-            while count > 1 and sum(len(packed) for _, packed in rows[start : start + count]) > _BYTES_A_STATEMENT:
+            count = 1 << (min(len(rows) - start, _ROWS_PER_STATEMENT).bit_length() - 1)
+            while count > 1 and sum(len(packed) for _, packed in rows[start : start + count]) > _BYTES_PER_STATEMENT:
                 count //= 2
             part = rows[start : start + count]
             values = [value for number, packed in part for value in (number, packed, checksum(number, packed))]
@@ -253,8 +256,8 @@ class Journal(JournalReader):
 
     def _release(self, numbers: Sequence[int]) -> None:
         released = 0
-        for start in range(0, len(numbers), _ROWS_A_STATEMENT):
-            part = numbers[start : start + _ROWS_A_STATEMENT]
+        for start in range(0, len(numbers), _ROWS_PER_STATEMENT):
+            part = numbers[start : start + _ROWS_PER_STATEMENT]
             marks = ",".join("?" * len(part))
             released += self._connection.execute(f"DELETE FROM claims WHERE number IN ({marks})", part).rowcount
         if released != len(numbers):

@@ -1,4 +1,4 @@
-"""What a journal tells of itself, each in a line of text: whose it is, and sums over all that was ever recorded."""
+"""Facts about a whole journal, each in a line of text: whose it is, and sums over everything that was ever recorded."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When stamps in the future were first seen in the journal, `at` (Unix seconds): those of the first `events` events
-    and of the pause that was set at `pause_since`. So they were made before.
+    """When timestamps in the future were first seen in the journal: `at` (Unix seconds).
+
+    They are those of the first `events` events, and of the pause that was set at `pause_since`. So all of these were
+    recorded before `at`.
     """
 
     at: float
@@ -21,11 +23,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over everything ever recorded. `claims` are those open now, `plan` is the number of the latest plan; `pause`
-    keeps the endpoint's Retry-After over a restart: when it was set, and until when (Unix seconds).
-    `possibly_billed_requests` is None in a journal that was begun by a version that did not count them. `excess` is by
-    model: the most tokens that a prompt and a completion were billed beyond what was assumed. `seen` is None where no
-    stamp was seen that lies in the future. `server_pauses` are by address, where a job has several servers.
+    """Sums over everything that was ever recorded. Money is in USD.
+
+    `claims` are the open ones, `plan` is the number of the latest plan. `pause` keeps the endpoint's Retry-After over a
+    restart: when it was set, and until when (Unix seconds); `server_pauses` keeps it by address, for a job with several
+    servers. `possibly_billed_requests` is None in a journal of a version that did not count them. `excess` is by model:
+    the maximum numbers of prompt and completion tokens that were billed beyond the assumed worst case. `seen` is None
+    if no timestamp in the future was seen.
     """
 
     commits: int = 0
@@ -41,7 +45,7 @@ class Totals:
     server_pauses: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The totals as the journal stores them."""
+        """Return the totals as the journal stores them."""
         seen = self.seen and [self.seen.at, self.seen.events, self.seen.pause_since]
         return json.dumps(
             [
@@ -61,8 +65,10 @@ class Totals:
         )
 
     def pause_left(self, now: float) -> float:
-        """Return how many seconds are left of the pause at `now` (Unix seconds). One that was set in the future, by a
-        clock that was ahead, lasts as long as it was meant to, from when it was first seen.
+        """Return how many seconds of the pause are left at `now` (Unix seconds).
+
+        A pause that was set in the future, by a clock that was ahead, lasts as long as intended from when it was first
+        seen.
         """
         if self.pause is None:
             return 0.0
@@ -75,7 +81,7 @@ class Totals:
         return until - max(since, now) if since <= now else until - since
 
     def is_pause_unseen(self, now: float) -> bool:
-        """Whether the pause was set in the future of `now`, and never seen to be so."""
+        """Return whether the pause was set later than `now`, and this was not recorded yet."""
         return self.pause is not None and self.pause[0] > now and self._pause_seen(now) == now
 
     def _pause_seen(self, now: float) -> float:
@@ -83,12 +89,12 @@ class Totals:
         return min(self.seen.at, now) if self.seen is not None and is_known else now
 
     def longer_pause(self, new: tuple[float, float] | None) -> tuple[float, float] | None:
-        """The pause that has more left at the moment when the new one is set."""
+        """Return the pause that has more left at the moment when the new one is set."""
         return new if new is not None and new[1] - new[0] >= self.pause_left(new[0]) else self.pause
 
     @classmethod
     def parse(cls, text: str) -> Totals:
-        """The totals from their stored form."""
+        """Return the totals from their stored form."""
         commits, events, claims, cost, possibly, plan, pause, *later = json.loads(text)
         in_doubt = later[0] if later else None if events else 0
         excess = {
@@ -111,8 +117,9 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose journal it is. `renumbered` is the number of the commit since which the events have their numbers; a
-    recovery gives them new ones.
+    """Whose journal it is.
+
+    The events have their numbers since commit number `renumbered`; a recovery numbers them again.
     """
 
     job: str
@@ -121,15 +128,15 @@ class Identity:
     renumbered: int = 0
 
     def text(self) -> str:
-        """The identity as the journal stores it."""
+        """Return the identity as the journal stores it."""
         return json.dumps(asdict(self))
 
     @classmethod
     def parse(cls, text: str) -> Identity:
-        """The identity from its stored form."""
+        """Return the identity from its stored form."""
         return cls(**json.loads(text))
 
 
 def plus(known: int | None, more: int) -> int | None:
-    """Return the sum; None where the first is not known."""
+    """Return the sum; None if the first is unknown."""
     return None if known is None else known + more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-_MOST_DIGITS = 12
+_MAX_DIGITS = 12
 
 
 class Budget:
@@ -62,4 +62,4 @@ class Budget:
 
 def _usd(amount: Decimal) -> str:
     """Return an amount without an exponent, unless that would be a long row of zeros."""
-    return f"{amount:f}" if -_MOST_DIGITS <= amount.adjusted() <= _MOST_DIGITS else f"{amount:.6g}"
+    return f"{amount:f}" if -_MAX_DIGITS <= amount.adjusted() <= _MAX_DIGITS else f"{amount:.6g}"

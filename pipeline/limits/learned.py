@@ -9,13 +9,13 @@ from pipeline.limits.rates import MINUTE
 
 _STEP_SECONDS = 30.0
 _STEP_REQUESTS = 50
-_FEWEST_ACCEPTED = 4
+_MIN_ACCEPTED = 4
 _FIRST_GROWTH = 0.01
 _TOLERATED_SHARE = 0.015
 _CREDIT_SECONDS = 0.2
 _PATIENCE_SECONDS = 90.0
 """What an endpoint took at once at the start looks like its rate for a minute; then the learned one has to help."""
-_MOST_GRANTED_SHARE = 0.9
+_MAX_GRANTED_SHARE = 0.9
 _GRANTED_BESIDE = 5
 
 
@@ -94,14 +94,14 @@ class LearnedRate:
         sent = len(self._let_in) - len(self._withdrawn)
         share = len(self._refused) / max(1, sent)
         if now - self._helped_at > _PATIENCE_SECONDS and share > _TOLERATED_SHARE:
-            self._granted = min(2 * share, _MOST_GRANTED_SHARE)
+            self._granted = min(2 * share, _MAX_GRANTED_SHARE)
             self._change(math.inf, _FIRST_GROWTH, now)
             self.begin_anew(now)
             return
         accepted = sent - len(self._refused)
         # Nothing is accepted until the pause is over, so the time until then counts.
         seconds = min(MINUTE, max(now, resumes_at) - self._began_at)
-        if accepted >= _FEWEST_ACCEPTED and seconds > 0:
+        if accepted >= _MIN_ACCEPTED and seconds > 0:
             self._change(min(self._per_second, accepted / seconds), _FIRST_GROWTH, now)
 
     def _tolerated(self) -> float:

@@ -44,11 +44,11 @@ _PLACE = np.dtype(
 )
 _BUCKET = np.dtype([("number", "<u4"), ("requests", "<u4"), ("tokens", "<u8")])
 _LAYOUT = np.dtype([("header", _HEADER), ("places", _PLACE, 256), ("buckets", _BUCKET, 1024)])
-_MOST_REQUESTS = 2**32 - 1
-_MOST_TOKENS = 2**63 - 1
+_MAX_REQUESTS = 2**32 - 1
+_MAX_TOKENS = 2**63 - 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html
-_MOST_BOOT_BYTES = 4096
-_LONGEST_PAUSE_SECONDS = 1e12
+_MAX_BOOT_BYTES = 4096
+_MAX_PAUSE_SECONDS = 1e12
 _ROUNDING_SECONDS = 1.0
 _PATIENCE_SECONDS = 0.05
 _POLL_SECONDS = 0.0005
@@ -126,8 +126,8 @@ class LimitFile:
         if found["number"] < number:
             found["requests"] = found["tokens"] = 0
         found["number"] = number
-        found["requests"] = min(max(0, int(found["requests"]) + requests), _MOST_REQUESTS)
-        found["tokens"] = min(max(0, int(found["tokens"]) + tokens), _MOST_TOKENS)
+        found["requests"] = min(max(0, int(found["requests"]) + requests), _MAX_REQUESTS)
+        found["tokens"] = min(max(0, int(found["tokens"]) + tokens), _MAX_TOKENS)
         self._write(len(self._buffer) - (len(self.buckets) - index) * _BUCKET.itemsize, _BUCKET.itemsize)
 
     def close(self) -> None:
@@ -154,22 +154,22 @@ class LimitFile:
         rates = np.concatenate([places["requests_per_minute"], places["tokens_per_minute"]])
         return bool(
             self._can_be_pause(float(header["paused_until"][0]))
-            and header["ticket"][0] < _MOST_TOKENS
+            and header["ticket"][0] < _MAX_TOKENS
             and np.isfinite(spread).all()
             and self.buckets["number"].max() <= now / BUCKET_SECONDS
-            and self.buckets["tokens"].max() <= _MOST_TOKENS
+            and self.buckets["tokens"].max() <= _MAX_TOKENS
             and (places["asked_at"] <= now).all()
             and ((places["tokens"] >= 0) & np.isfinite(places["tokens"])).all()
             and (rates > 0).all()
         )
 
     def _can_be_pause(self, until: float) -> bool:
-        return 0 <= until <= self._clock() + _LONGEST_PAUSE_SECONDS
+        return 0 <= until <= self._clock() + _MAX_PAUSE_SECONDS
 
     def _begin(self, full_at: float) -> None:
         self._buffer[:] = bytes(len(self._buffer))
         number = int(full_at / BUCKET_SECONDS)
-        self.buckets[number % len(self.buckets)] = (number, _MOST_REQUESTS, _MOST_TOKENS)
+        self.buckets[number % len(self.buckets)] = (number, _MAX_REQUESTS, _MAX_TOKENS)
         self.header["magic"], self.header["boot"] = _MAGIC, self._boot
         # The head last: a file without one is begun anew by whoever comes next.
         self._write(_HEADER.itemsize, len(self._buffer) - _HEADER.itemsize)
@@ -190,7 +190,7 @@ def boot_id() -> bytes:
     """Return what tells one start of the machine, and with it one monotonic clock, from another: within 40 bytes."""
     found = b""
     with suppress(OSError), _BOOT_ID.open("rb") as file:
-        found = file.read(_MOST_BOOT_BYTES).strip().rstrip(b"\0")
+        found = file.read(_MAX_BOOT_BYTES).strip().rstrip(b"\0")
     found = found or str(int(time.time() - time.monotonic()) // 3600).encode()
     return (
         found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.limits.pause import Pause
 
 _FIRST_PROBE_SECONDS = 1.0
-_LONGEST_PROBE_SECONDS = 30.0
+_MAX_PROBE_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Servers:
         if server.probes and not is_probe:  # it was in flight when the server went out, and says nothing new
             return
         server.probes += 1
-        server.probe_at = now + min(_FIRST_PROBE_SECONDS * 2.0 ** min(server.probes - 1, 10), _LONGEST_PROBE_SECONDS)
+        server.probe_at = now + min(_FIRST_PROBE_SECONDS * 2.0 ** min(server.probes - 1, 10), _MAX_PROBE_SECONDS)
 
     def refuses(self, number: int, message: str) -> bool:
         """A server has refused the job's model or key in a way that a single row may be at fault for. Returns whether

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pipeline.journal import State
 from pipeline.plan.plan import Plan
 
-_ROWS_A_CHUNK = 65_536
+_ROWS_PER_CHUNK = 65_536
 
 
 def drawn_rows(plan: Plan, states: Collection[State], count: int, seed: int) -> list[int]:
@@ -45,6 +45,6 @@ def spread_rows(plan: Plan, states: Collection[State], most: int, since: int = 0
 
 def _positions(plan: Plan, states: Collection[State], since: int) -> Iterator[npt.NDArray[np.int64]]:
     wanted = [int(state) for state in states]
-    for start in range(0, len(plan), _ROWS_A_CHUNK):
-        stop = start + _ROWS_A_CHUNK
+    for start in range(0, len(plan), _ROWS_PER_CHUNK):
+        stop = start + _ROWS_PER_CHUNK
         yield np.flatnonzero(np.isin(plan.states(start, stop), wanted) & (plan.events(start, stop) >= since)) + start

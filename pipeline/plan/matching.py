@@ -15,7 +15,7 @@ from itertools import islice
 from pipeline.journal import ADOPTIONS, ANSWERS, EventHead, State
 from pipeline.plan.cells import SEPARATOR
 
-_EVENTS_A_CHUNK = 10_000
+_EVENTS_PER_CHUNK = 10_000
 
 SCHEMA = """
 CREATE TABLE input (position INTEGER PRIMARY KEY, row_id TEXT, request_hash TEXT, content TEXT);
@@ -141,7 +141,7 @@ def load_journal(scratch: sqlite3.Connection, index: Iterable[EventHead]) -> boo
     """Take in every event, oldest first. Returns whether there was one."""
     events = iter(index)
     seen = False
-    while chunk := list(islice(events, _EVENTS_A_CHUNK)):
+    while chunk := list(islice(events, _EVENTS_PER_CHUNK)):
         seen = True
         answers, accepted, given = [], [], []
         unanswered: dict[tuple[str, str], tuple[int, int] | None] = {}

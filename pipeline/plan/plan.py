@@ -25,8 +25,8 @@ from pipeline.plan.cells import with_turn
 from pipeline.storage import replacing
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
-_ROWS_A_CHUNK = 65_536
-_BYTES_A_CHUNK = 2**20
+_ROWS_PER_CHUNK = 65_536
+_BYTES_PER_CHUNK = 2**20
 _BYTES_OF_CRC = 4
 _BITS = 4
 _MASK = (1 << _BITS) - 1
@@ -146,15 +146,15 @@ class Plan:
     def _parts(self, states: Iterable[State]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
         """A part at a time, because `isin` takes more than ten bytes a row."""
         wanted = [int(one) for one in states]
-        for start in range(0, len(self), _ROWS_A_CHUNK):
-            yield start, np.isin(self.states(start, start + _ROWS_A_CHUNK), wanted)
+        for start in range(0, len(self), _ROWS_PER_CHUNK):
+            yield start, np.isin(self.states(start, start + _ROWS_PER_CHUNK), wanted)
 
     def count(self, *states: State) -> int:
         """How many rows stand so."""
         if self._counts is None:
             by_state = np.zeros(_MASK + 1, np.int64)
-            for start in range(0, len(self), _ROWS_A_CHUNK):
-                by_state += np.bincount(self.states(start, start + _ROWS_A_CHUNK), minlength=_MASK + 1)
+            for start in range(0, len(self), _ROWS_PER_CHUNK):
+                by_state += np.bincount(self.states(start, start + _ROWS_PER_CHUNK), minlength=_MASK + 1)
             self._counts = by_state.tolist()
         return sum(self._counts[one] for one in states)
 
@@ -193,10 +193,10 @@ class Plan:
     def state_digest(self) -> str:
         """A digest of the rows and what is known of each: the same where the output would be the same."""
         crc = 0
-        for start in range(0, len(self), _ROWS_A_CHUNK):
-            settled = self._latest[start : start + _ROWS_A_CHUNK].copy()
+        for start in range(0, len(self), _ROWS_PER_CHUNK):
+            settled = self._latest[start : start + _ROWS_PER_CHUNK].copy()
             # An outcome reads the same, whether or not it is to be tried again, or was taken over.
-            settled[np.isin(self.states(start, start + _ROWS_A_CHUNK), (*SUCCEEDED, *FAILED))] &= ~np.uint64(_MASK)
+            settled[np.isin(self.states(start, start + _ROWS_PER_CHUNK), (*SUCCEEDED, *FAILED))] &= ~np.uint64(_MASK)
             crc = zlib.crc32(settled.data, crc)
         return f"{self.digest}-{crc:08x}"
 
@@ -252,7 +252,7 @@ def _is_whole(file: BinaryIO) -> bool:
     if file.read(len(_FORMAT)) != _FORMAT:
         return False
     crc, left = 0, os.fstat(file.fileno()).st_size - len(_FORMAT) - _BYTES_OF_CRC
-    while left > 0 and (chunk := file.read(min(left, _BYTES_A_CHUNK))):
+    while left > 0 and (chunk := file.read(min(left, _BYTES_PER_CHUNK))):
         crc = zlib.crc32(chunk, crc)
         left -= len(chunk)
     return left == 0 and file.read() == crc.to_bytes(_BYTES_OF_CRC, "big")

@@ -22,7 +22,7 @@ from pipeline.sources.places import Place
 from pipeline.sources.utf8 import not_utf8
 
 _T = TypeVar("_T")
-_MOST_ROWS = 4096
+_MAX_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Rows:
         """
         cells = self.cells
         position = start // cells
-        most = max(1, _MOST_ROWS // cells)
+        most = max(1, _MAX_ROWS // cells)
         used = None if self.carried is None else {*self.carried, *self._columns, self.id_column or ""}
         for batch in self.source.batches(position):
             if (found := not_utf8(batch, used)) is not None:

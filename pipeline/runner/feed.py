@@ -19,8 +19,8 @@ from pipeline.records import Request, message_texts
 from pipeline.sources.files import InputFile, check_unchanged
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-_MOST_LATER_CHARACTERS = 2**24
-_CHARACTERS_A_ROW = 2**14
+_MAX_LATER_CHARACTERS = 2**24
+_CHARACTERS_PER_ROW = 2**14
 _REFUSED = frozenset({ErrorKind.NOT_ALLOWED, ErrorKind.MODEL_NOT_FOUND})
 
 
@@ -188,11 +188,11 @@ def refused_last(works: Iterator[Work | Event], has_answered: Callable[[], bool]
     after all others: so one of them at the head does not stop every run.
     """
     later: deque[Work] = deque()
-    room = _MOST_LATER_CHARACTERS
+    room = _MAX_LATER_CHARACTERS
     for work in works:
         if isinstance(work, Work) and work.history.was_refused and room > 0 and not has_answered():
             later.append(work)
-            room -= _CHARACTERS_A_ROW + sum(map(len, message_texts(work.request.messages)))
+            room -= _CHARACTERS_PER_ROW + sum(map(len, message_texts(work.request.messages)))
             continue
         yield work
         while later and has_answered():

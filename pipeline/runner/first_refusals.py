@@ -14,7 +14,7 @@ from pipeline.runner.admission import Reservation
 from pipeline.runner.feed import Work
 
 _REFUSALS_THAT_TELL = 3
-_MOST_KEPT = 1000
+_MAX_KEPT = 1000
 
 Refusal = tuple[Failure, Reservation]
 
@@ -27,7 +27,7 @@ class FirstRefusals:
         self._are_all = True
         self._may_go = True
         self._room = 0
-        self._kept: deque[Refusal] = deque(maxlen=_MOST_KEPT)
+        self._kept: deque[Refusal] = deque(maxlen=_MAX_KEPT)
 
     @property
     def are_all(self) -> bool:

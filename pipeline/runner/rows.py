@@ -13,9 +13,9 @@ from pipeline.runner.stops import Stops
 from pipeline.runner.verdict import Left, Verdicts
 from pipeline.runner.waiting import WaitingRows
 
-_MOST_WAITING_A_SLOT = 2
-_MOST_WAITING_AMID_OUTAGE = 1000
-_MOST_UNSENT_A_TURN = 1000
+_MAX_WAITING_PER_SLOT = 2
+_MAX_WAITING_AMID_OUTAGE = 1000
+_MAX_UNSENT_PER_TURN = 1000
 
 
 class RowQueue:
@@ -58,7 +58,7 @@ class RowQueue:
         if due <= now:
             first_refusals.send_again()
             return self.waiting.take()
-        if first_refusals.hold_new or self.waiting.due_by_themselves >= _MOST_WAITING_A_SLOT * self._pace.most:
+        if first_refusals.hold_new or self.waiting.due_by_themselves >= _MAX_WAITING_PER_SLOT * self._pace.most:
             return Later(due)
         found = self._next_new(now)
         return Later(min(found.at, due)) if isinstance(found, Later) else found
@@ -66,7 +66,7 @@ class RowQueue:
     def _next_probe(self, now: float) -> Work | Later:
         # In turns: the rows that failed may be at fault themselves, and so may the next new one.
         self._probe_new = not self._probe_new
-        has_room = len(self.waiting) < _MOST_WAITING_AMID_OUTAGE
+        has_room = len(self.waiting) < _MAX_WAITING_AMID_OUTAGE
         found = self._next_new(now) if (self._probe_new and has_room) or not self.waiting else Later()
         return self.waiting.take() if isinstance(found, Later) and self.waiting else found
 
@@ -80,7 +80,7 @@ class RowQueue:
                     self._rows_left -= 1
                     return found
                 self._recorder.add(found)
-                if self._recorder.gathered >= _MOST_UNSENT_A_TURN:
+                if self._recorder.gathered >= _MAX_UNSENT_PER_TURN:
                     return Later(now)
         except Exception as error:
             # What is in flight is brought home first; then the loop raises it.

@@ -15,7 +15,7 @@ from pipeline.runner.feed import History
 
 _BLANK = re.compile(r"\s+|\\[nrt]")
 _QUOTE = 16
-_SHORTEST_QUOTE = 4
+_MIN_QUOTE_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +119,13 @@ def told(message: str, request: Request) -> str:
     """
     words = _BLANK.sub("", message)
     texts = [_BLANK.sub("", text) for text in message_texts(request.messages)]
-    if any(_repeats(words, text) for text in texts if len(text) >= _SHORTEST_QUOTE):
+    if any(_repeats(words, text) for text in texts if len(text) >= _MIN_QUOTE_LENGTH):
         return f"{message.partition(': ')[0]}: the endpoint's own words repeat the prompt, and are not shown"
     return message
 
 
 def _repeats(words: str, text: str) -> bool:
-    length = min(_QUOTE, max(_SHORTEST_QUOTE, len(text) // 2))
+    length = min(_QUOTE, max(_MIN_QUOTE_LENGTH, len(text) // 2))
     return any(words[start : start + length] in text for start in range(len(words) - length + 1))
 
 

@@ -20,7 +20,7 @@ from pipeline.runner.settle import told
 
 _FEW_ROWS = 5
 _FIRST_SERVER_ERROR = 500
-_FEWEST_REFUSALS = 2
+_MIN_REFUSALS = 2
 _BUSY = frozenset({429, 503, 529})
 """Statuses that say "too much at once". nginx answers with 503 what is beyond `limit_req` and `limit_conn`
 (nginx.org, ngx_http_limit_req_module); Anthropic documents 529 as "overloaded".
@@ -161,7 +161,7 @@ class Verdicts:
         busy.times = busy.times + 1 if busy.times and others == busy.others else 1
         busy.at, busy.others = now, others
         # The first of an outage is refused while others are still answered.
-        return busy.times >= max(_FEWEST_REFUSALS, self._max_attempts)
+        return busy.times >= max(_MIN_REFUSALS, self._max_attempts)
 
 
 def is_busy(failure: Failure) -> bool:

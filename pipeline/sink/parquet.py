@@ -15,9 +15,9 @@ from pipeline.errors import CheckpointFailed
 from pipeline.sink.metadata import METADATA_KEY, OutputMetadata
 from pipeline.sink.results import Results
 
-_ROWS_A_GROUP = 65_536
-_BYTES_A_GROUP = 8 * 2**20
-_MOST_PIECES = 256
+_ROWS_PER_GROUP = 65_536
+_BYTES_PER_GROUP = 8 * 2**20
+_MAX_PIECES = 256
 
 
 class OutOfTime(Exception):
@@ -53,14 +53,14 @@ def write_rows(
             if not batch.num_rows:
                 continue  # of rows without an outcome nothing is kept, not even that they are none
             group.append(batch)
-            if len(group) >= _MOST_PIECES:
+            if len(group) >= _MAX_PIECES:
                 # Each piece holds some kilobytes of its own, however few rows are in it.
                 group = pa.Table.from_batches(group).combine_chunks().to_batches()
             group_rows += batch.num_rows
             group_bytes += batch.nbytes
             rows += batch.num_rows
             cost += pc.sum(batch.column(cost_column)).as_py() or 0
-            if group_rows >= _ROWS_A_GROUP or group_bytes >= _BYTES_A_GROUP:
+            if group_rows >= _ROWS_PER_GROUP or group_bytes >= _BYTES_PER_GROUP:
                 if written is not None:
                     written.result()  # one group is written while the next is joined, and no more wait
                 written = beside.submit(writer.write_table, pa.Table.from_batches(group))

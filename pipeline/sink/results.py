@@ -17,10 +17,10 @@ from pipeline.sources import pick, taken, written_column
 from pipeline.sources.files import is_touched
 
 # Rows are joined so many at a time that they take about these bytes, going by the ones before.
-_BYTES_A_SLICE = 2 * 2**20
+_BYTES_PER_SLICE = 2 * 2**20
 # With more than this, fewer rows are joined: the ones before were shorter.
-_MOST_BYTES_A_SLICE = 4 * _BYTES_A_SLICE
-_MOST_ROWS_A_SLICE = 512
+_MAX_BYTES_PER_SLICE = 4 * _BYTES_PER_SLICE
+_MAX_ROWS_PER_SLICE = 512
 _ROWS_AT_FIRST = 16
 # Numbers, as a plan holds them: comparing those with members of an enum is slow.
 _FAILED = frozenset(map(int, FAILED))
@@ -100,7 +100,7 @@ class Results:
                 yield joined
                 offset += rows
                 if size := joined.rows.nbytes:
-                    rows = min(_MOST_ROWS_A_SLICE, max(1, joined.rows.num_rows * _BYTES_A_SLICE // size))
+                    rows = min(_MAX_ROWS_PER_SLICE, max(1, joined.rows.num_rows * _BYTES_PER_SLICE // size))
         if digest.hexdigest() != self.plan.digest if touched else self._is_touched():
             raise _changed()
 
@@ -147,7 +147,7 @@ class Results:
         for entry, text in self.journal.texts(sorted(events)):
             found[entry.seq] = entry, text
             size += len(text)
-            if size > _MOST_BYTES_A_SLICE and len(ids) > 1:
+            if size > _MAX_BYTES_PER_SLICE and len(ids) > 1:
                 return None
         texts: list[bytes] = []
         known: dict[str, list[str]] = {name: [] for name in KNOWN_NAMES}

@@ -226,8 +226,8 @@ def test_an_error_of_the_disk_at_any_row_group_leaves_what_stood_there(
     ws.questions(*"abcdefg")
     ws.job()
     monkeypatch.setattr(results, "_ROWS_AT_FIRST", 2)
-    monkeypatch.setattr(results, "_MOST_ROWS_A_SLICE", 2)
-    monkeypatch.setattr(parquet, "_ROWS_A_GROUP", 2)
+    monkeypatch.setattr(results, "_MAX_ROWS_PER_SLICE", 2)
+    monkeypatch.setattr(parquet, "_ROWS_PER_GROUP", 2)
     written = []
 
     def fails_at(self: pq.ParquetWriter, table: pa.Table) -> None:

@@ -1,1 +1,1 @@
-"""A damaged checkpoint: what is whole in it, a new journal of that, and how it takes the old one's place."""
+"""The recovery of a damaged checkpoint: find intact records, build a new journal from them, replace the old one."""

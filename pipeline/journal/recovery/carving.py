@@ -1,9 +1,10 @@
-"""Finds whole records in the bytes of a damaged journal, trusting neither SQLite nor the file's own structure.
+"""The search for intact records in the bytes of a damaged journal, which relies neither on SQLite nor on the file's
+structure.
 
-A record shows by itself: https://www.sqlite.org/fileformat2.html#record_format has it begin with a few bytes that name
-the type and length of each column, and here they are bytes that stand in no JSON text. Whether it is whole its own
-checksum says. So page headers, cell pointers, frame headers and the tree need not be whole; only a record that is too
-long for its page depends on more, the chain of pages that it goes on in.
+A record begins with a few bytes that name the type and length of each column
+(https://www.sqlite.org/fileformat2.html#record_format). Here these bytes cannot occur in JSON text, so they show where
+a record begins, and its own checksum shows whether it is intact. Page headers, cell pointers, frame headers and the
+tree may be damaged. Only a record that is longer than a page depends on the chain of its further pages.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _BYTES_BEFORE, _BYTES_AFTER = 16, 2 * PAGE_BYTES
 # https://www.sqlite.org/fileformat2.html#walformat
 _LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 # https://www.sqlite.org/fileformat2.html#b_tree_pages: the most of a record that stands in a page of each kind of tree.
-_MOST_IN_TABLE = PAGE_BYTES - 35
-_MOST_IN_INDEX = (PAGE_BYTES - 12) * 64 // 255 - 23
-_LEAST_IN_PAGE = (PAGE_BYTES - 12) * 32 // 255 - 23
-_BYTES_A_LINK = 4
-_BYTES_A_LATER_PAGE = PAGE_BYTES - _BYTES_A_LINK
+_MAX_IN_TABLE = PAGE_BYTES - 35
+_MAX_IN_INDEX = (PAGE_BYTES - 12) * 64 // 255 - 23
+_MIN_IN_PAGE = (PAGE_BYTES - 12) * 32 // 255 - 23
+_BYTES_PER_LINK = 4
+_BYTES_PER_LATER_PAGE = PAGE_BYTES - _BYTES_PER_LINK
 _SPARE_STEPS = 2_000
 
 _LENGTH = rb"((?:[\x81-\xff][\x80-\xff]{0,3})?[\x00-\x7f])"
@@ -43,15 +44,15 @@ _NAMED = re.compile(rb"([\x15\x19\x1d])" + _LENGTH + _INTEGER + rb"(identity|tot
 
 
 class Place(NamedTuple):
-    """Where a record's head stands: in the database (0) or in the log (1), and at which byte."""
+    """Where a record's head is: in the database (0) or in the log (1), and at which byte."""
 
     file: int
     at: int
 
 
 @dataclass(frozen=True, slots=True)
-class Numbered:
-    """A whole row of `events` or `claims`."""
+class NumberedRow:
+    """An intact row of `events` or `claims`."""
 
     number: int
     packed: bytes
@@ -59,15 +60,15 @@ class Numbered:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A whole row of `meta`."""
+class MetaRow:
+    """An intact row of `meta`."""
 
     name: str
     value: str
 
 
 class Carver:
-    """The database and the log of a journal, as far as they are there, open for reading. Raises OSError."""
+    """The database and the log of a journal, those that exist, open for reading. Raises OSError."""
 
     def __init__(self, directory: Path) -> None:
         self._files: list[int | None] = []
@@ -92,9 +93,11 @@ class Carver:
             if file is not None:
                 os.close(file)
 
-    def records(self) -> Iterator[Numbered | Named]:
-        """Every whole record, each as often as it stands there; those of the database first, since what has been moved
-        there was committed, then those of the log from its beginning.
+    def records(self) -> Iterator[NumberedRow | MetaRow]:
+        """Yield every intact record, as often as it is found.
+
+        First come those of the database, since what was moved there had been committed, then those of the log in its
+        order.
         """
         for file, size in enumerate(self._sizes):
             for start in range(0, size, _CHUNK_BYTES):
@@ -112,7 +115,7 @@ class Carver:
                             yield named
 
     def packed(self, place: Place) -> bytes:
-        """The packed event or claim at a place where one was found. Raises OSError where it is no longer there."""
+        """Return the packed event or claim at a place where one was found. Raises OSError if it is no longer there."""
         before = min(place.at, _BYTES_BEFORE)
         data = self._read(place.file, place.at - before, before + _BYTES_AFTER)
         found = _NUMBERED.match(data, before)
@@ -123,72 +126,76 @@ class Carver:
 
     # ---- one record
 
-    def _numbered(self, data: bytes, found: re.Match[bytes], place: Place) -> Numbered | None:
+    def _numbered(self, data: bytes, found: re.Match[bytes], place: Place) -> NumberedRow | None:
         blob = (_varint(found[1]) - 12) // 2
         integer = _BYTES_OF_INTEGER[found[2][0]]
         head = found.start() - 1
         if data[head] != found.end() - head or blob < 0:
             return None
         number = _varint_before(data, head)
-        for values in self._payloads(data, head, found.end(), blob + integer, _MOST_IN_TABLE):
+        for values in self._payloads(data, head, found.end(), blob + integer, _MAX_IN_TABLE):
             packed = values[:blob]
             if checksum(number, packed) == _integer(found[2][0], values[blob:]):
-                return Numbered(number, packed, place)
+                return NumberedRow(number, packed, place)
         return None
 
-    def _named(self, data: bytes, found: re.Match[bytes]) -> Named | None:
+    def _named(self, data: bytes, found: re.Match[bytes]) -> MetaRow | None:
         name, text = len(found[4]), (_varint(found[2]) - 13) // 2
         integer = _BYTES_OF_INTEGER[found[3][0]]
         head, end = found.start() - 1, found.end() - name
         if data[head] != end - head or text < 0 or found[1][0] != 2 * name + 13:
             return None
-        for values in self._payloads(data, head, end, name + text + integer, _MOST_IN_INDEX):
+        for values in self._payloads(data, head, end, name + text + integer, _MAX_IN_INDEX):
             label, value = found[4].decode(), values[name : name + text].decode("utf-8", "replace")
             if meta_checksum(label, value) == _integer(found[3][0], values[name + text :]):
-                return Named(label, value)
+                return MetaRow(label, value)
         return None
 
     def _payloads(self, data: bytes, head: int, start: int, size: int, most_in_page: int) -> Iterator[bytes]:
-        """What may be the values of a record, `size` bytes, whose head is at `head` and whose values begin at `start`:
-        one reading for each way that its pages can be put together.
+        """Yield the possible values of a record of `size` bytes whose head is at `head` and whose values begin at
+        `start`.
+
+        There is one reading for each way in which its pages can be combined.
         """
         if size > sum(self._sizes):
             return
         whole = start - head + size
         local = whole
         if whole > most_in_page:
-            local = _LEAST_IN_PAGE + (whole - _LEAST_IN_PAGE) % _BYTES_A_LATER_PAGE
-            local = local if local <= most_in_page else _LEAST_IN_PAGE
+            local = _MIN_IN_PAGE + (whole - _MIN_IN_PAGE) % _BYTES_PER_LATER_PAGE
+            local = local if local <= most_in_page else _MIN_IN_PAGE
         end = head + local
         if local == whole:
             if end <= len(data):
                 yield data[start:end]
-        elif end + _BYTES_A_LINK <= len(data):
-            first = int.from_bytes(data[end : end + _BYTES_A_LINK], "big")
+        elif end + _BYTES_PER_LINK <= len(data):
+            first = int.from_bytes(data[end : end + _BYTES_PER_LINK], "big")
             for rest in self._chains(first, whole - local):
                 yield data[start:end] + rest
 
     def _chains(self, first: int, size: int) -> Iterator[bytes]:
-        """What may stand in the pages that begin with `first`: all in their newest images, or in their oldest, or as
-        they come in a bounded number of steps.
+        """Yield the possible contents of the chain of pages that begins with `first`.
+
+        These are the newest image of each page, the oldest of each, and other combinations in a bounded number of
+        steps.
         """
         for step in (1, -1):
             parts: list[bytes] = []
             images = [(0, image) for image in self._images(first)[::step]]
-            for _ in range(size // _BYTES_A_LATER_PAGE + 1 + _SPARE_STEPS):
+            for _ in range(size // _BYTES_PER_LATER_PAGE + 1 + _SPARE_STEPS):
                 if not images:
                     break
                 depth, image = images.pop()
                 del parts[depth:]
-                parts.append(image[_BYTES_A_LINK:])
-                if len(parts) * _BYTES_A_LATER_PAGE >= size:
+                parts.append(image[_BYTES_PER_LINK:])
+                if len(parts) * _BYTES_PER_LATER_PAGE >= size:
                     yield b"".join(parts)[:size]
                 else:
-                    following = int.from_bytes(image[:_BYTES_A_LINK], "big")
+                    following = int.from_bytes(image[:_BYTES_PER_LINK], "big")
                     images += [(depth + 1, image) for image in self._images(following)[::step]]
 
     def _images(self, page: int) -> list[bytes]:
-        """The different images of a page, the newest last. A page that is cut off has zeros for what is missing."""
+        """Return the different images of a page, the newest last. Missing bytes of an incomplete page are zeros."""
         images: list[bytes] = []
         at = (page - 1) * PAGE_BYTES
         places = [Place(0, at)] if 0 <= at < self._sizes[0] else []
@@ -204,7 +211,7 @@ class Carver:
 
 
 def _varint(text: bytes) -> int:
-    """https://www.sqlite.org/fileformat2.html#varint, of up to eight bytes."""
+    """Return a varint of up to eight bytes; see https://www.sqlite.org/fileformat2.html#varint."""
     value = 0
     for byte in text:
         value = value << 7 | byte & 0x7F
@@ -212,7 +219,9 @@ def _varint(text: bytes) -> int:
 
 
 def _varint_before(data: bytes, end: int) -> int:
-    """The number that ends before `end`. The byte before it ends a number too, so it shows where this one begins."""
+    """Return the number that ends before `end`. The byte before it ends a number too, so it shows where this one
+    begins.
+    """
     start = end - 1
     while start > max(0, end - 8) and data[start - 1] & 0x80:
         start -= 1
@@ -220,5 +229,5 @@ def _varint_before(data: bytes, end: int) -> int:
 
 
 def _integer(kind: int, text: bytes) -> int:
-    """The integer of a serial type: types 8 and 9 are 0 and 1 without any bytes."""
+    """Return the integer of a serial type: types 8 and 9 are 0 and 1 without any bytes."""
     return kind - 8 if kind >= 8 else int.from_bytes(text, "big", signed=True)

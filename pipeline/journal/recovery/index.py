@@ -1,4 +1,4 @@
-"""The index on disk of what is whole in a damaged checkpoint: its events in order, and the claims still open."""
+"""The index of the intact records of a damaged checkpoint, in a scratch database: events in order, and open claims."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SELECT sum(most - seen) FROM (SELECT max(attempts) AS most,
 
 
 class SalvageIndex:
-    """Events and claims in a scratch database at `path`. Raises sqlite3.Error, here and in every method."""
+    """Events and claims in a scratch database at `path`. This and every method raises sqlite3.Error."""
 
     def __init__(self, path: Path) -> None:
         self._scratch = sqlite3.connect(path, isolation_level=None)
@@ -64,7 +64,7 @@ class SalvageIndex:
     # ---- taking in
 
     def add_event(self, seq: int, turn: int, place: Place | None, packed: bytes | None, event: Event) -> None:
-        """Take in an event, unless it is there: one that was found by its `place`, a restored one as it is packed."""
+        """Add an event, unless it is there: one that was found by its `place`, a restored one as it is packed."""
         record = event.record
         self._scratch.execute(
             f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 17)})",
@@ -89,7 +89,7 @@ class SalvageIndex:
         )
 
     def add_claim(self, claim: Claim) -> None:
-        """Take in a claim, unless a later one of the same attempt is there."""
+        """Add a claim, unless a later one of the same attempt is there."""
         self._scratch.execute(
             "INSERT INTO claims VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET plan = excluded.plan,"
             " settings = excluded.settings, claimed = excluded.claimed, packed = excluded.packed"
@@ -106,13 +106,15 @@ class SalvageIndex:
         )
 
     def replace_claims(self, claims: list[Claim]) -> None:
-        """Put these in the place of all claims that were found."""
+        """Replace all claims that were found."""
         self._scratch.execute("DELETE FROM claims")
         for claim in claims:
             self.add_claim(claim)
 
     def settings_of(self, event: Event) -> int | None:
-        """Return the settings of an event that tells the same of its row, None where there is none."""
+        """Return the number of the settings of an event that records the same outcome of the row; None if there is
+        none.
+        """
         states = ANSWERS if event.state in ANSWERS else (*ANSWERS, *FAILURES)
         # By its stamp too: it may be the answer of another row, taken over.
         known = self._scratch.execute(
@@ -123,7 +125,7 @@ class SalvageIndex:
         return None if known is None else int(known[0])
 
     def cost_before(self, event: Event) -> Decimal:
-        """Return what the row's latest event counts as the cost of its request so far, in USD."""
+        """Return the cost of the row's request so far by its latest event, in USD."""
         _, cost = self._scratch.execute(
             "SELECT max(attempts), cost_usd FROM events WHERE row_id = ? AND request_hash = ?",
             (event.row_id, event.request_hash),
@@ -140,29 +142,31 @@ class SalvageIndex:
         """Return the highest number of settings."""
         return self._max("settings")
 
-    def number_anew(self) -> int:
-        """Number the events from 1 in their order, when all are taken in; an event that took over an answer which is
-        lost is left out. Returns how many of those that were found are kept.
+    def renumber(self) -> int:
+        """Renumber the events from 1 in their order, once all are added. Returns how many of those that were found are
+        kept.
+
+        An adoption whose answer is lost is left out.
         """
         self._scratch.executescript(_NUMBER)
         return self._number("SELECT count(*) FROM numbers WHERE turn = 0")
 
     def events(self, packed_at: Callable[[Place], bytes]) -> Iterator[tuple[int, bytes]]:
-        """Yield every event with its new number, packed, after `number_anew`; `packed_at` reads one where it stands."""
+        """Yield every event with its new number, packed, after `renumber`. `packed_at` reads the event at a place."""
         for number, file, at, packed, source in self._scratch.execute(_IN_ORDER):
             found = packed_at(Place(file, at)) if packed is None else packed
             yield number, found if source is None else with_source(found, source)
 
     def covered(self) -> int:
-        """How many attempts are not among the events though later ones of their rows count them, and what they cost."""
+        """Return how many attempts have no event of their own, but are counted by a later event of their row."""
         return self._number(_COVERED)
 
     def answers(self) -> int:
-        """How many of all events are answers."""
+        """Return how many of all events are answers."""
         return self._number(f"SELECT count(*) FROM events WHERE state IN {tuple(int(state) for state in ANSWERS)}")
 
     def open_claims(self) -> list[tuple[int, bytes]]:
-        """The claims that no event has closed, packed, with new numbers, after `number_anew`."""
+        """Return the claims that no event has closed, packed, with new numbers, after `renumber`."""
         found = [
             unpack_claim(number, packed)
             for number, (packed,) in enumerate(self._scratch.execute(_OPEN_CLAIMS).fetchall(), 1)
@@ -170,7 +174,9 @@ class SalvageIndex:
         return [(claim.number, pack_claim(replace(claim, history=self._with_source(claim.history)))) for claim in found]
 
     def _with_source(self, history: Outcome) -> Outcome:
-        """A claim's history with the new number of the answer that its row keeps, or without one that is lost."""
+        """Return a claim's history with the new number of the answer that its row keeps, or without an answer that is
+        lost.
+        """
         if history.kept_as is None:
             return history
         found = "SELECT number FROM numbers WHERE seq = ? AND turn = 0"
@@ -179,11 +185,11 @@ class SalvageIndex:
         return history._replace(source=number[0])
 
     def last_plan(self) -> int:
-        """The highest number of a plan."""
+        """Return the highest number of a plan."""
         return self._max("plan")
 
     def billed(self, column: Literal["billed_usd", "possibly_billed"], since: int | None = None) -> Decimal:
-        """The sum over all events in USD, or over those that were found with a higher number than `since`."""
+        """Return the sum over all events in USD, or over those found with a higher number than `since`."""
         condition = "" if since is None else f"AND turn = 0 AND seq > {since}"
         found = self._scratch.execute(f"SELECT {column} FROM events WHERE {column} IS NOT NULL {condition}")
         return sum((Decimal(amount) for (amount,) in found), Decimal(0))

@@ -1,4 +1,4 @@
-"""Writes a new journal of what a salvage took in, and says what is lost."""
+"""The new journal of a recovery, made from the intact records, and the count of what is lost."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from pipeline.records import digest
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What an output says of the journal that it was written from: its totals at that time. `events` is None where
-    they have been numbered anew since, so that their number says nothing any more.
+    """The totals of a journal at the time when an output was written from it, as the output records them.
+
+    `events` is None if the events were numbered again since, so that their number means nothing.
     """
 
     commits: int
@@ -34,8 +35,8 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a recovery came to: `answers` in the new journal and `others`, its other records; and how many records are
-    known to be lost, at least.
+    """The result of a rebuild: the `answers` in the new journal, its `others` (all other records), and the minimum
+    number of records that are `lost`.
     """
 
     answers: int
@@ -53,18 +54,18 @@ def rebuild(
     kind: str,
     model: str,
 ) -> Recovered:
-    """Make a journal in `directory` of what the checkpoint `damaged` and its outputs hold, on disk on return.
+    """Create a journal in `directory` from what the checkpoint `damaged` and its outputs hold. It is on disk on return.
 
     Args:
-        salvage: everything that is whole, taken in.
-        identity: whose journal it becomes.
-        published: what the outputs say of the old one.
+        salvage: all intact records.
+        identity: the identity of the new journal.
+        published: what the outputs record of the old one.
         kind: the endpoint's kind for settings that are lost.
-        model: the model for settings that are lost, where no output tells it.
+        model: the model for settings that are lost, if no output tells it.
 
     Raises OSError, sqlite3.Error.
     """
-    kept = salvage.index.number_anew()
+    kept = salvage.index.renumber()
     claims = salvage.index.open_claims()
     known = max(salvage.totals.commits, *(one.commits for one in published), 0)
     acknowledged = _acknowledged(damaged)
@@ -110,8 +111,10 @@ def _billed(
     total: Decimal,
     published: Sequence[tuple[int | None, Decimal]],
 ) -> Decimal:
-    """Everything ever billed: by the journal's newest total and by that of each output, with what came after it; and
-    never less than what the records themselves come to.
+    """Return everything that was ever billed, in USD: the maximum of several sums.
+
+    They are the journal's newest total and that of each output, each with what came after it, and the sum of all
+    records.
     """
     sums = [salvage.index.billed(column)]
     for events, known in ((salvage.totals.events, total), *published):
@@ -120,7 +123,7 @@ def _billed(
 
 
 def _in_doubt(salvage: Salvage, published: Sequence[Published]) -> int | None:
-    """How many requests may have been billed, found as `_billed` finds what was; None where that was never counted."""
+    """Return how many requests may have been billed, computed as in `_billed`; None if that was not always counted."""
     totals: list[tuple[int | None, int | None]] = [(salvage.totals.events, salvage.totals.possibly_billed_requests)]
     totals += [(one.events, one.possibly_billed_requests) for one in published]
     if any(known is None for _, known in totals):
@@ -130,7 +133,7 @@ def _in_doubt(salvage: Salvage, published: Sequence[Published]) -> int | None:
 
 
 def _settings(salvage: Salvage, kind: str, model: str) -> list[Settings]:
-    """The settings by their number, from 1. Those that are lost look like no job's own, but for the model."""
+    """Return the settings by their number, from 1. Lost ones match no job's settings, except in their model."""
     settings = [*salvage.settings]
     for number in range(len(settings) + 1, max([salvage.settings_used, *salvage.models]) + 1):
         lost = {"endpoint_kind": kind, "model": salvage.models.get(number, model), "prompt": {}, "parameters": {}}
@@ -146,6 +149,6 @@ def _acknowledged(directory: Path) -> int:
 
 
 def _shown(directory: Path) -> int:
-    """How many events the progress file speaks of."""
+    """Return the number of events in the progress file."""
     events = (read_progress(directory) or {}).get("events")
     return events if isinstance(events, int) else 0

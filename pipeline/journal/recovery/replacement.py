@@ -1,8 +1,8 @@
-"""Puts a recovered checkpoint in the place of a damaged one, so that a kill at any moment loses neither.
+"""The replacement of a damaged checkpoint by a recovered one. A kill at any moment loses neither.
 
-The recovered files are made in a directory of their own within the checkpoint's. The damaged ones are kept beside the
-checkpoint. Then one rename decides: until it the damaged files stand, from it on the recovered ones are moved into
-place, by whoever comes next if need be, and until that is done nobody may read the checkpoint.
+The recovered files are made in a separate directory within the checkpoint. The damaged ones are kept beside the
+checkpoint. Then one rename decides. Before it, the damaged files are the checkpoint. After it, the recovered ones are
+moved into place, by the next command if necessary, and nobody may read the checkpoint until that is done.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.ENOSYS,
 
 @dataclass(frozen=True, slots=True)
 class RecoveryResult:
-    """What a recovery came to: `answers` and `others` are the records in the new journal, `lost` those that are known
-    to be lost, at least. `kept_at` is where the damaged files are, None where there were none.
+    """The result of a recovery.
+
+    `answers` and `others` count the records in the new journal, `lost` is the minimum number of records that are lost.
+    `kept_at` is where the damaged files are, None if there were none.
     """
 
     answers: int
@@ -39,12 +41,12 @@ class RecoveryResult:
 
 
 def is_under_way(directory: Path) -> bool:
-    """Whether a recovery was decided and its files are not all in place yet."""
+    """Return whether a recovery was decided and its files are not all in place yet."""
     return (directory / _DECIDED_NAME).exists()
 
 
 def begin(directory: Path) -> Path:
-    """An empty directory for the recovered files, without what an earlier try left behind. Raises OSError."""
+    """Return an empty directory for the recovered files; what an earlier try left is removed. Raises OSError."""
     abandon(directory)
     draft = directory / _DRAFT_NAME
     draft.mkdir(mode=0o700)
@@ -52,15 +54,16 @@ def begin(directory: Path) -> Path:
 
 
 def abandon(directory: Path) -> None:
-    """Remove what was begun and not decided. Raises OSError."""
+    """Remove a recovery that was begun and not decided. Raises OSError."""
     for leftover in (directory / _DRAFT_NAME, directory / _DONE_NAME, _beside(directory, ".damaged.new")):
         with suppress(FileNotFoundError):
             shutil.rmtree(leftover)
 
 
 def keep(directory: Path) -> Path | None:
-    """Keep the files of a damaged checkpoint beside it, on disk on return, and say where; None where there are none.
-    What an earlier try kept already serves again. Raises OSError.
+    """Keep the files of a damaged checkpoint beside it, and return where; None if there are none.
+
+    They are on disk on return. If an earlier try kept the same files, its directory is used again. Raises OSError.
     """
     files = _files(directory)
     if not files:
@@ -85,7 +88,7 @@ def keep(directory: Path) -> Path | None:
 
 
 def decide(directory: Path, result: RecoveryResult) -> None:
-    """Let the recovered files stand, which are complete and on disk; `result` is what there is to say of them.
+    """Make the recovered files the checkpoint. They are complete and on disk; `result` is stored with them.
 
     Raises OSError.
     """
@@ -99,7 +102,7 @@ def decide(directory: Path, result: RecoveryResult) -> None:
 
 
 def finish(directory: Path) -> RecoveryResult:
-    """Move the recovered files into place after `decide`, also where an earlier try was cut off. Returns the result.
+    """Move the recovered files into place after `decide`, also after an interrupted try. Returns the result.
 
     Raises OSError, ValueError.
     """
@@ -131,7 +134,7 @@ def _result(found: object) -> tuple[RecoveryResult, list[str]]:
 
 
 def _files(directory: Path, *, with_memory: bool = False) -> list[Path]:
-    """Return the files that hold the checkpoint; SQLite's shared memory only where it is wanted."""
+    """Return the files of the checkpoint; SQLite's shared memory only if `with_memory`."""
     return sorted(
         path
         for path in own_files(directory)
@@ -146,8 +149,9 @@ def _beside(directory: Path, ending: str) -> Path:
 
 
 def _link(path: Path, kept: Path) -> None:
-    """Give the file a second name; where the file system knows no such thing, a copy. On disk on return: what the
-    program wrote before it was killed may be in memory only.
+    """Give the file a second name, or copy it if the file system has no hard links.
+
+    It is on disk on return: what the program wrote before it was killed may be in memory only.
     """
     try:
         os.link(path, kept)

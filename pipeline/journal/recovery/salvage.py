@@ -1,7 +1,7 @@
-"""What is whole in a damaged checkpoint, put in order in an index on disk.
+"""The intact records of a damaged checkpoint, collected in an index on disk.
 
-Events are facts, so a whole one counts wherever it stands, also in a commit that was not finished. Of the named values
-the newest whole one counts.
+Events are facts, so every intact one counts, wherever it is found, even in an incomplete commit. Of the named values
+the newest intact one counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import TracebackType
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import database
 from pipeline.journal.events import RECORDED, Event, State, pack_event, unpack_claim, unpack_head, unpack_record
-from pipeline.journal.recovery.carving import Carver, Named, Numbered
+from pipeline.journal.recovery.carving import Carver, MetaRow, NumberedRow
 from pipeline.journal.recovery.index import SalvageIndex
 from pipeline.journal.settings import Settings, parse_settings
 from pipeline.journal.store import Journal
@@ -24,9 +24,9 @@ from pipeline.journal.totals import Identity, Totals
 
 
 class Salvage:
-    """The whole records of the checkpoint in `directory`, which is only read. `scratch` is the index's file.
+    """The intact records of the checkpoint in `directory`, which is only read. `scratch` is the file of the index.
 
-    Raises OSError and sqlite3.Error, here and in every method.
+    This and every method raises OSError and sqlite3.Error.
     """
 
     def __init__(self, directory: Path, scratch: Path) -> None:
@@ -46,8 +46,8 @@ class Salvage:
         self.index = SalvageIndex(scratch)
         self._carver = Carver(directory)
         try:
-            self._take_all()
-            self._trust_standing_claims(directory)
+            self._collect()
+            self._trust_readable_claims(directory)
         except BaseException:
             self.close()
             raise
@@ -68,8 +68,10 @@ class Salvage:
     # ---- taking in
 
     def restore(self, event: Event, model: str, after: int) -> None:
-        """Take in an outcome that an output tells of, unless the journal has it: the latest of its row up to event
-        number `after`. Settings that nothing is known of are known by the `model` from here on.
+        """Add an outcome from an output, unless the journal has it. It is the latest of its row up to event number
+        `after`.
+
+        Unknown settings are identified by the `model` from here on.
         """
         known = self.index.settings_of(event)
         if known is not None:
@@ -83,20 +85,20 @@ class Salvage:
         restored = replace(event, settings=settings, record=record)
         self.index.add_event(after, self.restored, None, pack_event(restored), restored)
 
-    def _take_all(self) -> None:
+    def _collect(self) -> None:
         for record in self._carver.records():
             # What has the right checksum was written by this program; it can only be of a kind that is not known here.
             with suppress(ValueError, KeyError, TypeError, IndexError):
-                if isinstance(record, Named):
-                    self._take_named(record)
+                if isinstance(record, MetaRow):
+                    self._add_meta(record)
                 elif b"\n" in record.packed:
-                    self._take_event(record)
+                    self._add_event(record)
                 else:
                     self.index.add_claim(unpack_claim(record.number, record.packed))
         self.last = self.index.last()
         self.settings_used = max(len(self.settings), self.index.last_settings())
 
-    def _take_named(self, record: Named) -> None:
+    def _add_meta(self, record: MetaRow) -> None:
         if record.name == "totals":
             totals = Totals.parse(record.value)
             self.totals = totals if totals.commits > self.totals.commits else self.totals
@@ -108,7 +110,7 @@ class Salvage:
         else:
             self.runs = max(self.runs, json.loads(record.value), key=len)
 
-    def _take_event(self, found: Numbered) -> None:
+    def _add_event(self, found: NumberedRow) -> None:
         head, record = unpack_head(found.number, found.packed), unpack_record(found.packed)
         if head.state not in RECORDED:
             raise ValueError(f"no event has the state {head.state}")
@@ -124,9 +126,10 @@ class Salvage:
         )
         self.index.add_event(found.number, 0, found.place, None, event)
 
-    def _trust_standing_claims(self, directory: Path) -> None:
-        """Where SQLite reads the newest commit that is known, the claims that are open there are those that are open.
-        Elsewhere every claim that is whole may be, as pages keep what was deleted from them.
+    def _trust_readable_claims(self, directory: Path) -> None:
+        """Keep only the open claims that SQLite reads, if it can read the newest commit that is known.
+
+        Otherwise every intact claim may be open, because pages keep deleted rows.
         """
         with suppress(CheckpointFailed), closing(Journal(directory, database.open_reader(directory))) as journal:
             claims = journal.claims()
@@ -134,5 +137,5 @@ class Salvage:
                 self.index.replace_claims(claims)
 
     def events(self) -> Iterator[tuple[int, bytes]]:
-        """Yield every event with its new number, packed, once the index has numbered them anew."""
+        """Yield every event with its new number, packed, after the index has numbered them."""
         return self.index.events(self._carver.packed)
