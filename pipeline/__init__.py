@@ -56,7 +56,7 @@ _HOMES = {
 
 
 def run(job: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None, **options: Any) -> Result:
-    """Run a job from wherever it stands: short for `Job(job, overrides).run(**options)`."""
+    """Run a job from its present state: short for `Job(job, overrides).run(**options)`."""
     from pipeline.api.job import Job
 
     return Job(job, overrides).run(**options)

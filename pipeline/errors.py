@@ -5,7 +5,7 @@
     │   ├── InvalidJob            2   ... with every mistake and its place
     │   └── NoCheckpoint          2   there are no answers yet: nothing was run
     ├── CheckpointFailed          6   the disk or the checkpoint failed
-    │   └── CheckpointDamaged     6   ... what it holds cannot be trusted: `pipeline recover` makes a sound one
+    │   └── CheckpointDamaged     6   ... its content cannot be trusted: `pipeline recover` rebuilds it
     ├── JobLocked                75   another run of this job is under way
     ├── RunStopped           3, 4, 5  a run ended before every row had an answer (only where answers are returned)
     └── Interrupted     128 + n   signal n came while nothing was being sent (129 hangup, 130 Ctrl-C, 143 TERM)
@@ -126,7 +126,7 @@ class CheckpointDamaged(CheckpointFailed):
         remedy = _remedy(self.__cause__)
         first = "" if remedy is None else f"{remedy}, then "
         message = PipelineError.__str__(self)
-        return f"{message}; {first}`{self.command}` makes a sound checkpoint of what is whole"
+        return f"{message}; {first}`{self.command}` rebuilds the checkpoint from everything intact"
 
 
 class JobLocked(PipelineError):

@@ -32,26 +32,26 @@ def ask(
     limits: Mapping[str, Any] | None = None,
     id: str | None = None,
 ) -> Frame:
-    """Ask a model about every row of a frame, and return the frame with the answers beside it.
+    """Ask a model about every row of a frame, and return the frame with the answers.
 
-    The answers are kept in the checkpoint: the same frame and arguments later send nothing, and after a stop of any
-    kind the same call goes on from there.
+    The checkpoint keeps the answers. The same call with the same frame sends nothing again, and continues after any
+    stop.
 
     Args:
         frame: the rows, as a pandas DataFrame or a pyarrow.Table.
         user: the user message, as a Jinja2 template over the row's columns: `"{{ question }}"`.
         model: the model's name, as the server knows it.
-        checkpoint: the directory that keeps the answers, of this call's own.
-        system: the system message, a template too.
+        checkpoint: the directory that keeps the answers, for this call only.
+        system: the system message, also a template.
         endpoint: `endpoint` of the job file without the model; Dataoorts by default.
         parameters, limits: those sections of the job file.
-        samples: the answers for each row; each is a row of what is returned, with its `sample_index`.
-        expect: that section of the job file: what every answer has to be.
-        id: a column of unique ids; without it, a row is known by its content.
+        samples: the number of answers for each row; each answer is a row of the result, with its `sample_index`.
+        expect: the `expect` section of the job file: what every answer must be.
+        id: a column of unique ids; without it, a row is identified by its content.
 
     Returns:
         The caller's columns, index and order, then the columns that docs/output.md lists; a Table for a Table. With
-        several samples a row stands once for each, and so does its index.
+        several samples, a row and its index are repeated for each sample.
 
     Raises:
         errors.RunStopped: the run ended before every row had an outcome (a cap, the endpoint refuses, …). Failed rows

@@ -34,7 +34,7 @@ class Job:
 
     Args:
         job: the path of a job file, or the mapping that it would hold.
-        overrides: keys to set otherwise: `{"limits.concurrency": 8}`.
+        overrides: keys to replace: `{"limits.concurrency": 8}`.
         input: the rows, as a pandas DataFrame or an Arrow table, in place of `input.path`. `output.path` may then be
             left out, and no file is written. A DataFrame's index is left out.
 
@@ -111,10 +111,10 @@ class Job:
         on_change: Literal["refuse", "rerun", "keep"] = "refuse",
         progress: bool = False,
     ) -> Result:
-        """Run the job from wherever it stands, as `pipeline run` does, and return what it came to.
+        """Run the job from its present state, as `pipeline run` does, and return the result.
 
-        It returns also where some rows failed or the run stopped early; `result.exit_code` and
-        `result.summary.error` say so, and the next run goes on from there.
+        It also returns if some rows failed or the run stopped early; `result.exit_code` and `result.summary.error` say
+        so. The next run continues from there.
 
         Args:
             limit: the most rows to send, the first in input order.
@@ -128,7 +128,7 @@ class Job:
             KeyboardInterrupt: Ctrl-C; the requests in flight were waited for, and everything is saved.
         """
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise InvalidInput(f"limit: a whole number of at least 0 is needed, not {limit!r}")
+            raise InvalidInput(f"limit must be an integer of at least 0, not {limit!r}")
         if on_change not in ("refuse", "rerun", "keep"):
             raise InvalidInput(f'on_change: "refuse", "rerun" or "keep" is needed, not {on_change!r}')
         with python_words():
@@ -178,4 +178,4 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, Decimal):
         return float(value)
-    raise TypeError(f"{type(value).__name__} is no type of YAML")
+    raise TypeError(f"{type(value).__name__} has no form in YAML")

@@ -22,8 +22,8 @@ class Results:
 
     The columns are those of the output file: the input's own, then what docs/output.md lists. Nothing is sent.
 
-    Every method raises `errors.NoCheckpoint` where nothing was run yet, `errors.JobLocked` while a run is under way,
-    and `errors.InvalidInput` where the input is no longer what the answers belong to.
+    Every method raises `errors.NoCheckpoint` if nothing was run yet, `errors.JobLocked` while a run is under way, and
+    `errors.InvalidInput` if the answers do not belong to the present input.
     """
 
     _job: Job = field(repr=False)

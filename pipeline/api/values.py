@@ -59,10 +59,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is still to send, and what it is expected to take; `whole_job_usd` includes what was spent already.
+    """What is still to send, and what it is expected to take. `whole_job_usd` includes what was spent already.
 
-    Ranges of money are None where the price is not known. `affordable_rows` has a range for each cap that the job
-    sets. `pilot` is the summary of the pilot's run, where there was one.
+    Ranges of money are None if the price is unknown. `affordable_rows` has a range for each cap that the job
+    sets. `pilot` is the summary of the pilot's run, if there was one.
     """
 
     job: str

@@ -45,7 +45,7 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
         elif not has_answers and metadata is not None and metadata.job == job.config.name:
             raise CheckpointDamaged(
                 f"{directory}: the checkpoint is missing here ({os.getcwd()}), though {path} was written from it: run"
-                f" the job in the directory where it is, or put it back; to begin anew and pay again, move {path} away"
+                f" the job in the directory where it is, or put it back; to start over and pay again, move {path} away"
                 " or give the job another `name:`"
             )
         elif not job.config.output.overwrite:
@@ -133,7 +133,7 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
     if by_settings:
         difference = _difference(opened, journal, made, known)
         if difference.startswith("parameters.max_tokens") and "," not in difference:
-            choice += "; retry-failed --kind truncated sends those alone that were cut off"
+            choice += "; retry-failed --kind truncated sends only the rows with a truncated answer"
         raise InvalidInput(
             f"{counted(by_settings, 'finished row')} would be sent again,"
             f" {_price_of(by_settings, opened, journal, made)}, because the settings changed ({difference}); {choice}"

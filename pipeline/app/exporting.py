@@ -130,7 +130,7 @@ def _refuse_foreign(directory: Path, path: Path, to: str, *, overwrite: bool) ->
                 return
             raise InvalidInput(f"{path} holds what no export of this job wrote as it is; name another directory")
         if os.path.lexists(path):
-            raise InvalidInput(f"{path} is no directory; name another")
+            raise InvalidInput(f"{path} is not a directory; name another")
         return
     if os.path.lexists(path) and not is_own_export(directory, path):
         special = "is a symbolic link" if path.is_symlink() else None

@@ -53,7 +53,7 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
     result = attempt.result
     if result is None or isinstance(result, Failure):
         kind, message = (StopKind.RETRY_AFTER, "a pause") if result is None else (result.kind, result.message)
-        yield Check("endpoint", f"{kind}: {message}", f"docs/errors.md tells what {kind} means", Exit.REFUSED)
+        yield Check("endpoint", f"{kind}: {message}", f"docs/errors.md says what {kind} means", Exit.REFUSED)
     else:
         billed = cost(price, result.usage)
         paid = "for a price that is not known" if billed is None else f"for ${money(billed)}"

@@ -47,7 +47,7 @@ def families(job: str, summary: Summary, now: float, before: dict[tuple[str, str
     yield _gauge("last_run_exit_code", "The exit code of the last run.", job, summary.exit_code)
     yield _gauge("last_run_duration_seconds", "How long the last run took.", job, summary.seconds)
     if summary.rows is not None:
-        rows = GaugeMetricFamily(f"{_PREFIX}rows", "The job's rows by where they stand.", labels=("job", "status"))
+        rows = GaugeMetricFamily(f"{_PREFIX}rows", "The job's rows by status.", labels=("job", "status"))
         for status in ("succeeded", "failed", "pending"):
             rows.add_metric((job, status), getattr(summary, status) or 0)
         yield rows

@@ -59,7 +59,7 @@ def _after_stop(summary: Summary, call: JobCall, job: Job | None) -> Iterator[St
 
 def _after_cap(summary: Summary, call: JobCall, message: str) -> Step:
     if message.startswith(_RUN_CAP) and summary.requests:
-        return Step(call.command("run"), f"{_RUN_CAP} holds for each run anew")
+        return Step(call.command("run"), f"{_RUN_CAP} applies to each run separately")
     key = _RUN_CAP if message.startswith(_RUN_CAP) else _JOB_CAP
     return Step(call.command("run", "--set", f"{key}=USD", without=[key]), f"with a higher {key}")
 

@@ -161,7 +161,7 @@ def _blocked(path: Path, *, is_file: bool = False) -> str | None:
     directory = path.parent if is_file else path
     standing = next(one for one in (directory, *directory.absolute().parents) if os.path.lexists(one))
     if not os.path.isdir(standing):
-        return f"{standing} cannot be written to: it is no directory"
+        return f"{standing} cannot be written to: it is not a directory"
     try:
         longest = os.pathconf(standing, "PC_NAME_MAX")
         with tempfile.TemporaryFile(dir=standing):

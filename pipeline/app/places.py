@@ -112,14 +112,14 @@ def names_below(path: Path, directory: Path) -> tuple[str, ...] | None:
 
 
 def kind_of_special(path: Path) -> str | None:
-    """Return what stands at the path, links followed, where it is there and no regular file: `a directory`, say."""
+    """Return what stands at the path, links followed, where it is there and not a regular file: `a directory`, say."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
         return None
     if stat.S_ISREG(mode):
         return None
-    return next((word for test, word in _SPECIAL if test(mode)), "no regular file")
+    return next((word for test, word in _SPECIAL if test(mode)), "not a regular file")
 
 
 def checkpoint_around(path: Path) -> Path | None:

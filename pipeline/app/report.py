@@ -25,7 +25,7 @@ from pipeline.version import __version__
 _MEANINGS = (
     ("done", "have an answer"),
     ("new", "have no outcome yet, and are sent"),
-    ("changed", "have an answer to another request, and are sent when told to"),
+    ("changed", "have an answer to another request, and are sent only with --on-change rerun"),
     ("to_retry", "failed for a passing cause, and are sent again"),
     ("orphaned", "answers that no row of the input claims"),
 )
@@ -53,7 +53,7 @@ def report(job: Job, out: Path | None = None) -> Report:
         from pipeline.report.plots import draw
     except ImportError as error:
         raise InvalidInput(
-            f"the plots of a report need matplotlib, which is not to be had ({error}); install it with the extra"
+            f"the plots of a report need matplotlib, which is not available ({error}); install it with the extra"
             " `report`: pip install 'llm-batch-pipeline[report]'"
         ) from error
     config = job.config

@@ -48,11 +48,10 @@ class RunError:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A run's figures. Those named in `_OF_THE_JOB` are the job's over all runs; the rest are this run's. Money is in
-    USD. `output` is the file that holds the answers so far, None where there is none. Figures that are not known are
-    None.
+    USD. `output` is the file with the answers so far, None if there is none. Unknown figures are None.
 
     `truncated` and `empty` count answers. `failures` counts the failed rows by `error_kind`; of these, `accepted` are
-    the ones whose failure the user accepted, and `to_retry` the ones that the next run sends again by itself.
+    the ones whose failure the user accepted, and `to_retry` the ones that the next run sends again.
     """
 
     job: str | None = None

@@ -16,10 +16,10 @@ from pipeline.errors import InvalidInput
 @click.argument("action", type=click.Choice(["pause", "resume", "set"]))
 @click.argument("setting", required=False, metavar="[limits.KEY=VALUE]")
 def control(job_file: str, overrides: Sequence[str], is_json: bool, action: str, setting: str | None) -> None:
-    """Act on the run of a job that is under way, within a second.
+    """Act on the current run of a job, within a second.
 
-    `pause` sends nothing new, and what is in flight comes in. `resume` goes on. `set` holds another limit for the rest
-    of the run, such as limits.concurrency=8 or limits.max_cost_usd=20. Exit 2 where no run is under way.
+    `pause` sends nothing new and lets requests in flight finish. `resume` continues. `set` changes a limit for the rest
+    of the run, such as limits.concurrency=8 or limits.max_cost_usd=20. Exit 2 if no run is under way.
     """
     console = Console(is_json)
 

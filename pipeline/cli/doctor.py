@@ -21,8 +21,8 @@ from pipeline.errors import InvalidInput
 def doctor(job_file: str | None, overrides: Sequence[str], is_json: bool, online: bool) -> None:
     """Check what runs depend on: Python, packages, disk, SQLite, clock, proxy and key.
 
-    With JOB, check that job's endpoint, key and paths. Exits with 0 when everything is fine, with 6 if the disk is at
-    fault, with 5 if the endpoint is, else with 2. Sends nothing without --online.
+    With JOB, check that job's endpoint, key and paths. Exits with 0 when everything is fine, else with 6 for the disk,
+    5 for the endpoint, and 2 for anything else. Sends nothing without --online.
     """
     console = Console(is_json)
 

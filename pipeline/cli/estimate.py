@@ -31,11 +31,13 @@ _MOST_PILOT_ROWS = 100_000
     metavar="N",
     help="Send N random rows of the job and learn from them; their answers count as done.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws other rows for the pilot.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="A different seed draws different rows for the pilot."
+)
 def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int | None, seed: int) -> None:
     """Show the plan with tokens, cost and time as ranges; sends nothing without --pilot.
 
-    A pilot is a run of N rows: under the same lock, limits and caps, and with the same exit codes.
+    A pilot is a run of N rows, with the same lock, limits, caps and exit codes.
     """
     console = Console(is_json)
 
@@ -97,7 +99,7 @@ def _text(found: Forecast, pilot: Summary | None, is_simulated: bool) -> str:
         lines.append(f"  {cap:<19} pays for {'an unknown number of' if bought is None else _range(bought)} rows")
     spent = f"with ${money(found.spent_usd)}{simulated} spent so far"
     if found.possibly_billed_usd:
-        spent += f", but not ${money(found.possibly_billed_usd)} possibly billed beside it"
+        spent += f", but not ${money(found.possibly_billed_usd)} possibly billed in addition"
     lines += [
         "whole job:",
         f"  {'cost usd':<19} {_usd(found.whole_job_usd)}{simulated}, {spent}",

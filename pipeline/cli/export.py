@@ -38,10 +38,10 @@ _FORMATS = ("jsonl", "csv", "parquet", "messages", "prompt-completion", "prefere
 def export(
     job_file: str, overrides: Sequence[str], is_json: bool, to: str, path: str, overwrite: bool, **choices: Any
 ) -> None:
-    """Write the answers so far to PATH in another shape; `-` is stdout. Failed and truncated rows stay out.
+    """Write the answers so far to PATH in another format; `-` is stdout. Failed and truncated rows are left out.
 
-    A file at PATH that an export of this job wrote is replaced, any other only with --overwrite, and what the job
-    lives by never.
+    A file at PATH is replaced if an export of this job wrote it; any other file only with --overwrite. The job's own
+    files are never replaced.
     """
     console = Console(is_json)
 

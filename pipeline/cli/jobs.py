@@ -64,10 +64,10 @@ def _age(job: Listed, now: float) -> str:
 @job_options
 @click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")
 def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> None:
-    """Remove the checkpoint of a finished job, once its output is seen to hold all of it.
+    """Delete the checkpoint of a finished job, if its output has all answers.
 
-    Refuses while the job is running or not finished, and where the output is missing, another's, or damaged.
-    `pipeline recover` can make the checkpoint anew from the output.
+    Refuses if the job is running or not finished, or if the output is missing, damaged or another job's.
+    `pipeline recover` can rebuild the checkpoint from the output.
     """
     console = Console(is_json)
 
@@ -75,7 +75,7 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
         if yes:
             return True
         if not console.is_terminal:
-            raise InvalidInput(f"nobody is there to ask whether {found.path} may be removed; say --yes")
+            raise InvalidInput(f"nobody can be asked whether {found.path} may be removed; say --yes")
         question = (
             f"Remove {found.path} ({found.bytes / 1e6:,.1f} MB)? {found.output} holds its {_words(found)}{_left(found)}"
         )

@@ -52,8 +52,8 @@ def schema() -> None:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one.")
-@click.option("--ledger", metavar="PATH", help="Append what was asked and billed to this JSON Lines file.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free port.")
+@click.option("--ledger", metavar="PATH", help="Append every request and its bill to this JSON Lines file.")
 @click.option("--latency-seconds", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Mean latency.")
 @click.option(
     "--latency-spread", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Sigma of its logarithm."
@@ -69,7 +69,9 @@ def schema() -> None:
     help="Share of structured answers that are not what was asked for.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Makes answers, latencies and faults repeatable.")
-@click.option("--requests-per-minute", type=click.FloatRange(min=0, min_open=True), help="Refuse what goes beyond.")
+@click.option(
+    "--requests-per-minute", type=click.FloatRange(min=0, min_open=True), help="Refuse requests beyond this rate."
+)
 def simulate(**settings: Any) -> None:
     """Serve the embedded endpoint on 127.0.0.1 (/api/v1 and /v1/chat/completions) until interrupted."""
     from pipeline.simulator import Settings, serve

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @click.command()
 @job_options
 def recover(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
-    """Make a damaged checkpoint sound again, of all that is whole in it and in the output.
+    """Rebuild a damaged checkpoint from everything intact in it and in the output.
 
-    The damaged files are kept beside it. Sends nothing; `pipeline run` then goes on with what is left to ask.
+    The damaged files are kept beside it. Sends nothing; the next `pipeline run` sends the remaining rows.
     """
     console = Console(is_json)
 

@@ -17,9 +17,9 @@ from pipeline.cli.options import ended, job_options, load
 def report(job_file: str, overrides: Sequence[str], is_json: bool, out: str | None) -> None:
     """Write one self-contained HTML page about a job, also while it runs; print its path.
 
-    It has totals, cost and throughput over time, latencies, tokens, errors, the slowest and costliest rows,
-    the plan and the configuration; no prompt and no answer. A report of the same job that stands at the path
-    is replaced, any other file only with output.overwrite: true. Needs the extra `report` (matplotlib).
+    It has totals, cost and throughput over time, latencies, tokens, errors, the slowest and costliest rows, the plan
+    and the configuration; no prompt and no answer. An earlier report of the same job at the path is replaced, any other
+    file only with output.overwrite: true. Needs the extra `report` (matplotlib).
     """
     console = Console(is_json)
 

@@ -63,29 +63,31 @@ def _run_options(command: Command) -> Command:
             click.option(
                 "--limit", type=click.IntRange(min=0), metavar="N", help="Send at most N rows, in input order."
             ),
-            click.option("--quiet", "-q", is_flag=True, help="Say nothing while all is well, on a terminal too."),
-            click.option("--verbose", "-v", is_flag=True, help="Show plan, progress and summary in any case."),
+            click.option("--quiet", "-q", is_flag=True, help="Print nothing if all is well, on a terminal too."),
+            click.option("--verbose", "-v", is_flag=True, help="Always show plan, progress and summary."),
             click.option(
                 "--log-format",
                 type=click.Choice(["text", "json"]),
                 default="text",
                 show_default=True,
-                help="How lines on stderr and in the log file look.",
+                help="Format of lines on stderr and in the log file.",
             ),
-            click.option("--log-file", metavar="PATH", help="Add every line to PATH, shown or not; it is rotated."),
+            click.option(
+                "--log-file", metavar="PATH", help="Append every line to PATH, shown or not; the file is rotated."
+            ),
             click.option(
                 "--on-change",
                 type=click.Choice(["refuse", "rerun", "keep"]),
                 default="refuse",
                 show_default=True,
-                help="What to do with finished rows that would be asked anew.",
+                help="What to do with finished rows that would be sent again.",
             ),
             click.option(
                 "--engine",
                 type=click.Choice(["local", "ray"]),
                 default="local",
                 show_default=True,
-                help="Where the sending runs (ray is not built yet).",
+                help="What sends the requests (ray is not built yet).",
             ),
         )
     ):
@@ -96,7 +98,7 @@ def _run_options(command: Command) -> Command:
 @click.command()
 @_run_options
 def run(job_file: str, **options: Any) -> None:
-    """Run a job from wherever it stands: first run, resume, retry, new rows."""
+    """Run a job from its present state: first run, resume, retry, new rows."""
     _execute(job_file, _Flags(**options))
 
 
@@ -105,7 +107,7 @@ def run(job_file: str, **options: Any) -> None:
 @click.option(
     "--kind",
     metavar="KIND",
-    help="Only rows that failed with this error_kind; `truncated`: those whose answer was cut off at"
+    help="Only rows that failed with this error_kind; `truncated`: those whose answer was truncated at"
     " max_tokens, with a higher one (--set parameters.max_tokens=N).",
 )
 @click.option("--list", "is_list", is_flag=True, help="Send nothing; print these rows as CSV, with what went wrong.")
@@ -115,11 +117,11 @@ def run(job_file: str, **options: Any) -> None:
     help="Send nothing; accept these failures: the rows stay failed, and exit 3 no longer counts them.",
 )
 def retry_failed(job_file: str, kind: str | None, is_list: bool, accept: bool, **options: Any) -> None:
-    """Send failed rows again, the permanently failed ones too, and no others."""
+    """Send failed rows again, permanent failures included, and no others."""
     flags = _Flags(**options)
     kinds = [*sorted(ErrorKind), TRUNCATED]
     if kind is not None and kind not in kinds:
-        raise click.BadParameter(f"{kind!r} is no error_kind; one of: {', '.join(kinds)}", param_hint="--kind")
+        raise click.BadParameter(f"{kind!r} is not an error_kind; one of: {', '.join(kinds)}", param_hint="--kind")
     if accept and (is_list or kind == TRUNCATED):
         hint = "give one of --accept and --list" if is_list else f"rows of --kind {TRUNCATED} have an answer"
         raise click.UsageError(f"--accept cannot be used here: {hint}")

@@ -35,7 +35,7 @@ _MOST_CHARACTERS = 4_000
     help="The first N rows that have an outcome.",
 )
 @click.option("--failed", is_flag=True, help="Only rows that failed.")
-@click.option("--id", "row_id", metavar="ID", help="The row with this row_id alone.")
+@click.option("--id", "row_id", metavar="ID", help="Only the row with this row_id.")
 def show(job_file: str, overrides: Sequence[str], is_json: bool, count: int, failed: bool, row_id: str | None) -> None:
     """Show the first rows with prompt, answer, tokens and cost, also while the job runs; sends nothing."""
     console = Console(is_json)
@@ -68,9 +68,9 @@ def _lines(row: ShownRow, is_simulated: bool) -> Iterator[str]:
     if result["status"] == "failed":
         yield from _labeled("failed", f"{result['error_kind']}: {result['error_message'] or 'no message'}")
     if result["response"]:
-        yield from _labeled("answer, cut off at max_tokens" if result["truncated"] else "answer", result["response"])
+        yield from _labeled("answer, truncated at max_tokens" if result["truncated"] else "answer", result["response"])
     elif result["status"] == "succeeded":
-        yield "  answer: empty" + (", cut off at max_tokens" if result["truncated"] else "")
+        yield "  answer: empty" + (", truncated at max_tokens" if result["truncated"] else "")
     if result.get("parsed") is not None:
         yield from _labeled("parsed", json.dumps(_plain(result["parsed"]), ensure_ascii=False))
     if result["tool_calls"]:

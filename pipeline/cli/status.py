@@ -35,11 +35,11 @@ _IS_GOOD = {"succeeded": True, "failed_rows": False, "stopped": False, "interrup
 
 @click.command()
 @job_options
-@click.option("--watch", is_flag=True, help="Look again every two seconds until the job is over, or Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds until the job ends, or Ctrl-C.")
 def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) -> None:
-    """Show where a job stands, also while it runs.
+    """Show the status of a job, also while it runs.
 
-    With --watch --json the one object is printed when the job is over.
+    With --watch --json the one object is printed when the job ends.
     """
     console = Console(is_json)
 

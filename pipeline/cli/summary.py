@@ -131,7 +131,7 @@ def requests_text(summary: Summary) -> str:
 def tokens_text(summary: Summary) -> str:
     """Return the run's tokens; those of replies without a sound usage are not known."""
     if not summary.prompt_tokens and not summary.completion_tokens:
-        return "unknown: no reply told them"
+        return "unknown: no reply reported them"
     return f"{summary.prompt_tokens:,} prompt, {summary.completion_tokens:,} completion"
 
 
