@@ -53,9 +53,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as the endpoint gave them; None where a count is not sound. `raw` is its JSON text.
+    """Token counts as the endpoint gave them; None if a count is not valid. `raw` is its JSON text.
 
-    `cached_tokens` are part of the prompt's. `reasoning_tokens` are part of the completion's, or stand beside them.
+    `cached_tokens` are part of the prompt's. `reasoning_tokens` are part of the completion's, or come on top of them.
     """
 
     prompt_tokens: int | None = None
@@ -74,12 +74,12 @@ class Usage:
 
     @property
     def output_tokens(self) -> int | None:
-        """All tokens that were generated and billed as output; None where the completion's count is not sound."""
+        """All tokens that were generated and billed as output; None if the completion's count is not valid."""
         return None if self.completion_tokens is None else self.completion_tokens + self.beside_completion
 
     @property
     def billed_tokens(self) -> int | None:
-        """Prompt and output together; None where one of them is not sound."""
+        """Prompt and output together; None if one of them is not valid."""
         if self.prompt_tokens is None or self.output_tokens is None:
             return None
         return self.prompt_tokens + self.output_tokens
@@ -141,7 +141,7 @@ class Failure:
 def sound_count(value: object) -> int | None:
     """Return a token count as an int, or None where it is not an integer from 0 to the largest int64.
 
-    Some servers write integers as `10.0`. True is no count.
+    Some servers write integers as `10.0`. True is not a count.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -65,14 +65,14 @@ class Price:
 
     @property
     def max_input_usd_per_million(self) -> Decimal:
-        """What a prompt token can cost at most, cached or not."""
+        """The maximum price of a prompt token, cached or not."""
         return max(self.input_usd_per_million, self.cached_input_usd_per_million or Decimal(0))
 
 
 def cost(price: Price | None, usage: Usage) -> Decimal | None:
     """Return the exact cost of a usage in USD, with as many decimals as it takes.
 
-    What was generated beside the completion costs the same. None where the price or a count is unknown, or where the
+    Tokens generated beside the completion cost the same. None where the price or a count is unknown, or where the
     amount does not fit decimal128(18,12).
     """
     if price is None or usage.prompt_tokens is None or usage.output_tokens is None:
@@ -129,8 +129,8 @@ def min_prompt_tokens(messages: Sequence[Message]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """By how many tokens a server billed more than a request was thought to take at most: of the prompt, as a long
-    template of its own does it, and of the completion.
+    """How many more tokens a server billed than the upper bound of a request: of the prompt, for example because of a
+    long template of its own, and of the completion.
     """
 
     prompt_tokens: int = 0

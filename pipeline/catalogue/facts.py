@@ -1,4 +1,4 @@
-"""What is published about the models: windows, parameter ranges, dated prices. The facts stand in `models.json`."""
+"""What is published about the models: windows, parameter ranges, dated prices. The facts are in `models.json`."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class ParameterRange:
 
 @dataclass(frozen=True, slots=True)
 class ParameterText:
-    """A generation parameter that is text, or with `many` a list of texts too."""
+    """A generation parameter that is text, or with `many` a list of strings too."""
 
     many: bool = False
 
     def __str__(self) -> str:
-        return "text or a list of texts" if self.many else "text"
+        return "text or a list of strings" if self.many else "text"
 
 
 ParameterValues = ParameterRange | ParameterText

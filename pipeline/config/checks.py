@@ -63,7 +63,7 @@ def _check_model(config: JobConfig) -> Iterator[Finding]:
     name, provider = config.endpoint.model, config.endpoint.provider
     if not provider.lists_models or config.pricing is not None or config.known_models.find(name):
         return
-    # Names are often written without their maker, which leaves too little for a likeness of the whole.
+    # Names are often written without their maker; too little is left then to resemble the full name.
     names = config.known_models.names
     endings = {known.rpartition("/")[2]: known for known in names}
     near = nearest(name, names) or [endings[one] for one in nearest(name.rpartition("/")[2], endings)]

@@ -17,12 +17,12 @@ class JobCall:
     overrides: Sequence[str] = ()
 
     def command(self, name: str, *flags: str, without: Collection[str] = ()) -> str:
-        """Return `pipeline NAME JOB …` as it can be typed into a shell. A value that may be a secret stands as `…`.
+        """Return `pipeline NAME JOB …` as it can be typed into a shell. A value that may be a secret appears as `…`.
 
         Args:
             name: the command.
             flags: further words of the command, not quoted yet.
-            without: keys whose `--set` is left out, because one of the flags sets them anew.
+            without: keys whose `--set` is left out, because one of the flags sets them.
         """
         words = ["pipeline", name, self.file]
         for override in self.overrides:

@@ -116,7 +116,7 @@ def _key_errors(endpoint: EndpointConfig) -> Iterator[Finding]:
 
 
 def _is_on_this_machine(endpoint: EndpointConfig) -> bool:
-    """Return whether every server runs on this machine: one of one's own, or one that only speaks as the provider does,
+    """Return whether every server runs on this machine: the user's own, or one that only imitates the provider,
     such as a mock.
     """
     return all(is_loopback(urlsplit(url).hostname or "") for url in endpoint.urls)

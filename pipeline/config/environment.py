@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 @dataclass(frozen=True, slots=True)
 class KeyPlace:
-    """Where a key stands and where its value begins."""
+    """Where a key is and where its value begins."""
 
     key: Place
     value: Place
@@ -35,7 +35,7 @@ class KeyPlace:
 class Filled:
     """A document as plain values, with its variables filled in.
 
-    `written` holds the texts that variables changed, as they stand in the file; `unset` the places of those that
+    `written` holds the texts that variables changed, as they are in the file; `unset` the places of those that
     cannot be filled in.
     """
 
@@ -114,6 +114,6 @@ def _fill_scalar(scalar: Scalar, path: KeyPath, place: KeyPlace, environ: Mappin
         return None
     if text != scalar.text:
         filled.written[path] = scalar.text
-        # Within { } a variable can only stand in quotes, so they do not make text of a value that is one alone.
+        # Within { } a variable can only be in quotes, so they do not make text of a value that is one alone.
         return FilledText(text) if scalar.plain or _VARIABLE.fullmatch(scalar.text) else text
     return read_scalar(text) if scalar.plain else text

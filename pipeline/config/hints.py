@@ -44,7 +44,7 @@ _KEYS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("checkpoint_dir", "checkpoint_path"), "checkpoint.path"),
     }
 )
-"""Names that other tools give a key of ours; wherever they stand."""
+"""Names that other tools give one of our keys, in any section."""
 
 _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
     {
@@ -55,7 +55,7 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
         "limits.shared_limit": "limits.shared",
     }
 )
-"""Names that mean something else in one section than elsewhere."""
+"""Names whose meaning depends on the section."""
 
 _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
@@ -115,7 +115,7 @@ def key_meant(path: KeyPath) -> str | None:
 
 
 def section_meant(path: KeyPath, text: str) -> str | None:
-    """Return how to write a section that stands there as plain text: `input: {path: prompts.csv}`; None elsewhere."""
+    """Return how to write a section that is written as plain text: `input: {path: prompts.csv}`; None elsewhere."""
     key = _MAIN_KEYS.get(str(path[-1])) if len(path) == 1 else None
     if key is None:
         return None
@@ -160,7 +160,7 @@ def _plain(key: str | int) -> str:
 
 
 def _readings(digits: str) -> list[str]:
-    """Return each number that the digits and marks can stand for, decimal comma first."""
+    """Return each number that the digits and marks can mean, decimal comma first."""
     marks = [mark for mark in digits if not mark.isdigit() and mark not in "+-"]
     decimal = [mark for mark in dict.fromkeys(marks) if mark in ".,"]
     readings = []

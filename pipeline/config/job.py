@@ -1,4 +1,4 @@
-"""A job file that was read and found right, with the place of each of its keys."""
+"""A valid job file, with the place of each of its keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.records import JsonObject
 
 @dataclass(frozen=True)
 class Job:
-    """A job file that was read and found right.
+    """A valid job file.
 
     `file` is its path as given. `document` is the configuration as resolved, fit for JSON: every key, defaults filled
     in and `--set`s applied, `${NAME}` left as written; of an address that is a secret nothing but such a name.
@@ -28,7 +28,7 @@ class Job:
     file: str
     document: JsonObject
     places: Mapping[str, KeyPlace] = field(default_factory=dict, repr=False)
-    """Where each written key stands, by its dotted name (`input.path[1]`)."""
+    """Where each written key is, by its dotted name (`input.path[1]`)."""
     table: Any = field(default=None, repr=False)
     """A pyarrow.Table with the rows, where a Python caller gave them in place of `input.path`."""
     writes_output: bool = True

@@ -41,9 +41,10 @@ def read_job(
     environ: Mapping[str, str] | None = None,
     table: Any = None,
 ) -> tuple[Job | None, list[Mistake]]:
-    """Read a job file as far as it can be read, and all that is wrong with it.
+    """Return a job file as far as it can be read, and everything that is wrong with it.
 
-    Beside mistakes the job is what can be made of the rest, to look further: wrong values have stand-ins there.
+    If there are mistakes, the job is what can be made of the rest, so that more can be checked: stand-ins replace wrong
+    values.
 
     Args:
         path: the job file, or the mapping that it would hold.
@@ -77,7 +78,7 @@ def read_job(
 
 
 def _give_rows(filled: Filled) -> list[Mistake]:
-    """Put stand-ins for the paths that a job with given rows does without; return a mistake where it names an input."""
+    """Put stand-ins for the paths that a job with given rows does not need; return a mistake if it names an input."""
     mistakes = []
     if ("input", "path") in filled.places:
         place = filled.places[("input", "path")].pointed

@@ -50,6 +50,6 @@ def _replaced(section: Node | None, path: KeyPath, node: Node, place: Place) -> 
     """Return the section with the value at a path replaced; whatever is not a mapping becomes one."""
     entries = dict(section.entries) if isinstance(section, Mapping) else {}
     key, rest = str(path[0]), path[1:]
-    standing = entries[key].node if key in entries else None
-    entries[key] = Entry(place, _replaced(standing, rest, node, place) if rest else node)
+    before = entries[key].node if key in entries else None
+    entries[key] = Entry(place, _replaced(before, rest, node, place) if rest else node)
     return Mapping(entries, section.place if isinstance(section, Mapping) else place)

@@ -19,7 +19,7 @@ _HEADER_VALUE = "***"
 def resolved_document(config: JobConfig, written: Mapping[KeyPath, str]) -> JsonObject:
     """Return every key of a job with its value, fit for JSON.
 
-    `written` holds the text of values with variables, which stand as `${NAME}`. Of an address that is a secret nothing
+    `written` holds the text of values with variables, which appear as `${NAME}`. Of an address that is a secret nothing
     but such a name is kept, of a header nothing at all.
     """
     values = config.model_dump(by_alias=True)
@@ -46,6 +46,6 @@ def _document(value: Any, path: KeyPath, written: Mapping[KeyPath, str]) -> Any:
     if isinstance(value, tuple | list):
         return [_document(inner, (*path, index), written) for index, inner in enumerate(value)]
     if isinstance(value, Decimal):
-        # As a number, as it stands in the file; as text where a float would not be the same.
+        # As a number, as in the file; as text where a float would not be exact.
         return float(value) if Decimal(repr(float(value))) == value else str(value)
     return value

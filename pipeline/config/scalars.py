@@ -29,7 +29,7 @@ class WrittenNumber(float):
     text: str
 
     def __new__(cls, text: str) -> WrittenNumber:
-        """Make the number that a scalar of the core schema stands for."""
+        """Make the number that a scalar of the core schema means."""
         number = super().__new__(cls, text.replace(".inf", "inf").replace(".nan", "nan"))
         number.text = text
         return number

@@ -86,7 +86,7 @@ def default(path: KeyPath) -> object:
 
 
 def is_required(path: KeyPath) -> bool:
-    """Return whether the section of a key cannot stand without it."""
+    """Return whether the section of a key requires it."""
     options = _options(path[:-1]) if path[:-1] else [_raw()]
     return any(path[-1] in option.get("required", ()) for option in options)
 
@@ -193,7 +193,7 @@ def _words(schema: JsonObject) -> str:
         case "boolean":
             return "true or false"
         case "array":
-            return "a list of mappings" if "$ref" in schema["items"] else "a list of texts"
+            return "a list of mappings" if "$ref" in schema["items"] else "a list of strings"
         case "object" if "properties" in schema:
             return "a mapping with " + listed(list(schema["properties"]))
         case "object":

@@ -18,7 +18,7 @@ from pipeline.suggest import did_you_mean, nearest
 MAX_BYTES = 1024 * 1024
 
 GIVEN = "the job"
-"""What stands for the file of a job that was given as a Python mapping."""
+"""The name of the file of a job that was given as a Python mapping."""
 
 _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _MAX_SHOWN = 1_000
@@ -41,7 +41,7 @@ _SECRET_TEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands, counted from 1; `text` is the whole line, None where it may hold a secret."""
+    """Where something is, counted from 1; `text` is the whole line, None where it may hold a secret."""
 
     file: str
     line: int
@@ -55,7 +55,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Source:
-    """Text to be parsed; `lead` stands before it on its first line and is shown with it (`a.b=` of a `--set`)."""
+    """Text to be parsed; `lead` precedes it on its first line and is shown with it (`a.b=` of a `--set`)."""
 
     file: str
     text: str
@@ -92,7 +92,7 @@ class Source:
     def _secret_lines(self) -> frozenset[int]:
         """Lines with what may be a secret. It is looked for in the text, so that broken YAML shows none either."""
         secret: set[int] = set()
-        within: int | None = None  # the indent of a secret key whose value may stand on the lines after it
+        within: int | None = None  # the indent of a secret key whose value may be on the lines after it
         is_next = False
         for number, line in enumerate(self._lines):
             indent = len(line) - len(line.lstrip())

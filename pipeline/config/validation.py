@@ -27,7 +27,7 @@ STAND_INS: dict[KeyPath, Any] = {
     ("output",): {"path": "output.parquet"},
     ("output", "path"): "output.parquet",
 }
-"""What stands for a required value that is wrong or missing, so that the checks can look at the rest."""
+"""What replaces a required value that is wrong or missing, so that the checks can look at the rest."""
 
 
 def validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake], frozenset[KeyPath]]:

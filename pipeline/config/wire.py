@@ -22,7 +22,7 @@ def make_endpoint(config: EndpointConfig, address: str | None = None, catalogue:
 
 
 def other_urls(config: EndpointConfig) -> tuple[str, ...]:
-    """Return the whole addresses of the servers beside the first one."""
+    """Return the full addresses of the servers beside the first one."""
     return tuple(_endpoint(config, url, built_in()).url for url in config.urls[1:])
 
 

@@ -1,4 +1,4 @@
-"""What requests come to by stated ratios alone, where nothing has been learned yet."""
+"""Totals of requests by stated ratios alone, while nothing has been learned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.estimate.sizes import Sizes, Totals
 from pipeline.records import Usage
 
 # UTF-8 bytes a token, counted with the tokenizers of Llama 3 and 4 (docs/estimate.md): English prose has 4 to 4.7, that
-# of 26 languages at most 8.6; no text has less than 1, and scripts that a vocabulary leaves out come to that.
+# of 26 languages at most 8.6; no text has less than 1, and scripts that a vocabulary leaves out have that.
 _BYTES_A_TOKEN = {"low": 10.0, "expected": 4.0, "high": 1.0}
 # Where a model's own template has not been counted: none to speak of, Llama's, and the allowance of the caps.
 _OTHER_TEMPLATES = {

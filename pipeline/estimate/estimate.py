@@ -16,8 +16,8 @@ from pipeline.estimate.sizes import Sizes, Totals
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the rows that are to be sent come to. `cost_usd` is None where prices are not known; `worst_cost_usd` is the
-    dearest that they can be. `learned_from` is the number of rows that this was learned from, 0 for none.
+    """Tokens, cost and time of the rows to send. `cost_usd` is None if prices are not known; `worst_cost_usd` is an
+    upper bound. `learned_from` is the number of rows that this was learned from, 0 for none.
     """
 
     requests: int

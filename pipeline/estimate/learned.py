@@ -1,4 +1,4 @@
-"""What requests come to by what earlier ones came to."""
+"""Totals of requests, extrapolated from requests that are finished."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_ROWS = 5
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What one row came to: tokens billed, USD of all its attempts (None where the price is not known), and for how
+    """What one row took: tokens billed, USD of all its attempts (None where the price is not known), and for how
     long its attempts held a slot.
     """
 
@@ -56,8 +56,8 @@ class Measure:
 
 @dataclass(slots=True)
 class Sample:
-    """Rows whose requests are over: the size of each request in bytes, and what it came to. `is_drawn` where they were
-    drawn at random from the job.
+    """Finished rows: the size of each request in bytes, and what it took. `is_drawn` if they were drawn at random from
+    the job.
     """
 
     is_drawn: bool

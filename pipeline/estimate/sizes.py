@@ -1,4 +1,4 @@
-"""What is known of requests before they are sent, and what they are taken to come to."""
+"""What is known about requests before they are sent, and their estimated totals."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What requests are taken to come to. `cost_usd` is None where prices are not known.
+    """Estimated totals of requests. `cost_usd` is None where prices are not known.
 
     `busy_seconds` are those of all requests, as if sent one after the other; `attempts` are the requests that a row
     takes on average, `last_seconds` how much longer than on average the last one may take.

@@ -52,7 +52,7 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
 
 def check_percent(text: str, values: Any) -> None:
     """Raise TooMuch where `text % values` asks for a huge width or would be too long, and TemplateError where it prints
-    a null or what is no value.
+    a null or what is not a value.
     """
     if re.search(r"%\([^()]*\(", text):
         raise TooMuch("has a nested key in a % format")

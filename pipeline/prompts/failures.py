@@ -11,7 +11,7 @@ from pipeline.suggest import did_you_mean, nearest
 
 
 class PromptFailure(Exception):
-    """A row that gives no request; nothing is sent for it. The message never holds what stands in the row.
+    """A row that makes no request; nothing is sent for it. The message never holds values of the row.
 
     `key` is the job file's key the failure comes from, `template_line` the line (from 1) inside a template, where
     known. `exceeded_limit` tells a template that does too much (or never ends) from one that fails, `lacks_value` a row

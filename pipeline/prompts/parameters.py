@@ -112,7 +112,7 @@ def read_number(value: Any, allowed: ParameterRange) -> int | float | None:
     """Return the value as a number of the range's type (1, 1.0 and "1" are the same), or None if it is not one."""
     if isinstance(value, str):
         text = value.strip()
-        # Beyond 400 characters stands no number that is meant.
+        # No number that is meant is longer than 400 characters.
         if len(text) > 400 or not _NUMBER.fullmatch(text):
             return None
         value = int(text) if text.lstrip("+-").isdecimal() else float(text)

@@ -1,4 +1,4 @@
-"""The whole way from a row to a request."""
+"""From a row to a request."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ RENDER_SECONDS = 5.0
 class Prompter:
     """Makes the requests of a job; `columns` are the input columns it uses. Safe from many threads.
 
-    `prompt.system` goes first; where the row brings messages, only if none of them is a system message. A system text
-    that comes out blank is left out. `telling` tells the endpoint what the answer has to be. With
-    `needs_max_tokens` a row without it makes no request. Raises InvalidJob with every mistake that can be seen without
-    a row.
+    `prompt.system` goes first; where the row brings messages, only if none of them is a system message. A blank system
+    text is left out. `telling` tells the endpoint what the answer has to be. With `needs_max_tokens` a row without it
+    makes no request. Raises InvalidJob with every mistake that can be seen without a row.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from pipeline.records import Row
 from pipeline.surrogates import well_formed
 
 WHOLE_ROW = "row"
-"""The variable that holds the whole row, for columns whose names are no identifiers."""
+"""The variable that holds the whole row, for columns whose names are not identifiers."""
 
 _REFUSED: Mapping[type[nodes.Node], str] = {
     nodes.Include: "include",
@@ -38,7 +38,7 @@ with the third power of it, and walks it by recursion."""
 class Template:
     """A template over the input's columns; `columns` are those it uses.
 
-    `key` is the job file's key it stands under. Raises InvalidJob for a syntax error, or else with every undefined
+    `key` is its key in the job file. Raises InvalidJob for a syntax error, or else with every undefined
     column, unknown filter and reach into Python; each message names the line inside the template.
     """
 
@@ -66,7 +66,7 @@ class Template:
             raise
         except Exception as error:
             failure = self._failure(error, row)
-        # Raised outside the handler: the cause could hold what stands in the row.
+        # Raised outside the handler: the cause could hold values of the row.
         raise failure
 
     def _render(self, row: Row, seconds: float) -> str:

@@ -23,7 +23,7 @@ _MAX_DIGITS = 4_300
 
 # Possessive throughout, so that neither time nor memory grows with what is skipped.
 _UP_TO_A_MARK = re.compile(r'(?:[^"\[{,]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"?)*+(?:[\[{,]|\Z)', re.DOTALL)
-"""Texts and whatever else stands before a mark that opens or parts values, and that mark."""
+"""Strings and whatever else precedes a mark that opens or separates values, and that mark."""
 
 
 class DocumentTooLarge(Exception):
@@ -43,7 +43,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> str:
 def read_document(text: str) -> Any:
     """Return the JSON value of a body, or None where it is none.
 
-    Raw control characters are read as they stand; NaN and Infinity, which JSON does not have, become None.
+    Raw control characters are accepted; NaN and Infinity, which JSON does not have, become None.
 
     Raises:
         DocumentTooLarge: it is nested too deeply, or holds too many values.

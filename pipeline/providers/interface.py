@@ -22,7 +22,7 @@ class Endpoint(Protocol):
 
     @property
     def url(self) -> str:
-        """The whole address to POST to."""
+        """The full address to POST to."""
 
     def payload(self, request: Request) -> JsonObject:
         """Return the body to send, as a JSON value."""

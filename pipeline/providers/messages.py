@@ -1,4 +1,4 @@
-"""What a reply without an answer says of itself, in whatever shape servers and gateways put it.
+"""The error message of a reply without an answer, in whatever form servers and gateways send it.
 
 `error` as an object or text is OpenAI's form, `detail` FastAPI's, `title` and `detail` those of RFC 9457, `errors` that
 of Workers AI; Baidu has `error_msg`, AWS `Message`, OpenRouter `metadata.raw`, Apigee `fault.faultstring`.
@@ -110,7 +110,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def _in_text(text: str, level: int) -> list[tuple[str, str]]:
-    """Return the errors of an object or list that stands as JSON text inside the reply."""
+    """Return the errors of an object or list that is JSON text inside the reply."""
     if text.lstrip()[:1] not in ("{", "[") or len(text) > _MAX_JSON_TEXT:
         return []
     try:

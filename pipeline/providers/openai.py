@@ -24,7 +24,7 @@ _PATH = "/chat/completions"
 
 
 class OpenAI:
-    """`POST url` with `{"model", "messages", …parameters}`; takes the server's base (`…/v1`) or the whole address."""
+    """`POST url` with `{"model", "messages", …parameters}`; takes the server's base (`…/v1`) or the full address."""
 
     kind = "openai"
 

@@ -1,6 +1,7 @@
-"""Reasoning that stands in the text of an answer, up to `</think>`.
+"""Reasoning in the text of an answer, up to `</think>`.
 
-QwQ, DeepSeek-R1 and their kin write so; their chat templates open `<think>` in the prompt, so it is often not repeated.
+QwQ, DeepSeek-R1 and similar models write it. Their chat templates open `<think>` in the prompt, so answers often do
+not repeat it.
 """
 
 from __future__ import annotations

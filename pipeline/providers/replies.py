@@ -24,7 +24,7 @@ from pipeline.surrogates import well_formed
 class Answer:
     """Where an endpoint's envelope holds what.
 
-    `found` tells whether there is an answer in it, which may be empty; `error` is one that stands inside the answer.
+    `found` tells whether there is an answer in it, which may be empty; `error` is one inside the answer.
     """
 
     found: bool = False
@@ -103,7 +103,7 @@ def _split(answer: Answer) -> Answer:
     if parts is None:
         return answer
     found, response = parts
-    # A server that tells reasoning beside the text as well was paid for both.
+    # A server that also sends reasoning beside the text was paid for both.
     reasoning = "\n\n".join(filter(None, [answer.reasoning, found]))
     return replace(answer, response=response, reasoning=reasoning or None)
 

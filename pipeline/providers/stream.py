@@ -1,7 +1,7 @@
-"""A streamed chat completion, put together to the reply that it would have been in one piece.
+"""A streamed chat completion, assembled into the reply that it would have been in one piece.
 
 Source: OpenAI's API reference, "Streaming"; the usage comes in the last chunk, which has no choices. Groq has it under
-`x_groq`. vLLM and others tell an error as an event of its own, with `error` or `"object": "error"`.
+`x_groq`. vLLM and others send an error as an event of its own, with `error` or `"object": "error"`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Assembly:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the reply is whole: its end, a finish reason or an error has come."""
+        """Whether the reply is complete: its end, a finish reason or an error has come."""
         return self._is_done or self._error is not None or "finish_reason" in self._choice
 
     @property

@@ -14,7 +14,7 @@ from pipeline.records import NO_USAGE, JsonObject, Usage, sound_count
 
 
 def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
-    """Return the counts of a usage object, each None where it is not sound.
+    """Return the counts of a usage object, each None if it is not valid.
 
     A prompt is never of 0 tokens, so neither is a total. A completion is of 0 tokens only where nothing was `answered`,
     its reasoning only where nothing was `reasoned`. A detail is never more than what it is part of.

@@ -9,11 +9,11 @@
 | tables | directories of table formats, which are refused |
 | widening | types that differ only in storage -> the wider one |
 | utf8 | text columns that hold other bytes |
-| scan | text -> blocks of whole CSV rows, held to the grammar |
+| scan | text -> blocks of whole CSV rows, checked against the grammar |
 | memory | rows that a Python caller holds |
 | streams | a file -> pieces of bytes, unpacked |
-| places | where a row stands, and what is wrong there |
-| json_columns | JSON values that are kept as they stand, beside the output's one type |
+| places | where a row is, and what is wrong there |
+| json_columns | JSON values that are kept as they are, beside the one type of the output |
 | identity | rows -> values for prompts, content keys, ids |
 | canonical, values, nested | Arrow values -> bytes to hash, or Python values, however deep |
 """

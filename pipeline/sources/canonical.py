@@ -17,8 +17,8 @@
 | struct | `{`, each field's name as text and its value, in order of name, `}` |
 | JSON list or object | `j`, length in bytes, `:`, its compact JSON, keys in order of their code points |
 
-Any other JSON value is as in a column of its type. A value by dictionary is the value, one of an extension type is its
-storage; widths, units and nullability do not count.
+Any other JSON value is as in a column of its type. A dictionary-encoded value is the value, one of an extension type is
+its storage; widths, units and nullability do not count.
 """
 
 from __future__ import annotations

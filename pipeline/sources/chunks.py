@@ -20,7 +20,7 @@ BATCH_BYTES = 4 * 2**20
 class Chunk:
     """Rows that follow each other in a file; to be read before the next chunk is asked for, or not at all.
 
-    `read` gives them as batches, `place` says where the row at an index within the chunk stands.
+    `read` gives them as batches, `place` says where the row at an index within the chunk is.
     """
 
     rows: int
@@ -30,7 +30,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """One opened file: `chunks` begins anew at its first row each time it is called."""
+    """One opened file: `chunks` starts at its first row each time it is called."""
 
     file: InputFile
     schema: pa.Schema

@@ -105,7 +105,7 @@ def _texts(path: str, encoding: str) -> Iterator[str]:
     for piece in _with_end(pieces(path)):
         try:
             text = decoder.decode(piece, final=not piece)
-            text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is no text
+            text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is not text
         except UnicodeError as error:
             line += _sound_lines(error)
             raise Place(path, line).error(

@@ -124,7 +124,7 @@ def _parse(path: str, number: int, line: bytes) -> dict[str, object]:
     try:
         text = line.decode("utf-8")
         if "\\u" in text:
-            # Half a surrogate pair is no text; it becomes U+FFFD, before keys are compared.
+            # Half a surrogate pair is not text; it becomes U+FFFD, before keys are compared.
             text = _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
         value = _DECODER.decode(text)
     except UnicodeDecodeError as error:
@@ -169,8 +169,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
         seen: set[str] = set()
-        double = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise _Refused(f'the key "{double}" occurs twice in one object')
+        duplicate = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise _Refused(f'the key "{duplicate}" occurs twice in one object')
     return value
 
 

@@ -44,7 +44,7 @@ class TableSource:
                 yield batch
 
     def place(self, position: int) -> Place:
-        """Return where the row at a position stands. Raises IndexError where there is no such row."""
+        """Return where the row at a position is. Raises IndexError where there is no such row."""
         if not 0 <= position < self._table.num_rows:
             raise IndexError(f"the input has no row at position {position}")
         return Place("input", position + 1, "row")

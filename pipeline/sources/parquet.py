@@ -28,9 +28,9 @@ def _reader(file: InputFile) -> FileReader:
     with _sound(file.path), _open(file.path) as parquet:
         schema = parquet.schema_arrow
         rows = parquet.metadata.num_rows
-    double = sorted(name for name, count in Counter(schema.names).items() if count > 1)
-    if double:
-        raise input_error(f'{file.path}: two columns have the name "{double[0]}"')
+    duplicates = sorted(name for name, count in Counter(schema.names).items() if count > 1)
+    if duplicates:
+        raise input_error(f'{file.path}: two columns have the name "{duplicates[0]}"')
     if rows and not schema.names:
         raise input_error(f"{file.path} has rows but no columns")
     return FileReader(file, schema, partial(_chunks, file.path))
@@ -95,7 +95,7 @@ def _place(path: str, first: int, index: int) -> Place:
 
 def _open(path: str) -> pq.ParquetFile:
     # Not mapped into memory: a file cut short while it is read would end the process (SIGBUS). Buffered, so that
-    # a row group's columns are not held whole.
+    # a row group's columns are not held at once.
     return pq.ParquetFile(
         path, memory_map=False, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
     )

@@ -1,4 +1,4 @@
-"""Where something of the input stands, and what is wrong there."""
+"""Where something in the input is, and what is wrong there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A strict scan of CSV text: cuts it into blocks of whole rows, and refuses what is not CSV, with its line.
+"""A strict scan of CSV text: it cuts it into blocks of complete rows, and refuses what is not CSV, with its line.
 
 The grammar is that of RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180), with any delimiter of one character, rows that
 end in `\\n` or `\\r\\n`, and quotes allowed within a cell that does not begin with one: a cell either begins with no
-quote and holds no delimiter and no line end, or stands in quotes, with each quote inside doubled. Readers of CSV
+quote and holds no delimiter and no line break, or is in quotes, with each quote inside doubled. Readers of CSV
 agree on text of this form. On anything else (text after a closing quote, a carriage return alone, NUL, a short row,
 a blank line) each repairs in its own way, so it is refused here and nothing has to be repaired.
 """
@@ -28,7 +28,7 @@ _LINE_ENDS = "rows end in a line feed, or in carriage return and line feed"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole rows, each with its line end: their text, how many, and the number of the first one's line."""
+    """Complete rows, each with its line break: their text, how many, and the number of the first one's line."""
 
     text: str
     rows: int
@@ -202,7 +202,7 @@ class Scan:
                 wanted -= len(text)
         self._buffer = "".join(parts)
         if self._ended and self._buffer and not self._buffer.endswith(("\n", "\r")):
-            self._buffer += "\n"  # the last row may do without its line end
+            self._buffer += "\n"  # the last row may lack its line break
 
     def _consume(self, end: int) -> None:
         self._line += self._buffer.count("\n", 0, end)

@@ -142,7 +142,7 @@ class Watched:
             yield batch
 
     def place(self, position: int) -> Place:
-        """Return where the row at a position stands."""
+        """Return where the row at a position is."""
         return self.source.place(position)
 
 

@@ -1,4 +1,4 @@
-"""Directories whose files are not the rows: tables that keep old versions, and columns that stand in names."""
+"""Directories whose files are not the rows: tables that keep old versions, and columns that are in their names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refuse_tables(directories: Iterable[str]) -> None:
 
 
 def refuse_partitions(directory: str, names: Sequence[str]) -> None:
-    """Raise InvalidJob where a directory holds others that are named key=value: that column stands in no file."""
+    """Raise InvalidJob where a directory holds others that are named key=value: that column is in no file."""
     parts = [name for name in names if _PARTITION.fullmatch(name) and os.path.isdir(os.path.join(directory, name))]
     if parts:
         raise input_error(

@@ -1,4 +1,4 @@
-"""Text columns that hold bytes which are no UTF-8: read on, and refused where such a column is used."""
+"""Text columns that hold bytes which are not UTF-8: read, and refused only where such a column is used."""
 
 from __future__ import annotations
 

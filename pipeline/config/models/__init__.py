@@ -1,7 +1,7 @@
 """The job file as frozen models, a module for each section. Field names are the keys of the file; docs and JSON Schema
 are made from them.
 
-What one value alone decides (type, range) stands here; what needs several keys or the catalogue is in `checks`.
+What a single value decides (type, range) is here; what needs several keys or the catalogue is in `checks`.
 """
 
 from pipeline.config.models.endpoint import SIMULATOR_URL, AuthConfig, EndpointConfig

@@ -1,4 +1,4 @@
-"""`catalogue`: models of one's own, and other facts of known ones."""
+"""`catalogue`: models of the user's own, and other facts about known ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class ModelConfig(Section):
     name: Text = Field(description="The model's name, as the server knows it.", examples=["my-team/my-model"])
     input_usd_per_million: UsdPerMillion = Field(description="USD per million prompt tokens.", examples=[0.32])
     output_usd_per_million: UsdPerMillion = Field(description="USD per million completion tokens.", examples=[0.34])
-    context_window: int = Field(ge=1, description="The most tokens of prompt and answer together.", examples=[32768])
+    context_window: int = Field(
+        ge=1, description="The maximum number of tokens in prompt and answer together.", examples=[32768]
+    )
     parameters: tuple[ParameterName, ...] = Field(
         default=(),
         description="The parameters that it takes; without them, all of the server's.",
@@ -57,11 +59,11 @@ class ModelConfig(Section):
     takes_schemas: bool = Field(
         default=False, description="Whether it takes a JSON Schema in `response_format`; see `expect.send`."
     )
-    note: str = Field(default="", description="For people.")
+    note: str = Field(default="", description="A remark for people.")
 
 
 class CatalogueConfig(Section):
-    """Models of one's own, which take the place of known ones of the same name."""
+    """Models of the user's own, which replace known ones of the same name."""
 
     priced_on: Annotated[str, AfterValidator(_check_date)] | None = Field(
         default=None, description="The date on which the prices were read."

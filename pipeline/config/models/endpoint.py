@@ -19,7 +19,7 @@ SIMULATOR_URL = "simulator"
 
 
 class AuthConfig(Section):
-    """How the key goes out."""
+    """How the key is sent."""
 
     header: Text = Field(default="Authorization", description="The header that carries the key.")
     prefix: str = Field(default="Bearer ", description="What comes before the key.")
@@ -47,23 +47,23 @@ class EndpointConfig(Section):
         default=False, description="Whether the key may go over plain http:// to another machine."
     )
     auth: AuthConfig | None = Field(
-        default=None, description="How the key goes out; without it, as `Authorization: Bearer KEY`."
+        default=None, description="How the key is sent; without it, as `Authorization: Bearer KEY`."
     )
     headers: dict[str, str] | None = Field(
         default=None,
         repr=False,
-        description="Further headers of every request. Their values are secrets: they are shown nowhere.",
+        description="More headers for every request. Their values are secrets and shown nowhere.",
         examples=[{"X-Team": "${TEAM}"}],
     )
     query: dict[str, str] | None = Field(
         default=None,
-        description="What is added to the address of every request.",
+        description="Query parameters for the address of every request.",
         examples=[{"api-version": "2026-05-01"}],
     )
     extra_body: SentJson | None = Field(
         default=None,
-        description="Further keys of every request's body, sent as they are (to Dataoorts within `data`). Part of what "
-        "is asked: another value makes finished rows changed.",
+        description="More keys for the body of every request, sent unchanged (to Dataoorts within `data`). They are "
+        "part of the request: with another value, finished rows count as changed.",
         examples=[{"chat_template_kwargs": {"enable_thinking": False}}],
     )
     max_tokens_field: Text = Field(
@@ -78,7 +78,7 @@ class EndpointConfig(Section):
     )
     reasoning: Literal["auto", "split", "keep"] = Field(
         default="auto",
-        description="What becomes of reasoning in the answer's text, up to `</think>`: `auto` moves it to "
+        description="What happens to reasoning in the answer's text, up to `</think>`: `auto` moves it to "
         "the column `reasoning` for models that the catalogue marks, `split` for every model, `keep` for none.",
     )
     transport: Literal["lean", "standard"] = Field(

@@ -59,7 +59,7 @@ class InputConfig(Section):
     )
     id: Text | None = Field(
         default=None,
-        description="A column of unique ids; without it, a row is known by its content.",
+        description="A column of unique ids; without it, a row is identified by its content.",
         examples=["problem_id"],
     )
     where: Text | None = Field(

@@ -1,4 +1,4 @@
-"""The whole job file."""
+"""The job file as a whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.config.models.values import Name
 
 
 def _or_path(schema: dict[str, Any]) -> None:
-    """Let a path stand for the section: the loader puts the file that it names in its place."""
+    """Let a path take the place of the section: the loader reads the file that it names."""
     schema["anyOf"].insert(0, {"type": "string", "minLength": 1})
 
 
@@ -45,12 +45,12 @@ class JobConfig(Section):
         description="What every answer has to be: exactly one of `json_schema`, `choices` and `regex`. One that is not "
         "is asked for again, and billed like any other.",
     )
-    limits: LimitsConfig = Field(default=LimitsConfig(), description="How fast, how dear and how long.")
-    retry: RetryConfig = Field(default=RetryConfig(), description="What happens after a passing failure.")
+    limits: LimitsConfig = Field(default=LimitsConfig(), description="Rates, cost and time.")
+    retry: RetryConfig = Field(default=RetryConfig(), description="What happens after a transient failure.")
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="Where the progress is kept.")
     output: OutputConfig = Field(description="Where the answers go.", examples=[{"path": "data/out/answers.parquet"}])
-    notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is told how runs go.")
-    metrics: MetricsConfig = Field(default=MetricsConfig(), description="Figures for Prometheus.")
+    notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is notified of runs.")
+    metrics: MetricsConfig = Field(default=MetricsConfig(), description="Metrics for Prometheus.")
     pricing: PricingConfig | None = Field(default=None, description="Prices; without them, those of the catalogue.")
     catalogue: CatalogueConfig | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""`limits` and `retry`: how fast, how dear, how long, and how often."""
+"""`limits` and `retry`: how fast, how expensive, how long, and how often."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.config.models.values import Money, Name, Positive, Processes
 
 
 class LimitsConfig(Section):
-    """How fast, how dear and how long; no limit where a key is left out and has no default."""
+    """Rates, cost and time. A key that is left out and has no default sets no limit."""
 
     concurrency: int = Field(default=32, ge=1, le=20_000, description="The most requests in flight.")
     processes: Processes = Field(
@@ -18,24 +18,26 @@ class LimitsConfig(Section):
         " others send. auto: as many as are worth it.",
     )
     requests_per_minute: Positive | None = Field(
-        default=None, description="The most requests sent over any minute.", examples=[300]
+        default=None, description="The maximum number of requests sent in any minute.", examples=[300]
     )
     tokens_per_minute: Positive | None = Field(
-        default=None, description="The most tokens over any minute, prompts and answers together.", examples=[200000]
+        default=None,
+        description="The maximum number of tokens in any minute, prompts and answers together.",
+        examples=[200000],
     )
     shared: Name | None = Field(
         default=None,
-        description="Holds these rates over everything that the jobs of this machine send together which name the same "
-        "limit; needs requests_per_minute or tokens_per_minute.",
+        description="The name of a limit: all jobs on this machine that give the same name keep these rates together. "
+        "Needs requests_per_minute or tokens_per_minute.",
         examples=["my-account"],
     )
     max_cost_usd: Money | None = Field(
         default=None,
-        description="The most the whole job may cost, over all runs; needs parameters.max_tokens.",
+        description="The maximum cost of the whole job, over all runs; needs parameters.max_tokens.",
         examples=[50],
     )
     max_run_cost_usd: Money | None = Field(
-        default=None, description="The most one run may cost; needs parameters.max_tokens.", examples=[5]
+        default=None, description="The maximum cost of one run; needs parameters.max_tokens.", examples=[5]
     )
     deadline_seconds: Positive | None = Field(default=None, description="How long one run may send.", examples=[7200])
     timeout_seconds: Positive = Field(
@@ -47,15 +49,13 @@ class LimitsConfig(Section):
         "endpoint.stream.",
         examples=[60],
     )
-    drain_seconds: Positive = Field(
-        default=60.0, description="How long a stop waits for the requests that are in flight."
-    )
+    drain_seconds: Positive = Field(default=60.0, description="How long a stop waits for the requests in flight.")
 
 
 class RetryConfig(Section):
-    """What happens to a request that failed for a passing cause."""
+    """What happens to a request that failed for a transient cause."""
 
-    max_attempts: int = Field(default=6, ge=1, description="The most attempts for a row in one run.")
+    max_attempts: int = Field(default=6, ge=1, description="The maximum number of attempts for a row in one run.")
     initial_seconds: Positive = Field(
         default=1.0, description="The wait before the second attempt; it grows from there."
     )

@@ -1,4 +1,4 @@
-"""`notify` and `metrics`: who is told how runs go."""
+"""`notify` and `metrics`: who is notified of runs, and how they are measured."""
 
 from __future__ import annotations
 
@@ -10,28 +10,26 @@ from pipeline.config.models.values import Text
 
 
 class NotifyConfig(Section):
-    """Who is told over HTTP how runs go. The addresses are secrets: whoever knows one can speak for the job."""
+    """Who is notified of runs over HTTP. The addresses are secrets: whoever knows one can speak for the job."""
 
     ping_url: Text | None = Field(
         default=None,
         repr=False,
-        description="A check in the style of healthchecks.io, told by POST of a run's start (…/start), of its success "
-        "(the address itself) and of any other end (…/fail).",
+        description="A check in the style of healthchecks.io: it gets a POST at the start of a run (…/start), at its "
+        "success (the address itself) and at any other end (…/fail).",
         examples=["${PING_URL}"],
     )
     webhook_url: Text | None = Field(
         default=None,
         repr=False,
-        description="Is sent the summary of each run that sent something or went wrong.",
+        description="An address that gets the summary of each run that sent something or went wrong.",
         examples=["${WEBHOOK_URL}"],
     )
-    allow_insecure_http: bool = Field(
-        default=False, description="Whether these may be told over plain http:// on another machine."
-    )
+    allow_insecure_http: bool = Field(default=False, description="Whether plain http:// to another machine is allowed.")
 
 
 class MetricsConfig(Section):
-    """Figures for Prometheus."""
+    """Metrics for Prometheus."""
 
     textfile: MetricsPath | None = Field(
         default=None,

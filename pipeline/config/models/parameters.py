@@ -9,21 +9,21 @@ from pipeline.config.models.values import IntegerOrColumn, NumberOrColumn, TextO
 
 
 class ParametersConfig(Section):
-    """Generation parameters, each a value or `{column: NAME}`. Dataoorts has ranges; other servers have their own."""
+    """Generation parameters, each a value or `{column: NAME}`. The ranges are the provider's."""
 
-    temperature: NumberOrColumn | None = Field(default=None, description="How freely tokens are drawn.", examples=[0.1])
+    temperature: NumberOrColumn | None = Field(
+        default=None, description="How randomly tokens are sampled.", examples=[0.1]
+    )
     top_p: NumberOrColumn | None = Field(
-        default=None, description="The share of probability tokens are drawn from.", examples=[0.9]
+        default=None, description="The share of the probability that tokens are sampled from.", examples=[0.9]
     )
     top_k: IntegerOrColumn | None = Field(
-        default=None, description="How many of the likeliest tokens are drawn from.", examples=[40]
+        default=None, description="The number of most likely tokens to sample from.", examples=[40]
     )
     max_tokens: IntegerOrColumn | None = Field(
-        default=None, description="The most tokens an answer may have.", examples=[1024]
+        default=None, description="The maximum number of tokens in an answer.", examples=[1024]
     )
-    seed: IntegerOrColumn | None = Field(
-        default=None, description="Makes the drawing of tokens repeatable.", examples=[7]
-    )
+    seed: IntegerOrColumn | None = Field(default=None, description="Makes the sampling repeatable.", examples=[7])
     repetition_penalty: NumberOrColumn | None = Field(
         default=None, description="Discourages repeated tokens.", examples=[1.1]
     )
@@ -34,7 +34,9 @@ class ParametersConfig(Section):
         default=None, description="Discourages tokens used at all so far.", examples=[0.2]
     )
     min_p: NumberOrColumn | None = Field(
-        default=None, description="Draws from no token less likely than this share of the likeliest.", examples=[0.05]
+        default=None,
+        description="Drops tokens that are less likely than this share of the most likely one.",
+        examples=[0.05],
     )
     stop: TextsOrColumn | None = Field(
         default=None, description="Ends the answer before this text, or the first of these texts.", examples=[["###"]]

@@ -23,7 +23,7 @@ class PromptConfig(Section):
         examples=["{{ question }}"],
     )
     column: Text | None = Field(
-        default=None, description="A column whose text is the user message as it is.", examples=["question"]
+        default=None, description="A column whose text is the user message, unchanged.", examples=["question"]
     )
     messages: Text | None = Field(
         default=None,
@@ -40,10 +40,10 @@ class PromptConfig(Section):
     )
     constant: bool = Field(
         default=False,
-        description="Whether every row may be asked the same; else a prompt that uses no column is a mistake.",
+        description="Whether every row may be asked the same; otherwise a prompt that uses no column is an error.",
     )
 
     @property
     def given(self) -> list[str]:
-        """Which of `user`, `column` and `messages` are there; a sound prompt has exactly one."""
+        """Which of `user`, `column` and `messages` are there; a valid prompt has exactly one."""
         return [name for name in PROMPT_KEYS if getattr(self, name) is not None]

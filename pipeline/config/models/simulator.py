@@ -12,12 +12,12 @@ from pipeline.config.models.values import NotNegative, Positive
 class SimulatorConfig(Section):
     """How the embedded endpoint behaves; only with `endpoint.url: simulator`."""
 
-    latency_seconds: NotNegative = Field(default=0.0, description="The mean time to an answer.")
+    latency_seconds: NotNegative = Field(default=0.0, description="The mean latency of an answer.")
     latency_spread: NotNegative = Field(
         default=0.0, description="How much that time varies: the standard deviation of its logarithm."
     )
     fault_rate: float = Field(
-        default=0.0, ge=0, le=1, allow_inf_nan=False, description="The share of requests that meet a fault."
+        default=0.0, ge=0, le=1, allow_inf_nan=False, description="The share of requests with a fault."
     )
     broken_json_rate: float = Field(
         default=0.0,
@@ -26,7 +26,7 @@ class SimulatorConfig(Section):
         allow_inf_nan=False,
         description="The share of structured answers that are not what was asked for.",
     )
-    seed: int = Field(default=0, description="Decides which requests meet which fault and latency.")
+    seed: int = Field(default=0, description="Decides which request gets which fault and latency.")
     requests_per_minute: Positive | None = Field(
         default=None, description="The rate beyond which the simulator answers 429.", examples=[600]
     )
