@@ -38,8 +38,9 @@ def test_only_rows_that_are_sent_need_open_files(ws: Workspace, endpoint: Endpoi
 def nowhere_temporary(ws: Workspace) -> Workspace:
     """A workspace where nothing can be written to but `data`: not in /tmp, /var/tmp, /dev/shm, nor where it runs."""
     script = (
-        "mount --make-rprivate / && mount --bind data data && mount -t tmpfs -o ro none /dev/shm && cd / &&"
-        " for one in /tmp /var/tmp; do mount --rbind $one $one && mount -o remount,bind,ro $one || exit 99; done;"
+        "mount --make-rprivate / && mount --bind data data && cd / &&"
+        " for one in /tmp /var/tmp /dev/shm;"
+        " do mount --rbind $one $one && mount -o remount,bind,ro $one || exit 99; done;"
         ' cd "$0" && ! touch here 2>/dev/null && touch data/there && exec "$@"'
     )
     (ws.path / "data").mkdir()

@@ -12,6 +12,7 @@ import pytest
 from pipeline.app.run import Run
 from pipeline.client import Client
 from pipeline.plan import Rows
+from pipeline.plan.rows import Variant
 from pipeline.prompts import templates
 from tests.functional.conftest import Endpoint, Workspace
 
@@ -33,7 +34,7 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, turn: 
     ("owner", "name", "turn"),
     [
         (Client, "start", 5),
-        (Rows, "request", 5),
+        (Variant, "request", 5),
         (templates, "well_formed", 25),
         (Rows, "batches", 1),
     ],
