@@ -32,7 +32,7 @@ def fill(job_file: str, rows: int, answer_bytes: int) -> None:
         settings = 1
         reader.close()
         journal = Journal.write(directory)
-        works = islice(feed(opened.rows, plan, journal, settings), rows - plan.count(*SUCCEEDED))
+        works = islice(feed(opened.rows, plan, journal, [settings]), rows - plan.count(*SUCCEEDED))
         while group := list(islice(works, _EVENTS_A_COMMIT)):
             events = []
             for work in group:

@@ -65,7 +65,7 @@ class _Attempting(Watch):
         self.number = task.number
         self.fresh = task.fresh
         self.patience = patience
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self.clock = clock
         self.begun = clock()
         self._pause = pause
@@ -90,7 +90,7 @@ class _Attempting(Watch):
         self.retry_after = asked_wait(status, headers, datetime.now(UTC))
         if self.retry_after is not None:
             self._pause.extend(self.replied_at + self.retry_after, self._server)
-        self.assembly = self._endpoint.assembly(status, headers)
+        self.assembly = self.endpoint.assembly(status, headers)
         self.takes_body = self.assembly is not None
 
     def received(self, piece: bytes) -> None:
@@ -103,7 +103,8 @@ class _Attempting(Watch):
 class Client:
     """Sends tasks to one endpoint, many at a time, in the thread that turns `loop`; `abandon` is safe from others. An
     attempt ends where nothing of the reply comes for `idle_seconds`. An endpoint of several equal servers has `others`
-    beside the first transport, on the same loop.
+    beside the first transport, on the same loop. `by_model` has the endpoint's form for models whose replies are read
+    otherwise.
     """
 
     def __init__(
@@ -114,9 +115,11 @@ class Client:
         redaction: Redaction,
         idle_seconds: float = math.inf,
         others: Sequence[Transport] = (),
+        by_model: Mapping[str, Endpoint] | None = None,
     ) -> None:
         self._idle_seconds = idle_seconds
         self._endpoint = endpoint
+        self._by_model = by_model or {}
         self._transports = (transport, *others)
         self._pause = pause
         # An endpoint may echo the key, in an error or in an answer; it must not reach the journal.
@@ -157,13 +160,14 @@ class Client:
         is_paced = any(task.send_by < math.inf for task in tasks)
         burst = None if is_paced else transport.burst(len(tasks))
         for task in tasks:
-            watch = _Attempting(self._endpoint, self._pause, task, clock, self._idle_seconds)
+            endpoint = self._by_model.get(task.request.model, self._endpoint)
+            watch = _Attempting(endpoint, self._pause, task, clock, self._idle_seconds)
             if watch.begun < self._pause.of(server):
                 if burst is not None:
                     burst.arrive()
                 done(self._ended(watch, HeldBack()))
                 continue
-            body = _ENCODER.encode(self._endpoint.payload(task.request)).encode()
+            body = _ENCODER.encode(endpoint.payload(task.request)).encode()
             transport.start(body, watch, partial(self._end, watch, done), burst)
 
     def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
@@ -185,7 +189,7 @@ class Client:
         if isinstance(outcome, TransportError):
             result = self._assembled(watch, outcome) or self._broken(outcome, watch)
         else:
-            result = self._assembled(watch, None) or self._endpoint.parse(
+            result = self._assembled(watch, None) or watch.endpoint.parse(
                 outcome.status, outcome.headers, self._redaction.clean(outcome.body)
             )
         if watch.retry_after is not None:
@@ -207,7 +211,7 @@ class Client:
             words = f"HTTP {watch.status}: an event of the stream is no JSON object"
             return Failure(ErrorKind.INVALID_REPLY, words, http_status=watch.status, possibly_billed=True)
         # Put together first: a key may be spread over many events.
-        result = self._endpoint.parse(watch.status, {}, self._redaction.clean(assembly.body()))
+        result = watch.endpoint.parse(watch.status, {}, self._redaction.clean(assembly.body()))
         if assembly.has_failed and isinstance(result, Failure) and result.usage is None:
             return replace(result, possibly_billed=assembly.has_words)
         return result
@@ -217,7 +221,7 @@ class Client:
         is_whole = error.is_whole and error.kind is not ErrorKind.TLS_ERROR
         if watch.status is None or watch.status < _FIRST_REFUSAL:
             return Failure(error.kind, error.message, sent=error.sent, possibly_billed=is_whole)
-        told = self._endpoint.parse(watch.status, watch.headers, b"")
+        told = watch.endpoint.parse(watch.status, watch.headers, b"")
         assert isinstance(told, Failure)
         # What was refused with a 4xx was not worked on; of a 5xx that is not known.
         billed = told.possibly_billed or (is_whole and watch.status >= _FIRST_SERVER_ERROR)

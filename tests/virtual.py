@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.catalogue import Price
+from pipeline.catalogue import Price, Terms
 from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
@@ -133,7 +133,13 @@ class Bench:
             self.fed += 1
             request = Request("m", ({"role": "user", "content": f"p{position}"},), {"max_tokens": 100})
             yield Work(
-                position, f"r{position}", "c", request, f"{position:032d}", self.histories.get(position, History())
+                position,
+                f"r{position}",
+                "c",
+                request,
+                f"{position:032d}",
+                self.histories.get(position, History()),
+                self.settings,
             )
 
     def run(
@@ -154,9 +160,7 @@ class Bench:
             pause=self.pause,
             limits=LimitsConfig(**limits),
             retry=RetryConfig(**(retry or {})),
-            settings=self.settings,
-            price=PRICE,
-            context_window=1000,
+            terms={"m": Terms(PRICE, 1000)},
             limit=limit,
             stop_request=self.stop_request,
             shared=shared,

@@ -106,12 +106,17 @@ def planner(
         raise CheckpointFailed(f"{directory}: cannot plan: {error}") from error
 
 
-def settings_number(opened: OpenJob, journal: Journal | None) -> int | None:
-    """Return the number under which the journal has the job's settings; None if it has not seen them."""
+def settings_numbers(opened: OpenJob, journal: Journal | None) -> list[int | None]:
+    """Return the number under which the journal has each variant's settings; None if it has not seen them."""
     if journal is None:
-        return None
-    wanted = digest(opened.settings)
-    return next((number for number, found in journal.settings().items() if digest(found) == wanted), None)
+        return [None] * len(opened.variants)
+    known = {digest(found): number for number, found in journal.settings().items()}
+    return [known.get(digest(settings)) for settings in opened.settings]
+
+
+def register_settings(opened: OpenJob, journal: Journal) -> list[int]:
+    """Record the settings of each variant, where the journal does not have them. Returns their numbers."""
+    return [journal.register_settings(digest(settings), settings) for settings in opened.settings]
 
 
 def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, made: Planner) -> None:
@@ -122,7 +127,7 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
     if journal is None:
         return
     answers, plan = made.answers(), made.plan
-    known = settings_number(opened, journal)
+    known = settings_numbers(opened, journal)
     by_settings, by_content = made.changed_rows(known)
     if not len(plan) and answers:
         raise InvalidInput(
@@ -143,14 +148,17 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
             f"{by_content:,} of {counted(made.answered_rows(), 'finished row')} would be sent again,"
             f" {_price_of(by_content, opened, journal, made)}, because their content changed; {choice}"
         )
-    if opened.rows.id_column is None:
+    if opened.rows.id_column is None or opened.rows.has_variants:
         orphaned, standing = _newly_orphaned(directory, journal, made)
         new = plan.count(State.NEW, State.ATTEMPTED)
         if orphaned * 2 > standing and new >= orphaned:
+            why = "without `input.id` a row is known by its whole content"
+            if opened.rows.has_variants:
+                why = f"in a sweep a row is known by the settings that its variant names, and {why}"
             raise InvalidInput(
-                f"{orphaned:,} of {counted(standing, 'finished row')} left the input, and {counted(new, 'new row')}"
-                f" would be sent, {_price_of(new, opened, journal, made)}; without `input.id` a row is known by its"
-                " whole content. --on-change rerun sends the new rows and keeps the old answers in the checkpoint;"
+                f"{orphaned:,} of {counted(standing, 'finished row')} left the job, and {counted(new, 'new row')}"
+                f" would be sent, {_price_of(new, opened, journal, made)}; {why}."
+                " --on-change rerun sends the new rows and keeps the old answers in the checkpoint;"
                 f" {_ANOTHER_JOB}"
             )
 
@@ -179,9 +187,8 @@ def _price_of(rows: int, opened: OpenJob, journal: Journal, made: Planner) -> st
         usage = Usage(
             record.prompt_tokens, record.completion_tokens, record.total_tokens, cached_tokens=record.cached_tokens
         )
-        if (amount := cost(opened.price, usage)) is not None:
-            counts.append(amount)
-    if not counts:
+        counts += [amount for price in opened.prices if (amount := cost(price, usage)) is not None]
+    if not counts or opened.unpriced_models:
         return "at a cost that is not known"
     simulated = " simulated" if opened.job.config.endpoint.is_simulator else ""
     return f"for about ${money(round(sum(counts, Decimal(0)) / len(counts) * rows, 6))}{simulated}"
@@ -191,12 +198,14 @@ _BY_KEY = ("prompt", "expect")
 """Settings whose values are not told: they may be long or private."""
 
 
-def _difference(opened: OpenJob, journal: Journal, made: Planner, known: int | None) -> str:
+def _difference(opened: OpenJob, journal: Journal, made: Planner, known: Sequence[int | None]) -> str:
     """Name the settings that changed."""
-    before = journal.settings()[next(change.settings for change in made.changes() if change.settings != known)]
+    unlike = (one for one in made.changes() if one.settings != known[opened.rows.variant_of(one.position)])
+    changed = next(unlike)
+    before, after = journal.settings()[changed.settings], opened.settings[opened.rows.variant_of(changed.position)]
     differences = []
-    for key in dict.fromkeys([*opened.settings, *before]):
-        now, was = opened.settings.get(key), before.get(key)
+    for key in dict.fromkeys([*after, *before]):
+        now, was = after.get(key), before.get(key)
         if key == "expect":
             now, was = now or {}, was or {}
         if isinstance(now, dict) and isinstance(was, dict):
@@ -217,7 +226,9 @@ def keep_changes(made: Planner) -> Iterator[Change]:
         yield change
 
 
-def record_plan(plan: Plan, directory: Path, journal: Journal, settings: int, adopted: Iterable[Change]) -> None:
+def record_plan(
+    plan: Plan, rows: Rows, directory: Path, journal: Journal, settings: Sequence[int], adopted: Iterable[Change]
+) -> None:
     """Make a new plan the journal's, with the answers that rows take over. Its file comes after, with `keep_plan`:
     until then the next run plans anew, for the plan's number is taken, but its file is not there.
     """
@@ -231,7 +242,7 @@ def record_plan(plan: Plan, directory: Path, journal: Journal, settings: int, ad
                 state,
                 change.row_id,
                 change.request_hash,
-                settings,
+                settings[rows.variant_of(change.position)],
                 change.content,
                 Outcome(source=change.source),
             )

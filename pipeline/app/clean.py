@@ -88,7 +88,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
     again = f"run the job first: {opened.job.command('run')}"
     if plan is None:
         raise InvalidInput(f"the input or the settings have changed since the last run of {config.name!r}; {again}")
-    select_retries(plan, journal, config.retry.max_runs, RunOptions(), opened.settings.get("expect"))
+    select_retries(plan, journal, config.retry.max_runs, RunOptions(), opened.expect)
     if left := plan.count(*TO_SEND):
         raise InvalidInput(f"{config.name!r} is not finished: the next run would send {counted(left, 'row')}; {again}")
     if plan.orphaned:

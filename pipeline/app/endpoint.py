@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from pipeline.config import AuthConfig, EndpointConfig, Job, api_key
+from pipeline.config import AuthConfig, EndpointConfig, Job, api_key, variants
 from pipeline.config.wire import make_endpoint, other_urls
 from pipeline.engines import most_in_flight
 from pipeline.engines.sending import Sending
@@ -30,6 +30,10 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
         tuple((config.endpoint.headers or {}).values()),
         math.inf if config.limits.idle_seconds is None else config.limits.idle_seconds,
         () if address else other_urls(config.endpoint),
+        {
+            endpoint.model: make_endpoint(endpoint, address, config.known_models)
+            for endpoint in (variant.config.endpoint for variant in variants(config)[1:])
+        },
     )
 
 

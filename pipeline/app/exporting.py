@@ -13,6 +13,7 @@ from pipeline.app.job import OpenJob, open_job
 from pipeline.app.paths import refuse_to_write
 from pipeline.app.places import kind_of_special
 from pipeline.app.planning import plan_unsaved
+from pipeline.catalogue import Price
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.exports import (
@@ -140,16 +141,24 @@ def _refuse_foreign(directory: Path, path: Path, to: str, *, overwrite: bool) ->
 
 
 def _facts(opened: OpenJob) -> JobFacts:
-    config, price = opened.job.config, opened.price
-    prices = "unknown"
-    if price is not None:
-        prices = f"${price.input_usd_per_million} in, ${price.output_usd_per_million} out, per million tokens"
-    parameters = config.parameters.model_dump(exclude_none=True)
-    return JobFacts(
-        config.name,
-        {
-            "model": f"`{config.endpoint.model}`",
-            "prices": prices + (f" (of {price.as_of})" if price is not None and price.as_of else ""),
-            "parameters": ", ".join(f"`{name}: {value}`" for name, value in parameters.items()) or "the server's own",
-        },
-    )
+    config = opened.job.config
+    parameters = config.parameters.model_dump(exclude_none=True, exclude=_swept_parameters(opened))
+    facts = {
+        "model": ", ".join(f"`{model}`" for model in opened.terms),
+        "prices": "; ".join(dict.fromkeys(_price_words(terms.price) for terms in opened.terms.values())),
+        "parameters": ", ".join(f"`{name}: {value}`" for name, value in parameters.items()) or "the server's own",
+    }
+    if opened.rows.has_variants:
+        facts["variants"] = ", ".join(f"`{variant.name}`" for variant in opened.rows.variants)
+    return JobFacts(config.name, facts)
+
+
+def _swept_parameters(opened: OpenJob) -> set[str]:
+    return {str(path[1]) for path in opened.variants[0].swept if path[0] == "parameters"}
+
+
+def _price_words(price: Price | None) -> str:
+    if price is None:
+        return "unknown"
+    words = f"${price.input_usd_per_million} in, ${price.output_usd_per_million} out, per million tokens"
+    return words + (f" (of {price.as_of})" if price.as_of else "")

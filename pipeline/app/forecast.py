@@ -15,7 +15,7 @@ from pipeline.app.planning import plan_unsaved
 from pipeline.app.preview import rounded_usd
 from pipeline.app.summary import MoneyFigures, money
 from pipeline.config import Job
-from pipeline.estimate import BOUNDS, Estimate, Range, estimate
+from pipeline.estimate import BOUNDS, Estimate, Range, estimate_parts
 from pipeline.plan import Counts
 from pipeline.records import JsonObject
 
@@ -81,12 +81,12 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
     with reading(job) as journal:
         plan = plan_unsaved(opened, journal)
         if journal is not None:
-            select_retries(plan, journal, job.config.retry.max_runs, options, opened.settings.get("expect"))
+            select_retries(plan, journal, job.config.retry.max_runs, options, opened.expect)
             billed = MoneyFigures.of(journal)
             spent, possibly = billed.job_cost_usd, billed.possibly_billed_usd
-        sizes, sample = survey(opened, plan, journal, pilot_from)
+        parts = survey(opened, plan, journal, pilot_from)
     limits = job.config.limits
-    found = estimate(sizes, opened.price, limits, sample, opened.chat_template)
+    found = estimate_parts(parts, limits)
     left: dict[str, Decimal] = {}
     if limits.max_cost_usd is not None:
         left["max_cost_usd"] = limits.max_cost_usd - spent - possibly
@@ -113,10 +113,10 @@ def row_counts(job: Job) -> Counts:
     with reading(job) as journal:
         plan = plan_unsaved(opened, journal)
         if journal is not None:
-            select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), opened.settings.get("expect"))
+            select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), opened.expect)
         return plan.counts()
 
 
 def _assumptions(found: Estimate, opened: OpenJob) -> str:
-    age = None if opened.price is None or not found.requests else opened.price.age_note(date.today())
-    return found.assumptions if age is None else f"{found.assumptions}; {age}"
+    ages = (price.age_note(date.today()) for price in opened.prices) if found.requests else ()
+    return "; ".join(dict.fromkeys([found.assumptions, *(age for age in ages if age is not None)]))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from pipeline.app.expecting import expected_of
 from pipeline.app.paths import path_mistakes
 from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues
-from pipeline.config import Job, JobConfig, environment_mistakes, in_order
+from pipeline.config import Job, JobConfig, environment_mistakes, in_order, variants
 from pipeline.errors import InvalidJob, Mistake
-from pipeline.expect import Expected, Telling
+from pipeline.expect import Expected
+from pipeline.plan import Variant
 from pipeline.prompts import Prompter, PromptFailure, condition_mistakes, template_mistakes
 from pipeline.records import Row
 from pipeline.sink import result_fields
@@ -24,13 +25,13 @@ _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found: every mistake, at its place. The input and the prompter are None where they cannot be used, and
-    what is expected of the answers where it is nothing.
+    """What was found: every mistake, at its place. The input is None where it cannot be used, and what is expected of
+    the answers where it is nothing; `asked` are the ways in which each row is asked, empty where one of them cannot be.
     """
 
     mistakes: tuple[Mistake, ...]
     source: Source | None
-    prompter: Prompter | None
+    asked: tuple[Variant, ...]
     expected: Expected | None
 
 
@@ -53,11 +54,11 @@ def inspect_job(
         mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
         mistakes += _clashes(job.config, source, expected)
-    prompter, found = prompter_of(job, source, expected.telling if expected else None)
+    asked, found = _asked(job, source)
     further = [
         job.placed(one) for one in (*mistakes, *unfit, *found) if one.key is None or not wrong([one.key], None, known)
     ]
-    return Inspection(tuple(in_order([*known, *further], job.file)), source, prompter, expected)
+    return Inspection(tuple(in_order([*known, *further], job.file)), source, asked, expected)
 
 
 def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> bool:
@@ -125,7 +126,9 @@ def _missing_packages(config: JobConfig) -> Iterator[Mistake]:
 
 def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> Iterator[Mistake]:
     carried = source.schema.names if config.input.columns is None else config.input.columns
-    fields = result_fields(has_samples=samples_of(config) is not None, expected=expected)
+    fields = result_fields(
+        has_variants=config.sweep is not None, has_samples=samples_of(config) is not None, expected=expected
+    )
     added = [config.output.prefix + field.name for field in fields]
     taken = [repr(name) for name in carried if name in added and name in source.schema.names]
     if taken:
@@ -137,12 +140,24 @@ def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> It
         )
 
 
-def prompter_of(
-    job: Job, source: Source | None, telling: Telling | None = None
-) -> tuple[Prompter | None, list[Mistake]]:
-    """Return the request builder of a job, None if there can be none, and what is wrong with it. `telling` tells the
-    endpoint what the answers have to be.
-    """
+def _asked(job: Job, source: Source | None) -> tuple[tuple[Variant, ...], list[Mistake]]:
+    """Return the ways in which a job asks each row, and what is wrong with any of them."""
+    asked: list[Variant] = []
+    mistakes: list[Mistake] = []
+    named = variants(job.config)
+    for variant in named:
+        prompter, found = prompter_of(replace(job, config=variant.config), source)
+        mistakes += [replace(one, key=variant.placed_key(one.key)) for one in found]
+        if prompter is not None:
+            endpoint = variant.config.endpoint
+            asked.append(Variant(prompter, endpoint.kind, endpoint.model, variant.name, variant.mark))
+    return tuple(asked) if len(asked) == len(named) else (), list(dict.fromkeys(mistakes))
+
+
+def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[Mistake]]:
+    """Return the request builder of a job, None if there can be none, and what is wrong with it."""
+    expected, _ = expected_of(job.config)
+    telling = expected.telling if expected is not None else None
     config = job.config
     if source is None:
         return None, template_mistakes(config.prompt)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.app.inspection import inspect_job, needs_max_tokens, samples_of
 from pipeline.app.pricing import price_of
-from pipeline.catalogue import ChatTemplate, Model, Price
-from pipeline.config import Job, read_job
+from pipeline.catalogue import Price, Terms
+from pipeline.config import Job, JobConfig, JobVariant, read_job, variants
 from pipeline.errors import InvalidJob
-from pipeline.expect import Telling
 from pipeline.plan import Rows, Variant
+from pipeline.prompts import Trial
 from pipeline.records import JsonObject, Row, digest
 from pipeline.sources import Source, fingerprint
 
@@ -25,27 +25,25 @@ TRIED_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A job that is fit to run: its rows, the model's facts, and the settings that its requests are made under."""
+    """A job that is fit to run: its rows, its variants, and the facts about each model that is asked."""
 
     job: Job
     rows: Rows
-    model: Model | None
-    price: Price | None
+    variants: tuple[JobVariant, ...]
+    terms: Mapping[str, Terms]
+    """By model, in the order of the variants."""
 
     @property
-    def settings(self) -> JsonObject:
-        """What makes finished rows changed when it changes: endpoint kind, model, prompt, parameters, extra body, and
-        what the answers have to be.
+    def settings(self) -> list[JsonObject]:
+        """What makes finished rows changed when it changes, for each variant: endpoint kind, model, prompt, parameters,
+        extra body, and what the answers have to be.
         """
-        config = self.job.config
-        return {
-            "endpoint_kind": config.endpoint.kind,
-            "model": config.endpoint.model,
-            "prompt": config.prompt.model_dump(exclude_none=True, exclude={"constant", "samples"}),
-            "parameters": config.parameters.model_dump(exclude_none=True),
-            **({"extra_body": config.endpoint.extra_body} if config.endpoint.extra_body else {}),
-            **({} if self.rows.expected is None else {"expect": dict(self.rows.expected.facts)}),
-        }
+        return [_settings(variant.config, self.expect) for variant in self.variants]
+
+    @property
+    def expect(self) -> JsonObject | None:
+        """What the answers have to be, as the settings hold it."""
+        return None if self.rows.expected is None else dict(self.rows.expected.facts)
 
     @property
     def fingerprint(self) -> str:
@@ -55,14 +53,14 @@ class OpenJob:
         if config.where is not None:
             reading.append(config.where)
         needed: list[Any] = ["max_tokens"] if needs_max_tokens(self.job.config) else []
-        if self.rows.cells > 1:
-            needed.append({"samples": self.rows.samples})
-        return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, self.settings, *needed])
+        if self.rows.cells > 1 or self.rows.has_variants:
+            needed.append({"samples": self.rows.samples, "marks": [variant.mark for variant in self.variants]})
+        return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, *self.settings, *needed])
 
     @property
-    def telling(self) -> Telling | None:
-        """How the endpoint is told what the answers have to be."""
-        return None if self.rows.expected is None else self.rows.expected.telling
+    def prices(self) -> list[Price]:
+        """The prices that are known."""
+        return [terms.price for terms in self.terms.values() if terms.price is not None]
 
     @property
     def answers(self) -> int:
@@ -70,14 +68,29 @@ class OpenJob:
         return 1 if self.rows.expected is None else self.rows.expected.attempts
 
     @property
-    def chat_template(self) -> ChatTemplate | None:
-        """What the model's chat template adds, as far as known."""
-        return self.model.chat_template if self.model else None
+    def unpriced_models(self) -> list[str]:
+        """The models of which no price is known."""
+        return [model for model, terms in self.terms.items() if terms.price is None]
 
-    @property
-    def context_window(self) -> int | None:
-        """Tokens the model can take, as far as known."""
-        return self.model.context_window if self.model else None
+
+def _settings(config: JobConfig, expect: JsonObject | None) -> JsonObject:
+    return {
+        "endpoint_kind": config.endpoint.kind,
+        "model": config.endpoint.model,
+        "prompt": config.prompt.model_dump(exclude_none=True, exclude={"constant", "samples"}),
+        "parameters": config.parameters.model_dump(exclude_none=True),
+        **({"extra_body": config.endpoint.extra_body} if config.endpoint.extra_body else {}),
+        **({} if expect is None else {"expect": expect}),
+    }
+
+
+def _terms(config: JobConfig) -> Terms:
+    model = config.model_facts
+    return Terms(
+        price_of(config),
+        model.context_window if model else None,
+        model.chat_template if model else None,
+    )
 
 
 def load_job(path: str | Path | JsonObject, overrides: Sequence[str] = (), *, table: Any = None) -> Job:
@@ -105,12 +118,11 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
         InvalidJob: with every mistake that could be found.
     """
     found = inspect_job(job, os.environ if environ is None else environ, for_sending=for_sending)
-    if found.mistakes or found.source is None or found.prompter is None:
+    if found.mistakes or found.source is None or not found.asked:
         raise InvalidJob(found.mistakes)
-    config = job.config
-    asked = Variant(found.prompter, config.endpoint.kind, config.endpoint.model)
-    rows = Rows(found.source, config.input.id, (asked,), samples_of(config), config.input.columns, found.expected)
-    return OpenJob(job, rows, config.model_facts, price_of(config))
+    config, named = job.config, variants(job.config)
+    rows = Rows(found.source, config.input.id, found.asked, samples_of(config), config.input.columns, found.expected)
+    return OpenJob(job, rows, named, {one.config.endpoint.model: _terms(one.config) for one in named})
 
 
 def try_templates(opened: OpenJob) -> None:
@@ -119,11 +131,23 @@ def try_templates(opened: OpenJob) -> None:
     Raises InvalidJob where a template spins, every one of them fails, or all of them are the same: then it is the job
     that is wrong.
     """
-    most_tokens = opened.job.config.limits.tokens_per_minute
-    (asked,) = opened.rows.variants
-    tried = asked.prompter.trial(first_rows(opened.rows.source, TRIED_ROWS), most_tokens=most_tokens)
+    tried = try_first_rows(opened.job, opened.rows.variants, lambda: first_rows(opened.rows.source, TRIED_ROWS))
     if tried.mistakes:
         raise InvalidJob([opened.job.placed(mistake) for mistake in tried.mistakes])
+
+
+def try_first_rows(
+    job: Job, asked: Sequence[Variant], rows: Callable[[], Iterator[Row]], total_seconds: float | None = None
+) -> Trial:
+    """Make the requests of some rows in each of a job's variants, as `Prompter.trial` does."""
+    whole = Trial()
+    for one, variant in zip(asked, variants(job.config), strict=True):
+        tried = one.prompter.trial(rows(), total_seconds=total_seconds, most_tokens=job.config.limits.tokens_per_minute)
+        whole.mistakes += [replace(found, key=variant.placed_key(found.key)) for found in tried.mistakes]
+        whole.rows += tried.rows
+        whole.unsendable += tried.unsendable
+    whole.mistakes = list(dict.fromkeys(whole.mistakes))
+    return whole
 
 
 def first_rows(source: Source, count: int) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from pipeline.app.options import RunOptions
 from pipeline.journal import Journal, State, lost_claims
 from pipeline.plan import Plan
 from pipeline.plan.judging import answers_again, judge_again
-from pipeline.records import JsonObject, digest
+from pipeline.records import JsonObject
 from pipeline.wording import counted
 
 
@@ -103,14 +103,15 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
                 f"the carried columns of {counted(carried, 'finished row')} changed; nothing is sent again for that"
             )
         journal = held.writer()
-        settings = journal.register_settings(digest(opened.settings), opened.settings)
+        settings = checkpoint.register_settings(opened, journal)
         kept = checkpoint.keep_changes(made) if keep else ()
         made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
-        checkpoint.record_plan(made.plan, held.directory, journal, settings, chain(made.adoptions(), kept))
+        adopted = chain(made.adoptions(), kept)
+        checkpoint.record_plan(made.plan, opened.rows, held.directory, journal, settings, adopted)
         if holding:
-            events = answers_again(made.plan, holding, journal, settings)
+            events = answers_again(made.plan, opened.rows, holding, journal, settings)
             made.plan.take(journal.commit(events), events)
         if chosen:
-            truncated.mark(made, chosen, journal, settings)
+            truncated.mark(made, opened.rows, chosen, journal, settings)
     checkpoint.keep_plan(made.plan, held.directory)
     return made.plan

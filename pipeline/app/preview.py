@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from pipeline.app.job import OpenJob
-from pipeline.estimate import Estimate, Range, Sizes, estimate
+from pipeline.estimate import Estimate, Part, Range, Sizes, estimate_parts
 from pipeline.journal import State
 from pipeline.plan import TO_SEND, Plan, UnsentFailure
 from pipeline.records import Request
@@ -35,12 +35,20 @@ def quick_estimate(opened: OpenJob, plan: Plan, states: Collection[State]) -> Es
     """Return an estimate from the first rows to be sent, as if all were like them."""
     sample = list(islice(requests_to_send(opened, plan, states), _SAMPLE_ROWS))
     share = plan.count(*states) / max(1, len(sample))
-    sizes = Sizes(answers=opened.answers)
+    sizes = {model: Sizes(answers=opened.answers) for model in opened.terms}
     for request in sample:
         if request is not None:
-            sizes.add(request)
-    counted = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__ if name != "answers"}
-    return estimate(replace(sizes, **counted), opened.price, opened.job.config.limits, template=opened.chat_template)
+            sizes[request.model].add(request)
+    parts = [
+        Part(_scaled(sizes[model], share), terms.price, template=terms.chat_template)
+        for model, terms in opened.terms.items()
+    ]
+    return estimate_parts(parts, opened.job.config.limits)
+
+
+def _scaled(sizes: Sizes, share: float) -> Sizes:
+    counts = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__ if name != "answers"}
+    return replace(sizes, **counts)
 
 
 def rounded_usd(amounts: Range[Decimal]) -> Range[Decimal]:

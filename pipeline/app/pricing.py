@@ -11,7 +11,10 @@ from pipeline.config import JobConfig
 def price_of(config: JobConfig) -> Price | None:
     """Return a job's price, whatever the server; None where none is known."""
     pricing = config.pricing
-    if pricing is None:
+    own = pricing.by_model.get(config.endpoint.model) if pricing is not None and pricing.by_model else None
+    if own is not None:
+        return Price(own.input_usd_per_million, own.output_usd_per_million, None, own.cached_input_usd_per_million)
+    if pricing is None or pricing.by_model is not None:
         model = config.known_models.find(config.endpoint.model)
         return list_price(model) if model else None
     if pricing.provider is not None:

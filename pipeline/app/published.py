@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,10 @@ class Output:
             journal.possibly_billed_requests,
         )
 
-    def outcomes(self, *, has_ids: bool) -> Iterator[tuple[Event, str]]:
+    def outcomes(self, *, has_ids: bool, marks: Mapping[str, str]) -> Iterator[tuple[Event, str]]:
         """Yield the outcome of each row, as an event under no plan, with the model that was asked. What is damaged in
-        the file is left out. `has_ids`: the job names an id column; else a row's id is the key of its content.
+        the file is left out. `has_ids`: the job names an id column; else a row's id is the key of its content. `marks`
+        has what the journal calls each variant that the job has now.
         """
         with suppress(OSError, pa.ArrowException), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
@@ -60,7 +61,7 @@ class Output:
                 with suppress(OSError, pa.ArrowException):
                     for batch in file.iter_batches(_ROWS_A_BATCH, [group], columns):
                         for row in _rows(batch.select(columns), found):
-                            yield _event(row, has_ids), row["model"]
+                            yield _event(row, has_ids, marks), row["model"]
 
 
 def outputs(job: Job) -> list[Output]:
@@ -88,7 +89,7 @@ def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[Row]:
     yield from pa.RecordBatch.from_arrays(arrays, names).to_pylist()
 
 
-def _event(row: Row, has_ids: bool) -> Event:
+def _event(row: Row, has_ids: bool, marks: Mapping[str, str]) -> Event:
     cost = row["cost_usd"]
     usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["total_tokens"])
     facts = {name: row[name] for name in _COLUMNS if row.get(name) is not None}
@@ -100,5 +101,5 @@ def _event(row: Row, has_ids: bool) -> Event:
         state = State.FAILED_PASSING if row["error_kind"] in PASSING else State.FAILED
         facts["failed_runs"] = 1
     content = "" if has_ids else row["row_id"].partition("#")[0]
-    row_id = row["row_id"] + cell_mark("", row.get("sample_index", 0))
+    row_id = row["row_id"] + cell_mark(marks.get(row.get("variant", ""), ""), row.get("sample_index", 0))
     return Event(0, 0, state, row_id, row["request_hash"], 0, content, decode(facts))

@@ -42,9 +42,15 @@ def publish_rows(
     output = Path(config.output.path)
     partial = partial_path(output)
     results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
-    state = digest(
-        [plan.state_digest(), config.output.model_dump(mode="json"), config.input.columns, str(results.schema)]
-    )
+    facts: list[object] = [
+        plan.state_digest(),
+        config.output.model_dump(mode="json"),
+        config.input.columns,
+        str(results.schema),
+    ]
+    if opened.rows.has_variants:
+        facts.append([variant.name for variant in opened.rows.variants])
+    state = digest(facts)
     path: Path | None = output if is_whole else partial
     assert path is not None
     is_current = True
@@ -77,7 +83,7 @@ def _metadata(opened: OpenJob, journal: Journal, state: str) -> OutputMetadata:
         journal=JournalState.of(journal),
         version=__version__,
         configuration=opened.job.document,
-        price=opened.price,
+        prices={model: terms.price for model, terms in opened.terms.items()},
         run_ids=tuple(journal.runs()),
         state=state,
     )

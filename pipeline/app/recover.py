@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.app import checkpoint
 from pipeline.app.access import locked, open_journal, refuse_foreign_checkpoint
 from pipeline.app.published import Output, outputs
-from pipeline.config import Job
+from pipeline.config import Job, variants
 from pipeline.errors import CheckpointDamaged, InvalidInput
 from pipeline.journal import Identity, Journal, Salvage, rebuild, refuse_newer, replacement
 from pipeline.records import JsonObject
@@ -98,10 +98,11 @@ def _make(job: Job, directory: Path, found: Sequence[Output]) -> None:
             is_simulated = config.endpoint.is_simulator if simulated is None else simulated
             identity = Identity(config.name, is_simulated, found[0].checkpoint_id if found else secrets.token_hex(8))
         refuse_foreign_checkpoint(job, directory, identity)
+        marks = {variant.name: variant.mark for variant in variants(config)}
         written = [output for output in found if output.checkpoint_id == identity.checkpoint_id]
         for output in written:
             after = output.published(identity.renumbered).events or 0
-            for event, model in output.outcomes(has_ids=config.input.id is not None):
+            for event, model in output.outcomes(has_ids=config.input.id is not None, marks=marks):
                 salvage.restore(event, model, after)
         if written and not salvage.runs:
             salvage.runs = list(written[0].metadata.run_ids)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.app import earlier
+from pipeline.app import checkpoint, earlier
 from pipeline.app.control import Controls
 from pipeline.app.endpoint import endpoint_address, sending_to
 from pipeline.app.figures import Figures
@@ -32,7 +32,6 @@ from pipeline.errors import Interrupted, InvalidInput, PipelineError
 from pipeline.journal import Journal
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
-from pipeline.records import digest
 from pipeline.runner import Asking, Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.wording import lasting
 
@@ -82,7 +81,7 @@ class RowSender:
         if (too_long := self._wait_out_pause(journal, pause, now)) is not None:
             return too_long
         self.first_event = journal.totals.events + 1
-        settings = journal.register_settings(digest(self._opened.settings), self._opened.settings)
+        settings = checkpoint.register_settings(self._opened, journal)
         run_id = self._figures.summary.run_id or ""
         journal.register_run(run_id)
         controls = Controls(held.directory, config.limits, held.writer, run_id)
@@ -107,9 +106,7 @@ class RowSender:
                 pause=pause,
                 limits=config.limits,
                 retry=config.retry,
-                settings=settings,
-                price=self._opened.price,
-                context_window=self._opened.context_window,
+                terms=self._opened.terms,
                 limit=options.limit,
                 stop_request=self._stop_request,
                 shared=shared,

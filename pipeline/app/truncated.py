@@ -11,16 +11,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, zip_longest
 
 from pipeline.app.inspection import prompter_of
 from pipeline.app.job import OpenJob
 from pipeline.app.summary import RunError
-from pipeline.config import ParametersConfig
+from pipeline.config import JobVariant, ParametersConfig
 from pipeline.endings import StopKind
 from pipeline.errors import InvalidInput
 from pipeline.journal import Event, Journal, Outcome, State
-from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows
+from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows, Variant
 from pipeline.records import JsonObject, digest
 from pipeline.runner.feed import History, KeptAnswer
 from pipeline.wording import counted
@@ -30,15 +30,31 @@ _ROWS_A_COMMIT = 1000
 
 def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
     """Return the job's rows under each of the earlier settings that differ in max_tokens alone."""
+    settings = list(journal.settings().values()) if journal is not None else []
+    former = [
+        _former_variants(opened, variant, asked, now, settings)
+        for variant, asked, now in zip(opened.variants, opened.rows.variants, opened.settings, strict=True)
+    ]
+    # A variant that has fewer former settings than another asks as it does now, which adds nothing.
+    columns = zip_longest(*former)
+    return [
+        replace(opened.rows, variants=tuple(one or now for one, now in zip(some, opened.rows.variants, strict=True)))
+        for some in columns
+    ]
+
+
+def _former_variants(
+    opened: OpenJob, variant: JobVariant, asked: Variant, now: JsonObject, settings: Sequence[JsonObject]
+) -> list[Variant]:
+    """Return one of the job's variants as it asked under each of the settings that differ in max_tokens alone."""
     found = []
-    for settings in journal.settings().values() if journal is not None else ():
-        if digest(settings) == digest(opened.settings) or _but_max_tokens(settings) != _but_max_tokens(opened.settings):
+    for before in settings:
+        if digest(before) == digest(now) or _but_max_tokens(before) != _but_max_tokens(now):
             continue
-        config = opened.job.config.model_copy(update={"parameters": ParametersConfig(**settings["parameters"])})
-        prompter, _ = prompter_of(replace(opened.job, config=config), opened.rows.source, opened.telling)
+        config = variant.config.model_copy(update={"parameters": ParametersConfig(**before["parameters"])})
+        prompter, _ = prompter_of(replace(opened.job, config=config), opened.rows.source)
         if prompter is not None:  # else its column is gone, and the rows count as changed
-            (asked,) = opened.rows.variants
-            found.append(replace(opened.rows, variants=(replace(asked, prompter=prompter),)))
+            found.append(replace(asked, prompter=prompter))
     return found
 
 
@@ -47,13 +63,14 @@ def choose(made: Planner, journal: Journal, opened: OpenJob) -> Sequence[int]:
 
     Raises InvalidInput where answers were cut off and none of them would be longer.
     """
-    max_tokens = opened.job.config.parameters.max_tokens
+    most = [variant.config.parameters.max_tokens for variant in opened.variants]
     chosen, truncated, stopped_at = array("Q"), 0, 0
     for row, request_hash, was_truncated, length in _with_records(made.answered(), journal):
         if not was_truncated:
             continue
         truncated += 1
         stopped_at = max(stopped_at, length or 0)
+        max_tokens = most[opened.rows.variant_of(row.position)]
         is_longer = not (isinstance(max_tokens, int) and length is not None and max_tokens <= length)
         if request_hash != row.request_hash and is_longer:
             chosen.append(row.position)
@@ -66,19 +83,19 @@ def choose(made: Planner, journal: Journal, opened: OpenJob) -> Sequence[int]:
     return chosen
 
 
-def mark(made: Planner, chosen: Sequence[int], journal: Journal, settings: int) -> None:
+def mark(made: Planner, rows: Rows, chosen: Sequence[int], journal: Journal, settings: Sequence[int]) -> None:
     """Record that the chosen rows keep what they have until it is replaced, and mark them as to be sent."""
     wanted = iter(chosen)
     position = next(wanted, None)
-    rows = []
+    marked = []
     for row in made.answered():
         if row.position == position:
-            rows.append(row)
+            marked.append(row)
             position = next(wanted, None)
-        if len(rows) == _ROWS_A_COMMIT:
-            _mark(made.plan, rows, journal, settings)
-            rows = []
-    _mark(made.plan, rows, journal, settings)
+        if len(marked) == _ROWS_A_COMMIT:
+            _mark(made.plan, rows, marked, journal, settings)
+            marked = []
+    _mark(made.plan, rows, marked, journal, settings)
 
 
 def in_vain(failed: FailureKinds) -> RunError:
@@ -99,12 +116,12 @@ def put_back(plan: Plan, journal: Journal) -> None:
             plan.put(by_event[entry.seq], record.source, entry.state)
 
 
-def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> None:
+def _mark(plan: Plan, rows: Rows, marked: list[Answered], journal: Journal, settings: Sequence[int]) -> None:
     earlier = {
-        entry.seq: record for entry, record in journal.records(sorted(row.adoption for row in rows if row.adoption))
+        entry.seq: record for entry, record in journal.records(sorted(row.adoption for row in marked if row.adoption))
     }
     events = []
-    for row in rows:
+    for row in marked:
         state = State.ADOPTED if row.is_priced else State.ADOPTED_UNPRICED
         # What was tried before for the same request goes on; the answer may be another one by now.
         history = replace(
@@ -112,7 +129,14 @@ def _mark(plan: Plan, rows: list[Answered], journal: Journal, settings: int) -> 
         )
         events.append(
             Event(
-                plan.number, row.position, state, row.row_id, row.request_hash, settings, row.content, history.outcome()
+                plan.number,
+                row.position,
+                state,
+                row.row_id,
+                row.request_hash,
+                settings[rows.variant_of(row.position)],
+                row.content,
+                history.outcome(),
             )
         )
     if events:

@@ -12,10 +12,10 @@ from typing import Any
 from pipeline.app import checkpoint
 from pipeline.app.access import reading
 from pipeline.app.inspection import inspect_job, samples_of, wrong
-from pipeline.app.job import TRIED_ROWS, first_rows
+from pipeline.app.job import TRIED_ROWS, first_rows, try_first_rows
 from pipeline.app.machine import too_few_files
 from pipeline.app.scratch import scratch
-from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job
+from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job, variants
 from pipeline.config.wire import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
 from pipeline.journal import Journal
@@ -58,12 +58,9 @@ def validate(
     if found.source is not None:
         rows, further = _count_rows(job, found.source, found.mistakes)
         mistakes += further
-        if found.prompter is not None:
-            tried = found.prompter.trial(
-                _sound_rows(found.source),
-                total_seconds=_TRIAL_SECONDS,
-                most_tokens=job.config.limits.tokens_per_minute,
-            )
+        if found.asked:
+            source = found.source
+            tried = try_first_rows(job, found.asked, lambda: _sound_rows(source), _TRIAL_SECONDS)
             mistakes += tried.mistakes
     if not wrong(["limits", "endpoint.url"], job, mistakes) and (lack := too_few_files(job, rows)) is not None:
         mistakes.append(Mistake(lack.message, key="limits.concurrency", suggestion=lack.remedy))
@@ -74,9 +71,10 @@ def validate(
     except CheckpointFailed:
         if not mistakes:
             raise
-    if mistakes or found.source is None or found.prompter is None:
+    if mistakes or found.source is None or not found.asked:
         raise InvalidJob(in_order([job.placed(mistake) for mistake in mistakes], job.file))
-    return Validated(job, rows, tried, _first_requests(job, found.source, found.prompter, show))
+    asked = Rows(found.source, None, found.asked, samples_of(job.config))
+    return Validated(job, rows, tried, _first_requests(job, asked, show))
 
 
 def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
@@ -85,11 +83,13 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
     id_column = None if wrong(["input.id"], job, known) else section.id
     # Nothing is asked for a plan without a journal, so any prompt will do, also where the job's is wrong.
     prompter = Prompter(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
+    kind = job.config.endpoint.kind
+    asked = tuple(Variant(prompter, kind, model, one.name, one.mark) for one in variants(job.config))
     try:
         with (
             scratch(job.checkpoint_path) as directory,
             Planner(
-                Rows(source, id_column, (Variant(prompter, job.config.endpoint.kind, model),), samples_of(job.config)),
+                Rows(source, id_column, asked, samples_of(job.config)),
                 iter(()),
                 directory,
                 number=1,
@@ -118,11 +118,9 @@ def _check_standing(job: Job, known: Sequence[Mistake]) -> None:
         checkpoint.refuse_foreign_output(job, directory, journal)
 
 
-def _first_requests(job: Job, source: Source, prompter: Prompter, count: int) -> list[JsonObject]:
+def _first_requests(job: Job, rows: Rows, count: int) -> list[JsonObject]:
     endpoint = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None)
-    asked = Variant(prompter, job.config.endpoint.kind, job.config.endpoint.model)
-    rows = Rows(source, None, (asked,), samples_of(job.config))
-    values = [row for row in first_rows(source, -(-count // rows.cells)) for _ in range(rows.cells)][:count]
+    values = [row for row in first_rows(rows.source, -(-count // rows.cells)) for _ in range(rows.cells)][:count]
     requests: list[JsonObject] = []
     for request, _ in rows.requests(range(len(values)), values, [""] * len(values)):
         if isinstance(request, UnsentFailure):

@@ -23,6 +23,7 @@ from pipeline.catalogue.facts import (
     built_in,
 )
 from pipeline.catalogue.price_list import ListedModel, NotListed, list_version, listed_models, listed_price
+from pipeline.catalogue.terms import Terms
 
 __all__ = [
     "DEFAULT_PARAMETERS",
@@ -38,6 +39,7 @@ __all__ = [
     "ParameterText",
     "ParameterValues",
     "Price",
+    "Terms",
     "as_column",
     "built_in",
     "cost",

@@ -56,7 +56,7 @@ class ConsoleWatcher(Watcher):
         for note in notes:
             console.caution(note)
         self._to_send = plan.count(*to_send)
-        self._has_price = opened.price is not None
+        self._has_price = not opened.unpriced_models
         self._is_simulated = opened.job.config.endpoint.is_simulator
         console.note(
             f"plan: {counted(counts.total, 'row')}: {counts.done:,} done, {counts.new:,} new,"
@@ -85,9 +85,8 @@ class ConsoleWatcher(Watcher):
         limits = opened.job.config.limits
         if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
             console.note("no cost cap is set; limits.max_cost_usd sets one")
-        if self._to_send and opened.price is None:
-            model = opened.job.config.endpoint.model
-            console.caution(f"no price is known for {model}, so costs stay unknown; `pricing:` sets one")
+        if self._to_send and (models := opened.unpriced_models):
+            console.caution(f"no price is known for {' and '.join(models)}, so costs stay unknown; `pricing:` sets one")
         if self._to_send and (words := _whose_prices(opened)) is not None:
             console.note(words)
         if self._to_send and (key := key_note(opened.job.config.endpoint, os.environ)) is not None:
@@ -191,10 +190,11 @@ def _rounded(amount: Decimal) -> str:
 
 def _whose_prices(opened: OpenJob) -> str | None:
     """Return where the prices come from, unless they are the user's own or those of Dataoorts for itself."""
-    config, price = opened.job.config, opened.price
-    if price is None or price.as_of is None:
+    config = opened.job.config
+    price = next((price for price in opened.prices if price.as_of is not None), None)
+    if price is None:
         return None
-    if config.pricing is not None:
+    if config.pricing is not None and config.pricing.provider is not None:
         return f"priced as {config.pricing.provider} was by {list_version()}, of {price.as_of} or later"
     if config.model_facts is None:
         return f"priced as Dataoorts was on {price.as_of}; `pricing:` sets your server's own prices"

@@ -26,6 +26,7 @@ from pipeline.config.models import (
     SimulatorConfig,
 )
 from pipeline.config.schema import job_schema
+from pipeline.config.variants import JobVariant, variants
 from pipeline.errors import InvalidJob, Mistake
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Job",
     "JobCall",
     "JobConfig",
+    "JobVariant",
     "LimitsConfig",
     "MetricsConfig",
     "Mistake",
@@ -60,4 +62,5 @@ __all__ = [
     "load_job",
     "read_job",
     "shown_address",
+    "variants",
 ]

@@ -12,7 +12,8 @@ from pipeline.config.credentials import check_endpoint
 from pipeline.config.expecting import check_expect
 from pipeline.config.findings import Finding, path
 from pipeline.config.models import PROMPT_KEYS, InputConfig, JobConfig, ParametersConfig
-from pipeline.config.pricing import check_pricing
+from pipeline.config.pricing import check_pricing, has_price
+from pipeline.config.variants import check_sweep, moved, variants
 from pipeline.providers import kinds
 from pipeline.suggest import did_you_mean, nearest
 from pipeline.wording import listed
@@ -22,7 +23,13 @@ _CATALOGUE = path("catalogue")
 
 
 def check_job(config: JobConfig) -> Iterator[Finding]:
-    """Yield everything that is wrong with a job in which each single value is right."""
+    """Yield everything that is wrong with a job in which each single value is right, in each of its variants."""
+    yield from check_sweep(config)
+    found = (moved(finding, variant) for variant in variants(config) for finding in _check_variant(variant.config))
+    yield from dict.fromkeys(found)
+
+
+def _check_variant(config: JobConfig) -> Iterator[Finding]:
     yield from _check_input(config.input)
     yield from _check_prompt(config)
     yield from check_endpoint(config.endpoint)
@@ -61,7 +68,7 @@ def _check_prompt(config: JobConfig) -> Iterator[Finding]:
 
 def _check_model(config: JobConfig) -> Iterator[Finding]:
     name, provider = config.endpoint.model, config.endpoint.provider
-    if not provider.lists_models or config.pricing is not None or config.known_models.find(name):
+    if not provider.lists_models or has_price(config):
         return
     # Names are often written without their maker; too little is left then to resemble the full name.
     names = config.known_models.names
@@ -103,7 +110,6 @@ def _kinds_that_take(parameter: str) -> str:
 
 
 def _check_caps(config: JobConfig) -> Iterator[Finding]:
-    has_price = config.pricing is not None or config.known_models.find(config.endpoint.model) is not None
     # Where the model itself is unknown, that is said already.
     is_said = config.endpoint.provider.lists_models
     for name in ("max_cost_usd", "max_run_cost_usd"):
@@ -113,8 +119,11 @@ def _check_caps(config: JobConfig) -> Iterator[Finding]:
         if config.parameters.max_tokens is None:
             hint = "set `parameters.max_tokens`, so that what is in flight has a worst case"
             yield Finding(cap, "a cap on cost needs `parameters.max_tokens`", hint, (path("parameters.max_tokens"),))
-        if not has_price and not is_said:
-            hint = "add `pricing: {input_usd_per_million: …, output_usd_per_million: …}`"
+        if not has_price(config) and not is_said:
+            own = "{input_usd_per_million: …, output_usd_per_million: …}"
+            hint = f"add `pricing: {own}`"
+            if config.sweep is not None:
+                hint = f'add `pricing: {{by_model: {{"{config.endpoint.model}": {own}}}}}`'
             message = "a cap on cost needs the model's price, which the catalogue does not have"
             yield Finding(cap, message, hint, (_PRICING, _KIND, _CATALOGUE))
 

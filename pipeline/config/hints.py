@@ -59,14 +59,14 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
 
 _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
-        (): frozenset({"sweep", "deduplicate", "cache", "telemetry"}),
+        (): frozenset({"deduplicate", "cache", "telemetry"}),
         ("input",): frozenset({"storage"}),
+        ("sweep",): frozenset({"prompt.examples"}),
         ("prompt",): frozenset({"examples", "images", "image_urls", "tools"}),
         ("endpoint",): frozenset({"batch"}),
         ("limits",): frozenset({"wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
         ("output",): frozenset({"raw_reply", "rows_per_file", "storage"}),
-        ("pricing",): frozenset({"by_model"}),
     }
 )
 """Keys that are planned. They are refused by name, so that nobody takes them for accepted."""

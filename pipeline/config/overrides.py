@@ -20,7 +20,7 @@ def apply_override(root: Mapping, text: str) -> tuple[Mapping, list[Mistake]]:
     """
     name, separator, value = text.partition("=")
     name = name.strip()
-    path: KeyPath = tuple(name.split("."))
+    path = _path(name)
     source = Source(f"{_FILE} {name}=…", value, lead=text[: len(text) - len(value)])
     start = source.place(0, -len(source.lead))
     if not separator:
@@ -37,6 +37,12 @@ def apply_override(root: Mapping, text: str) -> tuple[Mapping, list[Mistake]]:
     if node is None:
         node = Scalar("", plain=True, place=source.place(0, 0))
     return _replaced(root, path, node, start), []
+
+
+def _path(name: str) -> KeyPath:
+    """The way to a key; below `sweep` stand keys that have a dot themselves."""
+    first, *rest = name.split(".")
+    return (first, ".".join(rest[:2]), *rest[2:]) if first == "sweep" and len(rest) > 1 else (first, *rest)
 
 
 def _named(mistake: Mistake, name: str) -> Mistake:

@@ -11,8 +11,17 @@ from pipeline.config.models import JobConfig, PricingConfig
 from pipeline.suggest import did_you_mean, nearest
 
 _FROM, _PROVIDER, _MODEL = path("pricing.from"), path("pricing.provider"), path("endpoint.model")
+_BY_MODEL = path("pricing.by_model")
 _OWN = ("input_usd_per_million", "output_usd_per_million")
 _ALL_OWN = (*_OWN, "cached_input_usd_per_million")
+
+
+def has_price(config: JobConfig) -> bool:
+    """Return whether a price of the job's model is known, or said to be in a list."""
+    model, pricing = config.endpoint.model, config.pricing
+    if pricing is not None and (pricing.by_model is None or model in pricing.by_model):
+        return True
+    return config.known_models.find(model) is not None
 
 
 def check_pricing(config: JobConfig) -> Iterator[Finding]:
@@ -21,7 +30,12 @@ def check_pricing(config: JobConfig) -> Iterator[Finding]:
     if pricing is None:
         return
     own = [name for name in _ALL_OWN if getattr(pricing, name) is not None]
-    if pricing.from_ is None:
+    if pricing.by_model is not None:
+        others = [name for name in (*_ALL_OWN, "provider") if getattr(pricing, name) is not None]
+        others += ["from"] if pricing.from_ is not None else []
+        for name in others:
+            yield Finding(("pricing", name), "`by_model` is there already", "keep one of them", (_BY_MODEL,))
+    elif pricing.from_ is None:
         yield from _check_own(pricing)
     elif own:
         message = f"`from: {pricing.from_}` is there already, which brings the prices"

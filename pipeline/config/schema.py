@@ -25,6 +25,13 @@ def job_schema() -> JsonObject:
     one_price = [
         {"required": ["input_usd_per_million", "output_usd_per_million"]},
         {"required": ["from", "provider"]},
+        {"required": ["by_model"]},
+    ]
+    # What a sweep brings, the job itself may leave out.
+    endpoint = {**definitions["EndpointConfig"]}
+    needed = [
+        {"if": _swept("endpoint.model"), "else": {"properties": {"endpoint": {"required": endpoint.pop("required")}}}},
+        {"if": _swept("prompt.user"), "else": {"properties": {"prompt": {"oneOf": one_prompt}}}},
     ]
     variable = {
         "type": "string",
@@ -35,13 +42,18 @@ def job_schema() -> JsonObject:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Job file of llm-batch-pipeline",
         **_for_editors(root),
+        "allOf": needed,
         "$defs": {
             **definitions,
-            "PromptConfig": {**definitions["PromptConfig"], "oneOf": one_prompt},
+            "EndpointConfig": endpoint,
             "PricingConfig": {**definitions["PricingConfig"], "oneOf": one_price},
             "Variable": variable,
         },
     }
+
+
+def _swept(key: str) -> JsonObject:
+    return {"properties": {"sweep": {"type": "object", "required": [key]}}, "required": ["sweep"]}
 
 
 @cache
@@ -193,7 +205,7 @@ def _words(schema: JsonObject) -> str:
         case "boolean":
             return "true or false"
         case "array":
-            return "a list of mappings" if "$ref" in schema["items"] else "a list of strings"
+            return f"a list{_items(schema['items'])}"
         case "object" if "properties" in schema:
             return "a mapping with " + listed(list(schema["properties"]))
         case "object":
@@ -204,6 +216,13 @@ def _words(schema: JsonObject) -> str:
             return f"`{schema['const']}`"
         case _:
             return "one character" if schema.get("maxLength") == 1 else "text"
+
+
+def _items(schema: JsonObject) -> str:
+    if "$ref" in schema:
+        return " of mappings"
+    kinds = {option.get("type") for option in _flat(schema)} - {"null"}
+    return " of strings" if kinds == {"string"} else ""
 
 
 def _number(noun: str, schema: JsonObject) -> str:

@@ -15,6 +15,7 @@ from pipeline.config.explain import explain, place_of
 from pipeline.config.findings import Finding
 from pipeline.config.models import JobConfig
 from pipeline.config.schema import KeyPath, shown
+from pipeline.config.variants import variants
 from pipeline.errors import Mistake
 
 STAND_INS: dict[KeyPath, Any] = {
@@ -37,12 +38,15 @@ def validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake], frozenset
     """
     unset = {_field_of(path) for path in filled.unset}
     values = _copied(filled.values)
+    given = _stand_in_for_swept(values)
     _take_out(values, unset)
     config, error = _try(values)
     mistakes: list[Mistake] = []
     doubtful = set(unset)
     if error is not None:
         mistakes, doubtful = explain(error, filled, unset)
+        if any(path[0] == "sweep" for path in doubtful if path):
+            doubtful |= given
     for _ in range(MAX_LEVELS):  # taking a value out can leave its section without a required key, and so on upwards
         if error is None:
             break
@@ -51,6 +55,7 @@ def validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake], frozenset
         )
         config, error = _try(values)
     if config is not None:
+        config = variants(config)[0].config
         mistakes += [_placed(finding, filled) for finding in check_job(config) if not _rests_on(finding, doubtful)]
     return config, mistakes, frozenset(doubtful)
 
@@ -60,6 +65,21 @@ def _try(values: Any) -> tuple[JobConfig | None, ValidationError | None]:
         return JobConfig.model_validate(values), None
     except ValidationError as error:
         return None, error
+
+
+def _stand_in_for_swept(values: Any) -> set[KeyPath]:
+    """Put stand-ins for what a sweep brings and the job itself leaves out. Returns their places."""
+    sweep = values.get("sweep") if isinstance(values, dict) else None
+    given: set[KeyPath] = set()
+    if not isinstance(sweep, dict):
+        return given
+    for section, name in (("endpoint", "model"), ("prompt", "user")):
+        if f"{section}.{name}" in sweep:
+            standing = values.setdefault(section, {})
+            if isinstance(standing, dict) and name not in standing:
+                standing[name] = STAND_INS[section,][name]
+                given.add((section, name))
+    return given
 
 
 def _copied(value: Any) -> Any:

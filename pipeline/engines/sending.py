@@ -49,6 +49,8 @@ class Sending:
     idle_seconds: float = math.inf
     other_urls: tuple[str, ...] = ()
     """The addresses of further servers, equal to the endpoint's."""
+    by_model: Mapping[str, Endpoint] = field(default_factory=dict)
+    """The endpoint's form for the models of a sweep: some write their reasoning into the text."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -63,7 +65,7 @@ class Sending:
         first = self._transport(self.endpoint.url)
         others = [self._transport(url, first.loop) for url in self.other_urls]
         redaction = Redaction(self.key, self.header_values)
-        return Client(self.endpoint, first, pause, redaction, self.idle_seconds, others)
+        return Client(self.endpoint, first, pause, redaction, self.idle_seconds, others, self.by_model)
 
     def _transport(self, url: str, loop: Loop | None = None) -> Transport:
         return Transport(

@@ -1,7 +1,7 @@
 """What a run would send, cost and take, as ranges. Nothing is sent."""
 
 from pipeline.estimate.assumed import assumed_totals, assumptions
-from pipeline.estimate.estimate import Estimate, estimate
+from pipeline.estimate.estimate import Estimate, Part, estimate, estimate_parts
 from pipeline.estimate.learned import MIN_ROWS, Measure, Sample
 from pipeline.estimate.ranges import BOUNDS, HOLDS, Range, extrapolate
 from pipeline.estimate.sizes import Sizes, Totals, size
@@ -12,6 +12,7 @@ __all__ = [
     "MIN_ROWS",
     "Estimate",
     "Measure",
+    "Part",
     "Range",
     "Sample",
     "Sizes",
@@ -19,6 +20,7 @@ __all__ = [
     "assumed_totals",
     "assumptions",
     "estimate",
+    "estimate_parts",
     "extrapolate",
     "size",
 ]

@@ -39,6 +39,7 @@ def assumed_totals(sizes: Sizes, price: Price | None, template: ChatTemplate | N
         completion_tokens=Range(*(float(completion[b]) for b in BOUNDS)),
         cost_usd=Range(*spent) if len(spent) == len(BOUNDS) else None,
         busy_seconds=Range(*(sizes.requests * answers[b] * _LATENCY_SECONDS[b] for b in BOUNDS)),
+        requests=sizes.requests,
     )
 
 

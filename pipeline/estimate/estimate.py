@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
+from operator import add
 
 from pipeline.catalogue import ChatTemplate, Price
 from pipeline.config.models import LimitsConfig
@@ -12,6 +15,37 @@ from pipeline.estimate.assumed import assumed_totals, assumptions
 from pipeline.estimate.learned import MIN_ROWS, Sample
 from pipeline.estimate.ranges import Range
 from pipeline.estimate.sizes import Sizes, Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Requests to one model: their sizes, its price and chat template as far as known, and requests like them."""
+
+    sizes: Sizes
+    price: Price | None
+    sample: Sample | None = None
+    template: ChatTemplate | None = None
+
+    @property
+    def learned(self) -> Sample | None:
+        """The sample, where it has enough rows to learn from."""
+        return self.sample if self.sample is not None and len(self.sample) >= MIN_ROWS else None
+
+    @property
+    def totals(self) -> Totals:
+        """What the requests come to."""
+        if self.learned is None:
+            return assumed_totals(self.sizes, self.price, self.template)
+        return self.learned.totals(self.sizes, self.price)
+
+    @property
+    def assumptions(self) -> str:
+        """What that rests on, in a sentence."""
+        if self.learned is not None:
+            return self.learned.assumptions()
+        answers = self.sizes.answers
+        further = f"; at most {answers} answers a row (expect.attempts)" if answers > 1 else ""
+        return f"{assumptions()}{further}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +92,29 @@ def estimate(
     template: ChatTemplate | None = None,
 ) -> Estimate:
     """Return the estimate from a sample, or from stated ratios (and the chat template) if it has too few rows."""
-    learned = sample if sample is not None and len(sample) >= MIN_ROWS else None
-    totals = assumed_totals(sizes, price, template) if learned is None else learned.totals(sizes, price)
+    return estimate_parts([Part(sizes, price, sample, template)], limits)
+
+
+def estimate_parts(parts: Sequence[Part], limits: LimitsConfig) -> Estimate:
+    """Return the same for requests to several models, whose answers differ in length and price. There is one part at
+    least.
+    """
+    asked = [part for part in parts if part.sizes.requests] or list(parts[:1])
+    totals = reduce(add, (part.totals for part in asked))
+    requests = sum(part.sizes.requests for part in asked)
+    worst = [part.sizes.worst_cost(part.price) for part in asked]
+    known = [amount for amount in worst if amount is not None]
+    words = dict.fromkeys(part.assumptions for part in asked)
     return Estimate(
-        requests=sizes.requests,
+        requests=requests,
         prompt_tokens=_whole(totals.prompt_tokens),
         completion_tokens=_whole(totals.completion_tokens),
         cost_usd=totals.cost_usd,
-        worst_cost_usd=sizes.worst_cost(price),
-        seconds=_seconds(sizes.requests, totals, limits),
-        learned_from=0 if learned is None else len(learned),
-        assumptions=_assumptions(sizes, learned),
+        worst_cost_usd=sum(known, Decimal(0)) if len(known) == len(worst) else None,
+        seconds=_seconds(requests, totals, limits),
+        learned_from=sum(len(part.learned or ()) for part in asked),
+        assumptions="; ".join(words) if requests else "nothing is left to send",
     )
-
-
-def _assumptions(sizes: Sizes, learned: Sample | None) -> str:
-    if not sizes.requests:
-        return "nothing is left to send"
-    if learned is not None:
-        return learned.assumptions()
-    further = f"; at most {sizes.answers} answers a row (expect.attempts)" if sizes.answers > 1 else ""
-    return f"{assumptions()}{further}"
 
 
 def _whole(tokens: Range[float]) -> Range[int]:

@@ -87,6 +87,7 @@ class Sample:
             busy_seconds=self._total(seconds, sizes),
             attempts=attempts,
             last_seconds=max(seconds) - self._mean("seconds"),
+            requests=sizes.requests,
         )
 
     def assumptions(self) -> str:

@@ -39,6 +39,10 @@ class Range(Generic[T]):
         """Return the range of a figure that grows with this one."""
         return Range(function(self.low), function(self.expected), function(self.high))
 
+    def plus(self, other: Range[T]) -> Range[T]:
+        """The range of the sum of two figures: both may be low, or both high."""
+        return Range(*(getattr(self, bound) + getattr(other, bound) for bound in BOUNDS))
+
     def as_json(self) -> Mapping[str, T]:
         """Return the range as `--json` prints it."""
         return {"low": self.low, "expected": self.expected, "high": self.high}

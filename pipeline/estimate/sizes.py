@@ -62,7 +62,7 @@ class Totals:
     """Estimated totals of requests. `cost_usd` is None where prices are not known.
 
     `busy_seconds` are those of all requests, as if sent one after the other; `attempts` are the requests that a row
-    takes on average, `last_seconds` how much longer than on average the last one may take.
+    takes on average, `requests` the rows, `last_seconds` how much longer than on average the last one may take.
     """
 
     prompt_tokens: Range[float]
@@ -71,6 +71,20 @@ class Totals:
     busy_seconds: Range[float]
     attempts: float = 1.0
     last_seconds: float = 0.0
+    requests: int = 1
+
+    def __add__(self, other: Totals) -> Totals:
+        requests = self.requests + other.requests
+        attempts = self.attempts * self.requests + other.attempts * other.requests
+        return Totals(
+            prompt_tokens=self.prompt_tokens.plus(other.prompt_tokens),
+            completion_tokens=self.completion_tokens.plus(other.completion_tokens),
+            cost_usd=self.cost_usd and other.cost_usd and self.cost_usd.plus(other.cost_usd),
+            busy_seconds=self.busy_seconds.plus(other.busy_seconds),
+            attempts=attempts / max(1, requests),
+            last_seconds=max(self.last_seconds, other.last_seconds),
+            requests=requests,
+        )
 
 
 def size(request: Request) -> int:

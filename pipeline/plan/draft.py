@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pipeline.journal import State
 from pipeline.plan.plan import SUCCEEDED, Plan
+from pipeline.plan.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +49,26 @@ class PlanDraft:
     """A plan, and the scratch database in which its rows stand beside the journal's answers."""
 
     plan: Plan
+    _rows: Rows
     _scratch: sqlite3.Connection
 
     def answered_rows(self) -> int:
         """How many rows of the input have an answer under their id, whatever it was asked for."""
         return self._number("SELECT count(DISTINCT i.position) FROM answers a CROSS JOIN input i ON i.row_id = a.owner")
 
-    def changed_rows(self, settings: int | None) -> tuple[int, int]:
+    def changed_rows(self, settings: Sequence[int | None]) -> tuple[int, int]:
         """How many answered rows now make another request: because the settings changed, and because they did.
 
-        Settings are the cause where they are not those of the answer and some such row is what it was.
+        Settings are the cause where they are not those of the answer and some such row is what it was. `settings` are
+        the numbers of those that each variant has now, None for those that are new.
         """
+        self._scratch.execute("CREATE TEMP TABLE IF NOT EXISTS now (variant INTEGER PRIMARY KEY, settings INTEGER)")
+        self._scratch.executemany("INSERT OR REPLACE INTO now VALUES (?,?)", enumerate(settings))
         (unlike, unchanged) = self._scratch.execute(
             "SELECT count(*), coalesce(sum(a.content = i.content), 0) FROM matches m JOIN answers a ON a.seq = m.seq"
-            f" JOIN input i ON i.position = m.position WHERE m.state = {State.CHANGED}"
-            " AND a.settings IS NOT ?",
-            (settings,),
+            f" JOIN input i ON i.position = m.position WHERE m.state = {State.CHANGED} AND a.settings IS NOT"
+            " (SELECT settings FROM now WHERE variant = i.position % ? / ?)",
+            (self._rows.cells, self._rows.samples or 1),
         ).fetchone()
         by_settings = int(unlike) if unchanged else 0
         return by_settings, self.plan.count(State.CHANGED) - by_settings

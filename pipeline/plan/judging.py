@@ -11,6 +11,7 @@ from pipeline.expect.verdict import NOT_HELD
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan.draft import PlanDraft
 from pipeline.plan.plan import Plan
+from pipeline.plan.rows import Rows
 
 _ROWS_AT_ONCE = 1000
 _HOW_IT_IS_ASKED = frozenset({"send", "attempts", "feedback"})
@@ -30,7 +31,9 @@ def judge_again(made: PlanDraft, journal: Journal, expected: Expected | None, *,
     return _hold_now(made.plan, journal, expected)
 
 
-def answers_again(plan: Plan, positions: Sequence[int], journal: Journal, settings: int) -> list[Event]:
+def answers_again(
+    plan: Plan, rows: Rows, positions: Sequence[int], journal: Journal, settings: Sequence[int]
+) -> list[Event]:
     """Return the events by which rows have the answers that `judge_again` has found to hold now."""
     by_event = {plan.event(position): position for position in positions}
     events = []
@@ -44,7 +47,7 @@ def answers_again(plan: Plan, positions: Sequence[int], journal: Journal, settin
                 state,
                 entry.row_id,
                 entry.request_hash,
-                settings,
+                settings[rows.variant_of(position)],
                 entry.content,
                 # It was recorded and billed as what it was.
                 record._replace(

@@ -60,6 +60,7 @@ class Planner(PlanDraft):
         former: Sequence[Rows] = (),
     ) -> None:
         self._path = directory / PLANNING_NAME
+        self._rows = rows
         self._remove()
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))

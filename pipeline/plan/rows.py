@@ -123,10 +123,13 @@ class Rows:
         """Whether the job sweeps over settings."""
         return bool(self.variants[0].name)
 
+    def variant_of(self, position: int) -> int:
+        """Return the number of the variant that the row at a position belongs to, from 0."""
+        return position % self.cells // (self.samples or 1)
+
     def cell(self, position: int) -> tuple[Variant, int]:
         """Return the variant and the sample of the row at a position."""
-        variant, sample = divmod(position % self.cells, self.samples or 1)
-        return self.variants[variant], sample
+        return self.variants[self.variant_of(position)], position % (self.samples or 1)
 
     def place(self, position: int) -> Place:
         """Return where the input row behind a position stands; see `Source.place`."""

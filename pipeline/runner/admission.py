@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pipeline.catalogue import NO_EXCESS, Excess, Price, excess, max_prompt_tokens, worst_cost
+from pipeline.catalogue import NO_EXCESS, Excess, Terms, excess, max_prompt_tokens, worst_cost
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import SEND_WITHIN_SECONDS, Budget, Entry, LearnedRate, SlidingWindow
 from pipeline.records import Request, Usage, json_text
@@ -49,14 +49,12 @@ class Admission:
         self,
         limits: LimitsConfig,
         *,
-        price: Price | None,
-        context_window: int | None,
+        terms: Mapping[str, Terms],
         spent: Decimal,
         shared: SharedLimit | None = None,
         exceeded: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
-        self._price = price
-        self._context_window = context_window
+        self._terms = terms
         self._budget = Budget(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd, spent=spent)
         self._requests = SlidingWindow(limits.requests_per_minute) if limits.requests_per_minute else None
         self._tokens = SlidingWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
@@ -93,12 +91,13 @@ class Admission:
         beyond = self._excess.get(request.model, NO_EXCESS)
         further = _tokens_of_extra_body(request)
         beyond = Excess(beyond.prompt_tokens + further, beyond.completion_tokens)
+        known = self._terms[request.model]
         worst = worst_cost(
-            self._price, request.messages, request.max_tokens, self._context_window, request.model, beyond
+            known.price, request.messages, request.max_tokens, known.context_window, request.model, beyond
         )
         if not self._budget.allows(worst):
             raise OverBudget(self._budget.refusal(worst))
-        completion = request.max_tokens or self._context_window or _COMPLETION_TOKENS_UNKNOWN
+        completion = request.max_tokens or known.context_window or _COMPLETION_TOKENS_UNKNOWN
         most_tokens = max_prompt_tokens(request.messages, request.model) + further + completion
         wait = max(
             self._requests.wait(1, now) if self._requests else 0.0,
@@ -138,7 +137,8 @@ class Admission:
 
         Returns the largest excess so far where this one had any.
         """
-        most = request.max_tokens if request.max_tokens is not None else self._context_window
+        window = self._terms[request.model].context_window
+        most = request.max_tokens if request.max_tokens is not None else window
         found = excess(usage, request.messages, most, request.model)
         if found == NO_EXCESS:
             return None

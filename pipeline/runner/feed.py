@@ -111,6 +111,7 @@ class Work:
     request: Request
     request_hash: str
     history: History
+    settings: int
     tries: int = 0
     failures: int = 0
     first_failure: float | None = None
@@ -127,12 +128,12 @@ def feed(
     rows: Rows,
     plan: Plan,
     journal: Journal,
-    settings: int,
+    settings: Sequence[int],
     states: Collection[State] = TO_SEND,
     only: Sequence[int] | None = None,
 ) -> Iterator[Work | Event]:
     """Every row that is to be sent, by where it stands, with `only` those at these positions; for one that makes no
-    request, its failure as an event instead.
+    request, its failure as an event instead. `settings` are the numbers of those of each variant.
 
     Raises InvalidInput where the input cannot be read any more, or has changed.
     """
@@ -156,11 +157,12 @@ def feed(
             asked, history = histories.get(position, ("", History()))
             if plan.state(position) is State.CHANGED and asked != request_hash:
                 history = History()
+            number = settings[rows.variant_of(position)]
             if isinstance(request, UnsentFailure):
                 record = history.outcome()._replace(error_kind=request.kind, error_message=request.message)
-                yield Event(plan.number, position, State.FAILED, row_id, request_hash, settings, content, record)
+                yield Event(plan.number, position, State.FAILED, row_id, request_hash, number, content, record)
             else:
-                yield Work(position, row_id, content, request, request_hash, history)
+                yield Work(position, row_id, content, request, request_hash, history, number)
         left -= len(offsets)
         if not left:
             return

@@ -37,10 +37,9 @@ class Recorder:
     `unfinished` is the number of rows without an outcome. `wall_clock` gives Unix seconds.
     """
 
-    def __init__(self, journal: Journal, plan: Plan, settings: int, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal, plan: Plan, wall_clock: Callable[[], float]) -> None:
         self._journal = journal
         self._plan = plan
-        self._settings = settings
         self._wall_clock = wall_clock
         self._group = _Group()
         self._claim_numbers = itertools.count(1)
@@ -55,7 +54,7 @@ class Recorder:
     def claim(self, work: Work, reserved: Reservation) -> Claim:
         """The claim of a request that is about to be sent; it becomes durable with the `commit` it is given to."""
         worst = None if reserved.worst is None else str(reserved.worst)
-        identity = (self._plan.number, work.position, work.row_id, work.request_hash, self._settings, work.content)
+        identity = (self._plan.number, work.position, work.row_id, work.request_hash, work.settings, work.content)
         number = next(self._claim_numbers)
         return Claim(number, *identity, self._wall_clock(), worst, reserved.most_tokens, work.history.outcome())
 
@@ -80,7 +79,7 @@ class Recorder:
 
     def record(self, work: Work, state: State, record: Outcome) -> None:
         """Add what happened to a row. A longer answer stands at once for all that the truncated one stood for."""
-        identity = (work.row_id, work.request_hash, self._settings, work.content)
+        identity = (work.row_id, work.request_hash, work.settings, work.content)
         self.add(Event(self._plan.number, work.position, state, *identity, record))
         if state in ANSWERS and work.history.kept is not None:
             answer = self._journal.totals.events + len(self._group.events)
@@ -88,9 +87,7 @@ class Recorder:
             for request_hash in work.history.kept.stood_for:
                 # Under no plan: in this one the row stands by the answer itself.
                 self._group.events.append(
-                    Event(
-                        0, 0, adopted, work.row_id, request_hash, self._settings, work.content, Outcome(source=answer)
-                    )
+                    Event(0, 0, adopted, work.row_id, request_hash, work.settings, work.content, Outcome(source=answer))
                 )
 
     def add(self, event: Event) -> None:

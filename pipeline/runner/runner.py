@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pipeline.catalogue import Price
+from pipeline.catalogue import Terms
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Claim, Event, Journal
@@ -46,7 +46,7 @@ class Runner:
     Args:
         feed: the rows to send, in order (see `pipeline.runner.feed`).
         limit: the most rows to send; None for all.
-        price, context_window: of the model, as far as known.
+        terms: what is known of each model that is asked.
         started: when the run began, on `clock`; the deadline counts from then.
         shared: the limit that this job has in common with others.
         servers: the equal servers behind the job's queue, where there are several; `pause` has one for each.
@@ -65,9 +65,7 @@ class Runner:
         pause: Pause,
         limits: LimitsConfig,
         retry: RetryConfig,
-        settings: int,
-        price: Price | None,
-        context_window: int | None,
+        terms: Mapping[str, Terms],
         limit: int | None = None,
         stop_request: StopRequest,
         shared: SharedLimit | None = None,
@@ -89,11 +87,10 @@ class Runner:
         self._in_flight: dict[int, Flight] = {}
         self._look_again = math.inf
         totals = journal.totals
-        self._recorder = Recorder(journal, plan, settings, wall_clock)
+        self._recorder = Recorder(journal, plan, wall_clock)
         self._admission = Admission(
             limits,
-            price=price,
-            context_window=context_window,
+            terms=terms,
             spent=totals.cost_usd + totals.possibly_billed_usd,
             shared=shared,
             exceeded=totals.excess,
@@ -122,7 +119,7 @@ class Runner:
             verdicts=self._verdicts,
             stops=self._stops,
             backoff=backoff,
-            price=price,
+            terms=terms,
             asking=asking,
         )
 

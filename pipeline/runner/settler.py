@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from decimal import Decimal
 
-from pipeline.catalogue import Price
+from pipeline.catalogue import Terms
 from pipeline.client import Attempt
 from pipeline.errors import ErrorKind
 from pipeline.journal import Outcome, State
@@ -41,7 +41,7 @@ class Settler:
         verdicts: Verdicts,
         stops: Stops,
         backoff: Backoff,
-        price: Price | None,
+        terms: Mapping[str, Terms],
         asking: Asking | None = None,
     ) -> None:
         self._in_flight = in_flight
@@ -53,7 +53,7 @@ class Settler:
         self._verdicts = verdicts
         self._stops = stops
         self._backoff = backoff
-        self._price = price
+        self._terms = terms
         self._asking = asking
 
     def settle(self, flight: Flight, attempt: Attempt, now: float) -> None:
@@ -65,14 +65,15 @@ class Settler:
             self._admission.withdraw(reserved)
             self._waiting.put(work, self._pause_ends)
             return
-        charge = bill(result, self._price, reserved.worst, reserved.most_tokens)
+        price = self._terms[work.request.model].price
+        charge = bill(result, price, reserved.worst, reserved.most_tokens)
         if isinstance(result, Failure) and not result.sent:
             self._admission.withdraw(reserved)
         else:
             self._admission.settle(reserved, charge, now - attempt.latency)
         self._recorder.bill(result, work, charge)
         self._learn_excess(flight, result, charge)
-        record = record_of(attempt, result, work.request, work.history, charge, self._price)
+        record = record_of(attempt, result, work.request, work.history, charge, price)
         if result.retry_after is not None:
             seconds = max(0.0, result.retry_after - attempt.since_head)
             self._recorder.pause(seconds, self._pace.pause_until(now + seconds, flight))

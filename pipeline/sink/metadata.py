@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class OutputMetadata:
     journal: JournalState
     version: str | None = None
     configuration: JsonObject | None = None
-    price: Price | None = None
+    prices: Mapping[str, Price | None] = field(default_factory=dict)
+    """By model."""
     run_ids: tuple[str, ...] = ()
     state: str | None = None
 
@@ -70,13 +72,15 @@ class OutputMetadata:
         """Return the metadata as JSON text."""
         journal = {**asdict(self.journal), "cost_usd": str(self.journal.cost_usd)}
         journal["possibly_billed_usd"] = str(self.journal.possibly_billed_usd)
+        prices = [None if price is None else _price_facts(price) for price in self.prices.values()]
         content = {
             "job": self.job,
             "checkpoint_id": self.checkpoint_id,
             "journal": journal,
             "version": self.version,
             "configuration": self.configuration,
-            "price": None if self.price is None else _price_facts(self.price),
+            "price": prices[0] if len(prices) == 1 else None,
+            **({"prices": dict(zip(self.prices, prices, strict=True))} if len(prices) > 1 else {}),
             "run_ids": self.run_ids,
             "state": self.state,
         }
@@ -86,7 +90,7 @@ class OutputMetadata:
 def read_metadata(path: Path) -> OutputMetadata | None:
     """Return what an output says of itself, as far as it is valid; None where the file is not one of ours.
 
-    `version`, `configuration` and `price` are not read back.
+    `version`, `configuration` and `prices` are not read back.
     """
     try:
         if not path.is_file():  # a pipe would be waited for

@@ -417,6 +417,11 @@ class Simulated:
         found = [json.loads(line) for line in self.ledger.read_text(encoding="utf-8").splitlines()]
         return [record for record in found if record["event"] == event]
 
+    def wait_for_answers(self, more: int) -> None:
+        """Until so many more requests are answered."""
+        wanted = len(self.records("answered")) + more
+        wait_until(lambda: len(self.records("answered")) >= wanted)
+
 
 @pytest.fixture
 def simulate(tmp_path: Path, warm: Warm) -> Iterator[Callable[..., Simulated]]:

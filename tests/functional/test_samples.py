@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import pipeline
-from tests.functional.conftest import COST, Asked, Endpoint, Reply, Simulated, Workspace, answer, refusal, wait_until
+from tests.functional.conftest import COST, Asked, Endpoint, Reply, Simulated, Workspace, answer, refusal
 from tests.oracle import SOCKET_SECONDS, Ledger
 
 PROMPT = {"user": "{{ question }}"}
@@ -39,12 +39,6 @@ def cells(ws: Workspace, name: str = "out.parquet") -> list[tuple[str, int]]:
 def seeds(endpoint: Endpoint) -> list[Any]:
     """The seeds of all requests so far."""
     return sorted(asked.body["data"]["seed"] for asked in endpoint.asked)
-
-
-def wait_for_answers(served: Simulated, more: int) -> None:
-    """Until the simulator has answered so many more requests."""
-    wanted = len(served.records("answered")) + more
-    wait_until(lambda: len(served.records("answered")) >= wanted)
 
 
 @pytest.fixture(autouse=True)
@@ -189,7 +183,7 @@ def test_kills_amid_the_samples_buy_nothing_twice_and_the_sums_are_the_ledgers(
     for samples in (1, 6, 10):
         job(ws, samples, endpoint={"url": served.url}, limits={"concurrency": 8}, parameters={"seed": 3})
         with ws.running() as process:
-            wait_for_answers(served, 5)
+            served.wait_for_answers(5)
             process.kill()
         time.sleep(SOCKET_SECONDS)
     found = ws.run()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.catalogue import Price, max_prompt_tokens
+from pipeline.catalogue import Price, Terms, max_prompt_tokens
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import Budget, Entry, SlidingWindow
 from pipeline.records import Request
@@ -192,7 +192,7 @@ def test_rates_and_caps_hold_together_whatever_requests_come_to(
         max_cost_usd=cap if is_job_cap else None,
         max_run_cost_usd=None if is_job_cap else cap,
     )
-    admission = Admission(limits, price=PRICE, context_window=None, spent=spent)
+    admission = Admission(limits, terms={"m": Terms(PRICE)}, spent=spent)
     now, cost = START, spent if is_job_cap else Decimal(0)
     requests: list[Sent] = []
     tokens: list[Sent] = []

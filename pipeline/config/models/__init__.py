@@ -15,6 +15,7 @@ from pipeline.config.models.parameters import ParametersConfig
 from pipeline.config.models.pricing import PricingConfig
 from pipeline.config.models.prompt import PROMPT_KEYS, PromptConfig
 from pipeline.config.models.simulator import SimulatorConfig
+from pipeline.config.models.sweep import SweepConfig, SweptValue
 from pipeline.config.models.values import PRICE_DECIMALS, TAGS, ColumnReference
 
 __all__ = [
@@ -39,4 +40,6 @@ __all__ = [
     "PromptConfig",
     "RetryConfig",
     "SimulatorConfig",
+    "SweepConfig",
+    "SweptValue",
 ]

@@ -19,6 +19,7 @@ from pipeline.config.models.pricing import PricingConfig
 from pipeline.config.models.prompt import PromptConfig
 from pipeline.config.models.section import Section
 from pipeline.config.models.simulator import SimulatorConfig
+from pipeline.config.models.sweep import SweepConfig
 from pipeline.config.models.values import Name
 
 
@@ -38,6 +39,11 @@ class JobConfig(Section):
     prompt: PromptConfig = Field(description="What is asked of each row.", examples=[{"user": "{{ question }}"}])
     endpoint: EndpointConfig = Field(
         description="Who is asked.", examples=[{"model": "meta/llama-4-scout-17b-16e-instruct"}]
+    )
+    sweep: SweepConfig | None = Field(
+        default=None,
+        description="Settings that every row is asked under in turn.",
+        examples=[{"parameters.temperature": [0.2, 1.0]}],
     )
     parameters: ParametersConfig = Field(default=ParametersConfig(), description="Generation parameters.")
     expect: ExpectConfig | None = Field(

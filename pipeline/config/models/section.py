@@ -27,18 +27,23 @@ class Section(BaseModel):
         default = cls.model_fields[str(info.field_name)].default
         if value is None and isinstance(default, Section):
             return default
-        types = _types(cls.model_fields[str(info.field_name)].annotation)
-        if isinstance(value, FilledText) and (str not in types or int in types):
-            value = read_scalar(value.strip())
-        if isinstance(value, list) and tuple in types:
-            return tuple(value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return value
-        if Decimal in types:
-            return Decimal(value.text if isinstance(value, WrittenNumber) and math.isfinite(value) else repr(value))
-        if float in types and isinstance(value, int):
-            return _as_float(value)
+        return read_value(value, cls.model_fields[str(info.field_name)].annotation)
+
+
+def read_value(value: object, annotation: Any) -> object:
+    """Return what YAML gives for a field as the field's type has it, where nothing is lost by that."""
+    types = _types(annotation)
+    if isinstance(value, FilledText) and (str not in types or int in types):
+        value = read_scalar(value.strip())
+    if isinstance(value, list) and tuple in types:
+        return tuple(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return value
+    if Decimal in types:
+        return Decimal(value.text if isinstance(value, WrittenNumber) and math.isfinite(value) else repr(value))
+    if float in types and isinstance(value, int):
+        return _as_float(value)
+    return value
 
 
 def _as_float(value: int) -> float:

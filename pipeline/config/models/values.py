@@ -18,8 +18,8 @@ PRICE_DECIMALS = 6
 
 # Blanks keep these words apart from any key where pydantic puts them into the place of an error.
 NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG = "a number", "a column", "a word", "one path", "many paths"
-TEXT_TAG, TEXTS_TAG = "a text", "many texts"
-TAGS = frozenset({NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG, TEXT_TAG, TEXTS_TAG})
+TEXT_TAG, TEXTS_TAG, LIST_TAG, NAMED_TAG = "a text", "many texts", "a list", "named values"
+TAGS = frozenset({NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG, TEXT_TAG, TEXTS_TAG, LIST_TAG, NAMED_TAG})
 
 
 class ColumnReference(Section):

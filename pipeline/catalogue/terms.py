@@ -1,0 +1,17 @@
+"""What bounds the cost of a model's requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.catalogue.costs import Price
+from pipeline.catalogue.facts import ChatTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A model's price, the tokens that it can take, and what its chat template adds; each None where not known."""
+
+    price: Price | None
+    context_window: int | None = None
+    chat_template: ChatTemplate | None = None
