@@ -26,7 +26,7 @@ ParameterValue = int | float | str | list[str]
 
 
 class Message(TypedDict):
-    """One chat message; `content` is text, or a list of parts where the endpoint takes them."""
+    """One chat message; `content` is text, or a list of parts if the endpoint accepts them."""
 
     role: str
     content: str | list[JsonObject]
@@ -34,9 +34,9 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked, apart from where: the endpoint's kind gives it its wire form.
+    """What is asked, without the endpoint: each provider gives it its own wire form.
 
-    `extra_body` are keys of the body that go out as they are, beside the parameters.
+    `extra_body` holds further keys of the body, which are sent unchanged.
     """
 
     model: str
@@ -46,7 +46,7 @@ class Request:
 
     @property
     def max_tokens(self) -> int | None:
-        """The most tokens the answer may have; None where the job sets no bound. Some servers take -1 for none."""
+        """The maximum number of tokens of the answer; None if the job sets none. Some servers accept -1 for that."""
         value = self.parameters.get("max_tokens")
         return int(value) if isinstance(value, int | float) and value >= 1 else None
 
@@ -86,7 +86,7 @@ class Usage:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the usage can be priced: both the prompt's and the completion's count are known."""
+        """Whether the usage can be priced: the counts of the prompt and of the completion are both known."""
         return self.prompt_tokens is not None and self.completion_tokens is not None
 
 
@@ -95,10 +95,10 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A usable answer. `response` is text, or JSON text where `response_type` is `json`; None where it was null.
+    """A usable answer.
 
-    `finish_reason` and `reasoning` are as the endpoint gave them, `served_model` is the model that the reply names.
-    `retry_after` is as in a Failure.
+    `response` is text, or JSON text if `response_type` is `json`; None if it was null. `finish_reason` and `reasoning`
+    are as the endpoint gave them, `served_model` is the model that the reply names. `retry_after` is as in a Failure.
     """
 
     response: str | None
@@ -116,10 +116,9 @@ class Reply:
 class Failure:
     """An attempt, or a row, without a usable answer.
 
-    `sent` is False only where it is certain that the endpoint never got the request. `usage` is set where a reply
-    that cannot be used was billed all the same. `retry_after` is in seconds from when the reply's head arrived.
-    `status` is what the reply counts as: an error within a 200 names another one than `http_status`. `code` is the
-    endpoint's own.
+    `sent` is False only if the endpoint certainly never received the request. `usage` is set if an unusable reply was
+    billed all the same. `retry_after` is in seconds from when the reply's headers arrived. `counts_as` is set for an
+    error within a 200, which names another status than `http_status`. `code` is the endpoint's own.
     """
 
     kind: ErrorKind
@@ -134,7 +133,7 @@ class Failure:
 
     @property
     def status(self) -> int | None:
-        """The HTTP status that counts; None where there was no reply."""
+        """The HTTP status that counts; None if there was no reply."""
         return self.http_status if self.counts_as is None else self.counts_as
 
 

@@ -1,4 +1,6 @@
-"""What follows a failed attempt: one table, the wait that the endpoint asks for, the backoff. Nothing here waits."""
+"""What follows a failed attempt: a table of decisions, the wait that the endpoint asks for, the backoff. Nothing here
+waits.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from pipeline.records import Failure
 
 
 class Decision(Enum):
-    """What is to be done with a row whose attempt failed."""
+    """What to do with a row whose attempt failed."""
 
     RETRY = "retry"
     """Send it again after a backoff; an attempt is used up."""
@@ -60,7 +62,7 @@ PASSING: frozenset[ErrorKind] = frozenset(
 
 
 def decide(failure: Failure) -> Decision:
-    """What follows a failure. What was not sent, and any 429 that passes, uses up no attempt."""
+    """Return what follows from a failure. A request that was not sent, or a 429 that passes, uses up no attempt."""
     decision = _DECISIONS[failure.kind]
     if decision is Decision.RETRY and (not failure.sent or failure.status == 429):
         return Decision.WAIT
@@ -80,12 +82,13 @@ _VALUE = re.compile(r"((?:\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+)")  #
 
 
 def asked_wait(status: int, headers: Mapping[str, str], now: datetime) -> float | None:
-    """How many seconds the endpoint asks to wait, by whichever header says so in a sound way; None where none does.
+    """Return how many seconds the endpoint asks to wait, by the first header that gives a valid time; None if none
+    does.
 
-    `retry-after-ms` (Azure's, which OpenAI's own client reads first) goes before Retry-After, and that before
-    `llm_provider-retry-after`, as which LiteLLM's proxy passes on the Retry-After of the server behind it. A 429
-    without either may tell when a limit is full again that is used up: `x-ratelimit-reset-requests` and `-tokens`
-    beside a remaining count of 0 ("Rate limits" in OpenAI's guide); of both the longer counts.
+    `retry-after-ms` comes first (Azure sends it, and OpenAI's own client reads it first), then Retry-After, then
+    `llm_provider-retry-after`, in which LiteLLM's proxy forwards the Retry-After of the server behind it. A 429 without
+    these may tell when a limit that is used up is full again: `x-ratelimit-reset-requests` and `-tokens` with a
+    remaining count of 0 ("Rate limits" in OpenAI's guide). The longer of both counts.
     """
     milliseconds = [_milliseconds(value) for value in _header(headers, "retry-after-ms")]
     found = max((seconds for seconds in milliseconds if seconds is not None), default=None)
@@ -100,12 +103,12 @@ def asked_wait(status: int, headers: Mapping[str, str], now: datetime) -> float 
 
 
 def retry_after(headers: Mapping[str, str], now: datetime, name: str = "retry-after") -> float | None:
-    """How many seconds the endpoint asks to wait, or None where it does not say so in a sound way.
+    """Return how many seconds the endpoint asks to wait; None if it gives no valid time.
 
-    Retry-After is a finite number >= 0 or an HTTP-date (RFC 9110, 10.2.3). Some servers write the moment as a Unix
-    time: a number within a year of the present one is that. A moment that is past is 0.0. Moments are measured against
-    the reply's own Date where there is one, so a wrong clock here does no harm, and else against `now` (with a time
-    zone). Where a gateway adds a header of its own to the server's, the longest of the sound values counts.
+    Retry-After is a finite number >= 0 or an HTTP-date (RFC 9110, 10.2.3). Some servers send a Unix time: a number
+    within a year of the present is one. A moment in the past is 0.0. Moments are compared with the reply's own Date if
+    there is one, so a wrong local clock does no harm, otherwise with `now` (with a time zone). If a gateway adds a
+    header of its own to the server's, the longest valid value counts.
     """
     date = next(filter(None, map(_http_date, _header(headers, "date"))), None)
     found = [_wait(value.strip(), date, now) for header in _header(headers, name) for value in _VALUE.findall(header)]
@@ -120,7 +123,7 @@ def _milliseconds(value: str) -> float | None:
 
 
 def _reset(headers: Mapping[str, str], limit: str, now: datetime) -> float | None:
-    """How many seconds a limit needs until it is full again, if it is used up and the reply says so."""
+    """Return how many seconds a limit needs until it is full again, if it is used up and the reply says so."""
     remaining = _header(headers, f"x-ratelimit-remaining-{limit}")
     if not remaining or not all(map(_NONE_LEFT.fullmatch, remaining)):
         return None
@@ -129,7 +132,7 @@ def _reset(headers: Mapping[str, str], limit: str, now: datetime) -> float | Non
 
 
 def _duration(value: str, now: datetime) -> float | None:
-    """The seconds of `6m0s`, `1.5s` or `20ms`, as Go writes durations; a plain number is one of Retry-After."""
+    """Return the seconds of `6m0s`, `1.5s` or `20ms`, as Go writes durations. A plain number is one of Retry-After."""
     if _SECONDS.fullmatch(value):
         return _wait(value, None, now)
     if not value or not _DURATION.fullmatch(value):

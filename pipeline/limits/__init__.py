@@ -1,7 +1,7 @@
-"""What may be sent now: rates over a sliding minute, money, concurrency, and the endpoint's own health.
+"""What may be sent now: rates over a sliding minute, money, concurrency, and whether the endpoint is up.
 
-Every class here but the pause is plain arithmetic over a clock that is passed in, and lives in the one thread that
-decides. `pipeline.limits.shared` is a module of its own, because few jobs need it and no sender does.
+Every class here except the pause is plain arithmetic over a clock that is passed in, and is used by one thread only.
+`pipeline.limits.shared` is imported separately, because few jobs and no sender need it.
 """
 
 from pipeline.limits.budget import Budget

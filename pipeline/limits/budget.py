@@ -1,4 +1,4 @@
-"""Money: what may still be spent, with the worst case of everything in flight reserved."""
+"""Money: what may still be spent, with the maximum cost of everything in flight reserved."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ _MAX_DIGITS = 12
 
 
 class Budget:
-    """The caps over the whole job and over this run, in USD. `spent` is what the job cost before this run, what was
-    possibly billed included.
+    """The cost caps of the whole job and of this run, in USD.
+
+    `spent` is what the job cost before this run, possible bills included.
     """
 
     def __init__(self, *, job_cap: Decimal | None, run_cap: Decimal | None, spent: Decimal) -> None:
@@ -19,7 +20,7 @@ class Budget:
         self.set_caps(job_cap=job_cap, run_cap=run_cap)
 
     def set_caps(self, *, job_cap: Decimal | None, run_cap: Decimal | None) -> None:
-        """Hold these caps from now on; what was spent and is reserved counts as before."""
+        """Change the caps. What was spent and what is reserved stays as it is."""
         before = self._spent_before
         remaining = [cap for cap in (None if job_cap is None else job_cap - before, run_cap) if cap is not None]
         # What this run spends counts against both, so the smaller one stays the one that holds.
@@ -28,7 +29,8 @@ class Budget:
         self._remaining = min(remaining) - self._spent if remaining else None
 
     def allows(self, worst: Decimal | None) -> bool:
-        """Whether a request that costs at most `worst` fits under the caps, whatever is in flight may cost.
+        """Return whether a request that costs at most `worst` fits under the caps, whatever the requests in flight
+        cost.
 
         A request without a known price never fits under a cap.
         """
@@ -37,8 +39,9 @@ class Budget:
         return worst is not None and self._reserved + worst <= self._remaining
 
     def refusal(self, worst: Decimal | None) -> str:
-        """Return why a request that costs at most `worst` does not fit while nothing is in flight: which cap holds, how
-        much it is, and how much of it is spent.
+        """Return why a request that costs at most `worst` does not fit while nothing is in flight.
+
+        The text names the cap, its amount, and how much of it is spent.
         """
         name, whose = ("max_run_cost_usd", "by this run") if self._is_of_run else ("max_cost_usd", "by the job so far")
         spent = (self._cap or Decimal(0)) - (self._remaining or Decimal(0))
@@ -49,11 +52,11 @@ class Budget:
         )
 
     def reserve(self, worst: Decimal | None) -> None:
-        """Set aside the worst case of a request that is about to be sent."""
+        """Reserve the maximum cost of a request that is about to be sent."""
         self._reserved += worst or 0
 
     def settle(self, worst: Decimal | None, billed: Decimal) -> None:
-        """Replace what was reserved by what it came to, possible bills at their worst case included."""
+        """Replace a reserved amount by the actual one. A possible bill counts with its maximum."""
         self._reserved -= worst or 0
         self._spent += billed
         if self._remaining is not None:

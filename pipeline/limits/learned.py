@@ -1,4 +1,4 @@
-"""The rate of an endpoint that refuses what is beyond it, without having said what it is."""
+"""The rate of an endpoint that refuses requests beyond a rate limit without announcing it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ _GRANTED_BESIDE = 5
 
 
 class LearnedRate:
-    """Nothing is held back until more than a few requests are refused for their rate. From then on requests are spread
-    evenly at the rate that was accepted over the last minute, whatever window the endpoint itself counts in. While few
-    are refused, the rate is raised in steps, each twice as large as the one before: so a limit is probed gently, and
-    one that was there by chance is forgotten within minutes.
+    """An adaptive rate limit, derived from refusals. Times are monotonic seconds.
 
-    A rate that is the cause makes refusals rare once it is kept. Where requests are still refused after 90 seconds
-    without a raise, they have another cause: the rate is let go, and twice the share of the last minute is taken for
-    granted from then on. Times are monotonic seconds.
+    Nothing is delayed until more than a few requests are refused for their rate. From then on requests are spread
+    evenly at the rate that was accepted over the last minute, whatever window the endpoint itself uses. While few are
+    refused, the rate is raised in steps, each twice as large as the one before. So the limit is probed gently, and one
+    that was learned by chance is forgotten within minutes.
+
+    A learned rate that is the cause makes refusals rare. If requests are still refused after 90 seconds without a
+    raise, the refusals have another cause: the rate is dropped, and twice the refused share of the last minute is
+    tolerated from then on.
     """
 
     def __init__(self) -> None:
@@ -49,14 +51,14 @@ class LearnedRate:
         return self._per_second < math.inf or self._granted is not None
 
     def wait(self, now: float) -> float:
-        """Seconds until the next request may go out."""
+        """Return the seconds until the next request may go out."""
         if now >= self._changed_at + _STEP_SECONDS and self._sent_since >= _STEP_REQUESTS:
             self._change(self._per_second * (1 + self._growth), 2 * self._growth, now)
             self._helped_at = now
         return max(0.0, self._next_at - now)
 
     def take(self, now: float) -> None:
-        """A request goes out."""
+        """Count a request that goes out."""
         if self._began_at is None:
             self._began_at = self._helped_at = now
         self._forget(now)
@@ -66,7 +68,7 @@ class LearnedRate:
         self._next_at = max(self._next_at, now - _CREDIT_SECONDS) + 1 / self._per_second
 
     def begin_anew(self, now: float) -> None:
-        """An outage is over: what was sent during it says nothing about a rate. One that was learned stands."""
+        """Forget what was sent during an outage, which says nothing about a rate. A learned rate stays."""
         for times in (self._let_in, self._refused, self._withdrawn):
             times.clear()
         self._sent_since = self._refused_since = 0
@@ -74,13 +76,14 @@ class LearnedRate:
             self._began_at = self._changed_at = self._helped_at = now
 
     def withdraw(self, taken_at: float) -> None:
-        """The request never went out after all."""
+        """Forget a request that was not sent after all."""
         self._withdrawn.append(taken_at)
 
     def refused(self, taken_at: float, now: float, resumes_at: float) -> None:
-        """The endpoint refused a request for its rate; `resumes_at` is when the pause that it asked for is over.
+        """Count a request that was refused for its rate; `resumes_at` is the end of the pause that the endpoint asked
+        for.
 
-        A request that was let in before the last change of the rate says nothing new.
+        A request that was let in before the last change of the rate is ignored.
         """
         self._refused.append(taken_at)
         if taken_at < self._changed_at:
@@ -105,7 +108,7 @@ class LearnedRate:
             self._change(min(self._per_second, accepted / seconds), _FIRST_GROWTH, now)
 
     def _tolerated(self) -> float:
-        """How many of the requests since the last change may be refused."""
+        """Return how many of the requests since the last change may be refused."""
         if self._granted is None:
             return _TOLERATED_SHARE * self._sent_since
         return _GRANTED_BESIDE + self._granted * self._sent_since

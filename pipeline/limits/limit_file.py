@@ -1,10 +1,10 @@
-"""The file behind a shared limit: what was sent in the last minute, who waits, and how long all of them pause.
+"""The file behind a shared limit: what was sent in the last minute, who waits, and until when all of them pause.
 
-Every record lies within one page of memory and is written by one call. Linux copies up to a page of a write at once,
-and looks for a signal that kills only after it (`generic_perform_write`, mm/filemap.c). So a kill leaves each record as
-it was or as it should be. Nothing is synced: what was written outlives every process, and after a power cut, or with a
-file that holds anything else, the file begins anew with all that can have been sent before the machine started. One
-that holds what no process can have written begins anew as if a whole minute's worth had just been sent.
+Every record lies within one page of memory and is written by one call. Linux copies up to one page of a write at once,
+and checks for a fatal signal only after it (`generic_perform_write`, mm/filemap.c). So a kill leaves each record either
+old or new. Nothing is synced: what was written outlives every process. After a power cut, or if the file holds anything
+else, it is started again with everything that can have been sent before the machine started. A file that no process can
+have written is started again as if a whole minute's worth had just been sent.
 """
 
 from __future__ import annotations
@@ -57,18 +57,19 @@ Records = npt.NDArray[np.void]
 
 
 def limit_path(name: str) -> Path:
-    """Where the limit of that name is kept: with the checkpoints of the directory that the command runs in. Versions of
-    the program that write it differently do not meet in one file.
+    """Return where the limit of that name is stored: with the checkpoints of the working directory.
+
+    Versions of the program that write it in another format use another file.
     """
     return Path(".checkpoints", ".shared", f"{name}-{_FORMAT}.limit")
 
 
 class LimitFile:
-    """An open limit file; `header`, `places` and `buckets` hold what it said when it was last locked.
+    """An open limit file; `header`, `places` and `buckets` hold its content when it was last locked.
 
-    Times are monotonic seconds, which the processes of one machine share; `clock` tells them.
+    Times are monotonic seconds, which the processes of one machine share; `clock` returns them.
 
-    Raises CheckpointFailed where the file cannot be used, here and in every method.
+    Raises CheckpointFailed if the file cannot be used, here and in every method.
     """
 
     def __init__(self, path: Path, boot: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -86,8 +87,9 @@ class LimitFile:
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Hold the file alone, freshly read. Gives False, without the lock, where another process keeps it: it holds
-        it for a moment only, unless it was stopped in that very moment.
+        """Lock the file exclusively and read it. Yields False, without the lock, if another process keeps it.
+
+        Processes hold the lock for a moment only, unless one is stopped in that very moment.
         """
         with self._named():
             if not self._lock():
@@ -103,22 +105,22 @@ class LimitFile:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def paused_until(self) -> float:
-        """Until when all pause; needs no lock."""
+        """Return until when all jobs pause. This needs no lock."""
         with self._named():
             found = os.pread(self._file, 8, _HEADER.fields["paused_until"][1])  # type: ignore[index]
         until = float(np.frombuffer(found, "<f8")[0]) if len(found) == 8 else 0.0
         return until if self._can_be_pause(until) else 0.0
 
     def write_header(self) -> None:
-        """Keep what `header` holds."""
+        """Write `header` to the file."""
         self._write(0, _HEADER.itemsize)
 
     def write_place(self, index: int) -> None:
-        """Keep what one of `places` holds."""
+        """Write one of `places` to the file."""
         self._write(_HEADER.itemsize + index * _PLACE.itemsize, _PLACE.itemsize)
 
     def count(self, number: int, requests: int, tokens: int) -> None:
-        """Add to a bucket, or take from it; one whose record holds a later one by now is over."""
+        """Add to a bucket, or subtract from it. A bucket whose record belongs to a later one by now is left alone."""
         index = number % len(self.buckets)
         found = self.buckets[index]
         if found["number"] > number:
@@ -131,7 +133,7 @@ class LimitFile:
         self._write(len(self._buffer) - (len(self.buckets) - index) * _BUCKET.itemsize, _BUCKET.itemsize)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._file)
 
     def _lock(self) -> bool:
@@ -148,7 +150,9 @@ class LimitFile:
         return bytes(self.header["magic"][0]) == _MAGIC and bytes(self.header["boot"][0]) == self._boot
 
     def _is_sound(self) -> bool:
-        """Whether processes of this program can have written it by now: what lies further ahead would hold all back."""
+        """Return whether processes of this program can have written it by now. Times further ahead would block all
+        jobs.
+        """
         now, header, places = self._clock() + _ROUNDING_SECONDS, self.header, self.places[self.places["ticket"] > 0]
         spread = np.concatenate([header["requests_spread_until"], header["tokens_spread_until"]])
         rates = np.concatenate([places["requests_per_minute"], places["tokens_per_minute"]])
@@ -187,7 +191,7 @@ class LimitFile:
 
 
 def boot_id() -> bytes:
-    """Return what tells one start of the machine, and with it one monotonic clock, from another: within 40 bytes."""
+    """Return an id of this start of the machine, and with it of its monotonic clock, within 40 bytes."""
     found = b""
     with suppress(OSError), _BOOT_ID.open("rb") as file:
         found = file.read(_MAX_BOOT_BYTES).strip().rstrip(b"\0")

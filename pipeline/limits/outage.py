@@ -1,4 +1,6 @@
-"""Whether the endpoint is down: then nothing but a single probe is sent, and no row pays for it."""
+"""A circuit breaker for the whole endpoint: while it is down, only one probe at a time is sent, and no row loses an
+attempt.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ FAILURES_THAT_TELL = 2
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why nothing usable has come in: how the last attempt failed, and how many have in a row. Times in seconds."""
+    """Why no usable reply comes in: the last failure, and how many there were in a row. Times are in seconds."""
 
     cause: str
     failures: int
@@ -23,7 +25,7 @@ class Trouble:
     gives_up_in: float
 
     def told(self, where: str) -> str:
-        """The same in words; `where` names the endpoint."""
+        """Return it in words; `where` names the endpoint."""
         return (
             f"no usable reply from {where} for {self.lasts:.0f} s: {self.failures:,} failures in a row, the last one:"
             f" {self.cause}; the run gives up in {lasting(self.gives_up_in)} (retry.max_elapsed_seconds)"
@@ -31,10 +33,10 @@ class Trouble:
 
 
 class Outage:
-    """A breaker over the whole job. Times are monotonic seconds.
+    """A circuit breaker for the whole job. Times are monotonic seconds.
 
     It opens after five failures in a row without a usable reply between them. While it is open, one request at a time
-    probes the endpoint, at intervals that grow like a retry's.
+    probes the endpoint, at intervals that grow as those of a retry.
     """
 
     def __init__(self, *, backoff: Callable[[int], float], most_seconds: float) -> None:
@@ -50,13 +52,14 @@ class Outage:
 
     @property
     def is_open(self) -> bool:
-        """Whether the endpoint is taken to be down."""
+        """Whether the endpoint is considered down."""
         return self._failures >= FAILURES_THAT_MEAN_OUTAGE
 
     def failed(self, now: float, *, counts: bool, resumes_at: float = -math.inf, cause: str = "") -> None:
-        """An attempt failed for a passing cause, which `cause` tells in words fit for a log. Only those that count
-        speak for an outage; the first of all starts the time after which the run gives up, once the pause that the
-        endpoint asked for is over.
+        """Count an attempt that failed for a passing cause; `cause` describes it in words fit for a log.
+
+        Only failures that count open the breaker. The first failure of all starts the time after which the run gives
+        up, once the pause that the endpoint asked for is over.
         """
         if self._since is None:
             self._since = max(now, resumes_at)
@@ -69,7 +72,7 @@ class Outage:
             self.next_probe = now + self._backoff(self._probes)
 
     def usable(self) -> bool:
-        """A usable reply came. Returns whether that ended an outage."""
+        """Count a usable reply. Returns whether it ended an outage."""
         ended = self.is_open
         self._failures = self._probes = self._in_a_row = 0
         self._since = None
@@ -87,11 +90,11 @@ class Outage:
         self._held_at = None
 
     def gives_up_at(self) -> float | None:
-        """When the run is to stop, should no usable reply come until then; None while nothing fails."""
+        """Return when the run stops, unless a usable reply comes before; None while nothing fails."""
         return None if self._since is None or self._held_at is not None else self._since + self._most_seconds
 
     def trouble(self, now: float) -> Trouble | None:
-        """Why nothing usable comes in, from the second failure in a row on."""
+        """Return why no usable reply comes in, from the second failure in a row on."""
         if self._since is None or self._in_a_row < FAILURES_THAT_TELL:
             return None
         left = self._since + self._most_seconds - now
@@ -99,6 +102,6 @@ class Outage:
 
     @property
     def last_failure(self) -> str:
-        """How often nothing usable came in a row, and the last cause."""
+        """How many failures in a row there were, and the cause of the last one."""
         count = "the one attempt failed" if self._in_a_row == 1 else f"the last of {self._in_a_row:,} failures in a row"
         return f"{count}: {self._cause}"

@@ -1,4 +1,4 @@
-"""The endpoint's Retry-After, seen by every sender at once, whichever process it is in."""
+"""The endpoint's Retry-After, visible to every sender at once, whichever process it is in."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _BYTES = 8
 
 
 class Pause:
-    """Nothing is sent before `until`, in monotonic seconds, which all processes of a machine count alike. Of several
-    servers each has a pause of its own, by its number.
+    """The moment before which nothing is sent, in monotonic seconds, which all processes of a machine share.
+
+    Each of several servers has a pause of its own, by its number.
     """
 
     def __init__(self, servers: int = 1) -> None:
@@ -20,20 +21,20 @@ class Pause:
 
     @property
     def until(self) -> float:
-        """When the first server's pause is over; a moment of the past where there is none."""
+        """When the first server's pause is over; a moment in the past if there is none."""
         return min(self._cells)
 
     def of(self, server: int) -> float:
-        """When the pause of one server is over."""
+        """Return when the pause of one server is over."""
         return self._cells[server]
 
     def extend(self, until: float, server: int | None = None) -> None:
-        """Pause one server until then, or all of them, unless a longer pause stands."""
+        """Pause one server until then, or all of them, unless a longer pause is set."""
         for number in range(len(self._cells)) if server is None else (server,):
             self._cells[number] = max(self._cells[number], until)
 
     def share(self) -> int:
-        """Move the pause to memory that other processes can `join`, by the file descriptor that this returns.
+        """Move the pause to shared memory, and return the file descriptor by which other processes `join` it.
 
         Raises OSError.
         """
@@ -44,7 +45,7 @@ class Pause:
 
     @classmethod
     def join(cls, number: int) -> Pause:
-        """The pause behind a descriptor from `share`, in another process. Raises OSError."""
+        """Return the pause behind a descriptor from `share`, in another process. Raises OSError."""
         pause = cls(os.fstat(number).st_size // _BYTES)
         pause._move(number)
         return pause
@@ -57,7 +58,9 @@ class Pause:
 
 
 def _nameless_file() -> int:
-    """A file in memory alone where the system has such, so that no directory for temporary files is needed."""
+    """Return an open file that is only in memory if the system has such files, so that no temporary directory is
+    needed.
+    """
     if hasattr(os, "memfd_create"):
         with suppress(OSError):  # not allowed here
             return os.memfd_create("pause")

@@ -24,9 +24,7 @@ ROUNDING_SECONDS = 1e-6
 
 @dataclass(slots=True)
 class Entry:
-    """An amount in a window, and when it was let in. `sent_at` is the latest that it can have been sent, as far as that
-    is known.
-    """
+    """An amount in a window, and when it was let in. `sent_at` is the latest moment at which it can have been sent."""
 
     let_in_at: float
     sent_at: float
@@ -35,25 +33,27 @@ class Entry:
 
 
 def window_seconds(per_minute: float) -> float:
-    """How long an amount counts against a rate: a minute, and below one unit a minute as long as one unit takes."""
+    """Return how long an amount counts against a rate: a minute, or the time of one unit if that is longer."""
     return MINUTE * max(1.0, 1 / max(per_minute, _SLOWEST)) + TRANSIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `capacity` units over any `window` (seconds), evenly spread but for a burst of a twentieth of them."""
+    """At most `capacity` units over any `window` (seconds), evenly spread except for a burst of a twentieth of them."""
 
     capacity: int
     window: float
 
     @classmethod
     def of(cls, per_minute: float) -> Rate:
-        """Below one unit a minute the window grows instead: 0.5 is one unit in two minutes."""
+        """Return the rate of so many units per minute. Below one the window grows instead: 0.5 is one unit in two
+        minutes.
+        """
         return cls(max(1, math.floor(per_minute)), window_seconds(per_minute))
 
     @property
     def per_second(self) -> float:
-        """Units a second where they are spread."""
+        """Units per second when they are spread."""
         return self.capacity / self.window
 
     @property
@@ -63,10 +63,10 @@ class Rate:
 
 
 class SlidingWindow:
-    """At most `per_minute` units over any minute, evenly spread but for a burst of a twentieth of them.
+    """At most `per_minute` units over any minute, evenly spread except for a burst of a twentieth of them.
 
-    Below one unit a minute the window grows instead: 0.5 is one unit in two minutes. A single amount above the whole
-    capacity counts as all of it. Times are monotonic seconds.
+    Below one unit per minute the window grows instead: 0.5 is one unit in two minutes. A single amount above the whole
+    capacity counts as the whole capacity. Times are monotonic seconds.
     """
 
     def __init__(self, per_minute: float) -> None:
@@ -76,7 +76,7 @@ class SlidingWindow:
         self._hold(per_minute)
 
     def set_rate(self, per_minute: float, now: float) -> None:
-        """Hold another rate from now on. What was let in counts as before; what is spread is spread at the new rate."""
+        """Change the rate. What was let in counts as before; what is spread is spread at the new rate."""
         ahead = max(0.0, self._spread_until - now) * self._per_second
         self._hold(per_minute)
         self._spread_until = now + ahead / self._per_second
@@ -88,7 +88,7 @@ class SlidingWindow:
         self._burst = max(1.0, self.capacity * BURST_SHARE)
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until `amount` fits; 0 where it fits now. Never longer than a whole window."""
+        """Return the seconds until `amount` fits; 0 if it fits now. Never longer than a whole window."""
         amount = min(amount, self.capacity)
         self._forget(now)
         # Amounts that turn out larger than was reserved push this on, but a window later they no longer count.
@@ -98,8 +98,9 @@ class SlidingWindow:
         return wait if wait > ROUNDING_SECONDS else 0.0
 
     def take(self, amount: float, now: float, send_by: float | None = None) -> Entry:
-        """Let `amount` in; its entry is handed to `settle` once it is known what was sent, and when. Until then it
-        counts as sent at the latest moment at which it may be.
+        """Let `amount` in. Its entry is passed to `settle` once the sent amount and its time are known.
+
+        Until then it counts as sent at the latest possible moment.
         """
         entry = Entry(now, now if send_by is None else send_by, 0.0)
         self._entries.append(entry)
@@ -108,13 +109,13 @@ class SlidingWindow:
         return entry
 
     def settle(self, entry: Entry, amount: float, sent_at: float | None = None) -> None:
-        """Put the true amount in the place of the one that was reserved, and the moment when it was sent."""
+        """Replace a reserved amount by the actual one, and set the time when it was sent."""
         if entry.counts:
             entry.sent_at = entry.sent_at if sent_at is None else max(entry.let_in_at, sent_at)
             self._put(entry, amount)
 
     def remember(self, amount: float, age: float, now: float) -> None:
-        """Enter what an earlier run sent `age` seconds ago; oldest first, before anything is taken."""
+        """Add what an earlier run sent `age` seconds ago; oldest first, before anything is taken."""
         if 0 <= age < self._window:
             amount = min(amount, self.capacity)
             self._entries.append(Entry(now - age, now - age, amount))
@@ -127,7 +128,7 @@ class SlidingWindow:
         entry.amount = amount
 
     def _until_free(self, excess: float, now: float) -> float:
-        """Seconds until entries that make up for `excess` units are older than the window."""
+        """Return the seconds until entries of at least `excess` units are older than the window."""
         wait = 0.0
         for entry in self._entries:
             if excess <= 0:

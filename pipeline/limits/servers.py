@@ -1,4 +1,4 @@
-"""Equal servers behind one queue: which one the next request goes to, and which are left alone for a while."""
+"""Equal servers behind one queue: which one gets the next request, and which ones get none for a while."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class _Server:
 
 
 class Servers:
-    """The servers of a job, known by their number. Times are monotonic seconds.
+    """The servers of a job, identified by their number. Times are monotonic seconds.
 
-    A request goes to the server with the fewest in flight. One that fails as an outage is out: it gets a single probe
-    after 1 s, 2 s, 4 s and so on to every 30 s, and is back with the first that it answers. A pause that one asked for
-    holds for that one. `warn` is told of a server that is taken out for good.
+    A request goes to the server with the fewest in flight. A server that fails as in an outage is down: it gets a
+    single probe after 1 s, 2 s, 4 s and so on up to every 30 s, and is up again with the first answer. A pause applies
+    to the server that asked for it. `warn` is called when a server is removed for good.
     """
 
     def __init__(self, names: Sequence[str], pause: Pause, warn: Callable[[str], None] = lambda message: None) -> None:
@@ -44,11 +44,11 @@ class Servers:
         self._sent = 0
 
     def name(self, number: int) -> str:
-        """The server's address."""
+        """Return the server's address."""
         return self._servers[number].name
 
     def choose(self, now: float) -> int | None:
-        """The server for the next request; None where none takes one now."""
+        """Return the server for the next request; None if none accepts one now."""
         open_now = [
             (not server.probes, server.in_flight, server.last_sent, number)
             for number, server in enumerate(self._servers)
@@ -57,11 +57,11 @@ class Servers:
         return min(open_now)[-1] if open_now else None
 
     def opens_at(self) -> float:
-        """When the first server takes a request; infinity where one has to end first."""
+        """Return when the first server accepts a request; infinity if a request has to end first."""
         return min(map(self._opens_at, range(len(self._servers))))
 
     def sent(self, number: int) -> bool:
-        """A request goes to a server. Returns whether it is a probe."""
+        """Count a request to a server. Returns whether it is a probe."""
         server = self._servers[number]
         self._sent += 1
         server.in_flight += 1
@@ -70,19 +70,19 @@ class Servers:
         return server.is_probed
 
     def ended(self, number: int, *, is_probe: bool) -> None:
-        """A request to a server has ended, whatever came of it."""
+        """Count a request to a server as over, whatever its result."""
         self._servers[number].in_flight -= 1
         if is_probe:
             self._servers[number].is_probed = False
 
     def works(self, number: int, *, has_answered: bool) -> None:
-        """A server has made up its mind about a request."""
+        """Record that a server processed a request."""
         server = self._servers[number]
         server.probes = 0
         server.has_answered = server.has_answered or has_answered
 
     def is_out(self, number: int, now: float, *, is_probe: bool) -> None:
-        """A server has failed as one does that is down."""
+        """Record that a server failed as one does that is down."""
         server = self._servers[number]
         if server.probes and not is_probe:  # it was in flight when the server went out, and says nothing new
             return
@@ -90,8 +90,9 @@ class Servers:
         server.probe_at = now + min(_FIRST_PROBE_SECONDS * 2.0 ** min(server.probes - 1, 10), _MAX_PROBE_SECONDS)
 
     def refuses(self, number: int, message: str) -> bool:
-        """A server has refused the job's model or key in a way that a single row may be at fault for. Returns whether
-        it is taken out for that: it has never answered.
+        """Record that a server refused the job's model or key, for which a single row may be the cause.
+
+        Returns whether the server is removed for that: it has never answered.
         """
         server = self._servers[number]
         if server.has_answered:
@@ -103,12 +104,12 @@ class Servers:
 
     @property
     def is_any_up(self) -> bool:
-        """Whether a server is neither out nor taken out."""
+        """Whether any server is neither down nor removed."""
         return any(server.is_up for server in self._servers)
 
     @property
     def is_any_left(self) -> bool:
-        """Whether not all servers were taken out."""
+        """Whether any server is not removed."""
         return not all(server.is_removed for server in self._servers)
 
     def _opens_at(self, number: int) -> float:

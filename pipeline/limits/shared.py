@@ -1,4 +1,4 @@
-"""One limit for the jobs of a machine that name it, through a file."""
+"""One limit for all jobs of a machine that name it, through a file."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class SharedEntry:
 
 
 class SharedLimit:
-    """The job's own rates, held over everything that all jobs of this limit send. Times are monotonic seconds.
+    """The job's own rates, applied to everything that all jobs of this limit send. Times are monotonic seconds.
 
-    A request that has to wait has a place in the line: what comes after it is let in only beside it, and under the
-    stricter of both jobs' rates. So whoever waits longest is next, and none of up to 256 jobs starves. A place is given
-    up by who does not ask again for two seconds.
+    A request that has to wait gets a place in a queue. Later ones are let in only if they leave room for it, and under
+    the stricter of both jobs' rates. So the one that waits longest is next, and none of up to 256 jobs starves. A job
+    loses its place if it does not ask again for two seconds.
 
-    Raises CheckpointFailed where the file cannot be used, here and in `reserve`; what the other methods could not write
-    is written by the next one that can.
+    Raises CheckpointFailed if the file cannot be used, here and in `reserve`. What another method could not write is
+    written by the next one that can.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SharedLimit:
         self._pause_owed = 0.0
 
     def reserve(self, tokens: int, now: float) -> SharedEntry | float:
-        """Let a request in that takes so many tokens at most; or say how many seconds to wait before asking again."""
+        """Let a request in that uses at most so many tokens, or return how many seconds to wait before asking again."""
         with self._file.locked() as is_locked:
             if not is_locked:
                 return _BUSY_SECONDS
@@ -78,8 +78,8 @@ class SharedLimit:
             return entry
 
     def settle(self, entry: SharedEntry, tokens: int, sent_at: float) -> None:
-        """Put the true number of tokens in the place of what was reserved, and the moment when the request was sent, if
-        it was later than when it was let in.
+        """Replace the reserved number of tokens by the actual one, and set when the request was sent, if that was
+        later.
         """
         number = max(entry.number, int(sent_at / BUCKET_SECONDS))
         self._spread_owed += tokens - entry.tokens
@@ -89,23 +89,23 @@ class SharedLimit:
             self._owe((number, 1, tokens), (entry.number, -1, -entry.tokens))
 
     def withdraw(self, entry: SharedEntry) -> None:
-        """Take a request out again that certainly never reached the endpoint."""
+        """Remove a request that certainly never reached the endpoint."""
         self._spread_owed -= entry.tokens
         self._owe((entry.number, -1, -entry.tokens))
 
     def pause(self, until: float) -> None:
-        """Let all jobs of this limit pause until then, unless a longer pause stands."""
+        """Pause all jobs of this limit until then, unless a longer pause is set."""
         self._pause_owed = max(self._pause_owed, until)
         self._owe()
 
     def paused_until(self) -> float:
-        """Until when a job of this limit was asked to pause."""
+        """Return until when a job of this limit was asked to pause."""
         with suppress(CheckpointFailed):
             return self._file.paused_until()
         return 0.0
 
     def close(self) -> None:
-        """Leave the line, and let go of the file."""
+        """Leave the queue, and close the file."""
         with suppress(CheckpointFailed), self._file.locked() as is_locked:
             if is_locked:
                 self._pay()
@@ -146,7 +146,7 @@ class SharedLimit:
     # ---- the line
 
     def _ahead(self, now: float) -> npt.NDArray[np.void]:
-        """The places of those who have waited longer than this job, and still do."""
+        """Return the places of those who have waited longer than this job, and still wait."""
         places = self._file.places
         ticket = self._ticket if self._holds_place() else math.inf
         waits = (places["ticket"] > 0) & (places["asked_at"] > now - _PLACE_SECONDS)
@@ -208,8 +208,9 @@ class SharedLimit:
 def _wait(
     per_minute: float, ends: Numbers, amounts: Numbers, ahead: Numbers, amount: float, spread_until: float, now: float
 ) -> float:
-    """Seconds until `amount` fits into the window on top of what is `ahead` of it in the line. `amounts` were sent by
-    the times `ends`.
+    """Return the seconds until `amount` fits into the window after what is `ahead` of it in the queue.
+
+    `amounts` were sent by the times `ends`.
     """
     if per_minute == math.inf:
         return 0.0

@@ -1,4 +1,4 @@
-"""Rows x journal: what is done, and what is to be sent."""
+"""The plan of a job, from its input and its journal: which rows are done, and which are to be sent."""
 
 from pipeline.plan.cells import cell_mark, input_row_id
 from pipeline.plan.choosing import drawn_rows, spread_rows

@@ -1,4 +1,4 @@
-"""Some rows of a plan, by where they stand."""
+"""A selection of the rows of a plan, by their state."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _ROWS_PER_CHUNK = 65_536
 
 
 def drawn_rows(plan: Plan, states: Collection[State], count: int, seed: int) -> list[int]:
-    """The positions of `count` rows that stand so, drawn at random, each as likely as any other; all where there are no
-    more. In input order, and the same for the same plan and seed.
+    """Return the positions of `count` rows in these states, drawn at random with equal probability; all if there are no
+    more.
+
+    They are in input order, and the same for the same plan and seed.
     """
     total = plan.count(*states)
     ranks = np.asarray(sorted(random.Random(seed).sample(range(total), min(count, total))), np.int64)
@@ -30,8 +32,9 @@ def drawn_rows(plan: Plan, states: Collection[State], count: int, seed: int) -> 
 
 
 def spread_rows(plan: Plan, states: Collection[State], most: int, since: int = 0) -> list[int]:
-    """The positions of rows that stand so by event number `since` or a later one, in input order: where there are more
-    than `most`, so many at most that are evenly spread.
+    """Return the positions of rows in these states, by event number `since` or a later one, in input order.
+
+    If there are more than `most`, at most that many are returned, evenly spread.
     """
     total = sum(len(positions) for positions in _positions(plan, states, since))
     step = max(1, -(-total // most))

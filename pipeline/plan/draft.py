@@ -1,4 +1,4 @@
-"""A plan before it holds: what a person has to decide, and which rows take over an answer."""
+"""A plan before it is accepted: what a person has to decide, and which rows reuse an answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.plan.rows import Rows
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that would take over the answer of event `source`: `settings` are those that it was made under."""
+    """A row that would reuse the answer of event `source`, which was made under `settings`."""
 
     position: int
     row_id: str
@@ -30,9 +30,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A row with the answer that stands for it, event `source`. `stood_for` are the hashes of all requests but its own
-    that the answer stands for, the one it was given to among them; `adoption` is the last event by which the row took
-    an answer for its request, 0 where there is none.
+    """A row and its answer, event `source`.
+
+    `stood_for` are the hashes of all other requests that the answer is valid for, including the one that it was given
+    for. `adoption` is the last event by which the row reuses an answer for its request, 0 if there is none.
     """
 
     position: int
@@ -46,21 +47,22 @@ class Answered:
 
 
 class PlanDraft:
-    """A plan, and the scratch database in which its rows stand beside the journal's answers."""
+    """A plan, and the scratch database that holds its rows and the journal's answers."""
 
     plan: Plan
     _rows: Rows
     _scratch: sqlite3.Connection
 
     def answered_rows(self) -> int:
-        """How many rows of the input have an answer under their id, whatever it was asked for."""
+        """Return how many input rows have an answer under their id, to whatever request."""
         return self._number("SELECT count(DISTINCT i.position) FROM answers a CROSS JOIN input i ON i.row_id = a.owner")
 
     def changed_rows(self, settings: Sequence[int | None]) -> tuple[int, int]:
-        """How many answered rows now make another request: because the settings changed, and because they did.
+        """Return how many answered rows now make another request: because the settings changed, and because the rows
+        did.
 
-        Settings are the cause where they are not those of the answer and some such row is what it was. `settings` are
-        the numbers of those that each variant has now, None for those that are new.
+        The settings are the cause if they differ from those of the answer and at least one such row has the same
+        content. `settings` are the numbers of the current settings of each variant, None for new ones.
         """
         self._scratch.execute("CREATE TEMP TABLE IF NOT EXISTS now (variant INTEGER PRIMARY KEY, settings INTEGER)")
         self._scratch.executemany("INSERT OR REPLACE INTO now VALUES (?,?)", enumerate(settings))
@@ -74,26 +76,28 @@ class PlanDraft:
         return by_settings, self.plan.count(State.CHANGED) - by_settings
 
     def carried_changes(self) -> int:
-        """How many rows have a sound answer and yet other content than when it was asked: carried columns changed."""
+        """Return how many rows have a valid answer, but other content than when it was asked for: carried columns
+        changed.
+        """
         return self._number(
             "SELECT count(*) FROM matches m JOIN answers a ON a.seq = m.seq JOIN input i ON i.position = m.position"
             f" WHERE m.state IN ({State.ANSWERED}, {State.UNPRICED}) AND a.content NOT IN ('', i.content)"
         )
 
     def adoptions(self) -> Iterator[Change]:
-        """Rows without an answer that take over an orphaned one to the same request."""
+        """Yield the rows without an answer that reuse an orphaned one to the same request."""
         return self._changes(f"m.is_new = 1 AND m.state != {State.CHANGED}")
 
     def changes(self) -> Iterator[Change]:
-        """Answered rows that now make another request."""
+        """Yield the answered rows that now make another request."""
         return self._changes(f"m.state = {State.CHANGED}")
 
     def answers(self) -> int:
-        """How many answers the journal holds."""
+        """Return how many answers the journal holds."""
         return self._number("SELECT count(*) FROM answers")
 
     def some_answers(self, most: int) -> list[int]:
-        """The numbers of at most so many answers, the latest ones, in ascending order."""
+        """Return the numbers of the latest answers, at most so many, in ascending order."""
         return [
             seq
             for (seq,) in self._scratch.execute(
@@ -102,14 +106,14 @@ class PlanDraft:
         ]
 
     def orphans(self, among: npt.NDArray[np.bool_] | None = None) -> int:
-        """How many answers stand for no row; `among`, those that count by their number."""
+        """Return how many answers belong to no row. `among` tells by number which answers count."""
         if among is None:
             return self.plan.orphaned
         orphaned = self._scratch.execute("SELECT seq FROM orphans") if self.plan.orphaned else ()
         return sum(bool(among[seq]) for (seq,) in orphaned)
 
     def answered(self) -> Iterator[Answered]:
-        """Every row that an answer stands for, in input order."""
+        """Yield every row that has a valid answer, in input order."""
         self._scratch.execute("CREATE INDEX IF NOT EXISTS accepted_by_row ON accepted (row_id, request_hash, seq)")
         for (
             position,
@@ -143,15 +147,16 @@ class PlanDraft:
             )
 
     def answers_but_of(self, settings: Collection[int]) -> Iterator[tuple[int, int]]:
-        """Yield the event and the position of each answer that stands for a row, but for those under these settings."""
+        """Yield the event and the position of each answer that is valid for a row, except for these settings."""
         yield from self._scratch.execute(
             "SELECT a.seq, m.position FROM matches m JOIN answers a ON a.seq = m.seq WHERE m.state IN"
             f" {tuple(int(one) for one in SUCCEEDED)} AND a.settings NOT IN ({','.join(map(str, settings))})"
         )
 
     def refuse(self, position: int) -> None:
-        """Let the answer that stands for a row stand no more: what came of the same request after it stands again. Else
-        the row is changed; one that would have taken the answer over is new.
+        """Reject the answer of a row, and give it the state of the event after it for the same request.
+
+        Without such an event the row is changed, or new if it would have reused the answer of another row.
         """
         ((event, is_new),) = self._scratch.execute("SELECT seq, is_new FROM matches WHERE position = ?", (position,))
         later = self._scratch.execute(

@@ -1,4 +1,4 @@
-"""Why rows failed: how many for each cause, and one of them."""
+"""Why rows failed: how many for each cause, and an example."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ class KindFigures(TypedDict):
 
 @dataclass(slots=True)
 class FailureKinds:
-    """Failed rows by `error_kind`, with the id of one row of each. Of these rows, `accepted` are those whose failure
-    the user accepted, and `to_retry` those that the next run sends again by itself.
+    """Failed rows by `error_kind`, with the id of one row of each.
+
+    Of these rows, `accepted` are those whose failure the user accepted, and `to_retry` those that the next run sends
+    again by itself.
     """
 
     rows: Counter[str] = field(default_factory=Counter)
@@ -32,13 +34,13 @@ class FailureKinds:
     to_retry: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, row_id: str) -> None:
-        """Count a row by its id in the journal; the first of its kind is the example."""
+        """Count a row by its id in the journal. The first row of a kind is its example."""
         self.rows[kind] += 1
         self.examples.setdefault(kind, input_row_id(row_id))
 
     @property
     def are_accepted(self) -> bool:
-        """Whether there is no failure that the user has not accepted."""
+        """Whether the user has accepted every failure."""
         return self.rows.total() == self.accepted.total()
 
     def __add__(self, other: FailureKinds) -> FailureKinds:
@@ -50,13 +52,13 @@ class FailureKinds:
         )
 
     def facts(self) -> list[KindFigures]:
-        """Return the figures of each kind, those of most rows first."""
+        """Return the figures of each kind, those with the most rows first."""
         return [
             {"kind": kind, "rows": count, "example": self.examples[kind]} for kind, count in self.rows.most_common()
         ]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """The counts by kind as a summary has them, those of most rows first."""
+        """Return the counts by kind as a summary has them, those with the most rows first."""
         return {
             "failures": dict(self.rows.most_common()),
             "accepted": dict(self.accepted.most_common()),
@@ -67,8 +69,9 @@ class FailureKinds:
 def failure_kinds(
     plan: Plan, journal: Journal, states: Collection[State] = FAILED, *, max_runs: int = 0
 ) -> FailureKinds:
-    """Return why the rows failed that stand so, by the journal. Rows that failed for a passing cause are sent again by
-    at most `max_runs` later runs. Raises CheckpointFailed.
+    """Return why the rows in these states failed, by the journal.
+
+    Rows that failed for a passing cause are sent again by at most `max_runs` later runs. Raises CheckpointFailed.
     """
     found = FailureKinds()
     for positions in plan.positions(states):

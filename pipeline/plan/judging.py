@@ -1,4 +1,4 @@
-"""Answers on disk, judged by what the job expects of them now. Nothing is asked for that."""
+"""The check of recorded answers against what the job expects of them now. It sends nothing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _HOW_IT_IS_ASKED = frozenset({"send", "attempts", "feedback"})
 
 
 def judge_again(made: PlanDraft, journal: Journal, expected: Expected | None, *, anew: bool = False) -> list[int]:
-    """Judge the answers that were made under another expectation; with `anew` all of them, those too that a row was
-    told to keep. A row whose answer does not hold is changed. Returns the positions of the rows whose last answer did
-    not hold and does now; each stands as answered, by the event that says otherwise.
+    """Judge the answers that were made under another expectation, and with `anew` all answers, also those that a row
+    keeps.
+
+    A row whose answer is rejected is changed. Returns the positions of rows whose last answer was rejected before and
+    is accepted now. Each of them counts as answered, by the event that rejected it.
     """
     now = _judged_by({} if expected is None else expected.facts)
     same = [number for number, known in journal.settings().items() if _judged_by(known.get("expect", {})) == now]
@@ -34,7 +36,7 @@ def judge_again(made: PlanDraft, journal: Journal, expected: Expected | None, *,
 def answers_again(
     plan: Plan, rows: Rows, positions: Sequence[int], journal: Journal, settings: Sequence[int]
 ) -> list[Event]:
-    """Return the events by which rows have the answers that `judge_again` has found to hold now."""
+    """Return the events that record the answers which `judge_again` now accepts."""
     by_event = {plan.event(position): position for position in positions}
     events = []
     for entry, record in journal.records(sorted(by_event)):

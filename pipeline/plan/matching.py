@@ -1,9 +1,9 @@
-"""Which answer belongs to which row: the join of input and journal, in SQL over a scratch database.
+"""The join of input and journal in SQL over a scratch database: which answer belongs to which row.
 
-An answer belongs to the row it was given to last, its owner: the row that asked, or one that took it over. It stands
-for that row as long as the row makes a request that the answer was given for, or accepted for. Answers that stand for
-no row go to rows without one that make the same request, or that they were last accepted for, one to one. Those that
-are left count as changed for rows of the same content.
+An answer belongs to its owner, the row that it was given to last: the row that asked, or one that reuses it. It is
+valid for that row as long as the row makes a request that the answer was given or accepted for. Answers that are valid
+for no row go to rows without one that make the same request, or that they were last accepted for, one to one. Those
+that are left count as changed for rows of the same content.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ settings whose answers they are to keep.
 INDEX_INPUT = "CREATE INDEX input_by_row ON input (row_id, request_hash);"
 
 _SEPARATOR = f"char({ord(SEPARATOR)})"
-WITH_TURN = (
-    f"CASE instr(row_id, {_SEPARATOR}) WHEN 0 THEN row_id || '#' || turn"
-    f" ELSE replace(row_id, {_SEPARATOR}, '#' || turn || {_SEPARATOR}) END"
+WITH_OCCURRENCE = (
+    f"CASE instr(row_id, {_SEPARATOR}) WHEN 0 THEN row_id || '#' || nth"
+    f" ELSE replace(row_id, {_SEPARATOR}, '#' || nth || {_SEPARATOR}) END"
 )
-"""A row's id with its turn, as `cells.with_turn` makes it."""
+"""The id of a row with its occurrence, as `cells.with_occurrence` makes it."""
 
 # What a row's id has behind that of its input row; empty for most.
 _MARK = f"CASE instr({{0}}, {_SEPARATOR}) WHEN 0 THEN '' ELSE substr({{0}}, instr({{0}}, {_SEPARATOR})) END"
@@ -59,26 +59,26 @@ INSERT INTO matches SELECT i.position, a.seq, {_ADOPTED}, 0
         AND u.request_hash != a.request_hash) {_LATEST_WINS};
 CREATE INDEX matches_by_event ON matches (seq);
 CREATE TABLE wanting AS SELECT position, request_hash,
-        row_number() OVER (PARTITION BY request_hash ORDER BY position) AS turn
+        row_number() OVER (PARTITION BY request_hash ORDER BY position) AS nth
     FROM input i WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.position = i.position);
-CREATE INDEX wanting_by_request ON wanting (request_hash, turn);
+CREATE INDEX wanting_by_request ON wanting (request_hash, nth);
 INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
-    FROM (SELECT seq, state, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY seq) AS turn
+    FROM (SELECT seq, state, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY seq) AS nth
           FROM answers WHERE seq NOT IN (SELECT seq FROM matches)) a
-    CROSS JOIN wanting w ON w.request_hash = a.request_hash AND w.turn = a.turn;
+    CROSS JOIN wanting w ON w.request_hash = a.request_hash AND w.nth = a.nth;
 """
 # Only where nothing but the settings had changed: an answer kept for an edited row is that row's alone.
 _ADOPT_ACCEPTED = f"""
 CREATE INDEX accepted_by_source ON accepted (source, request_hash);
 INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
-    FROM (SELECT a.seq, a.state, k.request_hash, row_number() OVER (PARTITION BY k.request_hash ORDER BY a.seq) AS turn
+    FROM (SELECT a.seq, a.state, k.request_hash, row_number() OVER (PARTITION BY k.request_hash ORDER BY a.seq) AS nth
           FROM answers a JOIN (SELECT source, row_id, request_hash, max(rowid) FROM accepted GROUP BY source, row_id) k
               ON k.source = a.seq AND k.row_id = a.owner
           WHERE a.seq NOT IN (SELECT seq FROM matches) AND EXISTS (SELECT 1 FROM accepted s
               WHERE s.source = a.seq AND s.request_hash = k.request_hash AND s.content = a.content)) a
-    CROSS JOIN (SELECT position, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY position) AS turn
+    CROSS JOIN (SELECT position, request_hash, row_number() OVER (PARTITION BY request_hash ORDER BY position) AS nth
           FROM wanting WHERE position NOT IN (SELECT position FROM matches)) w
-        ON w.request_hash = a.request_hash AND w.turn = a.turn;
+        ON w.request_hash = a.request_hash AND w.nth = a.nth;
 """
 _UNANSWERED = """
 INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
@@ -114,17 +114,17 @@ INSERT OR IGNORE INTO matches SELECT i.position, a.seq, {State.CHANGED}, 0
     FROM answers a CROSS JOIN input i ON i.row_id = a.owner
     WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq) ORDER BY a.seq DESC;
 CREATE TABLE orphans AS SELECT a.seq, a.content || {_MARK.format("a.owner")} AS content,
-        row_number() OVER (PARTITION BY a.content, {_MARK.format("a.owner")} ORDER BY a.seq) AS turn
+        row_number() OVER (PARTITION BY a.content, {_MARK.format("a.owner")} ORDER BY a.seq) AS nth
     FROM answers a WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = a.seq)
         AND NOT EXISTS (SELECT 1 FROM input i WHERE i.row_id = a.owner);
 """
 _CHANGED_BY_CONTENT = f"""
-CREATE INDEX orphans_by_content ON orphans (content, turn);
+CREATE INDEX orphans_by_content ON orphans (content, nth);
 INSERT INTO matches SELECT i.position, o.seq, {State.CHANGED}, 0
-    FROM (SELECT position, content, row_number() OVER (PARTITION BY content ORDER BY position) AS turn
+    FROM (SELECT position, content, row_number() OVER (PARTITION BY content ORDER BY position) AS nth
           FROM (SELECT position, content || {_MARK.format("row_id")} AS content FROM input)
           WHERE content IN (SELECT content FROM orphans) AND position NOT IN (SELECT position FROM matches)) i
-    CROSS JOIN orphans o ON o.content = i.content AND o.turn = i.turn;
+    CROSS JOIN orphans o ON o.content = i.content AND o.nth = i.nth;
 DELETE FROM orphans WHERE seq IN (SELECT seq FROM matches);
 """
 # A row that was told to keep an answer to another request. One whose own request was answered, and then replaced by a
@@ -138,7 +138,7 @@ UPDATE matches SET state = {State.CHANGED} WHERE EXISTS (SELECT 1 FROM answers a
 
 
 def load_journal(scratch: sqlite3.Connection, index: Iterable[EventHead]) -> bool:
-    """Take in every event, oldest first. Returns whether there was one."""
+    """Load every event, oldest first. Returns whether there was one."""
     events = iter(index)
     seen = False
     while chunk := list(islice(events, _EVENTS_PER_CHUNK)):
@@ -165,9 +165,9 @@ def load_journal(scratch: sqlite3.Connection, index: Iterable[EventHead]) -> boo
 
 
 def match(scratch: sqlite3.Connection, *, forget_kept: bool) -> int:
-    """Fill `matches`, with the latest event where several would do. Returns how many answers are orphaned.
+    """Fill `matches`, with the latest event if several match. Returns how many answers are orphaned.
 
-    With `forget_kept` rows that were told to keep an answer to another request count as changed again.
+    With `forget_kept`, rows that were told to keep an answer to another request count as changed again.
     """
     scratch.executescript(_MATCH)
     if _any(scratch, "accepted"):

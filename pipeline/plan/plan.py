@@ -1,7 +1,7 @@
-"""The plan: where each input row stands, in eight bytes a row, and its file beside the journal.
+"""The plan: the state of each row, in eight bytes per row, and its file beside the journal.
 
-The file is a projection that can be made again from the input and the journal. It saves rendering every row anew where
-neither the input nor the settings have changed.
+The file can always be made again from the input and the journal. While neither the input nor the settings change, it
+saves rendering every row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pipeline.journal import ADOPTIONS, Event, State
 from pipeline.journal.facts import is_count
 from pipeline.journal.files import PLAN_NAME
-from pipeline.plan.cells import with_turn
+from pipeline.plan.cells import with_occurrence
 from pipeline.storage import replacing
 
 _FORMAT = b"llm-batch-pipeline plan 1\n"
@@ -46,7 +46,9 @@ TO_SEND = (State.NEW, State.ATTEMPTED, State.CHANGED, State.RETRY, State.TRUNCAT
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The plan in figures, in rows; `orphaned` counts answers in the journal that no row of the input claims."""
+    """The number of rows by what the plan does with them. `orphaned` counts answers in the journal that belong to no
+    row.
+    """
 
     total: int
     done: int
@@ -57,10 +59,11 @@ class Counts:
 
 
 class Plan:
-    """Each row's state and the number of the event that says so.
+    """The state of each row, and the number of the event that tells it.
 
-    `fingerprint` names the input and the settings that it was made for, `digest` the rows in their order. Positions
-    count from 0. `repeated` holds the positions of rows whose content stood before, with their occurrence (from 2).
+    `fingerprint` identifies the input and the settings that the plan was made for, `digest` the rows in their order.
+    Positions count from 0. `repeated` holds the positions of rows whose content occurred before, `occurrences` how
+    often, themselves included.
     """
 
     def __init__(
@@ -91,66 +94,68 @@ class Plan:
     # ---- one row
 
     def state(self, position: int) -> State:
-        """Where the row stands."""
+        """Return the state of a row."""
         return State(int(self._latest[position]) & _MASK)
 
     def event(self, position: int) -> int:
-        """The number of the event that says so; 0 where there is none."""
+        """Return the number of the event that tells it; 0 if there is none."""
         return int(self._latest[position]) >> _BITS
 
     def put(self, position: int, event: int, state: int) -> None:
-        """Record where the row stands now."""
+        """Set the state of a row, and the event that tells it."""
         if self._counts is not None:
             self._counts[int(self._latest[position]) & _MASK] -= 1
             self._counts[state] += 1
         self._latest[position] = (event << _BITS) | state
 
     def mark(self, position: int, state: State) -> None:
-        """Change where the row stands, by the same event."""
+        """Set the state of a row, and keep its event."""
         self.put(position, self.event(position), state)
 
     def row_ids(self, positions: Sequence[int] | range, ids: Sequence[str]) -> list[str]:
-        """The ids of the rows at `positions`, made unique: from its second occurrence on, a content gets `#n`."""
+        """Return the ids of the rows at `positions`, made unique: the n-th occurrence of a content gets `#n`, from the
+        second on.
+        """
         unique = list(ids)
         if len(self._repeated):
             # Of the array's own type: else it would be converted as a whole, each time.
             found = np.searchsorted(self._repeated, np.asarray(positions, np.uint32))
             for at, (position, index) in enumerate(zip(positions, found, strict=True)):
                 if index < len(self._repeated) and self._repeated[index] == position:
-                    unique[at] = with_turn(unique[at], self._occurrences[index])
+                    unique[at] = with_occurrence(unique[at], self._occurrences[index])
         return unique
 
     # ---- many rows
 
     def states(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
-        """The state of each row from `start` to before `stop`."""
+        """Return the state of each row from `start` to before `stop`."""
         # The lowest byte of each first: one byte a row, where masking would copy eight.
         return self._latest[start:stop].astype(np.uint8) & np.uint8(_MASK)
 
     def events(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
-        """The event numbers of the rows from `start` to before `stop`."""
+        """Return the event numbers of the rows from `start` to before `stop`."""
         return self._latest[start:stop] >> np.uint64(_BITS)
 
     def which(self, states: Iterable[State]) -> npt.NDArray[np.bool_]:
-        """For each row, whether it stands so."""
+        """Return for each row whether it is in one of these states."""
         found = np.empty(len(self), np.bool_)
         for start, part in self._parts(states):
             found[start : start + len(part)] = part
         return found
 
     def positions(self, states: Iterable[State]) -> Iterator[list[int]]:
-        """The positions of all rows that stand so, in input order, in bounded lists."""
+        """Yield the positions of all rows in these states, in input order, in lists of bounded size."""
         for start, part in self._parts(states):
             yield (np.flatnonzero(part) + start).tolist()
 
     def _parts(self, states: Iterable[State]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
-        """A part at a time, because `isin` takes more than ten bytes a row."""
+        """Yield one part at a time, because `isin` takes more than ten bytes per row."""
         wanted = [int(one) for one in states]
         for start in range(0, len(self), _ROWS_PER_CHUNK):
             yield start, np.isin(self.states(start, start + _ROWS_PER_CHUNK), wanted)
 
     def count(self, *states: State) -> int:
-        """How many rows stand so."""
+        """Return how many rows are in these states."""
         if self._counts is None:
             by_state = np.zeros(_MASK + 1, np.int64)
             for start in range(0, len(self), _ROWS_PER_CHUNK):
@@ -159,11 +164,11 @@ class Plan:
         return sum(self._counts[one] for one in states)
 
     def keeps_answers(self) -> bool:
-        """Whether rows, or an output, may stand here that were kept when `run` was told to."""
+        """Return whether there may be answers, or an output, that were kept because `run` was told to."""
         return self.kept_empty or self.count(State.ADOPTED, State.ADOPTED_UNPRICED) > 0
 
     def counts(self) -> Counts:
-        """The plan in figures."""
+        """Return the number of rows by what the plan does with them."""
         return Counts(
             total=len(self),
             done=self.count(*SUCCEEDED),
@@ -174,9 +179,10 @@ class Plan:
         )
 
     def apply(self, events: Iterable[tuple[int, int, int, int, int]]) -> None:
-        """Bring the plan up to the journal: take in every event that was made under this plan's number.
+        """Bring the plan up to date with every event that was recorded under its number.
 
-        Of each event, oldest first: its number, plan, position, state, and the number of the one it adopts (else 0).
+        Of each event, oldest first: its number, plan, position, state, and the number of the event that it adopts (else
+        0).
         """
         number, latest = self.number, self._latest
         self._counts = None
@@ -185,13 +191,13 @@ class Plan:
                 latest[position] = ((source or seq) << _BITS) | state
 
     def take(self, first: int, events: Iterable[Event]) -> None:
-        """Take in events as they are committed, `first` being the number of the first one."""
+        """Add events as they are committed; `first` is the number of the first one."""
         for seq, event in enumerate(events, first):
             if event.plan == self.number:
                 self.put(event.position, event.record.source if event.state in ADOPTIONS else seq, event.state)
 
     def state_digest(self) -> str:
-        """A digest of the rows and what is known of each: the same where the output would be the same."""
+        """Return a digest of the rows and their results: the same if the output would be the same."""
         crc = 0
         for start in range(0, len(self), _ROWS_PER_CHUNK):
             settled = self._latest[start : start + _ROWS_PER_CHUNK].copy()
@@ -202,7 +208,7 @@ class Plan:
 
 
 def save_plan(plan: Plan, directory: Path) -> None:
-    """Write the plan's file, whole or not at all. Raises OSError."""
+    """Write the plan's file atomically. Raises OSError."""
     header = {
         "number": plan.number,
         "fingerprint": plan.fingerprint,
@@ -223,7 +229,7 @@ def save_plan(plan: Plan, directory: Path) -> None:
 
 
 def load_plan(directory: Path) -> Plan | None:
-    """The plan that was saved last; None where there is none, or where it is damaged (it can be made anew)."""
+    """Return the plan that was saved last; None if there is none, or if it is damaged and has to be made again."""
     with suppress(OSError, ValueError, KeyError, TypeError), (directory / PLAN_NAME).open("rb") as file:
         if not _is_whole(file):
             return None
@@ -248,7 +254,7 @@ def load_plan(directory: Path) -> Plan | None:
 
 
 def _is_whole(file: BinaryIO) -> bool:
-    """Whether this is a plan of this format, and as it was written. Nothing in it is read before that is known."""
+    """Return whether this is an intact plan of this format. Nothing in it is read before that is known."""
     if file.read(len(_FORMAT)) != _FORMAT:
         return False
     crc, left = 0, os.fstat(file.fileno()).st_size - len(_FORMAT) - _BYTES_OF_CRC

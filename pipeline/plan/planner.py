@@ -1,6 +1,6 @@
-"""Makes a plan from nothing: every row of the input against every event of the journal, joined on disk.
+"""The making of a plan: every row of the input is joined with every event of the journal.
 
-The work is done in a scratch database beside the journal, so that memory does not grow with the number of rows.
+The join runs in a scratch database beside the journal, so that memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.journal import EventHead
 from pipeline.journal.files import PLANNING_NAME
 from pipeline.plan.cells import input_row_id
 from pipeline.plan.draft import PlanDraft
-from pipeline.plan.matching import INDEX_INPUT, SCHEMA, WITH_TURN, load_journal, match
+from pipeline.plan.matching import INDEX_INPUT, SCHEMA, WITH_OCCURRENCE, load_journal, match
 from pipeline.plan.plan import Plan
 from pipeline.plan.rows import Rows, RowsDigest
 
@@ -31,17 +31,17 @@ _STEPS_BETWEEN_SIGNALS = 1_000_000
 
 
 class Planner(PlanDraft):
-    """A plan in the making.
+    """A plan in the making, with its scratch database.
 
     Args:
-        rows: the input.
+        rows: the rows of the job.
         index: every event of the journal, read to its end.
-        directory: where the scratch database may stand.
+        directory: where the scratch database is created.
         number: the new plan's number.
-        fingerprint: names the input and the settings.
+        fingerprint: identifies the input and the settings.
         forget_kept: rows that were told to keep an answer to another request count as changed again.
-        former: the same rows as they asked under other settings. An answer that stood for a row then stands for it now,
-            and one that had failed stands as failed, for a run that leaves it alone: such a plan is for one run.
+        former: the same rows with earlier settings. An answer that was valid for a row then is valid for it now, and a
+            row that had failed counts as failed, for a run that does not send it. Such a plan is for one run only.
 
     Raises:
         InvalidJob: duplicate or missing ids, or input that cannot be read.
@@ -126,10 +126,10 @@ class Planner(PlanDraft):
         return plan
 
     def _sort_in(self, directory: Path) -> bool:
-        """Have SQLite sort beside the scratch database: the usual place for temporary files may be read-only or small.
+        """Make SQLite sort beside the scratch database: the default temporary directory may be read-only or small.
 
-        That is set for the whole program (https://www.sqlite.org/pragma.html#pragma_temp_store_directory), so whoever
-        has set it before keeps it, and the caller puts it back.
+        The setting is global to the program (https://www.sqlite.org/pragma.html#pragma_temp_store_directory). If it is
+        set already it is kept, and `close` resets it.
         """
         if "SQLITE_TMPDIR" in os.environ or self._scratch.execute("PRAGMA temp_store_directory").fetchone():
             return False
@@ -172,11 +172,11 @@ class Planner(PlanDraft):
 
     def _tell_repeated_apart(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         self._scratch.executescript(
-            "CREATE TABLE repeated (position INTEGER PRIMARY KEY, turn INTEGER);"
-            "INSERT INTO repeated SELECT position, turn FROM (SELECT position, row_number() OVER (PARTITION BY"
-            " row_id ORDER BY position) AS turn FROM input WHERE row_id IN (SELECT row_id FROM input GROUP BY row_id"
-            " HAVING count(*) > 1)) WHERE turn > 1 ORDER BY position;"
-            f"UPDATE input SET row_id = {WITH_TURN} FROM repeated r WHERE r.position = input.position;"
+            "CREATE TABLE repeated (position INTEGER PRIMARY KEY, nth INTEGER);"
+            "INSERT INTO repeated SELECT position, nth FROM (SELECT position, row_number() OVER (PARTITION BY"
+            " row_id ORDER BY position) AS nth FROM input WHERE row_id IN (SELECT row_id FROM input GROUP BY row_id"
+            " HAVING count(*) > 1)) WHERE nth > 1 ORDER BY position;"
+            f"UPDATE input SET row_id = {WITH_OCCURRENCE} FROM repeated r WHERE r.position = input.position;"
         )
         count = self._number("SELECT count(*) FROM repeated")
         columns = [
@@ -185,7 +185,7 @@ class Planner(PlanDraft):
                 np.uint32,
                 count,
             )
-            for name in ("position", "turn")
+            for name in ("position", "nth")
         ]
         return columns[0], columns[1]
 

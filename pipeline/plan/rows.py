@@ -27,33 +27,35 @@ _MAX_ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class UnsentFailure:
-    """A row that makes no request: its prompt is empty, too long, or cannot be made."""
+    """A row that makes no request: its prompt is empty, too long, or cannot be rendered."""
 
     kind: ErrorKind
     message: str
 
 
 class RowsDigest:
-    """Names rows in their order, by id and content."""
+    """A digest of rows in their order, by id and content."""
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def update(self, ids: Sequence[str], contents: Sequence[str]) -> None:
-        """Take in further rows."""
+        """Add further rows."""
         # Length first: no two lists of rows give the same bytes.
         rows = (f"{len(row_id)}:{row_id}{content}" for row_id, content in zip(ids, contents, strict=True))
         self._hash.update("".join(rows).encode())
 
     def hexdigest(self) -> str:
-        """The digest of the rows so far, 32 hexadecimal digits."""
+        """Return the digest of the rows so far, as 32 hexadecimal digits."""
         return self._hash.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way in which a job asks its rows. In a sweep, `name` is what the output calls it, and `mark` tells it apart
-    in the journal; both are empty without one.
+    """One way in which a job asks its rows.
+
+    In a sweep, `name` is the variant's name in the output, and `mark` identifies it in the journal. Both are empty
+    without one.
     """
 
     prompter: Prompter
@@ -63,8 +65,8 @@ class Variant:
     mark: str = ""
 
     def request(self, row: Row, content: str, sample: int = 0) -> tuple[Request | UnsentFailure, str]:
-        """Return what a row asks for a sample, and the hash of that. A row that asks nothing has a hash of its content
-        instead.
+        """Return the request of a row for a sample, and its hash. For a row that makes no request the hash is of its
+        content.
         """
         try:
             request = self.prompter.request(row)
@@ -81,9 +83,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class RowPart:
-    """Some rows that an input batch makes, at these positions: ids as `Rows.identities` gives them, contents, and the
-    values of the input row behind each.
-    """
+    """Some of the rows that an input batch makes: positions, ids as of `Rows.identities`, contents, input values."""
 
     positions: list[int]
     ids: list[str]
@@ -92,15 +92,15 @@ class RowPart:
     _rows: Rows
 
     def requests(self) -> Iterator[tuple[Request | UnsentFailure, str]]:
-        """Yield what each row asks, and the hash of that, made as it is asked for."""
+        """Yield the request of each row and its hash, rendered one by one."""
         return self._rows.requests(self.positions, self.values, self.contents)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of a job, and how each is known and asked: every row of the input, for each variant and sample.
+    """The rows of a job, with their identity and requests: every row of the input, for each variant and sample.
 
-    A position counts these rows, from 0: an input row's own ones stand together, in the order variant, then sample.
+    A position counts these rows, from 0. The rows of one input row are adjacent, in the order variant, then sample.
     """
 
     source: Source
@@ -132,12 +132,14 @@ class Rows:
         return self.variants[self.variant_of(position)], position % (self.samples or 1)
 
     def place(self, position: int) -> Place:
-        """Return where the input row behind a position stands; see `Source.place`."""
+        """Return where the input row of a position is; see `Source.place`."""
         return self.source.place(position // self.cells)
 
     def batches(self, start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield the input from the row behind position `start` on, each batch with the position that its first row
-        begins at. A batch makes 4,096 rows at most, unless a single row makes more.
+        """Yield the input from the row of position `start` on: each batch, with the position of the first row that it
+        makes.
+
+        A batch makes at most 4,096 rows, unless a single input row makes more.
         """
         cells = self.cells
         position = start // cells
@@ -163,10 +165,10 @@ class Rows:
         return int(batch.num_rows) * self.cells
 
     def identities(self, position: int, batch: pa.RecordBatch) -> tuple[list[str], list[str]]:
-        """Return the id of each row that a batch makes, as the journal knows it, and its input row's content key.
+        """Return the id of each row that a batch makes, as in the journal, and the content key of its input row.
 
-        The id is the input row's (its content key where the job names no id column; repeated ones are not told apart
-        yet) with the mark of its cell. `position` is that of the first row. Raises InvalidJob for an id that is null or
+        The id is that of the input row with the mark of the cell. Without an id column it is the content key, and equal
+        ones are not made unique yet. `position` is that of the first row. Raises InvalidJob for an id that is null,
         empty, or neither text nor an integer.
         """
         contents = content_keys(batch)
@@ -178,7 +180,9 @@ class Rows:
         return self._for_cells(content_keys(batch) if self.id_column is None else self._own_ids(position, batch))
 
     def part(self, position: int, batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> RowPart:
-        """Return some of the rows that a batch makes, at these ascending offsets from `position`, that of its first."""
+        """Return some of the rows that a batch makes: those at ascending offsets from `position`, which is that of its
+        first row.
+        """
         cells = self.cells
         needed, at = np.unique(offsets // cells, return_inverse=True)
         picked = pick(batch, needed)
@@ -194,14 +198,16 @@ class Rows:
         )
 
     def request(self, row: Row, content: str, position: int) -> tuple[Request | UnsentFailure, str]:
-        """Return what the row at a position asks, made of an input row's values, and the hash of that."""
+        """Return the request of the row at a position and its hash, rendered from the values of its input row."""
         variant, sample = self.cell(position)
         return variant.request(row, content, sample)
 
     def requests(
         self, positions: Iterable[int], rows: Iterable[Row], contents: Iterable[str]
     ) -> Iterator[tuple[Request | UnsentFailure, str]]:
-        """Yield what the rows at ascending positions ask, as `request` does; samples of one row are rendered once."""
+        """Yield the requests of the rows at ascending positions, as `request` does. Samples of one row are rendered
+        once.
+        """
         samples = self.samples or 1
         of, asked = -1, None
         for position, row, content in zip(positions, rows, contents, strict=True):

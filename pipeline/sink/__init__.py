@@ -1,4 +1,6 @@
-"""Input order x journal -> one Parquet file: complete, checked, on disk, and only then at its path."""
+"""The output: input rows and their results in one Parquet file, which is complete, checked and on disk before it is
+renamed.
+"""
 
 from pipeline.sink.columns import RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
 from pipeline.sink.metadata import JournalState, OutputMetadata, read_metadata

@@ -1,4 +1,4 @@
-"""The columns that tell of structured answers: what is read out of them, and how many there were."""
+"""The columns for structured answers: the parsed value, and the number of answers so far."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ANSWER_ATTEMPTS = pa.field("answer_attempts", pa.int32(), nullable=False)
 
 
 def parsed_field(expected: Expected) -> pa.Field:
-    """Return the column of what is read out of the answers."""
+    """Return the column of the parsed values."""
     return pa.field("parsed", expected.expectation.type)
 
 
 def answer_columns(expected: Expected, columns: Mapping[str, pa.Array], statuses: Sequence[str]) -> dict[str, pa.Array]:
-    """Return the columns, from those of the records. A row that has failed has nothing parsed."""
+    """Return these columns, made from those of the records. A row that failed has no parsed value."""
     answers = [
         (response if status == "succeeded" else None, truncated)
         for response, truncated, status in zip(
@@ -43,8 +43,8 @@ def answer_columns(expected: Expected, columns: Mapping[str, pa.Array], statuses
 
 
 def parsed_column(expected: Expected, answers: Iterable[tuple[str | None, bool | None]]) -> pa.Array:
-    """Return what is read out of each answer, given as its text and whether it was cut off; null where it does not hold
-    or there is none.
+    """Return the value parsed from each answer, given as its text and whether it was truncated; null if invalid or
+    missing.
     """
     schema = pa.schema([parsed_field(expected)])
     values = [expected.value(response, truncated=truncated) for response, truncated in answers]

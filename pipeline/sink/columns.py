@@ -1,4 +1,4 @@
-"""The columns of an output that stand beside the input's own, and how they are made from records."""
+"""The result columns of an output, and how they are made from records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HINTS = get_type_hints(Outcome)
 
 
 def _column(name: str) -> pa.Field:
-    """Return the column of a field of Outcome: nullable where the field may be None."""
+    """Return the column of a field of Outcome. It is nullable if the field may be None."""
     kind, *_ = get_args(_HINTS[name]) or (_HINTS[name],)
     column = "cost_usd" if name == "cost" else name
     return pa.field(column, _NARROWER.get(name, _TYPES[kind]), nullable=kind is not _HINTS[name])
@@ -108,9 +108,9 @@ def _strings(values: list[str]) -> pa.StringArray:
 
 
 def result_names(names: Sequence[str], prefix: str) -> list[str]:
-    """Return the names, without the prefix, of the result columns among an output's; none where they are not all there.
+    """Return the names, without the prefix, of the result columns among an output's names; none if some are missing.
 
-    Outputs of earlier versions lack some that were added later; an input column of theirs may have such a name.
+    Outputs of earlier versions lack columns that were added later; an input column of theirs may have such a name.
     """
     start = prefix + RESULT_NAMES[0]
     block = set(names[names.index(start) :]) if start in names else set()

@@ -1,4 +1,4 @@
-"""What an output says of itself, in the metadata of its Parquet file."""
+"""What an output records about itself, in the metadata of its Parquet file."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ METADATA_KEY = b"llm-batch-pipeline"
 class JournalState:
     """The journal at the moment when an output was written from it. Money is in USD.
 
-    It shows later whether a journal is older than its output, and what was billed if the journal is lost. None stands
-    for what an output that is read back does not say.
+    It shows later whether a journal is older than its output, and what was billed if the journal is lost. None means
+    that the output does not record it.
     """
 
     simulated: bool | None = None
@@ -53,9 +53,10 @@ class JournalState:
 
 @dataclass(frozen=True, slots=True)
 class OutputMetadata:
-    """What an output says of itself. `state` names what it holds and how; `run_ids` are those of all runs, in order.
+    """What an output records about itself.
 
-    `configuration` is the job file as it was read. None stands for what a file that is read back does not say.
+    `state` is a digest of its rows and of how they are written. `run_ids` are those of all runs, in order.
+    `configuration` is the job file as it was read. None means that the output does not record it.
     """
 
     job: str | None
@@ -88,7 +89,8 @@ class OutputMetadata:
 
 
 def read_metadata(path: Path) -> OutputMetadata | None:
-    """Return what an output says of itself, as far as it is valid; None where the file is not one of ours.
+    """Return what an output records about itself, as far as it is valid; None if the file is not an output of this
+    program.
 
     `version`, `configuration` and `prices` are not read back.
     """

@@ -29,7 +29,7 @@ def write_rows(
 ) -> tuple[int, Decimal]:
     """Write the results to `draft`. Returns the number of rows and the sum of their cost, in USD.
 
-    Raises OutOfTime once the monotonic clock is at `give_up`, and what the reading of results raises.
+    Raises OutOfTime once the monotonic clock is at `give_up`, and what reading the results raises.
     """
     schema = results.schema
     kept = {**(schema.metadata or {}), METADATA_KEY: metadata.encode()}
@@ -73,7 +73,7 @@ def write_rows(
 
 
 def check_file(draft: Path, results: Results, rows: int, cost: Decimal) -> None:
-    """Read the file back: the rows, the schema and the money must be what was meant to be written."""
+    """Read the file back, and check its rows, schema and cost. Raises CheckpointFailed if they are not as written."""
     column = results.prefix + "cost_usd"
     with pq.ParquetFile(draft) as file:
         read_cost = sum(

@@ -1,4 +1,4 @@
-"""The output put in its place: written beside it, checked, and only then renamed."""
+"""The publishing of an output: it is written beside its path, checked, and only then renamed."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def publish(
     overwrite: bool,
     seconds: float | None = None,
 ) -> int:
-    """Write the results beside `path`, check them, and put them in its place. Returns the number of rows.
+    """Write the results beside `path`, check them, and replace `path` by them. Returns the number of rows.
 
     Args:
         whole: every row of the plan must be there.
-        overwrite: replace a file that was not written from this checkpoint too.
+        overwrite: replace the file also if it was not written from this checkpoint.
         seconds: give up after so long.
 
     Raises:
-        OutOfTime: it took longer than `seconds`; `path` is as it was.
-        CheckpointFailed: the disk failed, or the check did; `path` is as it was.
-        InvalidInput: a file of somebody else's has come to stand at `path`, and was left there.
+        OutOfTime: it took longer than `seconds`; `path` is unchanged.
+        CheckpointFailed: the disk or the check failed; `path` is unchanged.
+        InvalidInput: another program has put a file at `path`, which was left there.
     """
     checkpoint_id = results.journal.checkpoint_id
     give_up = None if seconds is None else time.monotonic() + seconds
@@ -61,7 +61,7 @@ def publish(
 
 
 def remove(path: Path) -> None:
-    """Take away an output that is superseded, if it is there. Raises CheckpointFailed."""
+    """Remove an output that is superseded, if it exists. Raises CheckpointFailed."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The rows of the input beside what is known of each, in the columns of the output."""
+"""The rows of an output: those of the input, together with their results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ADOPTED = frozenset({int(State.ADOPTED), int(State.ADOPTED_UNPRICED)})
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Some rows of an output: `rows` in its columns, the input's row behind each, and their positions."""
+    """Some rows of an output: `rows` in its columns, the input row of each, and their positions."""
 
     rows: pa.RecordBatch
     asked: pa.RecordBatch
@@ -38,8 +38,10 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The rows of the input beside what is known of each. `columns` are the input columns to carry, None for all;
-    `states` is where the rows stand that are wanted, by default with any outcome.
+    """The input rows together with their results.
+
+    `columns` are the input columns to include, None for all. `states` are the states of the rows to include, by default
+    those with any outcome.
     """
 
     rows: Rows
@@ -51,7 +53,7 @@ class Results:
 
     @property
     def fields(self) -> list[pa.Field]:
-        """The columns that stand beside the input's own, without the prefix."""
+        """The result columns, without the prefix."""
         rows = self.rows
         return result_fields(
             has_variants=rows.has_variants, has_samples=rows.samples is not None, expected=rows.expected
@@ -65,15 +67,15 @@ class Results:
         return pa.schema([*carried, *(field.with_name(self.prefix + field.name) for field in self.fields)])
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield every row that stands so, in input order; raises as `joined` does."""
+        """Yield every row of these states, in input order. Raises as `joined` does."""
         for part in self.joined():
             yield part.rows
 
     def joined(self) -> Iterator[Joined]:
-        """Yield every row that stands so, in input order, with the input's row.
+        """Yield every row of these states, in input order, with its input row.
 
         Raises:
-            InvalidInput: the input is no longer what the plan was made for.
+            InvalidInput: the input has changed since the plan was made.
             CheckpointFailed: the journal is damaged.
         """
         models = self.journal.models()
@@ -108,7 +110,7 @@ class Results:
         return any(is_touched(file) for file in self.rows.source.files)
 
     def at(self, positions: Sequence[int]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-        """Return the rows at ascending positions, one at a time: the input's row, and what `batches` gives for it.
+        """Yield the rows at ascending positions, one at a time: the input row, and what `batches` yields for it.
 
         Raises as `batches` does.
         """
@@ -134,9 +136,9 @@ class Results:
         models: Mapping[int, str],
         schema: pa.Schema,
     ) -> Joined | None:
-        """The rows with these ids beside their records; None where they are several and take too many bytes at once.
+        """Return the rows with these ids and their results; None if they are several and take too many bytes at once.
 
-        They are rows that an input batch makes, which begins at position `start`, but for the first `skipped` ones.
+        They are the rows that an input batch makes, which begins at position `start`, without the first `skipped` ones.
         """
         first, stop = start + skipped, start + skipped + len(ids)
         states = self.plan.states(first, stop)
@@ -172,7 +174,7 @@ class Results:
 
 
 def _behind(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    """The input rows at ascending offsets, each as often as it is named."""
+    """Return the input rows at ascending offsets, each as often as it is named."""
     is_repeated = np.any(offsets[1:] == offsets[:-1])
     return taken(batch, offsets) if is_repeated else pick(batch, offsets)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS
-from pipeline.plan.cells import cell_mark, cell_marks, input_row_id, with_turn
+from pipeline.plan.cells import cell_mark, cell_marks, input_row_id, with_occurrence
 from pipeline.prompts.parameters import moved_seed
 
 
@@ -19,7 +19,7 @@ def test_the_first_sample_has_no_mark_and_every_cell_another_one() -> None:
 @pytest.mark.parametrize("mark", [cell_mark("", 0), cell_mark("", 3), cell_mark("v1", 0), cell_mark("v1", 3)])
 def test_a_turn_belongs_to_the_input_row_and_not_to_its_cell(mark: str) -> None:
     assert input_row_id("key" + mark) == "key"
-    assert with_turn("key" + mark, 2) == "key#2" + mark
+    assert with_occurrence("key" + mark, 2) == "key#2" + mark
 
 
 @pytest.mark.parametrize(
