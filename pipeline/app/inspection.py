@@ -13,7 +13,7 @@ from pipeline.config import Job, JobConfig, environment_mistakes, in_order, vari
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.expect import Expected
 from pipeline.plan import Variant
-from pipeline.prompts import Prompter, PromptFailure, condition_mistakes, template_mistakes
+from pipeline.prompts import PromptFailure, RequestBuilder, condition_mistakes, template_mistakes
 from pipeline.records import Row
 from pipeline.sink import result_fields
 from pipeline.sources import ChosenRows, Source, TableSource, column_mistakes, open_source
@@ -25,8 +25,8 @@ _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found: every mistake, at its place. The input is None where it cannot be used, and what is expected of
-    the answers where it is nothing; `asked` are the ways in which each row is asked, empty where one of them cannot be.
+    """What was found: every mistake, at its place. The input and the request builder are None if they cannot be used;
+    `expected` is None if nothing is expected of the answers.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -146,15 +146,15 @@ def _asked(job: Job, source: Source | None) -> tuple[tuple[Variant, ...], list[M
     mistakes: list[Mistake] = []
     named = variants(job.config)
     for variant in named:
-        prompter, found = prompter_of(replace(job, config=variant.config), source)
+        builder, found = builder_of(replace(job, config=variant.config), source)
         mistakes += [replace(one, key=variant.placed_key(one.key)) for one in found]
-        if prompter is not None:
+        if builder is not None:
             endpoint = variant.config.endpoint
-            asked.append(Variant(prompter, endpoint.kind, endpoint.model, variant.name, variant.mark))
+            asked.append(Variant(builder, endpoint.kind, endpoint.model, variant.name, variant.mark))
     return tuple(asked) if len(asked) == len(named) else (), list(dict.fromkeys(mistakes))
 
 
-def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[Mistake]]:
+def builder_of(job: Job, source: Source | None) -> tuple[RequestBuilder | None, list[Mistake]]:
     """Return the request builder of a job, None if there can be none, and what is wrong with it."""
     expected, _ = expected_of(job.config)
     telling = expected.telling if expected is not None else None
@@ -163,7 +163,7 @@ def prompter_of(job: Job, source: Source | None) -> tuple[Prompter | None, list[
         return None, template_mistakes(config.prompt)
     model = config.model_facts
     try:
-        return Prompter(
+        return RequestBuilder(
             config.prompt,
             config.parameters,
             config.endpoint.model,

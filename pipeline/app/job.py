@@ -139,10 +139,10 @@ def try_templates(opened: OpenJob) -> None:
 def try_first_rows(
     job: Job, asked: Sequence[Variant], rows: Callable[[], Iterator[Row]], total_seconds: float | None = None
 ) -> Trial:
-    """Make the requests of some rows in each of a job's variants, as `Prompter.trial` does."""
+    """Make the requests of some rows in each of a job's variants, as `RequestBuilder.trial` does."""
     whole = Trial()
     for one, variant in zip(asked, variants(job.config), strict=True):
-        tried = one.prompter.trial(rows(), total_seconds=total_seconds, most_tokens=job.config.limits.tokens_per_minute)
+        tried = one.builder.trial(rows(), total_seconds=total_seconds, most_tokens=job.config.limits.tokens_per_minute)
         whole.mistakes += [replace(found, key=variant.placed_key(found.key)) for found in tried.mistakes]
         whole.rows += tried.rows
         whole.unsendable += tried.unsendable

@@ -15,7 +15,7 @@ from pipeline.errors import InvalidJob
 from pipeline.estimate import MIN_ROWS, Measure, Part, Sample, Sizes, size
 from pipeline.journal import Journal, State
 from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, UnsentFailure, spread_rows
-from pipeline.prompts import Prompter
+from pipeline.prompts import RequestBuilder
 from pipeline.records import JsonObject, digest
 
 _MOST_ROWS = 2000
@@ -104,7 +104,7 @@ def _rows_of(opened: OpenJob, settings: JsonObject) -> Rows | None:
         return None
     prompt, parameters = PromptConfig(**settings["prompt"]), ParametersConfig(**settings["parameters"])
     try:
-        prompter = Prompter(
+        builder = RequestBuilder(
             prompt,
             parameters,
             settings["model"],
@@ -117,7 +117,7 @@ def _rows_of(opened: OpenJob, settings: JsonObject) -> Rows | None:
     except InvalidJob:
         return None
     as_then = (
-        replace(asked, prompter=prompter) if (asked.endpoint_kind, asked.model) == model else asked
+        replace(asked, builder=builder) if (asked.endpoint_kind, asked.model) == model else asked
         for asked in rows.variants
     )
     return replace(rows, variants=tuple(as_then))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, zip_longest
 
-from pipeline.app.inspection import prompter_of
+from pipeline.app.inspection import builder_of
 from pipeline.app.job import OpenJob
 from pipeline.app.summary import RunError
 from pipeline.config import JobVariant, ParametersConfig
@@ -52,9 +52,9 @@ def _former_variants(
         if digest(before) == digest(now) or _but_max_tokens(before) != _but_max_tokens(now):
             continue
         config = variant.config.model_copy(update={"parameters": ParametersConfig(**before["parameters"])})
-        prompter, _ = prompter_of(replace(opened.job, config=config), opened.rows.source)
-        if prompter is not None:  # else its column is gone, and the rows count as changed
-            found.append(replace(asked, prompter=prompter))
+        builder, _ = builder_of(replace(opened.job, config=config), opened.rows.source)
+        if builder is not None:  # else its column is gone, and the rows count as changed
+            found.append(replace(asked, builder=builder))
     return found
 
 

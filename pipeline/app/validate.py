@@ -20,7 +20,7 @@ from pipeline.config.wire import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
 from pipeline.journal import Journal
 from pipeline.plan import Planner, Rows, UnsentFailure, Variant
-from pipeline.prompts import Prompter, Trial
+from pipeline.prompts import RequestBuilder, Trial
 from pipeline.records import JsonObject, Row
 from pipeline.sources import Source
 
@@ -82,9 +82,9 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
     section, model = job.config.input, job.config.endpoint.model
     id_column = None if wrong(["input.id"], job, known) else section.id
     # Nothing is asked for a plan without a journal, so any prompt will do, also where the job's is wrong.
-    prompter = Prompter(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
+    builder = RequestBuilder(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
     kind = job.config.endpoint.kind
-    asked = tuple(Variant(prompter, kind, model, one.name, one.mark) for one in variants(job.config))
+    asked = tuple(Variant(builder, kind, model, one.name, one.mark) for one in variants(job.config))
     try:
         with (
             scratch(job.checkpoint_path) as directory,

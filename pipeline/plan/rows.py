@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline.errors import ErrorKind
 from pipeline.expect import Expected
 from pipeline.plan.cells import SEPARATOR, cell_marks
-from pipeline.prompts import Prompter, PromptFailure
+from pipeline.prompts import PromptFailure, RequestBuilder
 from pipeline.records import Request, Row, digest, request_hash
 from pipeline.sources import Source, pick
 from pipeline.sources.identity import content_keys, id_texts, row_values
@@ -58,7 +58,7 @@ class Variant:
     without one.
     """
 
-    prompter: Prompter
+    builder: RequestBuilder
     endpoint_kind: str
     model: str
     name: str = ""
@@ -69,7 +69,7 @@ class Variant:
         content.
         """
         try:
-            request = self.prompter.request(row)
+            request = self.builder.request(row)
         except PromptFailure as failure:
             unsent = UnsentFailure(failure.kind, failure.message)
             return unsent, digest(["unsent", self.endpoint_kind, self.model, unsent.kind, content])
@@ -77,7 +77,7 @@ class Variant:
 
     def sampled(self, request: Request, sample: int) -> tuple[Request, str]:
         """Return the request of another sample of the same row, and its hash."""
-        request = self.prompter.sampled(request, sample)
+        request = self.builder.sampled(request, sample)
         return request, request_hash(self.endpoint_kind, request)
 
 
@@ -158,7 +158,7 @@ class Rows:
 
     @property
     def _columns(self) -> set[str]:
-        return {column for variant in self.variants for column in variant.prompter.columns}
+        return {column for variant in self.variants for column in variant.builder.columns}
 
     def count(self, batch: pa.RecordBatch) -> int:
         """Return how many rows an input batch makes."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.catalogue import DEFAULT_PARAMETERS, max_prompt_tokens, min_prompt_tokens
 from pipeline.config.models import ColumnReference, ParametersConfig, PromptConfig
 from pipeline.errors import InvalidJob
-from pipeline.prompts import Prompter, PromptFailure
+from pipeline.prompts import PromptFailure, RequestBuilder
 from pipeline.records import Request, canonical_json, request_hash
 
 TEXTS = st.text(st.characters())
@@ -27,10 +27,10 @@ WORDS = st.sampled_from(LEXICON.split())
 
 def make(
     user: str | None = None, system: str | None = None, column: str | None = None, messages: str | None = None
-) -> Prompter:
+) -> RequestBuilder:
     parameters = ParametersConfig(temperature=ColumnReference(column="t"))
     prompt = PromptConfig(user=user, system=system, column=column, messages=messages)
-    return Prompter(prompt, parameters, "m", ("c", "t"), DEFAULT_PARAMETERS, 1_000)
+    return RequestBuilder(prompt, parameters, "m", ("c", "t"), DEFAULT_PARAMETERS, 1_000)
 
 
 TEMPLATE = make(user="a{{ c }}", system="{{ row.c }}")
@@ -46,9 +46,9 @@ def sound(request: Request) -> None:
 
 @given(value=VALUES, number=VALUES)
 def test_any_row_gives_a_request_that_can_be_sent_or_a_typed_failure(value: Any, number: Any) -> None:
-    for prompter in (TEMPLATE, COLUMN, CHAT):
+    for builder in (TEMPLATE, COLUMN, CHAT):
         try:
-            sound(prompter.request({"c": value, "t": number}))
+            sound(builder.request({"c": value, "t": number}))
         except PromptFailure as failure:
             assert failure.message.isascii() or "…" in failure.message
 
@@ -75,15 +75,15 @@ def test_messages_and_their_json_text_give_the_same(entries: list[dict[str, Any]
 @given(words=st.lists(WORDS, min_size=1, max_size=12))
 def test_any_template_is_refused_or_renders_or_fails_with_a_type(words: list[str]) -> None:
     try:
-        prompter = make(user=" ".join(words))
+        builder = make(user=" ".join(words))
     except InvalidJob as error:
         assert all(mistake.key == "prompt.user" for mistake in error.mistakes)
         return
-    outcome(prompter, "some text")
+    outcome(builder, "some text")
 
 
-def outcome(prompter: Prompter, value: Any) -> object:
+def outcome(builder: RequestBuilder, value: Any) -> object:
     try:
-        return prompter.request({"c": value, "t": None})
+        return builder.request({"c": value, "t": None})
     except PromptFailure as failure:
         return failure.kind

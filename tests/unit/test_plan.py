@@ -18,7 +18,7 @@ from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Event, EventHead, Outcome, State
 from pipeline.plan import Change, Plan, Planner, Rows, Variant, load_plan, save_plan
-from pipeline.prompts import Prompter
+from pipeline.prompts import RequestBuilder
 from pipeline.sources import open_source
 
 NEW, ATTEMPTED, ANSWERED, UNPRICED = State.NEW, State.ATTEMPTED, State.ANSWERED, State.UNPRICED
@@ -46,8 +46,8 @@ class Job:
         id_column = "id" if self.with_id else None
         source = open_source(InputConfig(path=str(self.directory / "in.parquet"), id=id_column))
         prompt = PromptConfig(system=self.system, column="question")
-        prompter = Prompter(prompt, ParametersConfig(), "m", source.schema.names, DEFAULT_PARAMETERS, None)
-        return Rows(source, id_column, (Variant(prompter, "dataoorts", "m"),))
+        builder = RequestBuilder(prompt, ParametersConfig(), "m", source.schema.names, DEFAULT_PARAMETERS, None)
+        return Rows(source, id_column, (Variant(builder, "dataoorts", "m"),))
 
     def planner(self, rows: Rows, **options: Any) -> Planner:
         self.plans += 1

@@ -11,7 +11,7 @@ import pytest
 from pipeline.catalogue import DEFAULT_PARAMETERS, ParameterRange
 from pipeline.config.models import ColumnReference, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob
-from pipeline.prompts import Prompter, PromptFailure
+from pipeline.prompts import PromptFailure, RequestBuilder
 from pipeline.records import Message, Request, request_hash
 
 TEXT = [{"role": "user", "content": "hi"}]
@@ -24,8 +24,8 @@ def make(
     ranges: Any = DEFAULT_PARAMETERS,
     columns: tuple[str, ...] = ("c",),
     window: int | None = None,
-) -> Prompter:
-    return Prompter(prompt, parameters or ParametersConfig(), "m", columns, ranges, window)
+) -> RequestBuilder:
+    return RequestBuilder(prompt, parameters or ParametersConfig(), "m", columns, ranges, window)
 
 
 def column(value: Any) -> Request:

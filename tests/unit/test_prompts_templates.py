@@ -13,23 +13,25 @@ import pytest
 from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.config.models import ColumnReference, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
-from pipeline.prompts import Prompter, PromptFailure
+from pipeline.prompts import PromptFailure, RequestBuilder
 
 COLUMNS = ("question", "n", "tags", "my column", "_id")
 ROW = {"question": "What is 2 + 2?", "n": 3, "tags": ["a", "b", 1], "my column": "x", "_id": "r1"}
 
 
-def prompter(
+def builder(
     user: str,
     columns: tuple[str, ...] = COLUMNS,
     system: str | None = None,
     parameters: ParametersConfig = ParametersConfig(),  # noqa: B008 - it is frozen
-) -> Prompter:
-    return Prompter(PromptConfig(user=user, system=system), parameters, "m", columns, DEFAULT_PARAMETERS, 10_000_000)
+) -> RequestBuilder:
+    return RequestBuilder(
+        PromptConfig(user=user, system=system), parameters, "m", columns, DEFAULT_PARAMETERS, 10_000_000
+    )
 
 
 def render(user: str, row: Mapping[str, Any] = ROW, seconds: float = 5.0) -> str:
-    content = prompter(user, tuple(row)).request(row, seconds).messages[-1]["content"]
+    content = builder(user, tuple(row)).request(row, seconds).messages[-1]["content"]
     assert isinstance(content, str)
     return content
 
@@ -42,7 +44,7 @@ def failure(user: str, row: Mapping[str, Any] = ROW, seconds: float = 5.0) -> Pr
 
 def mistakes(user: str, columns: tuple[str, ...] = COLUMNS) -> tuple[Mistake, ...]:
     with pytest.raises(InvalidJob) as caught:
-        prompter(user, columns)
+        builder(user, columns)
     return caught.value.mistakes
 
 
@@ -173,17 +175,17 @@ def test_a_column_wins_over_a_method_a_global_and_the_row() -> None:
 
 
 def test_only_the_columns_in_use_are_asked_for() -> None:
-    assert prompter("{{ question }}{% for n in tags %}{{ n }}{% endfor %}").columns >= {"question", "tags"}
-    assert prompter("{{ row['my column'] }}{{ row.n }}").columns == {"my column", "n"}
-    assert prompter("fixed").columns == frozenset()
-    assert prompter("{{ row | tojson }}").columns == prompter("{{ row[question] }}").columns == set(COLUMNS)
+    assert builder("{{ question }}{% for n in tags %}{{ n }}{% endfor %}").columns >= {"question", "tags"}
+    assert builder("{{ row['my column'] }}{{ row.n }}").columns == {"my column", "n"}
+    assert builder("fixed").columns == frozenset()
+    assert builder("{{ row | tojson }}").columns == builder("{{ row[question] }}").columns == set(COLUMNS)
 
 
 def test_the_system_text_goes_first_and_a_blank_one_is_left_out() -> None:
-    request = prompter("{{ question }}", system="Be {{ n }}").request(ROW)
+    request = builder("{{ question }}", system="Be {{ n }}").request(ROW)
     assert [message["role"] for message in request.messages] == ["system", "user"]
     assert request.messages[0]["content"] == "Be 3"
-    assert len(prompter("{{ question }}", system=" {{ '' }}\n").request(ROW).messages) == 1
+    assert len(builder("{{ question }}", system=" {{ '' }}\n").request(ROW).messages) == 1
 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
@@ -218,7 +220,7 @@ def test_a_column_whose_name_is_no_identifier_is_shown_as_a_template_writes_it(t
 
 def test_mistakes_of_both_templates_come_at_once() -> None:
     with pytest.raises(InvalidJob) as caught:
-        prompter("{{ a", system="{{ b }}{{ n.__class__ }}")
+        builder("{{ a", system="{{ b }}{{ n.__class__ }}")
     assert {mistake.key for mistake in caught.value.mistakes} == {"prompt.user", "prompt.system"}
 
 
@@ -454,7 +456,7 @@ def test_a_template_that_spins_is_stopped_in_any_thread(template: str) -> None:
 
 
 def test_the_watch_starts_anew_with_each_rendering() -> None:
-    made = prompter("{% for a in range(60000) %}{% endfor %}{{ question }}")
+    made = builder("{% for a in range(60000) %}{% endfor %}{{ question }}")
     assert all(made.request(ROW).messages for _ in range(3))
 
 
@@ -475,38 +477,38 @@ def test_a_conversion_error_does_not_quote_the_cell() -> None:
 
 
 def test_a_trial_finds_a_template_that_spins_on_a_later_row() -> None:
-    made = prompter("{% for i in range(n) %}{% endfor %}{{ question }}")
+    made = builder("{% for i in range(n) %}{% endfor %}{{ question }}")
     (mistake,) = made.trial([ROW, {**ROW, "n": 10**6}]).mistakes
     assert "row 2 of the input" in mistake.message and mistake.key == "prompt.user"
 
 
 def test_a_trial_finds_a_template_that_fails_on_every_row() -> None:
-    (mistake,) = prompter("{{ 1 / n }}").trial([{**ROW, "n": 0}] * 3).mistakes
+    (mistake,) = builder("{{ 1 / n }}").trial([{**ROW, "n": 0}] * 3).mistakes
     assert "all rows tried" in mistake.message
 
 
 def test_a_trial_finds_a_column_of_a_parameter_that_fails_on_every_row() -> None:
-    made = prompter("{{ question }}", parameters=ParametersConfig(seed=ColumnReference(column="question")))
+    made = builder("{{ question }}", parameters=ParametersConfig(seed=ColumnReference(column="question")))
     (mistake,) = made.trial([ROW] * 3).mistakes
     assert (mistake.key, "all rows tried" in mistake.message) == ("parameters.seed", True)
     assert made.trial([ROW, {**ROW, "question": "7"}]).mistakes == []
 
 
 def test_a_trial_leaves_rows_that_fail_by_themselves() -> None:
-    assert prompter("{{ 1 / n }}").trial([{**ROW, "n": 0}, {**ROW, "n": 1}]).mistakes == []
-    assert prompter("{{ question }}").trial([{**ROW, "question": ""}]).mistakes == []
-    assert prompter("{{ question }}").trial([]).mistakes == []
+    assert builder("{{ 1 / n }}").trial([{**ROW, "n": 0}, {**ROW, "n": 1}]).mistakes == []
+    assert builder("{{ question }}").trial([{**ROW, "question": ""}]).mistakes == []
+    assert builder("{{ question }}").trial([]).mistakes == []
 
 
 def test_a_trial_counts_the_rows_that_make_no_request() -> None:
     texts = ["a", "", None, "b", None]
-    tried = prompter("{{ question }}").trial([{**ROW, "question": text} for text in texts])
+    tried = builder("{{ question }}").trial([{**ROW, "question": text} for text in texts])
     assert (tried.mistakes, tried.rows) == ([], 5)
     assert tried.unsendable == {ErrorKind.EMPTY_PROMPT: 1, ErrorKind.PROMPT_ERROR: 2}
 
 
 def test_rows_that_all_lack_a_value_fail_by_themselves() -> None:
-    tried = prompter("{{ question }}").trial([{**ROW, "question": None}] * 2)
+    tried = builder("{{ question }}").trial([{**ROW, "question": None}] * 2)
     assert (tried.mistakes, tried.unsendable) == ([], {ErrorKind.PROMPT_ERROR: 2})
 
 
@@ -519,11 +521,11 @@ def test_rows_that_all_lack_a_value_fail_by_themselves() -> None:
     ],
 )
 def test_a_prompt_that_uses_no_column_is_a_mistake_over_more_than_one_row(user: str, suggestion: str) -> None:
-    (mistake,) = prompter(user).trial([ROW, ROW]).mistakes
+    (mistake,) = builder(user).trial([ROW, ROW]).mistakes
     assert (mistake.key, mistake.suggestion) == ("prompt.user", suggestion)
-    assert prompter(user).trial([ROW]).mistakes == []
-    assert prompter(user, system="{{ n }}").trial([ROW, ROW]).mistakes == []
-    constant = Prompter(
+    assert builder(user).trial([ROW]).mistakes == []
+    assert builder(user, system="{{ n }}").trial([ROW, ROW]).mistakes == []
+    constant = RequestBuilder(
         PromptConfig(user=user, constant=True), ParametersConfig(), "m", COLUMNS, DEFAULT_PARAMETERS, None
     )
     assert constant.trial([ROW, ROW]).mistakes == []
@@ -531,6 +533,6 @@ def test_a_prompt_that_uses_no_column_is_a_mistake_over_more_than_one_row(user: 
 
 def test_a_trial_ends_in_time() -> None:
     began = time.monotonic()
-    assert len(prompter(SPINS[0]).trial([ROW] * 1000, seconds=0.2).mistakes) == 1
-    assert prompter("{{ question }}").trial((ROW for _ in iter(int, 1)), seconds=0.1).mistakes == []
+    assert len(builder(SPINS[0]).trial([ROW] * 1000, seconds=0.2).mistakes) == 1
+    assert builder("{{ question }}").trial((ROW for _ in iter(int, 1)), seconds=0.1).mistakes == []
     assert time.monotonic() - began < 2

@@ -31,7 +31,7 @@ RENDER_SECONDS = 5.0
 """The longest that one rendering of a template may take."""
 
 
-class Prompter:
+class RequestBuilder:
     """Makes the requests of a job; `columns` are the input columns it uses. Safe from many threads.
 
     `prompt.system` goes first; where the row brings messages, only if none of them is a system message. A blank system
@@ -163,7 +163,7 @@ def template_mistakes(prompt: PromptConfig) -> list[Mistake]:
 
 
 def condition_mistakes(text: str | None) -> list[Mistake]:
-    """What is wrong with `input.where` whatever columns there are."""
+    """Return what is wrong with `input.where` whatever the columns are."""
     if text is not None:
         from pipeline.prompts.conditions import check_condition
 
