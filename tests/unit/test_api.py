@@ -269,7 +269,14 @@ def test_ask_raises_where_a_row_is_left_without_an_outcome() -> None:
         )
     assert stopped.value.exit_code == 4
     with pytest.raises(errors.InvalidInput, match="expect"):
-        pipeline.ask(frame(), user="{{ q }}", model=MODEL, checkpoint="kept", expect={"choices": ["a"]})
+        pipeline.ask(
+            frame(),
+            user="{{ q }}",
+            model=MODEL,
+            endpoint={"url": "simulator"},
+            checkpoint="kept",
+            expect={"choices": ["a"], "regex": "a"},
+        )
 
 
 def test_signals_limits_and_streams_stay_as_they_are(
