@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pipeline.exports.cells import json_text
 from pipeline.exports.selection import Chosen
 from pipeline.exports.text import as_text
-from pipeline.records import Row
+from pipeline.records import JsonObject, Row
 from pipeline.sources.identity import row_values
 
 
@@ -25,7 +25,7 @@ def write_batch_results(chosen: Chosen, file: BinaryIO) -> int:
     return rows
 
 
-def _line(row: Row) -> dict[str, Any]:
+def _line(row: Row) -> JsonObject:
     found = {"id": f"batch_req_{row['request_hash'][:24]}", "custom_id": _custom_id(row)}
     if row["status"] != "succeeded":
         error = {"code": row["error_kind"], "message": row["error_message"]}
@@ -39,17 +39,15 @@ def _custom_id(row: Row) -> str:
     return "/".join(str(part) for part in parts if part is not None)
 
 
-def _completion(row: Row) -> dict[str, Any]:
+def _completion(row: Row) -> JsonObject:
     is_refusal = row["response_type"] == "refusal"
-    message: dict[str, Any] = {
+    message = {
         "role": "assistant",
         "content": None if is_refusal else row["response"],
         "refusal": row["response"] if is_refusal else None,
+        **({} if row["tool_calls"] is None else {"tool_calls": json.loads(row["tool_calls"])}),
+        **({} if row["reasoning"] is None else {"reasoning_content": row["reasoning"]}),
     }
-    if row["tool_calls"] is not None:
-        message["tool_calls"] = json.loads(row["tool_calls"])
-    if row["reasoning"] is not None:
-        message["reasoning_content"] = row["reasoning"]
     reason = row["finish_reason"] or ("length" if row["truncated"] else "stop")
     return {
         "id": f"chatcmpl-{row['request_hash'][:24]}",
@@ -61,16 +59,14 @@ def _completion(row: Row) -> dict[str, Any]:
     }
 
 
-def _usage(row: Row) -> dict[str, Any] | None:
+def _usage(row: Row) -> JsonObject | None:
     if row["prompt_tokens"] is None or row["completion_tokens"] is None:
         return None
-    usage: dict[str, Any] = {
+    cached, reasoning = row["cached_tokens"], row["reasoning_tokens"]
+    return {
         "prompt_tokens": row["prompt_tokens"],
         "completion_tokens": row["completion_tokens"],
         "total_tokens": row["total_tokens"] or row["prompt_tokens"] + row["completion_tokens"],
+        **({} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}),
+        **({} if reasoning is None else {"completion_tokens_details": {"reasoning_tokens": reasoning}}),
     }
-    if row["cached_tokens"] is not None:
-        usage["prompt_tokens_details"] = {"cached_tokens": row["cached_tokens"]}
-    if row["reasoning_tokens"] is not None:
-        usage["completion_tokens_details"] = {"reasoning_tokens": row["reasoning_tokens"]}
-    return usage

@@ -16,7 +16,7 @@ from pipeline.errors import InvalidInput
 from pipeline.exports.cells import json_text
 from pipeline.exports.selection import Chosen, unknown_column
 from pipeline.exports.text import as_text
-from pipeline.records import Request, Row
+from pipeline.records import JsonObject, Request, Row
 from pipeline.sources.identity import row_values
 
 _PARSED = "parsed."
@@ -28,7 +28,7 @@ class Answered:
     """A request with its answer: the assistant's message, and the row of the output."""
 
     request: Request
-    answer: dict[str, Any]
+    answer: JsonObject
     row: Row
 
     @property
@@ -73,7 +73,7 @@ def preference_writer(score: str | None) -> Callable[[Chosen, BinaryIO], int]:
     return write
 
 
-def _pairs(chosen: Chosen, score: Callable[[Row], Decimal | None]) -> Iterator[dict[str, Any]]:
+def _pairs(chosen: Chosen, score: Callable[[Row], Decimal | None]) -> Iterator[JsonObject]:
     row_id, variant = chosen.column("row_id"), chosen.column("variant")
     for _, samples in groupby(_answered(chosen), lambda one: (one.row[row_id], one.row.get(variant))):
         scored = [(value, one) for one in samples if (value := score(one.row)) is not None]
@@ -128,19 +128,18 @@ def _answered(chosen: Chosen) -> Iterator[Answered]:
                 yield Answered(request, _assistant(row, chosen), row)
 
 
-def _assistant(row: Row, chosen: Chosen) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": row[chosen.column("response")]}
-    if (calls := row[chosen.column("tool_calls")]) is not None:
-        message["tool_calls"] = json.loads(calls)
-    return message
+def _assistant(row: Row, chosen: Chosen) -> JsonObject:
+    calls = row[chosen.column("tool_calls")]
+    called = {} if calls is None else {"tool_calls": json.loads(calls)}
+    return {"role": "assistant", "content": row[chosen.column("response")], **called}
 
 
-def _with_tools(line: dict[str, Any], one: Answered) -> dict[str, Any]:
+def _with_tools(line: JsonObject, one: Answered) -> JsonObject:
     tools = one.request.extra_body.get("tools")
     return line if tools is None else {**line, "tools": tools}
 
 
-def _write_lines(lines: Iterator[dict[str, Any]], file: BinaryIO) -> int:
+def _write_lines(lines: Iterator[JsonObject], file: BinaryIO) -> int:
     rows = 0
     with as_text(file) as text:
         for line in lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 
@@ -39,12 +39,10 @@ def replacing(
         yield draft
         if durable:
             sync_file(draft)
-        if before is None:
-            draft.rename(path)
-        else:
-            with _alone_in(path.parent):
+        with _alone_in(path.parent) if before else nullcontext():
+            if before:
                 before(draft)
-                draft.rename(path)
+            draft.rename(path)
         if durable:
             sync_path(path.parent)
     except BaseException:

@@ -1,0 +1,57 @@
+"""The figures about the code itself, of a small package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.house import figures, rooms, table
+
+ONE = '''"""A module."""
+
+
+def load(path: str, *, limit: int) -> dict[str, Any]:
+    sys.exit(2)
+
+
+class Reader:
+    def __init__(self, a, b, c):
+        self.found = get_close_matches(a, b)
+'''
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "pipeline" / "sources").mkdir(parents=True)
+    (tmp_path / "pipeline" / "sources" / "csv.py").write_text(ONE)
+    (tmp_path / "pipeline" / "sources" / "long.py").write_text("\n" * 301)
+    (tmp_path / "pipeline" / "retry.py").write_text("x = {}  # fmt: skip\ny = draft.rename(path)\n")
+    return tmp_path
+
+
+def test_the_figures_are_counted_over_the_package(root: Path) -> None:
+    found = figures(root)
+    assert (found["modules"], found["lines"]) == ("3", "313")
+    assert (found["longest module"], found["modules over 300 lines"]) == ("301 (sources/long)", "1")
+    assert found["most parameters"] == "3 (sources/csv __init__)"
+    assert (found["untyped dicts"], found["formatter exemptions"]) == ("1", "1")
+    assert (found["suggestions for unknown names"], found["exit codes as numbers"]) == ("1", "1")
+    assert found["writers of a draft and its place"] == "0"  # a value, not a line of its own
+
+
+def test_a_room_is_a_folder_or_a_module(root: Path) -> None:
+    assert rooms(root) == {"retry": "1 / 2", "sources": "2 / 311"}
+
+
+def test_a_table_has_a_column_for_each_tree_and_a_row_for_each_name(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "pipeline").mkdir(parents=True)
+    (other / "pipeline" / "old.py").write_text("\n")
+    assert table(rooms, [other, root], ["before", "now"]).splitlines() == [
+        "| | before | now |",
+        "|---|---|---|",
+        "| old | 1 / 1 |  |",
+        "| retry |  | 1 / 2 |",
+        "| sources |  | 2 / 311 |",
+    ]
