@@ -17,7 +17,7 @@ from pipeline.providers.stream import Assembly
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.retry import asked_wait
-from pipeline.transport import HeldBack, Loop, Outcome, Transport, TransportError, Watch
+from pipeline.transport import AttemptHooks, Loop, Outcome, Postponed, Transport, TransportError
 
 _FIRST_REFUSAL = 300
 _FIRST_SERVER_ERROR = 500
@@ -54,17 +54,18 @@ class Attempt:
     since_head: float = 0.0
 
 
-class _Attempting(Watch):
-    """Looks at the pause once more when the connection stands, and takes note of what a reply's head says at once: what
-    becomes of the body may take minutes, and other senders would go on meanwhile.
+class _Hooks(AttemptHooks):
+    """Looks at the pause once more when the connection is made, and notes at once what a reply's headers say.
+
+    The body may take minutes, and other senders would go on meanwhile.
     """
 
     def __init__(
-        self, endpoint: Endpoint, pause: Pause, task: Task, clock: Callable[[], float], patience: float
+        self, endpoint: Endpoint, pause: Pause, task: Task, clock: Callable[[], float], idle_seconds: float
     ) -> None:
         self.number = task.number
-        self.fresh = task.fresh
-        self.patience = patience
+        self.new_connection = task.fresh
+        self.idle_seconds = idle_seconds
         self.endpoint = endpoint
         self.clock = clock
         self.begun = clock()
@@ -78,26 +79,26 @@ class _Attempting(Watch):
         self.retry_after: float | None = None
         self.assembly: Assembly | None = None
 
-    def sending(self) -> None:
+    def on_send(self) -> None:
         now = self.clock()
         if now < self._pause.of(self._server) or now > self._send_by:
-            raise HeldBack
+            raise Postponed
         self.sent_at = now
 
-    def replied(self, status: int, headers: Mapping[str, str]) -> None:
+    def on_headers(self, status: int, headers: Mapping[str, str]) -> None:
         self.replied_at = self.clock()
         self.status, self.headers = status, headers
         self.retry_after = asked_wait(status, headers, datetime.now(UTC))
         if self.retry_after is not None:
             self._pause.extend(self.replied_at + self.retry_after, self._server)
         self.assembly = self.endpoint.assembly(status, headers)
-        self.takes_body = self.assembly is not None
+        self.streams_body = self.assembly is not None
 
-    def received(self, piece: bytes) -> None:
+    def on_data(self, piece: bytes) -> None:
         assert self.assembly is not None
         self.assembly.feed(piece)
         if self.assembly.patience is not None:
-            self.patience = min(self.patience, self.assembly.patience)
+            self.idle_seconds = min(self.idle_seconds, self.assembly.patience)
 
 
 class Client:
@@ -161,14 +162,14 @@ class Client:
         burst = None if is_paced else transport.burst(len(tasks))
         for task in tasks:
             endpoint = self._by_model.get(task.request.model, self._endpoint)
-            watch = _Attempting(endpoint, self._pause, task, clock, self._idle_seconds)
-            if watch.begun < self._pause.of(server):
+            hooks = _Hooks(endpoint, self._pause, task, clock, self._idle_seconds)
+            if hooks.begun < self._pause.of(server):
                 if burst is not None:
                     burst.arrive()
-                done(self._ended(watch, HeldBack()))
+                done(self._ended(hooks, Postponed()))
                 continue
             body = _ENCODER.encode(endpoint.payload(task.request)).encode()
-            transport.start(body, watch, partial(self._end, watch, done), burst)
+            transport.start(body, hooks, partial(self._end, hooks, done), burst)
 
     def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:
         """Send one task, with nothing else on the loop, and wait for its typed result."""
@@ -178,54 +179,54 @@ class Client:
             self.loop.turn(math.inf)
         return attempts[0]
 
-    def _end(self, watch: _Attempting, done: Callable[[Attempt], None], outcome: Outcome) -> None:
-        done(self._ended(watch, outcome))
+    def _end(self, hooks: _Hooks, done: Callable[[Attempt], None], outcome: Outcome) -> None:
+        done(self._ended(hooks, outcome))
 
-    def _ended(self, watch: _Attempting, outcome: Outcome) -> Attempt:
-        end, finished_at = watch.clock(), time.time()
-        if isinstance(outcome, HeldBack):
-            return Attempt(watch.number, None, finished_at, finished_at, 0.0)
+    def _ended(self, hooks: _Hooks, outcome: Outcome) -> Attempt:
+        end, finished_at = hooks.clock(), time.time()
+        if isinstance(outcome, Postponed):
+            return Attempt(hooks.number, None, finished_at, finished_at, 0.0)
         result: Reply | Failure
         if isinstance(outcome, TransportError):
-            result = self._assembled(watch, outcome) or self._broken(outcome, watch)
+            result = self._assembled(hooks, outcome) or self._broken(outcome, hooks)
         else:
-            result = self._assembled(watch, None) or watch.endpoint.parse(
+            result = self._assembled(hooks, None) or hooks.endpoint.parse(
                 outcome.status, outcome.headers, self._redaction.clean(outcome.body)
             )
-        if watch.retry_after is not None:
-            result = replace(result, retry_after=watch.retry_after)
-        latency = end - (watch.begun if watch.sent_at is None else watch.sent_at)
-        since_head = 0.0 if watch.replied_at is None else end - watch.replied_at
-        return Attempt(watch.number, result, finished_at - latency, finished_at, latency, since_head)
+        if hooks.retry_after is not None:
+            result = replace(result, retry_after=hooks.retry_after)
+        latency = end - (hooks.begun if hooks.sent_at is None else hooks.sent_at)
+        since_head = 0.0 if hooks.replied_at is None else end - hooks.replied_at
+        return Attempt(hooks.number, result, finished_at - latency, finished_at, latency, since_head)
 
-    def _assembled(self, watch: _Attempting, error: TransportError | None) -> Reply | Failure | None:
-        """What a stream of events came to; None where there was none, or it was cut off by the error."""
-        assembly = watch.assembly
-        if assembly is None or watch.status is None:
+    def _assembled(self, hooks: _Hooks, error: TransportError | None) -> Reply | Failure | None:
+        """Return what a stream of events came to; None where there was none, or the error interrupted it."""
+        assembly = hooks.assembly
+        if assembly is None or hooks.status is None:
             return None
         assembly.end()
         if not assembly.has_ended:
             words = "the stream was cut off: it ended without [DONE] and without a finish_reason"
             return None if error else Failure(ErrorKind.CONNECTION_ERROR, words, possibly_billed=True)
         if not assembly.is_readable:
-            words = f"HTTP {watch.status}: an event of the stream is no JSON object"
-            return Failure(ErrorKind.INVALID_REPLY, words, http_status=watch.status, possibly_billed=True)
+            words = f"HTTP {hooks.status}: an event of the stream is no JSON object"
+            return Failure(ErrorKind.INVALID_REPLY, words, http_status=hooks.status, possibly_billed=True)
         # Put together first: a key may be spread over many events.
-        result = watch.endpoint.parse(watch.status, {}, self._redaction.clean(assembly.body()))
+        result = hooks.endpoint.parse(hooks.status, {}, self._redaction.clean(assembly.body()))
         if assembly.has_failed and isinstance(result, Failure) and result.usage is None:
             return replace(result, possibly_billed=assembly.has_words)
         return result
 
-    def _broken(self, error: TransportError, watch: _Attempting) -> Failure:
-        """What an attempt without a whole reply came to: a status that refuses the request holds all the same."""
-        is_whole = error.is_whole and error.kind is not ErrorKind.TLS_ERROR
-        if watch.status is None or watch.status < _FIRST_REFUSAL:
-            return Failure(error.kind, error.message, sent=error.sent, possibly_billed=is_whole)
-        told = watch.endpoint.parse(watch.status, watch.headers, b"")
+    def _broken(self, error: TransportError, hooks: _Hooks) -> Failure:
+        """Return what an attempt without a complete reply came to: a status that refuses the request still counts."""
+        sent_in_full = error.sent_in_full and error.kind is not ErrorKind.TLS_ERROR
+        if hooks.status is None or hooks.status < _FIRST_REFUSAL:
+            return Failure(error.kind, error.message, sent=error.sent, possibly_billed=sent_in_full)
+        told = hooks.endpoint.parse(hooks.status, hooks.headers, b"")
         assert isinstance(told, Failure)
         # What was refused with a 4xx was not worked on; of a 5xx that is not known.
-        billed = told.possibly_billed or (is_whole and watch.status >= _FIRST_SERVER_ERROR)
-        return replace(told, message=f"HTTP {watch.status}: {error.message}", possibly_billed=billed)
+        billed = told.possibly_billed or (sent_in_full and hooks.status >= _FIRST_SERVER_ERROR)
+        return replace(told, message=f"HTTP {hooks.status}: {error.message}", possibly_billed=billed)
 
     def abandon(self) -> None:
         """Drop every connection, and end the attempts under way at once."""

@@ -18,7 +18,7 @@ from pipeline.errors import InvalidInput
 from pipeline.limits import Pause
 from pipeline.records import Failure, Message, Request
 from pipeline.redaction import Redaction
-from pipeline.transport import Outcome, RawReply, Transport, Watch
+from pipeline.transport import AttemptHooks, Outcome, RawReply, Transport
 
 _MOST_SKEW_SECONDS = 30.0
 
@@ -67,12 +67,12 @@ class _Witness(Transport):
 
     reply: RawReply | None = None
 
-    def start(self, body: bytes, watch: Watch, done: Callable[[Outcome], None], burst: Any = None) -> None:
+    def start(self, body: bytes, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Any = None) -> None:
         def ended(outcome: Outcome) -> None:
             self.reply = outcome if isinstance(outcome, RawReply) else None
             done(outcome)
 
-        super().start(body, watch, ended, burst)
+        super().start(body, hooks, ended, burst)
 
 
 def _skew(stamp: str | None, at: float) -> Iterator[Check]:

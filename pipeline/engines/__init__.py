@@ -18,7 +18,7 @@ _FEWEST_A_MINUTE = 30_000
 
 
 def processes_for(limits: LimitsConfig, rows: int) -> int:
-    """How many processes a run takes that has so many rows to send.
+    """Return how many processes a run takes that has so many rows to send.
 
     Several only pay where one core would be the limit: starting them takes a third of a second, and one process sends
     more than a thousand requests a second.
@@ -31,7 +31,7 @@ def processes_for(limits: LimitsConfig, rows: int) -> int:
 
 
 def most_in_flight(endpoint: EndpointConfig) -> int:
-    """How many requests a run can have in flight, whatever `limits.concurrency` says while it sends.
+    """Return how many requests a run can have in flight, whatever `limits.concurrency` says while it sends.
 
     The standard adapter of requests blocks, so that each of its requests needs a thread.
     """

@@ -34,7 +34,7 @@ class Channel:
         """The other side is gone, and all that it has sent was taken."""
 
     def fileno(self) -> int:
-        """The socket's number, for a selector."""
+        """Return the socket's number, for a selector."""
         return self._end.fileno()
 
     @property
@@ -64,7 +64,7 @@ class Channel:
             self._unsent.clear()
 
     def take(self) -> list[Any]:
-        """The messages that are there whole."""
+        """Return the messages that have come in completely."""
         read = 0
         while not self.is_over and read < _MOST_BYTES_A_TURN:
             try:
@@ -76,14 +76,14 @@ class Channel:
             self.is_over = not part
             self._received += part
             read += len(part)
-        return self._whole_messages()
+        return self._complete_messages()
 
     def close(self) -> None:
         """Close the socket; the other side ends by that."""
         self._unsent.clear()
         self._end.close()
 
-    def _whole_messages(self) -> list[Any]:
+    def _complete_messages(self) -> list[Any]:
         messages, start = [], 0
         with memoryview(self._received) as received:
             while len(received) >= start + _HEAD.size:
@@ -107,8 +107,10 @@ def _packed(message: object) -> bytes:
 
 
 def _reducer(kind: type) -> Callable[[Any], tuple[type, tuple[Any, ...]]]:
-    """How pickle takes a value apart: into what makes it again. Its own way for frozen values with slots looks at the
-    fields of each one anew, there and back, and takes three times as long.
+    """Return how pickle takes a value apart: into what makes it again.
+
+    Pickle's own method for frozen values with slots looks at the fields of each one again, there and back, and takes
+    three times as long.
     """
     values = operator.attrgetter(*(field.name for field in fields(kind)))
     return lambda value: (kind, values(value))

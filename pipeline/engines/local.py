@@ -71,7 +71,7 @@ class LocalEngine:
         self._client.loop.call(lambda: self._start(tasks))
 
     def receive(self, timeout: float) -> list[Attempt]:
-        """Every attempt that has ended; waits up to `timeout` seconds for the first."""
+        """Return every attempt that has ended; wait up to `timeout` seconds for the first."""
         attempts: list[Attempt] = []
         try:
             found = self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait()
@@ -92,7 +92,7 @@ class LocalEngine:
         self._results.put(None)
 
     def close(self) -> None:
-        """Cut off what is under way; the thread ends by itself."""
+        """Abort what is under way; the thread ends by itself."""
         self._client.abandon()
         self._client.loop.call(self._end)
 
@@ -126,7 +126,7 @@ LIMITS_ON_THREADS = "raise the limit on processes (ulimit -u), memory (ulimit -v
 
 
 def fewer_threads(slots: int) -> str:
-    """What there is to say where the system starts no more threads."""
+    """Return what to say where the system starts no more threads."""
     return (
         f"the system starts no more than {slots} threads to send from, so no more requests are in flight:"
         f" {LIMITS_ON_THREADS}, or set limits.concurrency: {slots}"

@@ -96,7 +96,7 @@ class ProcessEngine:
                 sender.channel.put(share)
 
     def receive(self, timeout: float) -> list[Attempt]:
-        """Every attempt that has ended; waits up to `timeout` seconds for the first."""
+        """Return every attempt that has ended; wait up to `timeout` seconds for the first."""
         if self._fault is not None:
             raise self._fault
         attempts: list[Attempt] = []
@@ -131,12 +131,12 @@ class ProcessEngine:
                 os.close(end)
 
     def _load(self, index: int) -> tuple[bool, int]:
-        """What speaks against one more task for a sender."""
+        """Return what speaks against one more task for a sender."""
         sender = self._senders[index]
         return len(sender.in_flight) >= (sender.slots or 0), len(sender.in_flight)
 
     def _wait_until_ready(self, seconds: float, check: Callable[[], None]) -> None:
-        """Until the first sender is: what it can send with, the others can too, and they join when they are ready."""
+        """Wait for the first sender: what it can send with, the others can too, and they join when they are ready."""
         give_up = time.monotonic() + min(seconds, _SECONDS_TO_BEGIN)
         while all(sender.slots is None for sender in self._senders):
             left = give_up - time.monotonic()
@@ -152,7 +152,7 @@ class ProcessEngine:
                 self._take(sender, [], 0.0)
 
     def _wait(self, timeout: float) -> None:
-        """Until a sender has something to say, or `wake` was called. What was not sent yet is sent meanwhile."""
+        """Wait until a sender has something to say, or `wake` was called; send meanwhile what was not sent yet."""
         with selectors.PollSelector() as selector:
             selector.register(self._woken, selectors.EVENT_READ)
             for sender in self._senders:

@@ -58,7 +58,7 @@ class Sending:
         return self.header_values if self.key is None else (self.key, *self.header_values)
 
     def client(self, pause: Pause) -> Client:
-        """A client for this process, with no more slots than it may open files. Connects to nothing yet.
+        """Make a client for this process, with no more slots than it may open files. Connects to nothing yet.
 
         Raises InvalidInput for what cannot be sent with.
         """

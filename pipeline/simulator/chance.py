@@ -63,7 +63,7 @@ def draw(seed: int, prompt: str, occurrence: int) -> Draw:
 
 
 def breaks(seed: int, prompt: str, occurrence: int, rate: float) -> bool:
-    """Whether the answer to the n-th asking of a prompt is not in the form that it was asked for."""
+    """Return whether the answer to the n-th asking of a prompt is not in the form that it was asked for."""
     return rate > 0 and draw(seed, f"{prompt} form", occurrence).comes < rate
 
 

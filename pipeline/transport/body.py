@@ -1,12 +1,12 @@
-"""The body of a reply, whole and decoded, within a bound on its size."""
+"""The body of a reply, complete and decoded, within a bound on its size."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from pipeline.errors import ErrorKind
-from pipeline.transport.reply import TransportError, Watch, too_large
+from pipeline.transport.reply import AttemptHooks, TransportError, too_large
 
 DECODED_PIECE = 2**20
 """The most bytes one step of decoding gives, so that a gzip bomb stops near the cap."""
@@ -19,11 +19,11 @@ NO_HEADER = -zlib.MAX_WBITS
 class Body:
     """Takes the body of a reply piece by piece, as it comes off the wire without its framing."""
 
-    def __init__(self, headers: Mapping[str, str], length: int | None, most_bytes: int, watch: Watch) -> None:
-        """`length` is in bytes on the wire, None where that was not said beforehand. Where the watch takes the body,
-        nothing of it is kept.
+    def __init__(self, headers: Mapping[str, str], length: int | None, most_bytes: int, hooks: AttemptHooks) -> None:
+        """Prepare for a body of `length` bytes on the wire, None where that was not announced.
 
-        Raises TransportError for a length beyond `most_bytes` and for an encoding that is unknown.
+        Where the hooks stream the body, nothing of it is kept. Raises TransportError for a length beyond `most_bytes`
+        and for an encoding that is unknown.
         """
         self._encoding = _encoding_of(headers.get("Content-Encoding", ""))
         if self._encoding is None and length is not None and length > most_bytes:
@@ -31,7 +31,7 @@ class Body:
         self._inflater = None if self._encoding is None else Inflater(self._encoding)
         self._most_bytes = most_bytes
         self._pieces: list[bytes] = []
-        self._take = watch.received if watch.takes_body else self._pieces.append
+        self._take = hooks.on_data if hooks.streams_body else self._pieces.append
         self._size = 0
 
     def feed(self, piece: bytes) -> None:
@@ -45,7 +45,7 @@ class Body:
         except zlib.error:
             raise self._broken() from None
 
-    def whole(self) -> bytes:
+    def complete(self) -> bytes:
         """Return the decoded body, once all was fed. Raises TransportError where the encoding has no end."""
         if self._inflater is not None and not self._inflater.has_ended:
             raise self._broken()
@@ -60,16 +60,6 @@ class Body:
     def _broken(self) -> TransportError:
         message = f"the reply's {self._encoding} encoding is broken"
         return TransportError(ErrorKind.INVALID_REPLY, message, True, True)
-
-
-def read_body(
-    wire: Iterable[bytes], headers: Mapping[str, str], length: int | None, most_bytes: int, watch: Watch
-) -> bytes:
-    """Read a reply's body to its end, and return it decoded. Raises as `Body` does, and what `wire` raises."""
-    body = Body(headers, length, most_bytes, watch)
-    for piece in wire:
-        body.feed(piece)
-    return body.whole()
 
 
 class Inflater:
@@ -87,7 +77,7 @@ class Inflater:
         return not self._held if self._member is None else self._member.eof
 
     def decoded(self, data: bytes) -> Iterator[bytes]:
-        """What a piece comes to, a mebibyte at a time. Raises zlib.error."""
+        """Decode a piece, a mebibyte at a time. Raises zlib.error."""
         data, self._held = self._held + data, b""
         while data and not self._is_over:
             if (self._member is None or self._member.eof) and len(data) < len(GZIP_MAGIC):
@@ -110,7 +100,7 @@ class Inflater:
 
 
 def _encoding_of(header: str) -> str | None:
-    """The one coding a body has, `gzip` or `deflate`, or None."""
+    """Return the one coding a body has, `gzip` or `deflate`, or None."""
     codings = [coding.strip().lower() for coding in header.split(",")]
     codings = [coding.removeprefix("x-") for coding in codings if coding not in ("", "identity")]
     if not codings:
@@ -121,6 +111,6 @@ def _encoding_of(header: str) -> str | None:
 
 
 def _window_bits(encoding: str, start: bytes) -> int:
-    """zlib's `wbits`. "deflate" means the zlib format, but some servers send it bare (RFC 9110, 8.4.1.2)."""
+    """Return zlib's `wbits`. "deflate" means the zlib format, but some servers send it bare (RFC 9110, 8.4.1.2)."""
     has_zlib_header = start[0] & 15 == zlib.DEFLATED and int.from_bytes(start[:2], "big") % 31 == 0
     return NO_HEADER if encoding == "deflate" and not has_zlib_header else GZIP_OR_ZLIB_HEADER

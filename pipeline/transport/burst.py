@@ -32,7 +32,7 @@ class Burst:
         if self._missing == 0:
             self._go()
 
-    async def meet(self) -> None:
+    async def wait(self) -> None:
         """Arrive, and wait for the others."""
         self.arrive()
         if self._missing > 0:

@@ -1,4 +1,4 @@
-"""One kept HTTP/1.1 connection on a loop."""
+"""One keep-alive HTTP/1.1 connection on a loop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from pipeline.transport.body import Body
 from pipeline.transport.dial import dial
 from pipeline.transport.http1 import PIECE, ReplyReader
-from pipeline.transport.reply import WIRE_ALLOWANCE, RawReply, TransportError, Watch, silent, too_large
-from pipeline.transport.silence import Silence
-from pipeline.transport.wire import Wire
+from pipeline.transport.idle_timer import IdleTimer
+from pipeline.transport.reply import WIRE_ALLOWANCE, AttemptHooks, RawReply, TransportError, idle_timeout, too_large
+from pipeline.transport.socket_stream import SocketStream
 
 if TYPE_CHECKING:
     from pipeline.transport.loop import Loop
@@ -24,20 +24,20 @@ class Connection:
     """A connection over one route, which one attempt at a time uses. What it is at can be ended at any moment by an
     error that is thrown into the routine.
 
-    `stirred` is called where something comes in while no attempt is under way.
+    `on_idle_data` is called where something comes in while no attempt is under way.
     """
 
-    def __init__(self, loop: Loop, route: Route, stirred: Callable[[Connection], None]) -> None:
+    def __init__(self, loop: Loop, route: Route, on_idle_data: Callable[[Connection], None]) -> None:
         self._loop = loop
         self._route = route
-        self._stirred = stirred
-        self._wire: Wire | None = None
+        self._on_idle_data = on_idle_data
+        self._wire: SocketStream | None = None
         self._bytes_left = 0
-        self._silence = Silence(loop, self._end_silence)
+        self._idle_timer = IdleTimer(loop, self._end_idle)
         self.is_reusable = False
         """Whether a request can go out: the connection is new, or its last reply was read to the end and it is kept."""
         self.has_sent = False
-        """Whether the whole of the last request went out."""
+        """Whether all of the last request went out."""
 
     async def open(self, host: Host, deadline: float) -> None:
         """Connect to the proxy or the server, which `host` is. Nothing of a request is sent.
@@ -49,15 +49,15 @@ class Connection:
         except OSError:
             host.forget()
             raise
-        self._wire = Wire(self._loop, sock, lambda: self._stirred(self))
+        self._wire = SocketStream(self._loop, sock, lambda: self._on_idle_data(self))
         if self._route.tls is not None:
             if self._route.proxy is not None:
                 await self._open_tunnel(self._wire)
             await self._wire.start_tls(self._route.tls, self._route.host)
         self.is_reusable = True
 
-    async def exchange(self, message: bytes, most_bytes: int, watch: Watch) -> RawReply:
-        """Send one whole request and read the whole reply. Raises as `open` does, and TransportError."""
+    async def exchange(self, message: bytes, most_bytes: int, hooks: AttemptHooks) -> RawReply:
+        """Send one request and read its reply to the end. Raises as `open` does, and TransportError."""
         assert self._wire is not None
         wire = self._wire
         self.is_reusable = False
@@ -69,33 +69,33 @@ class Connection:
         except (ConnectionError, ssl.SSLEOFError) as error:
             refusal = error  # the server may have replied, and hung up, before it had read everything
         try:
-            reply = await self._read_head(wire, most_bytes, watch)
+            reply = await self._read_head(wire, most_bytes, hooks)
         except OSError as error:
             raise refusal or error from None
-        watch.replied(reply.status, reply.headers)
-        body = Body(reply.headers, reply.length, most_bytes, watch)
+        hooks.on_headers(reply.status, reply.headers)
+        body = Body(reply.headers, reply.length, most_bytes, hooks)
         for piece in reply.body():
             if piece:
                 body.feed(piece)
             else:
-                reply.feed(await self._receive(wire, most_bytes, watch))
-        whole = body.whole()
+                reply.feed(await self._receive(wire, most_bytes, hooks))
+        complete = body.complete()
         self.is_reusable = refusal is None and not reply.is_last and not reply.has_more
-        return RawReply(reply.status, reply.headers, whole)
+        return RawReply(reply.status, reply.headers, complete)
 
     def is_quiet(self) -> bool:
-        """Whether the idle connection still stands and is in step."""
+        """Return whether the idle connection is still open and nothing has come in."""
         return self._wire is not None and self._wire.is_quiet()
 
     def close(self) -> None:
         """Close the socket, for good."""
         self.is_reusable = False
-        self._silence.close()
+        self._idle_timer.close()
         if self._wire is not None:
             self._wire.close()
             self._wire = None
 
-    async def _open_tunnel(self, wire: Wire) -> None:
+    async def _open_tunnel(self, wire: SocketStream) -> None:
         route, proxy = self._route, self._route.proxy
         assert proxy is not None
         address = f"[{route.host}]:{route.port}" if ":" in route.host else f"{route.host}:{route.port}"
@@ -104,30 +104,32 @@ class Connection:
             head += f"Proxy-Authorization: {proxy.authorization}\r\n"
         await wire.send(f"{head}\r\n".encode("latin-1"))
         try:
-            reply = await self._read_head(wire, 0, Watch(), to_connect=True)
+            reply = await self._read_head(wire, 0, AttemptHooks(), to_connect=True)
         except TransportError:
             raise ConnectionError("the proxy's reply is too large") from None
         if reply.status != http.HTTPStatus.OK:
             raise ConnectionError(f"the proxy refused the tunnel with status {reply.status}")
 
-    async def _read_head(self, wire: Wire, most_bytes: int, watch: Watch, *, to_connect: bool = False) -> ReplyReader:
+    async def _read_head(
+        self, wire: SocketStream, most_bytes: int, hooks: AttemptHooks, *, to_connect: bool = False
+    ) -> ReplyReader:
         """Read the head; the body follows within `most_bytes` in all."""
         self._bytes_left = most_bytes + WIRE_ALLOWANCE
         reply = ReplyReader(to_connect=to_connect)
         while True:
-            reply.feed(await self._receive(wire, most_bytes, watch))
+            reply.feed(await self._receive(wire, most_bytes, hooks))
             if reply.has_head():
                 return reply
 
-    async def _receive(self, wire: Wire, most_bytes: int, watch: Watch) -> bytes:
-        self._silence.begin(watch.patience)
+    async def _receive(self, wire: SocketStream, most_bytes: int, hooks: AttemptHooks) -> bytes:
+        self._idle_timer.begin(hooks.idle_seconds)
         data = await wire.receive(PIECE)
-        self._silence.over()
+        self._idle_timer.over()
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             raise too_large(most_bytes)
         return data
 
-    def _end_silence(self, seconds: float) -> None:
+    def _end_idle(self, seconds: float) -> None:
         if self._wire is not None:
-            self._wire.fail(silent(seconds))
+            self._wire.fail(idle_timeout(seconds))

@@ -71,8 +71,9 @@ class _Race:
         self._loop.watch(sock.fileno(), WRITE, partial(self._ready, sock.fileno()))
 
     async def run(self, seconds: float | None) -> None:
-        """Until one is connected or, where others may still begin, one fails or so many seconds are over; else until
-        all have failed.
+        """Wait until one is connected or all have failed.
+
+        With `seconds`, where others may still begin, also until one fails or so much time is over.
         """
         self._is_over = False
         timer = None if seconds is None else self._loop.at(monotonic() + seconds, self._stop)

@@ -81,7 +81,7 @@ class ReplyReader:
     # ---- the head
 
     def has_head(self) -> bool:
-        """Read on in the head, and return whether it is whole."""
+        """Read on in the head, and return whether it is complete."""
         while (lines := self._head_lines()) is not None:
             version = self._take_head(lines)
             if not 100 <= self.status < 200 or self.status == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -149,7 +149,7 @@ class ReplyReader:
     # ---- the body
 
     def body(self) -> Iterator[bytes]:
-        """The body in pieces, without its framing; an empty piece asks for a feed."""
+        """Yield the body in pieces, without its framing; an empty piece asks for a feed."""
         if self._is_chunked:
             yield from self._chunks()
         elif self.length is not None:

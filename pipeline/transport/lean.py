@@ -1,4 +1,4 @@
-"""The lean way to the endpoint: kept connections on one loop, one deadline and one size bound for each attempt."""
+"""The lean transport: keep-alive connections on one loop, one deadline and one size bound for each attempt."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.transport.burst import Burst
 from pipeline.transport.connection import Connection
 from pipeline.transport.loop import Loop, Routine
 from pipeline.transport.names import Host
-from pipeline.transport.reply import Bounds, HeldBack, Outcome, TransportError, Watch, explain
+from pipeline.transport.reply import AttemptHooks, Bounds, Outcome, Postponed, TransportError, explain
 from pipeline.transport.route import Route
 
 
-class Lean:
+class LeanBackend:
     """Sends over one route. All of it belongs to the thread of the loop.
 
     Idle connections are kept last in, first out, so that as few as possible grow stale.
@@ -46,17 +46,17 @@ class Lean:
         self._is_abandoned = False
 
     def burst(self, size: int) -> Burst | None:
-        """What so many attempts are to be started with; None where others are under way."""
+        """Return what so many attempts are to be started with; None where others are under way."""
         return Burst(self._loop, min(size, self.slots)) if size > 1 and not self._under_way else None
 
-    def start(self, body: bytes, watch: Watch, done: Callable[[Outcome], None], burst: Burst | None) -> None:
+    def start(self, body: bytes, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Burst | None) -> None:
         """Begin an attempt, once fewer than `slots` are under way; `done` gets what comes of it."""
         if len(self._under_way) >= self.slots:
-            self._waiting.append(partial(self.start, body, watch, done, burst))
+            self._waiting.append(partial(self.start, body, hooks, done, burst))
             return
         attempt = _Attempt(monotonic() + self._timeout_seconds, burst)
         self._under_way[attempt] = None
-        attempt.routine = Routine(self._run(attempt, b"%b%d\r\n\r\n%b" % (self._head, len(body), body), watch), done)
+        attempt.routine = Routine(self._run(attempt, b"%b%d\r\n\r\n%b" % (self._head, len(body), body), hooks), done)
         attempt.routine.resume()
         self._set_timer()
 
@@ -73,35 +73,35 @@ class Lean:
             attempt.end(ConnectionAbortedError())
         self._begin_waiting()
 
-    async def _run(self, attempt: _Attempt, message: bytes, watch: Watch) -> Outcome:
+    async def _run(self, attempt: _Attempt, message: bytes, hooks: AttemptHooks) -> Outcome:
         connection = None
         sent = False
         try:
             if self._is_closed:
                 raise ConnectionAbortedError("the transport is closed")
-            if watch.fresh:
+            if hooks.new_connection:
                 self._close_idle()
             connection = self._take()
             if connection is None:
-                connection = Connection(self._loop, self._route, self._stirred)
+                connection = Connection(self._loop, self._route, self._on_idle_data)
                 await connection.open(self._host, attempt.deadline)
-            await attempt.meet_others()
-            watch.sending()
+            await attempt.wait_for_burst()
+            hooks.on_send()
             sent = True
-            exchange = connection.exchange(message, self._most_bytes, watch)
+            exchange = connection.exchange(message, self._most_bytes, hooks)
             del message  # it may be large, and the reply may take minutes
             return await exchange
-        except (HeldBack, TransportError) as error:
+        except (Postponed, TransportError) as error:
             return error
         except (OSError, http.client.HTTPException, ValueError) as error:
             has_sent = connection is not None and sent and connection.has_sent
             if self._is_abandoned:
                 return TransportError(ErrorKind.CONNECTION_ERROR, "abandoned by this program", sent, has_sent)
             self._close_idle()  # what ended this one may have ended them too, and each would cost an attempt
-            return explain(error, sent=sent, is_whole=has_sent, timeout_seconds=self._timeout_seconds)
+            return explain(error, sent=sent, sent_in_full=has_sent, timeout_seconds=self._timeout_seconds)
         finally:
             self._under_way.pop(attempt, None)
-            attempt.leave_others()
+            attempt.leave_burst()
             if connection is not None:
                 self._give_back(connection)
             if self._waiting:
@@ -112,7 +112,7 @@ class Lean:
             self._waiting.popleft()()
 
     def _take(self) -> Connection | None:
-        """The idle connection that was used last, unless the server has ended it or it is out of step."""
+        """Take the idle connection that was used last, unless the server has ended it or it is out of step."""
         while self._idle:
             connection, _ = self._idle.popitem()
             if connection.is_quiet():
@@ -127,7 +127,7 @@ class Lean:
         else:
             connection.close()
 
-    def _stirred(self, connection: Connection) -> None:
+    def _on_idle_data(self, connection: Connection) -> None:
         if connection in self._idle and not connection.is_quiet():
             del self._idle[connection]
             connection.close()
@@ -168,13 +168,13 @@ class _Attempt:
         if self.routine is not None:
             self.routine.throw(error)
 
-    async def meet_others(self) -> None:
-        """Wait for the others of the burst, where there is one."""
+    async def wait_for_burst(self) -> None:
+        """Wait for the rest of the burst, where there is one."""
         burst, self._burst = self._burst, None
         if burst is not None:
-            await burst.meet()
+            await burst.wait()
 
-    def leave_others(self) -> None:
+    def leave_burst(self) -> None:
         """Let no other wait for this one."""
         burst, self._burst = self._burst, None
         if burst is not None:
@@ -182,7 +182,7 @@ class _Attempt:
 
 
 def _head(route: Route, headers: Mapping[str, str]) -> bytes:
-    """A request as it goes over the wire, up to the length of its body."""
+    """Return a request as it goes over the wire, up to the length of its body."""
     lines = [f"POST {route.target} HTTP/1.1", f"Host: {route.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if route.proxy is not None and route.tls is None and route.proxy.authorization:

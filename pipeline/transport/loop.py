@@ -1,4 +1,4 @@
-"""One thread that waits for many sockets. An attempt is a coroutine that stands still until what it waits for is there.
+"""One thread that waits for many sockets. An attempt is a coroutine, suspended until what it waits for is there.
 
 Not asyncio: an attempt needs a socket, a moment and a wake-up, and its tasks and futures cost as much again as the
 sending itself. `selectors` is epoll on Linux and kqueue on macOS.

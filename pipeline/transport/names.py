@@ -51,7 +51,7 @@ class Host:
         return [address for address in chain.from_iterable(zip_longest(*turned)) if address is not None]
 
     def forget(self) -> None:
-        """Look the name up anew for the next connection."""
+        """Look the name up again for the next connection."""
         self._good_until = 0.0
 
     def _look_up(self) -> None:

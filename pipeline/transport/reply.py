@@ -28,8 +28,8 @@ class Bounds:
 class RawReply:
     """One complete HTTP reply, whatever its status.
 
-    `headers` finds a name in any case; a header that came twice has its values joined by `, `. `body` is whole and
-    decoded of gzip and deflate.
+    `headers` finds a name in any case; a header that came twice has its values joined by `, `. `body` is complete
+    and decoded of gzip and deflate.
     """
 
     status: int
@@ -37,70 +37,67 @@ class RawReply:
     body: bytes
 
 
-class HeldBack(Exception):
-    """The request is not to go out now. Raised by a `Watch`; nothing was sent."""
+class Postponed(Exception):
+    """The request is not to go out now. Raised by a `AttemptHooks`; nothing was sent."""
 
 
-class Watch:
-    """What a sender has to know while an attempt goes on. This one takes no interest."""
+class AttemptHooks:
+    """What a sender sets for an attempt, and what it is called with meanwhile. These do nothing."""
 
-    fresh: bool = False
+    new_connection: bool = False
     """Whether the attempt has to go over a new connection; the kept ones are closed then."""
 
-    patience: float = math.inf
+    idle_seconds: float = math.inf
     """The most seconds without a byte of the reply, from when the request was sent; may change as the reply comes."""
 
-    takes_body: bool = False
-    """Whether the body goes to `received` piece by piece, and not into the RawReply. Looked at after `replied`."""
+    streams_body: bool = False
+    """Whether the body goes to `on_data` piece by piece, and not into the RawReply. Looked at after `on_headers`."""
 
-    def sending(self) -> None:
-        """The connection stands and the first byte goes out next. Raise HeldBack to send nothing."""
+    def on_send(self) -> None:
+        """Let the request go out: the connection is made, the first byte is next. Raise Postponed to send nothing."""
 
-    def sent(self) -> None:
-        """All of the request has gone out, and nothing of the reply has been read."""
+    def on_headers(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the headers of the reply; its body may still be interrupted, broken or too large."""
 
-    def replied(self, status: int, headers: Mapping[str, str]) -> None:
-        """The head of the reply has arrived; its body may still be cut off, broken or too large."""
-
-    def received(self, piece: bytes) -> None:
-        """The next bytes of the body, decoded, have arrived."""
+    def on_data(self, piece: bytes) -> None:
+        """Take the next bytes of the body, decoded."""
 
 
 class TransportError(Exception):
     """An attempt without a complete reply.
 
-    `sent` is False only where no byte of the request can have reached the server; `is_whole` says whether all of it
+    `sent` is False only where no byte of the request can have reached the server; `sent_in_full` says whether all of it
     went out, so that the server may have acted on it. `message` names the cause in a few words and holds nothing of the
     request or the reply.
     """
 
-    def __init__(self, kind: ErrorKind, message: str, sent: bool, is_whole: bool) -> None:
-        super().__init__(kind, message, sent, is_whole)
+    def __init__(self, kind: ErrorKind, message: str, sent: bool, sent_in_full: bool) -> None:
+        super().__init__(kind, message, sent, sent_in_full)
         self.kind = kind
         self.message = message
         self.sent = sent
-        self.is_whole = is_whole
+        self.sent_in_full = sent_in_full
 
     def __str__(self) -> str:
         return self.message
 
 
-Outcome = RawReply | TransportError | HeldBack
+Outcome = RawReply | TransportError | Postponed
 """What comes of an attempt."""
 
 
-def silent(seconds: float) -> TransportError:
-    """The error for a reply of which nothing more came for so long."""
+def idle_timeout(seconds: float) -> TransportError:
+    """Make the error for a reply of which nothing more came for so long."""
     return TransportError(ErrorKind.TIMEOUT, f"nothing of the reply came for {seconds:g} seconds", True, True)
 
 
 def too_large(most_bytes: int) -> TransportError:
-    """The error for a reply beyond the cap."""
+    """Make the error for a reply beyond the cap."""
     return TransportError(ErrorKind.REPLY_TOO_LARGE, f"the reply is larger than {most_bytes:,} bytes", True, True)
 
 
-def explain(error: Exception, *, sent: bool, is_whole: bool, timeout_seconds: float) -> TransportError:
-    """The typed error for what the sockets, TLS or http.client raised before (`sent` False) or after sending began."""
+def explain(error: Exception, *, sent: bool, sent_in_full: bool, timeout_seconds: float) -> TransportError:
+    """Make the typed error for what sockets, TLS or http.client raised before (`sent` False) or after sending began."""
     kind = ErrorKind.CONNECTION_ERROR
     # A TimeoutError with an errno is the kernel's (ETIMEDOUT): the connection broke before the deadline.
     if isinstance(error, TimeoutError) and error.errno is None:
@@ -127,4 +124,4 @@ def explain(error: Exception, *, sent: bool, is_whole: bool, timeout_seconds: fl
         message = "the reply is not sound HTTP"
     else:
         message = "the host name, or the proxy's reply, is not sound"
-    return TransportError(kind, message, sent, is_whole)
+    return TransportError(kind, message, sent, sent_in_full)

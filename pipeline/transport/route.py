@@ -1,4 +1,4 @@
-"""The way to the endpoint: host, port, TLS and proxy, settled once from the URL and the environment."""
+"""The route to the endpoint: host, port, TLS and proxy, settled once from the URL and the environment."""
 
 from __future__ import annotations
 

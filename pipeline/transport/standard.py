@@ -1,9 +1,9 @@
-"""The standard way to the endpoint: a Session of `requests` with its stock adapter, in a thread for each request.
+"""The standard transport: a Session of `requests` with its stock adapter, in a thread for each request.
 
-It is for what the lean way does not know: SOCKS and https:// proxies, and gateways that get along only with what
-`requests` itself sends. The stock adapter blocks, has no deadline for a whole attempt, and does not tell how far a
-request got. So the loop keeps the time and ends attempts, and a connection that stands asks whether its request may
-still go out.
+It is for what the lean transport does not know: SOCKS and https:// proxies, and gateways that get along only with what
+`requests` itself sends. The stock adapter blocks, has no deadline for all of an attempt, and does not tell how far a
+request got. So the loop keeps the time and ends attempts, and a connection, once it is made, asks whether its request
+may still go out.
 """
 
 from __future__ import annotations
@@ -32,11 +32,20 @@ from pipeline.transport.body import Body
 from pipeline.transport.burst import ThreadBurst
 from pipeline.transport.http1 import PIECE
 from pipeline.transport.loop import LONGEST_WAIT, Loop, Timer
-from pipeline.transport.reply import Bounds, HeldBack, Outcome, RawReply, TransportError, Watch, explain, silent
+from pipeline.transport.reply import (
+    AttemptHooks,
+    Bounds,
+    Outcome,
+    Postponed,
+    RawReply,
+    TransportError,
+    explain,
+    idle_timeout,
+)
 from pipeline.transport.route import certificates, find_proxy, tls_context
 
 MOST_THREADS = 256
-"""Requests that one process has in flight by the standard way."""
+"""Requests that one process has in flight by this transport."""
 
 _FIRST_FINAL_STATUS = 200
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
@@ -44,8 +53,8 @@ _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 Done = Callable[[Outcome], None]
 
 
-class Standard:
-    """Sends one request over one route, again and again. All but `_run` belongs to the thread of the loop."""
+class StandardBackend:
+    """Sends a request with one body after another. All but `_run` belongs to the thread of the loop."""
 
     def __init__(
         self,
@@ -71,22 +80,22 @@ class Standard:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter(pool_maxsize=self.slots))
         self._under_way: set[_Attempt] = set()
-        self._waiting: deque[tuple[bytes, Watch, Done, ThreadBurst | None]] = deque()
+        self._waiting: deque[tuple[bytes, AttemptHooks, Done, ThreadBurst | None]] = deque()
         self._is_closed = False
 
     def burst(self, size: int) -> ThreadBurst | None:
         """Return what so many attempts are to be started with; None where others are under way."""
         return ThreadBurst(min(size, self.slots)) if size > 1 and not self._under_way else None
 
-    def start(self, body: bytes, watch: Watch, done: Done, burst: ThreadBurst | None) -> None:
+    def start(self, body: bytes, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None) -> None:
         """Begin an attempt, once fewer than `slots` are under way; `done` gets what comes of it.
 
         Raises PipelineError where the system does not start a single thread.
         """
         if self._is_closed:
             done(TransportError(ErrorKind.CONNECTION_ERROR, "the transport is closed", False, False))
-        elif len(self._under_way) >= self.slots or not self._begin(body, watch, done, burst):
-            self._waiting.append((body, watch, done, burst))
+        elif len(self._under_way) >= self.slots or not self._begin(body, hooks, done, burst):
+            self._waiting.append((body, hooks, done, burst))
 
     def close(self) -> None:
         """Close the idle connections, and each of the others after its attempt; later attempts fail."""
@@ -101,8 +110,8 @@ class Standard:
         while self._waiting:
             self.start(*self._waiting.popleft())
 
-    def _begin(self, body: bytes, watch: Watch, done: Done, burst: ThreadBurst | None) -> bool:
-        attempt = _Attempt(watch, done, burst, monotonic() + min(self._timeout_seconds, LONGEST_WAIT))
+    def _begin(self, body: bytes, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None) -> bool:
+        attempt = _Attempt(hooks, done, burst, monotonic() + min(self._timeout_seconds, LONGEST_WAIT))
         # A daemon thread: a request that hangs in the resolver must not keep the program from ending.
         thread = threading.Thread(target=self._run, args=(attempt, body), name="sender", daemon=True)
         try:
@@ -122,14 +131,14 @@ class Standard:
     def _end(self, attempt: _Attempt, error: OSError) -> None:
         """Have an attempt fail now. Its thread comes to its own end later, and is not waited for."""
         if attempt.end():
-            attempt.cut()
+            attempt.abort()
             attempt.done(self._explain(attempt, error))
 
     def _returned(self, attempt: _Attempt, outcome: Outcome | BaseException) -> None:
         self._under_way.discard(attempt)
         if attempt.timer is not None:
             attempt.timer.cancel()
-        if isinstance(outcome, BaseException) and not isinstance(outcome, TransportError | HeldBack):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, TransportError | Postponed):
             raise outcome
         if attempt.end():
             attempt.done(outcome)
@@ -151,13 +160,13 @@ class Standard:
         request.body.attempt = attempt
         request.headers["Content-Length"] = str(len(body))
         left = max(0.001, attempt.deadline - monotonic())  # that it has passed is the loop's to say
-        if attempt.watch.fresh:
+        if attempt.hooks.new_connection:
             self._session.close()  # the idle connections; more are made as needed
         try:
             with self._session.send(
                 request,
                 stream=True,
-                timeout=(left, min(left, attempt.watch.patience)),
+                timeout=(left, min(left, attempt.hooks.idle_seconds)),
                 verify=self._certificates,
                 proxies=self._proxies,
                 allow_redirects=False,
@@ -173,32 +182,34 @@ class Standard:
             raise TransportError(ErrorKind.CONNECTION_ERROR, message, True, True)
         # A line that is no header hides those behind it, such as a Retry-After; urllib3 only logs that.
         assert_header_parsing(reply._original_response.msg)  # type: ignore[union-attr]
-        attempt.tell(attempt.watch.replied, reply.status, reply.headers)
-        body = Body(reply.headers, reply.length_remaining, self._most_bytes, attempt.watch)
+        attempt.tell(attempt.hooks.on_headers, reply.status, reply.headers)
+        body = Body(reply.headers, reply.length_remaining, self._most_bytes, attempt.hooks)
         for piece in _pieces(reply):
             attempt.tell(body.feed, piece)
-        return RawReply(reply.status, reply.headers, body.whole())
+        return RawReply(reply.status, reply.headers, body.complete())
 
     def _explain(self, attempt: _Attempt, error: Exception) -> TransportError:
         is_timeout = isinstance(error, TimeoutError) and error.errno is None
-        if is_timeout and attempt.is_whole and monotonic() < attempt.deadline:
-            return silent(attempt.watch.patience)
-        return explain(error, sent=attempt.sent, is_whole=attempt.is_whole, timeout_seconds=self._timeout_seconds)
+        if is_timeout and attempt.sent_in_full and monotonic() < attempt.deadline:
+            return idle_timeout(attempt.hooks.idle_seconds)
+        return explain(
+            error, sent=attempt.sent, sent_in_full=attempt.sent_in_full, timeout_seconds=self._timeout_seconds
+        )
 
 
 class _Attempt:
     """One attempt, at which the loop and a thread are at the same time."""
 
-    def __init__(self, watch: Watch, done: Done, burst: ThreadBurst | None, deadline: float) -> None:
-        self.watch = watch
+    def __init__(self, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None, deadline: float) -> None:
+        self.hooks = hooks
         self.done = done
         self.burst = burst
         self.deadline = deadline
         self.timer: Timer | None = None
         self.sent = False
-        self.is_whole = False
+        self.sent_in_full = False
         self._socket: Any = None
-        self._patience = watch.patience
+        self._idle_seconds = hooks.idle_seconds
         self._is_over = False
         self._lock = threading.Lock()
 
@@ -208,7 +219,7 @@ class _Attempt:
             was_over, self._is_over = self._is_over, True
         return not was_over
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End what its thread waits for."""
         # An SSLSocket's own shutdown also drops TLS, and its thread would take ciphertext for the reply.
         with suppress(OSError):
@@ -216,32 +227,33 @@ class _Attempt:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def tell(self, step: Callable[..., None], *arguments: Any) -> None:
-        """Do a step of the thread's, unless the attempt is over. What it waits for next ends by the watch's patience.
+        """Do a step of the thread's, unless the attempt is over; what it then waits for ends by `idle_seconds`.
 
-        Raises HeldBack, which nobody hears then.
+        Raises Postponed, which nobody hears then.
         """
         with self._lock:
             if self._is_over:
-                raise HeldBack
+                raise Postponed
             step(*arguments)
-            if self._patience != self.watch.patience:
-                self._patience = self.watch.patience
-                self._socket.settimeout(min(self._patience, LONGEST_WAIT))
+            if self._idle_seconds != self.hooks.idle_seconds:
+                self._idle_seconds = self.hooks.idle_seconds
+                with suppress(OSError):  # it is closed where these were the last bytes
+                    self._socket.settimeout(min(self._idle_seconds, LONGEST_WAIT))
 
-    def sending(self, connected: Any) -> None:
-        """Its connection stands; raises HeldBack where nothing may be sent."""
+    def on_send(self, connected: Any) -> None:
+        """Begin to send over a connection that is made; raises Postponed where nothing may be sent."""
         if self.burst is not None:
             self.burst.connected()
         self.tell(self._begin, connected)
 
-    def was_sent(self) -> None:
-        """All of the request went out."""
-        self.is_whole = True
+    def on_sent(self) -> None:
+        """Note that all of the request went out."""
+        self.sent_in_full = True
         if self.burst is not None:
             self.burst.sent()
 
     def _begin(self, connected: Any) -> None:
-        self.watch.sending()
+        self.hooks.on_send()
         self._socket = getattr(connected, "socket", connected)  # what TLS within a proxy's TLS wraps
         self.sent = True
 
@@ -259,9 +271,9 @@ class _AskingConnection(HTTPConnection):
         if self.sock is None:
             self.connect()
         assert isinstance(body, _Payload)
-        body.attempt.sending(self.sock)
+        body.attempt.on_send(self.sock)
         super().request(method, url, body, *arguments, **options)
-        body.attempt.was_sent()
+        body.attempt.on_sent()
 
 
 class _Adapter(HTTPAdapter):
@@ -293,14 +305,14 @@ def _asking(kind: type[HTTPConnection]) -> type[HTTPConnection]:
 
 
 def _pieces(reply: urllib3.HTTPResponse) -> Iterator[bytes]:
-    """The bytes of a body as they come. Of one that is not chunked, `stream` would wait until a piece is full."""
+    """Yield the bytes of a body as they come. Of one that is not chunked, `stream` would wait until a piece is full."""
     if reply.chunked:
         return reply.stream(PIECE, decode_content=False)
     return iter(partial(reply.read1, PIECE, decode_content=False), b"")
 
 
 def _cause(error: Exception) -> Exception:
-    """What happened first: each that urllib3 and requests raise is raised while the one before is handled."""
+    """Return the error that came first: urllib3 and requests raise each of theirs while they handle the one before."""
     while isinstance(error.__context__, Exception) and (error.__cause__ or not error.__suppress_context__):
         error = error.__context__
     if refused := _REFUSED_TUNNEL.match(str(error)):

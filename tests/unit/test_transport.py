@@ -27,7 +27,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import ErrorKind, InvalidInput
-from pipeline.transport import Outcome, RawReply, Transport, TransportError, Watch
+from pipeline.transport import AttemptHooks, Outcome, RawReply, Transport, TransportError
 from tests.support.raw_server import OK, TLS, Peer, Script, Server, always, once, serving, sized
 
 KEY = "Bearer sk-very-secret"
@@ -67,9 +67,9 @@ class Driven(Transport):
         except BaseException as fault:
             self._fault = fault
 
-    def post(self, body: bytes, watch: Watch | None = None) -> RawReply:
+    def post(self, body: bytes, hooks: AttemptHooks | None = None) -> RawReply:
         outcomes: SimpleQueue[Outcome] = SimpleQueue()
-        self.loop.call(lambda: self.start(body, watch or Watch(), outcomes.put))
+        self.loop.call(lambda: self.start(body, hooks or AttemptHooks(), outcomes.put))
         while True:
             with contextlib.suppress(Empty):
                 outcome = outcomes.get(timeout=0.1 if self._fault is None else 0)
@@ -198,7 +198,7 @@ def test_interim_replies_are_skipped_and_never_taken_for_the_next_answer(adapter
             for body in (b"one", b"two"):
                 with pytest.raises(TransportError, match="HTTP 103, which is no final reply") as caught:
                     transport.post(body)
-                assert caught.value.is_whole
+                assert caught.value.sent_in_full
             assert server.connections == 2
             return
         assert [transport.post(body).body for body in (b"one", b"two")] == [b"one", b"two"]
@@ -268,7 +268,7 @@ def test_a_reset_amid_a_large_body_counts_as_sent_and_not_as_whole() -> None:
     with serving(script) as server, transport_to(server.url) as transport, pytest.raises(TransportError) as caught:
         transport.post(b"x" * 10_000_000)
     error = caught.value
-    assert (error.kind, error.sent, error.is_whole) == (ErrorKind.CONNECTION_ERROR, True, False)
+    assert (error.kind, error.sent, error.sent_in_full) == (ErrorKind.CONNECTION_ERROR, True, False)
 
 
 # Kept connections
@@ -313,11 +313,11 @@ def test_a_failure_drops_the_idle_connections_which_may_be_as_dead_as_its_own() 
 
 
 def test_a_fresh_attempt_goes_over_a_new_connection() -> None:
-    watch = Watch()
-    watch.fresh = True
+    hooks = AttemptHooks()
+    hooks.new_connection = True
     with serving(always(OK)) as server, transport_to(server.url) as transport:
         transport.post(b"{}")
-        transport.post(b"{}", watch)
+        transport.post(b"{}", hooks)
         transport.post(b"{}")
     assert (server.connections, len(server.requests)) == (2, 3)
 
@@ -358,7 +358,7 @@ def test_a_kept_connection_that_ends_without_a_reply_counts_as_sent_and_is_not_t
         with pytest.raises(TransportError) as caught:
             transport.post(b"{}")
         assert (caught.value.kind, caught.value.sent) == (ErrorKind.CONNECTION_ERROR, True)
-        assert caught.value.is_whole
+        assert caught.value.sent_in_full
         assert caught.value.message == "the server closed the connection without a reply"
     assert (server.connections, len(server.requests)) == (1, 2)
 
@@ -454,7 +454,7 @@ def _reset_amid(peer: Peer) -> None:
 )
 def test_a_broken_reply_is_a_connection_error_that_counts_as_sent(script: Script) -> None:
     error = failure_of(script)
-    assert (error.kind, error.sent, error.is_whole) == (ErrorKind.CONNECTION_ERROR, True, True)
+    assert (error.kind, error.sent, error.sent_in_full) == (ErrorKind.CONNECTION_ERROR, True, True)
     assert len(error.message) < 80
 
 
@@ -464,12 +464,12 @@ def test_a_head_that_is_cut_between_lines_is_a_broken_reply(adapter: str) -> Non
         assert reply_to(script).body == b""
         return
     error = failure_of(script)
-    assert (error.kind, error.sent, error.is_whole) == (ErrorKind.CONNECTION_ERROR, True, True)
+    assert (error.kind, error.sent, error.sent_in_full) == (ErrorKind.CONNECTION_ERROR, True, True)
 
 
 def test_an_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(TransportError(ErrorKind.TIMEOUT, "too slow", True, False)))
-    assert (error.kind, error.message, error.sent, error.is_whole) == (ErrorKind.TIMEOUT, "too slow", True, False)
+    assert (error.kind, error.message, error.sent, error.sent_in_full) == (ErrorKind.TIMEOUT, "too slow", True, False)
     assert str(error) == "too slow"
 
 
@@ -519,7 +519,7 @@ def test_the_deadline_bounds_a_server_that_does_not_read() -> None:
         pytest.raises(TransportError) as caught,
     ):
         transport.post(b"x" * 50_000_000)
-    assert (caught.value.kind, caught.value.sent, caught.value.is_whole) == (ErrorKind.TIMEOUT, True, False)
+    assert (caught.value.kind, caught.value.sent, caught.value.sent_in_full) == (ErrorKind.TIMEOUT, True, False)
 
 
 def test_the_deadline_bounds_connecting_and_then_nothing_was_sent() -> None:
@@ -559,8 +559,8 @@ def test_the_deadline_bounds_a_resolver_that_hangs_and_nothing_is_sent_later(mon
 
 
 def test_silence_ends_an_attempt_as_soon_as_the_watch_says_while_drips_go_on() -> None:
-    watch = Watch()
-    watch.patience = 0.3
+    hooks = AttemptHooks()
+    hooks.idle_seconds = 0.3
 
     def script(peer: Peer) -> None:
         peer.receive()
@@ -571,9 +571,24 @@ def test_silence_ends_an_attempt_as_soon_as_the_watch_says_while_drips_go_on() -
     with serving(script) as server, transport_to(server.url) as transport:
         began = monotonic()
         with pytest.raises(TransportError, match=r"nothing of the reply came for 0\.3 seconds") as caught:
-            transport.post(b"{}", watch)
+            transport.post(b"{}", hooks)
     assert 0.8 < monotonic() - began < 2
-    assert (caught.value.kind, caught.value.is_whole) == (ErrorKind.TIMEOUT, True)
+    assert (caught.value.kind, caught.value.sent_in_full) == (ErrorKind.TIMEOUT, True)
+
+
+def test_what_is_expected_next_may_change_with_the_last_bytes_of_a_reply() -> None:
+    class Stream(AttemptHooks):
+        streams_body = True
+        body = b""
+
+        def on_data(self, piece: bytes) -> None:
+            self.body += piece
+            self.idle_seconds = 0.2
+
+    hooks = Stream()
+    with serving(once(sized(b"all of it", "Connection: close"))) as server, transport_to(server.url) as transport:
+        assert transport.post(b"{}", hooks).status == 200
+    assert hooks.body == b"all of it"
 
 
 def test_a_timeout_beyond_what_sockets_take_is_no_error() -> None:

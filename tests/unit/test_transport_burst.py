@@ -60,7 +60,7 @@ def test_attempts_on_a_loop_go_on_together_and_wait_for_none_that_will_not_come(
     burst = Burst(loop, 3)
     gone: list[None] = []
     for _ in range(2):
-        Routine(burst.meet(), gone.append).resume()
+        Routine(burst.wait(), gone.append).resume()
     assert not gone
     burst.arrive()
     assert len(gone) == 2
@@ -71,11 +71,11 @@ def test_an_attempt_that_is_late_holds_back_none_for_long_and_does_not_wait_itse
     loop = Loop()
     burst = Burst(loop, 2)
     gone: list[None] = []
-    Routine(burst.meet(), gone.append).resume()
+    Routine(burst.wait(), gone.append).resume()
     began = time.monotonic()
     while not gone and time.monotonic() - began < LONG:
         loop.turn(LONG)
     assert 0.2 < time.monotonic() - began < LONG / 2
-    Routine(burst.meet(), gone.append).resume()
+    Routine(burst.wait(), gone.append).resume()
     assert len(gone) == 2
     loop.close()

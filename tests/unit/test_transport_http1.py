@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.transport import TransportError, Watch
+from pipeline.transport import AttemptHooks, TransportError
 from pipeline.transport.body import Body
 from pipeline.transport.http1 import ReplyReader
 
@@ -44,13 +44,13 @@ def read(pieces: list[bytes]) -> tuple[int, bytes, bool]:
     reader = ReplyReader()
     while not reader.has_head():
         reader.feed(next(feeds))
-    body = Body(reader.headers, reader.length, MOST, Watch())
+    body = Body(reader.headers, reader.length, MOST, AttemptHooks())
     for piece in reader.body():
         if piece:
             body.feed(piece)
         else:
             reader.feed(next(feeds))
-    return reader.status, body.whole(), not reader.is_last and not reader.has_more
+    return reader.status, body.complete(), not reader.is_last and not reader.has_more
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ErrorKind
-from pipeline.transport import Outcome, RawReply, Transport, TransportError, Watch
+from pipeline.transport import AttemptHooks, Outcome, RawReply, Transport, TransportError
 from tests.support.raw_server import OK, TLS, Peer, Server, always, serving, sized
 
 
@@ -137,12 +137,12 @@ def test_an_https_proxy_that_nobody_vouches_for_is_told_nothing(scheme: str, mon
 
 
 def test_an_attempt_through_tls_within_tls_ends_at_once_when_it_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(peer: Peer) -> None:
+    def hanging(peer: Peer) -> None:
         peer.receive()
         peer.pause()
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "server.pem"))
-    with serving(silent, tls=True) as server:
+    with serving(hanging, tls=True) as server:
 
         def tunnel(peer: Peer) -> None:
             peer.receive()
@@ -153,13 +153,13 @@ def test_an_attempt_through_tls_within_tls_ends_at_once_when_it_is_abandoned(mon
             monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{proxy.port}")
             with standard("https://endpoint.test") as transport:
                 outcomes: list[Outcome] = []
-                transport.start(b"{}", Watch(), outcomes.append)
+                transport.start(b"{}", AttemptHooks(), outcomes.append)
                 while not server.requests:
                     transport.loop.turn(0.01)
                 transport.abandon()
                 transport.loop.turn(1)
                 (outcome,) = outcomes
-                assert isinstance(outcome, TransportError) and outcome.is_whole and "abandoned" in outcome.message
+                assert isinstance(outcome, TransportError) and outcome.sent_in_full and "abandoned" in outcome.message
                 give_up = monotonic() + 2
                 while any(thread.name == "sender" for thread in threading.enumerate()):
                     assert monotonic() < give_up
@@ -170,7 +170,7 @@ def test_cookies_do_not_gather_in_the_session() -> None:
     """What a server sets is refused where it comes in, so that no cookies gather over a long run."""
     with serving(always(sized(b"", "Set-Cookie: a=b"))) as server, standard(server.url) as transport:
         transport.post(b"{}")
-        assert not transport._way._session.cookies  # type: ignore[attr-defined]
+        assert not transport._backend._session.cookies  # type: ignore[attr-defined]
 
 
 def test_more_attempts_than_threads_wait_for_their_turn_and_fail_when_the_transport_closes() -> None:
@@ -184,7 +184,7 @@ def test_more_attempts_than_threads_wait_for_their_turn_and_fail_when_the_transp
     outcomes: list[Outcome] = []
     with serving(script) as server, standard(server.url) as transport:
         for number in range(6):
-            transport.start(b"%d" % number, Watch(), outcomes.append)
+            transport.start(b"%d" % number, AttemptHooks(), outcomes.append)
         while len(server.requests) < 4:
             transport.loop.turn(0.01)
         transport.loop.turn(0.05)

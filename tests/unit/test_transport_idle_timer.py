@@ -4,14 +4,14 @@ import math
 from time import monotonic
 
 from pipeline.transport import Loop
-from pipeline.transport.silence import Silence
+from pipeline.transport.idle_timer import IdleTimer
 
 
 def test_a_wait_in_which_nothing_comes_ends_after_its_seconds() -> None:
     loop, ended = Loop(), list[float]()
-    silence = Silence(loop, ended.append)
+    timer = IdleTimer(loop, ended.append)
     began = monotonic()
-    silence.begin(0.1)
+    timer.begin(0.1)
     while not ended and monotonic() - began < 5:
         loop.turn(1)
     assert ended == [0.1]
@@ -21,13 +21,13 @@ def test_a_wait_in_which_nothing_comes_ends_after_its_seconds() -> None:
 
 def test_a_stream_of_words_is_never_silent_and_leaves_one_timer() -> None:
     loop, ended = Loop(), list[float]()
-    silence = Silence(loop, ended.append)
+    timer = IdleTimer(loop, ended.append)
     for _ in range(1000):
-        silence.begin(0.05)
-        silence.over()
+        timer.begin(0.05)
+        timer.over()
     assert len(loop._timers) == 1
     began = monotonic()
-    silence.begin(math.inf)
+    timer.begin(math.inf)
     while monotonic() - began < 0.15:
         loop.turn(0.05)
     assert not ended
@@ -36,10 +36,10 @@ def test_a_stream_of_words_is_never_silent_and_leaves_one_timer() -> None:
 
 def test_a_shorter_wait_than_the_one_before_ends_by_its_own_time() -> None:
     loop, ended = Loop(), list[float]()
-    silence = Silence(loop, ended.append)
-    silence.begin(60)
-    silence.over()
-    silence.begin(0.05)
+    timer = IdleTimer(loop, ended.append)
+    timer.begin(60)
+    timer.over()
+    timer.begin(0.05)
     began = monotonic()
     while not ended and monotonic() - began < 5:
         loop.turn(1)

@@ -11,19 +11,20 @@ from pipeline.transport.loop import READ, WRITE, Gate, Loop
 SEND_PIECE = 2**18
 
 
-class Wire:
-    """Sends and receives for one routine at a time, in plain or over TLS. `stirred` is called when there is something
-    to read while no routine waits.
+class SocketStream:
+    """Sends and receives for one routine at a time, in plain or over TLS.
+
+    `on_idle_data` is called when there is something to read while no routine waits.
 
     The loop watches it for reading all the time, so that a request and its reply take no more system calls than they
     have pieces.
     """
 
-    def __init__(self, loop: Loop, sock: socket.socket, stirred: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket, on_idle_data: Callable[[], None]) -> None:
         self._loop = loop
         self._socket = sock
         self._number = sock.fileno()
-        self._stirred = stirred
+        self._on_idle_data = on_idle_data
         self._gate = Gate()
         self._events = READ
         loop.watch(self._number, READ, self._ready)
@@ -63,7 +64,7 @@ class Wire:
                 await self._until(WRITE)
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come in on the idle connection: no end of file, no reset, no bytes that nobody asked for.
+        """Return whether nothing has come in on the idle connection: no end of file, reset, or bytes without a request.
 
         With TLS 1.3 a server sends session tickets of its own accord (RFC 8446, 4.6.1); those are taken in here.
         """
@@ -95,4 +96,4 @@ class Wire:
         if self._gate.is_awaited:
             self._gate.open()
         elif self._number >= 0:
-            self._stirred()
+            self._on_idle_data()

@@ -1,4 +1,4 @@
-"""The end of a wait in which nothing comes."""
+"""A time-out for a wait in which nothing comes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import monotonic
 from pipeline.transport.loop import Loop, Timer
 
 
-class Silence:
+class IdleTimer:
     """Calls `end` with the seconds where a wait has lasted for so long.
 
     One timer serves all the waits of a connection: a stream of words would otherwise leave the loop one for each.
@@ -32,7 +32,7 @@ class Silence:
             self._set_timer()
 
     def over(self) -> None:
-        """Something came."""
+        """End the wait: something came."""
         self._ends_at = math.inf
 
     def close(self) -> None:
