@@ -13,12 +13,14 @@ from functools import partial
 from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
 from pipeline.providers import Endpoint
+from pipeline.providers.documents import decode
 from pipeline.providers.stream import Assembly
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.retry import asked_wait
 from pipeline.transport import AttemptHooks, Loop, Outcome, Postponed, Transport, TransportError
 
+MAX_REPLY_BYTES = 2**20
 _FIRST_REFUSAL = 300
 _FIRST_SERVER_ERROR = 500
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -52,6 +54,8 @@ class Attempt:
     finished_at: float
     latency: float
     since_head: float = 0.0
+    reply: str | None = None
+    """The reply as it came, without secrets and shortened to MAX_REPLY_BYTES, where the client keeps it."""
 
 
 class _Hooks(AttemptHooks):
@@ -78,6 +82,7 @@ class _Hooks(AttemptHooks):
         self.headers: Mapping[str, str] = {}
         self.retry_after: float | None = None
         self.assembly: Assembly | None = None
+        self.reply: str | None = None
 
     def on_send(self) -> None:
         now = self.clock()
@@ -105,7 +110,7 @@ class Client:
     """Sends tasks to one endpoint, many at a time, in the thread that turns `loop`; `abandon` is safe from others. An
     attempt ends where nothing of the reply comes for `idle_seconds`. An endpoint of several equal servers has `others`
     beside the first transport, on the same loop. `by_model` has the endpoint's form for models whose replies are read
-    otherwise.
+    otherwise. With `keeps_replies` an attempt has its reply as it came.
     """
 
     def __init__(
@@ -117,7 +122,10 @@ class Client:
         idle_seconds: float = math.inf,
         others: Sequence[Transport] = (),
         by_model: Mapping[str, Endpoint] | None = None,
+        *,
+        keeps_replies: bool = False,
     ) -> None:
+        self._keeps_replies = keeps_replies
         self._idle_seconds = idle_seconds
         self._endpoint = endpoint
         self._by_model = by_model or {}
@@ -190,14 +198,18 @@ class Client:
         if isinstance(outcome, TransportError):
             result = self._assembled(hooks, outcome) or self._broken(outcome, hooks)
         else:
-            result = self._assembled(hooks, None) or hooks.endpoint.parse(
-                outcome.status, outcome.headers, self._redaction.clean(outcome.body)
-            )
+            result = self._assembled(hooks, None) or self._parsed(hooks, outcome.status, outcome.headers, outcome.body)
         if hooks.retry_after is not None:
             result = replace(result, retry_after=hooks.retry_after)
         latency = end - (hooks.begun if hooks.sent_at is None else hooks.sent_at)
         since_head = 0.0 if hooks.replied_at is None else end - hooks.replied_at
-        return Attempt(hooks.number, result, finished_at - latency, finished_at, latency, since_head)
+        return Attempt(hooks.number, result, finished_at - latency, finished_at, latency, since_head, hooks.reply)
+
+    def _parsed(self, hooks: _Hooks, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
+        body = self._redaction.clean(body)
+        if self._keeps_replies and body:
+            hooks.reply = _shortened(decode(headers, body))
+        return hooks.endpoint.parse(status, headers, body)
 
     def _assembled(self, hooks: _Hooks, error: TransportError | None) -> Reply | Failure | None:
         """Return what a stream of events came to; None where there was none, or the error interrupted it."""
@@ -212,7 +224,7 @@ class Client:
             words = f"HTTP {hooks.status}: an event of the stream is no JSON object"
             return Failure(ErrorKind.INVALID_REPLY, words, http_status=hooks.status, possibly_billed=True)
         # Put together first: a key may be spread over many events.
-        result = hooks.endpoint.parse(hooks.status, {}, self._redaction.clean(assembly.body()))
+        result = self._parsed(hooks, hooks.status, {}, assembly.body())
         if assembly.has_failed and isinstance(result, Failure) and result.usage is None:
             return replace(result, possibly_billed=assembly.has_words)
         return result
@@ -237,3 +249,9 @@ class Client:
         """Abandon, and let go of everything, in the thread that turns the loop."""
         for transport in reversed(self._transports):  # the first one's loop is that of all
             transport.end()
+
+
+def _shortened(text: str) -> str:
+    if len(text) * 4 <= MAX_REPLY_BYTES:
+        return text
+    return text.encode()[:MAX_REPLY_BYTES].decode(errors="ignore")

@@ -34,6 +34,7 @@ def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sen
             endpoint.model: make_endpoint(endpoint, address, config.known_models)
             for endpoint in (variant.config.endpoint for variant in variants(config)[1:])
         },
+        config.output.raw_reply,
     )
 
 

@@ -127,7 +127,10 @@ def _missing_packages(config: JobConfig) -> Iterator[Mistake]:
 def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> Iterator[Mistake]:
     carried = source.schema.names if config.input.columns is None else config.input.columns
     fields = result_fields(
-        has_variants=config.sweep is not None, has_samples=samples_of(config) is not None, expected=expected
+        has_variants=config.sweep is not None,
+        has_samples=samples_of(config) is not None,
+        expected=expected,
+        has_replies=config.output.raw_reply,
     )
     added = [config.output.prefix + field.name for field in fields]
     taken = [repr(name) for name in carried if name in added and name in source.schema.names]

@@ -121,7 +121,15 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     if found.mistakes or found.source is None or not found.asked:
         raise InvalidJob(found.mistakes)
     config, named = job.config, variants(job.config)
-    rows = Rows(found.source, config.input.id, found.asked, samples_of(config), config.input.columns, found.expected)
+    rows = Rows(
+        found.source,
+        config.input.id,
+        found.asked,
+        samples_of(config),
+        config.input.columns,
+        found.expected,
+        config.output.raw_reply,
+    )
     return OpenJob(job, rows, named, {one.config.endpoint.model: _terms(one.config) for one in named})
 
 

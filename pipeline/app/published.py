@@ -16,12 +16,12 @@ from pipeline.journal.outcome import PUBLISHED, decode
 from pipeline.plan import cell_mark
 from pipeline.records import Row, Usage
 from pipeline.retry import PASSING
-from pipeline.sink import RESULT_NAMES, OutputMetadata, partial_path, read_metadata, result_names
+from pipeline.sink import RAW_REPLY, RESULT_NAMES, OutputMetadata, partial_path, read_metadata, result_names
 
 _MICROSECONDS = 1_000_000
 _ROWS_A_BATCH = 1024
 _STAMPS = ("started_at", "finished_at")
-_COLUMNS = (*("cost_usd" if name == "cost" else name for name in PUBLISHED), "answer_attempts")
+_COLUMNS = (*("cost_usd" if name == "cost" else name for name in PUBLISHED), "answer_attempts", "raw_reply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Output:
         """
         with suppress(OSError, pa.ArrowException), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
-            prefix = names[-1].removesuffix(RESULT_NAMES[-1])
+            prefix = names[-1].removesuffix(RAW_REPLY.name).removesuffix(RESULT_NAMES[-1])
             found = result_names(names, prefix)
             columns = [prefix + name for name in found]
             for group in range(file.num_row_groups):

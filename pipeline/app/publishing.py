@@ -44,12 +44,14 @@ def publish_rows(
     results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
     facts: list[object] = [
         plan.state_digest(),
-        config.output.model_dump(mode="json"),
+        config.output.model_dump(mode="json", exclude={"raw_reply"}),  # its column stands in the schema
         config.input.columns,
         str(results.schema),
     ]
     if opened.rows.has_variants:
         facts.append([variant.name for variant in opened.rows.variants])
+    if opened.rows.expected is not None:
+        facts.append(opened.rows.expected.facts)
     state = digest(facts)
     path: Path | None = output if is_whole else partial
     assert path is not None

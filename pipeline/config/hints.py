@@ -66,7 +66,7 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
         ("endpoint",): frozenset({"batch"}),
         ("limits",): frozenset({"wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
-        ("output",): frozenset({"raw_reply", "rows_per_file", "storage"}),
+        ("output",): frozenset({"rows_per_file", "storage"}),
     }
 )
 """Keys that are planned. They are refused by name, so that nobody takes them for accepted."""

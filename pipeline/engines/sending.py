@@ -51,6 +51,8 @@ class Sending:
     """The addresses of further servers, equal to the endpoint's."""
     by_model: Mapping[str, Endpoint] = field(default_factory=dict)
     """The endpoint's form for the models of a sweep: some write their reasoning into the text."""
+    keeps_replies: bool = False
+    """Whether each attempt has its reply as it came."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -65,7 +67,16 @@ class Sending:
         first = self._transport(self.endpoint.url)
         others = [self._transport(url, first.loop) for url in self.other_urls]
         redaction = Redaction(self.key, self.header_values)
-        return Client(self.endpoint, first, pause, redaction, self.idle_seconds, others, self.by_model)
+        return Client(
+            self.endpoint,
+            first,
+            pause,
+            redaction,
+            self.idle_seconds,
+            others,
+            self.by_model,
+            keeps_replies=self.keeps_replies,
+        )
 
     def _transport(self, url: str, loop: Loop | None = None) -> Transport:
         return Transport(

@@ -21,7 +21,9 @@ class Outcome(NamedTuple):
     The row: `attempts`, `failed_runs` and `cost` (USD, exact) count everything so far. An adoption reuses the answer of
     event number `source`. A row that keeps that answer until a longer one arrives has `kept_as`, the state of events
     that keep it, and `stood_for`, the hashes of the requests that it answers. `accepted` marks a failure that the user
-    has accepted.
+    has accepted. If the job says what answers have to be, `answer_attempts` counts the answers so far, `response` is
+    the last one even if it is invalid, and `objection` says what is wrong with it unless it was truncated. `raw_reply`
+    is the last reply as it came, if the job keeps it.
 
     The fields before `usage` are output columns, in this order and with these types; a new column is added here. It is
     a tuple, because one is made for every request and read for every row of a report.
@@ -60,6 +62,7 @@ class Outcome(NamedTuple):
     stood_for: tuple[str, ...] = ()
     answer_attempts: int = 0
     objection: str | None = None
+    raw_reply: str | None = None
 
     @property
     def cost_usd(self) -> Decimal | None:

@@ -112,6 +112,8 @@ class Rows:
     """The input columns that the output has; None for all."""
     expected: Expected | None = None
     """What the answers have to be."""
+    has_replies: bool = False
+    """Whether the output has the replies as they came."""
 
     @property
     def cells(self) -> int:

@@ -40,7 +40,8 @@ class History:
     """What came of a row's request before: requests sent, what they are known to have cost (USD), in how many runs the
     row has failed, and the answer that it has all the same. `was_refused`: its last attempt ended in a 403 or 404,
     which may stop a run. `answers` counts those that the row was given and that did not hold, `last_answer` is the last
-    of them, and `objection` what is wrong with it; None where it was cut off.
+    of them, and `objection` what is wrong with it; None where it was cut off. `last_reply` is the last reply as it
+    came, where the job keeps it.
     """
 
     attempts: int = 0
@@ -51,6 +52,7 @@ class History:
     answers: int = 0
     last_answer: str | None = None
     objection: str | None = None
+    last_reply: str | None = None
 
     @classmethod
     def of(cls, record: Outcome) -> History:
@@ -69,6 +71,7 @@ class History:
             answers,
             record.response if answers else None,
             record.objection,
+            record.raw_reply,
         )
 
     def objected(self, record: Outcome, expected: Expected) -> History:
@@ -80,6 +83,8 @@ class History:
     def outcome(self) -> Outcome:
         """Return the history as a record holds it."""
         record = Outcome(attempts=self.attempts, cost=self.cost, failed_runs=self.failed_runs)
+        if self.last_reply is not None:
+            record = record._replace(raw_reply=self.last_reply)
         if self.answers:
             record = record._replace(answer_attempts=self.answers, response=self.last_answer, objection=self.objection)
         if self.kept is None:

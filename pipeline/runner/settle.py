@@ -87,6 +87,7 @@ def record_of(
         source=kept.source if kept else 0,
         kept_as=int(kept.kept_as) if kept else None,
         stood_for=kept.stood_for if kept else (),
+        raw_reply=history.last_reply if attempt.reply is None else attempt.reply,
     )
 
 

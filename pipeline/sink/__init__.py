@@ -2,7 +2,7 @@
 renamed.
 """
 
-from pipeline.sink.columns import RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
+from pipeline.sink.columns import RAW_REPLY, RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
 from pipeline.sink.metadata import JournalState, OutputMetadata, read_metadata
 from pipeline.sink.names import is_foreign, is_own, partial_path, shows
 from pipeline.sink.parquet import OutOfTime
@@ -10,6 +10,7 @@ from pipeline.sink.publishing import publish, remove
 from pipeline.sink.results import Joined, Results
 
 __all__ = [
+    "RAW_REPLY",
     "RESULT_FIELDS",
     "RESULT_NAMES",
     "Joined",

@@ -42,6 +42,7 @@ RESULT_FIELDS = (
 
 RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
 _VARIANT = pa.field("variant", pa.string(), nullable=False)
+RAW_REPLY = pa.field("raw_reply", pa.string())
 _SAMPLE = pa.field("sample_index", pa.int32(), nullable=False)
 _ADDED_LATER = frozenset({"finish_reason", "reasoning", "cached_tokens", "reasoning_tokens", "served_model"})
 KNOWN_NAMES = ("row_id", "status", "model", "request_hash")
@@ -56,13 +57,17 @@ _RECORD_SCHEMA = pa.schema(
 _MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.array([1e6]))])[0]
 
 
-def result_fields(*, has_variants: bool = False, has_samples: bool, expected: Expected | None = None) -> list[pa.Field]:
+def result_fields(
+    *, has_variants: bool = False, has_samples: bool, expected: Expected | None = None, has_replies: bool = False
+) -> list[pa.Field]:
     """Return the columns that an output has beside the input's own, without its prefix."""
     behind: dict[str, list[pa.Field]] = {
         "row_id": [*([_VARIANT] if has_variants else []), *([_SAMPLE] if has_samples else [])]
     }
     if expected is not None:
         behind |= {"response_type": [parsed_field(expected)], "attempts": [ANSWER_ATTEMPTS]}
+    if has_replies:
+        behind["request_hash"] = [RAW_REPLY]
     return [one for field in RESULT_FIELDS for one in (field, *behind.get(field.name, ()))]
 
 
@@ -76,12 +81,13 @@ def cell_columns(variants: list[str], samples: npt.NDArray[np.int64]) -> dict[st
 
 
 def result_columns(
-    texts: list[bytes], known: Mapping[str, list[str]], expected: Expected | None
+    texts: list[bytes], known: Mapping[str, list[str]], expected: Expected | None, *, has_replies: bool = False
 ) -> dict[str, pa.Array]:
-    """Return the columns of RESULT_FIELDS, and those of what is expected, from the record of each row as JSON text, and
-    KNOWN_NAMES by column.
+    """Return the columns of RESULT_FIELDS, those of what is expected and the replies, from the record of each row as
+    JSON text, and KNOWN_NAMES by column.
     """
     schema = _RECORD_SCHEMA if expected is None else _RECORD_SCHEMA.append(ANSWER_ATTEMPTS.with_nullable(True))
+    schema = schema.append(RAW_REPLY) if has_replies else schema
     text = b"\n".join(texts)
     table = (
         read_json(
@@ -96,6 +102,8 @@ def result_columns(
     for name in ("started_at", "finished_at"):
         columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
     answers = {} if expected is None else answer_columns(expected, columns, known["status"])
+    if has_replies:
+        answers[RAW_REPLY.name] = columns[RAW_REPLY.name]
     columns.update((name, _strings(values)) for name, values in known.items())
     return {**{field.name: columns[field.name].cast(field.type) for field in RESULT_FIELDS}, **answers}
 
@@ -114,6 +122,6 @@ def result_names(names: Sequence[str], prefix: str) -> list[str]:
     """
     start = prefix + RESULT_NAMES[0]
     block = set(names[names.index(start) :]) if start in names else set()
-    known = [*result_fields(has_variants=True, has_samples=True), ANSWER_ATTEMPTS]
+    known = [*result_fields(has_variants=True, has_samples=True), ANSWER_ATTEMPTS, RAW_REPLY]
     found = [field.name for field in known if prefix + field.name in block]
     return found if set(RESULT_NAMES) - set(found) <= _ADDED_LATER else []

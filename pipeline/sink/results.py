@@ -56,7 +56,10 @@ class Results:
         """The result columns, without the prefix."""
         rows = self.rows
         return result_fields(
-            has_variants=rows.has_variants, has_samples=rows.samples is not None, expected=rows.expected
+            has_variants=rows.has_variants,
+            has_samples=rows.samples is not None,
+            expected=rows.expected,
+            has_replies=rows.has_replies,
         )
 
     @property
@@ -165,7 +168,7 @@ class Results:
         fields = self.fields
         batch = _behind(batch, (finished + skipped) // self.rows.cells)
         carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(fields))]
-        columns = result_columns(texts, known, self.rows.expected)
+        columns = result_columns(texts, known, self.rows.expected, has_replies=self.rows.has_replies)
         if self.rows.has_variants or self.rows.samples is not None:
             variants, samples = np.divmod((finished + first) % self.rows.cells, self.rows.samples or 1)
             columns |= cell_columns([self.rows.variants[one].name for one in variants.tolist()], samples)

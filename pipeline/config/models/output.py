@@ -31,6 +31,10 @@ class OutputConfig(Section):
         default="zstd", description="The Parquet file's compression."
     )
     prefix: str = Field(default="", description="Put before the names of the columns that are added.")
+    raw_reply: bool = Field(
+        default=False,
+        description="Whether the last column holds each reply as it came, at most 1 MiB. Replies from before are null.",
+    )
     overwrite: bool = Field(
         default=False, description="Whether a file at the path that this job did not write may be replaced."
     )
