@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ from pipeline.config import JobConfig
 from pipeline.errors import Mistake
 from pipeline.expect import Expected, Form, SchemaFault, Telling, forms, load_schema
 from pipeline.expect.expectation import ChoiceExpectation, Expectation, PatternExpectation, SchemaExpectation
-from pipeline.records import MAX_INT64
+from pipeline.records import MAX_INT64, JsonObject
 
 
 def expected_of(config: JobConfig) -> tuple[Expected | None, list[Mistake]]:
@@ -20,7 +19,7 @@ def expected_of(config: JobConfig) -> tuple[Expected | None, list[Mistake]]:
     if expect is None:
         return None, []
     expectation: Expectation
-    schema: Mapping[str, Any] | None = None
+    schema: JsonObject | None = None
     if expect.json_schema is not None:
         try:
             schema = load_schema(expect.json_schema)
@@ -44,7 +43,7 @@ def expected_of(config: JobConfig) -> tuple[Expected | None, list[Mistake]]:
     return Expected(expectation, telling, expect.attempts, expect.feedback, seeds, facts), []
 
 
-def _telling(config: JobConfig, schema: Mapping[str, Any] | None, paragraph: str) -> Telling:
+def _telling(config: JobConfig, schema: JsonObject | None, paragraph: str) -> Telling:
     assert config.expect is not None
     provider, send = config.endpoint.provider, config.expect.send
     is_auto = send == "auto"

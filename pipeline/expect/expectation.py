@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.expect import matching, quick, schemas
 from pipeline.expect.extract import NoValue, json_value, unfenced
 from pipeline.expect.shapes import TEXT, Unfit, shape_of
+from pipeline.records import JsonObject
 
 _MOST_WORDS = 600
 _MOST_PROBLEMS = 3
@@ -35,7 +36,7 @@ class Expectation(Protocol):
 class SchemaExpectation:
     """One JSON value that is valid under a schema."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: JsonObject) -> None:
         self._validator = schemas.make_validator(schema)
         self._quick = quick.compiled(schema) if schemas.is_current_draft(schema) else None
         self._shape = shape_of(schema)

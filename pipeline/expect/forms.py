@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 
-from pipeline.records import Message, Request, json_text
+from pipeline.records import JsonObject, Message, Request, json_text
 
 _INSTRUCTING = ("system", "developer")
 
@@ -28,7 +27,7 @@ class Telling:
 
     form: Form
     paragraph: str
-    value: Mapping[str, Any] | None = None
+    value: JsonObject | None = None
     may_fall_back: bool = False
 
     def told(self, request: Request) -> Request:
@@ -47,7 +46,7 @@ class Telling:
         return in_prompt(replace(request, extra_body=others), self.paragraph)
 
 
-def schema_paragraph(schema: Mapping[str, Any]) -> str:
+def schema_paragraph(schema: JsonObject) -> str:
     """Return what tells a model to answer with JSON under a schema."""
     return (
         f"Answer with one JSON value that is valid under this JSON Schema, and with nothing else:\n{json_text(schema)}"

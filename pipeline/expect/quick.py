@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.expect.matching import MATCHER
 from pipeline.expect.pointers import find
+from pipeline.records import JsonObject
 
 Check = Callable[[Any], bool]
 
@@ -95,7 +96,7 @@ class _Compiler:
         holder.append(self.compile(found))
         return holder[0]
 
-    def members(self, others: Any, schema: Mapping[str, Any]) -> Check:
+    def members(self, others: Any, schema: JsonObject) -> Check:
         known = {name: self.compile(inner) for name, inner in schema.get("properties", {}).items()}
         other = None if others is True else self.compile(others)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.expect.matching import MATCHER
 from pipeline.expect.pointers import escaped, find
+from pipeline.records import JsonObject
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -40,7 +41,7 @@ class SchemaFault(Exception):
     """A schema that is none, or that refers to what cannot be had. The message says where and why."""
 
 
-def load_schema(given: str | Mapping[str, Any]) -> Any:
+def load_schema(given: str | JsonObject) -> Any:
     """Return a schema, from a file or as it stands in the job, as one document: the schemas of files beside it that it
     refers to stand in its `$defs`. Raises SchemaFault.
     """
@@ -86,7 +87,7 @@ def check_schema(schema: Any) -> None:
         raise SchemaFault("a $ref leads back to itself without an end") from None
 
 
-def make_validator(schema: Mapping[str, Any]) -> Any:
+def make_validator(schema: JsonObject) -> Any:
     """Return jsonschema's validator of the draft that the schema names, 2020-12 by default. It fetches nothing."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend, validator_for
@@ -108,7 +109,7 @@ def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationEr
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-def is_current_draft(schema: Mapping[str, Any]) -> bool:
+def is_current_draft(schema: JsonObject) -> bool:
     """Whether the rules of draft 2020-12 hold."""
     return str(schema.get("$schema", _CURRENT)).rstrip("#") == _CURRENT
 
@@ -159,7 +160,7 @@ def _bundled(schema: Any, directory: Path) -> Any:
     return schema
 
 
-def _free_name(schema: Mapping[str, Any], file: str) -> str:
+def _free_name(schema: JsonObject, file: str) -> str:
     name, number = file, 2
     while name in schema.get("$defs", {}):
         name, number = f"{file}-{number}", number + 1

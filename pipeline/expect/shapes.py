@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.expect.pointers import find
-from pipeline.records import MAX_INT64, json_text
+from pipeline.records import MAX_INT64, JsonObject, json_text
 
 
 class Unfit(Exception):
@@ -96,7 +96,7 @@ class _Shapes:
         names = named if isinstance(named, list) else [named]
         return _common([self._typed(name, schema, within) for name in names])
 
-    def _typed(self, name: Any, schema: Mapping[str, Any], within: frozenset[str]) -> Shape:
+    def _typed(self, name: Any, schema: JsonObject, within: frozenset[str]) -> Shape:
         if name == "object":
             return self._struct(schema.get("properties", {}), within)
         if name == "array":
@@ -111,12 +111,12 @@ class _Shapes:
         except LookupError:
             return JSON
 
-    def _struct(self, properties: Mapping[str, Any], within: frozenset[str]) -> Shape:
+    def _struct(self, properties: JsonObject, within: frozenset[str]) -> Shape:
         fields = {name: self.of(inner, within) for name, inner in properties.items()}
         if not fields:
             return JSON
 
-        def convert(value: Any) -> dict[str, Any]:
+        def convert(value: Any) -> dict[str, object]:
             if not isinstance(value, dict):
                 raise Unfit("the answer is no JSON object")
             get = value.get
@@ -124,7 +124,7 @@ class _Shapes:
 
         return Shape(pa.struct([pa.field(name, shape.type) for name, shape in fields.items()]), convert)
 
-    def _list(self, schema: Mapping[str, Any], within: frozenset[str]) -> Shape:
+    def _list(self, schema: JsonObject, within: frozenset[str]) -> Shape:
         inner = schema.get("items")
         if not isinstance(inner, dict) or "prefixItems" in schema:
             return JSON

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import ErrorKind
 from pipeline.expect.expectation import Expectation, Invalid
 from pipeline.expect.forms import Telling
-from pipeline.records import Message, Request
+from pipeline.records import JsonObject, Message, Request
 
 SEED_STEP = 1_000_000
 """How far the seeds of one row's answers are apart."""
@@ -37,7 +37,7 @@ class Expected:
     attempts: int
     feedback: bool
     seeds: Callable[[int], int]
-    facts: Mapping[str, Any]
+    facts: JsonObject
 
     def objection(self, response: str | None, *, truncated: bool | None) -> Objection | None:
         """Return what is wrong with an answer; None where it holds. One that was cut off is never read."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
-from typing import Any
 
 from pipeline.expect import Expected
 from pipeline.expect.verdict import NOT_HELD
@@ -12,6 +11,7 @@ from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan.draft import PlanDraft
 from pipeline.plan.plan import Plan
 from pipeline.plan.rows import Rows
+from pipeline.records import JsonObject
 
 _ROWS_AT_ONCE = 1000
 _HOW_IT_IS_ASKED = frozenset({"send", "attempts", "feedback"})
@@ -66,7 +66,7 @@ def answers_again(
     return events
 
 
-def _judged_by(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _judged_by(facts: JsonObject) -> JsonObject:
     return {name: value for name, value in facts.items() if name not in _HOW_IT_IS_ASKED}
 
 
