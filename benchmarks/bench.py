@@ -28,11 +28,11 @@ class Bench:
     repeats: int = 5
 
     def aiohttp_loop(self, job: Job, seed: int = 0) -> Run:
-        """A bare aiohttp loop as a whole process, over the requests of a job. Raises RuntimeError where it fails."""
+        """Run a bare aiohttp loop as a process over the requests of a job. Raises RuntimeError if it fails."""
         return self._loop("aiohttp_loop", job, seed, BUILD / "aiohttp.parquet")[0]
 
     def socket_loop(self, job: Job) -> tuple[float, float]:
-        """Requests a second, and CPU seconds a request, of one process on raw sockets over the requests of a job."""
+        """Return requests per second and CPU seconds per request of one process on raw sockets, for a job's requests."""
         _, output = self._loop("socket_loop", job, 0)
         found = json.loads(output)
         return found["requests_per_second"], found["cpu_per_request"]
@@ -61,7 +61,7 @@ def say(text: str) -> None:
 
 
 def median_of(found: Sequence[Item], value: Callable[[Item], float]) -> float:
-    """The median of a figure over several runs."""
+    """Return the median of a figure over several runs."""
     return median(map(value, found))
 
 

@@ -23,27 +23,27 @@ _LEFT_ANEW = 1000
 
 
 def publish_few(bench: Bench) -> Iterator[Row]:
-    """Publishing of 50,000 rows, for the quick table."""
+    """Measure publishing of 50,000 rows, for the quick table."""
     yield from _publishing(bench, 50_000)
 
 
 def publish_many(bench: Bench) -> Iterator[Row]:
-    """Publishing of 200,000 rows."""
+    """Measure publishing of 200,000 rows."""
     yield from _publishing(bench, 200_000)
 
 
 def resume_million(bench: Bench) -> Iterator[Row]:
-    """A resumed run with a million rows done."""
+    """Measure a resumed run with a million rows done."""
     yield from _resume(bench, 1_000_000, 5, 60)
 
 
 def resume_ten_million(bench: Bench) -> Iterator[Row]:
-    """A resumed run with ten million rows done; its checkpoint takes ten gigabytes or so."""
+    """Measure a resumed run with ten million rows done; its checkpoint takes ten gigabytes or so."""
     yield from _resume(bench, 10_000_000, 30, 600)
 
 
 def _filled(job: Job, done: int, answer_bytes: int) -> None:
-    """A checkpoint in which so many rows are done."""
+    """Make a checkpoint in which so many rows are done."""
     say(f"{job.name}: making a checkpoint with {done:,} rows done")
     job.begin()
     job.run("run", "--limit", "10")
@@ -123,7 +123,7 @@ def _resume(bench: Bench, done: int, most_seconds: float, most_seconds_anew: flo
 
 
 def _growing(path: Path) -> Path:
-    """A name that the input of a job keeps while its rows become more."""
+    """Return a name that the input of a job keeps while its rows become more."""
     name = BUILD / "inputs" / "growing.parquet"
     name.unlink(missing_ok=True)
     name.hardlink_to(path)
@@ -131,7 +131,7 @@ def _growing(path: Path) -> Path:
 
 
 def _seconds_to_first(job: Job, bench: Bench) -> float:
-    """A run that is stopped as soon as it has sent something; it has no time for a partial output."""
+    """Measure a run that is stopped once it has sent something; it has no time for a partial output."""
     stopped: list[Tree] = []
 
     def stop(tree: Tree) -> None:

@@ -15,7 +15,7 @@ from benchmarks.table import Row, at_most
 
 
 def durable_commits(bench: Bench) -> Iterator[Row]:
-    """The commits' share of a run's CPU, and how long a slot waits for the one that frees it."""
+    """Measure the commits' share of a run's CPU, and how long a slot waits for the one that frees it."""
     job = Job("commits", bench.server, prompts(10_000), 10_000)
     times_path = job.directory / "times.json"
     wrapper = (sys.executable, "-m", "benchmarks.instrumented", times_path)
@@ -47,5 +47,5 @@ def durable_commits(bench: Bench) -> Iterator[Row]:
 
 
 def _slot_waits(commits: list[Any]) -> list[float]:
-    """The seconds of the commit that freed it, for each slot that was freed."""
+    """Return the seconds of the commit that freed it, for each slot that was freed."""
     return [seconds for seconds, _, freed, _ in commits for _ in range(freed)]

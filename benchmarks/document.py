@@ -25,7 +25,7 @@ def put_table(name: str, rows: Sequence[Row], plot: bool = False) -> None:
 
 
 def replace_between(document: str, name: str, text: str) -> str:
-    """The document with `text` between its markers `<!-- NAME -->` and `<!-- /NAME -->`.
+    """Return the document with `text` between its markers `<!-- NAME -->` and `<!-- /NAME -->`.
 
     Raises ValueError where it has no such markers.
     """

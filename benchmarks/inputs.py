@@ -18,7 +18,7 @@ _FILLER = "The river is old and the road along it is older; both know the way to
 
 
 def marker(row: int) -> str:
-    """What a row's prompt and its answer begin with."""
+    """Return what a row's prompt and its answer begin with."""
     return f"[row {row:010d}]"
 
 
@@ -30,20 +30,20 @@ def _words() -> str:
 
 
 def text(row: int, length: int) -> str:
-    """The marker of a row and words, other ones for each row; `length` bytes in all, up to 300,000."""
+    """Return the marker of a row and words, other ones for each row; `length` bytes in all, up to 300,000."""
     words = _words()
     start = row * 7919 % (len(words) - length)
     return f"{marker(row)} {words[start : start + length - len(marker(row)) - 1]}"
 
 
 def answer(row: int, length: int = 700) -> str:
-    """The text that the server answers a row's prompt with."""
+    """Return the text that the server answers a row's prompt with."""
     filler = (_FILLER * (length // len(_FILLER) + 1))[:length]
     return marker(row) + filler[len(marker(row)) :]
 
 
 def prompts(rows: int, prompt_bytes: int = 300, *, small_pages: bool = False) -> Path:
-    """A Parquet file of rows with an `id` (int64, from 0) and a `prompt`, made where it is not there yet.
+    """Make a Parquet file of rows with an `id` (int64, from 0) and a `prompt`, unless it exists.
 
     As pyarrow writes it by default, which is 1,024 texts a page and a dictionary of as many, however long they are; or
     with pages of a megabyte, which is what it aims at (`data_page_size`), and no dictionary.

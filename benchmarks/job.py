@@ -110,7 +110,7 @@ class Job:
         self.file.write_text(json.dumps(document, indent=2), encoding="utf-8")  # JSON is YAML
 
     def command(self, *words: str | Path, wrapper: Sequence[str | Path] = ()) -> list[str | Path]:
-        """The command line of `pipeline run`, or of the words given, for this job."""
+        """Return the command line of `pipeline run`, or of the words given, for this job."""
         name, *rest = words or ("run",)
         return [*(wrapper or [COMMAND]), name, self.file, *rest]
 

@@ -10,7 +10,7 @@ _64_BITS = 2**64 - 1
 
 
 def _uniform(seed: int, counter: int) -> float:
-    """A number between 0 and 1, the same as in server.c: https://prng.di.unimi.it/splitmix64.c as a hash."""
+    """Return a number between 0 and 1, the same as in server.c: https://prng.di.unimi.it/splitmix64.c as a hash."""
     z = (seed * 0xD1342543DE82EF95 + (counter + 1) * 0x9E3779B97F4A7C15) & _64_BITS
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _64_BITS
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _64_BITS
@@ -19,7 +19,7 @@ def _uniform(seed: int, counter: int) -> float:
 
 
 def lognormal(seed: int, request: int, mean: float, sigma: float) -> float:
-    """The latency in seconds of request number `request` (from 0 since the reset), as the server gives it.
+    """Return the latency in seconds of request number `request` (from 0 since the reset), as the server gives it.
 
     `mean` is that of the latency in seconds, `sigma` the standard deviation of its logarithm.
     """

@@ -29,7 +29,7 @@ def large_prompts(bench: Bench) -> Iterator[Row]:
 
 
 def first_only(bench: Bench) -> Iterator[Row]:
-    """The smallest of the sizes alone, for the quick table."""
+    """Measure only the smallest size, for the quick table."""
     yield from _rows(_runs(bench, (_SMALL,)), "300 B prompts")
 
 
@@ -49,7 +49,7 @@ def millions(bench: Bench) -> Iterator[Row]:
 
 
 def most_bytes(rows: int, first: Run) -> float:
-    """What a run over `rows` rows may hold, by the first and smallest one."""
+    """Return what a run over `rows` rows may hold, by the first and smallest one."""
     return first.measured.peak_bytes * GROWTH + BYTES_PER_ROW * rows
 
 

@@ -37,7 +37,7 @@ class Measured:
 
 
 def parents() -> dict[int, int]:
-    """The parent of every process of this machine, by process id."""
+    """Return the parent of every process of this machine, by process id."""
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -61,7 +61,7 @@ def descendants(parent_of: Mapping[int, int], root: int) -> set[int]:
 
 
 def held_bytes(pids: set[int]) -> int:
-    """The proportional set size of the processes together; those that have ended count nothing."""
+    """Return the proportional set size of the processes together; those that have ended count nothing."""
     total = 0
     for pid in pids:
         with suppress(OSError), open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
@@ -70,7 +70,7 @@ def held_bytes(pids: set[int]) -> int:
 
 
 def used_cpu(pids: set[int]) -> float:
-    """The CPU seconds, user and system, of the processes and of the children that they have waited for."""
+    """Return the CPU seconds, user and system, of the processes and of the children that they have waited for."""
     total = 0
     for pid in pids:
         with suppress(OSError, ValueError):
@@ -79,7 +79,7 @@ def used_cpu(pids: set[int]) -> float:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third on; the second, in parentheses, may hold blanks. See proc(5)."""
+    """Return the fields of /proc/PID/stat from the third on; the second, in parentheses, may hold spaces. See proc(5)."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         return file.read().rpartition(")")[2].split()
 
@@ -104,7 +104,7 @@ class Tree:
         self._pidfd = os.pidfd_open(self._process.pid)
 
     def pids(self) -> set[int]:
-        """The processes that run now."""
+        """Return the processes that run now."""
         return descendants(parents(), os.getpid()) - self._others
 
     def ends_within(self, seconds: float) -> bool:
@@ -136,7 +136,7 @@ class Tree:
                 os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
-        """What a command leaves running gets a little time, then it is killed."""
+        """Give what a command leaves running a little time, then kill it."""
         deadline = time.monotonic() + _GRACE_SECONDS
         while left := self.pids():
             if time.monotonic() > deadline:

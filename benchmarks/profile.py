@@ -37,7 +37,7 @@ def count_frames(stacks: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
 
 
 def as_text(title: str, counted: Counter[str], total: int) -> str:
-    """The most frequent functions, a line each."""
+    """Return the most frequent functions, a line each."""
     lines = (f"{100 * number / total:5.1f}%  {frame}" for frame, number in counted.most_common(_SHOWN))
     return "\n".join([title, "-" * len(title), *lines])
 

@@ -87,7 +87,7 @@ class Result:
 
 @contextmanager
 def serving(seen: Refusing) -> Iterator[str]:
-    """The server's base address (`…/v1`)."""
+    """Return the server's base address (`…/v1`)."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -191,7 +191,7 @@ def least_seconds(rows: int, waits: Sequence[float]) -> float:
 
 
 def rows_of(server: str, rows: int, results: dict[str, list[Result]]) -> Iterator[Row]:
-    """The table's lines for one server, the quickest first. Only what answered every row is compared with ours."""
+    """Return the table's lines for one server, the quickest first. Only tools with every row are compared with ours."""
     whole = {name: found for name, found in results.items() if min(one.right for one in found) == rows}
     quickest = sorted(whole, key=lambda name: median(one.wall for one in whole[name]))
     best = next((name for name in quickest if name != OURS), None)

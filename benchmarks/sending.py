@@ -16,7 +16,7 @@ _MOST_CPU_PER_ROW = 0.7e-3
 
 
 def ten_thousand_rows(bench: Bench) -> Iterator[Row]:
-    """The whole process beside a bare aiohttp loop over the same requests."""
+    """Measure the whole process beside a bare aiohttp loop over the same requests."""
     job = Job("10k-rows", bench.server, prompts(10_000), 10_000)
     ours, loops = bench.interleaved(lambda turn: fresh(job), lambda turn: bench.aiohttp_loop(job))
     ratio = median(our.wall / loop.wall for our, loop in zip(ours, loops, strict=True))
@@ -32,7 +32,7 @@ def ten_thousand_rows(bench: Bench) -> Iterator[Row]:
 
 
 def two_hundred_thousand_rows(bench: Bench) -> Iterator[Row]:
-    """A run long enough for its start not to count, beside raw sockets."""
+    """Measure a run long enough for its start not to count, beside raw sockets."""
     job = Job("200k-rows", bench.server, prompts(200_000), 200_000)
     limit = Job("200k-rows", bench.server, prompts(10_000), 10_000)
     runs = [fresh(job) for _ in range(bench.repeats)]
@@ -47,7 +47,7 @@ def two_hundred_thousand_rows(bench: Bench) -> Iterator[Row]:
 
 
 def _raw_sockets(bench: Bench, job: Job) -> str:
-    """What one process sends that does nothing else, as a limit to show."""
+    """Measure what one process sends that does nothing else, as a limit to show."""
     loops = [bench.socket_loop(job) for _ in range(bench.repeats)]
     rate, cpu = median_of(loops, lambda loop: loop[0]), median_of(loops, lambda loop: loop[1])
     return f"raw sockets, one process: {rate:.0f} requests/s, {1e6 * cpu:.0f} µs of CPU each"

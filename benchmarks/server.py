@@ -57,7 +57,7 @@ class Server:
         self._process.communicate()
 
     def url(self, kind: str, prefix: str = "") -> str:
-        """The address to send to: `kind` is `dataoorts` or `openai`, `prefix` as server.c describes it."""
+        """Return the address to send to: `kind` is `dataoorts` or `openai`, `prefix` as server.c describes it."""
         return f"{self.address}{prefix}{PATHS[kind]}"
 
     def reset(self, seed: int = 0) -> None:
@@ -65,7 +65,7 @@ class Server:
         self._get(f"/reset?seed={seed}")
 
     def stats(self) -> Stats:
-        """What was counted since the last reset."""
+        """Return what was counted since the last reset."""
         found = self._get("/stats")
         return Stats(**{name: found[name] for name in Stats.__slots__})
 

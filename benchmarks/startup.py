@@ -27,7 +27,7 @@ def commands(bench: Bench) -> Iterator[Row]:
 
 
 def _to_first_request(bench: Bench) -> list[float]:
-    """The request waits long enough for the CPU to be read while nothing else goes on."""
+    """Measure the CPU time up to the first request, which then waits until it is read."""
     job = Job("startup", bench.server, prompts(100), 100, prefix=f"/fixed/{_LATENCY}")
     found = []
     for _ in range(bench.repeats):

@@ -30,7 +30,7 @@ class Row:
         return self.used is not None and self.used > 1
 
     def cells(self) -> tuple[str, ...]:
-        """The texts, in the order of `HEADINGS`."""
+        """Return the texts, in the order of `HEADINGS`."""
         verdict = "" if self.used is None else "NO" if self.is_missed else "yes"
         return (self.what, self.measured, self.limit, self.bar, verdict)
 
@@ -46,7 +46,7 @@ def at_least(value: float, bar: float) -> float:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """The table with its columns aligned, for a terminal."""
+    """Return the table with its columns aligned, for a terminal."""
     cells = [HEADINGS, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
@@ -54,7 +54,7 @@ def as_text(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The table for docs/performance.md."""
+    """Return the table for docs/performance.md."""
     lines = [HEADINGS, ("---",) * len(HEADINGS), *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -66,7 +66,7 @@ def save(rows: Iterable[Row], path: Path) -> None:
 
 
 def load(path: Path) -> list[Row]:
-    """The rows that were kept; none where there is no file."""
+    """Return the rows that were kept; none if there is no file."""
     if not path.exists():
         return []
     return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -42,7 +42,7 @@ def half_a_second(bench: Bench) -> Iterator[Row]:
 
 
 def two_seconds(bench: Bench) -> Iterator[Row]:
-    """A latency of two seconds and 1,024 in flight: half a core at most."""
+    """Measure a latency of two seconds and 1,024 in flight: half a core at most."""
     job = Job("two-seconds", bench.server, prompts(20_000), 20_000, 1024, prefix="/fixed/2")
     runs = [fresh(job) for _ in range(bench.repeats)]
     perfect = perfect_schedule([2.0] * job.rows, job.concurrency)
@@ -86,7 +86,7 @@ def ten_thousand_in_flight(bench: Bench) -> Iterator[Row]:
 
 
 def _perfect_span(run: Run, seed: int, slots: int, mean: float = _MEAN, sigma: float = _SIGMA) -> float:
-    """The perfect schedule, in seconds, of the latencies that the server gave to a run.
+    """Return the perfect schedule, in seconds, of the latencies that the server gave to a run.
 
     Raises RuntimeError where they are not those of the seed.
     """

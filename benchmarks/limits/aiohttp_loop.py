@@ -35,7 +35,7 @@ async def send_all(prompts: list[str], url: str, model: str, concurrency: int) -
 
 
 def main(prompts: str, output: str, url: str, model: str, concurrency: str) -> None:
-    """The whole program."""
+    """Run the whole program."""
     table = pq.read_table(prompts)
     answers = asyncio.run(send_all(table["prompt"].to_pylist(), url, model, int(concurrency)))
     texts, tokens = zip(*answers, strict=True)

@@ -28,7 +28,7 @@ _SCHEMA = pa.schema([pa.field("id", pa.int64()), *RESULT_FIELDS])
 
 
 def events_in_order(connection: sqlite3.Connection) -> list[int]:
-    """The numbers of the answers' events, in the order of the input's rows."""
+    """Return the numbers of the answers' events, in the order of the input's rows."""
     found = []
     for seq, packed in connection.execute("SELECT seq, event FROM events"):
         _, _, position, state, *_ = unpack_head(seq, packed)
@@ -69,7 +69,7 @@ def _append(columns: dict[str, list[Any]], seq: int, packed: bytes, model: str) 
 
 
 def main(journal: str, output: str, prompts: str) -> None:
-    """The whole program."""
+    """Run the whole program."""
     connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
     events = events_in_order(connection)
     ids = pq.read_table(prompts, columns=["id"])["id"]

@@ -9,7 +9,7 @@ PARAMETERS = {"max_tokens": 256, "temperature": 0.7}
 
 
 def body_of(prompt: str, url: str, model: str) -> dict[str, Any]:
-    """The request, in the envelope of the address: Dataoorts' below `/api/v1`, else OpenAI's."""
+    """Return the request, in the envelope of the address: Dataoorts' below `/api/v1`, else OpenAI's."""
     messages = [{"role": "user", "content": prompt}]
     if url.endswith("/api/v1"):
         return {"model": model, "data": {"messages": messages, **PARAMETERS}}
@@ -17,7 +17,7 @@ def body_of(prompt: str, url: str, model: str) -> dict[str, Any]:
 
 
 def answer_in(reply: dict[str, Any]) -> tuple[str, int]:
-    """The text of a reply and its tokens."""
+    """Return the text of a reply and its tokens."""
     if "result" in reply:
         return reply["result"]["response"], reply["result"]["usage"]["total_tokens"]
     return reply["choices"][0]["message"]["content"], reply["usage"]["total_tokens"]

@@ -24,7 +24,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 def messages(prompts: list[str], url: str, model: str) -> list[bytes]:
-    """The whole requests as they go over the wire."""
+    """Return the whole requests as they go over the wire."""
     parts = urlsplit(url)
     head = (
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
@@ -67,7 +67,7 @@ def send_all(waiting: Iterator[bytes], host: str, port: int, concurrency: int) -
 
 
 def main(prompts: str, url: str, model: str, concurrency: str) -> None:
-    """The whole program."""
+    """Run the whole program."""
     made = messages(pq.read_table(prompts)["prompt"].to_pylist(), url, model)
     parts = urlsplit(url)
     cpu, started = time.process_time(), time.perf_counter()

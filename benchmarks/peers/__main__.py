@@ -77,7 +77,7 @@ def right_rows(output: Path, rows: int) -> int:
 
 
 def run_ours(server: Server, rows: int) -> Result:
-    """This program on the same rows."""
+    """Run this program on the same rows."""
     job = Job("peers", server, prompts(rows), rows, CONCURRENCY, kind="openai")
     run = fresh(job)
     return Result(run, right_rows(job.output, rows))
@@ -112,7 +112,7 @@ def _token_encodings() -> dict[str, str]:
 
 
 def rows_of(results: dict[str, list[Result]], rows: int, skipped: dict[str, str]) -> Iterator[Row]:
-    """The table, the fastest first. Only what answered every row right has figures, and is compared with ours."""
+    """Return the table, the fastest first. Only peers with every row right have figures and are compared with ours."""
     whole = {name: found for name, found in results.items() if min(one.right for one in found) == rows}
     fastest = sorted(whole, key=lambda name: -median_of(whole[name], lambda one: one.run.rows_per_second))
     best = next((name for name in fastest if name != OURS), None)

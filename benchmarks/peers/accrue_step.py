@@ -10,7 +10,7 @@ from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task
 
 
 def main(task: Task) -> None:
-    """The whole job."""
+    """Run the whole job."""
     ids, prompts = task.read()
     step = LLMStep(
         "step",

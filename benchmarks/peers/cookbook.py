@@ -18,7 +18,7 @@ SCRIPT = DIRECTORY / "api_request_parallel_processor.py"
 
 
 def main(task: Task) -> None:
-    """The whole job."""
+    """Run the whole job."""
     sys.path.insert(0, str(DIRECTORY))
     import api_request_parallel_processor as processor
 

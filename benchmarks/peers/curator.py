@@ -9,7 +9,7 @@ from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task
 
 
 def main(task: Task) -> None:
-    """The whole job."""
+    """Run the whole job."""
     os.environ["CURATOR_CACHE_DIR"] = str(task.directory)  # read at import
     from bespokelabs import curator
     from datasets import Dataset
@@ -18,11 +18,11 @@ def main(task: Task) -> None:
         """Sends the prompt as it is."""
 
         def prompt(self, row: dict[str, Any]) -> str:
-            """The prompt of a row."""
+            """Return the prompt of a row."""
             return str(row["prompt"])
 
         def parse(self, row: dict[str, Any], response: str) -> dict[str, Any]:
-            """The row of the result."""
+            """Return the row of the result."""
             return {"id": row["id"], "response": response}
 
     asker = Asker(

@@ -22,7 +22,7 @@ async def ask(document: Any, generate: Callable[[dict[str, Any]], Any]) -> dict[
 
 
 def main(task: Task) -> None:
-    """The whole job; the rows that it leaves are brought into the common shape at the end."""
+    """Run the whole job; the rows that it leaves are brought into the common shape at the end."""
     written = task.directory / "written"
     config = InferenceConfig(
         server_type="endpoint",

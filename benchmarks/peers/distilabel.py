@@ -11,7 +11,7 @@ from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task
 
 
 def main(task: Task) -> None:
-    """The whole job."""
+    """Run the whole job."""
     rows = [{"id": row, "instruction": prompt} for row, prompt in zip(*task.read(), strict=True)]
     with Pipeline(name="peer", cache_dir=task.directory) as pipeline:
         load = LoadDataFromDicts(data=rows, batch_size=task.concurrency)

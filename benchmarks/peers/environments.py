@@ -12,7 +12,7 @@ from benchmarks.bench import say
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of an environment, made where it is not there yet, or where its pins have changed.
+    """Return the interpreter of an environment, which is made if it is missing or its pins have changed.
 
     Raises subprocess.CalledProcessError where it cannot be made.
     """

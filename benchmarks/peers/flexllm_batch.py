@@ -25,7 +25,7 @@ async def answers(task: Task, prompts: list[str]) -> list[str]:
 
 
 def main(task: Task) -> None:
-    """The whole job."""
+    """Run the whole job."""
     ids, prompts = task.read()
     task.write(ids, asyncio.run(answers(task, prompts)))
 

@@ -10,7 +10,7 @@ from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task
 
 
 def main(task: Task) -> None:
-    """The whole job."""
+    """Run the whole job."""
     ids, prompts = task.read()
     model = ChatOpenAI(
         model=task.model, base_url=task.base, api_key=KEY, max_tokens=MAX_TOKENS, temperature=TEMPERATURE

@@ -11,7 +11,7 @@ from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task, messages
 
 
 async def run(task: Task, http_client: Any = None) -> None:
-    """The whole job, over httpx unless another HTTP client is given."""
+    """Run the whole job, over httpx unless another HTTP client is given."""
     async with AsyncOpenAI(base_url=task.base, api_key=KEY, http_client=http_client) as client:
 
         async def ask(prompt: str) -> str:

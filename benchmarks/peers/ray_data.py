@@ -11,7 +11,7 @@ from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task, messages
 
 
 def main(task: Task) -> None:
-    """The whole job."""
+    """Run the whole job."""
     ray.init(include_dashboard=False, logging_level="ERROR")
     config = HttpRequestProcessorConfig(
         url=f"{task.base}/chat/completions",

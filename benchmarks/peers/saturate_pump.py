@@ -10,7 +10,7 @@ from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task, messages
 
 
 def main(task: Task) -> None:
-    """The whole job."""
+    """Run the whole job."""
     ids, prompts = task.read()
 
     def body(row: dict[str, Any]) -> dict[str, Any]:

@@ -28,12 +28,12 @@ class Task:
 
     @classmethod
     def of_command_line(cls) -> Task:
-        """The task that this process was started for."""
+        """Return the task that this process was started for."""
         prompts, output, base, model, concurrency, directory = sys.argv[1:]
         return cls(Path(prompts), Path(output), base, model, int(concurrency), Path(directory))
 
     def read(self) -> tuple[list[int], list[str]]:
-        """The ids and the prompts."""
+        """Return the ids and the prompts."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(self.prompts)
@@ -59,5 +59,5 @@ class Task:
 
 
 def messages(prompt: str) -> list[dict[str, str]]:
-    """The prompt as a chat."""
+    """Return the prompt as a chat."""
     return [{"role": "user", "content": prompt}]
