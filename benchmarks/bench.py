@@ -32,7 +32,7 @@ class Bench:
         return self._loop("aiohttp_loop", job, seed, BUILD / "aiohttp.parquet")[0]
 
     def socket_loop(self, job: Job) -> tuple[float, float]:
-        """Return requests per second and CPU seconds per request of one process on raw sockets, for a job's requests."""
+        """Return requests per second and CPU seconds per request of a process on raw sockets, for a job's requests."""
         _, output = self._loop("socket_loop", job, 0)
         found = json.loads(output)
         return found["requests_per_second"], found["cpu_per_request"]

@@ -79,7 +79,7 @@ def used_cpu(pids: set[int]) -> float:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the third on; the second, in parentheses, may hold spaces. See proc(5)."""
+    """Return the fields of /proc/PID/stat from the third on; the second, in parentheses, may hold spaces (proc(5))."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         return file.read().rpartition(")")[2].split()
 

@@ -60,7 +60,7 @@ def is_secret(key: str) -> bool:
 
 
 def _escaped(text: str) -> re.Pattern[bytes]:
-    """Finds the text in JSON text with any of its characters escaped, also where that stands in a JSON string.
+    """Return a pattern for the text within JSON, with any of its characters escaped, also in a nested JSON string.
 
     It takes a time in proportion to what is searched: it begins at no backslash but the first of a run, and steps back
     in none.

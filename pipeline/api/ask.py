@@ -89,7 +89,7 @@ def ask(
 
 
 def _beside(frame: Any, answers: pa.Table, samples: int) -> Any:
-    """The frame, each row as often as there are answers for it, with the answers."""
+    """Return the frame with the answers, each row repeated for each of its answers."""
     import numpy as np
     import pyarrow as pa
 

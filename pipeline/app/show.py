@@ -51,7 +51,7 @@ def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = Non
 
 
 def _positions(opened: OpenJob, plan: Plan, row_id: str) -> range:
-    """The positions of the rows that the input row with an id makes."""
+    """Return the positions of the rows that the input row with an id makes."""
     rows = opened.rows
     for start, batch in rows.batches():
         stop = min(start + rows.count(batch), len(plan))
