@@ -66,7 +66,7 @@ def refuse_to_write(job: Job, path: Path, *, is_directory: bool = False) -> None
 
 _IN_ITS_WAY = {
     "checkpoint.path": "give the checkpoint a directory of its own, such as .checkpoints/NAME",
-    "output.path": "give the answers a file of their own, such as data/out/NAME.parquet",
+    "output.path": "write the answers to another file, such as data/out/NAME.parquet",
     "simulator.ledger": "give the ledger a file of its own",
     "metrics.textfile": "give the metrics a file of their own",
 }

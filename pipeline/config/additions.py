@@ -47,7 +47,7 @@ def check_additions(config: JobConfig) -> Iterator[Finding]:
         hint = f"leave it out; only servers of {kinds(lambda one: one.streams)} are known to stream"
         yield Finding(path("endpoint.stream"), f"{endpoint.provider.title} sends no streams", hint, (_KIND,))
     if config.limits.idle_seconds is not None and not endpoint.stream:
-        message = "without a stream nothing comes before the whole reply, which `limits.timeout_seconds` bounds"
+        message = "without a stream nothing arrives before the complete reply, which `limits.timeout_seconds` bounds"
         hint = "set `stream: true` below `endpoint:`, or leave it out"
         yield Finding(path("limits.idle_seconds"), message, hint, (path("endpoint.stream"),))
 
@@ -73,7 +73,7 @@ def _check_headers(endpoint: EndpointConfig) -> Iterator[Finding]:
             yield Finding(at, error, "leave it out")
         elif name.lower() == key_header:
             hint = "leave it out; the key comes from `api_key_env`, and `auth` names another header for it"
-            yield Finding(at, "the key goes into this header", hint, (_KEY_VARIABLE, path("endpoint.auth")))
+            yield Finding(at, "the key is sent in this header", hint, (_KEY_VARIABLE, path("endpoint.auth")))
         elif name.lower() in seen:
             yield Finding(
                 at, "this header is set already: the names of headers are case-insensitive", "keep one of them"
@@ -91,7 +91,7 @@ def _name_error(name: str) -> str | None:
 def _taken(name: str) -> str | None:
     if name.lower() in _OUR_HEADERS:
         return "the pipeline sets this header itself"
-    return "this header is HTTP's own, and the transport's to set" if name.lower() in _HEADERS_OF_HTTP else None
+    return "HTTP itself needs this header, and the transport sets it" if name.lower() in _HEADERS_OF_HTTP else None
 
 
 def _check_extra_body(config: JobConfig) -> Iterator[Finding]:

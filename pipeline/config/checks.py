@@ -77,7 +77,7 @@ def _check_model(config: JobConfig) -> Iterator[Finding]:
     hint = did_you_mean([f"`{one}`" for one in near]) or "`pipeline models` lists what it has."
     hint += (
         f" A model of another server needs {kinds(lambda one: not one.lists_models, 'endpoint.kind')} and its"
-        f" `endpoint.url`; one that {provider.title} has and this list does not needs its prices under `pricing:`"
+        f" `endpoint.url`; for one that {provider.title} has and this list lacks, give its prices under `pricing:`"
     )
     yield Finding(_MODEL, "the catalogue has no such model", hint, (_KIND, _PRICING, _CATALOGUE))
 
@@ -117,7 +117,7 @@ def _check_caps(config: JobConfig) -> Iterator[Finding]:
             continue
         cap = ("limits", name)
         if config.parameters.max_tokens is None:
-            hint = "set `parameters.max_tokens`, so that what is in flight has a worst case"
+            hint = "set `parameters.max_tokens`, so that requests in flight have a worst-case cost"
             yield Finding(cap, "a cap on cost needs `parameters.max_tokens`", hint, (path("parameters.max_tokens"),))
         if not has_price(config) and not is_said:
             own = "{input_usd_per_million: …, output_usd_per_million: …}"
@@ -131,7 +131,7 @@ def _check_caps(config: JobConfig) -> Iterator[Finding]:
 def _check_tokens(config: JobConfig) -> Iterator[Finding]:
     most, rate = config.parameters.max_tokens, config.limits.tokens_per_minute
     if isinstance(most, int) and rate is not None and most > rate:
-        hint = f"lower it, or raise `limits.tokens_per_minute` to {most:,} at least"
+        hint = f"lower it, or raise `limits.tokens_per_minute` to at least {most:,}"
         message = f"one answer may take more tokens than `limits.tokens_per_minute` allows, {rate:,g}"
         yield Finding(path("parameters.max_tokens"), message, hint, (path("limits.tokens_per_minute"),))
 
@@ -147,5 +147,5 @@ def _check_shared(config: JobConfig) -> Iterator[Finding]:
 def _check_output(config: JobConfig) -> Iterator[Finding]:
     inputs = (config.input.path,) if isinstance(config.input.path, str) else config.input.path
     if os.path.normpath(config.output.path) in map(os.path.normpath, inputs):
-        hint = "give the answers a file of their own"
+        hint = "write the answers to another file"
         yield Finding(path("output.path"), "this is the input", hint, (path("input.path"),))

@@ -29,7 +29,7 @@ def check_endpoint(endpoint: EndpointConfig) -> Iterator[Finding]:
         )
     provider = endpoint.provider
     if endpoint.api_key_env is None and provider.needs_key and not _is_on_this_machine(endpoint):
-        hint = "name the variable that holds the key; the embedded endpoint, `url: simulator`, asks for none"
+        hint = "name the variable that holds the key; the embedded endpoint, `url: simulator`, needs none"
         yield Finding(_KEY_VARIABLE, f"{provider.title} accepts no request without a key", hint, (_KIND,))
     if not provider.url and "url" not in endpoint.model_fields_set:
         message = f"`kind: {provider.name}` needs the server's address"

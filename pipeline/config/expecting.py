@@ -22,12 +22,12 @@ def check_expect(config: JobConfig) -> Iterator[Finding]:
         hint = "add `json_schema:`, `choices:` or `regex:`, or leave the section out"
         yield Finding(("expect",), f"one of {listed(_KINDS, 'or')} is required", hint, others)
     for name in given[1:]:
-        message = f"`{given[0]}` is there already; `expect` has one of {listed(_KINDS, 'or')}"
+        message = f"`{given[0]}` is set already; `expect` has one of {listed(_KINDS, 'or')}"
         yield Finding(("expect", name), message, "keep one of them", others)
     seen: set[str] = set()
     for index, choice in enumerate(expect.choices or ()):
         if not choice.strip() or choice.strip() in seen:
-            message = "this choice is there already" if choice.strip() else "a choice has to be more than white space"
+            message = "this choice is listed already" if choice.strip() else "a choice has to be more than white space"
             yield Finding(
                 ("expect", "choices", index), f"{message}; white space around it does not count", "leave it out"
             )

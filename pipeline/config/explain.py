@@ -181,7 +181,7 @@ def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
             return None
     if path == ("prompt", "messages") and isinstance(value, list):
         return (
-            "name a column that holds each row's messages; few-shot pairs belong into `prompt.examples`, which is not"
+            "name a column that holds each row's messages; few-shot pairs go into `prompt.examples`, which is not"
             " built yet"
         )
     if isinstance(value, float) and value.is_integer() and "integer" in wanted:

@@ -34,11 +34,11 @@ def check_pricing(config: JobConfig) -> Iterator[Finding]:
         others = [name for name in (*_ALL_OWN, "provider") if getattr(pricing, name) is not None]
         others += ["from"] if pricing.from_ is not None else []
         for name in others:
-            yield Finding(("pricing", name), "`by_model` is there already", "keep one of them", (_BY_MODEL,))
+            yield Finding(("pricing", name), "`by_model` is set already", "keep one of them", (_BY_MODEL,))
     elif pricing.from_ is None:
         yield from _check_own(pricing)
     elif own:
-        message = f"`from: {pricing.from_}` is there already, which brings the prices"
+        message = f"`from: {pricing.from_}` is set already and provides the prices"
         yield Finding(("pricing", own[0]), message, "keep one of them", (_FROM,))
     elif pricing.provider is None:
         hint = "add `provider: groq`, or another of those that `pipeline models --prices PROVIDER` knows"

@@ -39,7 +39,7 @@ def explain_syntax(error: Exception, source: Source) -> Mistake:
     """Return the mistake behind an error of ruamel.yaml's reader, scanner or parser."""
     place = _place(error, source)
     problem = (
-        getattr(error, "problem", None) or getattr(error, "reason", None) or "an escape beyond Unicode's characters"
+        getattr(error, "problem", None) or getattr(error, "reason", None) or "an escape that is not a Unicode character"
     )
     message, suggestion = problem, None
     for pattern, words, hint in _TABLE:

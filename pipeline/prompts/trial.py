@@ -81,5 +81,5 @@ def _asks_for_too_much(max_tokens: int, most_tokens: float, number: int) -> Mist
         f"row {number} of the input asks for {max_tokens:,} tokens, more than `limits.tokens_per_minute` allows,"
         f" {most_tokens:,g}",
         key="parameters.max_tokens",
-        suggestion=f"lower it there, or raise `limits.tokens_per_minute` to {max_tokens:,} at least",
+        suggestion=f"lower it there, or raise `limits.tokens_per_minute` to at least {max_tokens:,}",
     )

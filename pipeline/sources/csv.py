@@ -32,7 +32,7 @@ def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
     Raises InvalidJob if a header is invalid, or the delimiter is not ASCII.
     """
     if not config.delimiter.isascii():
-        message, hint = "must be an ASCII character; pyarrow parses no other", 'the usual ones are "," ";" and "\\t"'
+        message, hint = "must be an ASCII character; pyarrow supports no other", 'the usual ones are "," ";" and "\\t"'
         raise InvalidJob([Mistake(message, key="input.csv.delimiter", suggestion=hint)])
     return [_reader(file, config) for file in files]
 
@@ -52,8 +52,8 @@ def _refuse_other_delimiter(path: str, header: str) -> None:
     if counts[likely]:
         written = OTHER_DELIMITERS[likely]
         raise Place(path, 1).error(
-            f"the header is one column, {header!r}; its cells seem to be parted by {written}",
-            f'set `input.csv.delimiter: {written}`; where it is one column, set it to ","',
+            f"the header is one column, {header!r}; its cells seem to be separated by {written}",
+            f'set `input.csv.delimiter: {written}`; if it really is one column, set it to ","',
             key="input.csv.delimiter",
         )
 

@@ -57,7 +57,7 @@ def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[t
     endings.
 
     Raises InvalidJob if nothing matches, the files are those of a table format, a file comes up twice, is not a regular
-    file or holds no bytes, an ending says nothing, or the formats differ.
+    file or holds no bytes, an extension says nothing, or the formats differ.
     """
     entries = (path,) if isinstance(path, str) else tuple(path)
     paths = sorted(found for entry in entries for found in _expand(entry, file_format))
@@ -99,7 +99,7 @@ def _format_of(path: str) -> Format:
         if name.endswith(ending):
             return file_format
     raise input_error(
-        f"{path}: its ending says no format; known are {', '.join(ENDINGS)}",
+        f"{path}: its extension says no format; known are {', '.join(ENDINGS)}",
         "set `input.format` to csv, parquet or jsonl",
     )
 
@@ -111,7 +111,7 @@ def _distinct_files(paths: Sequence[str]) -> Iterator[InputFile]:
         if not stat.S_ISREG(facts.st_mode):
             raise input_error(f"{path} is not a regular file", "write it to a file: the input is read more than once")
         if facts.st_size == 0:
-            raise input_error(f"{path} holds no bytes at all", "a file without rows has the names of its columns")
+            raise input_error(f"{path} holds no bytes at all", "a file without rows still has the names of its columns")
         identity = (facts.st_dev, facts.st_ino)
         if identity in seen:
             raise input_error(f"the same file comes up twice: {seen[identity]} and {path}", "name it once")
@@ -138,7 +138,7 @@ def _near_file(path: str) -> str | None:
 
 
 def _where_paths_begin(path: str) -> str | None:
-    return None if os.path.isabs(path) else f"a path begins in the directory the command runs in, {os.getcwd()}"
+    return None if os.path.isabs(path) else f"paths are relative to the directory the command runs in, {os.getcwd()}"
 
 
 def check_unchanged(file: InputFile) -> None:
@@ -146,7 +146,7 @@ def check_unchanged(file: InputFile) -> None:
     try:
         facts = os.stat(file.path)
     except OSError as error:
-        raise input_error(f"{file.path} went away while it was read", _STANDS_STILL) from error
+        raise input_error(f"{file.path} disappeared while it was read", _STANDS_STILL) from error
     if (facts.st_size, facts.st_mtime_ns, facts.st_ino) != (file.size, file.modified_ns, file.inode):
         raise input_error(f"{file.path} changed while it was read", _STANDS_STILL)
 
@@ -156,7 +156,7 @@ def is_touched(file: InputFile) -> bool:
     try:
         return os.stat(file.path).st_ctime_ns != file.changed_ns
     except OSError as error:
-        raise input_error(f"{file.path} went away while it was read", _STANDS_STILL) from error
+        raise input_error(f"{file.path} disappeared while it was read", _STANDS_STILL) from error
 
 
 @contextmanager

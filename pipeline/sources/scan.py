@@ -89,7 +89,7 @@ class Grammar:
             elif following == "":
                 raise _Unfinished("the file ends where the names of the columns should be", end)
             elif following[0] == "\0":
-                raise _Fault("a NUL character", end, "the file is damaged, or `input.csv.encoding` is another")
+                raise _Fault("a NUL character", end, "the file is damaged, or has another `input.csv.encoding`")
             elif following[0] == "\r":
                 fault = _Unfinished if following == "\r" else _Fault
                 raise fault("a carriage return alone", end, _LINE_ENDS)

@@ -13,8 +13,8 @@ _CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
 _OTHER_FORMATS = {
-    b"PK\x03\x04": ("a workbook of Excel, or another ZIP archive", "save its sheet as CSV, and name that file"),
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("a workbook of Excel", "save its sheet as CSV, and name that file"),
+    b"PK\x03\x04": ("an Excel workbook, or another ZIP archive", "save its sheet as CSV, and name that file"),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an Excel workbook", "save its sheet as CSV, and name that file"),
     b"PAR1": ("Parquet", "set `input.format: parquet`, or give it that ending"),
     b"\x1f\x8b\x08": ("compressed with gzip", "give it the ending .gz as well"),
     b"\x28\xb5\x2f\xfd": ("compressed with zstd", "give it the ending .zst as well"),

@@ -433,7 +433,7 @@ def test_a_request_that_could_never_fit_the_token_rate_is_refused(tmp_path: Path
     assert (found.key, found.line, found.column) == ("parameters.max_tokens", 6, 26)
     assert "limits.tokens_per_minute" in found.message
     assert found.suggestion is not None
-    assert f"raise `limits.tokens_per_minute` to {int(max_tokens):,}" in found.suggestion
+    assert f"raise `limits.tokens_per_minute` to at least {int(max_tokens):,}" in found.suggestion
 
 
 @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ def test_a_shared_limit_that_lacks_a_rate_is_not_said_where_the_rate_is_wrong(tm
         (
             "{from: genai-prices, provider: groq, output_usd_per_million: 1}",
             "pricing.output_usd_per_million",
-            "`from: genai-prices` is there already",
+            "`from: genai-prices` is set already",
             "keep one",
         ),
     ],

@@ -59,7 +59,7 @@ def test_a_name_with_glob_characters_is_a_file_where_it_exists(here: Path) -> No
 def test_the_format_is_the_endings_or_the_one_given(here: Path) -> None:
     write("x.txt")
     write("X.CSV", "2")
-    assert "its ending says no format" in refusal("x.txt")
+    assert "its extension says no format" in refusal("x.txt")
     assert values("x.txt", format="csv") == ["1"]
     assert values("X.CSV") == ["2"]
     Path("y.jsonl").write_text('{"a": "3"}\n')

@@ -150,7 +150,7 @@ def test_a_folder_of_json_lines_is_read_where_it_holds_nothing_else(tmp_path: Pa
 @pytest.mark.parametrize(
     ("start", "name", "words"),
     [
-        (b"PK\x03\x04\x14", "x.csv", "workbook of Excel"),
+        (b"PK\x03\x04\x14", "x.csv", "an Excel workbook"),
         (b"PAR1\x15", "x.jsonl", "is Parquet"),
         (b"\x1f\x8b\x08\x00", "x.csv", "compressed with gzip"),
         (b"id;q\n1;a\n", "x.csv", 'delimiter: ";"'),
