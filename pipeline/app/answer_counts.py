@@ -56,7 +56,9 @@ def counts_of_journal(plan: Plan, journal: Journal) -> AnswerCounts:
     """Count the answers that stand in the plan, by a look at each one's record. Raises CheckpointFailed."""
     truncated = empty = 0
     for positions in plan.positions(SUCCEEDED):
-        for _, text in journal.texts(sorted(plan.event(position) for position in positions)):
-            truncated += _TRUNCATED in text
-            empty += _EMPTY in text
+        by_event = {plan.event(position): position for position in positions}
+        for entry, text in journal.texts(sorted(by_event)):
+            rows = 1 + plan.sharers(by_event[entry.seq])
+            truncated += rows * (_TRUNCATED in text)
+            empty += rows * (_EMPTY in text)
     return AnswerCounts(truncated, empty)

@@ -101,7 +101,7 @@ def export_answers(
         plan = plan_unsaved(opened, journal)
         results = Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix)
         chosen = Chosen(results, options.selection, with_failed=to == BATCH)
-        chosen.left_out["pending"] = len(plan) - plan.count(*SUCCEEDED, *FAILED)
+        chosen.left_out["pending"] = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
         if path is not None and to == FOLDER:
             rows = publish_folder(
                 chosen, path, shares, _facts(opened), lambda draft: record_folder(directory, draft, path)

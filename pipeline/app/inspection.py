@@ -131,6 +131,7 @@ def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> It
         has_samples=samples_of(config) is not None,
         expected=expected,
         has_replies=config.output.raw_reply,
+        shares=config.deduplicate,
     )
     added = [config.output.prefix + field.name for field in fields]
     taken = [repr(name) for name in carried if name in added and name in source.schema.names]

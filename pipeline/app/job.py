@@ -55,6 +55,8 @@ class OpenJob:
         needed: list[Any] = ["max_tokens"] if needs_max_tokens(self.job.config) else []
         if self.rows.cells > 1 or self.rows.has_variants:
             needed.append({"samples": self.rows.samples, "marks": [variant.mark for variant in self.variants]})
+        if self.rows.deduplicate:
+            needed.append("deduplicate")
         return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, *self.settings, *needed])
 
     @property
@@ -129,6 +131,7 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
         config.input.columns,
         found.expected,
         config.output.raw_reply,
+        config.deduplicate,
     )
     return OpenJob(job, rows, named, {one.config.endpoint.model: _terms(one.config) for one in named})
 

@@ -30,4 +30,5 @@ def plan_unsaved(opened: OpenJob, journal: Journal | None, *, former: Sequence[R
     with scratch(directory) as place, checkpoint.planner(opened, place, journal, former=former) as made:
         if journal is not None:
             judge_again(made, journal, opened.rows.expected)
+        made.share()
         return made.plan

@@ -113,5 +113,6 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
             made.plan.take(journal.commit(events), events)
         if chosen:
             truncated.mark(made, opened.rows, chosen, journal, settings)
+        made.share()
     checkpoint.keep_plan(made.plan, held.directory)
     return made.plan

@@ -61,6 +61,8 @@ class Output:
                 with suppress(OSError, pa.ArrowException):
                     for batch in file.iter_batches(_ROWS_A_BATCH, [group], columns):
                         for row in _rows(batch.select(columns), found):
+                            if row.get("shared_from") is not None:
+                                continue  # it shares again what is restored for the row that paid
                             yield _event(row, has_ids, marks), row["model"]
 
 

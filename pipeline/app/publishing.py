@@ -56,7 +56,7 @@ def publish_rows(
     path: Path | None = output if is_whole else partial
     assert path is not None
     is_current = True
-    if not shows(path, state, plan.count(*SUCCEEDED, *FAILED)):
+    if not shows(path, state, plan.rows(*SUCCEEDED, *FAILED)):
         try:
             publish(
                 results,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 
 from pipeline.app.job import OpenJob, open_job
 from pipeline.app.moment import at_a_moment
 from pipeline.app.planning import plan_unsaved
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
-from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure, input_row_id
+from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure, input_row_id, settled, settled_positions
 from pipeline.records import JsonObject, Message, Row
 from pipeline.sink import Results
 from pipeline.sources.identity import row_values
@@ -41,11 +41,13 @@ def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = Non
         plan = plan_unsaved(opened, journal)
         states = FAILED if failed else (*SUCCEEDED, *FAILED)
         if row_id is not None:
-            positions = [one for one in _positions(opened, plan, row_id) if plan.state(one) in states]
+            positions = [
+                one for one in _positions(opened, plan, row_id) if settled(plan, one, one + 1).states[0] in states
+            ]
             if not positions:
                 raise InvalidInput(f"no row with the id {row_id!r} has {'failed' if failed else 'an outcome'} so far")
         else:
-            positions = list(islice(chain.from_iterable(plan.positions(states)), count))
+            positions = list(islice(settled_positions(plan, states), count))
         results = Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix, states)
         return list(_rows(opened, results, positions))
 

@@ -160,9 +160,9 @@ class RowFigures:
 
         return cls(
             rows=len(plan),
-            succeeded=plan.count(*SUCCEEDED),
-            failed=plan.count(*FAILED),
-            pending=plan.count(State.NEW, State.ATTEMPTED, State.CHANGED),
+            succeeded=plan.rows(*SUCCEEDED),
+            failed=plan.rows(*FAILED),
+            pending=plan.rows(State.NEW, State.ATTEMPTED, State.CHANGED),
             unpriced_rows=plan.count(*WITHOUT_PRICE),
         )
 

@@ -59,7 +59,7 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
 
 _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
-        (): frozenset({"deduplicate", "cache", "telemetry"}),
+        (): frozenset({"cache", "telemetry"}),
         ("input",): frozenset({"storage"}),
         ("sweep",): frozenset({"prompt.examples"}),
         ("prompt",): frozenset({"examples", "images", "image_urls", "tools"}),

@@ -47,6 +47,8 @@ class State(IntEnum):
     """Has an answer that was cut off, and is asked for a longer one by this run (in a plan alone). By its event, an
     adoption, the row keeps what it has.
     """
+    SHARED = 11
+    """Makes the same request as another row, and shares its outcome (in a plan alone)."""
 
 
 ANSWERS = (State.ANSWERED, State.UNPRICED)

@@ -7,6 +7,7 @@ from pipeline.plan.failures import FailureKinds, failure_kinds
 from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, load_plan, save_plan
 from pipeline.plan.planner import Planner
 from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure, Variant
+from pipeline.plan.sharing import Settled, adopted_by_payers, settled, settled_positions
 
 __all__ = [
     "FAILED",
@@ -21,13 +22,17 @@ __all__ = [
     "Planner",
     "Rows",
     "RowsDigest",
+    "Settled",
     "UnsentFailure",
     "Variant",
+    "adopted_by_payers",
     "cell_mark",
     "drawn_rows",
     "failure_kinds",
     "input_row_id",
     "load_plan",
     "save_plan",
+    "settled",
+    "settled_positions",
     "spread_rows",
 ]

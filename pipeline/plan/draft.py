@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.journal import State
 from pipeline.plan.plan import SUCCEEDED, Plan
 from pipeline.plan.rows import Rows
+from pipeline.plan.sharing import share
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,23 @@ class PlanDraft:
         )
         self.plan.put(position, event, state)
         self.plan.orphaned += is_new
+
+    def share(self) -> None:
+        """Let rows of the same request share one outcome, where the job says so; but for samples of one row, and rows
+        of different variants. It comes last, when it is decided which rows keep an answer.
+        """
+        if self._rows.deduplicate:
+            share(
+                self.plan,
+                (
+                    ((cell, request_hash), position)
+                    for cell, request_hash, position in self._scratch.execute(
+                        "SELECT position % ? AS cell, request_hash, position FROM input"
+                        " WHERE position NOT IN (SELECT position FROM unsent) ORDER BY 1, 2, 3",
+                        (self._rows.cells,),
+                    )
+                ),
+            )
 
     def _changes(self, condition: str) -> Iterator[Change]:
         for position, row_id, request_hash, content, source, state, settings in self._scratch.execute(

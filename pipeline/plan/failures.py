@@ -33,9 +33,11 @@ class FailureKinds:
     accepted: Counter[str] = field(default_factory=Counter)
     to_retry: Counter[str] = field(default_factory=Counter)
 
-    def add(self, kind: str, row_id: str) -> None:
-        """Count a row by its id in the journal. The first row of a kind is its example."""
-        self.rows[kind] += 1
+    def add(self, kind: str, row_id: str, rows: int = 1) -> None:
+        """Count a row by its id in the journal, or several that share its outcome; the first of its kind is the
+        example.
+        """
+        self.rows[kind] += rows
         self.examples.setdefault(kind, input_row_id(row_id))
 
     @property
@@ -75,11 +77,12 @@ def failure_kinds(
     """
     found = FailureKinds()
     for positions in plan.positions(states):
-        for entry, record in journal.records(sorted(plan.event(position) for position in positions)):
-            kind = record.error_kind or ""
-            found.add(kind, entry.row_id)
+        by_event = {plan.event(position): position for position in positions}
+        for entry, record in journal.records(sorted(by_event)):
+            kind, rows = record.error_kind or "", 1 + plan.sharers(by_event[entry.seq])
+            found.add(kind, entry.row_id, rows)
             if record.accepted:
-                found.accepted[kind] += 1
+                found.accepted[kind] += rows
             elif entry.state == State.FAILED_PASSING and record.failed_runs <= max_runs:
-                found.to_retry[kind] += 1
+                found.to_retry[kind] += rows
     return found

@@ -22,6 +22,7 @@ CREATE TABLE input (position INTEGER PRIMARY KEY, row_id TEXT, request_hash TEXT
 CREATE TABLE answers (seq INTEGER PRIMARY KEY, state INTEGER, row_id TEXT, owner TEXT, request_hash TEXT,
     settings INTEGER, content TEXT);
 CREATE TABLE accepted (row_id TEXT, request_hash TEXT, content TEXT, source INTEGER, seq INTEGER);
+CREATE TABLE unsent (position INTEGER PRIMARY KEY);
 CREATE TABLE former (position INTEGER, request_hash TEXT);
 CREATE TABLE given (source INTEGER PRIMARY KEY, owner TEXT, settings INTEGER);
 CREATE TABLE unanswered (row_id TEXT, request_hash TEXT, seq INTEGER, state INTEGER,
@@ -30,7 +31,7 @@ CREATE TABLE matches (position INTEGER PRIMARY KEY, seq INTEGER, state INTEGER, 
 """
 """`settings` of an answer are those under which its owner got it. `unanswered` holds the requests of rows whose latest
 event is no answer; `accepted` the requests for which a row took over an answer; `former` what rows asked under
-settings whose answers they are to keep.
+settings whose answers they are to keep; `unsent` the rows that make no request, where that is asked.
 """
 
 INDEX_INPUT = "CREATE INDEX input_by_row ON input (row_id, request_hash);"

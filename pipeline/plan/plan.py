@@ -87,6 +87,7 @@ class Plan:
         self._repeated = repeated
         self._occurrences = occurrences
         self._counts: list[int] | None = None  # rows by state, kept up to date once asked for
+        self._sharers: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return len(self._latest)
@@ -102,7 +103,11 @@ class Plan:
         return int(self._latest[position]) >> _BITS
 
     def put(self, position: int, event: int, state: int) -> None:
-        """Set the state of a row, and the event that tells it."""
+        """Set the state of a row, and the event that tells it; with the state SHARED `event` is the position of the row
+        that pays.
+        """
+        if state == State.SHARED:
+            self._sharers = None
         if self._counts is not None:
             self._counts[int(self._latest[position]) & _MASK] -= 1
             self._counts[state] += 1
@@ -163,6 +168,26 @@ class Plan:
             self._counts = by_state.tolist()
         return sum(self._counts[one] for one in states)
 
+    def rows(self, *states: State) -> int:
+        """How many rows come to one of these states: those that stand so, and those that share their outcome."""
+        payers, numbers = self._shared()
+        wanted = np.isin(self._latest[payers].astype(np.uint8) & np.uint8(_MASK), [int(one) for one in states])
+        return self.count(*states) + int(numbers[wanted].sum())
+
+    def sharers(self, position: int) -> int:
+        """How many rows share the outcome of the row at a position."""
+        payers, numbers = self._shared()
+        at = np.searchsorted(payers, np.uint64(position))
+        return int(numbers[at]) if at < len(payers) and payers[at] == position else 0
+
+    def _shared(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """The positions of the rows that pay for others, in order, and for how many each does."""
+        if self._sharers is None:
+            shared = [self._latest[positions] >> np.uint64(_BITS) for positions in self.positions([State.SHARED])]
+            payers, numbers = np.unique(np.concatenate([np.zeros(0, np.uint64), *shared]), return_counts=True)
+            self._sharers = payers, numbers
+        return self._sharers
+
     def keeps_answers(self) -> bool:
         """Return whether there may be answers, or an output, that were kept because `run` was told to."""
         return self.kept_empty or self.count(State.ADOPTED, State.ADOPTED_UNPRICED) > 0
@@ -171,10 +196,10 @@ class Plan:
         """Return the number of rows by what the plan does with them."""
         return Counts(
             total=len(self),
-            done=self.count(*SUCCEEDED),
-            new=self.count(State.NEW, State.ATTEMPTED),
-            changed=self.count(State.CHANGED),
-            to_retry=self.count(State.RETRY),
+            done=self.rows(*SUCCEEDED),
+            new=self.rows(State.NEW, State.ATTEMPTED),
+            changed=self.rows(State.CHANGED),
+            to_retry=self.rows(State.RETRY),
             orphaned=self.orphaned,
         )
 

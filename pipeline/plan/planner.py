@@ -14,6 +14,7 @@ from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipeline.errors import CheckpointFailed, InvalidJob, Mistake
 from pipeline.journal import EventHead
@@ -22,7 +23,7 @@ from pipeline.plan.cells import input_row_id
 from pipeline.plan.draft import PlanDraft
 from pipeline.plan.matching import INDEX_INPUT, SCHEMA, WITH_OCCURRENCE, load_journal, match
 from pipeline.plan.plan import Plan
-from pipeline.plan.rows import Rows, RowsDigest
+from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure
 
 # However many rows there are. What is sorted takes as much again; with four times as much, a million rows take no less
 # time.
@@ -107,7 +108,7 @@ class Planner(PlanDraft):
             f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB}; BEGIN; {SCHEMA}"
         )
         has_events = load_journal(self._scratch, index)
-        count, digest = self._load_input(rows, former, with_requests=has_events)
+        count, digest = self._load_input(rows, former, with_requests=has_events or rows.deduplicate)
         self._scratch.executescript(INDEX_INPUT)
         if rows.id_column is not None:
             self._refuse_duplicates(rows)
@@ -141,7 +142,7 @@ class Planner(PlanDraft):
         digest, count = RowsDigest(), 0
         for position, batch in rows.batches():
             ids, contents = rows.identities(position, batch)
-            hashes = rows.request_hashes(position, batch, contents) if with_requests else [None] * len(ids)
+            hashes = self._hashes(rows, position, batch, contents) if with_requests else [None] * len(ids)
             digest.update(ids, contents)
             self._scratch.executemany(
                 "INSERT INTO input VALUES (?,?,?,?)",
@@ -152,6 +153,14 @@ class Planner(PlanDraft):
                 self._scratch.executemany("INSERT INTO former VALUES (?,?)", enumerate(asked, position))
             count += len(ids)
         return count, digest.hexdigest()
+
+    def _hashes(self, rows: Rows, position: int, batch: pa.RecordBatch, contents: list[str]) -> list[str]:
+        if not rows.deduplicate:
+            return rows.request_hashes(position, batch, contents)
+        asked = list(rows.batch_requests(position, batch, contents))
+        unsent = ((at,) for at, (request, _) in enumerate(asked, position) if isinstance(request, UnsentFailure))
+        self._scratch.executemany("INSERT INTO unsent VALUES (?)", unsent)
+        return [hashed for _, hashed in asked]
 
     def _refuse_duplicates(self, rows: Rows) -> None:
         found = self._scratch.execute(

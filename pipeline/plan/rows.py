@@ -114,6 +114,8 @@ class Rows:
     """What the answers have to be."""
     has_replies: bool = False
     """Whether the output has the replies as they came."""
+    deduplicate: bool = False
+    """Whether rows of the same request share one outcome."""
 
     @property
     def cells(self) -> int:
@@ -223,8 +225,14 @@ class Rows:
 
     def request_hashes(self, position: int, batch: pa.RecordBatch, contents: Sequence[str]) -> list[str]:
         """Return the request hash of every row that a batch makes; `position` is that of the first."""
+        return [hashed for _, hashed in self.batch_requests(position, batch, contents)]
+
+    def batch_requests(
+        self, position: int, batch: pa.RecordBatch, contents: Sequence[str]
+    ) -> Iterator[tuple[Request | UnsentFailure, str]]:
+        """Yield what every row that a batch makes asks, as `requests` does."""
         values = self._repeated(row_values(batch))
-        return [hashed for _, hashed in self.requests(range(position, position + len(values)), values, contents)]
+        return self.requests(range(position, position + len(values)), values, contents)
 
     def _own_ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
         assert self.id_column is not None

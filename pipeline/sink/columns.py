@@ -44,6 +44,8 @@ RESULT_NAMES = tuple(field.name for field in RESULT_FIELDS)
 _VARIANT = pa.field("variant", pa.string(), nullable=False)
 RAW_REPLY = pa.field("raw_reply", pa.string())
 _SAMPLE = pa.field("sample_index", pa.int32(), nullable=False)
+SHARED_FROM = pa.field("shared_from", pa.string())
+_OF_AN_ATTEMPT = ("latency_seconds", "started_at", "finished_at")
 _ADDED_LATER = frozenset({"finish_reason", "reasoning", "cached_tokens", "reasoning_tokens", "served_model"})
 KNOWN_NAMES = ("row_id", "status", "model", "request_hash")
 """The result columns that no record tells."""
@@ -58,7 +60,12 @@ _MICROSECONDS = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(np.ar
 
 
 def result_fields(
-    *, has_variants: bool = False, has_samples: bool, expected: Expected | None = None, has_replies: bool = False
+    *,
+    has_variants: bool = False,
+    has_samples: bool,
+    expected: Expected | None = None,
+    has_replies: bool = False,
+    shares: bool = False,
 ) -> list[pa.Field]:
     """Return the columns that an output has beside the input's own, without its prefix."""
     behind: dict[str, list[pa.Field]] = {
@@ -68,7 +75,31 @@ def result_fields(
         behind |= {"response_type": [parsed_field(expected)], "attempts": [ANSWER_ATTEMPTS]}
     if has_replies:
         behind["request_hash"] = [RAW_REPLY]
+    if shares:
+        behind["cost_usd"] = [SHARED_FROM]
     return [one for field in RESULT_FIELDS for one in (field, *behind.get(field.name, ()))]
+
+
+def with_shared(columns: Mapping[str, pa.Array], payers: Sequence[str | None]) -> dict[str, pa.Array]:
+    """Return the columns of rows of which some share the outcome of another: for each its `row_id`, else None. Those
+    have sent nothing, and cost nothing.
+    """
+    count = len(payers)
+    shared = _flags([payer is not None for payer in payers])
+    failed = pc.equal(columns["status"], _strings(["failed"] * count))
+    nothing = {name: pa.nulls(count, columns[name].type) for name in (*_OF_AN_ATTEMPT, "cost_usd")}
+    free = pa.Array.from_buffers(columns["cost_usd"].type, count, [None, pa.py_buffer(bytes(16 * count))])
+    nothing["cost_usd"] = pc.if_else(failed, nothing["cost_usd"], free)
+    nothing["attempts"] = pa.Array.from_buffers(pa.int32(), count, [None, pa.py_buffer(bytes(4 * count))])
+    found = {name: pc.if_else(shared, value, columns[name]) for name, value in nothing.items()}
+    names = pc.if_else(shared, _strings([payer or "" for payer in payers]), pa.nulls(count, pa.string()))
+    return {**columns, **found, SHARED_FROM.name: names}
+
+
+def _flags(values: Sequence[bool]) -> pa.BooleanArray:
+    """Return an array, made without `pa.array`, which imports pandas."""
+    bits = np.packbits(np.array(values, np.bool_), bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
 
 
 def cell_columns(variants: list[str], samples: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
@@ -122,6 +153,6 @@ def result_names(names: Sequence[str], prefix: str) -> list[str]:
     """
     start = prefix + RESULT_NAMES[0]
     block = set(names[names.index(start) :]) if start in names else set()
-    known = [*result_fields(has_variants=True, has_samples=True), ANSWER_ATTEMPTS, RAW_REPLY]
+    known = [*result_fields(has_variants=True, has_samples=True, shares=True), ANSWER_ATTEMPTS, RAW_REPLY]
     found = [field.name for field in known if prefix + field.name in block]
     return found if set(RESULT_NAMES) - set(found) <= _ADDED_LATER else []

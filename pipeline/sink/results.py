@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from pipeline.errors import InvalidInput
 from pipeline.journal import EventHead, Journal, State
-from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, input_row_id
-from pipeline.sink.columns import KNOWN_NAMES, cell_columns, result_columns, result_fields
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, adopted_by_payers, input_row_id, settled
+from pipeline.sink.columns import KNOWN_NAMES, cell_columns, result_columns, result_fields, with_shared
 from pipeline.sources import pick, taken, written_column
 from pipeline.sources.files import is_touched
 
@@ -34,6 +34,17 @@ class Joined:
     rows: pa.RecordBatch
     asked: pa.RecordBatch
     positions: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What holds for all rows: models by the number of the settings, the output's schema, and the id of the row that
+    took over an answer, by the answer's event, where it pays for others.
+    """
+
+    models: Mapping[int, str]
+    schema: pa.Schema
+    adopters: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,7 @@ class Results:
             has_samples=rows.samples is not None,
             expected=rows.expected,
             has_replies=rows.has_replies,
+            shares=rows.deduplicate,
         )
 
     @property
@@ -81,8 +93,7 @@ class Results:
             InvalidInput: the input has changed since the plan was made.
             CheckpointFailed: the journal is damaged.
         """
-        models = self.journal.models()
-        schema = self.schema
+        facts = self._facts()
         rows = _ROWS_AT_FIRST
         # A file whose time of change is another may hold other rows, though its size and its other time are the same.
         touched, digest = self._is_touched(), RowsDigest()
@@ -98,7 +109,7 @@ class Results:
             unique = self.plan.row_ids(range(start, stop), ids)
             offset = 0
             while offset < stop - start:
-                joined = self._join(batch, start, offset, unique[offset : offset + rows], models, schema)
+                joined = self._join(batch, start, offset, unique[offset : offset + rows], facts)
                 if joined is None:
                     rows = max(1, rows // 4)
                     continue
@@ -117,58 +128,65 @@ class Results:
 
         Raises as `batches` does.
         """
-        models = self.journal.models()
-        schema, left = self.schema, list(positions)
+        facts, left = self._facts(), list(positions)
         for start, batch in self.rows.batches(left[0]) if left else ():
             while left and left[0] < start + self.rows.count(batch):
                 position = left.pop(0)
                 row, cell = batch.slice((position - start) // self.rows.cells, 1), position % self.rows.cells
                 ids = self.plan.row_ids([position], [self.rows.ids(position, row)[cell]])
-                joined = self._join(row, position - cell, cell, ids, models, schema)
+                joined = self._join(row, position - cell, cell, ids, facts)
                 assert joined is not None  # a single row is never too much
                 yield row, joined.rows
             if not left:
                 return
 
-    def _join(
-        self,
-        batch: pa.RecordBatch,
-        start: int,
-        skipped: int,
-        ids: list[str],
-        models: Mapping[int, str],
-        schema: pa.Schema,
-    ) -> Joined | None:
+    def _facts(self) -> _Facts:
+        adopted = adopted_by_payers(self.plan) if self.rows.deduplicate else ()
+        heads = self.journal.index() if adopted else ()
+        adopters = {head.source: head.row_id for head in heads if head.source in adopted}
+        return _Facts(self.journal.models(), self.schema, adopters)
+
+    def _join(self, batch: pa.RecordBatch, start: int, skipped: int, ids: list[str], facts: _Facts) -> Joined | None:
         """Return the rows with these ids and their results; None if they are several and take too many bytes at once.
 
         They are the rows that an input batch makes, which begins at position `start`, without the first `skipped` ones.
         """
         first, stop = start + skipped, start + skipped + len(ids)
-        states = self.plan.states(first, stop)
+        found_states = settled(self.plan, first, stop)
+        states = found_states.states
         finished = np.flatnonzero(np.isin(states, [int(one) for one in self.states]))
-        events = self.plan.events(first, stop)[finished].tolist()
+        events, payers = found_states.events[finished].tolist(), found_states.payers[finished].tolist()
         found: dict[int, tuple[EventHead, bytes]] = {}
         size = 0
-        for entry, text in self.journal.texts(sorted(events)):
+        for entry, text in self.journal.texts(sorted(set(events))):
             found[entry.seq] = entry, text
             size += len(text)
             if size > _MAX_BYTES_PER_SLICE and len(ids) > 1:
                 return None
         texts: list[bytes] = []
         known: dict[str, list[str]] = {name: [] for name in KNOWN_NAMES}
-        for offset, state, event in zip(finished.tolist(), states[finished].tolist(), events, strict=True):
+        shared_from: list[str | None] = []
+        for offset, state, event, payer in zip(
+            finished.tolist(), states[finished].tolist(), events, payers, strict=True
+        ):
             entry, text = found[event]
-            if entry.row_id != ids[offset] and state not in _ADOPTED:
+            if payer >= 0:
+                shared_from.append(input_row_id(facts.adopters.get(event, entry.row_id)))
+            elif entry.row_id != ids[offset] and state not in _ADOPTED:
                 raise _changed()
+            else:
+                shared_from.append(None)
             texts.append(text)
             known["row_id"].append(input_row_id(ids[offset]))
             known["status"].append("failed" if state in _FAILED else "succeeded")
-            known["model"].append(models[entry.settings])
+            known["model"].append(facts.models[entry.settings])
             known["request_hash"].append(entry.request_hash)
-        fields = self.fields
+        fields, schema = self.fields, facts.schema
         batch = _behind(batch, (finished + skipped) // self.rows.cells)
         carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(fields))]
         columns = result_columns(texts, known, self.rows.expected, has_replies=self.rows.has_replies)
+        if self.rows.deduplicate:
+            columns = with_shared(columns, shared_from)
         if self.rows.has_variants or self.rows.samples is not None:
             variants, samples = np.divmod((finished + first) % self.rows.cells, self.rows.samples or 1)
             columns |= cell_columns([self.rows.variants[one].name for one in variants.tolist()], samples)

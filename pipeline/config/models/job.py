@@ -45,6 +45,11 @@ class JobConfig(Section):
         description="Settings that every row is asked under in turn.",
         examples=[{"parameters.temperature": [0.2, 1.0]}],
     )
+    deduplicate: bool = Field(
+        default=False,
+        description="Whether rows that make the same request share one answer, which the first of them pays for; never "
+        "samples of one row, or rows of different variants.",
+    )
     parameters: ParametersConfig = Field(default=ParametersConfig(), description="Generation parameters.")
     expect: ExpectConfig | None = Field(
         default=None,

@@ -1,0 +1,85 @@
+"""Rows that share the outcome of another one, which makes the same request and pays for it.
+
+In a plan such a row has the state SHARED and, in the place of an event, the position of the row that pays. Nothing of
+it is in the journal: what it comes to is whatever the other row does.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.journal import State
+from pipeline.plan.plan import SUCCEEDED, Plan
+
+_OWN = -1
+_ROWS_PER_CHUNK = 65_536
+_ADOPTED = (int(State.ADOPTED), int(State.ADOPTED_UNPRICED))
+_MAY_SHARE = (State.NEW, State.CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What rows come to, in arrays of one length: the state and the event of each, its own or those of the row that
+    pays, and the position of that row, -1 for a row that pays for itself.
+    """
+
+    states: npt.NDArray[np.uint8]
+    events: npt.NDArray[np.uint64]
+    payers: npt.NDArray[np.int64]
+
+
+def settled(plan: Plan, start: int, stop: int) -> Settled:
+    """Return what the rows from `start` to before `stop` come to."""
+    states, events = plan.states(start, stop), plan.events(start, stop)
+    payers = np.full(len(states), _OWN, np.int64)
+    shared = np.flatnonzero(states == State.SHARED)
+    if len(shared):
+        payers[shared] = events[shared]
+        for at in shared.tolist():
+            states[at], events[at] = plan.state(int(payers[at])), plan.event(int(payers[at]))
+    return Settled(states, events, payers)
+
+
+def settled_positions(plan: Plan, states: Iterable[State]) -> Iterator[int]:
+    """Yield the positions of all rows that come to one of these states, in input order."""
+    wanted = [int(one) for one in states]
+    for start in range(0, len(plan), _ROWS_PER_CHUNK):
+        found = settled(plan, start, start + _ROWS_PER_CHUNK).states
+        yield from (np.flatnonzero(np.isin(found, wanted)) + start).tolist()
+
+
+def adopted_by_payers(plan: Plan) -> set[int]:
+    """Return the events whose answers rows have taken over that pay for others."""
+    events: set[int] = set()
+    for start in range(0, len(plan), _ROWS_PER_CHUNK):
+        found = settled(plan, start, start + _ROWS_PER_CHUNK)
+        events.update(found.events[np.isin(found.states, _ADOPTED) & (found.payers != _OWN)].tolist())
+    return events
+
+
+def share(plan: Plan, groups: Iterable[tuple[object, int]]) -> None:
+    """Let rows of the same request share one outcome. `groups` names each row that makes a request by what it has in
+    common with others and its position, those of one group together and in input order.
+
+    The row that pays is the first that has an answer already, else the first that was sent, else the first of all. A
+    row that was sent itself keeps what came of that.
+    """
+    for _, rows in groupby(groups, key=lambda one: one[0]):
+        positions = array("Q", (position for _, position in rows))
+        if len(positions) > 1:
+            payer = min(positions, key=lambda position: (_rank(plan.state(position)), position))
+            for position in positions:
+                if position != payer and plan.state(position) in _MAY_SHARE:
+                    plan.put(position, payer, State.SHARED)
+
+
+def _rank(state: State) -> int:
+    if state in SUCCEEDED:
+        return 0
+    return 2 if state in _MAY_SHARE else 1
