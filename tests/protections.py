@@ -153,7 +153,7 @@ PROTECTIONS = (
     Protection(
         "the silence about prompts that the endpoint echoes",
         "pipeline/runner/verdict.py",
-        "stop = Stop(StopKind[failure.kind.name], told(failure.message, work.request))",
+        "stop = Stop(StopKind[failure.kind.name], loggable(failure.message, work.request))",
         "stop = Stop(StopKind[failure.kind.name], failure.message)",
         "tests/functional/test_secrets.py::test_a_prompt_echoed_by_what_stops_the_run_is_not_shown",
     ),

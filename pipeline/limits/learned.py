@@ -67,7 +67,7 @@ class LearnedRate:
         # What went out late is made up for, for as long as it is not much.
         self._next_at = max(self._next_at, now - _CREDIT_SECONDS) + 1 / self._per_second
 
-    def begin_anew(self, now: float) -> None:
+    def outage_ended(self, now: float) -> None:
         """Forget what was sent during an outage, which says nothing about a rate. A learned rate stays."""
         for times in (self._let_in, self._refused, self._withdrawn):
             times.clear()
@@ -99,7 +99,7 @@ class LearnedRate:
         if now - self._helped_at > _PATIENCE_SECONDS and share > _TOLERATED_SHARE:
             self._granted = min(2 * share, _MAX_GRANTED_SHARE)
             self._change(math.inf, _FIRST_GROWTH, now)
-            self.begin_anew(now)
+            self.outage_ended(now)
             return
         accepted = sent - len(self._refused)
         # Nothing is accepted until the pause is over, so the time until then counts.

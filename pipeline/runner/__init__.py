@@ -1,4 +1,4 @@
-"""Sends what a plan says is to be sent, and records every outcome before its slot is used again."""
+"""The sending of what a plan says is to be sent. Every outcome is recorded before its slot is used again."""
 
 from pipeline.runner.asking import Asking
 from pipeline.runner.engine import Engine

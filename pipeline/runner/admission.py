@@ -1,4 +1,4 @@
-"""Whether a request may go out now, by rates and money; what it reserves, and what it came to."""
+"""The admission of requests by rates and money: what a request reserves, and how that is settled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.catalogue import NO_EXCESS, Excess, Terms, excess, max_prompt_toke
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import SEND_WITHIN_SECONDS, Budget, Entry, LearnedRate, SlidingWindow
 from pipeline.records import Request, Usage, json_text
-from pipeline.runner.settle import Bill
+from pipeline.runner.accounting import Charge
 
 if TYPE_CHECKING:
     from pipeline.limits.shared import SharedEntry, SharedLimit
@@ -22,8 +22,9 @@ _COMPLETION_TOKENS_UNKNOWN = 1024
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a request in flight holds: its worst cost in USD (None where not known) and the most tokens it can take.
-    `taken_at` is when it was let in, and `send_by` until when it may be sent, in monotonic seconds.
+    """What a request in flight reserves: its maximum cost in USD (None if unknown) and its maximum number of tokens.
+
+    It was let in at `taken_at`, and may be sent until `send_by`, in monotonic seconds.
     """
 
     worst: Decimal | None
@@ -36,13 +37,14 @@ class Reservation:
 
 
 class OverBudget(Exception):
-    """The request might exceed a cost cap, with all that is in flight at its worst."""
+    """The request might exceed a cost cap, if everything in flight costs its maximum."""
 
 
 class Admission:
-    """The job's rates and caps. Times are monotonic seconds; `spent` is in USD, what was possibly billed included.
-    `shared` holds the same rates over what other jobs send too. `exceeded` is by model how many tokens of a prompt
-    and of a completion were billed beyond what was assumed, in earlier runs.
+    """The job's rates and caps. Times are monotonic seconds.
+
+    `spent` is in USD, possible bills included. `shared` applies the same rates to what other jobs send too. `exceeded`
+    tells by model how many prompt and completion tokens were billed beyond the assumed maximum, in earlier runs.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Admission:
         self._excess = {model: Excess(*tokens) for model, tokens in (exceeded or {}).items()}
 
     def remember(self, sent: Iterable[tuple[float, float]], now: float) -> None:
-        """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
+        """Count what earlier runs sent against the rates: (seconds ago, tokens), oldest first."""
         for age, tokens in sent:
             if self._requests:
                 self._requests.remember(1, age, now)
@@ -73,9 +75,7 @@ class Admission:
     def change(
         self, limits: LimitsConfig, now: float, sent: Iterable[tuple[float, float]], in_flight: Iterable[Reservation]
     ) -> None:
-        """Hold other rates and caps from now on. A rate that is new counts `sent`, as in `remember`, and what is in
-        flight.
-        """
+        """Change the rates and caps. A new rate counts `sent`, as in `remember`, and what is in flight."""
         self._budget.set_caps(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd)
         past, held = list(sent), list(in_flight)
         requests = [(age, 1.0) for age, _ in past], [1.0 for _ in held]
@@ -84,9 +84,9 @@ class Admission:
         self._tokens = _changed(self._tokens, limits.tokens_per_minute, now, *tokens)
 
     def reserve(self, request: Request, now: float) -> Reservation | float:
-        """Reserve what the request may take; or say how many seconds to wait before asking again.
+        """Reserve the maximum of a request, or return how many seconds to wait before asking again.
 
-        Raises OverBudget, and CheckpointFailed where the file of a shared limit cannot be used.
+        Raises OverBudget, and CheckpointFailed if the file of a shared limit cannot be used.
         """
         beyond = self._excess.get(request.model, NO_EXCESS)
         further = _tokens_of_extra_body(request)
@@ -122,20 +122,20 @@ class Admission:
             shared,
         )
 
-    def settle(self, reservation: Reservation, bill: Bill, sent_at: float) -> None:
-        """Put what a request came to in the place of what it had reserved; `sent_at` is when it really went out."""
-        self._budget.settle(reservation.worst, (bill.known or Decimal(0)) + (bill.at_most or Decimal(0)))
+    def settle(self, reservation: Reservation, charge: Charge, sent_at: float) -> None:
+        """Replace what a request had reserved by its charge; `sent_at` is when it was really sent."""
+        self._budget.settle(reservation.worst, (charge.known or Decimal(0)) + (charge.at_most or Decimal(0)))
         if self._requests and reservation.request:
             self._requests.settle(reservation.request, 1, sent_at)
         if self._tokens and reservation.tokens:
-            self._tokens.settle(reservation.tokens, bill.tokens, sent_at)
+            self._tokens.settle(reservation.tokens, charge.tokens, sent_at)
         if self._shared and reservation.shared:
-            self._shared.settle(reservation.shared, bill.tokens, sent_at)
+            self._shared.settle(reservation.shared, charge.tokens, sent_at)
 
     def learn(self, request: Request, usage: Usage) -> Excess | None:
-        """Reserve for every later request of the model what this one was billed beyond the most that was assumed.
+        """Reserve for every later request of the model what this one was billed beyond the assumed maximum.
 
-        Returns the largest excess so far where this one had any.
+        Returns the largest excess so far if this one had any, else None.
         """
         window = self._terms[request.model].context_window
         most = request.max_tokens if request.max_tokens is not None else window
@@ -146,7 +146,7 @@ class Admission:
         return self._excess[request.model]
 
     def withdraw(self, reservation: Reservation) -> None:
-        """Give back all that a request had reserved: it certainly never reached the endpoint."""
+        """Release everything that a request had reserved: it certainly never reached the endpoint."""
         self._budget.settle(reservation.worst, Decimal(0))
         self._learned.withdraw(reservation.taken_at)
         if self._requests and reservation.request:
@@ -157,30 +157,30 @@ class Admission:
             self._shared.withdraw(reservation.shared)
 
     def pause(self, until: float) -> None:
-        """The endpoint asked for a pause: it asked the jobs that share the limit too."""
+        """Pause the jobs that share the limit too, since the endpoint asked for it."""
         if self._shared:
             self._shared.pause(until)
 
     def paused_until(self) -> float:
-        """Until when a job that shares the limit was asked to pause."""
+        """Return until when a job that shares the limit was asked to pause."""
         return self._shared.paused_until() if self._shared else 0.0
 
     @property
     def explains_refusals(self) -> bool:
-        """Whether refusals for a rate are dealt with by a learned one, or are known to have another cause."""
+        """Whether a learned rate handles refusals for a rate, or they are known to have another cause."""
         return self._learned.explains_refusals
 
-    def begin_anew(self, now: float) -> None:
-        """An outage is over."""
-        self._learned.begin_anew(now)
+    def outage_ended(self, now: float) -> None:
+        """Forget what was sent during an outage."""
+        self._learned.outage_ended(now)
 
     def refused(self, reservation: Reservation, now: float, resumes_at: float) -> None:
-        """The endpoint refused a request for its rate; `resumes_at` is when its Retry-After is over."""
+        """Count a request that was refused for its rate; `resumes_at` is when its Retry-After is over."""
         self._learned.refused(reservation.taken_at, now, resumes_at)
 
 
 def _tokens_of_extra_body(request: Request) -> int:
-    """The most tokens that further keys of the body can add to the prompt, as tools and schemas do: one a byte."""
+    """Return how many tokens further keys of the body, such as tools, can add to the prompt at most: one per byte."""
     return len(json_text(request.extra_body).encode()) if request.extra_body else 0
 
 
@@ -191,7 +191,7 @@ def _changed(
     sent: Iterable[tuple[float, float]],
     in_flight: Iterable[float],
 ) -> SlidingWindow | None:
-    """Return a window that holds another rate; one that is new has seen what was sent, and what is in flight."""
+    """Return a window with another rate. A new one counts what was sent, and what is in flight."""
     if per_minute is None:
         return None
     if window is not None:

@@ -1,4 +1,4 @@
-"""What is asked of a row next, where the job says what its answers have to be."""
+"""The next request of a row, if the job says what its answers have to be."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pipeline.expect import Expected, Objection
 from pipeline.journal import Outcome
 from pipeline.records import Failure
 from pipeline.runner.feed import History, Work
-from pipeline.runner.settle import told
+from pipeline.runner.messages import loggable
 
 _UNTAKEN = re.compile(r"response_?format|json_?schema|json mode|structured|guided|grammar", re.IGNORECASE)
 _REFUSALS = frozenset({ErrorKind.BAD_REQUEST, ErrorKind.SCHEMA_NOT_SUPPORTED})
 
 
 class Asking:
-    """Judges answers, and asks again. Once the endpoint has refused to be told in a form of its own, every row is told
-    in the prompt for the rest of the run, and `warn` says so; a row keeps its hash all the same.
+    """Judges answers, and asks again.
+
+    If the endpoint refuses the form in which it is told what to answer, the prompt tells it for the rest of the run,
+    and `warn` is called. A row keeps its hash all the same.
     """
 
     def __init__(self, expected: Expected, warn: Callable[[str], None]) -> None:
@@ -28,7 +30,7 @@ class Asking:
         self._has_fallen_back = False
 
     def prepare(self, work: Work) -> None:
-        """Make what a row asks next its request, by the answers that it was given before."""
+        """Set the next request of a row, by the answers that it was given before."""
         first = work.first_request or work.request
         if self._has_fallen_back and self._telling.is_in_form(first):
             first = self._telling.fallen_back(first)
@@ -38,7 +40,7 @@ class Asking:
         work.request = self._expected.following(first, history.answers, history.last_answer, history.objection)
 
     def judged(self, record: Outcome, history: History) -> tuple[Outcome, Objection | None]:
-        """Return the record of an answer with what is wrong with it, and that; None where it holds."""
+        """Return the record of an answer with its objection, and the objection itself; None if the answer is valid."""
         objection = self._expected.objection(record.response, truncated=record.truncated)
         record = record._replace(answer_attempts=history.answers + 1)
         if history.answers and history.cost is None:
@@ -57,26 +59,24 @@ class Asking:
         ), objection
 
     def asks_again(self, work: Work) -> bool:
-        """Whether a row whose last answer does not hold is asked for another one."""
+        """Return whether a row whose last answer was rejected is asked again."""
         return self._expected.asks_again_after(work.history.answers)
 
     def falls_back(self, work: Work, failure: Failure) -> bool:
-        """Whether a failure says no more than that the endpoint does not take the form in which it was told. The row is
-        to be sent again then.
-        """
+        """Return whether a failure only says that the endpoint does not accept the form. The row is then sent again."""
         if not self._telling.is_in_form(work.request) or failure.kind not in _REFUSALS:
             return False
         if failure.kind is ErrorKind.BAD_REQUEST and not _UNTAKEN.search(failure.message):
             return False
         if not self._has_fallen_back:
             self._has_fallen_back = True
-            words = told(failure.message, work.request)
+            words = loggable(failure.message, work.request)
             self._warn(f"the endpoint does not take `response_format` ({words}); the prompt tells it from now on")
         return True
 
 
 def with_answers(record: Outcome, history: History) -> Outcome:
-    """Return the record of a failed attempt with the answers that the row was given before."""
+    """Return the record of a failed attempt, with the answers that the row was given before."""
     if not history.answers:
         return record
     return record._replace(answer_attempts=history.answers, response=history.last_answer, objection=history.objection)

@@ -1,4 +1,4 @@
-"""What the runner needs of an engine: it takes tasks and gives back attempts; it plans and records nothing."""
+"""What the runner needs of an engine, which takes tasks and returns attempts, and plans and records nothing."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pipeline.client import Attempt, Task
 
 
 class Engine(Protocol):
-    """Sends tasks side by side. One thread calls it, but for `wake`, which a signal handler may call."""
+    """An executor that sends tasks concurrently. One thread calls it; a signal handler may call `wake` as well."""
 
     @property
     def slots(self) -> int:
-        """How many tasks can be under way; fewer than at first where the system has not enough for them."""
+        """How many tasks can be in flight. It is reduced if the system lacks resources for them."""
 
     def send(self, tasks: Sequence[Task]) -> None:
-        """Start sending; never waits."""
+        """Start sending. This never waits."""
 
     def receive(self, timeout: float) -> list[Attempt]:
-        """Every attempt that has ended; waits up to `timeout` seconds for the first. May come back empty."""
+        """Return every attempt that has ended. Waits up to `timeout` seconds for the first; the list may be empty."""
 
     def wake(self) -> None:
         """End a wait in `receive` at once."""
 
     def close(self) -> None:
-        """Cut off what is still under way and let go of all threads and connections."""
+        """Abort what is still in flight, and release all threads and connections."""

@@ -1,4 +1,4 @@
-"""The rows that are to be sent, in input order, made as they are asked for."""
+"""The rows that are to be sent, in input order, rendered one by one."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ _REFUSED = frozenset({ErrorKind.NOT_ALLOWED, ErrorKind.MODEL_NOT_FOUND})
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """The answer that a row keeps until a longer one comes: its event, the state of events that keep it, and the hashes
-    of the requests that it stands for, and the longer one after it.
+    """The answer that a row keeps until a longer one arrives.
+
+    It names the answer's event, the state of events that keep it, and the hashes of the requests that it is valid for,
+    which the longer answer is valid for later.
     """
 
     source: int
@@ -37,11 +39,12 @@ class KeptAnswer:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What came of a row's request before: requests sent, what they are known to have cost (USD), in how many runs the
-    row has failed, and the answer that it has all the same. `was_refused`: its last attempt ended in a 403 or 404,
-    which may stop a run. `answers` counts those that the row was given and that did not hold, `last_answer` is the last
-    of them, and `objection` what is wrong with it; None where it was cut off. `last_reply` is the last reply as it
-    came, where the job keeps it.
+    """What happened to a row's request before.
+
+    It counts the requests sent, their known cost (USD), and the runs in which the row has failed, and holds the answer
+    that the row keeps meanwhile. `was_refused`: its last attempt ended in a 403 or 404, which may stop a run. `answers`
+    counts the answers that were rejected, `last_answer` is the last of them, and `objection` says what is wrong with
+    it; None if it was truncated. `last_reply` is the last reply as it arrived, if the job keeps it.
     """
 
     attempts: int = 0
@@ -56,7 +59,7 @@ class History:
 
     @classmethod
     def of(cls, record: Outcome) -> History:
-        """Return the history in an event's record."""
+        """Return the history from an event's record."""
         kept = None
         if record.kept_as is not None:
             kept = KeptAnswer(record.source, State(record.kept_as), record.stood_for)
@@ -75,13 +78,13 @@ class History:
         )
 
     def objected(self, record: Outcome, expected: Expected) -> History:
-        """Return the history with the record's answer, which held once and does no more, as the last one."""
+        """Return the history with the record's answer, which was valid before and is not now, as the last one."""
         objection = expected.objection(record.response, truncated=record.truncated)
         words = objection.words if objection and objection.kind is ErrorKind.INVALID_ANSWER else None
         return replace(self, answers=max(1, self.answers), last_answer=record.response, objection=words)
 
     def outcome(self) -> Outcome:
-        """Return the history as a record holds it."""
+        """Return the history in the form of a record."""
         record = Outcome(attempts=self.attempts, cost=self.cost, failed_runs=self.failed_runs)
         if self.last_reply is not None:
             record = record._replace(raw_reply=self.last_reply)
@@ -94,8 +97,10 @@ class History:
 
 @dataclass(slots=True)
 class Busy:
-    """How often a row was told that the endpoint has too much to do, each time while others were answered and none
-    other was told so: `times` in a row, the last one `at` (monotonic seconds), when so many `others` had been told so.
+    """How often a row was refused because of load, while other rows were answered and none of them was refused for
+    load.
+
+    `times` counts these in a row, the last one `at` (monotonic seconds), when `others` refusals had gone to other rows.
     """
 
     times: int = 0
@@ -106,8 +111,10 @@ class Busy:
 
 @dataclass(slots=True)
 class Work:
-    """A row on its way to an outcome. `tries` counts the attempts of this run that count against `retry.max_attempts`,
-    `failures` all that failed, `first_failure` and `last_failure` are monotonic seconds.
+    """A row on its way to an outcome.
+
+    `tries` counts the attempts of this run that count against `retry.max_attempts`, `failures` all that failed.
+    `first_failure` and `last_failure` are monotonic seconds.
     """
 
     position: int
@@ -137,10 +144,10 @@ def feed(
     states: Collection[State] = TO_SEND,
     only: Sequence[int] | None = None,
 ) -> Iterator[Work | Event]:
-    """Every row that is to be sent, by where it stands, with `only` those at these positions; for one that makes no
-    request, its failure as an event instead. `settings` are the numbers of those of each variant.
+    """Yield every row that is to be sent, by its state; with `only`, those at these positions.
 
-    Raises InvalidInput where the input cannot be read any more, or has changed.
+    A row that makes no request is yielded as the event of its failure. `settings` are the numbers of the settings of
+    each variant. Raises InvalidInput if the input can no longer be read, or has changed.
     """
     wanted = plan.which(states)
     if only is not None:
@@ -176,10 +183,10 @@ def feed(
 def while_unchanged(
     works: Iterator[Work | Event], files: Sequence[InputFile], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Work | Event]:
-    """The same rows, as long as the input's files are what they were: looked at once a second, because many rows are
-    read at once and sent for a long time.
+    """Yield the same rows while the input's files are unchanged. This is checked once per second, because many rows are
+    read at once and sent over a long time.
 
-    Raises InvalidInput where a file has changed.
+    Raises InvalidInput if a file has changed.
     """
     looked = -math.inf
     for work in works:
@@ -191,8 +198,10 @@ def while_unchanged(
 
 
 def refused_last(works: Iterator[Work | Event], has_answered: Callable[[], bool]) -> Iterator[Work | Event]:
-    """The same rows; those that were refused in an earlier run, and stopped it, come once another has been answered, or
-    after all others: so one of them at the head does not stop every run.
+    """Yield the same rows, but those that were refused in an earlier run, and stopped it, only after another one is
+    answered.
+
+    Otherwise one of them at the head of the input would stop every run. Without any answer they come last.
     """
     later: deque[Work] = deque()
     room = _MAX_LATER_CHARACTERS
@@ -210,8 +219,9 @@ def refused_last(works: Iterator[Work | Event], has_answered: Callable[[], bool]
 def _histories(
     plan: Plan, journal: Journal, positions: list[int], expected: Expected | None
 ) -> dict[int, tuple[str, History]]:
-    """The request that each row made before, by its hash, and what came of it. One whose answer was judged anew, and
-    did not hold, may be asked the same again: that answer is then the first.
+    """Return the request that each row made before, by its hash, and its history.
+
+    A row whose answer was judged again and rejected may be asked the same again; that answer is then the first.
     """
     states = [State.ATTEMPTED, State.RETRY, State.TRUNCATED]
     if expected is not None:

@@ -1,8 +1,8 @@
-"""An endpoint that refuses each row at first, and says how long to wait.
+"""Endpoints that refuse each row at first, and say how long to wait.
 
-Such a refusal tells nothing of a rate or of a capacity, so neither is lowered for it. Once a new row was taken at once,
-or one was refused again and again, the refusals before it count too. Until then each holds up the whole job, so new
-rows go out together: one at a time, each would cost a wait of its own.
+Such a refusal tells nothing about a rate or a capacity, so neither is lowered for it. Once a new row is accepted at
+once, or one row is refused repeatedly, the earlier refusals count too. Until then each refusal pauses the whole job, so
+new rows are sent together: one at a time, each would cost a wait of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Refusal = tuple[Failure, Reservation]
 
 
 class FirstRefusals:
-    """Whether new rows are held until they can go out together. Told of every attempt, and of every turn."""
+    """Decides whether new rows are held until they can be sent together. It is told of every attempt and every
+    iteration.
+    """
 
     def __init__(self) -> None:
         self._have_come = False
@@ -36,27 +38,27 @@ class FirstRefusals:
 
     @property
     def hold_new(self) -> bool:
-        """Whether new rows have to wait for those that are under way."""
+        """Whether new rows have to wait for those in flight."""
         return self.are_all and not self._may_go
 
     def begin_turn(self, in_flight: int, slots: int) -> None:
-        """With nothing in flight, new rows may go out, unless others that were refused take most of the slots."""
+        """Let new rows go out if nothing is in flight, unless others that were refused take most of the slots."""
         if not in_flight:
             self._may_go, self._room = True, slots // 2
 
     def send_again(self) -> None:
-        """A row that was refused goes out once more."""
+        """Count a refused row that is sent again."""
         self._room -= 1
         self._may_go &= self._room >= 0
 
     def answered(self, work: Work) -> list[Refusal]:
-        """A row was taken. Gives the refusals that tell something after all."""
+        """Count a row that was accepted. Returns the refusals that now count after all."""
         self._may_go = False
         self._are_all &= work.history.attempts > 0
         return self._telling()
 
     def failed(self, failure: Failure, failures: int, reserved: Reservation) -> list[Refusal]:
-        """A row has failed so many times, this one included. Gives the refusals that tell something."""
+        """Count a failure of a row, its `failures`-th. Returns the refusals that count."""
         self._may_go = False
         self._have_come = True
         self._are_all &= failure.retry_after is not None and failures < _REFUSALS_THAT_TELL

@@ -1,4 +1,4 @@
-"""What a run records: all that a turn brings becomes durable in one commit."""
+"""What a run records: everything of one iteration becomes durable in one commit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pipeline.catalogue import Excess
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State, lost_claims
 from pipeline.plan import TO_SEND, Plan
 from pipeline.records import Failure, Reply
+from pipeline.runner.accounting import Charge
 from pipeline.runner.admission import Reservation
 from pipeline.runner.feed import Work
 from pipeline.runner.progress import Progress
-from pipeline.runner.settle import Bill
 
 
 @dataclass(slots=True)
@@ -32,9 +32,9 @@ class _Group:
 
 
 class Recorder:
-    """Gathers events, bills and the endpoint's pause for the next commit, and keeps the run's figures up to date.
+    """Collects events, charges and the endpoint's pause for the next commit, and keeps the run's figures up to date.
 
-    `unfinished` is the number of rows without an outcome. `wall_clock` gives Unix seconds.
+    `unfinished` is the number of rows without an outcome. `wall_clock` returns Unix seconds.
     """
 
     def __init__(self, journal: Journal, plan: Plan, wall_clock: Callable[[], float]) -> None:
@@ -47,22 +47,22 @@ class Recorder:
         self.unfinished = plan.count(*TO_SEND)
 
     @property
-    def gathered(self) -> int:
-        """Events that wait for the next commit."""
+    def pending_events(self) -> int:
+        """The number of events that wait for the next commit."""
         return len(self._group.events)
 
     def claim(self, work: Work, reserved: Reservation) -> Claim:
-        """The claim of a request that is about to be sent; it becomes durable with the `commit` it is given to."""
+        """Return the claim of a request that is about to be sent. The `commit` that it is passed to writes it."""
         worst = None if reserved.worst is None else str(reserved.worst)
         identity = (self._plan.number, work.position, work.row_id, work.request_hash, work.settings, work.content)
         number = next(self._claim_numbers)
         return Claim(number, *identity, self._wall_clock(), worst, reserved.most_tokens, work.history.outcome())
 
     def release(self, number: int) -> None:
-        """The request of a claim is over."""
+        """Close the claim of a request that is over."""
         self._group.release.append(number)
 
-    def bill(self, result: Reply | Failure, work: Work, charge: Bill) -> None:
+    def bill(self, result: Reply | Failure, work: Work, charge: Charge) -> None:
         """Count an attempt and what it cost."""
         self._group.cost += charge.known or 0
         self._group.possibly += charge.at_most or 0
@@ -78,7 +78,9 @@ class Recorder:
         progress.possibly_billed_usd += charge.at_most or 0
 
     def record(self, work: Work, state: State, record: Outcome) -> None:
-        """Add what happened to a row. A longer answer stands at once for all that the truncated one stood for."""
+        """Add what happened to a row. A longer answer is valid at once for everything that the truncated one was valid
+        for.
+        """
         identity = (work.row_id, work.request_hash, work.settings, work.content)
         self.add(Event(self._plan.number, work.position, state, *identity, record))
         if state in ANSWERS and work.history.kept is not None:
@@ -91,7 +93,7 @@ class Recorder:
                 )
 
     def add(self, event: Event) -> None:
-        """Add an event. A failure of a row that keeps its answer is recorded beside it, and takes nothing away."""
+        """Add an event. If the row keeps an answer, its failure is recorded together with that answer."""
         kept_as = None if event.state in ANSWERS else event.record.kept_as
         self._group.events.append(event if kept_as is None else replace(event, state=State(kept_as)))
         if event.state in ANSWERS:
@@ -104,7 +106,7 @@ class Recorder:
         self.unfinished -= event.state in ANSWERS or event.state in FAILURES
 
     def pause(self, seconds: float, server: str | None = None) -> None:
-        """Keep the endpoint's Retry-After, or that of one of several servers, for the next runs."""
+        """Record the endpoint's Retry-After, or that of one of several servers, for the next runs."""
         now = self._wall_clock()
         if server is not None:
             until = max(now + seconds, *(end for _, end in (self._group.server_pauses.get(server, (0.0, 0.0)),)))
@@ -113,7 +115,7 @@ class Recorder:
         self._group.pause = (now, max(now + seconds, self._group.pause[1] if self._group.pause else 0.0))
 
     def give_up(self, claims: Iterable[Claim]) -> None:
-        """Requests whose end is not waited for may have been billed, just as after a kill."""
+        """Record requests whose end is not awaited. As after a kill, they may have been billed."""
         events, numbers, worst = lost_claims(claims)
         self.progress.possibly_billed_usd += worst
         self.progress.requests += len(events)
@@ -123,16 +125,16 @@ class Recorder:
         self._group.in_doubt += len(events)
 
     def exceeded(self, model: str, excess: Excess, over_usd: Decimal) -> None:
-        """Keep the most that a request was billed beyond its reserve, and count by how much this one was, in USD."""
+        """Record the maximum that a request was billed beyond its reserve, and count this one's excess, in USD."""
         self._group.excess[model] = (excess.prompt_tokens, excess.completion_tokens)
         self.progress.over_reserve_usd += over_usd
 
     def check_journal(self) -> None:
-        """Look whether the journal still stands where the next run will look for it. Raises CheckpointFailed."""
+        """Check that the journal is still where the next run will look for it. Raises CheckpointFailed."""
         self._journal.check_place()
 
     def commit(self, claims: list[Claim]) -> None:
-        """Make what was gathered durable, together with the claims of the requests that go out next."""
+        """Make what was collected durable, together with the claims of the requests that are sent next."""
         group, self._group = self._group, _Group()
         if group.events or group.release or claims or group.pause or group.server_pauses:
             first = self._journal.commit(

@@ -1,4 +1,6 @@
-"""Rows that were refused for good, held until the next replies tell whether it is the row or the whole job."""
+"""Rows that were refused for good. They are held until the next replies tell whether the row or the whole job is the
+cause.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ from pipeline.endings import StopKind
 from pipeline.records import Failure
 from pipeline.retry import Decision
 from pipeline.runner.feed import Work
+from pipeline.runner.messages import loggable
 from pipeline.runner.progress import Stop
-from pipeline.runner.settle import told
 
 ALIKE_THAT_STOP = 5
 """So many 403 or 404 in a row stop a run that has had answers."""
@@ -16,11 +18,11 @@ FIRST_THAT_STOP = 20
 
 
 class Refusals:
-    """What refusals say of the job. Failures that pass lie between them without a meaning.
+    """What refusals say about the job. Passing failures between them are ignored.
 
-    A 403 or 404 (Decision.REFUSE) stops a run that has had no answer; the stop is taken back if a request that was in
-    flight is answered after all. Other refusals stop only a job that was never answered (`is_new`), by its first
-    twenty. "The same way" is the same status and error code.
+    A 403 or 404 (Decision.REFUSE) stops a run that has had no answer. The stop is withdrawn if a request in flight is
+    answered after all. Other refusals stop only a job that was never answered (`is_new`), if its first twenty requests
+    are refused in the same way: with the same status and error code.
     """
 
     def __init__(self, *, is_new: bool) -> None:
@@ -34,7 +36,7 @@ class Refusals:
         """Why the run has to stop, as far as refusals go."""
 
     def refused(self, work: Work, failure: Failure, decision: Decision) -> list[Work]:
-        """The rows that fail, now that this one was refused: this one too, unless it is held."""
+        """Count a refusal. Returns the rows that fail now, including this one unless it is held."""
         way = (failure.status, failure.code)
         failing: list[Work] = []
         if way != self._way:
@@ -46,7 +48,7 @@ class Refusals:
             self._is_new = False
             if self._alike >= ALIKE_THAT_STOP or not self._has_answered:
                 self._is_final = self._is_final or self._alike >= ALIKE_THAT_STOP
-                self.stop = self.stop or Stop(StopKind[failure.kind.name], told(failure.message, work.request))
+                self.stop = self.stop or Stop(StopKind[failure.kind.name], loggable(failure.message, work.request))
         elif not self._is_new:
             return [*failing, work]
         elif self._alike >= FIRST_THAT_STOP:
@@ -54,32 +56,32 @@ class Refusals:
             self.stop = self.stop or Stop(
                 StopKind.ALL_REFUSED,
                 f"the endpoint has refused each of the first {FIRST_THAT_STOP} requests in the same"
-                f" way, and answered none; correct the job and run it again: {told(failure.message, work.request)}",
+                f" way, and answered none; correct the job and run it again: {loggable(failure.message, work.request)}",
             )
         self._held.append(work)
         return failing
 
     def answered(self) -> list[Work]:
-        """An answer came: the rows that fail, because it was they and not the job."""
+        """Count an answer. Returns the rows that fail, because they and not the job are the cause."""
         self._has_answered = True
         if not self._is_final:
             self.stop = None
         return self.ended_otherwise()
 
     def ended_otherwise(self) -> list[Work]:
-        """A request came to an end in another way, neither refused nor to be tried again: the rows that fail."""
+        """Count a request that ended in another way, neither refused nor to be retried. Returns the rows that fail."""
         self._is_new = self._is_new and self._is_final
         if not self._is_final:
             self._way = None
         return self._release()
 
     def left(self) -> list[Work]:
-        """The rows that fail at the end of the run; those of a job that was refused stay pending."""
+        """Return the rows that fail at the end of the run. Those of a refused job stay pending."""
         return self._release()
 
     @property
     def held(self) -> int:
-        """Rows whose end is not known yet."""
+        """The number of rows whose end is not known yet."""
         return len(self._held)
 
     def _release(self) -> list[Work]:

@@ -80,7 +80,7 @@ class RowQueue:
                     self._rows_left -= 1
                     return found
                 self._recorder.add(found)
-                if self._recorder.gathered >= _MAX_UNSENT_PER_TURN:
+                if self._recorder.pending_events >= _MAX_UNSENT_PER_TURN:
                     return Later(now)
         except Exception as error:
             # What is in flight is brought home first; then the loop raises it.

@@ -12,14 +12,15 @@ from pipeline.journal import Outcome, State
 from pipeline.limits import Servers
 from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Backoff, Decision, decide
+from pipeline.runner.accounting import Charge, charge_of, failed_record, record_of
 from pipeline.runner.admission import Admission
 from pipeline.runner.asking import Asking, with_answers
 from pipeline.runner.feed import Work
 from pipeline.runner.flight import Flight
+from pipeline.runner.messages import loggable
 from pipeline.runner.pace import Pace
 from pipeline.runner.recorder import Recorder
 from pipeline.runner.rows import RowQueue
-from pipeline.runner.settle import Bill, bill, failed_record, record_of, told
 from pipeline.runner.stops import Stops
 from pipeline.runner.verdict import Action, Verdicts, is_of_outage
 
@@ -57,7 +58,7 @@ class Settler:
         self._asking = asking
 
     def settle(self, flight: Flight, attempt: Attempt, now: float) -> None:
-        """Bill an attempt, record it, and decide what becomes of its row."""
+        """Charge an attempt, record it, and decide what becomes of its row."""
         work, result, reserved = flight.work, attempt.result, flight.reserved
         self._recorder.release(attempt.number)
         self._pace.ended(flight)
@@ -66,7 +67,7 @@ class Settler:
             self._waiting.put(work, self._pause_ends)
             return
         price = self._terms[work.request.model].price
-        charge = bill(result, price, reserved.worst, reserved.most_tokens)
+        charge = charge_of(result, price, reserved.worst, reserved.most_tokens)
         if isinstance(result, Failure) and not result.sent:
             self._admission.withdraw(reserved)
         else:
@@ -97,7 +98,7 @@ class Settler:
     def _pause_ends(self) -> float:
         return self._pace.pause.until
 
-    def _learn_excess(self, flight: Flight, result: Reply | Failure, charge: Bill) -> None:
+    def _learn_excess(self, flight: Flight, result: Reply | Failure, charge: Charge) -> None:
         """Keep what a request was billed beyond the most that was assumed of it."""
         request = flight.work.request
         if result.usage is not None and (most := self._admission.learn(request, result.usage)) is not None:
@@ -179,7 +180,7 @@ class Settler:
         """
         number = flight.server
         if decide(failure) is Decision.REFUSE:
-            message = told(failure.message, flight.work.request)
+            message = loggable(failure.message, flight.work.request)
             return servers.refuses(number, message) and servers.is_any_left
         if not is_of_outage(failure):
             servers.works(number, has_answered=False)
@@ -196,8 +197,8 @@ class Settler:
         """
         worked_before = self._verdicts.works(now)
         if worked_before is not None:
-            self._waiting.begin_anew(now, failed_since=worked_before)
-            self._admission.begin_anew(now)
+            self._waiting.restart(now, failed_since=worked_before)
+            self._admission.outage_ended(now)
 
 
 def _last(record: Outcome) -> Outcome:

@@ -1,4 +1,4 @@
-"""What ends a run before its rows do: each cause, in words, and when it is looked for."""
+"""The causes that end a run before its rows are done, and the deadline."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pipeline.errors import CheckpointFailed
 from pipeline.limits import Outage
 from pipeline.records import Failure, Reply
 from pipeline.runner.feed import Work
+from pipeline.runner.messages import loggable
 from pipeline.runner.progress import Stop, StopRequest
-from pipeline.runner.settle import told
 from pipeline.wording import lasting
 
 _PASSED_BY = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER})
@@ -19,7 +19,7 @@ _PASSED_BY = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER
 
 
 class Stops:
-    """The reason why a run stops, and the deadline that it keeps. The first reason counts.
+    """The cause that stops a run, and its deadline. The first cause counts.
 
     `started` is when the run began (monotonic seconds). `most_pause_seconds` is how long a run waits for an endpoint
     that gives no usable reply or asks for a pause.
@@ -38,17 +38,18 @@ class Stops:
 
     @property
     def deadline(self) -> float:
-        """The moment by which the run ends; infinite where the job sets none."""
+        """The moment by which the run ends; infinity if the job sets none."""
         return self._started + (self._limits.deadline_seconds or math.inf)
 
     def change_limits(self, limits: LimitsConfig) -> None:
-        """Keep the deadline of other limits from now on."""
+        """Use the deadline of other limits from now on."""
         self._limits = limits
 
     def check(self, now: float, *, shared_pause_until: float, hangs: Stop | None) -> None:
-        """Stop the run where its time is over, the endpoint is down or a signal came.
+        """Stop the run if its time is over, the endpoint is down or a signal came.
 
-        `shared_pause_until` is the end of the pause of jobs with the same shared limit, `hangs` the watchdog's finding.
+        `shared_pause_until` is the end of the pause of jobs with the same shared limit. `hangs` is what the watchdog
+        found.
         """
         if self.stop is None:
             self.stop = self._request.stop() or self._time_is_over(now, shared_pause_until) or hangs
@@ -73,22 +74,22 @@ class Stops:
         return None
 
     def add(self, stop: Stop | None) -> None:
-        """Stop the run for this reason, unless it stops already."""
+        """Stop the run for this cause, unless it stops already."""
         self.stop = self.stop or stop
 
     def replace(self, stop: Stop | None, by: Stop | None) -> None:
-        """Put another reason, or none, in the place of one that is no longer true."""
+        """Replace a cause that no longer holds by another one, or by none."""
         if self.stop is stop:
             self.stop = by
 
     def pause_asked(self, result: Reply | Failure, work: Work, pause_left: float) -> None:
-        """Stop the run where the endpoint asks for a longer pause than it waits.
+        """Stop the run if the endpoint asks for a longer pause than the run waits.
 
-        `pause_left` is how long nothing at all can be sent: another server may not have to wait.
+        `pause_left` is how long no server can be asked: another one may not have to wait.
         """
         if result.retry_after is None or min(result.retry_after, pause_left) <= self._most_pause_seconds:
             return
-        words = f": {told(result.message, work.request)}" if isinstance(result, Failure) else ""
+        words = f": {loggable(result.message, work.request)}" if isinstance(result, Failure) else ""
         self.add(
             Stop(
                 StopKind.RETRY_AFTER,
@@ -117,7 +118,7 @@ class Stops:
         return self.stop is not None and self.stop.kind in _PASSED_BY
 
     def lapse(self) -> None:
-        """Take the stop back."""
+        """Withdraw the stop."""
         self.stop = None
 
     def raise_fault(self) -> None:

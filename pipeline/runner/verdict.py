@@ -1,5 +1,6 @@
-"""Whose fault a failed attempt is: the row's, the endpoint's for a while, or the whole job's. Nothing here waits or
-records: the runner does what a verdict says.
+"""The verdict on a failed attempt: the cause is the row, a passing state of the endpoint, or the whole job.
+
+Nothing here waits or records: the runner does what a verdict says.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pipeline.limits import Outage
 from pipeline.records import Failure
 from pipeline.retry import Decision, decide
 from pipeline.runner.feed import Busy, Work
+from pipeline.runner.messages import loggable
 from pipeline.runner.progress import Stop
 from pipeline.runner.refusals import Refusals
-from pipeline.runner.settle import told
 
 _FEW_ROWS = 5
 _FIRST_SERVER_ERROR = 500
@@ -29,7 +30,7 @@ _BUSY_KINDS = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.OUT_OF_CAPACITY})
 
 
 class Action(Enum):
-    """What becomes of a row whose attempt failed."""
+    """What happens to a row whose attempt failed."""
 
     AGAIN = "again"
     """It is sent again after a wait."""
@@ -43,7 +44,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What follows from a failure. `kind` is what the row fails of, `failing` other rows that fail now."""
+    """What follows from a failure. `kind` is the row's error if it fails, `failing` are other rows that fail now."""
 
     action: Action
     kind: ErrorKind
@@ -55,16 +56,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left of a run: rows without an outcome, and whether no new one will come."""
+    """What is left of a run: rows without an outcome, and whether all new rows have been read."""
 
     unfinished: int
     is_fed: bool
 
 
 class Verdicts:
-    """Judges each failure by what has become of the other requests. Times are monotonic seconds.
+    """Judges each failure by what happened to the other requests. Times are monotonic seconds.
 
-    `is_new` says that no row of the job has ever been answered.
+    `is_new` tells that no row of the job was ever answered.
     """
 
     def __init__(self, outage: Outage, *, max_attempts: int, is_new: bool) -> None:
@@ -76,13 +77,15 @@ class Verdicts:
         self._told_busy = 0
 
     def answered(self, now: float) -> list[Work]:
-        """An answer came. The rows that fail, because the endpoint works for others."""
+        """Count an answer. Returns the rows that fail, because the endpoint works for others."""
         self.has_answered = True
         self._last_answer = now
         return self.refusals.answered()
 
     def works(self, now: float) -> float | None:
-        """The endpoint has made up its mind about a request. Where that ends an outage: when it last had before."""
+        """Record that the endpoint processed a request. If that ends an outage, returns when it did so before; else
+        None.
+        """
         before, self._last_usable = self._last_usable, now
         return before if self.outage.usable() else None
 
@@ -97,12 +100,14 @@ class Verdicts:
         left: Left,
         is_at_first: bool = False,
     ) -> Verdict:
-        """What follows from a failed attempt, which was let in at `taken_at`; a pause that the endpoint asked for lasts
-        until `resumes_at`. `is_at_first`: the endpoint refuses each row at first, which is no sign of an outage.
+        """Return what follows from a failed attempt, which was let in at `taken_at`.
+
+        A pause that the endpoint asked for lasts until `resumes_at`. `is_at_first`: the endpoint refuses each row at
+        first, which is no sign of an outage.
         """
         decision = decide(failure)
         if decision is Decision.STOP:
-            stop = Stop(StopKind[failure.kind.name], told(failure.message, work.request))
+            stop = Stop(StopKind[failure.kind.name], loggable(failure.message, work.request))
             return Verdict(Action.HOLD, failure.kind, stop=stop)
         if decision is Decision.REFUSE or (decision is Decision.FAIL and failure.kind is not ErrorKind.REPLY_TOO_LARGE):
             return self._refused(failure, work, decision)
@@ -119,7 +124,7 @@ class Verdicts:
         is_last = work.tries + 1 >= self._max_attempts
         counts = decision is Decision.RETRY and not may_fail and (is_last or not is_at_first)
         speaks_of_outage = not failure.sent or counts
-        cause = told(failure.message, work.request)
+        cause = loggable(failure.message, work.request)
         self.outage.failed(now, counts=speaks_of_outage, resumes_at=resumes_at, cause=cause)
         work.failures += 1
         work.first_failure = now if work.first_failure is None else work.first_failure
@@ -132,7 +137,7 @@ class Verdicts:
         return Verdict(Action.FAIL if self.may_fail(work, left) else Action.SPENT, failure.kind)
 
     def may_fail(self, work: Work, left: Left) -> bool:
-        """Whether a row out of attempts has failed, rather than the endpoint."""
+        """Return whether a row that is out of attempts fails; otherwise the endpoint may be the cause."""
         return (
             work.history.failed_runs > 0
             or left.unfinished < _FEW_ROWS
@@ -149,8 +154,10 @@ class Verdicts:
         return Verdict(Action.FAIL if fails else Action.HOLD, failure.kind, others, stop, works)
 
     def _is_always_busy(self, work: Work, now: float) -> bool:
-        """Whether the endpoint has refused this row for its load as often as it may, and meanwhile answered others and
-        refused none: then it is the row that is too much for it.
+        """Return whether the endpoint keeps refusing this row because of load, while it answers others and refuses none
+        of them.
+
+        Then the row itself is too much for it.
         """
         self._told_busy += 1
         busy = work.busy = work.busy or Busy()
@@ -165,17 +172,17 @@ class Verdicts:
 
 
 def is_busy(failure: Failure) -> bool:
-    """Whether a failure says that the endpoint has too much to do at the moment."""
+    """Return whether a failure says that the endpoint is overloaded at the moment."""
     return failure.status in _BUSY or failure.kind in _BUSY_KINDS
 
 
 def is_of_outage(failure: Failure) -> bool:
-    """Whether a failure says that the server it came from is down: no reply, or a 5xx that asks for no wait."""
+    """Return whether a failure says that its server is down: no reply, or a 5xx that asks for no wait."""
     if failure.http_status is None:
         return failure.kind in (ErrorKind.CONNECTION_ERROR, ErrorKind.TIMEOUT)
     return failure.http_status >= _FIRST_SERVER_ERROR and failure.retry_after is None
 
 
 def is_over_rate(failure: Failure) -> bool:
-    """Whether a failure may say that more was sent than a rate allows: a 429, or a 503 as nginx says it."""
+    """Return whether a failure may say that a rate was exceeded: a 429, or a 503 as nginx sends it."""
     return is_busy(failure) and failure.kind is not ErrorKind.OUT_OF_CAPACITY

@@ -1,4 +1,4 @@
-"""Rows that wait for their next attempt; they hold no slot."""
+"""Rows that wait for their next attempt. They occupy no slot."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pipeline.runner.feed import Work
 
 
 class WaitingRows:
-    """Rows by when they are due (monotonic seconds). One that is out of attempts is never due by itself: it waits for
-    what becomes of the others.
+    """Waiting rows, by when they are due (monotonic seconds).
+
+    A row that is out of attempts is not due at any time: it waits for what happens to the others.
     """
 
     def __init__(self) -> None:
@@ -25,28 +26,28 @@ class WaitingRows:
 
     @property
     def due_by_themselves(self) -> int:
-        """Rows that wait for nothing but their time."""
+        """The number of rows that wait for their time only."""
         return len(self._due)
 
     @property
     def next_due(self) -> float:
-        """When the first row is due; infinite where none is."""
+        """When the first row is due; infinity if there is none."""
         return self._due[0][0] if self._due else math.inf
 
     def put(self, work: Work, due: float) -> None:
-        """Let a row wait until then."""
+        """Add a row that is due then."""
         heapq.heappush(self._due, (due, next(self._turns), work))
 
     def put_spent(self, work: Work) -> None:
-        """Let a row wait that is out of attempts."""
+        """Add a row that is out of attempts."""
         self._spent.append(work)
 
     def take(self) -> Work:
-        """The row that is due first, whether its time has come or not; one out of attempts where there is no other."""
+        """Remove and return the row that is due first, even before its time; else one that is out of attempts."""
         return heapq.heappop(self._due)[2] if self._due else self._spent.pop(0)
 
     def take_spent(self, condition: Callable[[Work], bool]) -> list[Work]:
-        """The rows out of attempts that meet a condition."""
+        """Remove and return the rows out of attempts that meet a condition."""
         taken: list[Work] = []
         kept: list[Work] = []
         for work in self._spent:
@@ -54,8 +55,8 @@ class WaitingRows:
         self._spent = kept
         return taken
 
-    def begin_anew(self, now: float, *, failed_since: float) -> None:
-        """All rows are due; the attempts of those that first failed after `failed_since` do not count."""
+    def restart(self, now: float, *, failed_since: float) -> None:
+        """Make all rows due. The attempts of rows that first failed after `failed_since` no longer count."""
         rows = [*(work for _, _, work in sorted(self._due)), *self._spent]
         self._due, self._spent = [], []
         for work in rows:

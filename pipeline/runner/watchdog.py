@@ -1,4 +1,4 @@
-"""The end of a run that would wait for ever."""
+"""The end of a run that would wait forever."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ GRACE_SECONDS = 60.0
 
 
 class Watchdog:
-    """Every attempt is over within `limits.timeout_seconds`, and its result comes back then: a thread may hang all the
-    same, in the resolver for instance, or an engine may have died.
+    """Detects that no result comes back any more.
 
-    Only time that was spent waiting counts, turn by turn, so that a program that was stopped and goes on is not taken
-    for one that hangs.
+    Every attempt ends within `limits.timeout_seconds`. But a thread may hang, for instance in the resolver, or an
+    engine may have died. Only time that was spent waiting counts, iteration by iteration, so that a program that was
+    stopped and continued is not considered hanging.
     """
 
     def __init__(self, timeout_seconds: float, turn_seconds: float) -> None:
@@ -23,11 +23,11 @@ class Watchdog:
         self._silent = 0.0
 
     def waited(self, seconds: float, *, heard: bool) -> None:
-        """A turn is over: so long was waited, and something came back or there was nothing to wait for."""
+        """Count a wait of so many seconds. `heard`: something came back, or there was nothing to wait for."""
         self._silent = 0.0 if heard else self._silent + min(seconds, self._turn_seconds)
 
     def stop(self, in_flight: int) -> Stop | None:
-        """Why the run has to end, once nothing has come back for too long."""
+        """Return why the run has to end, once nothing has come back for too long; else None."""
         if self._silent < self._most:
             return None
         message = f"no result has come back for {self._silent:.0f} s from {counted(in_flight, 'request')} in flight"

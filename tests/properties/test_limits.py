@@ -13,8 +13,8 @@ from pipeline.catalogue import Price, Terms, max_prompt_tokens
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import Budget, Entry, SlidingWindow
 from pipeline.records import Request
+from pipeline.runner.accounting import Charge
 from pipeline.runner.admission import Admission, OverBudget, Reservation
-from pipeline.runner.settle import Bill
 
 START = 1000.0
 ROUNDING = 1e-5
@@ -208,14 +208,14 @@ def test_rates_and_caps_hold_together_whatever_requests_come_to(
                 admission.withdraw(reserved)
             elif planned.end == "possibly":
                 cost += reserved.worst
-                admission.settle(reserved, Bill(None, reserved.worst, reserved.most_tokens), now)
+                admission.settle(reserved, Charge(None, reserved.worst, reserved.most_tokens), now)
             elif planned.end == "billed":
                 cost += billed
                 used.amount = int(used.amount * planned.share)
-                admission.settle(reserved, Bill(billed, None, int(used.amount)), counted.at)
+                admission.settle(reserved, Charge(billed, None, int(used.amount)), counted.at)
             else:
                 used.amount = 0.0
-                admission.settle(reserved, Bill(), counted.at)
+                admission.settle(reserved, Charge(), counted.at)
         worst = sum((one[1].worst or Decimal(0) for one in under_way), Decimal(0))
         assert cost + worst <= max(cap, spent), "what is in flight is reserved"
         try:

@@ -13,7 +13,7 @@ from pipeline.app import earlier
 from pipeline.config import LimitsConfig
 from pipeline.journal import Event, Journal, State
 from pipeline.journal.outcome import decode, encode
-from pipeline.runner.settle import failed_record
+from pipeline.runner.accounting import failed_record
 
 Write = Callable[..., Journal]
 

@@ -1,8 +1,7 @@
-"""From an attempt to what the journal records of it, money included. Pure functions."""
+"""The record and the cost of an attempt. Pure functions."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -10,19 +9,16 @@ from pipeline.catalogue import Price, cost
 from pipeline.client import Attempt
 from pipeline.journal import Outcome
 from pipeline.providers.finish import stopped_at_limit
-from pipeline.records import NO_USAGE, Failure, Reply, Request, message_texts
+from pipeline.records import NO_USAGE, Failure, Reply, Request
 from pipeline.runner.feed import History
-
-_BLANK = re.compile(r"\s+|\\[nrt]")
-_QUOTE = 16
-_MIN_QUOTE_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
-    """What an attempt cost, in USD: known exactly, or possibly and at most. None where it is not so or not known.
+class Charge:
+    """The cost of an attempt in USD: `known` exactly, or `at_most` that much if it may have been billed. None if
+    unknown.
 
-    `in_doubt` tells that it may have been billed and nothing says how much, whether or not there is an `at_most`.
+    `in_doubt` tells that it may have been billed and that no exact amount is known, with or without an `at_most`.
     """
 
     known: Decimal | None = None
@@ -32,20 +28,22 @@ class Bill:
     in_doubt: bool = False
 
 
-def bill(result: Reply | Failure, price: Price | None, worst: Decimal | None, most_tokens: int) -> Bill:
-    """What the endpoint charged for an attempt, as far as its reply says; at most `worst` and `most_tokens`."""
+def charge_of(result: Reply | Failure, price: Price | None, worst: Decimal | None, most_tokens: int) -> Charge:
+    """Return what the endpoint charged for an attempt, as far as its reply says; at most `worst` (USD) and
+    `most_tokens`.
+    """
     usage = result.usage or NO_USAGE
     if (tokens := usage.billed_tokens) is not None:
         known = cost(price, usage)
         at_most = None if known is not None else worst
-        return Bill(known, at_most, tokens, in_doubt=at_most is not None)
+        return Charge(known, at_most, tokens, in_doubt=at_most is not None)
     if isinstance(result, Reply) or result.possibly_billed:
-        return Bill(None, worst, most_tokens, in_doubt=True)
-    return Bill()
+        return Charge(None, worst, most_tokens, in_doubt=True)
+    return Charge()
 
 
 def record_of(
-    attempt: Attempt, result: Reply | Failure, request: Request, history: History, charge: Bill, price: Price | None
+    attempt: Attempt, result: Reply | Failure, request: Request, history: History, charge: Charge, price: Price | None
 ) -> Outcome:
     """Return the record of an attempt, with the row's history brought up to date."""
     reply = result if isinstance(result, Reply) else None
@@ -102,8 +100,10 @@ def truncated(reply: Reply, max_tokens: int | None) -> bool | None:
 
 
 def failed_record(record: Outcome) -> Outcome:
-    """The record of a row's failure, from that of its last attempt, which has been recorded and billed already: what
-    the event itself adds is nothing sent (tokens None) and nothing billed.
+    """Return the record of a row's failure, made from that of its last attempt.
+
+    That attempt has been recorded and billed already, so the event itself sends nothing (tokens None) and bills
+    nothing.
     """
     return record._replace(
         billed_usd=None,
@@ -112,22 +112,6 @@ def failed_record(record: Outcome) -> Outcome:
         in_doubt=False,
         failed_runs=record.failed_runs + 1,
     )
-
-
-def told(message: str, request: Request) -> str:
-    """Return a failure's message as it may stand in a log: the endpoint's own words are left out where they repeat
-    sixteen characters of what was asked, or half of a shorter text. Blanks and line ends do not count.
-    """
-    words = _BLANK.sub("", message)
-    texts = [_BLANK.sub("", text) for text in message_texts(request.messages)]
-    if any(_repeats(words, text) for text in texts if len(text) >= _MIN_QUOTE_LENGTH):
-        return f"{message.partition(': ')[0]}: the endpoint's own words repeat the prompt, and are not shown"
-    return message
-
-
-def _repeats(words: str, text: str) -> bool:
-    length = min(_QUOTE, max(_MIN_QUOTE_LENGTH, len(text) // 2))
-    return any(words[start : start + length] in text for start in range(len(words) - length + 1))
 
 
 def _text_of(price: Price) -> tuple[str, str, str | None, str | None]:

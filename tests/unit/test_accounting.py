@@ -8,8 +8,8 @@ from pipeline.catalogue import Price
 from pipeline.client import Attempt
 from pipeline.errors import ErrorKind
 from pipeline.records import Failure, Reply, Request, Usage
+from pipeline.runner.accounting import charge_of, record_of, truncated
 from pipeline.runner.feed import History
-from pipeline.runner.settle import bill, record_of, truncated
 
 PRICE = Price(Decimal("0.32"), Decimal("0.34"), None)
 WORST = Decimal("0.5")
@@ -22,26 +22,26 @@ def reply(usage: Usage, finish_reason: str | None = None) -> Reply:
 
 
 def test_a_sound_usage_is_billed_exactly() -> None:
-    assert bill(reply(SOUND), PRICE, WORST, 999).known == COST
+    assert charge_of(reply(SOUND), PRICE, WORST, 999).known == COST
 
 
 @pytest.mark.parametrize("usage", [Usage(None, 10, 10), Usage(100, None, 100), Usage()])
 def test_an_answer_without_sound_usage_is_billed_at_most_its_worst(usage: Usage) -> None:
-    found = bill(reply(usage), PRICE, WORST, 999)
+    found = charge_of(reply(usage), PRICE, WORST, 999)
     assert (found.known, found.at_most) == (None, WORST)
 
 
 def test_a_total_that_is_not_sound_does_not_matter_for_the_cost() -> None:
-    assert bill(reply(Usage(100, 10, None)), PRICE, WORST, 999).known == COST
+    assert charge_of(reply(Usage(100, 10, None)), PRICE, WORST, 999).known == COST
 
 
 def test_a_refusal_costs_nothing_and_a_lost_reply_its_worst() -> None:
-    assert bill(Failure(ErrorKind.SERVER_ERROR, "no"), PRICE, WORST, 999).at_most is None
-    assert bill(Failure(ErrorKind.TIMEOUT, "no", possibly_billed=True), PRICE, WORST, 999).at_most == WORST
+    assert charge_of(Failure(ErrorKind.SERVER_ERROR, "no"), PRICE, WORST, 999).at_most is None
+    assert charge_of(Failure(ErrorKind.TIMEOUT, "no", possibly_billed=True), PRICE, WORST, 999).at_most == WORST
 
 
 def test_a_useless_reply_with_usage_is_billed_by_it() -> None:
-    found = bill(Failure(ErrorKind.INVALID_REPLY, "no", usage=SOUND, possibly_billed=True), PRICE, WORST, 999)
+    found = charge_of(Failure(ErrorKind.INVALID_REPLY, "no", usage=SOUND, possibly_billed=True), PRICE, WORST, 999)
     assert (found.known, found.at_most) == (COST, None)
 
 
@@ -49,7 +49,7 @@ def test_the_records_cost_is_that_of_all_billed_attempts() -> None:
     attempt = Attempt(1, reply(SOUND), 1.0, 2.0, 1.0)
     request = Request("m", (), {"max_tokens": 10})
     record = record_of(
-        attempt, reply(SOUND), request, History(2, Decimal("0.1"), 1), bill(reply(SOUND), PRICE, WORST, 999), PRICE
+        attempt, reply(SOUND), request, History(2, Decimal("0.1"), 1), charge_of(reply(SOUND), PRICE, WORST, 999), PRICE
     )
     assert record.cost_usd == Decimal("0.1") + COST
     assert record.attempts == 3
@@ -63,7 +63,7 @@ def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> N
         reply(Usage()),
         Request("m", (), {}),
         History(1, Decimal("0.1"), 0),
-        bill(reply(Usage()), PRICE, WORST, 999),
+        charge_of(reply(Usage()), PRICE, WORST, 999),
         PRICE,
     )
     assert record.cost_usd is None
@@ -77,7 +77,7 @@ def test_a_rows_cost_is_rounded_once_over_all_its_attempts() -> None:
             reply(Usage(1, 1, 2)) if attempts == 5 else Failure(ErrorKind.INVALID_REPLY, "no", usage=Usage(1, 1, 2))
         )
         attempt = Attempt(1, result, 1.0, 2.0, 1.0)
-        record = record_of(attempt, result, Request("m", (), {}), history, bill(result, price, WORST, 999), price)
+        record = record_of(attempt, result, Request("m", (), {}), history, charge_of(result, price, WORST, 999), price)
         assert record.billed_usd == Decimal("4E-13")
         history = History.of(record)
     assert (record.cost_usd, history.cost) == (Decimal("2e-12"), Decimal("2e-12"))
@@ -89,12 +89,12 @@ def test_a_rows_cost_beyond_its_column_is_unknown_and_goes_on_to_be_counted() ->
     price = Price(Decimal(10_000_000), Decimal(0), None)
     result = reply(SOUND)
     attempt = Attempt(1, result, 1.0, 2.0, 1.0)
-    record = record_of(attempt, result, Request("m", (), {}), history, bill(result, price, WORST, 999), price)
+    record = record_of(attempt, result, Request("m", (), {}), history, charge_of(result, price, WORST, 999), price)
     assert (record.cost_usd, History.of(record).cost) == (None, Decimal("1000999.9"))
 
 
 def test_the_bill_counts_what_was_generated_beside_the_completion() -> None:
-    assert bill(reply(Usage(100, 10, 120)), PRICE, WORST, 999).tokens == 120
+    assert charge_of(reply(Usage(100, 10, 120)), PRICE, WORST, 999).tokens == 120
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_the_bill_counts_what_was_generated_beside_the_completion() -> None:
 def test_a_request_is_in_doubt_where_nothing_says_what_was_billed(
     result: Reply | Failure, price: Price | None, in_doubt: bool
 ) -> None:
-    assert bill(result, price, None, 999).in_doubt is in_doubt
+    assert charge_of(result, price, None, 999).in_doubt is in_doubt
 
 
 def test_a_failure_that_was_not_sent_is_no_attempt() -> None:
     failure = Failure(ErrorKind.CONNECTION_ERROR, "refused", sent=False)
     attempt = Attempt(1, failure, 1.0, 1.0, 0.0)
-    record = record_of(attempt, failure, Request("m", (), {}), History(), bill(failure, PRICE, WORST, 999), PRICE)
+    record = record_of(attempt, failure, Request("m", (), {}), History(), charge_of(failure, PRICE, WORST, 999), PRICE)
     assert record.attempts == 0
 
 
