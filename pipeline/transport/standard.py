@@ -9,28 +9,24 @@ may still go out.
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
-from http.cookiejar import DefaultCookiePolicy
+from functools import partial
+from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
 from urllib3.util.response import assert_header_parsing
 
 from pipeline.errors import ErrorKind, PipelineError
 from pipeline.transport.body import Body
 from pipeline.transport.burst import ThreadBurst
-from pipeline.transport.http1 import PIECE
 from pipeline.transport.loop import LONGEST_WAIT, Loop, Timer
 from pipeline.transport.reply import (
     AttemptHooks,
@@ -43,12 +39,12 @@ from pipeline.transport.reply import (
     idle_timeout,
 )
 from pipeline.transport.route import certificates, find_proxy, tls_context
+from pipeline.transport.session import Payload, StockSession, first_cause, pieces_of
 
 MOST_THREADS = 256
 """Requests that one process has in flight by this transport."""
 
 _FIRST_FINAL_STATUS = 200
-_REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 
 Done = Callable[[Outcome], None]
 
@@ -56,12 +52,7 @@ Done = Callable[[Outcome], None]
 class StandardBackend:
     """Sends a request with one body after another. All but `_run` belongs to the thread of the loop."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        request: requests.PreparedRequest,
-        bounds: Bounds,
-    ) -> None:
+    def __init__(self, loop: Loop, request: requests.PreparedRequest, bounds: Bounds) -> None:
         assert request.url is not None
         self._loop = loop
         self._request = request
@@ -74,11 +65,9 @@ class StandardBackend:
         self._certificates = certificates()
         if "https" in (urlsplit(request.url).scheme, proxy and proxy.scheme):
             tls_context()  # else what is wrong with the certificates would fail each attempt
-        self._session = _Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(pool_maxsize=self.slots))
+        self._session = StockSession(self.slots)
+        self._work: SimpleQueue[tuple[_Attempt, bytes] | None] = SimpleQueue()
+        self._threads = 0
         self._under_way: set[_Attempt] = set()
         self._waiting: deque[tuple[bytes, AttemptHooks, Done, ThreadBurst | None]] = deque()
         self._is_closed = False
@@ -109,23 +98,31 @@ class StandardBackend:
             self._end(attempt, ConnectionAbortedError("abandoned by this program"))
         while self._waiting:
             self.start(*self._waiting.popleft())
+        for _ in range(self._threads):
+            self._work.put(None)
 
     def _begin(self, body: bytes, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None) -> bool:
+        if len(self._under_way) == self._threads and not self._start_thread():
+            return False
         attempt = _Attempt(hooks, done, burst, monotonic() + min(self._timeout_seconds, LONGEST_WAIT))
-        # A daemon thread: a request that hangs in the resolver must not keep the program from ending.
-        thread = threading.Thread(target=self._run, args=(attempt, body), name="sender", daemon=True)
+        attempt.timer = self._loop.at(attempt.deadline, partial(self._end, attempt, TimeoutError()))
+        self._under_way.add(attempt)
+        self._work.put((attempt, body))
+        return True
+
+    def _start_thread(self) -> bool:
         try:
-            thread.start()
+            # A daemon thread: a request that hangs in the resolver must not keep the program from ending.
+            threading.Thread(target=self._run, name="sender", daemon=True).start()
         except RuntimeError as error:
-            if not self._under_way:
+            if not self._threads:
                 raise PipelineError(
                     "the system starts no thread to send from: raise the limit on processes (ulimit -u), memory"
                     " (ulimit -v) or the container's pids"
                 ) from error
-            self.slots = len(self._under_way)
+            self.slots = self._threads
             return False
-        self._under_way.add(attempt)
-        attempt.timer = self._loop.at(attempt.deadline, partial(self._end, attempt, TimeoutError()))
+        self._threads += 1
         return True
 
     def _end(self, attempt: _Attempt, error: OSError) -> None:
@@ -145,19 +142,21 @@ class StandardBackend:
         if self._waiting:
             self.start(*self._waiting.popleft())
 
-    def _run(self, attempt: _Attempt, body: bytes) -> None:
-        try:
-            outcome: Outcome | BaseException = self._post(attempt, body)
-        except BaseException as error:
-            outcome = error
-        if attempt.burst is not None:
-            attempt.burst.arrive()
-        self._loop.call(partial(self._returned, attempt, outcome))
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            attempt, body = work
+            try:
+                outcome: Outcome | BaseException = self._post(attempt, body)
+            except BaseException as error:
+                outcome = error
+            if attempt.burst is not None:
+                attempt.burst.arrive()
+            self._loop.call(partial(self._returned, attempt, outcome))
 
     def _post(self, attempt: _Attempt, body: bytes) -> RawReply:
         request = self._request.copy()
-        request.body = _Payload(body)
-        request.body.attempt = attempt
+        request.body = Payload(body)
+        request.body.hooks = attempt
         request.headers["Content-Length"] = str(len(body))
         left = max(0.001, attempt.deadline - monotonic())  # that it has passed is the loop's to say
         if attempt.hooks.new_connection:
@@ -172,9 +171,9 @@ class StandardBackend:
                 allow_redirects=False,
             ) as response:
                 return self._read(response.raw, attempt)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError) as error:
             self._session.close()  # what ended this connection may have ended the idle ones too
-            raise self._explain(attempt, _cause(error)) from error
+            raise self._explain(attempt, first_cause(error)) from error
 
     def _read(self, reply: urllib3.HTTPResponse, attempt: _Attempt) -> RawReply:
         if reply.status < _FIRST_FINAL_STATUS:  # http.client takes it for the last one; the answer is still to come
@@ -184,7 +183,7 @@ class StandardBackend:
         assert_header_parsing(reply._original_response.msg)  # type: ignore[union-attr]
         attempt.tell(attempt.hooks.on_headers, reply.status, reply.headers)
         body = Body(reply.headers, reply.length_remaining, self._most_bytes, attempt.hooks)
-        for piece in _pieces(reply):
+        for piece in pieces_of(reply):
             attempt.tell(body.feed, piece)
         return RawReply(reply.status, reply.headers, body.complete())
 
@@ -256,65 +255,3 @@ class _Attempt:
         self.hooks.on_send()
         self._socket = getattr(connected, "socket", connected)  # what TLS within a proxy's TLS wraps
         self.sent = True
-
-
-class _Payload(bytes):
-    """A request's body: all that `requests` and urllib3 pass on untouched from an attempt to its connection."""
-
-    attempt: _Attempt
-
-
-class _AskingConnection(HTTPConnection):
-    """A connection that asks the attempt whether its request may go out."""
-
-    def request(self, method: str, url: str, body: Any = None, *arguments: Any, **options: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        assert isinstance(body, _Payload)
-        body.attempt.on_send(self.sock)
-        super().request(method, url, body, *arguments, **options)
-        body.attempt.on_sent()
-
-
-class _Adapter(HTTPAdapter):
-    """The stock adapter, but for the asking of its connections, and the certificate of each https:// proxy."""
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        # For an http:// URL the stock one trusts any https:// proxy.
-        super().cert_verify(conn, "https", verify, cert)  # type: ignore[no-untyped-call]
-
-    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
-        pool.ConnectionCls = _asking(pool.ConnectionCls)
-        return pool
-
-
-class _Session(requests.Session):
-    """A session to which no reply leads elsewhere.
-
-    With `allow_redirects=False` it would still look where a redirect leads, for which it reads the body without bound.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
-
-
-@cache
-def _asking(kind: type[HTTPConnection]) -> type[HTTPConnection]:
-    return kind if issubclass(kind, _AskingConnection) else type(kind.__name__, (_AskingConnection, kind), {})
-
-
-def _pieces(reply: urllib3.HTTPResponse) -> Iterator[bytes]:
-    """Yield the bytes of a body as they come. Of one that is not chunked, `stream` would wait until a piece is full."""
-    if reply.chunked:
-        return reply.stream(PIECE, decode_content=False)
-    return iter(partial(reply.read1, PIECE, decode_content=False), b"")
-
-
-def _cause(error: Exception) -> Exception:
-    """Return the error that came first: urllib3 and requests raise each of theirs while they handle the one before."""
-    while isinstance(error.__context__, Exception) and (error.__cause__ or not error.__suppress_context__):
-        error = error.__context__
-    if refused := _REFUSED_TUNNEL.match(str(error)):
-        return ConnectionError(f"the proxy refused the tunnel with status {refused[1]}")
-    return error

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
 
@@ -14,7 +12,8 @@ import pytest
 
 from pipeline.errors import ErrorKind
 from pipeline.transport import AttemptHooks, Outcome, RawReply, Transport, TransportError
-from tests.support.raw_server import OK, TLS, Peer, Server, always, serving, sized
+from tests.support.raw_server import OK, TLS, Peer, always, serving, sized
+from tests.support.socks import Socks, forward
 
 
 @pytest.fixture(autouse=True)
@@ -35,53 +34,11 @@ def standard(url: str) -> Iterator[Transport]:
         transport.end()
 
 
-def _relay(one: socket.socket, other: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := one.recv(65536):
-            other.sendall(data)
-        other.shutdown(socket.SHUT_WR)
-
-
-def _forward(near: socket.socket, port: int) -> None:
-    """Passes bytes on between a socket and a server of this machine, until both have ended."""
-    with socket.create_connection(("127.0.0.1", port)) as far:
-        back = threading.Thread(target=_relay, args=(far, near))
-        back.start()
-        _relay(near, far)
-        back.join()
-
-
-@dataclass
-class Socks:
-    """A SOCKS5 proxy that leads everything to one server (RFC 1928 and, for the password, RFC 1929)."""
-
-    server: Server
-    password: bytes = b"pass"
-    reply: int = 0
-    asked: list[bytes] = field(default_factory=list)
-
-    def __call__(self, peer: Peer) -> None:
-        exactly = peer.socket.makefile("rb").read
-        exactly(exactly(2)[1])
-        peer.send(b"\x05\x02")
-        exactly(exactly(2)[1])
-        is_known = exactly(exactly(1)[0]) == self.password
-        peer.send(b"\x01\x00" if is_known else b"\x01\x01")
-        if not is_known:
-            return
-        assert exactly(4) == b"\x05\x01\x00\x03"  # connect to a name
-        self.asked.append(exactly(exactly(1)[0]))
-        exactly(2)
-        peer.send(b"\x05%c\x00\x01\x00\x00\x00\x00\x00\x00" % self.reply)
-        if not self.reply:
-            _forward(peer.socket, self.server.port)
-
-
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 def test_a_socks_proxy_resolves_the_name_and_carries_every_request(tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "server.pem"))
     with serving(always(OK), tls=tls) as server:
-        socks = Socks(server)
+        socks = Socks(server.port)
         with serving(socks) as proxy:
             monkeypatch.setenv("ALL_PROXY", f"socks5h://user:pass@127.0.0.1:{proxy.port}")
             with standard(f"{'https' if tls else 'http'}://endpoint.test/api") as transport:
@@ -94,7 +51,7 @@ def test_a_socks_proxy_resolves_the_name_and_carries_every_request(tls: bool, mo
 def test_a_socks_proxy_that_refuses_means_that_nothing_was_sent(
     refusal: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(always(OK)) as server, serving(Socks(server, **refusal)) as proxy:
+    with serving(always(OK)) as server, serving(Socks(server.port, **refusal)) as proxy:
         monkeypatch.setenv("ALL_PROXY", f"socks5h://user:pass@127.0.0.1:{proxy.port}")
         with standard("http://endpoint.test") as transport, pytest.raises(TransportError) as caught:
             transport.post(b"{}")
@@ -111,7 +68,7 @@ def test_an_https_proxy_is_spoken_to_within_tls(tls: bool, monkeypatch: pytest.M
         def tunnel(peer: Peer) -> None:
             peer.receive()
             peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            _forward(peer.socket, server.port)
+            forward(peer.socket, server.port)
 
         with serving(tunnel if tls else always(OK), tls=True) as proxy:
             for name in ("HTTP_PROXY", "HTTPS_PROXY"):
@@ -147,7 +104,7 @@ def test_an_attempt_through_tls_within_tls_ends_at_once_when_it_is_abandoned(mon
         def tunnel(peer: Peer) -> None:
             peer.receive()
             peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            _forward(peer.socket, server.port)
+            forward(peer.socket, server.port)
 
         with serving(tunnel, tls=True) as proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{proxy.port}")
