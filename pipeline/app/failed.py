@@ -19,8 +19,9 @@ COLUMNS = ("row_id", "error_kind", "error_message", "http_status", "attempts", "
 
 
 def failed_rows(job: Job, kind: str | None) -> Iterator[Row]:
-    """Every row that failed, or those of one kind, in input order; of the kind `truncated` those whose answer was cut
-    off. Sends nothing.
+    """Yield every row that failed, or those of one kind, in input order. Sends nothing.
+
+    Those of the kind `truncated` are the rows whose answer was cut off.
 
     Raises:
         JobLocked: a run is under way.

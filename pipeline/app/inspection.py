@@ -72,7 +72,7 @@ def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> 
 
 
 def samples_of(config: JobConfig) -> int | None:
-    """How many answers the job asks for each row; None where it does not say."""
+    """Return how many answers the job asks for each row; None if it does not say."""
     return config.prompt.samples if "samples" in config.prompt.model_fields_set else None
 
 

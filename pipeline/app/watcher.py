@@ -19,7 +19,7 @@ class Watcher:
         """Take note that the plan is made and nothing was sent yet. `to_send` has the status of the rows to be sent."""
 
     def progressed(self, progress: Progress, summary: Summary) -> None:
-        """Every half second or so while requests are under way."""
+        """Take the figures, every half second or so while requests are in flight."""
 
     def warned(self, message: str) -> None:
         """Something beside the run went wrong."""

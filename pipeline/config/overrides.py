@@ -40,7 +40,7 @@ def apply_override(root: Mapping, text: str) -> tuple[Mapping, list[Mistake]]:
 
 
 def _path(name: str) -> KeyPath:
-    """The way to a key; below `sweep` stand keys that have a dot themselves."""
+    """Return the path of a key; below `sweep` there are keys that have a dot themselves."""
     first, *rest = name.split(".")
     return (first, ".".join(rest[:2]), *rest[2:]) if first == "sweep" and len(rest) > 1 else (first, *rest)
 

@@ -40,7 +40,7 @@ class Range(Generic[T]):
         return Range(function(self.low), function(self.expected), function(self.high))
 
     def plus(self, other: Range[T]) -> Range[T]:
-        """The range of the sum of two figures: both may be low, or both high."""
+        """Return the range of the sum of two figures: both may be low, or both high."""
         return Range(*(getattr(self, bound) + getattr(other, bound) for bound in BOUNDS))
 
     def as_json(self) -> Mapping[str, T]:

@@ -110,7 +110,7 @@ def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationEr
 
 
 def is_current_draft(schema: JsonObject) -> bool:
-    """Whether the rules of draft 2020-12 hold."""
+    """Return whether the rules of draft 2020-12 hold."""
     return str(schema.get("$schema", _CURRENT)).rstrip("#") == _CURRENT
 
 
@@ -179,7 +179,7 @@ def _references(schema: Any) -> Iterator[str]:
 
 
 def _targets(schema: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each part of the schema that does nothing but refer, with its reference."""
+    """Yield each part of the schema that does nothing but refer, with its reference."""
     return (({"$ref": holder["$ref"]}, holder["$ref"]) for holder, keyword in _holders(schema) if keyword == "$ref")
 
 
@@ -188,7 +188,7 @@ def _ids(schema: Any) -> set[str]:
 
 
 def _parts(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every schema within the schema, itself included."""
+    """Yield every schema within the schema, itself included."""
     waiting = [schema]
     while waiting:
         part = waiting.pop()

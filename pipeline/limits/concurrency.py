@@ -16,7 +16,7 @@ RAMP_STEP_SECONDS = 1 / 64
 
 
 def ramp(seconds: float, most: int) -> int:
-    """Requests that may be in flight `seconds` after the sending began, or began again after a pause.
+    """Return how many requests may be in flight `seconds` after the sending began, or began again after a pause.
 
     No endpoint sees a thousand connections open in one instant. Still a thousand are in flight after a second, and
     `most`, however many that is, after two.
@@ -51,12 +51,13 @@ class AdaptiveConcurrency:
         self._limit = min(self._limit, float(most)) if is_cut else float(most)
 
     def refused(self, sent_at: float, now: float) -> None:
-        """The endpoint asked to slow down. Requests sent before the last cut say nothing new."""
+        """Record that the endpoint asked to slow down. Requests sent before the last cut say nothing new."""
         self._push_back(sent_at, now, self._limit * _CUT)
 
     def timed_out(self, sent_at: float, now: float, answered: int) -> None:
-        """A request was not answered in time, while so many others were. A server may go on working on what has timed
-        out, so more than it gets done in that time only adds to its queue.
+        """Record that a request was not answered in time, while so many others were.
+
+        A server may go on working on what has timed out, so more than it gets done in that time only adds to its queue.
         """
         self._push_back(sent_at, now, min(self._limit * _CUT, max(answered, self._limit * _DEEPEST_CUT)))
 
@@ -70,7 +71,7 @@ class AdaptiveConcurrency:
             self._answers = self._refusals = 0
 
     def answered(self, sent_at: float, in_flight: int) -> None:
-        """A usable reply came while `in_flight` requests, itself included, were under way."""
+        """Record that a usable reply came while `in_flight` requests, itself included, were under way."""
         if self._limit >= self._most and not self._refusals:
             return
         if sent_at < self._last_cut or in_flight < self.limit:

@@ -169,19 +169,19 @@ class Plan:
         return sum(self._counts[one] for one in states)
 
     def rows(self, *states: State) -> int:
-        """How many rows come to one of these states: those that stand so, and those that share their outcome."""
+        """Return how many rows come to one of these states: those in it, and those that share their outcome."""
         payers, numbers = self._shared()
         wanted = np.isin(self._latest[payers].astype(np.uint8) & np.uint8(_MASK), [int(one) for one in states])
         return self.count(*states) + int(numbers[wanted].sum())
 
     def sharers(self, position: int) -> int:
-        """How many rows share the outcome of the row at a position."""
+        """Return how many rows share the outcome of the row at a position."""
         payers, numbers = self._shared()
         at = np.searchsorted(payers, np.uint64(position))
         return int(numbers[at]) if at < len(payers) and payers[at] == position else 0
 
     def _shared(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-        """The positions of the rows that pay for others, in order, and for how many each does."""
+        """Return the positions of the rows that pay for others, in order, and for how many each does."""
         if self._sharers is None:
             shared = [self._latest[positions] >> np.uint64(_BITS) for positions in self.positions([State.SHARED])]
             payers, numbers = np.unique(np.concatenate([np.zeros(0, np.uint64), *shared]), return_counts=True)

@@ -64,7 +64,7 @@ _STYLE: Any = {
 
 
 def draw(figures: Figures, *, concurrency: int, max_cost_usd: float | None) -> list[Plot]:
-    """Every plot for which there is something to show. `concurrency` and `max_cost_usd` are the job's limits."""
+    """Return every plot for which there is something to show. `concurrency` and `max_cost_usd` are the job's limits."""
     found: list[Plot] = []
     axis = TimeAxis.of(figures.timeline)
     with rc_context(_STYLE):

@@ -148,7 +148,7 @@ def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Fi
 
 
 def _standing_events(plan: Plan, events: int) -> npt.NDArray[np.bool_]:
-    """Which events are the outcome of a row, by their number."""
+    """Return which events are the outcome of a row, by their number."""
     stands = np.zeros(events + 1, np.bool_)
     outcomes = [int(one) for one in (*SUCCEEDED, *FAILED)]
     for start in range(0, len(plan), _ROWS_A_CHUNK):

@@ -69,9 +69,10 @@ class Timeline:
         self._narrow()
 
     def stretches(self) -> Iterator[Stretch]:
-        """Every bin in order of time. A short pause is filled with empty bins, a long one parts two stretches. The very
-        first bin begins with the first request, and the last one ends with the last, but none is less than half as wide
-        as the others: what it holds would make too high a rate.
+        """Yield every bin in order of time. A short pause is filled with empty bins, a long one ends a stretch.
+
+        The very first bin begins with the first request, and the last one ends with the last, but none is less than
+        half as wide as the others: what it holds would make too high a rate.
         """
         indexes = sorted(self._bins)
         most = max(1.0, len(indexes) * _LONGEST_PAUSE)

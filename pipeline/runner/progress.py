@@ -47,7 +47,7 @@ class StopRequest:
             self.at_once = True
 
     def stop(self) -> Stop | None:
-        """How the run ends for it; None where no signal came."""
+        """Return how the run ends for it; None if no signal came."""
         return None if self.signal is None else Stop(StopKind.INTERRUPTED, "stopped by a signal", self.signal)
 
 

@@ -71,7 +71,7 @@ class RowQueue:
         return self.waiting.take() if isinstance(found, Later) and self.waiting else found
 
     def _next_new(self, now: float) -> Work | Later:
-        """The next row of the feed; rows that make no request are recorded on the way."""
+        """Return the next row of the feed; rows that make no request are recorded on the way."""
         if self._rows_left <= 0:
             return Later()
         try:

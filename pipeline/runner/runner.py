@@ -145,11 +145,11 @@ class Runner:
         self._admission.change(limits, self._clock(), sent, in_flight)
 
     def in_doubt(self) -> int:
-        """How many requests are in flight: how they ended is not known where the journal fails."""
+        """Return how many requests are in flight: how they ended is not known if the journal fails."""
         return len(self._in_flight)
 
     def in_doubt_usd(self) -> Decimal:
-        """What the requests in flight may cost at most, in USD: all that is known of them where the journal fails."""
+        """Return the maximum cost of the requests in flight, in USD: all that is known of them if the journal fails."""
         return worst_usd(self._in_flight.values())
 
     # ---- the loop

@@ -174,7 +174,7 @@ class Settler:
             self.fail(work)
 
     def _is_of_server(self, flight: Flight, failure: Failure, servers: Servers, now: float) -> bool:
-        """Whether a failure is the fault of one server alone, so that the row goes to another one and loses no attempt.
+        """Return whether one server alone is at fault, so that the row goes to another one and loses no attempt.
 
         A server's outage excuses a row once: else a row that every server fails at would never come to an end.
         """
@@ -192,8 +192,10 @@ class Settler:
         return True
 
     def _usable(self, now: float) -> None:
-        """The endpoint works. If it was down, that was no fault of the rows that have failed since it last worked: they
-        begin their attempts anew. Those that failed before are not forgiven again: they may be at fault themselves.
+        """Record that the endpoint works.
+
+        If it was down, the rows that failed since it last worked are not at fault: their attempts start again. Those
+        that failed before are not forgiven again: they may be at fault themselves.
         """
         worked_before = self._verdicts.works(now)
         if worked_before is not None:
@@ -202,5 +204,5 @@ class Settler:
 
 
 def _last(record: Outcome) -> Outcome:
-    """The record of an attempt that is its row's failure at once."""
+    """Return the record of an attempt that is its row's failure at once."""
     return record._replace(failed_runs=record.failed_runs + 1)

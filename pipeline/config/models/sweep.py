@@ -57,7 +57,7 @@ def _kind(given: object) -> str:
 
 
 def _swept(annotation: Any) -> Any:
-    """The type of a key of `sweep`: a list of what the setting may be, or such values by name."""
+    """Return the type of a key of `sweep`: a list of what the setting may be, or such values by name."""
 
     def read(given: object, handler: ValidatorFunctionWrapHandler) -> tuple[SweptValue, ...]:
         if isinstance(given, Mapping):
