@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from pipeline.errors import ErrorKind
 
@@ -26,10 +26,15 @@ ParameterValue = int | float | str | list[str]
 
 
 class Message(TypedDict):
-    """One chat message; `content` is text, or a list of parts if the endpoint accepts them."""
+    """One chat message; `content` is text, or a list of parts if the endpoint accepts them. It may be missing beside
+    `tool_calls`, which have OpenAI's form.
+    """
 
     role: str
-    content: str | list[JsonObject]
+    content: NotRequired[str | list[JsonObject]]
+    name: NotRequired[str]
+    tool_calls: NotRequired[list[JsonObject]]
+    tool_call_id: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +189,19 @@ def request_hash(endpoint_kind: str, request: Request) -> str:
     return digest([*asked, request.extra_body] if request.extra_body else asked)
 
 
+_FURTHER_TEXTS: tuple[Literal["name", "tool_call_id"], ...] = ("name", "tool_call_id")
+
+
 def message_texts(messages: Sequence[Message]) -> list[str]:
-    """Return every piece of text in the messages, for bounds on size."""
+    """Return every piece of text in the messages, for bounds on size; tool calls as JSON text."""
     texts: list[str] = []
     for message in messages:
-        content = message["content"]
+        content = message.get("content", "")
         if isinstance(content, str):
             texts.append(content)
         else:
             texts.extend(part["text"] for part in content if isinstance(part.get("text"), str))
+        texts += [message[name] for name in _FURTHER_TEXTS if name in message]
+        if "tool_calls" in message:
+            texts.append(json_text(message["tool_calls"]))
     return texts

@@ -53,7 +53,7 @@ def _telling(config: JobConfig, schema: JsonObject | None, paragraph: str) -> Te
         send = "response_format" if schema is not None and takes_schemas else "prompt"
     form = Form(send)
     if form is not Form.RESPONSE_FORMAT or schema is None or provider.schema_form is None:
-        return Telling(form, paragraph)
+        return Telling(form, paragraph, may_fall_back=is_auto)
     return Telling(form, paragraph, provider.schema_form(schema), may_fall_back=is_auto)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from pipeline.app.expecting import expected_of
+from pipeline.app.material import read_variants
 from pipeline.app.paths import path_mistakes
 from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues
-from pipeline.config import Job, JobConfig, environment_mistakes, in_order, variants
+from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.expect import Expected
 from pipeline.plan import Variant
@@ -147,8 +148,7 @@ def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> It
 def _asked(job: Job, source: Source | None) -> tuple[tuple[Variant, ...], list[Mistake]]:
     """Return the ways in which a job asks each row, and what is wrong with any of them."""
     asked: list[Variant] = []
-    mistakes: list[Mistake] = []
-    named = variants(job.config)
+    named, mistakes = read_variants(job.config)
     for variant in named:
         builder, found = builder_of(replace(job, config=variant.config), source)
         mistakes += [replace(one, key=variant.placed_key(one.key)) for one in found]

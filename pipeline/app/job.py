@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app.inspection import inspect_job, needs_max_tokens, samples_of
+from pipeline.app.material import read_variants
 from pipeline.app.pricing import price_of
 from pipeline.catalogue import Price, Terms
 from pipeline.config import Job, JobConfig, JobVariant, read_job, variants
@@ -122,7 +123,7 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     found = inspect_job(job, os.environ if environ is None else environ, for_sending=for_sending)
     if found.mistakes or found.source is None or not found.asked:
         raise InvalidJob(found.mistakes)
-    config, named = job.config, variants(job.config)
+    config, (named, _) = job.config, read_variants(job.config)
     rows = Rows(
         found.source,
         config.input.id,

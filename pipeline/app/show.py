@@ -12,7 +12,7 @@ from pipeline.app.planning import plan_unsaved
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure, input_row_id, settled, settled_positions
-from pipeline.records import JsonObject, Message, Row
+from pipeline.records import Message, Row, json_text
 from pipeline.sink import Results
 from pipeline.sources.identity import row_values
 
@@ -79,13 +79,16 @@ def _rows(opened: OpenJob, results: Results, positions: Sequence[int]) -> Iterat
 def _text(messages: Sequence[Message]) -> str:
     """Return the messages without the system prompt, each with its role if there are several."""
     asked = [message for message in messages if message["role"] != "system"] or list(messages)
-    texts = [_content(message["content"]) for message in asked]
+    texts = [_content(message) for message in asked]
     if len(asked) == 1:
         return texts[0]
     return "\n".join(f"{message['role']}: {text}" for message, text in zip(asked, texts, strict=True))
 
 
-def _content(content: str | list[JsonObject]) -> str:
+def _content(message: Message) -> str:
+    content = message.get("content", "")
+    if "tool_calls" in message:
+        return "\n".join(filter(None, [content if isinstance(content, str) else "", json_text(message["tool_calls"])]))
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] if "text" in part else f"[{part.get('type', 'part')}]" for part in content)

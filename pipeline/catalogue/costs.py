@@ -106,15 +106,12 @@ def max_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
     known = built_in().find(model)
     instructions = known.max_instruction_tokens if known else 0
     tokens = TOKENS_PER_CONVERSATION + instructions + TOKENS_PER_MESSAGE * len(messages)
+    tokens += sum(map(_utf8_length, message_texts(messages)))
     for message in messages:
-        content = message["content"]
-        if isinstance(content, str):
-            tokens += _utf8_length(content)
-            continue
-        for part in content:
-            text = part.get("text")
-            is_text = part.get("type") == "text" and isinstance(text, str)
-            tokens += _utf8_length(str(text)) if is_text else TOKENS_PER_PART + len(json.dumps(part))
+        content = message.get("content", "")
+        for part in () if isinstance(content, str) else content:
+            if not (part.get("type") == "text" and isinstance(part.get("text"), str)):
+                tokens += TOKENS_PER_PART + len(json.dumps(part))
     return tokens
 
 

@@ -64,6 +64,13 @@ def _check_prompt(config: JobConfig) -> Iterator[Finding]:
     for name in given[1:]:
         message = f"`{given[0]}` is set already; a prompt has one of {listed(PROMPT_KEYS, 'or')}"
         yield Finding(("prompt", name), message, "keep one of them", others)
+    if config.prompt.examples is not None and config.prompt.messages is not None:
+        hint = "put them into the messages, or leave one of the two out"
+        message = "examples come before the user's message, and `messages` brings whole conversations"
+        yield Finding(path("prompt.examples"), message, hint, (path("prompt.messages"),))
+    if config.prompt.tools is not None and "tools" in (config.endpoint.extra_body or {}):
+        hint = "keep one of the two"
+        yield Finding(path("endpoint.extra_body.tools"), "`prompt.tools` is set already", hint, (path("prompt.tools"),))
 
 
 def _check_model(config: JobConfig) -> Iterator[Finding]:

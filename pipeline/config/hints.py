@@ -62,7 +62,7 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
         (): frozenset({"cache", "telemetry"}),
         ("input",): frozenset({"storage"}),
         ("sweep",): frozenset({"prompt.examples"}),
-        ("prompt",): frozenset({"examples", "images", "image_urls", "tools"}),
+        ("prompt",): frozenset({"images", "image_urls"}),
         ("endpoint",): frozenset({"batch"}),
         ("limits",): frozenset({"wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),

@@ -97,4 +97,6 @@ def moved(finding: Finding, variant: JobVariant) -> Finding:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     return value.model_dump() if isinstance(value, BaseModel) else value

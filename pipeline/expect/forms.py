@@ -68,7 +68,7 @@ def in_prompt(request: Request, paragraph: str) -> Request:
     """Return the request with a paragraph after the system text, or as the system text where there is none."""
     messages = request.messages
     first = messages[0]
-    if first["role"] in _INSTRUCTING and isinstance(first["content"], str):
+    if first["role"] in _INSTRUCTING and isinstance(first.get("content"), str):
         told: Message = {**first, "content": f"{first['content']}\n\n{paragraph}"}
         return replace(request, messages=(told, *messages[1:]))
     return replace(request, messages=({"role": "system", "content": paragraph}, *messages))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +12,7 @@ from pipeline.catalogue.costs import MAX_BYTES_PER_TOKEN
 from pipeline.config.models import PROMPT_KEYS, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.expect import Telling
-from pipeline.prompts.chat import read_messages
+from pipeline.prompts.chat import INSTRUCTING, read_messages
 from pipeline.prompts.failures import PromptFailure, missing_column
 from pipeline.prompts.parameters import ParameterReader, moved_seed
 from pipeline.prompts.texts import is_blank, scalar_text
@@ -35,8 +35,9 @@ class RequestBuilder:
     """Makes the requests of a job; `columns` are the input columns it uses. Safe from many threads.
 
     `prompt.system` goes first; where the row brings messages, only if none of them is a system message. A blank system
-    text is left out. `telling` tells the endpoint what the answer has to be. With `needs_max_tokens` a row without it
-    makes no request. Raises InvalidJob with every mistake that can be seen without a row.
+    text is left out. Examples come before the user's message. `telling` tells the endpoint what the answer has to be.
+    With `needs_max_tokens` a row without it makes no request. Raises InvalidJob with every mistake that can be seen
+    without a row.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class RequestBuilder:
     ) -> None:
         self._model = model
         self._ranges = parameter_ranges
-        self._extra_body = extra_body or {}
+        self._extra_body = dict(extra_body or {})
+        if prompt.tools is not None:
+            self._extra_body["tools"] = list(prompt.tools)
+        self._examples = tuple(_examples(prompt))
         self._telling = telling
         self._context_window = context_window
         mistakes: list[Mistake] = []
@@ -122,14 +126,14 @@ class RequestBuilder:
     def _messages(self, row: Row, seconds: float) -> tuple[Message, ...]:
         if self._chat is not None:
             messages = read_messages(row[self._chat])
-            if self._system is None or any(message["role"] == "system" for message in messages):
+            if self._system is None or any(message["role"] in INSTRUCTING for message in messages):
                 return messages
             return (*self._system_message(row, seconds), *messages)
         text = self._user.render(row, seconds) if self._user is not None else _column_text(row, str(self._column))
         if is_blank(text):
             raise PromptFailure(ErrorKind.EMPTY_PROMPT, "the prompt is empty")
         user: Message = {"role": "user", "content": text}
-        return (user,) if self._system is None else (*self._system_message(row, seconds), user)
+        return (*self._system_message(row, seconds), *self._examples, user)
 
     def _system_message(self, row: Row, seconds: float) -> tuple[Message, ...]:
         text = self._system.render(row, seconds) if self._system is not None else ""
@@ -172,6 +176,13 @@ def condition_mistakes(text: str | None) -> list[Mistake]:
         except InvalidJob as error:
             return list(error.mistakes)
     return []
+
+
+def _examples(prompt: PromptConfig) -> Iterator[Message]:
+    """Yield the messages of the examples; a file of them has been read before."""
+    for example in prompt.examples if isinstance(prompt.examples, tuple) else ():
+        yield {"role": "user", "content": example.user}
+        yield {"role": "assistant", "content": example.assistant}
 
 
 def _template(text: str | None, key: str, columns: Sequence[str]) -> Template | None:

@@ -1,22 +1,28 @@
-"""A `messages` column: a list of {role, content} (structs or maps), or JSON text of one, as the messages of a request.
+"""A `messages` column: a list of messages (structs or maps), or JSON text of one, as the messages of a request.
 
-Other keys are refused, unless they are null (a Parquet struct has all of its fields in every row): a request holds
-roles and contents only, so what is dropped here would change the answer without changing the request's hash.
+Beside `role` and `content` a message may have `name`, `tool_calls` and `tool_call_id`. Other keys are refused, unless
+they are null (a Parquet struct has all of its fields in every row): what is dropped here would change the answer and
+not the request's hash.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.errors import ErrorKind
 from pipeline.prompts.failures import PromptFailure
 from pipeline.prompts.texts import is_blank
-from pipeline.records import JsonObject, Message
+from pipeline.records import JsonObject, Message, json_text
 from pipeline.surrogates import well_formed
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant", "tool")
+INSTRUCTING = frozenset({"system", "developer"})
+"""The roles whose messages ask nothing."""
+
+_TEXTS: tuple[Literal["name", "tool_call_id"], ...] = ("name", "tool_call_id")
+_KEYS = {"role", "content", "tool_calls", *_TEXTS}
 
 
 def read_messages(value: Any) -> tuple[Message, ...]:
@@ -27,10 +33,10 @@ def read_messages(value: Any) -> tuple[Message, ...]:
     """
     entries = _entries(value)
     messages = [_message(position, entry) for position, entry in enumerate(entries, 1)]
-    if all(message["role"] == "system" or _says_nothing(message["content"]) for message in messages):
+    if all(message["role"] in INSTRUCTING or _says_nothing(message) for message in messages):
         raise PromptFailure(ErrorKind.EMPTY_PROMPT, "the messages are empty")
-    for position, entry in enumerate(entries, 1):
-        if entry.get("content") is None:
+    for position, message in enumerate(messages, 1):
+        if "content" not in message and "tool_calls" not in message:
             raise _failure(f"message {position} has no content")
     return tuple(messages)
 
@@ -62,19 +68,67 @@ def _mapping(value: Any) -> Any:
 
 def _message(position: int, entry: Any) -> Message:
     place = f"message {position}"
-    fields = _fields(entry, {"role", "content"}, place)
-    if fields.get("role") == "tool":
-        raise _failure(
-            f"{place} is a tool's, which needs the call that it answers; conversations with tools are not sent"
-        )
-    if fields.get("role") not in ROLES:
+    fields = _fields(entry, _KEYS, place)
+    role = fields.get("role")
+    if role not in ROLES:
         raise _failure(f"{place} has no role of {', '.join(ROLES)}")
+    message = Message(role=role)
     content = fields.get("content")
     if isinstance(content, (list, tuple)):
-        return Message(role=fields["role"], content=[_part(place, part) for part in content])
-    if content is not None and not isinstance(content, str):
+        message["content"] = [_part(place, part) for part in content]
+    elif isinstance(content, str):
+        message["content"] = well_formed(content)
+    elif content is not None:
         raise _failure(f"{place} has a content that is neither text nor a list of parts")
-    return Message(role=fields["role"], content=well_formed(content or ""))
+    calls = _tool_calls(place, fields.get("tool_calls"))
+    if calls and role != "assistant":
+        raise _failure(f"{place} has tool_calls, which only an assistant makes")
+    if calls:
+        message["tool_calls"] = calls
+    for name in _TEXTS:
+        if (text := fields.get(name)) is not None:
+            if not isinstance(text, str):
+                raise _failure(f"{place} has a {name} that is not text")
+            message[name] = well_formed(text)
+    if "tool_call_id" in message and role != "tool":
+        raise _failure(f"{place} has a tool_call_id, which only a tool's message has")
+    return message
+
+
+def _tool_calls(place: str, value: Any) -> list[JsonObject]:
+    """Return tool calls in OpenAI's form, whichever of the usual ones they have: arguments are JSON text there."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise _failure(f"{place} has tool_calls that are not JSON text") from None
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise _failure(f"{place} has tool_calls that are not a list")
+    return [_tool_call(f"a tool call of {place}", call) for call in value]
+
+
+def _tool_call(place: str, value: Any) -> JsonObject:
+    fields = _fields(value, {"id", "type", "function", "name", "arguments", "index"}, place)
+    function = _fields(fields.get("function", fields), {"name", "arguments", *fields}, place)
+    name, arguments = function.get("name"), function.get("arguments")
+    if not isinstance(name, str):
+        raise _failure(f"{place} names no function")
+    if not isinstance(arguments, str):
+        arguments = json_text(_without_nulls(arguments or {}))
+    call: dict[str, Any] = {"id": fields["id"]} if "id" in fields else {}
+    if not all(isinstance(one, str) for one in call.values()):
+        raise _failure(f"{place} has an id that is not text")
+    return {**call, "type": "function", "function": {"name": well_formed(name), "arguments": well_formed(arguments)}}
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return the value without keys that are null: Arrow gives each struct the keys of all others."""
+    value = _mapping(value)
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _part(place: str, value: Any) -> JsonObject:
@@ -102,7 +156,10 @@ def _fields(value: Any, known: set[str], place: str) -> JsonObject:
     return fields
 
 
-def _says_nothing(content: str | list[JsonObject]) -> bool:
+def _says_nothing(message: Message) -> bool:
+    content = message.get("content", "")
+    if "tool_calls" in message:
+        return False
     if isinstance(content, str):
         return is_blank(content)
     return all(part["type"] == "text" and is_blank(part["text"]) for part in content)

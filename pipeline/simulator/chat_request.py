@@ -13,7 +13,7 @@ from pipeline.simulator.models import GUARD_PARAMETERS, MODELS, PARAMETERS, UNDO
 JsonObject = dict[str, object]
 """A JSON object as it comes in or goes out."""
 
-ROLES = ("system", "user", "assistant", "tool")
+ROLES = ("system", "developer", "user", "assistant", "tool")
 TOKENS_PER_MESSAGE = 4
 BYTES_PER_TOKEN = 4
 
@@ -145,6 +145,10 @@ def _parts(index: int, message: object) -> Iterator[_Part]:
     if message.get("role") not in ROLES:
         raise Refusal(400, 5006, f"messages[{index}].role must be one of {', '.join(ROLES)}")
     content = message.get("content")
+    if calls := message.get("tool_calls"):
+        yield _Part(json.dumps(calls))
+        if content is None:
+            return
     if isinstance(content, str):
         yield _Part(content)
         return

@@ -252,12 +252,54 @@ def test_only_what_is_certain_to_exceed_the_window_is_refused() -> None:
     assert made.request({"c": " x" + "=" * 12_000}).messages
 
 
-def test_a_tools_message_is_refused_for_what_it_lacks() -> None:
-    for extra in ({}, {"tool_call_id": "call_1"}):
-        messages = [{"role": "user", "content": "a"}, {"role": "tool", "content": "b", **extra}]
-        with pytest.raises(PromptFailure, match="message 2") as caught:
-            chat(messages)
-        assert caught.value.kind is ErrorKind.PROMPT_ERROR
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [CALL],
+        json.dumps([CALL]),
+        [{**CALL, "index": 0, "function": {"name": "f", "arguments": {"a": 1}}}],
+        [{**CALL, "function": {"name": "f", "arguments": {"a": 1, "b": None}}}],
+        [{"id": "call_1", "name": "f", "arguments": {"a": 1}, "function": None}],
+        [{"id": "call_1", "name": "f", "arguments": [("a", 1)]}],
+    ],
+)
+def test_tool_calls_have_openais_form_whichever_they_had(calls: Any) -> None:
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "content": "b", "tool_call_id": "call_1", "name": "f"},
+    ]
+    found = chat(messages)
+    assert found[1] == {"role": "assistant", "tool_calls": [CALL]}
+    assert found[2] == messages[2]
+
+
+def test_a_developers_message_asks_nothing_and_stands_for_the_system_text() -> None:
+    messages = [{"role": "developer", "content": "secret"}]
+    assert kind(chat, messages) is ErrorKind.EMPTY_PROMPT
+    whole = [*messages, {"role": "user", "content": "a", "name": "ada"}]
+    assert list(chat(whole, system="Be kind.")) == whole
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": "a", "tool_calls": [CALL]},
+        {"role": "user", "content": "a", "tool_call_id": "x"},
+        {"role": "user", "content": "a", "name": 7},
+        {"role": "assistant", "tool_calls": {"a": "secret"}},
+        {"role": "assistant", "tool_calls": ["secret"]},
+        {"role": "assistant", "tool_calls": [{"id": "secret"}]},
+        {"role": "assistant", "tool_calls": [{**CALL, "id": 7}]},
+        {"role": "assistant", "tool_calls": "secret"},
+        {"role": "assistant", "tool_calls": []},
+    ],
+)
+def test_a_message_of_no_known_form_is_refused(message: Any) -> None:
+    assert kind(chat, [{"role": "user", "content": "a"}, message]) is ErrorKind.PROMPT_ERROR
 
 
 def test_an_image_that_is_an_address_is_refused_for_a_reason_that_holds_for_any_endpoint() -> None:

@@ -13,7 +13,7 @@ from pipeline.config.models.observers import MetricsConfig, NotifyConfig
 from pipeline.config.models.output import CheckpointConfig, OutputConfig
 from pipeline.config.models.parameters import ParametersConfig
 from pipeline.config.models.pricing import PricingConfig
-from pipeline.config.models.prompt import PROMPT_KEYS, PromptConfig
+from pipeline.config.models.prompt import PROMPT_KEYS, Example, ExamplesFile, PromptConfig
 from pipeline.config.models.simulator import SimulatorConfig
 from pipeline.config.models.sweep import SweepConfig, SweptValue
 from pipeline.config.models.values import PRICE_DECIMALS, TAGS, ColumnReference
@@ -28,6 +28,8 @@ __all__ = [
     "ColumnReference",
     "CsvConfig",
     "EndpointConfig",
+    "Example",
+    "ExamplesFile",
     "ExpectConfig",
     "InputConfig",
     "JobConfig",

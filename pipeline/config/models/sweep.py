@@ -108,6 +108,8 @@ class _Sweep(Section):
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     return value.model_dump() if isinstance(value, Section) else value
 
 
@@ -117,6 +119,7 @@ def _fields() -> dict[str, Any]:
         ("endpoint", EndpointConfig, "extra_body"),
         ("prompt", PromptConfig, "system"),
         ("prompt", PromptConfig, "user"),
+        ("prompt", PromptConfig, "examples"),
         *(("parameters", ParametersConfig, name) for name in ParametersConfig.model_fields),
     ]
     fields = {}
