@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.journal.facts import is_count
+from pipeline.journal.checks import is_count
 from pipeline.journal.files import EXPORTS_NAME
 from pipeline.journal.json_file import read_json, write_json
 

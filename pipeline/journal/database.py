@@ -63,7 +63,7 @@ def create_database(
             checked = ((number, packed, checksum(number, packed)) for number, packed in rows)
             connection.executemany(f"INSERT INTO {table} VALUES (?,?,?)", checked)
         connection.execute("COMMIT")
-        # Kept in the file's header: who opens it to write need not change that, so no kill can leave it half changed.
+        # The mode is stored in the file's header, so that opening the file to write does not change the header.
         _expect(connection, "journal_mode=WAL", "wal")
 
 
@@ -81,9 +81,9 @@ def open_reader(directory: Path) -> sqlite3.Connection:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES:
-            # Not even to be opened: SQLite would take the log for a remnant, and remove it.
+            # It must not be opened at all: SQLite would consider the log a remnant, and remove it.
             raise CheckpointDamaged(f"{path}: the journal is empty or cut off")
-        # Without a log there is nothing that SQLite would have to share or to make up for.
+        # Without a log, SQLite needs neither shared memory nor a recovery.
         mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
     except FileNotFoundError:
         raise CheckpointDamaged(f"{path}: the journal is missing, though answers were acknowledged in it") from None
@@ -111,11 +111,11 @@ def open_writer(directory: Path) -> sqlite3.Connection:
     check_structure(directory)
     connection = _connect(path, "mode=rw")
     try:
-        # Before anything is read: else SQLite begins with memory shared between processes, and stays with it.
+        # This comes before anything is read: otherwise SQLite starts with shared memory, and keeps it.
         _expect(connection, "locking_mode=EXCLUSIVE", "exclusive")
         _expect(connection, "journal_mode=WAL", "wal")
         connection.execute("PRAGMA synchronous=FULL")
-        # The writer moves the log into the database itself: SQLite would ignore it when that fails.
+        # The writer moves the log into the database itself: SQLite would ignore an error of that.
         connection.execute("PRAGMA wal_autocheckpoint=0")
     except BaseException as error:
         connection.close()
@@ -145,7 +145,7 @@ def abandon(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         connection.execute("PRAGMA synchronous=OFF")
-    connection.interrupt()  # nothing executes any more: it ends what the close would begin
+    connection.interrupt()  # nothing executes now: this interrupts what the close would start
     connection.close()
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import NamedTuple
 
-# Four times as fast as the standard library's at what is packed here for every row.
+# Four times as fast as the standard library for the values packed here.
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from pipeline.journal.outcome import Outcome, decode, encode
@@ -26,17 +26,17 @@ class State(IntEnum):
     NEW = 0
     """Never sent (in a plan alone)."""
     ATTEMPTED = 1
-    """Sent, without an outcome so far: an attempt that will be tried again, or one cut off by a kill."""
+    """Sent, without an outcome so far: an attempt that is retried, or one interrupted by a kill."""
     ANSWERED = 2
     UNPRICED = 3
-    """Answered, and what it cost is not known."""
+    """Answered, at an unknown cost."""
     FAILED_PASSING = 4
-    """Failed for a cause that may have passed at the next run."""
+    """Failed for a cause that may have passed by the next run."""
     FAILED = 5
-    """Failed for a cause that lies in the row."""
+    """Failed because of the row itself."""
     ADOPTED = 6
-    """Took over, or keeps, the answer of the event that the record's `source` names. Where the row was asked for a
-    longer one in vain, the record tells of that attempt too.
+    """Reuses, or keeps, the answer of the event that the record's `source` names. If a longer answer was asked for in
+    vain, the record describes that attempt too.
     """
     ADOPTED_UNPRICED = 7
     CHANGED = 8
@@ -44,8 +44,8 @@ class State(IntEnum):
     RETRY = 9
     """Failed, and is sent again by this run (in a plan alone)."""
     TRUNCATED = 10
-    """Has an answer that was cut off, and is asked for a longer one by this run (in a plan alone). By its event, an
-    adoption, the row keeps what it has.
+    """Has a truncated answer, and this run asks for a longer one (in a plan alone). Its event is an adoption, by which
+    the row keeps the answer that it has.
     """
     SHARED = 11
     """Makes the same request as another row, and shares its outcome (in a plan alone)."""
@@ -129,7 +129,7 @@ class Claim:
 def pack_event(event: Event) -> bytes:
     """Return an event as the journal stores it: a JSON line with its head, then its record."""
     source = event.record.source if event.state in ADOPTIONS else 0
-    facts = [
+    head = [
         event.plan,
         event.position,
         int(event.state),
@@ -139,7 +139,7 @@ def pack_event(event: Event) -> bytes:
         event.content,
         source,
     ]
-    return _encode(facts) + b"\n" + _encode(encode(event.record))
+    return _encode(head) + b"\n" + _encode(encode(event.record))
 
 
 def unpack_head(seq: int, packed: bytes) -> EventHead:
@@ -167,8 +167,8 @@ def unpack_record(packed: bytes) -> Outcome:
 
 def with_source(packed: bytes, source: int) -> bytes:
     """Return a packed adoption with another number of the event whose answer it reuses."""
-    *facts, _ = from_json(packed[: packed.index(b"\n")])
-    return _encode([*facts, source]) + b"\n" + _encode({**from_json(record_text(packed)), "source": source})
+    *head, _ = from_json(packed[: packed.index(b"\n")])
+    return _encode([*head, source]) + b"\n" + _encode({**from_json(record_text(packed)), "source": source})
 
 
 def pack_claim(claim: Claim) -> bytes:
@@ -191,9 +191,9 @@ def pack_claim(claim: Claim) -> bytes:
 
 def unpack_claim(number: int, packed: bytes) -> Claim:
     """Return the claim with the given number."""
-    facts = from_json(packed)
-    facts[-1] = decode(facts[-1])
-    return Claim(number, *facts)
+    fields = from_json(packed)
+    fields[-1] = decode(fields[-1])
+    return Claim(number, *fields)
 
 
 def checksum(number: int, packed: bytes) -> int:

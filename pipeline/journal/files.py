@@ -20,7 +20,7 @@ RECOVERY_NAMES = ("recovery.new", "recovery", "recovery.done")
 SCRATCH_PREFIX = ".pipeline-scratch-"
 """What the names of scratch directories begin with, in a checkpoint and elsewhere."""
 
-# Disposable files first, the count last: where a removal is cut off, what is left is refused, never trusted.
+# Disposable files first, the count last: what an interrupted removal leaves is refused, never trusted.
 _NAMES = (
     PLANNING_NAME,
     EXPORTS_NAME,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pipeline.errors import CheckpointFailed, JobLocked
-from pipeline.journal.facts import is_count, is_moment, is_text
+from pipeline.journal.checks import is_count, is_moment, is_text
 
 FILE_NAME = "lock"
 _MAX_BYTES = 4096
@@ -73,7 +73,7 @@ class JobLock:
             time.sleep(_POLL_SECONDS)
         self._file = file
         if not shared:
-            with suppress(OSError):  # The name is a kindness to whoever is refused; the disk may be full.
+            with suppress(OSError):  # the holder's name is only a convenience; the disk may be full
                 os.ftruncate(file, 0)
                 holder = Holder(os.getpid(), os.uname().nodename, time.time())
                 os.pwrite(file, json.dumps(asdict(holder)).encode(), 0)
@@ -84,7 +84,7 @@ class JobLock:
             file = self._open()
             try:
                 fcntl.flock(file, (fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                # The lock of a file that has been removed in the meantime keeps nobody out.
+                # The lock of a file that was removed meanwhile excludes nobody.
                 if os.path.samestat(os.fstat(file), os.stat(self._path)):
                     return file
                 os.close(file)
@@ -99,7 +99,7 @@ class JobLock:
 
     def _open(self) -> int:
         try:
-            # A command that made the directory for nothing may have removed it again.
+            # A command that created the directory in vain may have removed it again.
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.journal.facts import is_text
+from pipeline.journal.checks import is_text
 from pipeline.journal.json_file import read_json, write_json
 
 ORDER_NAME = "order.json"

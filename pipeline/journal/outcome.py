@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
 
 
 PUBLISHED = Outcome._fields[: Outcome._fields.index("usage")]
-"""The fields that are columns of the output, in its order; `cost` stands there as `cost_usd`."""
+"""The fields that are columns of the output, in its order; `cost` is named `cost_usd` there."""
 
 _FIELDS = Outcome._fields
 _NAMES = frozenset(_FIELDS)
@@ -112,6 +112,6 @@ def decode(facts: JsonObject) -> Outcome:
             known[name] = Decimal(amount)
     if (stood_for := known.get("stood_for")) is not None:
         known["stood_for"] = tuple(stood_for)
-    if (price := known.get("price")) is not None:  # versions before knew no price of cached tokens
+    if (price := known.get("price")) is not None:  # earlier versions knew no price of cached tokens
         known["price"] = (*price, None)[:4]
     return Outcome(**known)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.journal.facts import is_amount, is_count, is_moment, is_number, is_text
+from pipeline.journal.checks import is_amount, is_count, is_moment, is_number, is_text
 from pipeline.journal.json_file import read_json, write_json
 from pipeline.records import JsonObject
 

@@ -100,7 +100,7 @@ class JournalReader:
         """Yield the same with each record as the JSON text that is stored."""
         for start in range(0, len(sequence), _ROWS_PER_STATEMENT):
             part = sorted(set(sequence[start : start + _ROWS_PER_STATEMENT]))
-            # Filled up with the last one, so that few different statements have to be kept.
+            # The list is filled up with the last number, so that SQLite caches few different statements.
             numbers = part + part[-1:] * (-len(part) % _NUMBERS_PER_STEP)
             found = 0
             with self._reading():

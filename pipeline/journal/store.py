@@ -104,7 +104,7 @@ class Journal(JournalReader):
             with journal._writing():
                 journal._places = database.places(directory)
                 journal._count = Count(directory, journal.totals.commits)
-                # The log may be new as well. SQLite syncs its name too, but goes on where that fails.
+                # The log may be new as well. SQLite syncs its name too, but ignores an error.
                 sync_directory(directory)
         except BaseException:
             journal.close()
@@ -209,7 +209,7 @@ class Journal(JournalReader):
         if not self._places:
             return
         found = database.places(self._directory)
-        known, self._places = self._places, found  # the log comes into being with the first commit
+        known, self._places = self._places, found  # the log is created with the first commit
         if any(found.get(name) != place for name, place in known.items()):
             self._broken = True
             raise CheckpointFailed(
@@ -244,7 +244,7 @@ class Journal(JournalReader):
     def _insert(self, table: str, rows: list[tuple[int, bytes]]) -> None:
         start = 0
         while start < len(rows):
-            # By powers of two, because a statement is kept with what it inserted last: few sizes, little kept.
+            # By powers of two, because a cached statement holds what it inserted last: few sizes, little memory.
             count = 1 << (min(len(rows) - start, _ROWS_PER_STATEMENT).bit_length() - 1)
             while count > 1 and sum(len(packed) for _, packed in rows[start : start + count]) > _BYTES_PER_STATEMENT:
                 count //= 2

@@ -23,7 +23,7 @@ class Budget:
         """Change the caps. What was spent and what is reserved stays as it is."""
         before = self._spent_before
         remaining = [cap for cap in (None if job_cap is None else job_cap - before, run_cap) if cap is not None]
-        # What this run spends counts against both, so the smaller one stays the one that holds.
+        # What this run spends counts against both caps, so the smaller one stays the smaller one.
         self._is_of_run = run_cap is not None and min(remaining) == run_cap
         self._cap = run_cap if self._is_of_run else job_cap
         self._remaining = min(remaining) - self._spent if remaining else None

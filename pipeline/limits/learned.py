@@ -14,7 +14,7 @@ _FIRST_GROWTH = 0.01
 _TOLERATED_SHARE = 0.015
 _CREDIT_SECONDS = 0.2
 _PATIENCE_SECONDS = 90.0
-"""What an endpoint took at once at the start looks like its rate for a minute; then the learned one has to help."""
+"""For a minute, a burst that was accepted at the start looks like a high rate; then the learned rate has to help."""
 _MAX_GRANTED_SHARE = 0.9
 _GRANTED_BESIDE = 5
 
@@ -39,7 +39,7 @@ class LearnedRate:
         self._next_at = self._changed_at = -math.inf
         self._helped_at = math.inf
         self._began_at: float | None = None
-        # When the requests of the last minute were let in: all, those that were refused, and those that never went out.
+        # When requests of the last minute were let in: all of them, the refused ones, and those that were never sent.
         self._let_in: deque[float] = deque()
         self._refused: deque[float] = deque()
         self._withdrawn: deque[float] = deque()
@@ -64,7 +64,7 @@ class LearnedRate:
         self._forget(now)
         self._let_in.append(now)
         self._sent_since += 1
-        # What went out late is made up for, for as long as it is not much.
+        # A small delay is made up for.
         self._next_at = max(self._next_at, now - _CREDIT_SECONDS) + 1 / self._per_second
 
     def outage_ended(self, now: float) -> None:

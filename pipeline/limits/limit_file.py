@@ -77,10 +77,10 @@ class LimitFile:
         self._boot = boot.encode() if boot is not None else boot_id()
         self._clock = clock
         self._buffer = bytearray(_LAYOUT.itemsize)
-        whole = np.frombuffer(self._buffer, _LAYOUT, 1)
-        self.header: Records = whole["header"]
-        self.places: Records = whole["places"][0]
-        self.buckets: Records = whole["buckets"][0]
+        content = np.frombuffer(self._buffer, _LAYOUT, 1)
+        self.header: Records = content["header"]
+        self.places: Records = content["places"][0]
+        self.buckets: Records = content["buckets"][0]
         with self._named():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -175,7 +175,7 @@ class LimitFile:
         number = int(full_at / BUCKET_SECONDS)
         self.buckets[number % len(self.buckets)] = (number, _MAX_REQUESTS, _MAX_TOKENS)
         self.header["magic"], self.header["boot"] = _MAGIC, self._boot
-        # The head last: a file without one is begun anew by whoever comes next.
+        # The header last: a file without one is started again by the next process.
         self._write(_HEADER.itemsize, len(self._buffer) - _HEADER.itemsize)
         self._write(0, _HEADER.itemsize)
 

@@ -66,7 +66,7 @@ class Outage:
         self._in_a_row += 1
         self._cause = cause
         self._failures += counts
-        # What was in flight when the breaker opened fails before the next probe is due, and says nothing new.
+        # Requests in flight when the breaker opened fail before the next probe is due, and say nothing new.
         if self.is_open and now >= self.next_probe:
             self._probes += 1
             self.next_probe = now + self._backoff(self._probes)

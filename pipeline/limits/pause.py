@@ -62,7 +62,7 @@ def _nameless_file() -> int:
     needed.
     """
     if hasattr(os, "memfd_create"):
-        with suppress(OSError):  # not allowed here
+        with suppress(OSError):  # not permitted here
             return os.memfd_create("pause")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -12,13 +12,13 @@ TRANSIT_SECONDS = 0.25
 keeps the endpoint's own count below the limit too. It costs 0.4% of the rate."""
 
 SEND_WITHIN_SECONDS = 2.0
-"""How long a request that was let in may take until its first byte goes out; one that takes longer is let in anew."""
+"""How long a request that was let in may take until its first byte goes out; one that takes longer is let in again."""
 
 _SLOWEST = 1e-9
 """Units a minute: one in two thousand years. Its inverse, and that in seconds, are still numbers."""
 
 BURST_SHARE = 0.05
-# Who waits for as long as `wait` says must be let in then, however the sum of the times is rounded.
+# A caller that waits as long as `wait` says must be let in then, however the sum of the times is rounded.
 ROUNDING_SECONDS = 1e-6
 
 
@@ -91,7 +91,7 @@ class SlidingWindow:
         """Return the seconds until `amount` fits; 0 if it fits now. Never longer than a whole window."""
         amount = min(amount, self.capacity)
         self._forget(now)
-        # Amounts that turn out larger than was reserved push this on, but a window later they no longer count.
+        # Amounts larger than their reservation extend this, but after a window they no longer count.
         self._spread_until = min(self._spread_until, now + self._window)
         spread = self._spread_until - now - max(0.0, self._burst - amount) / self._per_second
         wait = max(spread, self._until_free(self._used + amount - self.capacity, now))
@@ -138,7 +138,7 @@ class SlidingWindow:
         return wait
 
     def _forget(self, now: float) -> None:
-        # In the order they were let in: one that was sent late keeps the next ones for that little longer.
+        # In the order of admission: one that was sent late delays the expiry of the next ones slightly.
         while self._entries and self._entries[0].sent_at + self._window <= now + ROUNDING_SECONDS:
             entry = self._entries.popleft()
             entry.counts = False

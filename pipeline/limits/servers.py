@@ -84,7 +84,7 @@ class Servers:
     def is_out(self, number: int, now: float, *, is_probe: bool) -> None:
         """Record that a server failed as one does that is down."""
         server = self._servers[number]
-        if server.probes and not is_probe:  # it was in flight when the server went out, and says nothing new
+        if server.probes and not is_probe:  # it was in flight when the server went down, and says nothing new
             return
         server.probes += 1
         server.probe_at = now + min(_FIRST_PROBE_SECONDS * 2.0 ** min(server.probes - 1, 10), _MAX_PROBE_SECONDS)

@@ -65,7 +65,7 @@ class SharedLimit:
             if not is_locked:
                 return _BUSY_SECONDS
             self._pay()
-            # Another process may have sent later than the moment at which this one began its turn.
+            # Another process may have sent after this one began its iteration.
             at = max(now, float(self._file.buckets["number"].max()) * BUCKET_SECONDS)
             wait = self._wait(tokens, at)
             if wait > ROUNDING_SECONDS:
@@ -112,7 +112,7 @@ class SharedLimit:
                 self._leave_line()
         self._file.close()
 
-    # ---- what is to be written, at once or when the file is free
+    # ---- writing, at once or when the file is free
 
     def _owe(self, *counts: tuple[int, int, int]) -> None:
         self._owed += counts
@@ -143,7 +143,7 @@ class SharedLimit:
                 header[name] = until + min(amount, rate.capacity) / rate.per_second
         self._file.write_header()
 
-    # ---- the line
+    # ---- the queue
 
     def _ahead(self, now: float) -> npt.NDArray[np.void]:
         """Return the places of those who have waited longer than this job, and still wait."""
@@ -223,7 +223,7 @@ def _wait(
     excess = float(held.sum()) + before + amount - rate.capacity
     if excess <= 0:
         return max(0.0, spread)
-    # Where even an empty window has no room for all of them, those ahead have to go first.
+    # If even an empty window has no room for all of them, those ahead go first.
     free = _LOOK_AGAIN_SECONDS
     if len(held):
         order = np.argsort(ends[counts])

@@ -51,7 +51,7 @@ def answers_again(
                 entry.request_hash,
                 settings[rows.variant_of(position)],
                 entry.content,
-                # It was recorded and billed as what it was.
+                # That attempt has been recorded and billed already.
                 record._replace(
                     error_kind=None,
                     error_message=None,

@@ -43,7 +43,7 @@ WITH_OCCURRENCE = (
 )
 """The id of a row with its occurrence, as `cells.with_occurrence` makes it."""
 
-# What a row's id has behind that of its input row; empty for most.
+# The part of a row's id after that of its input row; empty for most.
 _MARK = f"CASE instr({{0}}, {_SEPARATOR}) WHEN 0 THEN '' ELSE substr({{0}}, instr({{0}}, {_SEPARATOR})) END"
 _ADOPTED = f"CASE a.state WHEN {State.UNPRICED} THEN {State.ADOPTED_UNPRICED} ELSE {State.ADOPTED} END"
 _LATEST_WINS = "ON CONFLICT DO UPDATE SET seq = excluded.seq, state = excluded.state WHERE excluded.seq > seq"
@@ -68,7 +68,7 @@ INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
           FROM answers WHERE seq NOT IN (SELECT seq FROM matches)) a
     CROSS JOIN wanting w ON w.request_hash = a.request_hash AND w.nth = a.nth;
 """
-# Only where nothing but the settings had changed: an answer kept for an edited row is that row's alone.
+# Only if nothing but the settings had changed: an answer kept for an edited row is for that row only.
 _ADOPT_ACCEPTED = f"""
 CREATE INDEX accepted_by_source ON accepted (source, request_hash);
 INSERT INTO matches SELECT w.position, a.seq, {_ADOPTED}, 1
@@ -85,7 +85,7 @@ _UNANSWERED = """
 INSERT OR IGNORE INTO matches SELECT i.position, u.seq, u.state, 0
     FROM unanswered u CROSS JOIN input i ON i.row_id = u.row_id AND i.request_hash = u.request_hash;
 """
-# As in _MATCH, by what the rows that are left asked before.
+# As in _MATCH, by the earlier requests of the rows that are left.
 _KEEP_FORMER = f"""
 CREATE INDEX former_by_row ON former (position, request_hash);
 CREATE TABLE settled AS SELECT position, seq FROM matches;
@@ -128,8 +128,8 @@ INSERT INTO matches SELECT i.position, o.seq, {State.CHANGED}, 0
     CROSS JOIN orphans o ON o.content = i.content AND o.nth = i.nth;
 DELETE FROM orphans WHERE seq IN (SELECT seq FROM matches);
 """
-# A row that was told to keep an answer to another request. One whose own request was answered, and then replaced by a
-# longer answer, is not asked again.
+# Rows that were told to keep an answer to another request. A row whose own request was answered, and whose answer was
+# then replaced by a longer one, is not asked again.
 _FORGET_KEPT = f"""
 CREATE INDEX answers_by_row ON answers (row_id, request_hash);
 UPDATE matches SET state = {State.CHANGED} WHERE EXISTS (SELECT 1 FROM answers a

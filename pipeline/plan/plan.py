@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.journal import ADOPTIONS, Event, State
-from pipeline.journal.facts import is_count
+from pipeline.journal.checks import is_count
 from pipeline.journal.files import PLAN_NAME
 from pipeline.plan.cells import with_occurrence
 from pipeline.storage import replacing
@@ -123,7 +123,7 @@ class Plan:
         """
         unique = list(ids)
         if len(self._repeated):
-            # Of the array's own type: else it would be converted as a whole, each time.
+            # Of the array's own type, because otherwise the whole array would be converted each time.
             found = np.searchsorted(self._repeated, np.asarray(positions, np.uint32))
             for at, (position, index) in enumerate(zip(positions, found, strict=True)):
                 if index < len(self._repeated) and self._repeated[index] == position:
@@ -134,7 +134,7 @@ class Plan:
 
     def states(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
         """Return the state of each row from `start` to before `stop`."""
-        # The lowest byte of each first: one byte a row, where masking would copy eight.
+        # The lowest byte first: one byte per row, where masking would copy eight.
         return self._latest[start:stop].astype(np.uint8) & np.uint8(_MASK)
 
     def events(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
@@ -226,7 +226,7 @@ class Plan:
         crc = 0
         for start in range(0, len(self), _ROWS_PER_CHUNK):
             settled = self._latest[start : start + _ROWS_PER_CHUNK].copy()
-            # An outcome reads the same, whether or not it is to be tried again, or was taken over.
+            # An outcome reads the same, whether or not it is retried, or was reused.
             settled[np.isin(self.states(start, start + _ROWS_PER_CHUNK), (*SUCCEEDED, *FAILED))] &= ~np.uint64(_MASK)
             crc = zlib.crc32(settled.data, crc)
         return f"{self.digest}-{crc:08x}"

@@ -25,8 +25,7 @@ from pipeline.plan.matching import INDEX_INPUT, SCHEMA, WITH_OCCURRENCE, load_jo
 from pipeline.plan.plan import Plan
 from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure
 
-# However many rows there are. What is sorted takes as much again; with four times as much, a million rows take no less
-# time.
+# For any number of rows. Sorting takes as much again. With four times as much, a million rows are not faster.
 _CACHE_KIB = 8 * 1024
 _STEPS_BETWEEN_SIGNALS = 1_000_000
 
@@ -66,7 +65,7 @@ class Planner(PlanDraft):
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
             self._scratch = sqlite3.connect(self._path, isolation_level=None)
-            # A long statement comes back to Python now and then, or else no signal would end it.
+            # A long statement calls Python now and then, so that a signal can end it.
             self._scratch.set_progress_handler(lambda: 0, _STEPS_BETWEEN_SIGNALS)
             self._sorts_here = self._sort_in(directory)
         except (OSError, sqlite3.Error) as error:

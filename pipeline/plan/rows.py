@@ -41,7 +41,7 @@ class RowsDigest:
 
     def update(self, ids: Sequence[str], contents: Sequence[str]) -> None:
         """Add further rows."""
-        # Length first: no two lists of rows give the same bytes.
+        # With the length first, no two lists of rows give the same bytes.
         rows = (f"{len(row_id)}:{row_id}{content}" for row_id, content in zip(ids, contents, strict=True))
         self._hash.update("".join(rows).encode())
 

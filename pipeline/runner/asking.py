@@ -44,7 +44,7 @@ class Asking:
         objection = self._expected.objection(record.response, truncated=record.truncated)
         record = record._replace(answer_attempts=history.answers + 1)
         if history.answers and history.cost is None:
-            record = record._replace(cost=None)  # what an answer before cost is not known
+            record = record._replace(cost=None)  # the cost of an earlier answer is unknown
         if objection is None:
             return record, None
         kept = history.kept

@@ -55,7 +55,7 @@ class FirstRefusals:
         """Count a row that was accepted. Returns the refusals that now count after all."""
         self._may_go = False
         self._are_all &= work.history.attempts > 0
-        return self._telling()
+        return self._counting()
 
     def failed(self, failure: Failure, failures: int, reserved: Reservation) -> list[Refusal]:
         """Count a failure of a row, its `failures`-th. Returns the refusals that count."""
@@ -63,11 +63,11 @@ class FirstRefusals:
         self._have_come = True
         self._are_all &= failure.retry_after is not None and failures < _REFUSALS_THAT_TELL
         self._kept.append((failure, reserved))
-        return self._telling()
+        return self._counting()
 
-    def _telling(self) -> list[Refusal]:
+    def _counting(self) -> list[Refusal]:
         if self._are_all or not self._kept:
             return []
-        told = list(self._kept)
+        counting = list(self._kept)
         self._kept.clear()
-        return told
+        return counting

@@ -87,7 +87,7 @@ class Recorder:
             answer = self._journal.totals.events + len(self._group.events)
             adopted = State.ADOPTED if state is State.ANSWERED else State.ADOPTED_UNPRICED
             for request_hash in work.history.kept.stood_for:
-                # Under no plan: in this one the row stands by the answer itself.
+                # Under no plan: in this one the row has the answer itself.
                 self._group.events.append(
                     Event(0, 0, adopted, work.row_id, request_hash, work.settings, work.content, Outcome(source=answer))
                 )

@@ -35,11 +35,11 @@ class Action(Enum):
     AGAIN = "again"
     """It is sent again after a wait."""
     SPENT = "spent"
-    """It is out of attempts; what becomes of the others tells whether it fails."""
+    """It is out of attempts; whether it fails depends on the others."""
     FAIL = "fail"
     """It fails."""
     HOLD = "hold"
-    """It waits for what the next replies say, or stays pending."""
+    """It waits for the next replies, or stays pending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Verdict:
     failing: tuple[Work, ...] = ()
     stop: Stop | None = None
     works: bool = False
-    """Whether the endpoint has made up its mind about the request, so that it is not down."""
+    """Whether the endpoint has processed the request, so it is not down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Verdicts:
             if self._is_always_busy(work, now):
                 return Verdict(Action.FAIL, ErrorKind.RATE_LIMITED)
         may_fail = self.may_fail(work, left)
-        # A row that would be out of attempts waits for others, and only an outage sends it again.
+        # A row that would be out of attempts waits for others; only an outage sends it again.
         is_last = work.tries + 1 >= self._max_attempts
         counts = decision is Decision.RETRY and not may_fail and (is_last or not is_at_first)
         speaks_of_outage = not failure.sent or counts
@@ -129,7 +129,7 @@ class Verdicts:
         work.failures += 1
         work.first_failure = now if work.first_failure is None else work.first_failure
         work.last_failure = now
-        # During an outage no attempt counts, but where no new row is left that could show its end.
+        # During an outage no attempt counts, unless no new row is left that could show its end.
         if decision is Decision.RETRY and (not self.outage.is_open or (may_fail and left.is_fed)):
             work.tries += 1
         if work.tries < self._max_attempts:
@@ -164,10 +164,10 @@ class Verdicts:
         busy.own += 1
         others = self._told_busy - busy.own
         if busy.times and self._last_answer < busy.at:
-            return False  # nothing was answered since, so this says nothing about the row
+            return False  # nothing was answered since, so the row may not be the cause
         busy.times = busy.times + 1 if busy.times and others == busy.others else 1
         busy.at, busy.others = now, others
-        # The first of an outage is refused while others are still answered.
+        # The first row of an outage is refused while others are still answered.
         return busy.times >= max(_MIN_REFUSALS, self._max_attempts)
 
 

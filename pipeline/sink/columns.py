@@ -48,8 +48,8 @@ SHARED_FROM = pa.field("shared_from", pa.string())
 _OF_AN_ATTEMPT = ("latency_seconds", "started_at", "finished_at")
 _ADDED_LATER = frozenset({"finish_reason", "reasoning", "cached_tokens", "reasoning_tokens", "served_model"})
 KNOWN_NAMES = ("row_id", "status", "model", "request_hash")
-"""The result columns that no record tells."""
-# What a record tells, as it does: stamps are Unix seconds.
+"""The result columns that are not fields of a record."""
+# The fields of a record as they are stored: timestamps are Unix seconds.
 _RECORD_SCHEMA = pa.schema(
     field.with_type(pa.float64()) if pa.types.is_timestamp(field.type) else field
     for field in RESULT_FIELDS

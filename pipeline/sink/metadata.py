@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from pipeline.catalogue import Price
 from pipeline.journal import Journal
-from pipeline.journal.facts import is_amount, is_count
+from pipeline.journal.checks import is_amount, is_count
 from pipeline.records import JsonObject
 from pipeline.storage import LOCAL
 
 METADATA_KEY = b"llm-batch-pipeline"
-"""The key of the file's metadata under which it stands, as JSON."""
+"""The key of the file's metadata under which it is stored, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def read_metadata(path: Path) -> OutputMetadata | None:
     `version`, `configuration` and `prices` are not read back.
     """
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # reading a pipe would wait
             return None
         with LOCAL.open(path) as file:
             text = (pq.read_schema(file).metadata or {}).get(METADATA_KEY)

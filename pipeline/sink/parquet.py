@@ -43,7 +43,7 @@ def write_rows(
             draft,
             schema.with_metadata(kept),
             compression=compression,
-            write_page_checksum=True,  # answers may have to be recovered from here: damage must not pass for one
+            write_page_checksum=True,  # answers may have to be recovered from here
         ) as writer,
         ThreadPoolExecutor(1) as beside,
     ):
@@ -51,10 +51,10 @@ def write_rows(
             if give_up is not None and time.monotonic() >= give_up:
                 raise OutOfTime
             if not batch.num_rows:
-                continue  # of rows without an outcome nothing is kept, not even that they are none
+                continue  # an empty batch would take memory for nothing
             group.append(batch)
             if len(group) >= _MAX_PIECES:
-                # Each piece holds some kilobytes of its own, however few rows are in it.
+                # Each piece takes some kilobytes, however few rows it has.
                 group = pa.Table.from_batches(group).combine_chunks().to_batches()
             group_rows += batch.num_rows
             group_bytes += batch.nbytes
@@ -62,7 +62,7 @@ def write_rows(
             cost += pc.sum(batch.column(cost_column)).as_py() or 0
             if group_rows >= _ROWS_PER_GROUP or group_bytes >= _BYTES_PER_GROUP:
                 if written is not None:
-                    written.result()  # one group is written while the next is joined, and no more wait
+                    written.result()  # one group is written while the next one is joined; no more are kept
                 written = beside.submit(writer.write_table, pa.Table.from_batches(group))
                 group, group_rows, group_bytes = [], 0, 0
         if written is not None:
@@ -79,6 +79,8 @@ def check_file(draft: Path, results: Results, rows: int, cost: Decimal) -> None:
         read_cost = sum(
             (pc.sum(batch.column(0)).as_py() or Decimal(0) for batch in file.iter_batches(columns=[column])), Decimal(0)
         )
-        sound = file.metadata.num_rows == rows and file.schema_arrow.names == results.schema.names and read_cost == cost
-    if not sound:
+        is_right = (
+            file.metadata.num_rows == rows and file.schema_arrow.names == results.schema.names and read_cost == cost
+        )
+    if not is_right:
         raise CheckpointFailed(f"{draft}: reads back otherwise than it was written; nothing was published")

@@ -16,13 +16,13 @@ from pipeline.sink.columns import KNOWN_NAMES, cell_columns, result_columns, res
 from pipeline.sources import pick, taken, written_column
 from pipeline.sources.files import is_touched
 
-# Rows are joined so many at a time that they take about these bytes, going by the ones before.
+# So many rows are joined at a time that they take about these bytes, judging by the previous ones.
 _BYTES_PER_SLICE = 2 * 2**20
-# With more than this, fewer rows are joined: the ones before were shorter.
+# If they take more than this, fewer rows are joined: the previous ones were shorter.
 _MAX_BYTES_PER_SLICE = 4 * _BYTES_PER_SLICE
 _MAX_ROWS_PER_SLICE = 512
 _ROWS_AT_FIRST = 16
-# Numbers, as a plan holds them: comparing those with members of an enum is slow.
+# As integers, as in a plan: comparing those with enum members is slow.
 _FAILED = frozenset(map(int, FAILED))
 _ADOPTED = frozenset({int(State.ADOPTED), int(State.ADOPTED_UNPRICED)})
 
@@ -95,7 +95,7 @@ class Results:
         """
         facts = self._facts()
         rows = _ROWS_AT_FIRST
-        # A file whose time of change is another may hold other rows, though its size and its other time are the same.
+        # A file with another change time may hold other rows, even if its size and modification time are the same.
         touched, digest = self._is_touched(), RowsDigest()
         for start, batch in self.rows.batches():
             stop = start + self.rows.count(batch)
@@ -135,7 +135,7 @@ class Results:
                 row, cell = batch.slice((position - start) // self.rows.cells, 1), position % self.rows.cells
                 ids = self.plan.row_ids([position], [self.rows.ids(position, row)[cell]])
                 joined = self._join(row, position - cell, cell, ids, facts)
-                assert joined is not None  # a single row is never too much
+                assert joined is not None  # a single row is never too large
                 yield row, joined.rows
             if not left:
                 return

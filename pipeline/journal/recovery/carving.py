@@ -21,11 +21,11 @@ from pipeline.journal.events import checksum
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 
 _CHUNK_BYTES = 2**20
-# What may belong to a record before and after the place where its head is found, in one piece.
+# How much of a record may lie before and after the place where its head is found, in one piece.
 _BYTES_BEFORE, _BYTES_AFTER = 16, 2 * PAGE_BYTES
 # https://www.sqlite.org/fileformat2.html#walformat
 _LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
-# https://www.sqlite.org/fileformat2.html#b_tree_pages: the most of a record that stands in a page of each kind of tree.
+# https://www.sqlite.org/fileformat2.html#b_tree_pages: how much of a record a page holds, by the kind of tree.
 _MAX_IN_TABLE = PAGE_BYTES - 35
 _MAX_IN_INDEX = (PAGE_BYTES - 12) * 64 // 255 - 23
 _MIN_IN_PAGE = (PAGE_BYTES - 12) * 32 // 255 - 23
@@ -151,7 +151,7 @@ class Carver:
                 return MetaRow(label, value)
         return None
 
-    def _payloads(self, data: bytes, head: int, start: int, size: int, most_in_page: int) -> Iterator[bytes]:
+    def _payloads(self, data: bytes, head: int, start: int, size: int, max_in_page: int) -> Iterator[bytes]:
         """Yield the possible values of a record of `size` bytes whose head is at `head` and whose values begin at
         `start`.
 
@@ -159,18 +159,18 @@ class Carver:
         """
         if size > sum(self._sizes):
             return
-        whole = start - head + size
-        local = whole
-        if whole > most_in_page:
-            local = _MIN_IN_PAGE + (whole - _MIN_IN_PAGE) % _BYTES_PER_LATER_PAGE
-            local = local if local <= most_in_page else _MIN_IN_PAGE
+        total = start - head + size
+        local = total
+        if total > max_in_page:
+            local = _MIN_IN_PAGE + (total - _MIN_IN_PAGE) % _BYTES_PER_LATER_PAGE
+            local = local if local <= max_in_page else _MIN_IN_PAGE
         end = head + local
-        if local == whole:
+        if local == total:
             if end <= len(data):
                 yield data[start:end]
         elif end + _BYTES_PER_LINK <= len(data):
             first = int.from_bytes(data[end : end + _BYTES_PER_LINK], "big")
-            for rest in self._chains(first, whole - local):
+            for rest in self._chains(first, total - local):
                 yield data[start:end] + rest
 
     def _chains(self, first: int, size: int) -> Iterator[bytes]:

@@ -15,34 +15,34 @@ from pipeline.journal.recovery.carving import Place
 
 _SCHEMA = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;
-CREATE TABLE events (seq INTEGER, turn INTEGER, file INTEGER, at INTEGER, packed BLOB, plan INTEGER, state INTEGER,
+CREATE TABLE events (seq INTEGER, ordinal INTEGER, file INTEGER, at INTEGER, packed BLOB, plan INTEGER, state INTEGER,
     row_id TEXT, request_hash TEXT, settings INTEGER, source INTEGER, attempts INTEGER, started INTEGER, cost_usd TEXT,
-    billed_usd TEXT, possibly_billed TEXT, in_doubt INTEGER, PRIMARY KEY (seq, turn)) WITHOUT ROWID;
+    billed_usd TEXT, possibly_billed TEXT, in_doubt INTEGER, PRIMARY KEY (seq, ordinal)) WITHOUT ROWID;
 CREATE INDEX events_by_row ON events (row_id, request_hash);
 CREATE INDEX events_by_request ON events (request_hash, started);
 CREATE TABLE claims (row_id TEXT, request_hash TEXT, attempts INTEGER, plan INTEGER, settings INTEGER, claimed INTEGER,
     packed BLOB, PRIMARY KEY (row_id, request_hash, attempts)) WITHOUT ROWID;
 """
-"""An event that was found has its number as `seq`, turn 0, and the place where it stands; one that was restored has the
-number of the event that it follows, a turn from 1 on, and its bytes. Stamps are in microseconds."""
+"""An event that was found has its number as `seq`, ordinal 0, and its place. One that was restored has the number of
+the event that it follows, an ordinal from 1 on, and its bytes. Timestamps are in microseconds."""
 
-# A row that took over an answer which is lost has none.
+# An adoption whose answer is lost gets no number.
 _NUMBER = """
-CREATE TABLE numbers AS SELECT seq, turn, row_number() OVER (ORDER BY seq, turn) AS number FROM events e
-    WHERE source = 0 OR EXISTS (SELECT 1 FROM events s WHERE s.seq = e.source AND s.turn = 0);
-CREATE INDEX numbers_by_event ON numbers (seq, turn);
+CREATE TABLE numbers AS SELECT seq, ordinal, row_number() OVER (ORDER BY seq, ordinal) AS number FROM events e
+    WHERE source = 0 OR EXISTS (SELECT 1 FROM events s WHERE s.seq = e.source AND s.ordinal = 0);
+CREATE INDEX numbers_by_event ON numbers (seq, ordinal);
 """
 _IN_ORDER = """
 SELECT n.number, e.file, e.at, e.packed, s.number
-    FROM numbers n CROSS JOIN events e ON e.seq = n.seq AND e.turn = n.turn
-    LEFT JOIN numbers s ON s.seq = e.source AND s.turn = 0 AND e.source > 0 ORDER BY n.number
+    FROM numbers n CROSS JOIN events e ON e.seq = n.seq AND e.ordinal = n.ordinal
+    LEFT JOIN numbers s ON s.seq = e.source AND s.ordinal = 0 AND e.source > 0 ORDER BY n.number
 """
-# An event says how often its row was asked. One that says more than the claim knew, of a later time, has closed it.
+# An event counts how often its row was asked. A later event that counts more than the claim has closed it.
 _OPEN_CLAIMS = """
 SELECT packed FROM claims c WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.row_id = c.row_id
     AND e.request_hash = c.request_hash AND e.attempts > c.attempts AND e.started >= c.claimed) ORDER BY claimed
 """
-# Each attempt left an event; one that ended as a failure for a passing cause left a second one, of the failure.
+# Each attempt has an event; one that ended as a passing failure has a second one, of the failure.
 _COVERED = f"""
 SELECT sum(most - seen) FROM (SELECT max(attempts) AS most,
     count(DISTINCT CASE WHEN attempts > 0 AND state != {State.FAILED_PASSING:d} THEN attempts END) AS seen
@@ -61,16 +61,16 @@ class SalvageIndex:
         """Close the file."""
         self._scratch.close()
 
-    # ---- taking in
+    # ---- adding records
 
-    def add_event(self, seq: int, turn: int, place: Place | None, packed: bytes | None, event: Event) -> None:
+    def add_event(self, seq: int, ordinal: int, place: Place | None, packed: bytes | None, event: Event) -> None:
         """Add an event, unless it is there: one that was found by its `place`, a restored one as it is packed."""
         record = event.record
         self._scratch.execute(
             f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 17)})",
             (
                 seq,
-                turn,
+                ordinal,
                 *(place or (None, None)),
                 packed,
                 event.plan,
@@ -116,7 +116,7 @@ class SalvageIndex:
         none.
         """
         states = ANSWERS if event.state in ANSWERS else (*ANSWERS, *FAILURES)
-        # By its stamp too: it may be the answer of another row, taken over.
+        # By its timestamp too: it may be the answer of another row, reused.
         known = self._scratch.execute(
             f"SELECT settings FROM events WHERE state IN ({','.join(str(int(state)) for state in states)})"
             " AND (row_id = ? AND request_hash = ? OR request_hash = ? AND started = ?) LIMIT 1",
@@ -132,7 +132,7 @@ class SalvageIndex:
         ).fetchone()
         return Decimal(cost or 0)
 
-    # ---- giving out
+    # ---- reading them in order
 
     def last(self) -> int:
         """Return the highest number of an event."""
@@ -149,7 +149,7 @@ class SalvageIndex:
         An adoption whose answer is lost is left out.
         """
         self._scratch.executescript(_NUMBER)
-        return self._number("SELECT count(*) FROM numbers WHERE turn = 0")
+        return self._number("SELECT count(*) FROM numbers WHERE ordinal = 0")
 
     def events(self, packed_at: Callable[[Place], bytes]) -> Iterator[tuple[int, bytes]]:
         """Yield every event with its new number, packed, after `renumber`. `packed_at` reads the event at a place."""
@@ -179,7 +179,7 @@ class SalvageIndex:
         """
         if history.kept_as is None:
             return history
-        found = "SELECT number FROM numbers WHERE seq = ? AND turn = 0"
+        found = "SELECT number FROM numbers WHERE seq = ? AND ordinal = 0"
         if (number := self._scratch.execute(found, (history.source,)).fetchone()) is None:
             return history._replace(source=0, kept_as=None, stood_for=())
         return history._replace(source=number[0])
@@ -190,13 +190,13 @@ class SalvageIndex:
 
     def billed(self, column: Literal["billed_usd", "possibly_billed"], since: int | None = None) -> Decimal:
         """Return the sum over all events in USD, or over those found with a higher number than `since`."""
-        condition = "" if since is None else f"AND turn = 0 AND seq > {since}"
+        condition = "" if since is None else f"AND ordinal = 0 AND seq > {since}"
         found = self._scratch.execute(f"SELECT {column} FROM events WHERE {column} IS NOT NULL {condition}")
         return sum((Decimal(amount) for (amount,) in found), Decimal(0))
 
     def in_doubt(self, since: int | None = None) -> int:
         """Return how many requests of all events, or of those found after `since`, may have been billed."""
-        condition = "" if since is None else f"AND turn = 0 AND seq > {since}"
+        condition = "" if since is None else f"AND ordinal = 0 AND seq > {since}"
         return self._number(f"SELECT count(*) FROM events WHERE in_doubt {condition}")
 
     def _max(self, column: str) -> int:

@@ -71,11 +71,11 @@ def rebuild(
     acknowledged = _acknowledged(damaged)
     totals = replace(
         salvage.totals,
-        # More than any output knows: it must not look newer than the journal.
+        # More than any output records: no output may look newer than the journal.
         commits=max(known, acknowledged) + 1,
         events=kept + salvage.restored,
         claims=len(claims),
-        seen=None,  # it speaks of the events' old numbers
+        seen=None,  # it refers to the events' old numbers
         cost_usd=_billed(
             salvage, "billed_usd", salvage.totals.cost_usd, [(one.events, one.cost_usd) for one in published]
         ),
@@ -99,8 +99,8 @@ def rebuild(
     written = max(salvage.last, salvage.totals.events, _shown(damaged), *(one.events or 0 for one in published), 0)
     lost = max(0, written - totals.events - salvage.index.covered())
     answers = salvage.index.answers()
-    # Of commits that nothing is left of, it is not known how many records they held. Where no totals are left, events
-    # that were found may be of any commit.
+    # It is unknown how many records lost commits held. If no totals are left, events that were found may be of any
+    # commit.
     are_commits_lost = acknowledged > known and (known > 0 or salvage.last == 0)
     return Recovered(answers, totals.events - answers, max(lost, int(are_commits_lost)))
 

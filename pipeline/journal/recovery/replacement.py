@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from glob import escape
 from pathlib import Path
 
-from pipeline.journal.facts import is_count
+from pipeline.journal.checks import is_count
 from pipeline.journal.files import NEVER_REPLACED, RECOVERY_NAMES, own_files
 from pipeline.storage import replacing, sync_directory, sync_file
 
@@ -108,7 +108,7 @@ def finish(directory: Path) -> RecoveryResult:
     """
     decided, done = directory / _DECIDED_NAME, directory / _DONE_NAME
     result, names = _result(json.loads((decided / _RESULT_NAME).read_bytes()))
-    # A log that is not its own would be taken into the new journal.
+    # A log of another journal would be merged into the new one.
     for path in _files(directory, with_memory=True):
         if path.name not in names:
             path.unlink()
@@ -143,7 +143,7 @@ def _files(directory: Path, *, with_memory: bool = False) -> list[Path]:
 
 
 def _beside(directory: Path, ending: str) -> Path:
-    # "." and ".." have no name of their own.
+    # "." and ".." have no name.
     named = directory if directory.name not in ("", "..") else Path(os.path.abspath(directory))
     return named.with_name(named.name + ending)
 

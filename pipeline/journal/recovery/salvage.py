@@ -65,7 +65,7 @@ class Salvage:
     ) -> None:
         self.close()
 
-    # ---- taking in
+    # ---- adding records
 
     def restore(self, event: Event, model: str, after: int) -> None:
         """Add an outcome from an output, unless the journal has it. It is the latest of its row up to event number
@@ -87,7 +87,7 @@ class Salvage:
 
     def _collect(self) -> None:
         for record in self._carver.records():
-            # What has the right checksum was written by this program; it can only be of a kind that is not known here.
+            # A right checksum shows that this program wrote it, so it can only be of a kind that is unknown here.
             with suppress(ValueError, KeyError, TypeError, IndexError):
                 if isinstance(record, MetaRow):
                     self._add_meta(record)
