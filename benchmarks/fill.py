@@ -10,9 +10,9 @@ import sys
 from itertools import islice
 
 from benchmarks.inputs import text
-from pipeline.app import checkpoint
-from pipeline.app.access import locked
-from pipeline.app.job import load_job, open_job
+from pipeline.app.jobs import checkpoint
+from pipeline.app.jobs.job import load_job, open_job
+from pipeline.app.jobs.locking import locked
 from pipeline.journal import Event, Journal, State
 from pipeline.plan import SUCCEEDED
 from pipeline.runner import feed

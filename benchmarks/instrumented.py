@@ -19,7 +19,7 @@ from pipeline.cli.memory import keep_little
 
 keep_little()  # as the command does, before pyarrow is imported
 
-import pipeline.app.publishing  # noqa: E402
+import pipeline.app.running.publishing  # noqa: E402
 from pipeline.journal import Event, Journal  # noqa: E402
 
 
@@ -41,7 +41,7 @@ def time_commits(found: list[Any]) -> None:
 
 def time_publishing(found: list[Any]) -> None:
     """Have every publishing append what it took to `found`."""
-    publish = pipeline.app.publishing.publish  # type: ignore[attr-defined]
+    publish = pipeline.app.running.publishing.publish  # type: ignore[attr-defined]
 
     def timed(*words: Any, **others: Any) -> int:
         cpu, started = time.process_time(), time.perf_counter()
@@ -51,7 +51,7 @@ def time_publishing(found: list[Any]) -> None:
             found.append((time.perf_counter() - started, time.process_time() - cpu))
         return rows
 
-    pipeline.app.publishing.publish = timed  # type: ignore[attr-defined]
+    pipeline.app.running.publishing.publish = timed  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

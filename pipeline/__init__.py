@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.api.job import Job
     from pipeline.api.results import Result, Results
     from pipeline.api.values import Diagnostic, Estimate, Plan, Range
-    from pipeline.app.summary import RunError, Summary
+    from pipeline.app.observe.summary import RunError, Summary
 
 __all__ = [
     "Diagnostic",
@@ -49,8 +49,8 @@ _HOMES = {
     "Range": "pipeline.api.values",
     "Result": "pipeline.api.results",
     "Results": "pipeline.api.results",
-    "RunError": "pipeline.app.summary",
-    "Summary": "pipeline.app.summary",
+    "RunError": "pipeline.app.observe.summary",
+    "Summary": "pipeline.app.observe.summary",
     "ask": "pipeline.api.ask",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 LONG_SECONDS = 1e9
 
@@ -31,3 +32,9 @@ def range_text(noun: str, minimum: float | None, maximum: float | None) -> str:
 def lasting(seconds: float) -> str:
     """Return how long something lasts: `90 s`, `over 30 years`."""
     return f"{seconds:.0f} s" if seconds < LONG_SECONDS else "over 30 years"
+
+
+def money(amount: Decimal) -> str:
+    """Return USD as exact decimal text, without an exponent or trailing zeros."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -159,7 +159,7 @@ PROTECTIONS = (
     ),
     Protection(
         "figures and words alone for those who are told of a run",
-        "pipeline/app/notify.py",
+        "pipeline/app/observe/notify.py",
         'return data if summary.error is None else {**data, "error": {"kind": summary.error.kind}}',
         "return data",
         "tests/functional/test_monitoring.py",
@@ -215,7 +215,7 @@ PROTECTIONS = (
     ),
     Protection(
         "a checkpoint whose output does not hold all of it, from clean",
-        "pipeline/app/clean.py",
+        "pipeline/app/use_cases/clean.py",
         "if not _holds(output, results):",
         "if False:",
         "tests/functional/test_jobs.py",

@@ -14,18 +14,18 @@ from pipeline.api.results import Result, Results
 from pipeline.api.values import Diagnostic, Estimate, Plan
 from pipeline.api.watch import logger, watching
 from pipeline.api.words import python_words
-from pipeline.app import forecast
-from pipeline.app.job import load_job
-from pipeline.app.options import RunOptions
-from pipeline.app.run import Run
-from pipeline.app.validate import validate
+from pipeline.app.jobs.job import load_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases import forecast
+from pipeline.app.use_cases.validate import validate
 from pipeline.errors import InvalidInput, InvalidJob, NoCheckpoint, RunStopped
 from pipeline.journal import Journal
 from pipeline.runner import StopRequest
 from pipeline.sources import to_table
 
 if TYPE_CHECKING:
-    from pipeline.app.summary import Summary
+    from pipeline.app.observe.summary import Summary
     from pipeline.config import Job as JobFile
 
 

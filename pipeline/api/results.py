@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.api.words import python_words
-from pipeline.app.summary import Summary
+from pipeline.app.observe.summary import Summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ class Results:
         return pa.Table.from_batches(found)
 
     def _batches(self, *, failed_only: bool) -> Iterator[pa.RecordBatch]:
-        from pipeline.app.answers import answers
+        from pipeline.app.use_cases.answers import answers
 
         return answers(self._job, failed_only=failed_only)
 

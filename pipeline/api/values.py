@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pipeline.api.words import in_python
-from pipeline.app.forecast import Forecast
-from pipeline.app.summary import Summary
+from pipeline.app.observe.summary import Summary
+from pipeline.app.use_cases.forecast import Forecast
 from pipeline.config.source import GIVEN
 from pipeline.errors import Mistake
 from pipeline.estimate import Range

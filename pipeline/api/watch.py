@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pipeline.app.summary import Summary, money
-from pipeline.app.watcher import Watcher
+from pipeline.app.observe.summary import Summary
+from pipeline.app.observe.watcher import Watcher
+from pipeline.wording import money
 
 if TYPE_CHECKING:
-    from pipeline.app.job import OpenJob
+    from pipeline.app.jobs.job import OpenJob
     from pipeline.journal import State
     from pipeline.plan import Plan
     from pipeline.runner import Progress

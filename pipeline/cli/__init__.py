@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.app.signals import Signals
+from pipeline.app.jobs.signals import Signals
 from pipeline.cli import (
     control,
     doctor,

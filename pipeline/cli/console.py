@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
-from pipeline.app.signals import ignore_signals
+from pipeline.app.jobs.signals import ignore_signals
 from pipeline.errors import InvalidJob, PipelineError
 from pipeline.records import JsonObject
 

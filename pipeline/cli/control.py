@@ -24,7 +24,7 @@ def control(job_file: str, overrides: Sequence[str], is_json: bool, action: str,
     console = Console(is_json)
 
     def give() -> None:
-        from pipeline.app.control import order, settable_key
+        from pipeline.app.observe.control import order, settable_key
 
         key = ""
         if (setting is not None) != (action == "set"):

@@ -27,7 +27,7 @@ def doctor(job_file: str | None, overrides: Sequence[str], is_json: bool, online
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.doctor import look, usual_job
+        from pipeline.app.use_cases.doctor import look, usual_job
         from pipeline.config import load_job
 
         if job_file is None and overrides:
@@ -35,7 +35,7 @@ def doctor(job_file: str | None, overrides: Sequence[str], is_json: bool, online
         job = usual_job() if job_file is None else load_job(job_file, overrides)
         checks = list(look(job, os.environ))
         if online and all(check.is_ok for check in checks if check.name in ("proxy", "key")):
-            from pipeline.app.first_request import ask
+            from pipeline.app.use_cases.probe import ask
 
             checks += ask(job, os.environ, lambda words: click.echo(printable(words), err=True))
         lines = []

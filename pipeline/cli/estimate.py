@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.app.summary import Summary, money
+from pipeline.app.observe.summary import Summary
 from pipeline.cli.console import Console, figure
 from pipeline.cli.options import ended, job_options, load
-from pipeline.wording import counted
+from pipeline.wording import counted, money
 
 if TYPE_CHECKING:
-    from pipeline.app.forecast import Forecast
+    from pipeline.app.use_cases.forecast import Forecast
     from pipeline.cli.summary import Told
     from pipeline.estimate import Range
 
@@ -42,9 +42,9 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.forecast import plan_ahead
-        from pipeline.app.options import RunOptions
-        from pipeline.app.run import Run
+        from pipeline.app.running.options import RunOptions
+        from pipeline.app.running.run import Run
+        from pipeline.app.use_cases.forecast import plan_ahead
         from pipeline.cli.summary import Told
         from pipeline.config import JobCall
 

@@ -46,7 +46,7 @@ def export(
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.exporting import ExportOptions, export_answers
+        from pipeline.app.use_cases.export import ExportOptions, export_answers
         from pipeline.exports import Selection
 
         if path == "-" and is_json:

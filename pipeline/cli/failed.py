@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from pipeline.app.signals import ignore_signals
+from pipeline.app.jobs.signals import ignore_signals
 from pipeline.cli.console import Console, json_text
 from pipeline.cli.options import ended, load
 
@@ -23,8 +23,8 @@ def list_failed(
     """Print the rows, all of them or, where something goes wrong, none."""
 
     def action() -> None:
-        from pipeline.app.failed import COLUMNS, failed_rows
-        from pipeline.app.scratch import scratch
+        from pipeline.app.jobs.scratch import scratch
+        from pipeline.app.use_cases.failed import COLUMNS, failed_rows
         from pipeline.exports.cells import safe_cell
 
         job = load(job_file, overrides)

@@ -10,7 +10,7 @@ from pipeline.errors import CheckpointFailed, Interrupted, InvalidInput, Invalid
 from pipeline.records import JsonObject
 
 if TYPE_CHECKING:
-    from pipeline.app.summary import Summary
+    from pipeline.app.observe.summary import Summary
 
 Failure = Callable[[PipelineError], JsonObject]
 _MISTAKE = ("file", "line", "column", "key", "message", "suggestion")
@@ -23,15 +23,15 @@ def error_alone(error: PipelineError) -> JsonObject:
 
 def of_run(error: PipelineError, known: Summary | None = None) -> JsonObject:
     """Return the summary of a run that could not start."""
-    from pipeline.app.summary import Summary
+    from pipeline.app.observe.summary import Summary
 
     return (known or Summary()).ended_by(error).as_json()
 
 
 def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = ()) -> JsonObject:
     """Return what is known of a job whose file or checkpoint is wrong."""
-    from pipeline.app.status import JobStatus, known_of_file
-    from pipeline.app.summary import Summary
+    from pipeline.app.observe.status import JobStatus, known_of_file
+    from pipeline.app.observe.summary import Summary
 
     # After a signal nothing is read any more: what was being read may never end.
     if job_file is None or isinstance(error, Interrupted):

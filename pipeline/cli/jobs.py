@@ -14,8 +14,8 @@ from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
-    from pipeline.app.clean import Finished
-    from pipeline.app.jobs import Listed
+    from pipeline.app.use_cases.clean import Finished
+    from pipeline.app.use_cases.list_jobs import Listed
 
 _MOST_NAMES = 5
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -28,7 +28,7 @@ def list_(is_json: bool) -> None:
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.jobs import CHECKPOINTS, list_jobs
+        from pipeline.app.use_cases.list_jobs import CHECKPOINTS, list_jobs
 
         jobs, now = list_jobs(), time.time()
         lines = _table(jobs, now) if jobs else [f"no job has a checkpoint under {CHECKPOINTS}/"]
@@ -85,7 +85,7 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
             return False
 
     def action() -> None:
-        from pipeline.app.clean import clean as remove
+        from pipeline.app.use_cases.clean import clean as remove
 
         found, is_removed = remove(load(job_file, overrides), confirm)
         text = f"removed {found.path}; {found.output} holds its {_words(found)}{_left(found)}"
@@ -97,7 +97,7 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
 
 
 def _words(found: Finished) -> str:
-    from pipeline.app.summary import money
+    from pipeline.wording import money
 
     failed = f" and {counted(found.failed, 'failed row')}" if found.failed else ""
     return f"{counted(found.succeeded, 'answer')}{failed}, for ${money(found.job_cost_usd)}"

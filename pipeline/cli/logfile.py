@@ -26,8 +26,8 @@ def refuse_foreign(path: str, job_file: str, overrides: Sequence[str]) -> None:
     """Raise InvalidInput where the log, or a file that it is rotated to, would be one that the job lives by, would be
     read as input, or is there and no log of this command. Raises OSError where a file cannot be looked at.
     """
-    from pipeline.app.paths import refuse_to_write
-    from pipeline.app.places import is_same
+    from pipeline.app.jobs.paths import refuse_to_write
+    from pipeline.app.jobs.places import is_same
     from pipeline.config import read_job
 
     job, _ = read_job(job_file, overrides)

@@ -44,7 +44,7 @@ def _print_catalogue() -> None:
 
 
 def _show_catalogue() -> None:
-    from pipeline.app.pricing import list_price
+    from pipeline.app.jobs.pricing import list_price
     from pipeline.catalogue import built_in
 
     found = built_in().models

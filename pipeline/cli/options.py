@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeline.app.signals import Signals
+from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.failures import Failure, error_alone
 from pipeline.endings import Exit
@@ -46,7 +46,7 @@ def load(job_file: str, overrides: Sequence[str]) -> Job:
     job, mistakes = read_job(job_file, overrides)
     if job is None or mistakes:
         # Slow to import, and there only to find what else is wrong.
-        from pipeline.app.job import load_job
+        from pipeline.app.jobs.job import load_job
 
         return load_job(job_file, overrides)
     return job

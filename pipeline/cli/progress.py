@@ -12,16 +12,16 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pipeline.app.summary import Summary, money
-from pipeline.app.watcher import Watcher
+from pipeline.app.observe.summary import Summary
+from pipeline.app.observe.watcher import Watcher
 from pipeline.catalogue import list_version
 from pipeline.cli.console import Console
 from pipeline.cli.status import duration
 from pipeline.config import key_note, shown_address
-from pipeline.wording import counted
+from pipeline.wording import counted, money
 
 if TYPE_CHECKING:
-    from pipeline.app.job import OpenJob
+    from pipeline.app.jobs.job import OpenJob
     from pipeline.journal import State
     from pipeline.limits import Trouble
     from pipeline.plan import Plan
@@ -65,8 +65,8 @@ class ConsoleWatcher(Watcher):
         if not self._to_send:
             console.note("nothing to send")
         elif console.is_heard:
-            from pipeline.app.disk import disk_warnings
-            from pipeline.app.preview import quick_estimate, rounded_usd
+            from pipeline.app.jobs.disk import disk_warnings
+            from pipeline.app.use_cases.quick_estimate import quick_estimate, rounded_usd
 
             estimate = quick_estimate(opened, plan, to_send)
             if estimate.cost_usd is not None:

@@ -28,7 +28,7 @@ def inspect(job_file: str, overrides: Sequence[str], is_json: bool, no_near: boo
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.quality import inspect_answers
+        from pipeline.app.use_cases.quality import inspect_answers
 
         job = load(job_file, overrides)
         found = inspect_answers(job, near=not no_near)
@@ -49,7 +49,7 @@ def compare(job_a: str, job_b: str, overrides: Sequence[str], is_json: bool) -> 
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.quality import compare_answers
+        from pipeline.app.use_cases.quality import compare_answers
 
         a, b = load(job_a, overrides), load(job_b, overrides)
         found = compare_answers(a, b)
@@ -88,7 +88,7 @@ def _quantiles(found: Quantiles) -> str:
 
 
 def _compared(found: Comparison, a: str, b: str) -> Iterator[str]:
-    from pipeline.app.summary import money
+    from pipeline.wording import money
 
     yield f"{a} and {b}: {counted(found.same, 'answer')} the same, {found.changed:,} changed"
     yield f"  only in {a}: {found.only_a:,}; only in {b}: {found.only_b:,}"
@@ -100,7 +100,7 @@ def _compared(found: Comparison, a: str, b: str) -> Iterator[str]:
 
 
 def _plain(found: Comparison) -> JsonObject:
-    from pipeline.app.summary import money
+    from pipeline.wording import money
 
     cost = {name: money(getattr(found.cost_usd, name)) for name in ("a", "b", "difference")}
     tokens = {name: int(getattr(found.tokens, name)) for name in ("a", "b", "difference")}

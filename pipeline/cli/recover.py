@@ -12,7 +12,7 @@ from pipeline.cli.options import ended, job_options, load
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
-    from pipeline.app.recover import Recovery
+    from pipeline.app.use_cases.recover import Recovery
 
 
 @click.command()
@@ -25,7 +25,7 @@ def recover(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.recover import recover as make_sound
+        from pipeline.app.use_cases.recover import recover as make_sound
 
         job = load(job_file, overrides)
         found = make_sound(job)

@@ -24,7 +24,7 @@ def report(job_file: str, overrides: Sequence[str], is_json: bool, out: str | No
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.report import report as write
+        from pipeline.app.use_cases.report import report as write
 
         job = load(job_file, overrides)
         made = write(job, None if out is None else Path(out))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from pipeline.app.signals import Signals
+from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.options import FAULT, Command, job_options, load
 from pipeline.endings import Exit
 from pipeline.errors import TRUNCATED, ErrorKind, Interrupted, InvalidInput, PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.app.summary import Summary
+    from pipeline.app.observe.summary import Summary
     from pipeline.cli.logfile import LogFile
     from pipeline.cli.summary import Told
     from pipeline.config import Job, JobCall
@@ -177,10 +177,10 @@ def _told_of(
     console: Console, call: JobCall, *, engine: Literal["local", "ray"], **options: Any
 ) -> tuple[Told, PipelineError | None]:
     """Run, and say how it ended; an error is given beside the summary of what is known."""
-    from pipeline.app.options import RunOptions
-    from pipeline.app.run import Run
-    from pipeline.app.status import known_of_file
-    from pipeline.app.summary import RunError, Summary
+    from pipeline.app.observe.status import known_of_file
+    from pipeline.app.observe.summary import RunError, Summary
+    from pipeline.app.running.options import RunOptions
+    from pipeline.app.running.run import Run
     from pipeline.cli.progress import ConsoleWatcher
     from pipeline.cli.summary import Told
 

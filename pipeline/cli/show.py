@@ -18,7 +18,7 @@ from pipeline.records import Row
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
-    from pipeline.app.show import ShownRow
+    from pipeline.app.use_cases.show import ShownRow
 
 _MOST_CHARACTERS = 4_000
 
@@ -41,7 +41,7 @@ def show(job_file: str, overrides: Sequence[str], is_json: bool, count: int, fai
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.show import show as look
+        from pipeline.app.use_cases.show import show as look
 
         job = load(job_file, overrides)
         rows = look(job, count=count, failed=failed, row_id=row_id)
@@ -105,7 +105,7 @@ def _figures(result: Row, is_simulated: bool) -> Iterator[str]:
 
 
 def _money(amount: Decimal) -> str:
-    from pipeline.app.summary import money
+    from pipeline.wording import money
 
     return money(amount)
 

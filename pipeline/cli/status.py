@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.app.signals import Signals
+from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import of_status
 from pipeline.cli.options import ended, job_options, load
@@ -20,7 +20,7 @@ from pipeline.records import JsonObject
 from pipeline.wording import LONG_SECONDS, lasting
 
 if TYPE_CHECKING:
-    from pipeline.app.status import JobStatus
+    from pipeline.app.observe.status import JobStatus
     from pipeline.config import Job, JobCall
 
 _SECONDS_A_LOOK = 2.0
@@ -44,7 +44,7 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) 
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.status import status as look
+        from pipeline.app.observe.status import status as look
         from pipeline.config import JobCall
 
         job = load(job_file, overrides)

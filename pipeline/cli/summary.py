@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from pipeline.app.next_steps import kinds_text, next_steps
-from pipeline.app.pricing import price_of
-from pipeline.app.summary import Summary, money
+from pipeline.app.jobs.pricing import price_of
+from pipeline.app.observe.next_steps import kinds_text, next_steps
+from pipeline.app.observe.summary import Summary
 from pipeline.config import Job, JobCall
-from pipeline.wording import counted
+from pipeline.wording import counted, money
 
 _MEANING = {
     "succeeded": "every row has an answer",

@@ -24,9 +24,9 @@ def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) 
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.disk import checkpoint_warnings
-        from pipeline.app.machine import too_few_threads
-        from pipeline.app.validate import validate as check
+        from pipeline.app.jobs.disk import checkpoint_warnings
+        from pipeline.app.jobs.machine import too_few_threads
+        from pipeline.app.use_cases.validate import validate as check
 
         found = check(job_file, overrides, show)
         for warning in checkpoint_warnings(found.job.checkpoint_path):

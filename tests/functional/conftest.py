@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.app.job import load_job
-from pipeline.app.options import RunOptions
-from pipeline.app.run import Run
+from pipeline.app.jobs.job import load_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
 from tests.support.commands import Result, command
 from tests.support.processes import COMMAND, Process, Warm
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.job import load_job
-from pipeline.app.options import RunOptions
-from pipeline.app.recover import recover
-from pipeline.app.run import Run
-from pipeline.app.status import status
+from pipeline.app.jobs.job import load_job
+from pipeline.app.observe.status import status
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases.recover import recover
 from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal, usual
 
 ACCEPT = RunOptions(retry=True, accept=True)

@@ -15,8 +15,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pipeline.app.exporting import export_answers
-from pipeline.app.job import load_job
+from pipeline.app.jobs.job import load_job
+from pipeline.app.use_cases.export import export_answers
 from pipeline.errors import InvalidInput
 from tests.functional.conftest import (
     COST,

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.app.job import load_job
-from pipeline.app.options import RunOptions
-from pipeline.app.run import Run
-from pipeline.app.watcher import Watcher
+from pipeline.app.jobs.job import load_job
+from pipeline.app.observe.watcher import Watcher
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
 from pipeline.journal import Journal
 from pipeline.journal.orders import Order, put_order
 from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, ended, usual

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.app.exporting import export_answers
-from pipeline.app.job import load_job
+from pipeline.app.jobs.job import load_job
+from pipeline.app.use_cases.export import export_answers
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
 from pipeline.sink import parquet, results

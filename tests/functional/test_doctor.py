@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.app import doctor
-from pipeline.app.doctor import Check, look, usual_job
+from pipeline.app.use_cases import doctor
+from pipeline.app.use_cases.doctor import Check, look, usual_job
 from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Reply, Workspace, answer, refusal
 
 SOUND = {"DATAOORTS_API_KEY": KEY}

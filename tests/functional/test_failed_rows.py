@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.app.failed import COLUMNS, failed_rows
-from pipeline.app.job import load_job
-from pipeline.app.options import RunOptions
-from pipeline.app.run import Run
+from pipeline.app.jobs.job import load_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases.failed import COLUMNS, failed_rows
 from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, answer, refusal, usual
 
 SECRET_PROMPT = "a private question"

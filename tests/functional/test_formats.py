@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.app.job import load_job
-from pipeline.app.options import RunOptions
-from pipeline.app.recover import recover
-from pipeline.app.run import Run
+from pipeline.app.jobs.job import load_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases.recover import recover
 from pipeline.journal import Journal, database
 
 JOURNALS = Path(__file__).parents[1] / "fixtures/journals"

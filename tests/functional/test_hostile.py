@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.run import Run
+from pipeline.app.running.run import Run
 from tests.functional.conftest import KEY, Asked, Endpoint, Reply, Workspace, answer, ended, refusal, usual
 from tests.functional.test_cron import on_a_terminal
 from tests.functional.test_secrets import assert_no_key

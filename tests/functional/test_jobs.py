@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.app.clean import Finished, clean
-from pipeline.app.job import load_job
-from pipeline.app.jobs import Listed, list_jobs
-from pipeline.app.options import RunOptions
-from pipeline.app.recover import recover
-from pipeline.app.run import Run
+from pipeline.app.jobs.job import load_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases.clean import Finished, clean
+from pipeline.app.use_cases.list_jobs import Listed, list_jobs
+from pipeline.app.use_cases.recover import recover
 from pipeline.errors import CheckpointDamaged, InvalidInput, JobLocked
 from pipeline.journal import JobLock
 from pipeline.journal.files import foreign_names

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.app import inspection, notify
-from pipeline.app.run import Run
-from pipeline.app.summary import Summary
+from pipeline.app.jobs import inspection
+from pipeline.app.observe import notify
+from pipeline.app.observe.summary import Summary
+from pipeline.app.running.run import Run
 from pipeline.config import NotifyConfig
 from pipeline.errors import InvalidJob
 from tests.functional.conftest import COST, KEY, RUN_KEYS, Endpoint, Workspace, ended, refusal, usual, wait_until

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import sink
-from pipeline.app.run import Run
+from pipeline.app.running.run import Run
 from tests.functional.conftest import (
     KEY,
     KEY_VARIABLE,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.run import Run
+from pipeline.app.running.run import Run
 from pipeline.engines.sender_process import SenderProcess
 from tests.functional.conftest import COST, Asked, Endpoint, Reply, Workspace, ended, refusal, usual, wait_until
 from tests.support.processes import Process

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.run import Run
+from pipeline.app.running.run import Run
 from pipeline.client import Client
 from pipeline.plan import Rows
 from pipeline.plan.rows import Variant

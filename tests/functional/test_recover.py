@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.job import load_job
-from pipeline.app.options import RunOptions
-from pipeline.app.recover import Recovery, recover
-from pipeline.app.run import Run
+from pipeline.app.jobs.job import load_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases.recover import Recovery, recover
 from pipeline.errors import CheckpointFailed, PipelineError
 from pipeline.journal import JobLock, Journal, replacement
 from tests.functional.conftest import (

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.app.job import load_job
-from pipeline.app.report import Report
-from pipeline.app.report import report as write_report
-from pipeline.app.run import Run
+from pipeline.app.jobs.job import load_job
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases.report import Report
+from pipeline.app.use_cases.report import report as write_report
 from pipeline.errors import CheckpointDamaged, InvalidInput
 from tests.functional.conftest import (
     KEY,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.run import Run
+from pipeline.app.running.run import Run
 from pipeline.errors import Interrupted
 from pipeline.plan import planner
 from pipeline.prompts import templates

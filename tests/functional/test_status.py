@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-from pipeline.app.job import load_job
-from pipeline.app.run import Run
-from pipeline.app.status import status
-from pipeline.app.tracking import Tracker
+from pipeline.app.jobs.job import load_job
+from pipeline.app.observe.status import status
+from pipeline.app.observe.throughput import Tracker
+from pipeline.app.running.run import Run
 from pipeline.cli.status import duration
 from pipeline.journal import JobLock, Journal
 from pipeline.plan import FailureKinds

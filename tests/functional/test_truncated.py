@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.job import load_job
-from pipeline.app.options import RunOptions
-from pipeline.app.recover import recover
-from pipeline.app.run import Run
+from pipeline.app.jobs.job import load_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases.recover import recover
 from pipeline.cli.summary import Told
 from pipeline.config import JobCall
 from pipeline.errors import InvalidInput

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.app.job import load_job, open_job
-from pipeline.app.options import RunOptions
-from pipeline.app.run import Run
-from pipeline.app.validate import validate
+from pipeline.app.jobs.job import load_job, open_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.app.use_cases.validate import validate
 from pipeline.errors import InvalidJob, Mistake
 from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, ended
 

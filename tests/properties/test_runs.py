@@ -1,7 +1,8 @@
 """Any order of runs, kills and changes of input and settings, against an endpoint that keeps its own books.
 
-Runs go through `pipeline.app.run.Run` in this process and over real sockets. A kill copies the job's directory aside at
-that moment and puts the copy back once the run has unwound, so that the next run finds what SIGKILL would have left.
+Runs go through `pipeline.app.running.run.Run` in this process and over real sockets. A kill copies the job's
+directory aside at that moment and puts the copy back once the run has unwound, so that the next run finds what
+SIGKILL would have left.
 
 `make test` tries a few dozen sequences; HYPOTHESIS_PROFILE=long tries many more and longer ones.
 """
@@ -42,9 +43,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline.app.options import RunOptions
-from pipeline.app.run import Run
-from pipeline.app.summary import Summary
+from pipeline.app.observe.summary import Summary
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
 from pipeline.config import Job, load_job
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal

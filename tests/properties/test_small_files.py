@@ -12,9 +12,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.app.exports import is_own_export
-from pipeline.app.status import JobStatus
-from pipeline.app.summary import Summary
+from pipeline.app.observe.status import JobStatus
+from pipeline.app.observe.summary import Summary
+from pipeline.app.use_cases.own_exports import is_own_export
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import read_holder, read_progress, replacement, write_progress
 from pipeline.journal.count import read_count

@@ -22,7 +22,7 @@ import pytest
 
 import pipeline
 from pipeline import errors
-from pipeline.app.access import locked
+from pipeline.app.jobs.locking import locked
 from pipeline.config import load_job
 
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
@@ -231,7 +231,7 @@ def test_answers_of_a_job_that_never_ran_are_refused() -> None:
 
 
 def test_a_fault_of_the_program_is_an_error_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.app.forecast.row_counts", lambda job: 1 / 0)
+    monkeypatch.setattr("pipeline.app.use_cases.forecast.row_counts", lambda job: 1 / 0)
     with pytest.raises(errors.PipelineError, match="division by zero") as raised:
         pipeline.Job(JOB, input=frame()).plan()
     assert raised.value.exit_code == 1 and isinstance(raised.value.__cause__, ZeroDivisionError)

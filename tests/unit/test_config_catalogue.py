@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.pricing import price_of
+from pipeline.app.jobs.pricing import price_of
 from pipeline.catalogue import built_in
 from pipeline.config import InvalidJob, Job, Mistake, load_job
 from pipeline.config.wire import make_endpoint

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.app import disk
+from pipeline.app.jobs import disk
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.app.metrics import families
-from pipeline.app.summary import Summary
+from pipeline.app.observe.metrics import families
+from pipeline.app.observe.summary import Summary
 from pipeline.cli import commands
 from pipeline.config import MetricsConfig, NotifyConfig
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.app import machine
-from pipeline.app.doctor import look, usual_job
-from pipeline.app.machine import free_threads
+from pipeline.app.jobs import machine
+from pipeline.app.jobs.machine import free_threads
+from pipeline.app.use_cases.doctor import look, usual_job
 from pipeline.engines.sending import free_files
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.next_steps import next_steps
-from pipeline.app.summary import RunError, Summary
+from pipeline.app.observe.next_steps import next_steps
+from pipeline.app.observe.summary import RunError, Summary
 from pipeline.config import JobCall
 
 CALL = JobCall("job.yaml")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.app.summary import RunError
+from pipeline.app.observe.summary import RunError
 from pipeline.errors import InvalidInput
 from pipeline.journal import Claim, Event, Journal, State
 from pipeline.journal.outcome import Outcome, decode

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.app.scratch import remove_leftovers, scratch
+from pipeline.app.jobs.scratch import remove_leftovers, scratch
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.files import SCRATCH_PREFIX, foreign_names
 
@@ -26,7 +26,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def killed(checkpoint: Path, place: Path) -> Path:
     """Let a process be killed while it works in a scratch directory, and give that."""
     program = (
-        "import os, pathlib, sys, tempfile\nfrom pipeline.app.scratch import scratch\n"
+        "import os, pathlib, sys, tempfile\nfrom pipeline.app.jobs.scratch import scratch\n"
         f"tempfile.tempdir = {str(place)!r}\n"
         f"with scratch(pathlib.Path({str(checkpoint)!r})) as path:\n"
         "    (path / 'journal.sqlite').write_text('paid')\n    print(path, flush=True)\n    os.kill(os.getpid(), 9)"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.app import earlier
+from pipeline.app.jobs import recent_sends
 from pipeline.config import LimitsConfig
 from pipeline.journal import Event, Journal, State
 from pipeline.journal.outcome import decode, encode
@@ -47,7 +47,7 @@ def sent(ago: float, latency: float = 1.0, tokens: int | None = 10) -> dict[str,
 
 
 def sent_lately(journal: Journal, limits: LimitsConfig) -> list[tuple[float, float]]:
-    return earlier.sent_lately(journal, limits, time.time())
+    return recent_sends.sent_lately(journal, limits, time.time())
 
 
 PER_MINUTE = LimitsConfig(requests_per_minute=1e6, tokens_per_minute=1e9)
@@ -93,8 +93,8 @@ DAY = 86_400.0
 
 def begin(journal: Journal, now: float) -> tuple[list[float], float]:
     """What a run that begins then takes over: how long ago requests were sent, and how long the pause lasts."""
-    found = earlier.sent_lately(journal, PER_MINUTE, now)
-    earlier.see(journal, found, now)
+    found = recent_sends.sent_lately(journal, PER_MINUTE, now)
+    recent_sends.see(journal, found, now)
     return [ago for ago, _ in found], journal.totals.pause_left(now)
 
 

@@ -1,0 +1,1 @@
+"""A job at rest: its file, input, checkpoint and outputs, opened and checked."""

@@ -1,0 +1,188 @@
+"""Everything that a job names, opened and checked as far as its mistakes allow, so that all of them show in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+
+from pipeline.app.jobs.expecting import expected_of
+from pipeline.app.jobs.material import read_variants
+from pipeline.app.jobs.paths import path_mistakes
+from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues
+from pipeline.config import Job, JobConfig, environment_mistakes, in_order
+from pipeline.errors import InvalidJob, Mistake
+from pipeline.expect import Expected
+from pipeline.plan import Variant
+from pipeline.prompts import PromptFailure, RequestBuilder, condition_mistakes, template_mistakes
+from pipeline.records import Row
+from pipeline.sink import result_fields
+from pipeline.sources import ChosenRows, Source, TableSource, column_mistakes, open_source
+
+_READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
+_WHERE = "input.where"
+_KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found: every mistake, at its place. The input and the request builder are None if they cannot be used;
+    `expected` is None if nothing is expected of the answers.
+    """
+
+    mistakes: tuple[Mistake, ...]
+    source: Source | None
+    asked: tuple[Variant, ...]
+    expected: Expected | None
+
+
+def inspect_job(
+    job: Job, environ: Mapping[str, str], *, for_sending: bool = True, known: Sequence[Mistake] = ()
+) -> Inspection:
+    """Open and check everything that a job names; sends and writes nothing.
+
+    Args:
+        for_sending: check also what only sending needs: the key, the packages, and that what a run writes can be
+            written.
+        known: the mistakes of the job file itself; what only follows from one of them is left out.
+    """
+    source, mistakes = _open(job)
+    expected, unfit = expected_of(job.config)
+    if for_sending and not wrong(_KEY_RESTS_ON, job, known):
+        mistakes += environment_mistakes(job, environ)
+    if for_sending:
+        mistakes += path_mistakes(job)
+        mistakes += _missing_packages(job.config)
+    if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
+        mistakes += _clashes(job.config, source, expected)
+    asked, found = _asked(job, source)
+    further = [
+        job.placed(one) for one in (*mistakes, *unfit, *found) if one.key is None or not wrong([one.key], None, known)
+    ]
+    return Inspection(tuple(in_order([*known, *further], job.file)), source, asked, expected)
+
+
+def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> bool:
+    """Return whether something is wrong with one of these keys, or below it."""
+    for key in keys:
+        if job is not None and job.is_doubtful(key):
+            return True
+        if any(one.key is not None and f"{one.key}.".startswith(f"{key}.") for one in mistakes):
+            return True
+    return False
+
+
+def samples_of(config: JobConfig) -> int | None:
+    """Return how many answers the job asks for each row; None if it does not say."""
+    return config.prompt.samples if "samples" in config.prompt.model_fields_set else None
+
+
+def needs_max_tokens(config: JobConfig) -> bool:
+    """Return whether a row without max_tokens could cost any amount, under a cap that has to hold."""
+    limits, model = config.limits, config.model_facts
+    return model is None and (limits.max_cost_usd is not None or limits.max_run_cost_usd is not None)
+
+
+def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
+    section = job.config.input
+    if any(map(job.is_doubtful, _READING_RESTS_ON)):
+        return None, []
+    try:
+        # A wrong id or column must not hide what is wrong with the templates.
+        whole = section.model_copy(update={"id": None, "columns": None})
+        source = open_source(whole) if job.table is None else TableSource(job.table)
+    except InvalidJob as error:
+        return None, [*error.mistakes, *condition_mistakes(section.where)]
+    mistakes = column_mistakes(source.schema, section)
+    if section.where is None:
+        return source, mistakes
+    try:
+        return ChosenRows(source, _condition(section.where, source.schema.names)), mistakes
+    except InvalidJob as error:
+        return source, [*mistakes, *error.mistakes]
+
+
+def _condition(text: str, columns: Sequence[str]) -> Callable[[Row], bool]:
+    """Return whether a row counts, as a function that raises InvalidJob where that cannot be told."""
+    from pipeline.prompts.conditions import Condition
+
+    condition = Condition(text, _WHERE, columns)
+
+    def holds(row: Row) -> bool:
+        try:
+            return condition.holds(row)
+        except PromptFailure as failure:
+            raise InvalidJob([Mistake(failure.message, key=_WHERE)]) from None
+
+    return holds
+
+
+def _missing_packages(config: JobConfig) -> Iterator[Mistake]:
+    if config.metrics.textfile is not None and find_spec("prometheus_client") is None:
+        suggestion = "pip install 'llm-batch-pipeline[metrics]', or leave `metrics` out"
+        yield Mistake(
+            "needs the extra `metrics`, which is not installed", key="metrics.textfile", suggestion=suggestion
+        )
+
+
+def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> Iterator[Mistake]:
+    carried = source.schema.names if config.input.columns is None else config.input.columns
+    fields = result_fields(
+        has_variants=config.sweep is not None,
+        has_samples=samples_of(config) is not None,
+        expected=expected,
+        has_replies=config.output.raw_reply,
+        shares=config.deduplicate,
+    )
+    added = [config.output.prefix + field.name for field in fields]
+    taken = [repr(name) for name in carried if name in added and name in source.schema.names]
+    if taken:
+        columns = f"a column {taken[0]}" if len(taken) == 1 else f"columns {', '.join(taken)}"
+        yield Mistake(
+            f"the input already has {columns}, which the output adds",
+            key="output.prefix",
+            suggestion='set output.prefix, for example "answer_", or name the columns to carry in input.columns',
+        )
+
+
+def _asked(job: Job, source: Source | None) -> tuple[tuple[Variant, ...], list[Mistake]]:
+    """Return the ways in which a job asks each row, and what is wrong with any of them."""
+    asked: list[Variant] = []
+    named, mistakes = read_variants(job.config)
+    for variant in named:
+        builder, found = builder_of(replace(job, config=variant.config), source)
+        mistakes += [replace(one, key=variant.placed_key(one.key)) for one in found]
+        if builder is not None:
+            endpoint = variant.config.endpoint
+            asked.append(Variant(builder, endpoint.kind, endpoint.model, variant.name, variant.mark))
+    return tuple(asked) if len(asked) == len(named) else (), list(dict.fromkeys(mistakes))
+
+
+def builder_of(job: Job, source: Source | None) -> tuple[RequestBuilder | None, list[Mistake]]:
+    """Return the request builder of a job, None if there can be none, and what is wrong with it."""
+    expected, _ = expected_of(job.config)
+    telling = expected.telling if expected is not None else None
+    config = job.config
+    if source is None:
+        return None, template_mistakes(config.prompt)
+    model = config.model_facts
+    try:
+        return RequestBuilder(
+            config.prompt,
+            config.parameters,
+            config.endpoint.model,
+            source.schema.names,
+            _ranges(job, model),
+            model.context_window if model else None,
+            needs_max_tokens=needs_max_tokens(config),
+            extra_body=config.endpoint.extra_body,
+            telling=telling,
+        ), []
+    except InvalidJob as error:
+        return None, list(error.mistakes)
+
+
+def _ranges(job: Job, model: Model | None) -> Mapping[str, ParameterValues]:
+    if job.is_doubtful("endpoint.kind") or job.is_doubtful("endpoint.model"):
+        return OPENAI_PARAMETERS  # which ranges hold is not known then; that the columns are there still is
+    return job.config.endpoint.provider.ranges(model)

@@ -1,0 +1,174 @@
+"""Whether what a command will write can be written where the job says, found out before anything is sent."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.app.jobs.places import Place, checkpoint_around, job_places, kind_of_special, meeting, read_as_input
+from pipeline.config import Job
+from pipeline.errors import InvalidInput, Mistake
+from pipeline.journal import Journal
+from pipeline.journal.files import is_own_directory
+from pipeline.limits.limit_file import limit_path
+from pipeline.sink import partial_path
+from pipeline.storage import draft_path
+
+# A disk without space is not the job file's fault: it is found, and told, where the space is needed.
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+_MARKS = {"simulator.ledger": b'{"event":"asked","server":', "metrics.textfile": b"llm_batch_"}
+"""What stands near the start of a file that a run has written itself."""
+_NATURE = {"simulator.ledger": "requests to the embedded endpoint", "metrics.textfile": "metrics of this program"}
+_LONGEST_START = 4096
+
+
+def path_mistakes(job: Job) -> Iterator[Mistake]:
+    """Yield what is wrong with the places of what a run writes: the output, the checkpoint, the shared limit, the
+    simulator's ledger and the metrics. Leaves nothing behind.
+    """
+    places = job_places(job)
+    written = {place.key: place for place in reversed(places) if place.key in _IN_ITS_WAY}
+    for key, place in written.items():
+        others = [other for other in places if other.key != key and (other.key not in written or _first(key, other))]
+        mistake = _mistake(job, place, others)
+        if mistake is not None:
+            yield mistake
+    shared = job.config.limits.shared
+    if shared is not None and (blocked := _blocked(limit_path(shared), is_file=True)) is not None:
+        yield Mistake(blocked, key="limits.shared", suggestion="change its permissions, or leave the key out")
+
+
+def refuse_to_write(job: Job, path: Path, *, is_directory: bool = False) -> None:
+    """Raise InvalidInput where `path` is a file that the job lives by under whatever name, a place that the job would
+    read as input, or in any job's checkpoint; and where it is a directory, unless one is meant.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be used: {getattr(error, 'strerror', error)}") from error
+    if path.is_dir() and not is_directory:
+        raise InvalidInput(f"{path} is a directory; name a file")
+    kind = "directory" if is_directory else "file"
+    found = meeting(Place(f"this {kind}", path, is_directory=is_directory), job_places(job, "the job's"))
+    if found is None and (entry := read_as_input(job, path, is_directory=is_directory)) is not None:
+        found = f"{path} would be read as input by the next run, under `input.path: {entry}`"
+    if found is None and (around := checkpoint_around(path)) is not None:
+        found = f"{path} is in a checkpoint, {around}"
+    if found is not None:
+        raise InvalidInput(f"{found}; name another {kind}")
+
+
+_IN_ITS_WAY = {
+    "checkpoint.path": "give the checkpoint a directory of its own, such as .checkpoints/NAME",
+    "output.path": "write the answers to another file, such as data/out/NAME.parquet",
+    "simulator.ledger": "give the ledger a file of its own",
+    "metrics.textfile": "give the metrics a file of their own",
+}
+"""Keys of what is written, and what to do where that meets another file. Of two that meet, the later one is named."""
+
+
+def _first(key: str | None, other: Place) -> bool:
+    """Return whether of two written places the other one comes first, so that they are named once."""
+    order = list(_IN_ITS_WAY)
+    return other.key in order[: order.index(key or "")]
+
+
+def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
+    assert place.key is not None
+    apart = _IN_ITS_WAY[place.key]
+    paths = [place, Place(place.what, partial_path(place.path))] if place.key == "output.path" else [place]
+    for one in paths:
+        if (found := meeting(one, others)) is not None:
+            return Mistake(found, key=place.key, suggestion=apart)
+        if (entry := read_as_input(job, one.path, is_directory=place.is_directory)) is not None:
+            message = f"{one.path} would be read as input by the next run, under `input.path: {entry}`"
+            return Mistake(message, key=place.key, suggestion="put it elsewhere, or name the input's files")
+        special = kind_of_special(one.path)
+        if special is not None and not place.is_directory:
+            suggestion = "name a file"
+            if paths[1:] and special == "a directory":
+                suggestion += f", such as {place.path / (job.config.name + '.parquet')}"
+            return Mistake(f"{one.path} cannot be written to: it is {special}", key=place.key, suggestion=suggestion)
+    if place.is_directory:
+        if (other := _other_checkpoint(place.path)) is not None:
+            message = f"{place.path} and the checkpoint {other} lie within each other"
+            return Mistake(message, key=place.key, suggestion=apart)
+        blocked = _blocked(place.path)
+    else:
+        longest = draft_path(partial_path(place.path), "0" * 16) if paths[1:] else place.path  # the longest name needed
+        blocked = _blocked(longest, is_file=True)
+        if blocked is None and place.key == "simulator.ledger":
+            blocked = _unopened(place.path)
+        if blocked is None and is_foreign(place.key, place.path):
+            message = f"{place.path} exists, and is no file of {_NATURE[place.key]}"
+            return Mistake(message, key=place.key, suggestion="name another file, or move it away")
+    return None if blocked is None else _unwritable(place.key, blocked)
+
+
+def _other_checkpoint(directory: Path) -> Path | None:
+    """Return the checkpoint of another job that lies directly in the directory, or in whose directory it lies."""
+    with suppress(OSError):
+        inner = (path for path in sorted(directory.iterdir()) if path.is_dir() and not is_own_directory(path))
+        if (found := next((path for path in inner if Journal.exists(path)), None)) is not None:
+            return found
+    return checkpoint_around(directory)
+
+
+def _unopened(ledger: Path) -> str | None:
+    if os.path.lexists(ledger):
+        try:
+            os.close(os.open(ledger, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK))
+        except OSError as error:
+            return f"{ledger} cannot be written to: {error.strerror}"
+    return None
+
+
+def is_foreign(key: str, path: Path) -> bool:
+    """Return whether something stands at the path of the ledger or of the metrics that no run has written."""
+    mark = _MARKS.get(key)
+    if mark is None:
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LONGEST_START)
+    except OSError:
+        return False  # it is not there, or said already
+    return bool(start) and mark not in start
+
+
+def _unwritable(key: str, blocked: str) -> Mistake:
+    return Mistake(blocked, key=key, suggestion="choose another place, or change its permissions")
+
+
+def _blocked(path: Path, *, is_file: bool = False) -> str | None:
+    """Return why a directory, or a file, could not be made or written in; None if it could be.
+
+    The nearest directory above that exists is tried with a file that is gone at once: what permissions say is not all
+    there is to it (a mount that is read-only, /proc, a user who may do everything).
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        return f"{path} cannot be used: {error.strerror}"
+    directory = path.parent if is_file else path
+    standing = next(one for one in (directory, *directory.absolute().parents) if os.path.lexists(one))
+    if not os.path.isdir(standing):
+        return f"{standing} cannot be written to: it is not a directory"
+    try:
+        longest = os.pathconf(standing, "PC_NAME_MAX")
+        with tempfile.TemporaryFile(dir=standing):
+            pass
+    except OSError as error:
+        return None if error.errno in _FULL else f"{standing} cannot be written to: {error.strerror}"
+    made = path.absolute().parts[len(standing.absolute().parts) :]
+    if any(len(os.fsencode(name)) > longest for name in made):
+        return f"{path} cannot be used: a name in it is too long"
+    return None

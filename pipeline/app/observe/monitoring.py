@@ -1,0 +1,64 @@
+"""Those who watch a job's runs from outside. Whatever goes wrong with them is a warning, and no run's concern."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.app.jobs.paths import is_foreign
+from pipeline.app.jobs.signals import Signals
+from pipeline.app.observe.summary import Summary
+from pipeline.config import JobConfig
+from pipeline.errors import Interrupted
+
+if TYPE_CHECKING:
+    from pipeline.app.observe.notify import Notifier
+
+
+class Monitoring:
+    """Tells of one run what the job's `notify` and `metrics` ask for; `warn` takes what could not be told."""
+
+    def __init__(self, config: JobConfig, warn: Callable[[str], None]) -> None:
+        self._config = config
+        self._warn = warn
+        self._notifier: Notifier | None = None
+
+    def started(self) -> None:
+        """Tell that the run holds the job's lock. Waits for nothing."""
+        with self._harmless("notify"):
+            self._notifier = self._new_notifier()
+            if self._notifier is not None:
+                self._notifier.started()
+
+    def ended(self, summary: Summary) -> None:
+        """Tell how the run ended. A signal ends the wait for replies, and does not change how the run ended."""
+        with suppress(Interrupted), Signals():
+            with self._harmless("metrics.textfile"):
+                textfile = self._config.metrics.textfile
+                if textfile is not None and not is_foreign("metrics.textfile", Path(textfile)):
+                    from pipeline.app.observe.metrics import write_metrics
+
+                    write_metrics(Path(textfile), self._config.name, summary, time.time())
+            with self._harmless("notify"):
+                notifier = self._notifier or self._new_notifier()
+                for fault in notifier.ended(summary) if notifier is not None else ():
+                    self._warn(fault)
+
+    def _new_notifier(self) -> Notifier | None:
+        notify = self._config.notify
+        if notify.ping_url is None and notify.webhook_url is None:
+            return None
+        from pipeline.app.observe.notify import Notifier
+
+        return Notifier(notify, self._config.name)
+
+    @contextmanager
+    def _harmless(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            # Another error's text may hold an address, which is a secret.
+            self._warn(f"{what}: {(isinstance(error, OSError) and error.strerror) or type(error).__name__}")

@@ -1,0 +1,184 @@
+"""The status of a job, by its checkpoint alone: its input is not read, and nothing is sent.
+
+Only the progress file is read, which each run writes, however many rows the job has. The journal is read, as a stream,
+only after a kill. What is slow to import is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.app.jobs.locking import reading
+from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
+from pipeline.config import Job, read_job
+from pipeline.errors import JobLocked, PipelineError
+from pipeline.journal import Holder, Journal, read_holder, read_progress
+from pipeline.records import JsonObject
+from pipeline.storage import LOCAL
+from pipeline.wording import money
+
+_WHILE_SENDING = (
+    "recent_rows_per_second",
+    "eta_seconds",
+    "in_flight",
+    "waiting",
+    "paused_seconds",
+    "trouble",
+    "paused",
+    "set",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """The status of a job, with what is known of its last run. `facts` are those of `Tracker`; `holder` is the process
+    that runs the job, None if there is none.
+    """
+
+    summary: Summary
+    is_running: bool = False
+    holder: Holder | None = None
+    facts: JsonObject = field(default_factory=dict)
+
+    def as_json(self) -> JsonObject:
+        """Return what `status --json` prints."""
+        holder = self.holder
+        written_at, seen_at = self.facts.get("updated_at"), self.facts.get("last_progress_at")
+        return {
+            **self.summary.as_json(),
+            "running": self.is_running,
+            "lock": holder and {"pid": holder.pid, "host": holder.host, "since": _stamp(holder.since)},
+            "projected_cost_usd": self._projected_cost(),
+            **{name: self.facts.get(name) if self.is_running else None for name in _WHILE_SENDING},
+            "errors": self.facts.get("errors", []),
+            "updated_at": _stamp(written_at),
+            "silent_seconds": _age(written_at) if self.is_running else None,
+            "last_progress_at": _stamp(seen_at),
+            "last_progress_seconds": _age(seen_at),
+        }
+
+    def _projected_cost(self) -> str | None:
+        """Return what the job will have cost in USD once the pending rows are answered, by what the answers of
+        this run have; None where it has none.
+        """
+        found = self.summary
+        if found.job_cost_usd is None or found.pending is None:
+            return None
+        if not found.pending:
+            return money(found.job_cost_usd)
+        answers = self.facts.get("answers_of_run")
+        if not answers or not found.cost_usd:
+            return None
+        # By this run's answers alone: the job's cost holds replaced ones too.
+        return money(round(found.job_cost_usd + found.cost_usd * found.pending / answers, 6))
+
+
+def status(job: Job) -> JobStatus:
+    """Return the status of a job. Raises InvalidJob if the checkpoint is another job's, CheckpointFailed."""
+    try:
+        with reading(job) as journal:
+            return JobStatus(Summary(job=job.config.name)) if journal is None else _at_rest(job, journal)
+    except JobLocked:
+        return _under_way(job)
+
+
+def known(job: Job) -> JobStatus:
+    """Return what is known of a job even if something is wrong with it or its checkpoint."""
+    try:
+        return status(job)
+    except (PipelineError, OSError):
+        summary, facts = _last_written(job)
+        return JobStatus(summary, facts=facts)
+
+
+def known_of_file(path: str, overrides: Sequence[str]) -> JobStatus:
+    """Return what is known of the job of a file that may have mistakes."""
+    job, mistakes = read_job(path, overrides)
+    wrong = {(mistake.key or "").partition(".")[0] for mistake in mistakes}
+    if job is None or "name" in wrong:
+        return JobStatus(Summary())
+    return JobStatus(Summary(job=job.config.name)) if "checkpoint" in wrong else known(job)
+
+
+def written_output(job: Job, checkpoint_id: str) -> str | None:
+    """Return the latest output that the checkpoint has written, the whole or the partial one; None if there is none."""
+    from pipeline.sink import is_own, partial_path
+
+    output = Path(job.config.output.path)
+    ours = [path for path in (output, partial_path(output)) if is_own(path, checkpoint_id)]
+    return str(max(ours, key=lambda path: path.stat().st_mtime_ns)) if ours else None
+
+
+def file_stamp(path: str | None) -> list[int | str] | None:
+    """Return the version of a file, as it is kept in JSON; None where there is no file."""
+    try:
+        version = None if path is None else LOCAL.version(Path(path))
+    except OSError:
+        return None
+    return None if version is None else list(version)
+
+
+def _under_way(job: Job) -> JobStatus:
+    summary, facts = _last_written(job)
+    holder = read_holder(job.checkpoint_path)
+    if holder is not None and (facts.get("pid") != holder.pid or facts.get("updated_at", 0) < holder.since):
+        # It is still planning, and what stands there was written by the run before it.
+        summary, facts = Summary().with_job_of(summary), {"errors": facts.get("errors", [])}
+    return JobStatus(replace(summary, status="running", error=None), True, holder, facts)
+
+
+def _at_rest(job: Job, journal: Journal) -> JobStatus:
+    """Return the status of a job that is not running: as its last run wrote it, or by the journal after a kill."""
+    last, facts = _last_written(job)
+    if not _is_as_written(last.output, facts):
+        last = replace(last, output=written_output(job, journal.checkpoint_id))
+    if facts.get("events") == journal.totals.events and last.status != "running" and not journal.totals.claims:
+        return JobStatus(last, facts=facts)
+    run_id = journal.runs()[-1] if journal.runs() else None
+    if last.run_id != run_id:
+        last = Summary(job=job.config.name, run_id=run_id, output=written_output(job, journal.checkpoint_id))
+    interrupted, errors = _found_in(
+        journal, job.checkpoint_path, job.config.retry.max_runs, replace(last, status="interrupted", error=None)
+    )
+    return JobStatus(interrupted, facts={**facts, "errors": errors})
+
+
+def _is_as_written(output: str | None, facts: JsonObject) -> bool:
+    """Return whether the output is certainly the one that the last run left, so that it need not be read."""
+    stamp = file_stamp(output)
+    return stamp is not None and stamp == facts.get("output_stamp")
+
+
+def _found_in(journal: Journal, directory: Path, max_runs: int, last: Summary) -> tuple[Summary, Sequence[JsonObject]]:
+    """Return the summary with the job's figures by its journal, and why rows have failed."""
+    from pipeline.app.observe.answer_counts import counts_of_journal
+    from pipeline.plan import failure_kinds, load_plan
+
+    plan = load_plan(directory)
+    if plan is None or plan.number != journal.totals.plan:
+        return last.having(MoneyFigures.of(journal)), []
+    plan.apply(journal.places())
+    failures, answers = failure_kinds(plan, journal, max_runs=max_runs), counts_of_journal(plan, journal)
+    figures = (RowFigures.of(plan), MoneyFigures.of(journal), answers)
+    return last.having(*figures, **failures.counts()), failures.facts()
+
+
+def _last_written(job: Job) -> tuple[Summary, JsonObject]:
+    """Return what the last run of the job wrote of itself: its summary, and further facts."""
+    found = read_progress(job.checkpoint_path) or {}
+    summary = Summary.of_json(found)
+    if summary is None or summary.job != job.config.name:
+        return Summary(job=job.config.name), {}
+    return summary, found
+
+
+def _stamp(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _age(seconds: float | None) -> float | None:
+    return None if seconds is None else round(max(0.0, time.time() - seconds), 1)

@@ -1,0 +1,42 @@
+"""How a run ended, by what came of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.app.observe.summary import RunError
+from pipeline.app.running.longer_answers import in_vain
+from pipeline.app.running.options import RunOptions
+from pipeline.endings import Exit, StopKind
+from pipeline.plan import FailureKinds
+from pipeline.runner import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A run's `status`, its exit code, and why it did not end well."""
+
+    status: str
+    exit_code: int
+    error: RunError | None = None
+
+
+def ending(
+    stop: Stop | None, options: RunOptions, *, is_whole: bool, failed_now: FailureKinds, is_accepted: bool
+) -> Ending:
+    """Return how a run ended.
+
+    Args:
+        stop: what ended it before all rows were through.
+        is_whole: every row has an outcome.
+        failed_now: the rows that failed in this run.
+        is_accepted: the job has no failed row but those that the user accepted.
+    """
+    if stop is not None:
+        status = "interrupted" if stop.kind is StopKind.INTERRUPTED else "stopped"
+        return Ending(status, stop.exit_code, RunError(stop.kind, stop.message))
+    if options.asks_longer and failed_now.rows:
+        return Ending("failed_rows" if is_whole else "partial", Exit.ROWS_FAILED, in_vain(failed_now))
+    if not is_whole:
+        return Ending("partial", Exit.ROWS_FAILED if failed_now.rows else Exit.DONE)
+    return Ending("succeeded", Exit.DONE) if is_accepted else Ending("failed_rows", Exit.ROWS_FAILED)

@@ -1,0 +1,119 @@
+"""From a job and its checkpoint to the plan that a run goes by. Nothing is sent here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from pipeline.app.jobs import checkpoint
+from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
+from pipeline.app.jobs.job import OpenJob, try_templates
+from pipeline.app.observe.answer_counts import AnswerCounts
+from pipeline.app.running import longer_answers
+from pipeline.app.running.options import RunOptions
+from pipeline.journal import Journal, State, lost_claims
+from pipeline.plan import Plan
+from pipeline.plan.judging import answers_again, judge_again
+from pipeline.records import JsonObject
+from pipeline.wording import counted
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that can begin: where each row stands, what to tell the user first, and the answers there are so far."""
+
+    plan: Plan
+    journal: Journal
+    notes: list[str]
+    answers: AnswerCounts
+
+
+def prepare(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, last: JsonObject) -> Prepared:
+    """Plan a run, and record what a killed one left open. `last` is what the run before left in its progress file.
+
+    The plan of the last run is taken where it still holds.
+
+    Raises:
+        InvalidInput: the input, the templates or a change of finished rows is in the way.
+        CheckpointFailed: the checkpoint cannot be trusted, or the disk failed.
+    """
+    checkpoint.refuse_foreign_output(opened.job, held.directory, held.journal)
+    notes: list[str] = []
+    plan = checkpoint.standing_plan(opened, held.directory, held.journal)
+    if plan is not None and (options.asks_longer or _decides_anew(plan, options)):
+        plan = None
+    answers = _answers_so_far(plan, held.journal, last)
+    _settle_claims(plan, held)
+    if plan is None:
+        try_templates(opened)
+        plan = _plan_anew(opened, held, options, notes)
+    journal = held.journal
+    assert journal is not None
+    return Prepared(plan, journal, notes, answers)
+
+
+def _decides_anew(plan: Plan, options: RunOptions) -> bool:
+    """Return whether the user says otherwise now about rows that an earlier run kept, or was to ask again."""
+    if options.on_change == "keep":
+        return plan.count(State.CHANGED) > 0
+    return options.on_change == "rerun" and plan.keeps_answers()
+
+
+def _answers_so_far(plan: Plan | None, journal: Journal | None, last: JsonObject) -> AnswerCounts:
+    """Count the answers before anything is sent, by the progress file, if nothing has changed since."""
+    if journal is None:
+        return AnswerCounts(0, 0)
+    if plan is None or plan.count(State.CHANGED) or last.get("events") != journal.totals.events:
+        return AnswerCounts()
+    return AnswerCounts(last.get("truncated"), last.get("empty"))
+
+
+def _settle_claims(plan: Plan | None, held: HeldCheckpoint) -> None:
+    """Record what a kill cut off, before anything else is sent; the journal is read whole before it is touched."""
+    journal = held.journal
+    if journal is None or not journal.claims():
+        return
+    if plan is None:
+        for _ in journal.index():
+            pass
+    journal = held.writer()
+    events, claims, worst = lost_claims(journal.claims())
+    first = journal.commit(events, release=claims, possibly_billed_usd=worst, possibly_billed_requests=len(events))
+    if plan is not None:
+        plan.take(first, events)
+
+
+def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes: list[str]) -> Plan:
+    config = opened.job.config
+    keep, rerun = options.on_change == "keep", options.on_change == "rerun"
+    former = longer_answers.former_rows(opened, held.journal) if options.asks_longer else ()
+    with checkpoint.planner(opened, held.directory, held.journal, forget_kept=rerun, former=former) as made:
+        holding: list[int] = []
+        if held.journal is not None:
+            holding = judge_again(made, held.journal, opened.rows.expected, anew=rerun)
+        if options.on_change == "refuse":
+            checkpoint.refuse_changes(opened, held.directory, held.journal, made)
+        chosen: Sequence[int] = ()
+        if options.asks_longer and held.journal is not None:
+            chosen = longer_answers.choose(made, held.journal, opened)
+        if held.journal is None:
+            Journal.create(held.directory, job=config.name, simulated=config.endpoint.is_simulator)
+        elif carried := made.carried_changes():
+            notes.append(
+                f"the carried columns of {counted(carried, 'finished row')} changed; nothing is sent again for that"
+            )
+        journal = held.writer()
+        settings = checkpoint.register_settings(opened, journal)
+        kept = checkpoint.keep_changes(made) if keep else ()
+        made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
+        adopted = chain(made.adoptions(), kept)
+        checkpoint.record_plan(made.plan, opened.rows, held.directory, journal, settings, adopted)
+        if holding:
+            events = answers_again(made.plan, opened.rows, holding, journal, settings)
+            made.plan.take(journal.commit(events), events)
+        if chosen:
+            longer_answers.mark(made, opened.rows, chosen, journal, settings)
+        made.share()
+    checkpoint.keep_plan(made.plan, held.directory)
+    return made.plan

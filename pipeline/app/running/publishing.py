@@ -1,0 +1,91 @@
+"""The output of a run: the whole of it at its path, or what there is so far beside it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.app.jobs.job import OpenJob
+from pipeline.journal import Journal
+from pipeline.plan import FAILED, SUCCEEDED, Plan
+from pipeline.records import digest
+from pipeline.sink import (
+    JournalState,
+    OutOfTime,
+    OutputMetadata,
+    Results,
+    is_foreign,
+    partial_path,
+    publish,
+    remove,
+    shows,
+)
+from pipeline.storage import draft_path
+from pipeline.version import __version__
+
+
+def publish_rows(
+    opened: OpenJob, plan: Plan, journal: Journal, *, is_whole: bool, seconds: float | None
+) -> tuple[Path | None, bool]:
+    """Publish every row that has an outcome, unless that stands there already, and clear away what it supersedes.
+
+    Args:
+        is_whole: every row has one; else they go into the partial output.
+        seconds: give up after so long; an earlier file then stays.
+
+    Returns the path of what stands there now, None where nothing does, and whether it holds every such row. Raises
+    CheckpointFailed, and InvalidInput where somebody else's file is in the way.
+    """
+    if not opened.job.writes_output:
+        return None, True
+    config = opened.job.config
+    output = Path(config.output.path)
+    partial = partial_path(output)
+    results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
+    facts: list[object] = [
+        plan.state_digest(),
+        config.output.model_dump(mode="json", exclude={"raw_reply"}),  # its column stands in the schema
+        config.input.columns,
+        str(results.schema),
+    ]
+    if opened.rows.has_variants:
+        facts.append([variant.name for variant in opened.rows.variants])
+    if opened.rows.expected is not None:
+        facts.append(opened.rows.expected.facts)
+    state = digest(facts)
+    path: Path | None = output if is_whole else partial
+    assert path is not None
+    is_current = True
+    if not shows(path, state, plan.rows(*SUCCEEDED, *FAILED)):
+        try:
+            publish(
+                results,
+                path,
+                compression=config.output.compression,
+                metadata=_metadata(opened, journal, state),
+                whole=is_whole,
+                overwrite=config.output.overwrite,
+                seconds=seconds,
+            )
+        except OutOfTime:
+            path, is_current = path if path.exists() else None, False
+    if is_whole and (config.output.overwrite or not is_foreign(partial, journal.checkpoint_id)):
+        remove(partial)
+    for place in (output, partial):
+        with suppress(OSError):  # what a killed run left there is only in the way
+            draft_path(place, journal.checkpoint_id).unlink(missing_ok=True)
+    return path, is_current
+
+
+def _metadata(opened: OpenJob, journal: Journal, state: str) -> OutputMetadata:
+    """Return the metadata of the file. `state` is a digest of its content."""
+    return OutputMetadata(
+        job=opened.job.config.name,
+        checkpoint_id=journal.checkpoint_id,
+        journal=JournalState.of(journal),
+        version=__version__,
+        configuration=opened.job.document,
+        prices={model: terms.price for model, terms in opened.terms.items()},
+        run_ids=tuple(journal.runs()),
+        state=state,
+    )

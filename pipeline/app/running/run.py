@@ -1,0 +1,213 @@
+"""A run of a job, from wherever it stands to as far as it gets: prepare, send, publish."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
+from pipeline.app.jobs.job import OpenJob, open_job
+from pipeline.app.jobs.locking import locked
+from pipeline.app.jobs.scratch import remove_leftovers
+from pipeline.app.jobs.signals import Signals
+from pipeline.app.observe.answer_counts import AnswerCounts, counts_of_journal, counts_of_output
+from pipeline.app.observe.figures import Figures
+from pipeline.app.observe.monitoring import Monitoring
+from pipeline.app.observe.status import known, written_output
+from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
+from pipeline.app.observe.watcher import Watcher
+from pipeline.app.running import longer_answers
+from pipeline.app.running.acceptance import accept_failures
+from pipeline.app.running.ending import ending
+from pipeline.app.running.options import RunOptions, select_retries
+from pipeline.app.running.prepare import prepare
+from pipeline.app.running.publishing import publish_rows
+from pipeline.app.running.send import RowSender
+from pipeline.config import Job
+from pipeline.endings import StopKind
+from pipeline.errors import Interrupted, JobLocked, PipelineError
+from pipeline.journal import State, read_progress
+from pipeline.journal.orders import withdraw_orders
+from pipeline.plan import FailureKinds, Plan, failure_kinds
+from pipeline.records import JsonObject
+from pipeline.runner import Stop, StopRequest
+from pipeline.sources import Source, Watched
+
+_PENDING = (State.NEW, State.ATTEMPTED, State.CHANGED)
+
+
+class Run:
+    """One run. `summary` is what is known of it at any moment, also after an error; `first_event` is the number of the
+    first event of what it has sent. With a `stop_request` it runs within a program that is not ours, and is asked
+    to stop by that, also while it plans.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        options: RunOptions,
+        watcher: Watcher | None = None,
+        *,
+        stop_request: StopRequest | None = None,
+    ) -> None:
+        self._job = job
+        self._options = options
+        self._watcher = watcher or Watcher()
+        self._signals = Signals()
+        self._stop_request = stop_request or StopRequest()
+        self._is_embedded = stop_request is not None
+        self._is_planning = True
+        self._held: HeldCheckpoint | None = None
+        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self._figures = Figures(Summary(job=job.config.name, run_id=run_id))
+        self.first_event = 0
+
+    @property
+    def summary(self) -> Summary:
+        """What is known of the run."""
+        return self._figures.summary
+
+    def execute(self) -> Summary:
+        """Run to the end, or until something stops it, and tell those who watch the job; they do not hear of a run
+        that finds another one under way.
+
+        A signal ends the run at once while nothing is being sent, and drains it otherwise.
+
+        Raises:
+            PipelineError: nothing could be sent, or the checkpoint failed; `summary` says what is known.
+        """
+        monitoring = Monitoring(self._job.config, self._watcher.warned)
+        try:
+            self._execute(monitoring)
+        except JobLocked:
+            raise
+        except Exception as error:
+            if not isinstance(error, PipelineError):
+                self._figures.summary = self.summary.ended_by(PipelineError("a fault of the program"))
+            monitoring.ended(self.summary)
+            raise
+        monitoring.ended(self.summary)
+        return self.summary
+
+    def _execute(self, monitoring: Monitoring) -> None:
+        try:
+            with self._signals:
+                opened = open_job(self._job, for_sending=not self._options.accept)
+                if self._is_embedded:
+                    opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
+                with locked(self._job) as directory:
+                    monitoring.started()
+                    remove_leftovers(directory)
+                    withdraw_orders(directory)
+                    self._held = HeldCheckpoint(self._job, directory)
+                    self._run(opened, self._held)
+        except PipelineError as error:
+            self._end_by(error)
+            raise
+        finally:
+            if self._held is not None:
+                self._held.close()
+
+    def _end_by(self, error: PipelineError) -> None:
+        """Have the summary say what ended the run, and what stands all the same."""
+        self._figures.update()
+        if self._held is not None:
+            if self._held.checkpoint_id is not None:
+                with suppress(OSError):
+                    self._figures.update(output=written_output(self._job, self._held.checkpoint_id))
+            self._held.close()
+        summary = self.summary
+        if summary.rows is None and not isinstance(error, Interrupted):
+            summary = summary.with_job_of(known(self._job).summary)
+        self._figures.summary = summary.ended_by(error)
+
+    def _interruptible(self, source: Source) -> Source:
+        """Return a source that ends with Interrupted where a stop is asked for while the run is still being planned."""
+
+        def check() -> None:
+            if self._is_planning and self._stop_request.signal is not None:
+                raise Interrupted(self._stop_request.signal)
+
+        return Watched(source, check)
+
+    def _run(self, opened: OpenJob, held: HeldCheckpoint) -> None:
+        figures, options = self._figures, self._options
+        last = read_progress(held.directory) or {}
+        prepared = prepare(opened, held, options, last)
+        plan, journal = prepared.plan, prepared.journal
+        figures.answers = AnswerCounts() if options.asks_longer else prepared.answers
+        figures.update(RowFigures.of(plan), MoneyFigures.of(journal))
+        if plan.kept_empty:
+            assert held.checkpoint_id is not None
+            figures.update(status="kept", output=written_output(self._job, held.checkpoint_id), is_idle=True)
+            figures.write_at_rest(held.directory, journal, FailureKinds())
+            return
+        if options.accept:
+            accept_failures(plan, held.writer(), kind=options.retry_kind, limit=options.limit)
+            figures.update(RowFigures.of(plan), MoneyFigures.of(held.writer()))
+            self._publish(opened, plan, held, None)
+            return
+        select_retries(plan, journal, self._job.config.retry.max_runs, options, opened.expect)
+        figures.update(RowFigures.of(plan), MoneyFigures.of(journal), is_idle=not plan.count(*options.to_send))
+        self._is_planning = False
+        self._watcher.planned(opened, plan, options.to_send, prepared.notes)
+        stop = None
+        if not self.summary.is_idle and options.limit != 0:
+            stop = self._send(opened, plan, held)
+        if options.asks_longer:
+            assert held.journal is not None
+            longer_answers.put_back(plan, held.journal)
+            figures.update(RowFigures.of(plan))
+        self._publish(opened, plan, held, stop)
+        if stop is not None and stop.kind is StopKind.COST_CAP and not self.summary.requests:
+            figures.update(is_said=_is_said(last, stop))
+
+    def _send(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint) -> Stop | None:
+        sender = RowSender(opened, self._options, self._figures, self._watcher, self._signals, self._stop_request)
+        try:
+            return sender.send(plan, held)
+        finally:
+            self.first_event = sender.first_event
+
+    def _publish(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint, stop: Stop | None) -> None:
+        """Publish what there is, and say how the run ended."""
+        config, journal = self._job.config, held.journal
+        assert journal is not None
+        is_whole = plan.count(*_PENDING) == 0
+        seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
+        path, is_current = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
+        failures = failure_kinds(plan, journal, max_runs=config.retry.max_runs)
+        ended = ending(
+            stop,
+            self._options,
+            is_whole=is_whole,
+            failed_now=self._figures.failed_now,
+            is_accepted=failures.are_accepted,
+        )
+        answers = AnswerCounts()
+        if is_current:
+            answers = counts_of_journal(plan, journal) if path is None else counts_of_output(path, config.output.prefix)
+        self._figures.update(
+            answers,
+            status=ended.status,
+            exit_code=ended.exit_code,
+            error=ended.error,
+            output=None if path is None else str(path),
+            **failures.counts(),
+        )
+        self._figures.write_at_rest(held.directory, journal, failures)
+
+
+def _is_said(last: JsonObject, stop: Stop) -> bool:
+    """Return whether the run before ended at the same cost cap. The next request may be another row's; the cap and what
+    is spent of it are the same.
+    """
+    before = Summary.of_json(last)
+    return before is not None and before.error is not None and _cap(before.error.message) == _cap(stop.message)
+
+
+def _cap(message: str) -> str:
+    """Return of the message about a cost cap what it says of the cap."""
+    return message.partition(", and the next request")[0]

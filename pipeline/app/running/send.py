@@ -1,0 +1,214 @@
+"""From a plan to answers in the journal: the part of a run that costs money."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.app.jobs import checkpoint, recent_sends
+from pipeline.app.jobs.endpoint import endpoint_address, sending_to
+from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
+from pipeline.app.jobs.job import OpenJob
+from pipeline.app.jobs.machine import room_for_connections
+from pipeline.app.jobs.signals import Signals
+from pipeline.app.observe.control import Controls
+from pipeline.app.observe.figures import Figures
+from pipeline.app.observe.summary import MoneyFigures, RowFigures
+from pipeline.app.observe.throughput import Tracker
+from pipeline.app.observe.watcher import Watcher
+from pipeline.app.running.options import RunOptions
+from pipeline.config import LimitsConfig, shown_address
+from pipeline.endings import StopKind
+from pipeline.engines import processes_for
+from pipeline.engines.local import LocalEngine
+from pipeline.engines.processes import ProcessEngine
+from pipeline.engines.sending import Sending
+from pipeline.errors import Interrupted, InvalidInput, PipelineError
+from pipeline.journal import Journal
+from pipeline.limits import Pause, Servers
+from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
+from pipeline.runner import Asking, Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
+from pipeline.wording import lasting, money
+
+if TYPE_CHECKING:
+    from pipeline.limits.shared import SharedLimit
+
+
+class RowSender:
+    """Sends the rows that a plan names, and keeps `figures` up to date and `watcher` informed.
+
+    `first_event` is the number of the first event of what it has sent.
+    """
+
+    def __init__(
+        self,
+        opened: OpenJob,
+        options: RunOptions,
+        figures: Figures,
+        watcher: Watcher,
+        signals: Signals,
+        stop_request: StopRequest,
+    ) -> None:
+        self._opened = opened
+        self._job = opened.job
+        self._options = options
+        self._figures = figures
+        self._watcher = watcher
+        self._signals = signals
+        self._stop_request = stop_request
+        self._is_stopping = False
+        self.first_event = 0
+
+    def send(self, plan: Plan, held: HeldCheckpoint) -> Stop | None:
+        """Send until every row is through, or something stops it; that is returned.
+
+        Raises:
+            PipelineError: nothing could be sent, or the checkpoint failed.
+        """
+        journal, config, options = held.writer(), self._job.config, self._options
+        to_send = plan.count(*options.to_send)
+        rows = min(to_send, options.limit or to_send)
+        self._begin(plan, journal, rows)
+        names = config.endpoint.urls
+        pause, now = Pause(len(names)), time.time()
+        sent = recent_sends.sent_lately(journal, config.limits, now)
+        recent_sends.see(journal, sent, now)
+        if (too_long := self._wait_out_pause(journal, pause, now)) is not None:
+            return too_long
+        self.first_event = journal.totals.events + 1
+        settings = checkpoint.register_settings(self._opened, journal)
+        run_id = self._figures.summary.run_id or ""
+        journal.register_run(run_id)
+        controls = Controls(held.directory, config.limits, held.writer, run_id)
+        self._figures.controls = controls
+        expected = self._opened.rows.expected
+        processes = processes_for(config.limits, rows)
+        with (
+            room_for_connections(self._job, rows) as most_slots,
+            _shared_limit(config.limits) as shared,
+            endpoint_address(self._job) as address,
+        ):
+            sending = sending_to(self._job, address, os.environ)
+            sending = replace(sending, slots=min(sending.slots, most_slots))
+            works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan))
+            works = while_unchanged(works, self._opened.rows.source.files)
+            engine = self._engine(sending, processes, pause)  # last: from here on it is closed, whatever happens
+            runner = Runner(
+                feed=works,
+                plan=plan,
+                journal=journal,
+                engine=engine,
+                pause=pause,
+                limits=config.limits,
+                retry=config.retry,
+                terms=self._opened.terms,
+                limit=options.limit,
+                stop_request=self._stop_request,
+                shared=shared,
+                servers=Servers(names, pause, self._watcher.warned) if len(names) > 1 else None,
+                asking=None if expected is None else Asking(expected, self._watcher.warned),
+                started=self._figures.started,
+                observe=lambda progress: self._observe(progress, plan, held),
+                poll=controls.poll,
+            )
+            runner.remember(sent)
+            with self._signals.draining(self._stop_request, engine.wake):
+                try:
+                    stop = runner.run()
+                finally:
+                    engine.close()
+                    self._figures.take(runner.progress)
+                    # What is in doubt where the journal failed is in no total.
+                    money_known = MoneyFigures.while_open(journal, runner.in_doubt(), runner.in_doubt_usd())
+                    self._figures.update(RowFigures.of(plan), money_known)
+            if over := self._figures.summary.over_reserve_usd:
+                self._watcher.warned(
+                    f"the endpoint billed ${money(over)} beyond the assumed worst case of its requests; what it was is"
+                    " reserved for every later request"
+                )
+            # One that came too late for the runner still bounds the time for publishing.
+            return stop or self._stop_request.stop()
+
+    def _begin(self, plan: Plan, journal: Journal, rows: int) -> None:
+        others = [one for one in FAILED if one not in self._options.to_send]
+        self._figures.left_alone = failure_kinds(plan, journal, others)
+        where = " and ".join(map(shown_address, self._job.config.endpoint.urls))
+        self._figures.tracker = Tracker(rows, self._figures.left_alone, where=where)
+
+    def _wait_out_pause(self, journal: Journal, pause: Pause, now: float) -> Stop | None:
+        """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one."""
+        endpoint = self._job.config.endpoint
+        if len(endpoint.urls) > 1:
+            for number, url in enumerate(endpoint.urls):
+                pause.extend(time.monotonic() + journal.totals.server_pause_left(url, now), number)
+        left = max(journal.totals.pause_left(now), pause.until - time.monotonic())
+        if left > self._job.config.retry.max_elapsed_seconds:
+            return Stop(
+                StopKind.RETRY_AFTER,
+                f"the endpoint asked for a pause with {lasting(left)} left, longer than retry.max_elapsed_seconds",
+            )
+        pause.extend(time.monotonic() + left)
+        return None
+
+    def _engine(self, sending: Sending, processes: int, pause: Pause) -> Engine:
+        limits = self._job.config.limits
+        if sending.standard and sending.slots < limits.concurrency:
+            self._watcher.warned(
+                f"limits.concurrency: endpoint.transport: standard has no more than {sending.slots} requests in flight;"
+                " lean has up to 20,000"
+            )
+        if processes > 1:
+            try:
+                seconds = self._figures.started + (limits.deadline_seconds or math.inf) - time.monotonic()
+                return ProcessEngine(sending, processes - 1, pause, self._watcher.warned, seconds, self._check)
+            except (InvalidInput, Interrupted):
+                raise
+            except PipelineError as error:
+                if limits.processes != "auto":
+                    raise
+                self._watcher.warned(f"{error}. This run sends from one process.")
+        return LocalEngine(sending.client(pause), self._watcher.warned)
+
+    def _check(self) -> None:
+        """Raise Interrupted where a stop is asked for before anything can be sent."""
+        if self._stop_request.signal is not None:
+            raise Interrupted(self._stop_request.signal)
+
+    def _drawn(self, plan: Plan) -> list[int] | None:
+        options = self._options
+        if options.seed is None or options.limit is None:
+            return None
+        return drawn_rows(plan, options.to_send, options.limit, options.seed)
+
+    def _observe(self, progress: Progress, plan: Plan, held: HeldCheckpoint) -> None:
+        self._figures.take(progress)
+        if self._stop_request.signal is not None and not self._is_stopping:
+            self._is_stopping = True
+            self._watcher.stopping(progress.in_flight, self._job.config.limits.drain_seconds)
+        self._watcher.progressed(progress, self._figures.summary)
+        self._figures.see(progress, plan, held.writer(), held.directory)
+
+
+@contextmanager
+def _shared_limit(limits: LimitsConfig) -> Iterator[SharedLimit | None]:
+    """Open the limit that the job has in common with others, while it sends; None where it names none."""
+    if limits.shared is None:
+        yield None
+        return
+    from pipeline.limits.limit_file import limit_path
+    from pipeline.limits.shared import SharedLimit
+
+    shared = SharedLimit(
+        limit_path(limits.shared),
+        requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
+    )
+    try:
+        yield shared
+    finally:
+        shared.close()

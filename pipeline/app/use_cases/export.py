@@ -1,0 +1,164 @@
+"""The answers of a job so far in another shape: in a file, a pipe, on stdout, or a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.app.jobs.job import OpenJob, open_job
+from pipeline.app.jobs.locking import reading
+from pipeline.app.jobs.paths import refuse_to_write
+from pipeline.app.jobs.places import kind_of_special
+from pipeline.app.jobs.planning import plan_unsaved
+from pipeline.app.use_cases.own_exports import is_own_export, is_own_folder, record_export, record_folder
+from pipeline.catalogue import Price
+from pipeline.config import Job
+from pipeline.errors import InvalidInput
+from pipeline.exports import (
+    Chosen,
+    JobFacts,
+    Selection,
+    Writer,
+    csv_writer,
+    preference_writer,
+    publish_folder,
+    read_splits,
+    write_batch_results,
+    write_file,
+    write_jsonl,
+    write_messages,
+    write_parquet,
+    write_prompt_completion,
+    write_stream,
+)
+from pipeline.plan import FAILED, SUCCEEDED
+from pipeline.sink import Results
+
+FOLDER = "hf"
+BATCH = "openai-batch"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How an export is written. `score` is the column by which answers are compared, `split` the shares of the splits
+    as text; `raw_cells` leaves CSV cells as they are, `bom` begins the file with a byte-order mark.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    score: str | None = None
+    split: str | None = None
+    raw_cells: bool = False
+    bom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: `rows`, and by reason how many rows were left out."""
+
+    rows: int
+    left_out: Mapping[str, int]
+
+
+_WRITERS: Mapping[str, Callable[[ExportOptions], Writer]] = {
+    "jsonl": lambda options: write_jsonl,
+    "csv": lambda options: csv_writer(raw_cells=options.raw_cells, bom=options.bom),
+    "parquet": lambda options: write_parquet,
+    "messages": lambda options: write_messages,
+    "prompt-completion": lambda options: write_prompt_completion,
+    "preference": lambda options: preference_writer(options.score),
+    BATCH: lambda options: write_batch_results,
+}
+FORMATS = (*_WRITERS, FOLDER)
+_ONLY_FOR = {"score": ("preference",), "split": (FOLDER,), "raw_cells": ("csv",), "bom": ("csv",)}
+
+
+def export_answers(
+    job: Job, to: str, path: Path | None, options: ExportOptions | None = None, *, overwrite: bool = False
+) -> Exported:
+    """Write the answers so far in another shape, to stdout where there is no path.
+
+    Args:
+        overwrite: replace a file that no export of this job wrote, too; write into a pipe or a device.
+
+    Raises InvalidInput where there are no answers yet, where the input has changed since the last run, where an option
+    does not fit the shape, and where something else stands at the path.
+    """
+    options = options or ExportOptions()
+    _check_options(to, options)
+    shares = read_splits(options.split)
+    opened = open_job(job, for_sending=False)
+    directory = job.checkpoint_path
+    if path is None and to == FOLDER:
+        raise InvalidInput(f"--to {FOLDER} writes a directory; name one in place of -")
+    if path is not None:
+        refuse_to_write(job, path, is_directory=to == FOLDER)
+        _refuse_foreign(directory, path, to, overwrite=overwrite)
+    with reading(job) as journal:
+        if journal is None:
+            raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
+        plan = plan_unsaved(opened, journal)
+        results = Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix)
+        chosen = Chosen(results, options.selection, with_failed=to == BATCH)
+        chosen.left_out["pending"] = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
+        if path is not None and to == FOLDER:
+            rows = publish_folder(
+                chosen, path, shares, _facts(opened), lambda draft: record_folder(directory, draft, path)
+            )
+        elif path is None or (kind_of_special(path) is not None and not path.is_symlink()):
+            rows = write_stream(chosen, _WRITERS[to](options), path)
+        else:
+            rows = write_file(chosen, _WRITERS[to](options), path, lambda draft: record_export(directory, draft, path))
+    return Exported(rows, {reason: count for reason, count in chosen.left_out.items() if count})
+
+
+def _check_options(to: str, options: ExportOptions) -> None:
+    for name, formats in _ONLY_FOR.items():
+        if getattr(options, name) and to not in formats:
+            flag = "--" + name.replace("_", "-")
+            raise InvalidInput(f"{flag} is for --to {' and '.join(formats)}; leave it out")
+    if options.selection.columns is not None and to not in ("jsonl", "csv", "parquet", FOLDER):
+        raise InvalidInput(f"--columns is for shapes with columns; --to {to} has its own")
+
+
+def _refuse_foreign(directory: Path, path: Path, to: str, *, overwrite: bool) -> None:
+    if overwrite and to != FOLDER:
+        return
+    if to == FOLDER:
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()) or is_own_folder(directory, path):
+                return
+            raise InvalidInput(f"{path} holds what no export of this job wrote as it is; name another directory")
+        if os.path.lexists(path):
+            raise InvalidInput(f"{path} is not a directory; name another")
+        return
+    if os.path.lexists(path) and not is_own_export(directory, path):
+        special = "is a symbolic link" if path.is_symlink() else None
+        found = kind_of_special(path)
+        special = special or (found and f"is {found}") or "exists, and no export of this job wrote it as it is"
+        raise InvalidInput(f"{path} {special}; name another file, or say --overwrite")
+
+
+def _facts(opened: OpenJob) -> JobFacts:
+    config = opened.job.config
+    parameters = config.parameters.model_dump(exclude_none=True, exclude=_swept_parameters(opened))
+    facts = {
+        "model": ", ".join(f"`{model}`" for model in opened.terms),
+        "prices": "; ".join(dict.fromkeys(_price_words(terms.price) for terms in opened.terms.values())),
+        "parameters": ", ".join(f"`{name}: {value}`" for name, value in parameters.items()) or "the server's own",
+    }
+    if opened.rows.has_variants:
+        facts["variants"] = ", ".join(f"`{variant.name}`" for variant in opened.rows.variants)
+    return JobFacts(config.name, facts)
+
+
+def _swept_parameters(opened: OpenJob) -> set[str]:
+    return {str(path[1]) for path in opened.variants[0].swept if path[0] == "parameters"}
+
+
+def _price_words(price: Price | None) -> str:
+    if price is None:
+        return "unknown"
+    words = f"${price.input_usd_per_million} in, ${price.output_usd_per_million} out, per million tokens"
+    return words + (f" (of {price.as_of})" if price.as_of else "")

@@ -1,0 +1,47 @@
+"""The rows that failed, or were cut off, one by one, for people and spreadsheets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.app.jobs.job import open_job
+from pipeline.app.jobs.locking import reading
+from pipeline.app.jobs.planning import plan_unsaved
+from pipeline.app.running.longer_answers import former_rows
+from pipeline.config import Job
+from pipeline.errors import TRUNCATED
+from pipeline.plan import FAILED, SUCCEEDED
+from pipeline.records import Row
+from pipeline.sink import Results
+
+COLUMNS = ("row_id", "error_kind", "error_message", "http_status", "attempts", "cost_usd", "finished_at")
+"""What is told of each row: names of the output's columns. Nothing that was asked is among them."""
+
+
+def failed_rows(job: Job, kind: str | None) -> Iterator[Row]:
+    """Yield every row that failed, or those of one kind, in input order. Sends nothing.
+
+    Those of the kind `truncated` are the rows whose answer was cut off.
+
+    Raises:
+        JobLocked: a run is under way.
+        InvalidInput, CheckpointFailed: as a run would.
+    """
+    opened = open_job(job, for_sending=False)
+    with reading(job) as journal:
+        if journal is None:
+            return
+        plan = plan_unsaved(opened, journal, former=former_rows(opened, journal))
+        is_truncated = kind == TRUNCATED
+        results = Results(opened.rows, plan, journal, (), "", SUCCEEDED if is_truncated else FAILED)
+        for batch in results.batches():
+            for row in batch.to_pylist():
+                if is_truncated and row["truncated"]:
+                    told = {"error_kind": TRUNCATED, "error_message": _length(row["completion_tokens"])}
+                    yield {name: row[name] for name in COLUMNS} | told
+                elif not is_truncated and kind in (None, row["error_kind"]):
+                    yield {name: row[name] for name in COLUMNS}
+
+
+def _length(completion_tokens: int | None) -> str:
+    return "cut off" if completion_tokens is None else f"cut off after {completion_tokens} tokens"

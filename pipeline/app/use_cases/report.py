@@ -1,0 +1,122 @@
+"""`pipeline report`: the job's journal at a moment, also while a run has it in hand -> one HTML page."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from pipeline.app.jobs.expecting import expected_of
+from pipeline.app.jobs.moment import at_a_moment
+from pipeline.app.jobs.paths import refuse_to_write
+from pipeline.app.observe.next_steps import next_steps
+from pipeline.app.observe.status import status
+from pipeline.app.observe.summary import MoneyFigures, RowFigures
+from pipeline.app.running.options import RunOptions, select_retries
+from pipeline.config import Job, JobCall
+from pipeline.errors import InvalidInput
+from pipeline.journal import Journal
+from pipeline.plan import Plan, load_plan
+from pipeline.report.file import publish, refuse_foreign, report_path
+from pipeline.report.page import Standing, page
+from pipeline.report.projection import project
+from pipeline.version import __version__
+
+_MEANINGS = (
+    ("done", "have an answer"),
+    ("new", "have no outcome yet, and are sent"),
+    ("changed", "have an answer to another request, and are sent only with --on-change rerun"),
+    ("to_retry", "failed for a passing cause, and are sent again"),
+    ("orphaned", "answers that no row of the input claims"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report that was written: where, over how many rows (None where that is not known), and whether a run was under
+    way.
+    """
+
+    path: Path
+    rows: int | None
+    running: bool
+
+
+def report(job: Job, out: Path | None = None) -> Report:
+    """Write the report of a job; its input is not read.
+
+    Raises:
+        InvalidInput: the job has not been run, plots cannot be drawn, or another file stands at the path.
+        CheckpointFailed: the checkpoint cannot be trusted, or the report not be written.
+    """
+    try:
+        from pipeline.report.plots import draw
+    except ImportError as error:
+        raise InvalidInput(
+            f"the plots of a report need matplotlib, which is not available ({error}); install it with the extra"
+            " `report`: pip install 'llm-batch-pipeline[report]'"
+        ) from error
+    config = job.config
+    path = out or report_path(Path(config.output.path))
+    refuse_to_write(job, path)
+    if not config.output.overwrite:
+        refuse_foreign(path, config.name)
+    with at_a_moment(job) as (journal, is_running):
+        now = time.time()
+        plan = _plan(job, journal)
+        figures = project(journal, plan, now if is_running else None)
+        standing = _standing(job, journal, plan, is_running, now)
+        most = config.limits.max_cost_usd
+        plots = draw(figures, concurrency=config.limits.concurrency, max_cost_usd=None if most is None else float(most))
+        text = page(figures, plots, standing)
+        publish(text, path, config.name, journal.checkpoint_id, overwrite=config.output.overwrite)
+    return Report(path, None if plan is None else len(plan), is_running)
+
+
+def _plan(job: Job, journal: Journal) -> Plan | None:
+    """Return where the rows stand by the last plan, brought up to the journal; None where its file is not there."""
+    plan = load_plan(job.checkpoint_path)
+    if plan is None or plan.number != journal.totals.plan:
+        return None
+    plan.apply(journal.places())
+    expected, _ = expected_of(job.config)
+    facts = None if expected is None else expected.facts
+    select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), facts)
+    return plan
+
+
+def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, now: float) -> Standing:
+    config, claims = job.config, journal.totals.claims
+    known = status(job).summary
+    counts = {} if plan is None else asdict(plan.counts())
+    rows = dict.fromkeys(field.name for field in fields(RowFigures)) if plan is None else asdict(RowFigures.of(plan))
+    return Standing(
+        job=config.name,
+        model=config.endpoint.model,
+        endpoint=", ".join(_listed(job.document["endpoint"]["url"])),
+        is_simulated=journal.simulated,
+        status="running" if is_running else known.status,
+        error=None if is_running else known.error,
+        moment=now,
+        rows={**rows, **asdict(MoneyFigures.of(journal))},
+        in_flight=claims if is_running else None,
+        plan=[(name.replace("_", " "), counts[name], meaning) for name, meaning in _MEANINGS if counts],
+        runs=journal.runs(),
+        status_of=known.run_id,
+        next_steps=[] if is_running else [(one.command, one.why) for one in next_steps(known, _call(job), job)],
+        configuration=job.document,
+        version=__version__,
+    )
+
+
+def _call(job: Job) -> JobCall:
+    """Return how the job was named, without the text of prompts."""
+    hidden = [
+        f"{key}=…" if key.strip().partition(".")[0] == "prompt" else f"{key}{separator}{value}"
+        for key, separator, value in (override.partition("=") for override in job.overrides)
+    ]
+    return JobCall(job.file, hidden)
+
+
+def _listed(urls: str | list[str]) -> list[str]:
+    return [urls] if isinstance(urls, str) else urls

@@ -1,0 +1,130 @@
+"""Everything that can be checked of a job without a call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.app.jobs import checkpoint
+from pipeline.app.jobs.inspection import inspect_job, samples_of, wrong
+from pipeline.app.jobs.job import TRIED_ROWS, first_rows, try_first_rows
+from pipeline.app.jobs.locking import reading
+from pipeline.app.jobs.machine import too_few_files
+from pipeline.app.jobs.scratch import scratch
+from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job, variants
+from pipeline.config.wire import make_endpoint
+from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
+from pipeline.journal import Journal
+from pipeline.plan import Planner, Rows, UnsentFailure, Variant
+from pipeline.prompts import RequestBuilder, Trial
+from pipeline.records import JsonObject, Row
+from pipeline.sources import Source
+
+_TRIAL_SECONDS = 60.0
+"""How long rows are tried for at validation: TRIED_ROWS of them, unless they are slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A job without mistakes: the number of its rows, what came of trying the first of them, and the bodies of the
+    first requests (for a row that makes none, why).
+    """
+
+    job: Job
+    rows: int
+    tried: Trial
+    requests: list[JsonObject]
+
+
+def validate(
+    path: str | Path | JsonObject, overrides: Sequence[str] = (), show: int = 0, *, table: Any = None
+) -> Validated:
+    """Check all that can be checked without a call, the whole input and what stands in the way of a run included.
+
+    Raises:
+        InvalidJob: with every mistake.
+        CheckpointFailed: the job is right, but its checkpoint cannot be trusted.
+    """
+    job, mistakes = read_job(path, overrides, table=table)
+    if job is None:
+        raise InvalidJob(mistakes)
+    found = inspect_job(job, os.environ, known=mistakes)
+    mistakes = list(found.mistakes)
+    rows, tried = 0, Trial()
+    if found.source is not None:
+        rows, further = _count_rows(job, found.source, found.mistakes)
+        mistakes += further
+        if found.asked:
+            source = found.source
+            tried = try_first_rows(job, found.asked, lambda: _sound_rows(source), _TRIAL_SECONDS)
+            mistakes += tried.mistakes
+    if not wrong(["limits", "endpoint.url"], job, mistakes) and (lack := too_few_files(job, rows)) is not None:
+        mistakes.append(Mistake(lack.message, key="limits.concurrency", suggestion=lack.remedy))
+    try:
+        _check_standing(job, mistakes)
+    except InvalidJob as error:
+        mistakes += error.mistakes
+    except CheckpointFailed:
+        if not mistakes:
+            raise
+    if mistakes or found.source is None or not found.asked:
+        raise InvalidJob(in_order([job.placed(mistake) for mistake in mistakes], job.file))
+    asked = Rows(found.source, None, found.asked, samples_of(job.config))
+    return Validated(job, rows, tried, _first_requests(job, asked, show))
+
+
+def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
+    """Return how many rows there are, and what is wrong with one of them or with their ids."""
+    section, model = job.config.input, job.config.endpoint.model
+    id_column = None if wrong(["input.id"], job, known) else section.id
+    # Nothing is asked for a plan without a journal, so any prompt will do, also where the job's is wrong.
+    builder = RequestBuilder(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
+    kind = job.config.endpoint.kind
+    asked = tuple(Variant(builder, kind, model, one.name, one.mark) for one in variants(job.config))
+    try:
+        with (
+            scratch(job.checkpoint_path) as directory,
+            Planner(
+                Rows(source, id_column, asked, samples_of(job.config)),
+                iter(()),
+                directory,
+                number=1,
+                fingerprint="",
+            ) as made,
+        ):
+            return len(made.plan), ()
+    except InvalidJob as error:
+        return 0, error.mistakes
+
+
+def _sound_rows(source: Source) -> Iterator[Row]:
+    with suppress(InvalidJob):  # said already, when they were counted
+        yield from first_rows(source, TRIED_ROWS)
+
+
+def _check_standing(job: Job, known: Sequence[Mistake]) -> None:
+    """Raise what a run would, for what stands in the checkpoint and at the output's path already."""
+    if wrong(["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite"], job, known):
+        return
+    directory = job.checkpoint_path
+    if not Journal.exists(directory):
+        checkpoint.refuse_foreign_output(job, directory, None)
+        return
+    with suppress(JobLocked), reading(job) as journal:  # a run under way has checked this itself
+        checkpoint.refuse_foreign_output(job, directory, journal)
+
+
+def _first_requests(job: Job, rows: Rows, count: int) -> list[JsonObject]:
+    endpoint = make_endpoint(job.config.endpoint, "http://127.0.0.1" if job.config.endpoint.is_simulator else None)
+    values = [row for row in first_rows(rows.source, -(-count // rows.cells)) for _ in range(rows.cells)][:count]
+    requests: list[JsonObject] = []
+    for request, _ in rows.requests(range(len(values)), values, [""] * len(values)):
+        if isinstance(request, UnsentFailure):
+            requests.append({"error_kind": request.kind, "error_message": request.message})
+        else:
+            requests.append(endpoint.payload(request))
+    return requests
