@@ -1,4 +1,4 @@
-"""How fast requests go out: how many may be in flight, after which pause, and to which of several servers."""
+"""How fast requests are sent: how many may be in flight, after which pause, and to which of several servers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMED_OUT = frozenset({504, 524})
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Nothing goes out now. Look again `at` this moment (monotonic seconds), or once something has come back."""
+    """Nothing is sent now. Look again `at` this moment (monotonic seconds), or once something has come back."""
 
     at: float = math.inf
 
@@ -33,9 +33,10 @@ class Slots:
 
 
 class Pace:
-    """Everything that slows a run down but rates and money, and what replies say of it. Times are monotonic seconds.
+    """Everything that slows a run down, except rates and money, and what replies say about it. Times are monotonic
+    seconds.
 
-    `servers` are the equal servers behind the job's queue, where there are several; `pause` has one for each.
+    `servers` are the equal servers behind the job's queue, if there are several; `pause` has one for each.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Pace:
         self._is_held = False
 
     def hold(self, on: bool, now: float) -> None:
-        """Send nothing new while it is on. That time does not count towards an outage."""
+        """Send nothing new while it is on. That time does not count toward an outage."""
         if on != self._is_held:
             self._is_held = on
             self.outage.hold(now) if on else self.outage.go_on(now)
@@ -80,9 +81,9 @@ class Pace:
         return Slots(min(ramped, allowed, most), now + RAMP_STEP_SECONDS if ramped < allowed else math.inf)
 
     def server(self, now: float, in_flight: int) -> int | Later:
-        """Return the number of the server for the next request, 0 where there is one.
+        """Return the number of the server for the next request, 0 if there is only one.
 
-        Amid an outage one probe goes out at a time; of several servers each is probed by itself.
+        During an outage one probe is sent at a time; several servers are probed separately.
         """
         if self.servers is not None:
             server = self.servers.choose(now)
@@ -94,14 +95,14 @@ class Pace:
         return 0
 
     def sent(self, flight: Flight, server: int) -> None:
-        """Take note that a request goes out to a server."""
+        """Count a request that is sent to a server."""
         if self.servers is not None:
             flight.server, flight.is_probe = server, self.servers.sent(server)
 
     # ---- what replies say
 
     def ended(self, flight: Flight) -> None:
-        """Take note that a request is over."""
+        """Count a request that is over."""
         if self.servers is not None:
             self.servers.ended(flight.server, is_probe=flight.is_probe)
 
@@ -111,7 +112,7 @@ class Pace:
         self._slow_down(self.first_refusals.answered(flight.work), now)
 
     def failed(self, flight: Flight, failure: Failure, now: float, answers: int) -> None:
-        """Take in a failure; `answers` is how many rows of the run have an answer."""
+        """Learn from a failure; `answers` is how many rows of the run have an answer."""
         reserved = flight.reserved
         if failure.kind is ErrorKind.TIMEOUT or failure.status in _TIMED_OUT:
             self._concurrency.timed_out(reserved.taken_at, now, answers - flight.answers_before)
@@ -131,7 +132,7 @@ class Pace:
             self._admission.refused(reserved, now, self.pause.until)
 
     def pause_until(self, until: float, flight: Flight) -> str | None:
-        """Keep a Retry-After; returns the server that it holds for, None where it holds for the whole endpoint."""
+        """Keep a Retry-After. Returns the server that it holds for; None if it holds for the whole endpoint."""
         if self.servers is not None:
             self.pause.extend(until, flight.server)
             return self.servers.name(flight.server)
@@ -140,5 +141,5 @@ class Pace:
         return None
 
     def pause_left(self, now: float) -> float:
-        """Return for how long no server at all can be asked; infinity where there is only one, that asks for it."""
+        """Return for how long no server can be asked; infinity if there is only one, which asked for the pause."""
         return math.inf if self.servers is None else self.pause.until - now

@@ -71,7 +71,7 @@ class RowQueue:
         return self.waiting.take() if isinstance(found, Later) and self.waiting else found
 
     def _next_new(self, now: float) -> Work | Later:
-        """Return the next row of the feed; rows that make no request are recorded on the way."""
+        """Return the next row of the feed. Rows that make no request are recorded on the way."""
         if self._rows_left <= 0:
             return Later()
         try:
@@ -93,12 +93,12 @@ class RowQueue:
         self._first = work
 
     def take_spent(self, in_flight: int) -> list[Work]:
-        """Take out the rows that are out of attempts and have failed, going by what became of others."""
+        """Remove and return the rows that are out of attempts and have failed, judging by what happened to others."""
         left = self.left(in_flight)
         return self.waiting.take_spent(lambda work: self._verdicts.may_fail(work, left))
 
     def left(self, in_flight: int) -> Left:
-        """Return what is left of the run, while so many requests are in flight."""
+        """Return what is left of the run while so many requests are in flight."""
         # With a limit, the rows that this run may still send: one that sends but a few must come to an end with them.
         sendable = self._rows_left + in_flight + len(self.waiting) + 1
         unfinished = self._recorder.unfinished - self._verdicts.refusals.held
@@ -110,9 +110,9 @@ class RowQueue:
         return not self.waiting and self._first is None and self._is_fed
 
     def ends_with(self, in_flight: int) -> bool:
-        """Return whether every row has an outcome, though the run was to stop, while so many requests are in flight.
+        """Return whether every row has an outcome, although the run was to stop, while so many requests are in flight.
 
-        A further row may have to be read for that.
+        This may have to read a further row.
         """
         if in_flight or self.waiting or self._first is not None:
             return False

@@ -133,7 +133,7 @@ class Runner:
         self._admission.remember(sent, self._clock())
 
     def hold(self, on: bool) -> None:
-        """Send nothing new while it is on. That time does not count towards an outage."""
+        """Send nothing new while it is on. That time does not count toward an outage."""
         self._pace.hold(on, self._clock())
 
     def change_limits(self, limits: LimitsConfig, sent: Iterable[tuple[float, float]]) -> None:
@@ -145,11 +145,13 @@ class Runner:
         self._admission.change(limits, self._clock(), sent, in_flight)
 
     def in_doubt(self) -> int:
-        """Return how many requests are in flight: how they ended is not known if the journal fails."""
+        """Return how many requests are in flight. If the journal fails, it is not known how they ended."""
         return len(self._in_flight)
 
     def in_doubt_usd(self) -> Decimal:
-        """Return the maximum cost of the requests in flight, in USD: all that is known of them if the journal fails."""
+        """Return the maximum cost of the requests in flight, in USD. If the journal fails, nothing more is known of
+        them.
+        """
         return worst_usd(self._in_flight.values())
 
     # ---- the loop

@@ -1,4 +1,4 @@
-"""What becomes of a row once a request of it is over: bill it, record it, and act on the verdict."""
+"""The end of an attempt: bill it, record it, and act on the verdict about its row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pipeline.runner.verdict import Action, Verdicts, is_of_outage
 
 
 class Settler:
-    """Takes in the attempts that an engine gives back. Times are monotonic seconds.
+    """Processes the attempts that an engine returns. Times are monotonic seconds.
 
     `in_flight` holds the requests that are still with the engine.
     """
@@ -58,7 +58,7 @@ class Settler:
         self._asking = asking
 
     def settle(self, flight: Flight, attempt: Attempt, now: float) -> None:
-        """Charge an attempt, record it, and decide what becomes of its row."""
+        """Bill an attempt, record it, and decide what happens to its row."""
         work, result, reserved = flight.work, attempt.result, flight.reserved
         self._recorder.release(attempt.number)
         self._pace.ended(flight)
@@ -89,7 +89,7 @@ class Settler:
         self._failed(flight, result, record, now)
 
     def fail(self, work: Work) -> None:
-        """Record that a row has failed, of its last attempt."""
+        """Record that a row has failed, by its last attempt."""
         kind = ErrorKind(work.failure.error_kind or "")
         state = State.FAILED_PASSING if kind in PASSING else State.FAILED
         self._recorder.record(work, state, failed_record(work.failure))
@@ -99,7 +99,7 @@ class Settler:
         return self._pace.pause.until
 
     def _learn_excess(self, flight: Flight, result: Reply | Failure, charge: Charge) -> None:
-        """Keep what a request was billed beyond the most that was assumed of it."""
+        """Record what a request was billed beyond the assumed maximum."""
         request = flight.work.request
         if result.usage is not None and (most := self._admission.learn(request, result.usage)) is not None:
             over = (charge.known or Decimal(0)) - (flight.reserved.worst or Decimal(0))
@@ -174,9 +174,10 @@ class Settler:
             self.fail(work)
 
     def _is_of_server(self, flight: Flight, failure: Failure, servers: Servers, now: float) -> bool:
-        """Return whether one server alone is at fault, so that the row goes to another one and loses no attempt.
+        """Return whether one server alone is the cause of a failure, so that the row goes to another one and loses no
+        attempt.
 
-        A server's outage excuses a row once: else a row that every server fails at would never come to an end.
+        A server's outage excuses a row once: otherwise a row that fails at every server would never end.
         """
         number = flight.server
         if decide(failure) is Decision.REFUSE:
@@ -192,10 +193,10 @@ class Settler:
         return True
 
     def _usable(self, now: float) -> None:
-        """Record that the endpoint works.
+        """Record that the endpoint works. If that ends an outage, rows that have failed since it last worked start
+        their attempts again.
 
-        If it was down, the rows that failed since it last worked are not at fault: their attempts start again. Those
-        that failed before are not forgiven again: they may be at fault themselves.
+        The outage was not their fault. Rows that failed before are not excused again: they may be the cause themselves.
         """
         worked_before = self._verdicts.works(now)
         if worked_before is not None:
@@ -204,5 +205,5 @@ class Settler:
 
 
 def _last(record: Outcome) -> Outcome:
-    """Return the record of an attempt that is its row's failure at once."""
+    """Return the record of an attempt that ends its row as a failure."""
     return record._replace(failed_runs=record.failed_runs + 1)
