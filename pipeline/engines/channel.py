@@ -122,7 +122,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def hear(end: socket.socket) -> Any:
+def receive_first(end: socket.socket) -> Any:
     """Return the next message from a socket, however long it takes to come. Raises EOFError, OSError."""
     (size,) = _HEAD.unpack(_exactly(end, _HEAD.size))
     return pickle.loads(_exactly(end, size))

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.transport import Loop
 
 
-class Sends(Protocol):
+class EngineClient(Protocol):
     """What an engine needs of a client: see `pipeline.client.Client`."""
 
     @property
@@ -44,7 +44,7 @@ class LocalEngine:
         PipelineError: the system does not start the thread.
     """
 
-    def __init__(self, client: Sends, warn: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(self, client: EngineClient, warn: Callable[[str], None] = lambda message: None) -> None:
         self._client = client
         self._warn = warn
         self._slots = client.slots

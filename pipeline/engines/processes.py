@@ -16,9 +16,9 @@ from contextlib import suppress
 
 from pipeline.client import Attempt, Task
 from pipeline.engines.local import fewer_threads
-from pipeline.engines.sender import Fault, Room
+from pipeline.engines.sender import Capacity, Fault
+from pipeline.engines.sender_config import SenderConfig
 from pipeline.engines.sender_process import SECONDS_TO_END, SenderEnded, SenderProcess, cannot_start
-from pipeline.engines.sending import Sending
 from pipeline.errors import ErrorKind, InvalidInput, PipelineError
 from pipeline.limits import Pause
 from pipeline.records import Failure
@@ -31,20 +31,20 @@ _LONGEST_TURN = 1.0
 
 
 class ProcessEngine:
-    """So many processes that send side by side, up to `sending.slots` requests together; `pause` holds for all of them.
+    """So many processes that send side by side, up to `config.slots` requests together; `pause` holds for all of them.
 
     Of a sender that comes to an end, or that is stuck far beyond the time that an attempt may take, each task under way
     comes back as a failure that was possibly billed; the others go on, and `warn` is told. It takes no longer than
     `seconds` to begin: if no sender is ready by then, it has no slots. Meanwhile `check` is called, which may raise.
 
     Raises:
-        InvalidInput: nothing can be sent so (as `Sending.client` does).
+        InvalidInput: nothing can be sent so (as `SenderConfig.client` does).
         PipelineError: here, where a sender cannot start, and from `receive`, where the last one has come to an end.
     """
 
     def __init__(
         self,
-        sending: Sending,
+        config: SenderConfig,
         processes: int,
         pause: Pause,
         warn: Callable[[str], None] = lambda message: None,
@@ -52,8 +52,8 @@ class ProcessEngine:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._senders: list[SenderProcess] = []
-        self._slots = sending.slots
-        self._most_silent = sending.timeout_seconds + _SECONDS_OF_GRACE
+        self._slots = config.slots
+        self._most_silent = config.timeout_seconds + _SECONDS_OF_GRACE
         self._warn = warn
         self._fault: Exception | None = None
         try:
@@ -66,7 +66,7 @@ class ProcessEngine:
         try:
             shared = pause.share()
             for _ in range(processes):
-                self._senders.append(SenderProcess.start(sending, shared))
+                self._senders.append(SenderProcess.start(config, shared))
             self._wait_until_ready(seconds, check)
         except OSError as error:
             self.close()
@@ -173,8 +173,8 @@ class ProcessEngine:
             if isinstance(message, Fault):
                 self._fail(sender, message, attempts)
                 return
-            if isinstance(message, Room):
-                self._make_room(sender, message.slots)
+            if isinstance(message, Capacity):
+                self._set_capacity(sender, message.slots)
                 continue
             for attempt in message:
                 del sender.in_flight[attempt.number]
@@ -201,7 +201,7 @@ class ProcessEngine:
         """Return whether another one can send, or is starting."""
         return any(other.slots != 0 for other in self._senders if other is not sender)
 
-    def _make_room(self, sender: SenderProcess, slots: int) -> None:
+    def _set_capacity(self, sender: SenderProcess, slots: int) -> None:
         if sender.slots is not None:
             self._warn(fewer_threads(slots))
         sender.slots = slots

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from pipeline.client import Attempt, Client
-from pipeline.engines.channel import Channel, hear
+from pipeline.engines.channel import Channel, receive_first
 from pipeline.engines.cores import write_no_core
-from pipeline.engines.sending import Sending
+from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.limits import Pause
 from pipeline.transport.loop import READ, WRITE
@@ -28,7 +28,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Capacity:
     """How many requests a sender can have in flight from now on."""
 
     slots: int
@@ -37,19 +37,19 @@ class Room:
 def main(connection_number: int, pause_number: int) -> None:
     """Send what comes in until the connection ends, and this process with it, at once.
 
-    The arguments are file descriptors. The first message in is a Sending, each other one a list of tasks; the first
-    message out is a Room, each other one a list of attempts, another Room, or a Fault.
+    The arguments are file descriptors. The first message in is a SenderConfig; each other one is a list of tasks. The
+    first message out is a Capacity; each other one is a list of attempts, another Capacity, or a Fault.
     """
     write_no_core()
     connection = socket.socket(fileno=connection_number)
     try:
-        sending: Sending = hear(connection)
+        config: SenderConfig = receive_first(connection)
     except (EOFError, OSError):
         os._exit(0)  # the run is over
     channel = Channel(connection)
     sender = None
     try:
-        sender = _Sender(channel, sending.client(Pause.join(pause_number)))
+        sender = _Sender(channel, config.client(Pause.join(pause_number)))
         sender.run()
     except BaseException as error:
         connection.setblocking(True)
@@ -75,7 +75,7 @@ class _Sender:
             self.hand_over()
             if self._client.slots != room:
                 room = self._client.slots
-                self._channel.put(Room(room))
+                self._channel.put(Capacity(room))
             events = READ | (WRITE if self._channel.has_unsent else 0)
             if events != self._events:
                 loop.change(self._channel.fileno(), events, self._ready)

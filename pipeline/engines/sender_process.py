@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline.engines.channel import Channel
-from pipeline.engines.sending import Sending
+from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import PipelineError
 
 SECONDS_TO_END = 2.0
@@ -39,7 +39,7 @@ class SenderProcess:
     """For how many seconds nothing has come from it, while it was starting or had a task under way."""
 
     @classmethod
-    def start(cls, sending: Sending, pause: int) -> SenderProcess:
+    def start(cls, config: SenderConfig, pause: int) -> SenderProcess:
         """Start a process that sends, with the pause that a file descriptor stands for. Raises OSError."""
         ours, theirs = socket.socketpair()
         code = _BOOTSTRAP.format(path=sys.path, connection=theirs.fileno(), pause=pause)
@@ -49,7 +49,7 @@ class SenderProcess:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code],
                 pass_fds=(theirs.fileno(), pause),
-                env=_environment(sending, os.environ),
+                env=_environment(config, os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ class SenderProcess:
             signal.pthread_sigmask(signal.SIG_SETMASK, held_before)
             theirs.close()
         channel = Channel(ours)
-        channel.put(sending)
+        channel.put(config)
         return cls(process, channel)
 
     def end(self, seconds: float) -> int | None:
@@ -97,11 +97,11 @@ def cannot_start(error: OSError) -> PipelineError:
     return PipelineError(f"no process can be started to send from: {error.strerror}; set limits.processes: 1")
 
 
-def _environment(sending: Sending, environ: Mapping[str, str]) -> dict[str, str]:
+def _environment(config: SenderConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a sender inherits: everything but the variables with a secret, which it gets over its connection."""
     kept = dict(_LITTLE_MEMORY)
     for name, value in environ.items():
-        if not any(_holds(value, secret) for secret in sending.secrets):
+        if not any(_holds(value, secret) for secret in config.secrets):
             kept[name] = value
     return kept
 

@@ -24,8 +24,8 @@ from pipeline.config.models import LimitsConfig
 from pipeline.engines import processes, processes_for, sender_process
 from pipeline.engines.channel import Channel
 from pipeline.engines.processes import ProcessEngine
+from pipeline.engines.sender_config import SenderConfig
 from pipeline.engines.sender_process import SenderProcess
-from pipeline.engines.sending import Sending
 from pipeline.errors import ErrorKind, Interrupted, InvalidInput, PipelineError
 from pipeline.limits import Pause
 from pipeline.providers.dataoorts import Dataoorts
@@ -79,14 +79,14 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def sending(endpoint: Endpoint) -> Sending:
+def config(endpoint: Endpoint) -> SenderConfig:
     url = f"http://127.0.0.1:{endpoint.server_address[1]}/api/v1"
-    return Sending(Dataoorts(url), {"Authorization": "Bearer a-long-secret-key"}, "a-long-secret-key", 8, 20.0)
+    return SenderConfig(Dataoorts(url), {"Authorization": "Bearer a-long-secret-key"}, "a-long-secret-key", 8, 20.0)
 
 
 @contextmanager
-def started(sending: Sending, processes: int, pause: Pause | None = None) -> Iterator[ProcessEngine]:
-    engine = ProcessEngine(sending, processes, pause or Pause())
+def started(config: SenderConfig, processes: int, pause: Pause | None = None) -> Iterator[ProcessEngine]:
+    engine = ProcessEngine(config, processes, pause or Pause())
     try:
         wait_for_all(engine)
         yield engine
@@ -128,8 +128,8 @@ def is_alive(process: int) -> bool:
     return Path(f"/proc/{process}").exists()
 
 
-def test_every_task_is_sent_and_comes_back_once(sending: Sending, endpoint: Endpoint) -> None:
-    with started(sending, 2) as engine:
+def test_every_task_is_sent_and_comes_back_once(config: SenderConfig, endpoint: Endpoint) -> None:
+    with started(config, 2) as engine:
         engine.send(tasks(range(100)))
         attempts = collect(engine, 100)
     assert sorted(attempt.number for attempt in attempts) == list(range(100))
@@ -137,19 +137,19 @@ def test_every_task_is_sent_and_comes_back_once(sending: Sending, endpoint: Endp
     assert len(set(endpoint.bodies)) == len(endpoint.bodies) == 100
 
 
-def test_all_slots_are_in_flight_at_once_over_the_senders(sending: Sending, endpoint: Endpoint) -> None:
+def test_all_slots_are_in_flight_at_once_over_the_senders(config: SenderConfig, endpoint: Endpoint) -> None:
     endpoint.gate.clear()
-    with started(sending, 2) as engine:
+    with started(config, 2) as engine:
         engine.send(tasks(range(8)))
         wait_for(endpoint, 8)
         endpoint.gate.set()
         assert len(collect(engine, 8)) == 8
 
 
-def test_a_retry_after_that_one_sender_meets_holds_back_the_others(sending: Sending, endpoint: Endpoint) -> None:
+def test_a_retry_after_that_one_sender_meets_holds_back_the_others(config: SenderConfig, endpoint: Endpoint) -> None:
     endpoint.status, endpoint.retry_after = 429, "30"
     pause = Pause()
-    with started(sending, 2, pause) as engine:
+    with started(config, 2, pause) as engine:
         engine.send(tasks([1]))
         (met,) = collect(engine, 1)
         assert isinstance(met.result, Failure) and met.result.retry_after == 30
@@ -159,16 +159,16 @@ def test_a_retry_after_that_one_sender_meets_holds_back_the_others(sending: Send
     assert len(endpoint.bodies) == 1
 
 
-def test_receive_ends_its_wait_when_woken(sending: Sending) -> None:
-    with started(sending, 1) as engine:
+def test_receive_ends_its_wait_when_woken(config: SenderConfig) -> None:
+    with started(config, 1) as engine:
         threading.Timer(0.05, engine.wake).start()
         begun = time.monotonic()
         assert engine.receive(10.0) == []
         assert time.monotonic() - begun < 5
 
 
-def test_a_sender_that_dies_ends_the_run_after_what_was_answered(sending: Sending, endpoint: Endpoint) -> None:
-    with started(sending, 1) as engine:
+def test_a_sender_that_dies_ends_the_run_after_what_was_answered(config: SenderConfig, endpoint: Endpoint) -> None:
+    with started(config, 1) as engine:
         engine.send(tasks([1]))
         wait_for(endpoint, 1)
         give_up = time.monotonic() + 20
@@ -182,11 +182,11 @@ def test_a_sender_that_dies_ends_the_run_after_what_was_answered(sending: Sendin
 
 
 def test_what_a_sender_had_under_way_when_it_died_was_possibly_billed_and_the_others_go_on(
-    sending: Sending, endpoint: Endpoint
+    config: SenderConfig, endpoint: Endpoint
 ) -> None:
     endpoint.gate.clear()
     warnings: list[str] = []
-    engine = ProcessEngine(sending, 2, Pause(), warnings.append)
+    engine = ProcessEngine(config, 2, Pause(), warnings.append)
     try:
         wait_for_all(engine)
         engine.send(tasks(range(4)))
@@ -207,9 +207,11 @@ def test_what_a_sender_had_under_way_when_it_died_was_possibly_billed_and_the_ot
     assert [warning for warning in warnings if "2 requests may have been billed" in warning] == warnings
 
 
-def test_a_sender_that_is_stopped_holds_back_nothing_but_its_own_share(sending: Sending, endpoint: Endpoint) -> None:
+def test_a_sender_that_is_stopped_holds_back_nothing_but_its_own_share(
+    config: SenderConfig, endpoint: Endpoint
+) -> None:
     long = "x" * 1_000_000  # more than the connection to a sender takes at once
-    with started(sending, 2) as engine:
+    with started(config, 2) as engine:
         stopped = processes_of(engine)[0]
         os.kill(stopped, signal.SIGSTOP)
         begun = time.monotonic()
@@ -229,12 +231,12 @@ def test_a_sender_that_is_stopped_holds_back_nothing_but_its_own_share(sending: 
 
 
 def test_a_sender_that_is_stuck_beyond_every_timeout_is_ended_and_the_others_go_on(
-    sending: Sending, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    config: SenderConfig, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_SECONDS_OF_GRACE", 0.5)
     endpoint.gate.clear()
     said: list[str] = []
-    engine = ProcessEngine(replace(sending, timeout_seconds=0.5), 2, Pause(), said.append)
+    engine = ProcessEngine(replace(config, timeout_seconds=0.5), 2, Pause(), said.append)
     with closing(engine):
         wait_for_all(engine)
         engine.send(tasks(range(4)))
@@ -253,13 +255,13 @@ def test_a_sender_that_is_stuck_beyond_every_timeout_is_ended_and_the_others_go_
 
 
 def test_a_sender_that_ends_while_the_others_are_starting_is_left_out(
-    sending: Sending, monkeypatch: pytest.MonkeyPatch
+    config: SenderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[SenderProcess] = []
     start = SenderProcess.start
 
-    def start_and_kill_the_first(sending: Sending, pause: int) -> SenderProcess:
-        started.append(start(sending, pause))
+    def start_and_kill_the_first(config: SenderConfig, pause: int) -> SenderProcess:
+        started.append(start(config, pause))
         if len(started) == 1:
             started[0].process.kill()
             started[0].process.wait()
@@ -267,7 +269,7 @@ def test_a_sender_that_ends_while_the_others_are_starting_is_left_out(
 
     monkeypatch.setattr(SenderProcess, "start", start_and_kill_the_first)
     said: list[str] = []
-    engine = ProcessEngine(sending, 2, Pause(), said.append)
+    engine = ProcessEngine(config, 2, Pause(), said.append)
     with closing(engine):
         assert engine.slots > 0
         assert "killed by signal 9" in said[0]
@@ -276,7 +278,7 @@ def test_a_sender_that_ends_while_the_others_are_starting_is_left_out(
 
 
 def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
-    sending: Sending, monkeypatch: pytest.MonkeyPatch
+    config: SenderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = SenderProcess.start
     begun: list[int] = []
@@ -289,7 +291,7 @@ def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
         return sender
 
     monkeypatch.setattr(SenderProcess, "start", started_and_stopped)
-    with closing(ProcessEngine(sending, 2, Pause())) as engine:
+    with closing(ProcessEngine(config, 2, Pause())) as engine:
         engine.send(tasks(range(8)))
         assert len(collect(engine, 8)) == 8
         os.kill(begun[0], signal.SIGCONT)
@@ -314,13 +316,13 @@ def all_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("all_stopped")
 def test_senders_that_all_stand_still_are_waited_for_no_longer_than_the_caller_says(
-    sending: Sending, monkeypatch: pytest.MonkeyPatch
+    config: SenderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(ProcessEngine(sending, 2, Pause(), seconds=0.1)) as engine:
+    with closing(ProcessEngine(config, 2, Pause(), seconds=0.1)) as engine:
         assert engine.slots == 0
     monkeypatch.setattr(processes, "_SECONDS_TO_BEGIN", 0.1)
     with pytest.raises(PipelineError, match=r"was not ready within 0\.1 s"):
-        ProcessEngine(sending, 1, Pause())
+        ProcessEngine(config, 1, Pause())
 
 
 def test_a_long_answer_of_a_sender_that_is_stopped_half_way_is_not_waited_for() -> None:
@@ -350,8 +352,8 @@ def test_what_crosses_the_channel_arrives_as_it_was() -> None:
     theirs.close()
 
 
-def test_a_sender_takes_no_signal_but_a_kill(sending: Sending) -> None:
-    with started(sending, 1) as engine:
+def test_a_sender_takes_no_signal_but_a_kill(config: SenderConfig) -> None:
+    with started(config, 1) as engine:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(processes_of(engine)[0], number)
         engine.send(tasks([1]))
@@ -359,12 +361,12 @@ def test_a_sender_takes_no_signal_but_a_kill(sending: Sending) -> None:
 
 
 def test_a_sender_that_stands_still_holds_nobody_up(
-    sending: Sending, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    config: SenderConfig, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (processes, sender_process):
         monkeypatch.setattr(module, "SECONDS_TO_END", 0.1)
     large = Request("m", ({"role": "user", "content": "x" * 1_000_000},), {})
-    with started(sending, 2) as engine:
+    with started(config, 2) as engine:
         os.kill(processes_of(engine)[0], signal.SIGSTOP)
         begun = time.monotonic()
         engine.send([Task(number, large) for number in range(8)])
@@ -375,9 +377,9 @@ def test_a_sender_that_stands_still_holds_nobody_up(
     assert not any(map(is_alive, pids))
 
 
-def test_closing_ends_the_senders_whatever_they_are_at(sending: Sending, endpoint: Endpoint) -> None:
+def test_closing_ends_the_senders_whatever_they_are_at(config: SenderConfig, endpoint: Endpoint) -> None:
     endpoint.gate.clear()
-    with started(sending, 2) as engine:
+    with started(config, 2) as engine:
         engine.send(tasks(range(8)))
         wait_for(endpoint, 8)
         processes = processes_of(engine)
@@ -387,26 +389,26 @@ def test_closing_ends_the_senders_whatever_they_are_at(sending: Sending, endpoin
         assert not [process for process in processes if is_alive(process)]
 
 
-def test_what_cannot_be_sent_with_is_said_before_anything_is_sent(sending: Sending) -> None:
+def test_what_cannot_be_sent_with_is_said_before_anything_is_sent(config: SenderConfig) -> None:
     with pytest.raises(InvalidInput, match="a header holds characters"):
-        ProcessEngine(replace(sending, headers={"Authorization": "Bearer line\nbreak"}), 1, Pause())
+        ProcessEngine(replace(config, headers={"Authorization": "Bearer line\nbreak"}), 1, Pause())
 
 
-class Unusable(Sending):
+class Unusable(SenderConfig):
     """One that fails when a sender begins."""
 
     def client(self, pause: Pause) -> Client:
         raise OSError("no way to send")
 
 
-def test_a_fault_while_a_sender_begins_is_told(sending: Sending) -> None:
-    unusable = Unusable(sending.endpoint, sending.headers, sending.key, sending.slots, sending.timeout_seconds)
+def test_a_fault_while_a_sender_begins_is_told(config: SenderConfig) -> None:
+    unusable = Unusable(config.endpoint, config.headers, config.key, config.slots, config.timeout_seconds)
     with pytest.raises(RuntimeError, match="OSError: no way to send"):
         ProcessEngine(unusable, 1, Pause())
 
 
-def test_the_key_stands_on_no_command_line(sending: Sending) -> None:
-    with started(sending, 1) as engine:
+def test_the_key_stands_on_no_command_line(config: SenderConfig) -> None:
+    with started(config, 1) as engine:
         line = Path(f"/proc/{processes_of(engine)[0]}/cmdline").read_bytes()
         assert b"pipeline.engines.sender" in line and b"secret" not in line
 
@@ -432,14 +434,14 @@ def test_a_number_of_processes_is_taken_as_it_is() -> None:
     assert processes_for(LimitsConfig(processes=3), 1) == 3
 
 
-def test_a_sender_inherits_no_variable_with_a_fixed_header_s_value(sending: Sending) -> None:
-    sending = replace(sending, header_values=("hunter2-team", "short"))
+def test_a_sender_inherits_no_variable_with_a_fixed_header_s_value(config: SenderConfig) -> None:
+    config = replace(config, header_values=("hunter2-team", "short"))
     environ = {"TEAM": "hunter2-team", "WRAPPED": "Team hunter2-team", "SHORT": "short", "OTHER": "in short"}
-    assert sender_process._environment(sending, environ).keys() & environ.keys() == {"OTHER"}
+    assert sender_process._environment(config, environ).keys() & environ.keys() == {"OTHER"}
 
 
 @pytest.mark.usefixtures("all_stopped")
-def test_the_wait_for_the_first_sender_ends_where_the_caller_says_so(sending: Sending) -> None:
+def test_the_wait_for_the_first_sender_ends_where_the_caller_says_so(config: SenderConfig) -> None:
     asked = time.monotonic() + 0.5
 
     def check() -> None:
@@ -447,5 +449,5 @@ def test_the_wait_for_the_first_sender_ends_where_the_caller_says_so(sending: Se
             raise Interrupted(signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        ProcessEngine(sending, 2, Pause(), check=check)
+        ProcessEngine(config, 2, Pause(), check=check)
     assert time.monotonic() < asked + 10

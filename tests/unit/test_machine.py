@@ -12,7 +12,7 @@ import pytest
 from pipeline.app.jobs import machine
 from pipeline.app.jobs.machine import free_threads
 from pipeline.app.use_cases.doctor import look, usual_job
-from pipeline.engines.sending import free_files
+from pipeline.engines.sender_config import free_files
 
 
 def limited(groups: Path, path: str, most: str, current: int) -> None:

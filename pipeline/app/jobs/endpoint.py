@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from pipeline.config import AuthConfig, EndpointConfig, Job, api_key, variants
 from pipeline.config.wire import make_endpoint, other_urls
 from pipeline.engines import most_in_flight
-from pipeline.engines.sending import Sending
+from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import InvalidInput
 from pipeline.version import __version__
 
 """What an engine is made for. How many are in flight is the runner's to say, and `pipeline control` may raise it."""
 
 
-def sending_to(job: Job, address: str | None, environ: Mapping[str, str]) -> Sending:
+def sender_config(job: Job, address: str | None, environ: Mapping[str, str]) -> SenderConfig:
     """Return the sender's settings for the job's endpoint. `address` is the embedded one's, whose key is no secret."""
     config = job.config
     key = "simulator" if address else api_key(config.endpoint, environ)
-    return Sending(
+    return SenderConfig(
         make_endpoint(config.endpoint, address, config.known_models),
         _request_headers(config.endpoint, key, address),
         None if address else key,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.app.jobs import checkpoint, recent_sends
-from pipeline.app.jobs.endpoint import endpoint_address, sending_to
+from pipeline.app.jobs.endpoint import endpoint_address, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.machine import room_for_connections
@@ -27,7 +27,7 @@ from pipeline.endings import StopKind
 from pipeline.engines import processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
-from pipeline.engines.sending import Sending
+from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import Interrupted, InvalidInput, PipelineError
 from pipeline.journal import Journal
 from pipeline.limits import Pause, Servers
@@ -93,11 +93,11 @@ class RowSender:
             _shared_limit(config.limits) as shared,
             endpoint_address(self._job) as address,
         ):
-            sending = sending_to(self._job, address, os.environ)
-            sending = replace(sending, slots=min(sending.slots, most_slots))
+            sender = sender_config(self._job, address, os.environ)
+            sender = replace(sender, slots=min(sender.slots, most_slots))
             works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan))
             works = while_unchanged(works, self._opened.rows.source.files)
-            engine = self._engine(sending, processes, pause)  # last: from here on it is closed, whatever happens
+            engine = self._engine(sender, processes, pause)  # last: from here on it is closed, whatever happens
             runner = Runner(
                 feed=works,
                 plan=plan,
@@ -155,24 +155,24 @@ class RowSender:
         pause.extend(time.monotonic() + left)
         return None
 
-    def _engine(self, sending: Sending, processes: int, pause: Pause) -> Engine:
+    def _engine(self, sender: SenderConfig, processes: int, pause: Pause) -> Engine:
         limits = self._job.config.limits
-        if sending.standard and sending.slots < limits.concurrency:
+        if sender.standard and sender.slots < limits.concurrency:
             self._watcher.warned(
-                f"limits.concurrency: endpoint.transport: standard has no more than {sending.slots} requests in flight;"
+                f"limits.concurrency: endpoint.transport: standard has no more than {sender.slots} requests in flight;"
                 " lean has up to 20,000"
             )
         if processes > 1:
             try:
                 seconds = self._figures.started + (limits.deadline_seconds or math.inf) - time.monotonic()
-                return ProcessEngine(sending, processes - 1, pause, self._watcher.warned, seconds, self._check)
+                return ProcessEngine(sender, processes - 1, pause, self._watcher.warned, seconds, self._check)
             except (InvalidInput, Interrupted):
                 raise
             except PipelineError as error:
                 if limits.processes != "auto":
                     raise
                 self._watcher.warned(f"{error}. This run sends from one process.")
-        return LocalEngine(sending.client(pause), self._watcher.warned)
+        return LocalEngine(sender.client(pause), self._watcher.warned)
 
     def _check(self) -> None:
         """Raise Interrupted where a stop is asked for before anything can be sent."""

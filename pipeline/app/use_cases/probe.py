@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from pipeline.app.jobs.endpoint import endpoint_address, sending_to
+from pipeline.app.jobs.endpoint import endpoint_address, sender_config
 from pipeline.app.jobs.pricing import price_of
 from pipeline.app.use_cases.doctor import Check
 from pipeline.catalogue import cost, worst_cost
@@ -33,18 +33,18 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
     announce(f"asking {config.endpoint.model} for one token, for {most}")
     try:
         with endpoint_address(job) as address:
-            sending = sending_to(job, address, environ)
+            sender = sender_config(job, address, environ)
             transport = _Witness(
-                sending.endpoint.url,
-                sending.headers,
+                sender.endpoint.url,
+                sender.headers,
                 connections=1,
-                timeout_seconds=sending.timeout_seconds,
-                standard=sending.standard,
+                timeout_seconds=sender.timeout_seconds,
+                standard=sender.standard,
             )
             try:
                 request = Request(config.endpoint.model, messages, {"max_tokens": 1}, config.endpoint.extra_body or {})
-                redaction = Redaction(sending.key, sending.header_values)
-                attempt = Client(sending.endpoint, transport, Pause(), redaction).attempt(Task(1, request))
+                redaction = Redaction(sender.key, sender.header_values)
+                attempt = Client(sender.endpoint, transport, Pause(), redaction).attempt(Task(1, request))
             finally:
                 transport.end()
     except InvalidInput as error:

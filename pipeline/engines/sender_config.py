@@ -30,7 +30,7 @@ def free_files() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class SenderConfig:
     """Where and how requests go out: at most `slots` at a time, each attempt within `timeout_seconds`, and ended after
     `idle_seconds` without a byte.
 
