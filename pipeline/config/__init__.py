@@ -1,8 +1,25 @@
-"""The job file as frozen models: read from YAML with its variables, checked, every mistake at its place."""
+"""The job file as frozen models: read from YAML with its variables, checked, every mistake at its place.
 
-from pipeline.config.addresses import shown_address
+| module | does |
+|---|---|
+| reading | the text of a job file -> plain values that know their place |
+| models | a frozen model for each section |
+| checks | what needs several keys, or the catalogue, to be judged |
+| validation | values -> the models, and every mistake |
+| loader | all of that in order: `read_job`, `load_job` |
+| job | a valid job file, with the place of each key |
+| resolved | the configuration as it is recorded, without secrets |
+| schema | what a job file may hold, as JSON Schema and in words |
+| explain, hints | what is wrong and what was meant, in words |
+| formatting | a mistake as people read it |
+| variants | the jobs that a sweep makes |
+| wire | the wire form of a job's endpoint |
+| commands | a suggested command, with the `--set`s of this one |
+"""
+
+from pipeline.config.checks.addresses import shown_address
+from pipeline.config.checks.credentials import api_key, key_note
 from pipeline.config.commands import JobCall
-from pipeline.config.credentials import api_key, key_note
 from pipeline.config.formatting import format_mistake, format_mistake_line
 from pipeline.config.job import Job
 from pipeline.config.loader import environment_mistakes, in_order, load_job, read_job

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pipeline.config.source import has_secret
+from pipeline.config.reading.source import has_secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.config import hints, schema
-from pipeline.config.environment import Filled
 from pipeline.config.models import PRICE_DECIMALS, TAGS
-from pipeline.config.scalars import FilledText, read_scalar
+from pipeline.config.reading.environment import Filled
+from pipeline.config.reading.scalars import FilledText, read_scalar
+from pipeline.config.reading.source import Place, is_secret_key
 from pipeline.config.schema import KeyPath, shown
-from pipeline.config.source import Place, is_secret_key
 from pipeline.errors import Mistake
 from pipeline.suggest import did_you_mean, nearest
 from pipeline.wording import listed

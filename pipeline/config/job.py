@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.commands import JobCall
-from pipeline.config.environment import KeyPlace
 from pipeline.config.models import JobConfig
+from pipeline.config.reading.environment import KeyPlace
 from pipeline.config.resolved import default_checkpoint
 from pipeline.config.schema import KeyPath
 from pipeline.errors import Mistake

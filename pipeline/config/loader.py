@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import document
-from pipeline.config.catalogue_file import include_catalogue
-from pipeline.config.credentials import key_findings
-from pipeline.config.document import parse
-from pipeline.config.environment import Filled, fill_document
+from pipeline.config.checks.credentials import key_findings
 from pipeline.config.job import Job
-from pipeline.config.overrides import apply_override
+from pipeline.config.reading import document
+from pipeline.config.reading.catalogue_file import include_catalogue
+from pipeline.config.reading.document import parse
+from pipeline.config.reading.environment import Filled, fill_document
+from pipeline.config.reading.overrides import apply_override
+from pipeline.config.reading.source import GIVEN, mapping_source, read_source
 from pipeline.config.resolved import resolved_document
 from pipeline.config.schema import shown
-from pipeline.config.source import GIVEN, mapping_source, read_source
 from pipeline.config.validation import STAND_INS, validate
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.records import JsonObject

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from pipeline.config.environment import is_variable
 from pipeline.config.models import JobConfig
+from pipeline.config.reading.environment import is_variable
 from pipeline.config.schema import KeyPath
 from pipeline.records import JsonObject
 

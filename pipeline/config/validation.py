@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config.checks import check_job
-from pipeline.config.document import MAX_LEVELS
-from pipeline.config.environment import Filled
+from pipeline.config.checks.findings import Finding
+from pipeline.config.checks.job import check_job
 from pipeline.config.explain import explain, place_of
-from pipeline.config.findings import Finding
 from pipeline.config.models import JobConfig
+from pipeline.config.reading.document import MAX_LEVELS
+from pipeline.config.reading.environment import Filled
 from pipeline.config.schema import KeyPath, shown
 from pipeline.config.variants import variants
 from pipeline.errors import Mistake

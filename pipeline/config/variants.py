@@ -8,7 +8,7 @@ from itertools import product
 
 from pydantic import BaseModel
 
-from pipeline.config.findings import Finding
+from pipeline.config.checks.findings import Finding
 from pipeline.config.models import JobConfig, SweptValue
 from pipeline.config.schema import KeyPath, shown
 from pipeline.records import digest

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.config import InvalidJob, Job, format_mistake, format_mistake_line, job_schema, load_job
-from pipeline.config.environment import fill_text
+from pipeline.config.reading.environment import fill_text
 
 JOB = """\
 name: answers

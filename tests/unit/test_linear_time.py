@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.config.environment import fill_text
+from pipeline.config.reading.environment import fill_text
 from pipeline.redaction import _escaped
 from pipeline.simulator.chance import _MARKER
 from pipeline.transport.http1 import ReplyReader

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from pipeline.config.scalars import FilledText, WrittenNumber, read_scalar
+from pipeline.config.reading.scalars import FilledText, WrittenNumber, read_scalar
 
 
 class Section(BaseModel):

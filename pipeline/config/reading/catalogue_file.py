@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping as Environment
 from dataclasses import replace
 
-from pipeline.config.document import Entry, Mapping, Node, Scalar, parse
-from pipeline.config.environment import fill_text
-from pipeline.config.scalars import read_scalar
-from pipeline.config.source import read_source
+from pipeline.config.reading.document import Entry, Mapping, Node, Scalar, parse
+from pipeline.config.reading.environment import fill_text
+from pipeline.config.reading.scalars import read_scalar
+from pipeline.config.reading.source import read_source
 from pipeline.errors import InvalidJob, Mistake
 
 _KEY = "catalogue"

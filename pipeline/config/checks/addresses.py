@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from pipeline.addresses import is_loopback
-from pipeline.config.findings import Finding, path
+from pipeline.config.checks.findings import Finding, path
 from pipeline.config.models import NotifyConfig
 
 _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")

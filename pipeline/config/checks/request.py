@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipeline.config.findings import Finding, path
+from pipeline.config.checks.findings import Finding, path
 from pipeline.config.models import EndpointConfig, JobConfig, ParametersConfig
 from pipeline.config.schema import KeyPath
 from pipeline.providers import kinds

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.config.document import Entry, Mapping, Node, Scalar, parse
 from pipeline.config.explain import unknown_key
+from pipeline.config.reading.document import Entry, Mapping, Node, Scalar, parse
+from pipeline.config.reading.source import Place, Source
 from pipeline.config.schema import KeyPath, is_key
-from pipeline.config.source import Place, Source
 from pipeline.errors import InvalidJob, Mistake
 
 _FILE = "--set"

@@ -6,7 +6,7 @@ import re
 
 from ruamel.yaml.error import YAMLError
 
-from pipeline.config.source import Place, Source
+from pipeline.config.reading.source import Place, Source
 from pipeline.errors import Mistake
 
 _QUOTE_TEMPLATE = 'put a template in quotes: "{{ question }}"'

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.config import document
-from pipeline.config.document import Listing, Node, Scalar
-from pipeline.config.scalars import FilledText, read_scalar
+from pipeline.config.reading import document
+from pipeline.config.reading.document import Listing, Node, Scalar
+from pipeline.config.reading.scalars import FilledText, read_scalar
+from pipeline.config.reading.source import Place
 from pipeline.config.schema import KeyPath, shown
-from pipeline.config.source import Place
 from pipeline.errors import Mistake
 from pipeline.surrogates import has_surrogate
 

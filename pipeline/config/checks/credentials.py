@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from pipeline.addresses import is_loopback
-from pipeline.config.addresses import address_error, is_exposed
-from pipeline.config.findings import Finding, path
+from pipeline.config.checks.addresses import address_error, is_exposed
+from pipeline.config.checks.findings import Finding, path
 from pipeline.config.models import SIMULATOR_URL, EndpointConfig
 from pipeline.providers import DEFAULT, kinds
 

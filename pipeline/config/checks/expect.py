@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config.findings import Finding, path
+from pipeline.config.checks.findings import Finding, path
 from pipeline.config.models import JobConfig
 from pipeline.wording import listed
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from pipeline.catalogue import NotListed, listed_price
-from pipeline.config.findings import Finding, path
+from pipeline.config.checks.findings import Finding, path
 from pipeline.config.models import JobConfig, PricingConfig
 from pipeline.suggest import did_you_mean, nearest
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 
 from pipeline.catalogue import ParameterRange
-from pipeline.config.additions import check_additions
-from pipeline.config.addresses import check_notify
-from pipeline.config.credentials import check_endpoint
-from pipeline.config.expecting import check_expect
-from pipeline.config.findings import Finding, path
+from pipeline.config.checks.addresses import check_notify
+from pipeline.config.checks.credentials import check_endpoint
+from pipeline.config.checks.expect import check_expect
+from pipeline.config.checks.findings import Finding, path
+from pipeline.config.checks.pricing import check_pricing, has_price
+from pipeline.config.checks.request import check_additions
 from pipeline.config.models import PROMPT_KEYS, InputConfig, JobConfig, ParametersConfig
-from pipeline.config.pricing import check_pricing, has_price
 from pipeline.config.variants import check_sweep, moved, variants
 from pipeline.providers import kinds
 from pipeline.suggest import did_you_mean, nearest

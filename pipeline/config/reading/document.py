@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scanner import Scanner, ScannerError
 
+from pipeline.config.reading.source import Place, Source
+from pipeline.config.reading.syntax import explain_syntax
 from pipeline.config.schema import KeyPath, shown
-from pipeline.config.source import Place, Source
-from pipeline.config.syntax import explain_syntax
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.surrogates import well_formed
 
