@@ -184,3 +184,7 @@ class ErrorKind(StrEnum):
     DAILY_QUOTA = "daily_quota"
     REDIRECTED = "redirected"
     TLS_ERROR = "tls_error"
+
+
+NOT_HELD = frozenset({ErrorKind.INVALID_ANSWER, ErrorKind.TRUNCATED_ANSWER})
+"""Of what kind a row failed where no answer held."""

@@ -14,9 +14,6 @@ from pipeline.records import JsonObject, Message, Request
 SEED_STEP = 1_000_000
 """How far the seeds of one row's answers are apart."""
 
-NOT_HELD = frozenset({ErrorKind.INVALID_ANSWER, ErrorKind.TRUNCATED_ANSWER})
-"""Of what kind a row failed where no answer held."""
-
 
 @dataclass(frozen=True, slots=True)
 class Objection:

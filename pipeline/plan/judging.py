@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import islice
 
+from pipeline.errors import NOT_HELD
 from pipeline.expect import Expected
-from pipeline.expect.verdict import NOT_HELD
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.plan.draft import PlanDraft
 from pipeline.plan.plan import Plan

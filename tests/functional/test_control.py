@@ -13,13 +13,15 @@ from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
 from pipeline.journal import Journal
 from pipeline.journal.orders import Order, put_order
-from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, ended, usual
+from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Workspace, ended, usual, wait_until
+
+ROWS = 40
 
 
 @pytest.fixture
 def slow(ws: Workspace, endpoint: Endpoint) -> Workspace:
-    """A job of 100 rows, one at a time, a tenth of a second each."""
-    ws.questions(*(f"q{n}" for n in range(100)))
+    """A job of 40 rows, one at a time, a tenth of a second each."""
+    ws.questions(*(f"q{n}" for n in range(ROWS)))
     ws.job(limits={"concurrency": 1}, parameters={"max_tokens": 20})
     endpoint.reply = lambda asked: replace(usual(asked), wait=0.1)
     return ws
@@ -30,9 +32,9 @@ def test_a_run_pauses_goes_on_and_is_faster_with_more_slots(slow: Workspace, end
     with ws.running() as process:
         endpoint.wait_for(3)
         assert ws.command("control", "pause")["said"] == "paused: nothing new is sent"
-        time.sleep(0.3)  # what was in flight has come in
+        wait_until(lambda: len(endpoint.answered) == len(endpoint.asked))
         asked = len(endpoint.asked)
-        time.sleep(1.2)
+        time.sleep(0.6)
         assert len(endpoint.asked) == asked
         found = ws.command("status")
         assert (found["running"], found["paused"], found["in_flight"]) == (True, True, 0)
@@ -43,7 +45,7 @@ def test_a_run_pauses_goes_on_and_is_faster_with_more_slots(slow: Workspace, end
         endpoint.wait_for(asked + 16)
         endpoint.gate.set()
         result = ended(process)
-    assert (result.code, result.data["succeeded"]) == (0, 100)
+    assert (result.code, result.data["succeeded"]) == (0, ROWS)
     with_what = Journal.read(ws.path / ".checkpoints" / "job").orders()
     assert [line.split(maxsplit=2)[2] for line in with_what] == [
         "paused: nothing new is sent",
@@ -62,7 +64,7 @@ def test_a_cap_that_is_set_below_what_was_spent_stops_the_run(slow: Workspace, e
     assert result.data["error"]["kind"] == "cost_cap"
     assert "limits.max_cost_usd is $0.00001" in result.data["error"]["message"]
     endpoint.reply = usual
-    assert ws.run()["succeeded"] == 100  # the job file's own limits hold for the next run
+    assert ws.run()["succeeded"] == ROWS  # the job file's own limits hold for the next run
 
 
 def test_a_rate_that_is_set_holds_at_once(slow: Workspace, endpoint: Endpoint) -> None:
@@ -72,7 +74,7 @@ def test_a_rate_that_is_set_holds_at_once(slow: Workspace, endpoint: Endpoint) -
         ws.command("control", "set", "limits.requests_per_minute=6")
         asked = len(endpoint.asked)
         assert asked > 6
-        time.sleep(2)
+        time.sleep(0.6)
         assert len(endpoint.asked) == asked  # what was sent before counts
         ws.command("control", "set", "limits.requests_per_minute=null")
         endpoint.wait_for(asked + 10, 5)
@@ -103,7 +105,7 @@ def test_a_paused_run_hears_a_signal(slow: Workspace, endpoint: Endpoint) -> Non
         result = ended(process, 5)
     assert (result.code, result.data["status"]) == (143, "interrupted")
     endpoint.reply = usual
-    assert ws.run()["succeeded"] == 100  # and the next run is not paused
+    assert ws.run()["succeeded"] == ROWS  # and the next run is not paused
 
 
 @pytest.mark.parametrize("at", ["before the run", "while it plans"])

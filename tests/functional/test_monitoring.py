@@ -201,8 +201,9 @@ def test_a_fault_of_the_program_is_told_too(
 
 @pytest.mark.parametrize("status", [None, 302, 404])
 def test_listeners_that_are_dead_or_refuse_fail_no_run_and_are_a_warning_in_the_log_alone(
-    ws: Workspace, listener: Listener, status: int | None
+    ws: Workspace, listener: Listener, status: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(notify, "MOST_SECONDS", 1.0)
     section = listener.section
     if status is None:
         with socket.socket() as free:

@@ -77,7 +77,7 @@ def test_a_server_that_comes_back_is_used_again(ws: Workspace, endpoint: Endpoin
 def test_the_job_ends_with_exit_5_only_when_all_are_out(ws: Workspace, endpoint: Endpoint, other: Endpoint) -> None:
     for server in (endpoint, other):
         server.reply = lambda asked: Reply({}, 500)
-    job(ws, endpoint, other, retry={"max_elapsed_seconds": 3})
+    job(ws, endpoint, other, retry={"max_elapsed_seconds": 1.2})
     summary = ws.run(code=5)
     assert (summary["pending"], summary["error"]["kind"]) == (40, "outage")
     endpoint.reply = other.reply = chat

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.app.running.run import Run
+from pipeline.engines import processes, sender_process
 from pipeline.engines.sender_process import SenderProcess
 from tests.functional.conftest import COST, Asked, Endpoint, Reply, Workspace, ended, refusal, usual, wait_until
 from tests.support.processes import Process
@@ -22,6 +23,13 @@ ROWS, SLOTS = 40, 8
 
 def senders_of(process: Process) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def is_ready(sender: int) -> bool:
+    """Whether a sender has begun: it waits in its event loop."""
+    with suppress(FileNotFoundError):  # a file that was closed meanwhile
+        return any(os.readlink(one).endswith("[eventpoll]") for one in Path(f"/proc/{sender}/fd").iterdir())
+    return False
 
 
 @pytest.fixture
@@ -82,9 +90,10 @@ def test_what_a_sender_that_dies_had_under_way_is_asked_again_by_the_others(at: 
     endpoint.gate.clear()
     with at.running() as process:
         endpoint.wait_for(SLOTS)
-        time.sleep(2)  # until the others are ready too: where the only one that is dies, the run ends
-        os.kill(senders_of(process)[0], signal.SIGKILL)
-        time.sleep(0.2)
+        senders = senders_of(process)
+        wait_until(lambda: all(map(is_ready, senders)))  # where the only one that is dies, the run ends
+        os.kill(senders[0], signal.SIGKILL)
+        wait_until(lambda: senders_of(process) == senders[1:])
         endpoint.gate.set()
         result = ended(process)
     assert (result.code, result.data["succeeded"]) == (0, ROWS)
@@ -118,6 +127,8 @@ def test_the_deadline_holds_while_no_sender_is_ready(
         return sender
 
     monkeypatch.setattr(SenderProcess, "start", stopped)
+    for module in (processes, sender_process):
+        monkeypatch.setattr(module, "SECONDS_TO_END", 0.1)
     at.job(limits={"concurrency": SLOTS, "processes": 3, "deadline_seconds": 1})
     found = run_here().execute()
     assert (found.exit_code, found.error and found.error.kind, found.pending) == (4, "deadline", ROWS)

@@ -303,7 +303,9 @@ def test_a_sender_that_is_stopped_before_it_is_ready_is_not_waited_for(
 
 @pytest.fixture
 def all_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop every sender before it is ready."""
+    """Stop every sender before it is ready, and end it soon."""
+    for module in (processes, sender_process):
+        monkeypatch.setattr(module, "SECONDS_TO_END", 0.1)
     start = SenderProcess.start
 
     def stopped(*arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.app.observe.summary import Summary
 from pipeline.config import Job, JobCall
 from pipeline.endings import StopKind
-from pipeline.errors import TRUNCATED
+from pipeline.errors import NOT_HELD, TRUNCATED
 from pipeline.wording import counted
 
 _MAX_TOKENS = "parameters.max_tokens"
@@ -67,7 +67,6 @@ def _after_cap(summary: Summary, call: JobCall, message: str) -> Step:
 def _for_failures(summary: Summary, call: JobCall) -> Iterator[Step]:
     if not summary.failures:
         return
-    from pipeline.expect.verdict import NOT_HELD
     from pipeline.retry import PASSING  # slow to import, and seldom needed
 
     accepted, to_retry = summary.accepted or {}, summary.to_retry or {}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.errors import TRUNCATED
-from pipeline.expect.verdict import NOT_HELD
+from pipeline.errors import NOT_HELD, TRUNCATED
 from pipeline.journal import Journal, State
 from pipeline.plan import TO_SEND, Plan
 from pipeline.records import JsonObject
