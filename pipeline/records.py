@@ -143,7 +143,7 @@ class Failure:
 
 
 def sound_count(value: object) -> int | None:
-    """Return a token count as an int, or None where it is not an integer from 0 to the largest int64.
+    """Return a token count as an int, or None if it is not an integer from 0 to the largest int64.
 
     Some servers write integers as `10.0`. True is not a count.
     """

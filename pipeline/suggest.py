@@ -18,5 +18,5 @@ def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
 
 
 def did_you_mean(names: Sequence[str]) -> str | None:
-    """Return the question that offers the names, as they are quoted already; None where there is none to offer."""
+    """Return the question that offers the names, as they are quoted already; None if there is none to offer."""
     return f"did you mean {' or '.join(names)}?" if names else None

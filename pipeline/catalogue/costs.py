@@ -47,7 +47,7 @@ _TO_COLUMN = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD per million tokens; `as_of` is the date (ISO 8601) it was read, None where the user gave it.
+    """USD per million tokens; `as_of` is the date (ISO 8601) it was read, None if the user gave it.
 
     Prompt tokens that the server had in its cache cost `cached_input_usd_per_million`, where that is given.
     """
@@ -72,7 +72,7 @@ class Price:
 def cost(price: Price | None, usage: Usage) -> Decimal | None:
     """Return the exact cost of a usage in USD, with as many decimals as it takes.
 
-    Tokens generated beside the completion cost the same. None where the price or a count is unknown, or where the
+    Tokens generated beside the completion cost the same. None if the price or a count is unknown, or where the
     amount does not fit decimal128(18,12).
     """
     if price is None or usage.prompt_tokens is None or usage.output_tokens is None:
@@ -89,7 +89,7 @@ def cost(price: Price | None, usage: Usage) -> Decimal | None:
 
 
 def as_column(amount: Decimal) -> Decimal | None:
-    """Return USD rounded half-even to the 12 decimals of decimal128(18,12), or None where the amount does not fit."""
+    """Return USD rounded half-even to the 12 decimals of decimal128(18,12), or None if the amount does not fit."""
     if amount.copy_abs() >= _USD_BEYOND:
         return None
     rounded = amount.quantize(_USD_UNIT, context=_TO_COLUMN)

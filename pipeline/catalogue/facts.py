@@ -15,7 +15,7 @@ from pipeline.wording import range_text
 
 @dataclass(frozen=True, slots=True)
 class ParameterRange:
-    """The values a generation parameter may have, both ends included; None where there is no bound."""
+    """The values a generation parameter may have, both ends included; None if there is no bound."""
 
     minimum: float | int | None
     maximum: float | int | None
@@ -53,10 +53,10 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model as published. `priced_on` is the date (ISO 8601) the two prices were read, None where it is not known.
+    """One model as published. `priced_on` is the date (ISO 8601) the two prices were read, None if it is not known.
     `parameters` names those that the model documents, none where it documents all of its provider's.
 
-    `provider` is the one whose model this is, None for that of any. `chat_template` is None where it has not been
+    `provider` is the one whose model this is, None for that of any. `chat_template` is None if it has not been
     counted. `max_instruction_tokens` bounds the instructions that a model puts around every
     conversation by itself (Llama Guard 3's list of categories, as its model card prints it: 195 tokens).
     `reasons_in_text` marks one whose answers begin with its reasoning, up to `</think>`, and `takes_schemas` one that

@@ -31,7 +31,7 @@ class NotListed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model of the list: its price, or why a single pair of prices cannot stand for it."""
+    """A model of the list: its price, or why a single pair of prices cannot describe it."""
 
     name: str
     price: Price | None

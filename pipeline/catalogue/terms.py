@@ -10,7 +10,7 @@ from pipeline.catalogue.facts import ChatTemplate
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A model's price, the tokens that it can take, and what its chat template adds; each None where not known."""
+    """A model's price, the tokens that it can take, and what its chat template adds; each None if not known."""
 
     price: Price | None
     context_window: int | None = None

@@ -1,6 +1,6 @@
 """Turn what pydantic found wrong with a document into mistakes: where, what is wanted, how to fix it.
 
-A refused value is repeated only where it is no secret: not from a variable, and not on a line that is hidden.
+A refused value is repeated only if it is not a secret: not from a variable, and not on a line that is hidden.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _wrong_value(path: KeyPath, detail: ErrorDetails, filled: Filled) -> Mistake
 
 
 def _refused(path: KeyPath, value: object, filled: Filled) -> str | None:
-    """Return the value as people write it, or None where it may be a secret or says nothing by itself."""
+    """Return the value as people write it, or None if it may be a secret or says nothing by itself."""
     place = filled.places[path].pointed
     is_hidden = path in filled.written or place.text is None or path in _NEVER_SHOWN
     if is_hidden or value is None or not isinstance(value, bool | int | float | str):

@@ -131,7 +131,7 @@ def column_meant(text: str) -> str | None:
 
 
 def seconds_meant(text: str) -> str | None:
-    """Return how to write a duration such as `2h` or `30s`: as a number of seconds; None where it is none."""
+    """Return how to write a duration such as `2h` or `30s`: as a number of seconds; None if it is none."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
         return None
@@ -139,10 +139,10 @@ def seconds_meant(text: str) -> str | None:
 
 
 def number_meant(text: str, *, is_integer: bool) -> str | None:
-    """Return how to write a number with marks or a currency sign, or None where the text is no number.
+    """Return how to write a number with marks or a currency sign, or None if the text is not a number.
 
     Each possible reading is named, and none is chosen: `5,00` is 5.00 where the comma is decimal, and 500 where it
-    parts thousands.
+    separates thousands.
     """
     found = _AMOUNT.fullmatch(text.strip())
     if not found:

@@ -167,7 +167,7 @@ def _flat(schema: JsonObject) -> Iterator[JsonObject]:
 
 
 def field(path: KeyPath) -> JsonObject:
-    """Return the JSON Schema of a key as its section states it, with its description and examples; empty where there
+    """Return the JSON Schema of a key as its section states it, with its description and examples; empty if there
     is none.
     """
     schema: JsonObject = _raw()

@@ -68,16 +68,16 @@ def _try(values: Any) -> tuple[JobConfig | None, ValidationError | None]:
 
 
 def _stand_in_for_swept(values: Any) -> set[KeyPath]:
-    """Put stand-ins for what a sweep brings and the job itself leaves out. Returns their places."""
+    """Put stand-ins for what a sweep provides and the job itself leaves out. Return their places."""
     sweep = values.get("sweep") if isinstance(values, dict) else None
     given: set[KeyPath] = set()
     if not isinstance(sweep, dict):
         return given
     for section, name in (("endpoint", "model"), ("prompt", "user")):
         if f"{section}.{name}" in sweep:
-            standing = values.setdefault(section, {})
-            if isinstance(standing, dict) and name not in standing:
-                standing[name] = STAND_INS[section,][name]
+            there = values.setdefault(section, {})
+            if isinstance(there, dict) and name not in there:
+                there[name] = STAND_INS[section,][name]
                 given.add((section, name))
     return given
 

@@ -20,7 +20,7 @@ _MOST_CHARACTERS = 40
 class JobVariant:
     """A job under one combination of settings. `name` is what the output calls it, and `mark` names its settings
     whatever they are called and in whatever order; both are empty without a sweep. `swept` leads from each swept key to
-    where its value stands in the job file.
+    where its value is in the job file.
     """
 
     config: JobConfig
@@ -29,7 +29,7 @@ class JobVariant:
     swept: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
 
     def placed(self, path: KeyPath) -> KeyPath:
-        """Return where the value of a key stands that is part of this variant."""
+        """Return where the value of a key is that is part of this variant."""
         return (*self.swept[path[:2]], *path[2:]) if path[:2] in self.swept else path
 
     def placed_key(self, key: str | None) -> str | None:
@@ -54,8 +54,8 @@ def _variant(config: JobConfig, chosen: Mapping[str, SweptValue]) -> JobVariant:
     swept: dict[KeyPath, KeyPath] = {}
     for key, one in chosen.items():
         section, name = key.split(".")
-        standing: BaseModel = changed.get(section) or getattr(config, section)
-        changed[section] = standing.model_copy(update={name: one.value})
+        before: BaseModel = changed.get(section) or getattr(config, section)
+        changed[section] = before.model_copy(update={name: one.value})
         swept[section, name] = ("sweep", key, one.key)
     name = ",".join(one.text if one.is_named else f"{key.split('.')[1]}={one.text}" for key, one in chosen.items())
     mark = digest({key: _plain(one.value) for key, one in chosen.items()})
@@ -82,7 +82,7 @@ def check_sweep(config: JobConfig) -> Iterator[Finding]:
 
 def _check_text(at: KeyPath, one: SweptValue) -> Iterator[Finding]:
     if one.is_named and "," in one.text:
-        yield Finding(at, "the name of a variant holds no comma, which parts it from others", "choose another name")
+        yield Finding(at, "the name of a variant cannot hold a comma, which separates variants", "choose another name")
     elif one.is_named and len(one.text) > _MOST_CHARACTERS:
         yield Finding(at, f"the name of a variant has at most {_MOST_CHARACTERS} characters", "choose a shorter one")
     elif not one.is_named and (len(one.text) > _MOST_CHARACTERS or "," in one.text):

@@ -33,7 +33,7 @@ class Part:
 
     @property
     def totals(self) -> Totals:
-        """What the requests come to."""
+        """The totals of the requests."""
         if self.learned is None:
             return assumed_totals(self.sizes, self.price, self.template)
         return self.learned.totals(self.sizes, self.price)

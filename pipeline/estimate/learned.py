@@ -22,7 +22,7 @@ MIN_ROWS = 5
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What one row took: tokens billed, USD of all its attempts (None where the price is not known), and for how
+    """What one row took: tokens billed, USD of all its attempts (None if the price is not known), and for how
     long its attempts held a slot.
     """
 

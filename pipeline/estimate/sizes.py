@@ -59,7 +59,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Estimated totals of requests. `cost_usd` is None where prices are not known.
+    """Estimated totals of requests. `cost_usd` is None if prices are not known.
 
     `busy_seconds` are those of all requests, as if sent one after the other; `attempts` are the requests that a row
     takes on average, `requests` the rows, `last_seconds` how much longer than on average the last one may take.

@@ -36,7 +36,7 @@ _PERCENT = re.compile(r"%%|%(?P<key>\([^()]*\))?[-+ #0]*(?P<width>\*|\d*)(?:\.(?
 
 
 def check_operation(operator: str, left: Any, right: Any) -> None:
-    """Raise TooMuch where `left operator right` would be too long; operators are `+`, `*`, `**` and `%`."""
+    """Raise TooMuch if `left operator right` would be too long; operators are `+`, `*`, `**` and `%`."""
     if operator == "%":
         if isinstance(left, str):
             check_percent(left, right)
@@ -51,7 +51,7 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
 
 
 def check_percent(text: str, values: Any) -> None:
-    """Raise TooMuch where `text % values` asks for a huge width or would be too long, and TemplateError where it prints
+    """Raise TooMuch if `text % values` asks for a huge width or would be too long, and TemplateError where it prints
     a null or what is not a value.
     """
     if re.search(r"%\([^()]*\(", text):
@@ -70,7 +70,7 @@ def check_percent(text: str, values: Any) -> None:
 
 
 def check_format(text: str, values: Sequence[Any]) -> None:
-    """Raise TooMuch where `text.format(values)` would be too long; widths and nulls are checked as they come up."""
+    """Raise TooMuch if `text.format(values)` would be too long; widths and nulls are checked as they come up."""
     _check_characters(len(text) + text.count("{") * max(map(_length, values), default=0))
 
 
@@ -80,7 +80,7 @@ def check_printed(value: Any) -> None:
 
 
 def check_widths(specification: str) -> None:
-    """Raise TooMuch where a format specification holds a number beyond MAX_WIDTH."""
+    """Raise TooMuch if a format specification holds a number beyond MAX_WIDTH."""
     if any(len(digits) > len(str(MAX_WIDTH)) or int(digits) > MAX_WIDTH for digits in _NUMBER.findall(specification)):
         raise TooMuch(f"asks for a width beyond {MAX_WIDTH:,}")
 

@@ -33,7 +33,7 @@ class Condition(Template):
     def holds(self, row: Row) -> bool:
         """Return whether the condition is true for a row; it is not where it rests on a column that the row lacks.
 
-        Raises PromptFailure where the expression fails on the row, exceeds its bounds or takes too long.
+        Raises PromptFailure if the expression fails on the row, exceeds its bounds or takes too long.
         """
         # Of a row of JSONL, what the row itself has: a key that only others have is undefined here, not null.
         own = dict(alone) if (alone := getattr(row, "alone", None)) is not None else row

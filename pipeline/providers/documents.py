@@ -41,7 +41,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> str:
 
 
 def read_document(text: str) -> Any:
-    """Return the JSON value of a body, or None where it is none.
+    """Return the JSON value of a body, or None if it is none.
 
     Raw control characters are accepted; NaN and Infinity, which JSON does not have, become None.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 Event = tuple[str, bytes]
-"""An event's name, empty where it has none, and its data."""
+"""An event's name, empty if it has none, and its data."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -27,7 +27,7 @@ class EventReader:
 
     def feed(self, piece: bytes) -> list[Event]:
         """Take in the next bytes, and give the events that they complete."""
-        if self._ended_in_return and piece.startswith(b"\n"):  # the second half of one line end
+        if self._ended_in_return and piece.startswith(b"\n"):  # the second half of one line break
             piece = piece[1:]
             self._ended_in_return = False
         if not piece:

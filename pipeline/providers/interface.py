@@ -62,9 +62,9 @@ class Provider:
     embedded_path: str
     """Where the embedded endpoint speaks as this provider does, below its address."""
     url: str = ""
-    """The address where a job gives none; empty where a job has to give one."""
+    """The address where a job gives none; empty if a job has to give one."""
     key_variable: str = ""
-    """The environment variable that usually holds its key; empty where none is usual."""
+    """The environment variable that usually holds its key; empty if none is usual."""
     needs_key: bool = False
     lists_models: bool = False
     """Whether the catalogue has its models: their names, windows, ranges and prices."""
@@ -76,7 +76,7 @@ class Provider:
     """Whether it may want another name for `max_tokens`."""
 
     schema_form: Callable[[JsonObject], JsonObject] | None = None
-    """What makes of a schema the value of the body's key `response_format`; None where it has no such form."""
+    """What makes of a schema the value of the body's key `response_format`; None if it has no such form."""
     always_takes_schemas: bool = False
     """Whether it takes schemas whatever the model; else the catalogue marks the models."""
 

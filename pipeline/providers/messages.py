@@ -41,7 +41,7 @@ def errors_of(document: Any) -> list[tuple[str, str]]:
 def describe(status: int, headers: Mapping[str, str], text: str, document: Any) -> str:
     """Return what happened, in the endpoint's own words where it gives any: at most MAX_MESSAGE printable characters.
 
-    A 2xx that is no JSON is never quoted: it may be an answer.
+    A 2xx that is not JSON is never quoted: it may be an answer.
     """
     is_success = 200 <= status < 300
     # A bare text is one in JSON's quotes.
@@ -125,7 +125,7 @@ def _word(value: Any) -> str:
 
 
 def content_type(headers: Mapping[str, str]) -> str:
-    """Return the value of Content-Type in lower case, empty where there is none."""
+    """Return the value of Content-Type in lower case, empty if there is none."""
     return next((value for name, value in headers.items() if name.lower() == "content-type"), "").lower()
 
 

@@ -105,7 +105,7 @@ class _Parts:
 
     @classmethod
     def of(cls, content: Any) -> _Parts | None:
-        """Return the parts, or None where the content is none that consists of known ones."""
+        """Return the parts, or None if the content does not consist of known ones."""
         if not isinstance(content, list):
             return None
         found = {"text": "", "thinking": "", "refusal": ""}

@@ -10,7 +10,7 @@ _OPENING, _CLOSING = "<think>", "</think>"
 
 
 def split_reasoning(text: str) -> tuple[str, str] | None:
-    """Return the reasoning and the answer after it, or None where the text has no end of a reasoning."""
+    """Return the reasoning and the answer after it, or None if the text has no end of a reasoning."""
     reasoning, found, answer = text.partition(_CLOSING)
     if not found:
         return None

@@ -57,7 +57,7 @@ class Assembly:
 
     @property
     def patience(self) -> float | None:
-        """How many seconds to wait for more; None where that is not for the stream to say.
+        """How many seconds to wait for more; None if that is not for the stream to say.
 
         Behind `[DONE]` nothing comes but the end of the body, which some gateways never send.
         """

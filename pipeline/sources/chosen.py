@@ -51,7 +51,7 @@ class ChosenRows:
                 yield pick(batch, offsets[skipped:])
 
     def place(self, position: int) -> Place:
-        """Return where the row at a position is. Raises IndexError where there is no such row."""
+        """Return where the row at a position is. Raises IndexError if there is no such row."""
         for batch in self.batches() if position >= len(self._kept) else ():
             del batch
         return self.source.place(self._kept[position])

@@ -46,7 +46,7 @@ def _reader(file: InputFile, config: CsvConfig) -> FileReader:
 
 
 def _refuse_other_delimiter(path: str, header: str) -> None:
-    """Raise InvalidJob where the only column's name looks like several, parted by another delimiter."""
+    """Raise InvalidJob if the only column's name looks like several, separated by another delimiter."""
     counts = {sign: header.count(sign) for sign in OTHER_DELIMITERS}
     likely = max(counts, key=lambda sign: counts[sign])
     if counts[likely]:
@@ -119,8 +119,8 @@ def _texts(path: str, encoding: str) -> Iterator[str]:
         yield text
 
 
-def _with_end(parts: Iterator[bytes]) -> Iterator[bytes]:
-    yield from parts
+def _with_end(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield from chunks
     yield b""
 
 

@@ -44,7 +44,7 @@ class TableSource:
                 yield batch
 
     def place(self, position: int) -> Place:
-        """Return where the row at a position is. Raises IndexError where there is no such row."""
+        """Return where the row at a position is. Raises IndexError if there is no such row."""
         if not 0 <= position < self._table.num_rows:
             raise IndexError(f"the input has no row at position {position}")
         return Place("input", position + 1, "row")
@@ -72,7 +72,7 @@ class _Hashing:
 def to_table(rows: Any) -> pa.Table:
     """Return an Arrow table of the rows of a DataFrame, a table, a record batch or a record batch reader.
 
-    A DataFrame's index is left out. Raises InvalidInput where the rows are of another type, or a column cannot be
+    A DataFrame's index is left out. Raises InvalidInput if the rows are of another type, or a column cannot be
     stored as one Arrow type.
     """
     if isinstance(rows, pa.Table):

@@ -4,7 +4,7 @@ The grammar is that of RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180), with a
 end in `\\n` or `\\r\\n`, and quotes allowed within a cell that does not begin with one: a cell either begins with no
 quote and holds no delimiter and no line break, or is in quotes, with each quote inside doubled. Readers of CSV
 agree on text of this form. On anything else (text after a closing quote, a carriage return alone, NUL, a short row,
-a blank line) each repairs in its own way, so it is refused here and nothing has to be repaired.
+a blank line) each repairs it in its own way, so it is refused here.
 """
 
 from __future__ import annotations

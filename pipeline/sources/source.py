@@ -42,7 +42,7 @@ class Source(Protocol):
     def place(self, position: int) -> Place:
         """Return where the row at a position is.
 
-        May read the files up to there. Raises IndexError where there is no such row.
+        May read the files up to there. Raises IndexError if there is no such row.
         """
         ...
 

@@ -12,7 +12,7 @@ _PARTITION = re.compile(r"[^=]+=.*")
 
 
 def refuse_tables(directories: Iterable[str]) -> None:
-    """Raise InvalidJob where a directory, or one above it, is a table of Delta Lake, Apache Iceberg or Apache Hudi.
+    """Raise InvalidJob if a directory, or one above it, is a table of Delta Lake, Apache Iceberg or Apache Hudi.
 
     Files of older versions and deleted rows stay in such a directory; only the table's own log tells which count.
     """
@@ -30,7 +30,7 @@ def refuse_tables(directories: Iterable[str]) -> None:
 
 
 def refuse_partitions(directory: str, names: Sequence[str]) -> None:
-    """Raise InvalidJob where a directory holds others that are named key=value: that column is in no file."""
+    """Raise InvalidJob if a directory holds others that are named key=value: that column is in no file."""
     parts = [name for name in names if _PARTITION.fullmatch(name) and os.path.isdir(os.path.join(directory, name))]
     if parts:
         raise input_error(

@@ -1,4 +1,4 @@
-"""Checks of `pricing`: prices of one's own, or a price list that has the model."""
+"""Checks of `pricing`: the user's own prices, or a price list that has the model."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def _check_pattern(pattern: str) -> str:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise PydanticCustomError(
-            "pattern", "not a regular expression of Python's: {why}", {"why": str(error), "suggestion": "mend it"}
+            "pattern", "not a regular expression of Python's: {why}", {"why": str(error), "suggestion": "fix it"}
         ) from None
     return pattern
 
@@ -36,12 +36,12 @@ Pattern = Annotated[Text, AfterValidator(_check_pattern)]
 
 class ExpectConfig(Section):
     """What every answer has to be: exactly one of `json_schema`, `choices` and `regex`. An answer that is not is asked
-    for again, and billed like any other; the value that is read out of it stands in the column `parsed`.
+    for again, and billed like any other; the value that is read from it is in the column `parsed`.
     """
 
     json_schema: PathOrSchema | None = Field(
         default=None,
-        description="The JSON Schema of the answer, as a file or as it is; the files that it refers to stand beside "
+        description="The JSON Schema of the answer, as a file or inline; the files that it refers to are beside "
         "it, and nothing is fetched.",
         examples=["schema.json"],
     )

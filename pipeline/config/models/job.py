@@ -74,7 +74,7 @@ class JobConfig(Section):
 
     @property
     def model_facts(self) -> Model | None:
-        """What is known of the job's model as its provider has it; None where nothing is."""
+        """What is known of the job's model as its provider has it; None if nothing is."""
         model = self.known_models.find(self.endpoint.model)
         return model if model is not None and model.is_of(self.endpoint.kind) else None
 

@@ -21,7 +21,7 @@ class ModelPricing(Section):
 
 
 class PricingConfig(Section):
-    """Prices of one's own, or those of a price list; without them, those of the catalogue. At most 6 decimals."""
+    """The user's own prices, or those of a price list; without them, those of the catalogue. At most 6 decimals."""
 
     input_usd_per_million: UsdPerMillion | None = Field(
         default=None, description="USD per million prompt tokens.", examples=[0.32]

@@ -41,7 +41,7 @@ _SECRET_TEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something is, counted from 1; `text` is the whole line, None where it may hold a secret."""
+    """Where something is, counted from 1; `text` is the whole line, None if it may hold a secret."""
 
     file: str
     line: int
@@ -146,7 +146,7 @@ def read_source(path: str | Path) -> Source:
 def mapping_source(values: JsonObject) -> Source:
     """Return a job given as a Python mapping as the text of a job file, which JSON is too.
 
-    Raises InvalidJob where it holds what no job file can.
+    Raises InvalidJob if it holds what no job file can.
     """
     try:
         text = json.dumps(values, ensure_ascii=False, default=_written)
