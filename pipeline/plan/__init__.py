@@ -2,10 +2,10 @@
 
 from pipeline.plan.cells import cell_mark, input_row_id
 from pipeline.plan.choosing import drawn_rows, spread_rows
-from pipeline.plan.draft import Answered, Change
+from pipeline.plan.draft import Answered, Change, PlanDraft
 from pipeline.plan.failures import FailureKinds, failure_kinds
 from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, load_plan, save_plan
-from pipeline.plan.planner import Planner
+from pipeline.plan.planner import draft_plan
 from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure, Variant
 from pipeline.plan.sharing import Settled, adopted_by_payers, settled, settled_positions
 
@@ -19,7 +19,7 @@ __all__ = [
     "Counts",
     "FailureKinds",
     "Plan",
-    "Planner",
+    "PlanDraft",
     "Rows",
     "RowsDigest",
     "Settled",
@@ -27,6 +27,7 @@ __all__ = [
     "Variant",
     "adopted_by_payers",
     "cell_mark",
+    "draft_plan",
     "drawn_rows",
     "failure_kinds",
     "input_row_id",

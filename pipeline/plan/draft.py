@@ -50,9 +50,10 @@ class Answered:
 class PlanDraft:
     """A plan, and the scratch database that holds its rows and the journal's answers."""
 
-    plan: Plan
-    _rows: Rows
-    _scratch: sqlite3.Connection
+    def __init__(self, plan: Plan, rows: Rows, scratch: sqlite3.Connection) -> None:
+        self.plan = plan
+        self._rows = rows
+        self._scratch = scratch
 
     def answered_rows(self) -> int:
         """Return how many input rows have an answer under their id, to whatever request."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Event, EventHead, Outcome, State
-from pipeline.plan import Change, Plan, Planner, Rows, Variant, load_plan, save_plan
+from pipeline.plan import Change, Plan, PlanDraft, Rows, Variant, draft_plan, load_plan, save_plan
 from pipeline.prompts import RequestBuilder
 from pipeline.sources import open_source
 
@@ -49,9 +49,9 @@ class Job:
         builder = RequestBuilder(prompt, ParametersConfig(), "m", source.schema.names, DEFAULT_PARAMETERS, None)
         return Rows(source, id_column, (Variant(builder, "dataoorts", "m"),))
 
-    def planner(self, rows: Rows, **options: Any) -> Planner:
+    def planner(self, rows: Rows, **options: Any) -> AbstractContextManager[PlanDraft]:
         self.plans += 1
-        return Planner(rows, iter(self.index), self.directory, number=self.plans, fingerprint="f", **options)
+        return draft_plan(rows, iter(self.index), self.directory, number=self.plans, fingerprint="f", **options)
 
     def plan(self, *rows: tuple[str, str] | tuple[str, str, str], **options: Any) -> Plan:
         """The plan of the rows; what it adopts is recorded, as a run does."""

@@ -15,7 +15,7 @@ from pipeline.catalogue import cost
 from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, Outcome, State
-from pipeline.plan import SUCCEEDED, Change, Plan, Planner, Rows, load_plan, save_plan
+from pipeline.plan import SUCCEEDED, Change, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
 from pipeline.records import Usage, digest
 from pipeline.sink import OutputMetadata, partial_path, read_metadata
 from pipeline.wording import counted, money
@@ -84,12 +84,12 @@ def planner(
     *,
     forget_kept: bool = False,
     former: Sequence[Rows] = (),
-) -> Iterator[Planner]:
-    """Make a new plan; see `Planner`. Its number becomes the journal's with `record_plan`."""
+) -> Iterator[PlanDraft]:
+    """Make a new plan; see `draft_plan`. Its number becomes the journal's with `record_plan`."""
     number = (journal.totals.plan if journal else 0) + 1
     index = journal.index() if journal else iter(())
     try:
-        with Planner(
+        with draft_plan(
             opened.rows,
             index,
             directory,
@@ -118,7 +118,7 @@ def register_settings(opened: OpenJob, journal: Journal) -> list[int]:
     return [journal.register_settings(digest(settings), settings) for settings in opened.settings]
 
 
-def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, made: Planner) -> None:
+def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, made: PlanDraft) -> None:
     """Refuse to pay again for finished rows until the user says what to do.
 
     Raises InvalidInput with the number of rows, what changed, and about what it would cost at today's price.
@@ -165,7 +165,7 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
 _ANOTHER_JOB = "if this is another job, give it another `name:`"
 
 
-def _newly_orphaned(directory: Path, journal: Journal, made: Planner) -> tuple[int, int]:
+def _newly_orphaned(directory: Path, journal: Journal, made: PlanDraft) -> tuple[int, int]:
     """Return how many answers that stood for a row by the last plan stand for none now, and how many stood; where that
     plan is lost, by all answers.
     """
@@ -179,7 +179,7 @@ def _newly_orphaned(directory: Path, journal: Journal, made: Planner) -> tuple[i
     return made.orphans(stood), before.count(*SUCCEEDED)
 
 
-def _price_of(rows: int, opened: OpenJob, journal: Journal, made: Planner) -> str:
+def _price_of(rows: int, opened: OpenJob, journal: Journal, made: PlanDraft) -> str:
     """Say what so many answers would cost at today's price, by the tokens of the job's answers so far."""
     counts = []
     for _, record in journal.records(made.some_answers(_MOST_ANSWERS)):
@@ -197,7 +197,7 @@ _BY_KEY = ("prompt", "expect")
 """Settings whose values are not told: they may be long or private."""
 
 
-def _difference(opened: OpenJob, journal: Journal, made: Planner, known: Sequence[int | None]) -> str:
+def _difference(opened: OpenJob, journal: Journal, made: PlanDraft, known: Sequence[int | None]) -> str:
     """Name the settings that changed."""
     unlike = (one for one in made.changes() if one.settings != known[opened.rows.variant_of(one.position)])
     changed = next(unlike)
@@ -217,7 +217,7 @@ def _difference(opened: OpenJob, journal: Journal, made: Planner, known: Sequenc
     return ", ".join(differences) or "an earlier change"
 
 
-def keep_changes(made: Planner) -> Iterator[Change]:
+def keep_changes(made: PlanDraft) -> Iterator[Change]:
     """Let changed rows keep the answers they have; the caller records it."""
     for change in made.changes():
         state = State.ADOPTED if change.is_priced else State.ADOPTED_UNPRICED

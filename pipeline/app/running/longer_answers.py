@@ -20,7 +20,7 @@ from pipeline.config import JobVariant, ParametersConfig
 from pipeline.endings import StopKind
 from pipeline.errors import InvalidInput
 from pipeline.journal import Event, Journal, Outcome, State
-from pipeline.plan import Answered, FailureKinds, Plan, Planner, Rows, Variant
+from pipeline.plan import Answered, FailureKinds, Plan, PlanDraft, Rows, Variant
 from pipeline.records import JsonObject, digest
 from pipeline.runner.feed import History, KeptAnswer
 from pipeline.wording import counted
@@ -58,7 +58,7 @@ def _former_variants(
     return found
 
 
-def choose(made: Planner, journal: Journal, opened: OpenJob) -> Sequence[int]:
+def choose(made: PlanDraft, journal: Journal, opened: OpenJob) -> Sequence[int]:
     """Return the positions of the rows whose answer was truncated and that now ask for a longer one, in order.
 
     Raises InvalidInput where answers were cut off and none of them would be longer.
@@ -83,7 +83,7 @@ def choose(made: Planner, journal: Journal, opened: OpenJob) -> Sequence[int]:
     return chosen
 
 
-def mark(made: Planner, rows: Rows, chosen: Sequence[int], journal: Journal, settings: Sequence[int]) -> None:
+def mark(made: PlanDraft, rows: Rows, chosen: Sequence[int], journal: Journal, settings: Sequence[int]) -> None:
     """Record that the chosen rows keep what they have until it is replaced, and mark them as to be sent."""
     wanted = iter(chosen)
     position = next(wanted, None)

@@ -19,7 +19,7 @@ from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_
 from pipeline.config.wire import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
 from pipeline.journal import Journal
-from pipeline.plan import Planner, Rows, UnsentFailure, Variant
+from pipeline.plan import Rows, UnsentFailure, Variant, draft_plan
 from pipeline.prompts import RequestBuilder, Trial
 from pipeline.records import JsonObject, Row
 from pipeline.sources import Source
@@ -88,7 +88,7 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
     try:
         with (
             scratch(job.checkpoint_path) as directory,
-            Planner(
+            draft_plan(
                 Rows(source, id_column, asked, samples_of(job.config)),
                 iter(()),
                 directory,
