@@ -26,7 +26,7 @@ def fill(job_file: str, rows: int, answer_bytes: int) -> None:
     opened = open_job(job)
     with locked(job) as directory:
         reader = Journal.read(directory)
-        plan = checkpoint.standing_plan(opened, directory, reader)
+        plan = checkpoint.saved_plan(opened, directory, reader)
         assert plan is not None, "the job has had no run"
         pattern = reader.record(next(head.seq for head in reader.index() if head.state == State.ANSWERED))
         settings = 1

@@ -68,19 +68,19 @@ class Console:
         click.echo(first + newline + rest)
 
     def note(self, message: str) -> None:
-        """Something that is worth knowing while all is well."""
+        """Say something that is worth knowing if all is well."""
         self._log("info", message, {}, message if self.is_chatty else None)
 
     def caution(self, message: str) -> None:
-        """Something that may not end well."""
+        """Say something that may become a problem."""
         self._log("warning", message, {}, f"warning: {message}" if self.is_chatty else None)
 
     def warn(self, message: str, **facts: Any) -> None:
-        """Something that is not well; said even in cron."""
+        """Say that something is wrong; printed even in cron."""
         self._log("error", message, facts, message)
 
     def record(self, message: str, **facts: Any) -> None:
-        """Something for the log file alone."""
+        """Say something in the log file only."""
         self._log("info", message, facts, None)
 
     def error(self, error: PipelineError) -> None:
@@ -123,7 +123,7 @@ def colored(text: str, color: str, stream: TextIO) -> str:
 
 
 def json_text(data: Any, indent: int | None = None) -> str:
-    """JSON text, on one line without `indent`. Its strings hold nothing that ends a line, or that a terminal obeys."""
+    """Return JSON text, on one line without `indent`. Its strings have no newlines and no control sequences."""
     text = json.dumps(data, ensure_ascii=False, indent=indent)
     return "".join(char if char == "\n" or char.isprintable() else json.dumps(char)[1:-1] for char in text)
 

@@ -17,7 +17,7 @@ from pipeline.wording import counted, money
 
 if TYPE_CHECKING:
     from pipeline.app.use_cases.forecast import Forecast
-    from pipeline.cli.summary import Told
+    from pipeline.cli.summary import SummaryText
     from pipeline.estimate import Range
 
 _MOST_PILOT_ROWS = 100_000
@@ -45,7 +45,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
         from pipeline.app.running.options import RunOptions
         from pipeline.app.running.run import Run
         from pipeline.app.use_cases.forecast import plan_ahead
-        from pipeline.cli.summary import Told
+        from pipeline.cli.summary import SummaryText
         from pipeline.config import JobCall
 
         job = load(job_file, overrides)
@@ -57,7 +57,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
         run = Run(job, RunOptions(limit=pilot, seed=seed))
         summary = run.execute()
         if summary.error is not None:
-            _stopped(console, Told(summary, JobCall(job_file, overrides), job))
+            _stopped(console, SummaryText(summary, JobCall(job_file, overrides), job))
         else:
             found = plan_ahead(job, RunOptions(), run.first_event)
             text = _text(found, summary, job.config.endpoint.is_simulator)
@@ -67,7 +67,7 @@ def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int 
     ended(console, action)
 
 
-def _stopped(console: Console, told: Told) -> None:
+def _stopped(console: Console, told: SummaryText) -> None:
     """Say why a pilot came to no estimate; what it has learned stands in the journal."""
     if console.is_json:
         pilot = told.summary.as_json()

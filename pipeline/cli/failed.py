@@ -51,7 +51,7 @@ def list_failed(
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as they are, everything else as text."""
+    """Return numbers as they are, everything else as text."""
     return value if value is None or isinstance(value, int) else str(value)
 
 

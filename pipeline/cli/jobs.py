@@ -14,8 +14,8 @@ from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
-    from pipeline.app.use_cases.clean import Finished
-    from pipeline.app.use_cases.list_jobs import Listed
+    from pipeline.app.use_cases.clean import CleanupPlan
+    from pipeline.app.use_cases.list_jobs import JobInfo
 
 _MOST_NAMES = 5
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -37,7 +37,7 @@ def list_(is_json: bool) -> None:
     ended(console, action)
 
 
-def _table(jobs: Sequence[Listed], now: float) -> list[str]:
+def _table(jobs: Sequence[JobInfo], now: float) -> list[str]:
     cells: list[tuple[str, ...]] = [("job", "state", "rows", "answered", "failed", "cost USD", "last active")]
     for one in jobs:
         counts = ("?" if count is None else f"{count:,}" for count in (one.rows, one.succeeded, one.failed))
@@ -52,7 +52,7 @@ def _table(jobs: Sequence[Listed], now: float) -> list[str]:
     return lines + [f"{one.job}: {one.error}" for one in jobs if one.error]
 
 
-def _age(job: Listed, now: float) -> str:
+def _age(job: JobInfo, now: float) -> str:
     if job.active_at is None:
         return "?"
     seconds = max(0.0, now - job.active_at)
@@ -71,7 +71,7 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
     """
     console = Console(is_json)
 
-    def confirm(found: Finished) -> bool:
+    def confirm(found: CleanupPlan) -> bool:
         if yes:
             return True
         if not console.is_terminal:
@@ -96,14 +96,14 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
     ended(console, action)
 
 
-def _words(found: Finished) -> str:
+def _words(found: CleanupPlan) -> str:
     from pipeline.wording import money
 
     failed = f" and {counted(found.failed, 'failed row')}" if found.failed else ""
     return f"{counted(found.succeeded, 'answer')}{failed}, for ${money(found.job_cost_usd)}"
 
 
-def _left(found: Finished) -> str:
+def _left(found: CleanupPlan) -> str:
     if not found.left:
         return ""
     more = f" and {len(found.left) - _MOST_NAMES:,} more" if len(found.left) > _MOST_NAMES else ""

@@ -12,7 +12,7 @@ _THRESHOLD_BYTES = 512 * 1024
 
 
 def keep_little() -> None:
-    """To be called before pyarrow and numpy are imported.
+    """Call this before pyarrow and numpy are imported.
 
     Arrow's own allocator keeps tens of megabytes. That of glibc stops returning large blocks once it has freed some,
     unless it is told at what size to begin: a run of a million rows then grows by 40 MB. What the environment says

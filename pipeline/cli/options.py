@@ -23,12 +23,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def job_options(command: Command) -> Command:
-    """JOB, --set and --json, which every command with a job takes."""
+    """Add JOB, --set and --json, which every command with a job takes."""
     return click.argument("job_file", metavar="JOB")(set_and_json(command))
 
 
 def set_and_json(command: Command) -> Command:
-    """--set and --json alone."""
+    """Add --set and --json."""
     command = click.option("--json", "is_json", is_flag=True, help="Print exactly one JSON object on stdout.")(command)
     return click.option(
         "--set",

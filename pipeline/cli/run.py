@@ -18,7 +18,7 @@ from pipeline.errors import TRUNCATED, ErrorKind, Interrupted, InvalidInput, Pip
 if TYPE_CHECKING:
     from pipeline.app.observe.summary import Summary
     from pipeline.cli.logfile import LogFile
-    from pipeline.cli.summary import Told
+    from pipeline.cli.summary import SummaryText
     from pipeline.config import Job, JobCall
 
 
@@ -141,7 +141,7 @@ def _execute(job_file: str, flags: _Flags, **retry: Any) -> None:
 
     log_file = _log_file(flags.log_file, job_file, flags.overrides)
     console = flags.console(log_file)
-    told, error = _told_of(
+    told, error = _run_and_summarize(
         console,
         JobCall(job_file, flags.overrides),
         limit=flags.limit,
@@ -173,16 +173,16 @@ def _say_error(console: Console, error: PipelineError, summary: Summary) -> None
         console.warn(f"{summary.job}: {error}: {counts_text(summary)}", kind=error.kind)
 
 
-def _told_of(
+def _run_and_summarize(
     console: Console, call: JobCall, *, engine: Literal["local", "ray"], **options: Any
-) -> tuple[Told, PipelineError | None]:
+) -> tuple[SummaryText, PipelineError | None]:
     """Run, and say how it ended; an error is given beside the summary of what is known."""
     from pipeline.app.observe.status import known_of_file
     from pipeline.app.observe.summary import RunError, Summary
     from pipeline.app.running.options import RunOptions
     from pipeline.app.running.run import Run
     from pipeline.cli.progress import ConsoleWatcher
-    from pipeline.cli.summary import Told
+    from pipeline.cli.summary import SummaryText
 
     job: Job | None = None
     started: Run | None = None
@@ -193,18 +193,18 @@ def _told_of(
             job = load(call.file, call.overrides)
             with ConsoleWatcher(console) as watcher:
                 started = Run(job, RunOptions(**options), watcher)
-                return Told(started.execute(), call, job), None
+                return SummaryText(started.execute(), call, job), None
     except PipelineError as error:
         if started is not None:
-            return Told(started.summary.ended_by(error), call, job), error
+            return SummaryText(started.summary.ended_by(error), call, job), error
         known = (
             Summary()
             if isinstance(error, Interrupted)
             else Summary().with_job_of(known_of_file(call.file, call.overrides).summary)
         )
-        return Told(known.ended_by(error), call, job), error
+        return SummaryText(known.ended_by(error), call, job), error
     except Exception:
         console.fault()
         known = Summary() if started is None else started.summary
         stopped = replace(known, status="stopped", error=RunError(PipelineError.kind, FAULT), exit_code=Exit.FAULT)
-        return Told(stopped, call, job), None
+        return SummaryText(stopped, call, job), None

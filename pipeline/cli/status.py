@@ -77,17 +77,17 @@ COMMANDS = (status,)
 
 
 def _show(text: str) -> None:
-    """In the place of what was shown before; where no terminal is that can do so, below it."""
+    """Show a text in place of the one before; below it if the terminal cannot do that."""
     can_clear = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     click.echo(f"{_CLEAR if can_clear else ''}{printable(text)}{'' if can_clear else chr(10)}")
 
 
 def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     """Return where a job stands, for people: a line for each matter, the next command last."""
-    from pipeline.cli.summary import Told, counts_text, requests_text, tokens_text
+    from pipeline.cli.summary import SummaryText, counts_text, requests_text, tokens_text
 
     data, summary = found.as_json(), found.summary
-    told = Told(summary, call, job)
+    told = SummaryText(summary, call, job)
     lines: list[tuple[str, str]] = []
     if summary.rows is not None:
         lines.append(("rows", counts_text(summary, with_kinds=not data["errors"])))

@@ -21,7 +21,7 @@ _MEANING = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SummaryText:
     """A summary for people: how the command named the job, and the job, None where it could not be read."""
 
     summary: Summary

@@ -59,17 +59,17 @@ def extrapolate(
     than from above.
     """
     count = len(values)
-    centre, average = float(sizes.mean()), float(values.mean())
-    offsets = sizes - centre
+    center, average = float(sizes.mean()), float(values.mean())
+    offsets = sizes - center
     spread = float(offsets @ offsets)
     slope = float(offsets @ values) / spread if spread > 0 else 0.0
-    if average + slope * (size - centre) <= 0:
+    if average + slope * (size - center) <= 0:
         slope = 0.0
-    each = average + slope * (size - centre)
+    each = average + slope * (size - center)
     if each <= 0:
         return Range(0.0, 0.0, 0.0)
     residuals = values - average - slope * offsets
-    leverage = (size - centre) ** 2 / spread if spread > 0 else 0.0
+    leverage = (size - center) ** 2 / spread if spread > 0 else 0.0
     variance = float(residuals @ residuals) / (count - 2) * (1 / count + 1 / rows + leverage)
     exponent = student(_CONFIDENCE, count - 2) * math.sqrt(variance) / each
     factor = math.exp(min(exponent, _WIDEST))

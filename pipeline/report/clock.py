@@ -71,8 +71,8 @@ class TimeAxis:
 
 
 def _ticks(spans: list[tuple[float, float, float]]) -> Iterator[tuple[float, str]]:
-    """Ticks within each span, given as its first and last position and the time (Unix seconds) of the first. The day
-    stands with the first tick, and wherever it is another.
+    """Return ticks within each span, given as its first and last position and the time (Unix seconds) of the first. A
+    day is shown with the first tick and wherever it changes.
     """
     total = spans[-1][1]
     step = next((one for one in _STEPS if total / one <= _MOST_TICKS), _STEPS[-1])
@@ -86,8 +86,8 @@ def _ticks(spans: list[tuple[float, float, float]]) -> Iterator[tuple[float, str
 
 
 def _marks(spans: list[tuple[float, float, float]], step: int) -> Iterator[tuple[float, float, bool]]:
-    """Positions that may have a tick, with their times: full steps of the clock, and, which the flag says, those where
-    time was left out.
+    """Yield positions that may have a tick, with their times: full steps of the clock and, flagged, the starts of
+    spans after a gap.
     """
     for number, (first, end, start) in enumerate(spans):
         times = [start - start % step + step * count for count in range(int((end - first) / step) + 2)]

@@ -60,7 +60,7 @@ class LogHistogram:
         self.count += 1
 
     def bars(self, most: int) -> tuple[list[float], list[int]]:
-        """As `Histogram.bars`, from the least value on, in bars of one ratio; one more of them at most."""
+        """Return bars as `Histogram.bars` does, from the least value on, with edges in one ratio; one more at most."""
         first, last = min(self._counts, default=0), max(self._counts, default=-1)
         joined = _power_of_two((last + 1 - first) / most)
         counts = _joined(self._counts, joined)
@@ -69,7 +69,7 @@ class LogHistogram:
         return edges, [counts[index] for index in indexes]
 
     def quantile(self, share: float) -> float | None:
-        """As `Histogram.quantile`."""
+        """Return a quantile as `Histogram.quantile` does."""
         index = _index_at(self._counts, share)
         return None if index is None else self._value(index + 0.5)
 

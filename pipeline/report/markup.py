@@ -1,4 +1,4 @@
-"""matplotlib's SVG -> SVG that may stand in a page: no style of its own, colours by name, few bytes.
+"""matplotlib's SVG -> SVG that may stand in a page: no style of its own, colors by name, few bytes.
 
 The page's content policy allows no `style` attributes, so each becomes presentation attributes
 (https://www.w3.org/TR/SVG2/styling.html#PresentationAttributes), which may hold a variable of the page's style sheet.
@@ -26,7 +26,7 @@ def page_markup(svg: str, name: str, title: str, colors: Mapping[str, str]) -> s
         svg: as matplotlib writes it.
         name: what its ids begin with, so that those of several plots in a page differ.
         title: what the plot shows, for those who cannot see it.
-        colors: the style sheet's variable for each colour (`#rrggbb`) that the plot is drawn with.
+        colors: the style sheet's variable for each color (`#rrggbb`) that the plot is drawn with.
     """
     root = ElementTree.fromstring(svg)
     for parent in list(root.iter()):

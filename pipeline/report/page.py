@@ -27,7 +27,7 @@ _POLICY = "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'n
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot in the page: its heading with the unit, its markup, how to read it, and the names of its colours, given as
+    """A plot in the page: its heading with the unit, its markup, how to read it, and the names of its colors, given as
     variables of the style sheet.
     """
 
@@ -39,12 +39,12 @@ class Plot:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class JobState:
     """Where the job stands, beside what its events tell. Counts and money are the job's, None where not known.
 
     `status` is a stable word of `pipeline status`, and `status_of` the id of the run that it is of; `error` has a kind
     and a message; `in_flight` is None where no run is under way; `moment` is in Unix seconds; `plan` has the name of a
-    standing, its rows, and what it means; `next_steps` are commands, each with why it helps.
+    state, its rows, and what it means; `next_steps` are commands, each with why it helps.
     """
 
     job: str
@@ -81,7 +81,7 @@ _STATES = {
 }
 
 
-def page(figures: Figures, plots: Sequence[Plot], standing: Standing) -> str:
+def page(figures: Figures, plots: Sequence[Plot], state: JobState) -> str:
     """Return the page."""
     style = _resource("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -90,16 +90,16 @@ def page(figures: Figures, plots: Sequence[Plot], standing: Standing) -> str:
         _environment()
         .get_template("page.html")
         .render(
-            {field.name: getattr(standing, field.name) for field in fields(standing)},
-            marks=marks(standing.job),
+            {field.name: getattr(state, field.name) for field in fields(state)},
+            marks=marks(state.job),
             policy=Markup(_POLICY.format(digest)),
             style=Markup(style),
-            state=_STATES.get(standing.status, _State(standing.status.replace("_", " "), "busy")),
+            state=_STATES.get(state.status, _State(state.status.replace("_", " "), "busy")),
             figures=figures,
             kinds=kinds,
             plots=plots,
             truncated=list(figures.truncated_rows.values()),
-            configuration=list(_sections(standing.configuration)),
+            configuration=list(_sections(state.configuration)),
             has_cuts=len(list(figures.timeline.stretches())) > 1,
             most_rows=MOST_ROWS,
         )
@@ -156,7 +156,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _usd(amount: Decimal | None, most_decimals: int | None = None) -> str:
-    """Exact decimal text, or rounded."""
+    """Return exact decimal text, or rounded text."""
     if amount is None:
         return _UNKNOWN
     if most_decimals is not None:

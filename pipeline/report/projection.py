@@ -83,7 +83,7 @@ class Top:
         self._rows[seq] = row
 
     def rename(self, seq: int, row_id: str) -> None:
-        """Another row has taken over the answer of an event."""
+        """Let another row stand for the answer of an event."""
         if seq in self._rows:
             self._rows[seq].row_id = row_id
 

@@ -116,7 +116,7 @@ def test_a_disk_that_cannot_be_written_or_is_full_is_exit_6(ws: Workspace, monke
     assert {one.exit_code for one in found} == {6}
     assert "1 MB free" in found[0].message
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(doctor, "nearest_standing", lambda path: Path("/proc"))
+    monkeypatch.setattr(doctor, "nearest_existing", lambda path: Path("/proc"))
     found = wrong()
     assert {one.name for one in found} == {"disk", "sqlite"}
     assert {one.exit_code for one in found} == {6}

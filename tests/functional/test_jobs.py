@@ -16,8 +16,8 @@ import pytest
 from pipeline.app.jobs.job import load_job
 from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
-from pipeline.app.use_cases.clean import Finished, clean
-from pipeline.app.use_cases.list_jobs import Listed, list_jobs
+from pipeline.app.use_cases.clean import CleanupPlan, clean
+from pipeline.app.use_cases.list_jobs import JobInfo, list_jobs
 from pipeline.app.use_cases.recover import recover
 from pipeline.errors import CheckpointDamaged, InvalidInput, JobLocked
 from pipeline.journal import JobLock
@@ -39,7 +39,7 @@ def finish(ws: Workspace, run_here: RunHere) -> Callable[..., int]:
     return run
 
 
-def listed() -> dict[str | None, Listed]:
+def listed() -> dict[str | None, JobInfo]:
     return {one.job: one for one in list_jobs()}
 
 
@@ -121,7 +121,7 @@ def test_without_checkpoints_there_is_nothing_to_list(ws: Workspace) -> None:
 # ---- clean
 
 
-def cleaned() -> Finished:
+def cleaned() -> CleanupPlan:
     found, is_removed = clean(load_job("job.yaml"), lambda finished: True)
     assert is_removed
     return found

@@ -18,7 +18,7 @@ from pipeline.app.jobs.job import load_job
 from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
 from pipeline.app.use_cases.recover import recover
-from pipeline.cli.summary import Told
+from pipeline.cli.summary import SummaryText
 from pipeline.config import JobCall
 from pipeline.errors import InvalidInput
 from pipeline.journal import Claim, Journal
@@ -53,7 +53,7 @@ class Job:
         """One run: what it said, with its exit code and the prompts it sent."""
         self.endpoint.forget()
         made = Run(load_job("job.yaml", overrides), RunOptions(**options)).execute()
-        line = Told(made, JobCall("job.yaml")).one_line()
+        line = SummaryText(made, JobCall("job.yaml")).one_line()
         return {**made.as_json(), "code": made.exit_code, "sent": sorted(self.endpoint.prompts), "line": line}
 
     def longer(self, max_tokens: int | None = 200, **options: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pipeline.report.clock import TimeAxis
 from pipeline.report.file import publish
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.markup import page_markup
-from pipeline.report.page import Standing, page
+from pipeline.report.page import JobState, page
 from pipeline.report.plots import draw
 from pipeline.report.projection import Figures, project
 from pipeline.report.timeline import Timeline
@@ -370,7 +370,7 @@ def test_a_colour_without_a_name_is_a_fault() -> None:
 HOSTILE = "<script>alert(1)</script>\"'\x1b[31m\u202e&amp;\ud800"
 
 
-def standing(**changed: Any) -> Standing:
+def job_state(**changed: Any) -> JobState:
     found: dict[str, Any] = {
         "job": "job",
         "model": "a model",
@@ -396,11 +396,11 @@ def standing(**changed: Any) -> Standing:
             "possibly_billed_usd": Decimal(0),
         },
     }
-    return Standing(**{**found, **changed})
+    return JobState(**{**found, **changed})
 
 
 def whole_page(figures: Figures, **changed: Any) -> str:
-    return page(figures, draw(figures, concurrency=4, max_cost_usd=1.0), standing(**changed))
+    return page(figures, draw(figures, concurrency=4, max_cost_usd=1.0), job_state(**changed))
 
 
 def test_nothing_that_others_wrote_is_markup_or_hidden(journal: Journal) -> None:

@@ -63,7 +63,7 @@ def refuse_older_journal(directory: Path, journal: Journal, metadata: OutputMeta
         )
 
 
-def standing_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:
+def saved_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:
     """Return the plan of the last run, updated from the journal; None if the input or the settings have changed.
 
     Every event of the journal is checked on the way.
@@ -148,14 +148,14 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
             f" {_price_of(by_content, opened, journal, made)}, because their content changed; {choice}"
         )
     if opened.rows.id_column is None or opened.rows.has_variants:
-        orphaned, standing = _newly_orphaned(directory, journal, made)
+        orphaned, current = _newly_orphaned(directory, journal, made)
         new = plan.count(State.NEW, State.ATTEMPTED)
-        if orphaned * 2 > standing and new >= orphaned:
+        if orphaned * 2 > current and new >= orphaned:
             why = "without `input.id` a row is known by its whole content"
             if opened.rows.has_variants:
                 why = f"in a sweep a row is known by the settings that its variant names, and {why}"
             raise InvalidInput(
-                f"{orphaned:,} of {counted(standing, 'finished row')} left the job, and {counted(new, 'new row')}"
+                f"{orphaned:,} of {counted(current, 'finished row')} left the job, and {counted(new, 'new row')}"
                 f" would be sent, {_price_of(new, opened, journal, made)}; {why}."
                 " --on-change rerun sends the new rows and keeps the old answers in the checkpoint;"
                 f" {_ANOTHER_JOB}"

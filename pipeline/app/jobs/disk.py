@@ -60,10 +60,10 @@ def disk_warnings(opened: OpenJob, plan: Plan, tokens: int) -> Iterator[str]:
     }
     by_disk: dict[int, list[str]] = {}
     for key, (path, _) in needs.items():
-        by_disk.setdefault(nearest_standing(path).stat().st_dev, []).append(key)
+        by_disk.setdefault(nearest_existing(path).stat().st_dev, []).append(key)
     for keys in by_disk.values():
         path = needs[keys[0]][0]
-        free, needed = shutil.disk_usage(nearest_standing(path)).free, sum(needs[key][1] for key in keys)
+        free, needed = shutil.disk_usage(nearest_existing(path)).free, sum(needs[key][1] for key in keys)
         if free < needed:
             sizes = f"{readable_size(free)} free on that disk, and about {readable_size(needed)} may be needed"
             yield f"{' and '.join(keys)}: {sizes}"
@@ -72,7 +72,7 @@ def disk_warnings(opened: OpenJob, plan: Plan, tokens: int) -> Iterator[str]:
 def checkpoint_warnings(directory: Path) -> Iterator[str]:
     """Return what is wrong with the place of a checkpoint; None if nothing is."""
     with suppress(OSError):
-        found = file_system(nearest_standing(directory), _MOUNTS.read_text("utf-8", "surrogateescape"))
+        found = file_system(nearest_existing(directory), _MOUNTS.read_text("utf-8", "surrogateescape"))
         if found is not None and found.removeprefix("fuse.") in _NETWORK:
             yield (
                 f"checkpoint.path: {directory} is on a network file system ({found}), whose locks and syncs may not"
@@ -95,7 +95,7 @@ def file_system(path: Path, mounts: str) -> str | None:
     return found
 
 
-def nearest_standing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """Return the path, or the nearest directory above it that exists."""
     return next(one for one in (path, *path.absolute().parents) if one.exists())
 

@@ -159,16 +159,16 @@ def _blocked(path: Path, *, is_file: bool = False) -> str | None:
     except OSError as error:
         return f"{path} cannot be used: {error.strerror}"
     directory = path.parent if is_file else path
-    standing = next(one for one in (directory, *directory.absolute().parents) if os.path.lexists(one))
-    if not os.path.isdir(standing):
-        return f"{standing} cannot be written to: it is not a directory"
+    existing = next(one for one in (directory, *directory.absolute().parents) if os.path.lexists(one))
+    if not os.path.isdir(existing):
+        return f"{existing} cannot be written to: it is not a directory"
     try:
-        longest = os.pathconf(standing, "PC_NAME_MAX")
-        with tempfile.TemporaryFile(dir=standing):
+        longest = os.pathconf(existing, "PC_NAME_MAX")
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        return None if error.errno in _FULL else f"{standing} cannot be written to: {error.strerror}"
-    made = path.absolute().parts[len(standing.absolute().parts) :]
+        return None if error.errno in _FULL else f"{existing} cannot be written to: {error.strerror}"
+    made = path.absolute().parts[len(existing.absolute().parts) :]
     if any(len(os.fsencode(name)) > longest for name in made):
         return f"{path} cannot be used: a name in it is too long"
     return None

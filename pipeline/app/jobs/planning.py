@@ -23,7 +23,7 @@ def plan_unsaved(opened: OpenJob, journal: Journal | None, *, former: Sequence[R
         CheckpointFailed: the checkpoint cannot be trusted.
     """
     directory = opened.job.checkpoint_path
-    plan = checkpoint.standing_plan(opened, directory, journal)
+    plan = checkpoint.saved_plan(opened, directory, journal)
     if plan is not None:
         return plan
     try_templates(opened)

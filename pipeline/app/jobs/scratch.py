@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.app.jobs.disk import nearest_standing
+from pipeline.app.jobs.disk import nearest_existing
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.files import SCRATCH_PREFIX
 
@@ -54,7 +54,7 @@ def _places(checkpoint: Path) -> list[Path]:
     places = []
     with suppress(FileNotFoundError):  # of all usual directories, none can be written to
         places.append(Path(tempfile.gettempdir()))
-    return [*places, nearest_standing(checkpoint.absolute().parent), nearest_standing(checkpoint)]
+    return [*places, nearest_existing(checkpoint.absolute().parent), nearest_existing(checkpoint)]
 
 
 def _make(places: Sequence[Path]) -> tuple[Path, int]:

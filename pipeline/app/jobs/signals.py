@@ -65,7 +65,7 @@ class Signals:
 
     @contextmanager
     def draining(self, request: StopRequest, wake: Callable[[], None]) -> Iterator[None]:
-        """While a runner runs: a signal is left for it, and `wake` ends its wait."""
+        """Leave signals to a runner while it runs; `wake` ends its wait."""
 
         def drain(number: int) -> None:
             request.ask(number)
@@ -92,7 +92,7 @@ class Signals:
 
 
 def ignore_signals() -> None:
-    """From here on no signal ends the program: what it has to say is all that is left to do."""
+    """Ignore signals from now on: only the result is still to be printed."""
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)

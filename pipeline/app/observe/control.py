@@ -42,7 +42,7 @@ class Controllable(Protocol):
         """Send nothing new while it is on."""
 
     def change_limits(self, limits: LimitsConfig, sent: Iterable[tuple[float, float]]) -> None:
-        """Go by other limits from now on; `sent` is what counts against a rate that is new."""
+        """Use other limits from now on; `sent` is what counts against a new rate."""
 
 
 def order(job: Job, action: str, key: str = "") -> str:

@@ -34,7 +34,7 @@ def write_metrics(path: Path, job: str, summary: Summary, now: float) -> None:
     """Replace the file with what is known after a run; `now` is Unix seconds. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(families(job, summary, now, _standing(path, job))))
+    registry.register(_Families(families(job, summary, now, _samples(path, job))))
     write_to_textfile(str(path), registry)
 
 
@@ -72,7 +72,7 @@ def _gauge(name: str, help_text: str, job: str, value: float | Decimal) -> Metri
     return gauge
 
 
-def _standing(path: Path, job: str) -> dict[tuple[str, str], float]:
+def _samples(path: Path, job: str) -> dict[tuple[str, str], float]:
     """Return the job's samples in the file; none if it is missing or not such a file."""
     try:
         found = list(text_string_to_metric_families(path.read_text(encoding="utf-8")))

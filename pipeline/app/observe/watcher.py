@@ -22,7 +22,7 @@ class Watcher:
         """Take the figures, every half second or so while requests are in flight."""
 
     def warned(self, message: str) -> None:
-        """Something beside the run went wrong."""
+        """Take note that something beside the run went wrong."""
 
     def stopping(self, in_flight: int, seconds: float) -> None:
         """Take note of a signal: the run waits for the requests in flight, for so many seconds at most."""

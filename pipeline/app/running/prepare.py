@@ -40,7 +40,7 @@ def prepare(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, last: Js
     """
     checkpoint.refuse_foreign_output(opened.job, held.directory, held.journal)
     notes: list[str] = []
-    plan = checkpoint.standing_plan(opened, held.directory, held.journal)
+    plan = checkpoint.saved_plan(opened, held.directory, held.journal)
     if plan is not None and (options.asks_longer or _decides_anew(plan, options)):
         plan = None
     answers = _answers_so_far(plan, held.journal, last)

@@ -27,7 +27,7 @@ _ROWS_A_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class CleanupPlan:
     """A checkpoint that is not needed any more: of how many answers and failed rows, at which cost over all runs, in
     how many bytes, and the output that holds them.
     """
@@ -56,7 +56,7 @@ class Finished:
         }
 
 
-def clean(job: Job, confirm: Callable[[Finished], bool]) -> tuple[Finished, bool]:
+def clean(job: Job, confirm: Callable[[CleanupPlan], bool]) -> tuple[CleanupPlan, bool]:
     """Remove a finished job's checkpoint, if `confirm` agrees; gives what it was, and whether it was removed.
 
     Raises:
@@ -80,10 +80,10 @@ def clean(job: Job, confirm: Callable[[Finished], bool]) -> tuple[Finished, bool
     return found, is_wanted
 
 
-def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
+def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan:
     config = opened.job.config
     journal.verify()
-    plan = checkpoint.standing_plan(opened, directory, journal)
+    plan = checkpoint.saved_plan(opened, directory, journal)
     again = f"run the job first: {opened.job.command('run')}"
     if plan is None:
         raise InvalidInput(f"the input or the settings have changed since the last run of {config.name!r}; {again}")
@@ -107,7 +107,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> Finished:
         raise InvalidInput(
             f"{output} does not hold what the checkpoint of {config.name!r} does; move it away, and {again}"
         )
-    return Finished(
+    return CleanupPlan(
         config.name,
         directory,
         output,

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.app.jobs.disk import checkpoint_warnings, nearest_standing, readable_size
+from pipeline.app.jobs.disk import checkpoint_warnings, nearest_existing, readable_size
 from pipeline.app.jobs.machine import Lack, too_few_addresses, too_few_files, too_few_threads
 from pipeline.app.jobs.scratch import scratch_in
 from pipeline.catalogue import built_in
@@ -127,19 +127,19 @@ def _disks(job: Job) -> Iterator[Check]:
     """Check whether what a run writes can be written, and reaches the disk."""
     places = {"checkpoint.path": job.checkpoint_path, "output.path": Path(job.config.output.path).parent}
     for key, path in places.items():
-        standing = nearest_standing(path)
+        existing = nearest_existing(path)
         try:
-            with tempfile.TemporaryFile(dir=standing) as file:
+            with tempfile.TemporaryFile(dir=existing) as file:
                 file.write(b"\0")
                 file.flush()
                 os.fsync(file.fileno())
-            free = shutil.disk_usage(standing).free
+            free = shutil.disk_usage(existing).free
         except OSError as error:
-            message = f"{key}: cannot write to {standing}: {error.strerror}"
+            message = f"{key}: cannot write to {existing}: {error.strerror}"
             yield Check("disk", message, "choose another place, or fix it", Exit.CHECKPOINT)
             continue
         remedy = "free some space there" if free < _LEAST_BYTES else None
-        yield Check("disk", f"{key}: {readable_size(free)} free at {standing}", remedy, Exit.CHECKPOINT)
+        yield Check("disk", f"{key}: {readable_size(free)} free at {existing}", remedy, Exit.CHECKPOINT)
     for warning in checkpoint_warnings(job.checkpoint_path):
         yield Check("disk", warning, "put the checkpoint on a local disk", Exit.CHECKPOINT)
 
@@ -147,7 +147,7 @@ def _disks(job: Job) -> Iterator[Check]:
 def _sqlite(job: Job) -> Check:
     """Create, write and read a journal in the place where the checkpoint will be."""
     try:
-        with scratch_in(nearest_standing(job.checkpoint_path)) as directory:
+        with scratch_in(nearest_existing(job.checkpoint_path)) as directory:
             Journal.create(directory, job="doctor", simulated=True)
             writer = Journal.write(directory)
             writer.register_run("doctor")

@@ -20,7 +20,7 @@ CHECKPOINTS = Path(".checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class JobInfo:
     """A job by its checkpoint alone. `state` is the word that `status` has for its last run, `running`, `interrupted`
     where that was killed, or `damaged`, and then `error` says what is wrong. Rows are those of the last word that a run
     left; costs are in USD, over all runs, and the simulator's where `is_simulated`. What is not known is None.
@@ -62,7 +62,7 @@ class Listed:
         }
 
 
-def list_jobs(directory: Path = CHECKPOINTS) -> list[Listed]:
+def list_jobs(directory: Path = CHECKPOINTS) -> list[JobInfo]:
     """Return the jobs whose checkpoints are in a directory, by name. Changes nothing there."""
     try:
         places = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -74,10 +74,10 @@ def list_jobs(directory: Path = CHECKPOINTS) -> list[Listed]:
     return [_look(place) for place in places if ".damaged-" not in place.name and Journal.exists(place)]
 
 
-def _look(place: Path) -> Listed:
+def _look(place: Path) -> JobInfo:
     progress = read_progress(place) or {}
     last = Summary.of_json(progress) or Summary()
-    known = Listed(
+    known = JobInfo(
         place,
         last.job or place.name,
         "running",
@@ -101,7 +101,7 @@ def _look(place: Path) -> Listed:
         return replace(known, state="damaged", error=str(error))
 
 
-def _at_rest(place: Path, progress: JsonObject, known: Listed) -> Listed:
+def _at_rest(place: Path, progress: JsonObject, known: JobInfo) -> JobInfo:
     journal = Journal.read(place)
     try:
         lost = sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))
@@ -120,6 +120,6 @@ def _at_rest(place: Path, progress: JsonObject, known: Listed) -> Listed:
 
 
 def _times(place: Path) -> Iterator[float]:
-    """When the files of a checkpoint were written; not the lock's, which those who look touch too."""
+    """Yield when the files of a checkpoint were written; not the lock's, which readers touch too."""
     with suppress(OSError):
         yield from (path.stat().st_mtime for path in place.iterdir() if path.is_file() and path.name != LOCK_NAME)

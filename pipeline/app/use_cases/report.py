@@ -18,7 +18,7 @@ from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
 from pipeline.plan import Plan, load_plan
 from pipeline.report.file import publish, refuse_foreign, report_path
-from pipeline.report.page import Standing, page
+from pipeline.report.page import JobState, page
 from pipeline.report.projection import project
 from pipeline.version import __version__
 
@@ -65,10 +65,10 @@ def report(job: Job, out: Path | None = None) -> Report:
         now = time.time()
         plan = _plan(job, journal)
         figures = project(journal, plan, now if is_running else None)
-        standing = _standing(job, journal, plan, is_running, now)
+        state = _job_state(job, journal, plan, is_running, now)
         most = config.limits.max_cost_usd
         plots = draw(figures, concurrency=config.limits.concurrency, max_cost_usd=None if most is None else float(most))
-        text = page(figures, plots, standing)
+        text = page(figures, plots, state)
         publish(text, path, config.name, journal.checkpoint_id, overwrite=config.output.overwrite)
     return Report(path, None if plan is None else len(plan), is_running)
 
@@ -85,12 +85,12 @@ def _plan(job: Job, journal: Journal) -> Plan | None:
     return plan
 
 
-def _standing(job: Job, journal: Journal, plan: Plan | None, is_running: bool, now: float) -> Standing:
+def _job_state(job: Job, journal: Journal, plan: Plan | None, is_running: bool, now: float) -> JobState:
     config, claims = job.config, journal.totals.claims
     known = status(job).summary
     counts = {} if plan is None else asdict(plan.counts())
     rows = dict.fromkeys(field.name for field in fields(RowFigures)) if plan is None else asdict(RowFigures.of(plan))
-    return Standing(
+    return JobState(
         job=config.name,
         model=config.endpoint.model,
         endpoint=", ".join(_listed(job.document["endpoint"]["url"])),

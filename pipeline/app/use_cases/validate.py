@@ -29,7 +29,7 @@ _TRIAL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Validated:
+class ValidationResult:
     """A job without mistakes: the number of its rows, what came of trying the first of them, and the bodies of the
     first requests (for a row that makes none, why).
     """
@@ -42,7 +42,7 @@ class Validated:
 
 def validate(
     path: str | Path | JsonObject, overrides: Sequence[str] = (), show: int = 0, *, table: Any = None
-) -> Validated:
+) -> ValidationResult:
     """Check all that can be checked without a call, the whole input and what stands in the way of a run included.
 
     Raises:
@@ -60,12 +60,12 @@ def validate(
         mistakes += further
         if found.asked:
             source = found.source
-            tried = try_first_rows(job, found.asked, lambda: _sound_rows(source), _TRIAL_SECONDS)
+            tried = try_first_rows(job, found.asked, lambda: _valid_rows(source), _TRIAL_SECONDS)
             mistakes += tried.mistakes
     if not wrong(["limits", "endpoint.url"], job, mistakes) and (lack := too_few_files(job, rows)) is not None:
         mistakes.append(Mistake(lack.message, key="limits.concurrency", suggestion=lack.remedy))
     try:
-        _check_standing(job, mistakes)
+        _check_existing(job, mistakes)
     except InvalidJob as error:
         mistakes += error.mistakes
     except CheckpointFailed:
@@ -74,7 +74,7 @@ def validate(
     if mistakes or found.source is None or not found.asked:
         raise InvalidJob(in_order([job.placed(mistake) for mistake in mistakes], job.file))
     asked = Rows(found.source, None, found.asked, samples_of(job.config))
-    return Validated(job, rows, tried, _first_requests(job, asked, show))
+    return ValidationResult(job, rows, tried, _first_requests(job, asked, show))
 
 
 def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
@@ -101,12 +101,12 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
         return 0, error.mistakes
 
 
-def _sound_rows(source: Source) -> Iterator[Row]:
+def _valid_rows(source: Source) -> Iterator[Row]:
     with suppress(InvalidJob):  # said already, when they were counted
         yield from first_rows(source, TRIED_ROWS)
 
 
-def _check_standing(job: Job, known: Sequence[Mistake]) -> None:
+def _check_existing(job: Job, known: Sequence[Mistake]) -> None:
     """Raise what a run would, for what stands in the checkpoint and at the output's path already."""
     if wrong(["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite"], job, known):
         return
