@@ -187,4 +187,4 @@ class ErrorKind(StrEnum):
 
 
 NOT_HELD = frozenset({ErrorKind.INVALID_ANSWER, ErrorKind.TRUNCATED_ANSWER})
-"""Of what kind a row failed where no answer held."""
+"""Kinds of rows whose answers were not what the job expects."""
