@@ -17,7 +17,7 @@ from pipeline.journal.outcome import Outcome
 from pipeline.journal.progress import read_progress, write_progress
 from pipeline.journal.recovery import replacement
 from pipeline.journal.recovery.rebuild import Published, Recovered, rebuild
-from pipeline.journal.recovery.salvage import Salvage
+from pipeline.journal.recovery.salvage import salvaged
 from pipeline.journal.store import Journal
 from pipeline.journal.totals import Identity, Totals, plus
 
@@ -36,7 +36,6 @@ __all__ = [
     "Outcome",
     "Published",
     "Recovered",
-    "Salvage",
     "State",
     "Totals",
     "lost_claims",
@@ -46,5 +45,6 @@ __all__ = [
     "rebuild",
     "refuse_newer",
     "replacement",
+    "salvaged",
     "write_progress",
 ]

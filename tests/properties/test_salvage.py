@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.journal import Claim, Event, Identity, Journal, Recovered, Salvage, State, Totals, rebuild, store
+from pipeline.journal import Claim, Event, Identity, Journal, Recovered, State, Totals, rebuild, salvaged, store
 from pipeline.journal.events import checksum, pack_event
 from pipeline.journal.outcome import decode
 
@@ -192,7 +192,7 @@ def recover(original: Original, files: Mapping[str, bytes], place: Path) -> Outc
     for name, content in files.items():
         (damaged / name).write_bytes(content)
     (place / "index").unlink(missing_ok=True)
-    with Salvage(damaged, place / "index") as salvage:
+    with salvaged(damaged, place / "index") as salvage:
         found = salvage.identity
         identity = found or Identity("job", True, "new")
         recovered = rebuild(salvage, damaged, made, identity, [], kind="openai", model="job's")

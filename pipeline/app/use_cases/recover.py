@@ -14,7 +14,7 @@ from pipeline.app.jobs.locking import locked, open_journal, refuse_foreign_check
 from pipeline.app.jobs.outputs import Output, outputs
 from pipeline.config import Job, variants
 from pipeline.errors import CheckpointDamaged, InvalidInput
-from pipeline.journal import Identity, Journal, Salvage, rebuild, refuse_newer, replacement
+from pipeline.journal import Identity, Journal, rebuild, refuse_newer, replacement, salvaged
 from pipeline.records import JsonObject
 
 
@@ -91,7 +91,7 @@ def _make(job: Job, directory: Path, found: Sequence[Output]) -> None:
     config = job.config
     draft = replacement.begin(directory)
     scratch = draft / "index.sqlite"
-    with Salvage(directory, scratch) as salvage:
+    with salvaged(directory, scratch) as salvage:
         identity = salvage.identity
         if identity is None:
             simulated = found[0].metadata.journal.simulated if found else None

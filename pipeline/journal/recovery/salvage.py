@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import database
@@ -23,49 +22,37 @@ from pipeline.journal.store import Journal
 from pipeline.journal.totals import Identity, Totals
 
 
-class Salvage:
-    """The intact records of the checkpoint in `directory`, which is only read. `scratch` is the file of the index.
+@contextmanager
+def salvaged(directory: Path, scratch: Path) -> Iterator[Salvage]:
+    """Collect the intact records of the checkpoint in `directory`, which is only read, and yield them.
 
-    This and every method raises OSError and sqlite3.Error.
+    `scratch` is the file of their index. Raises OSError and sqlite3.Error, as every method of Salvage does.
     """
+    with closing(SalvageIndex(scratch)) as index, closing(Carver(directory)) as carver:
+        found = Salvage(index, carver)
+        found.collect(directory)
+        yield found
 
-    def __init__(self, directory: Path, scratch: Path) -> None:
+
+class Salvage:
+    """The intact records of a damaged checkpoint. Make one with `salvaged`."""
+
+    def __init__(self, index: SalvageIndex, carver: Carver) -> None:
+        self.index = index
         self.identity: Identity | None = None
         self.totals = Totals()
         self.settings: list[Settings] = []
         self.runs: list[str] = []
         self.models: dict[int, str] = {}
-        """The models that outputs tell of, by the number of the settings."""
+        """The models that outputs record, by the number of the settings."""
         self.last = 0
         """The highest number of an event that was found."""
         self.settings_used = 0
         """The highest number of settings that was found."""
-        self._numbers: dict[str, int] = {}
         self.restored = 0
         """How many outcomes were restored."""
-        self.index = SalvageIndex(scratch)
-        self._carver = Carver(directory)
-        try:
-            self._collect()
-            self._trust_readable_claims(directory)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the files."""
-        self._carver.close()
-        self.index.close()
-
-    def __enter__(self) -> Salvage:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    # ---- adding records
+        self._numbers: dict[str, int] = {}
+        self._carver = carver
 
     def restore(self, event: Event, model: str, after: int) -> None:
         """Add an outcome from an output, unless the journal has it. It is the latest of its row up to event number
@@ -85,7 +72,8 @@ class Salvage:
         restored = replace(event, settings=settings, record=record)
         self.index.add_event(after, self.restored, None, pack_event(restored), restored)
 
-    def _collect(self) -> None:
+    def collect(self, directory: Path) -> None:
+        """Add every record that is found in the checkpoint."""
         for record in self._carver.records():
             # A right checksum shows that this program wrote it, so it can only be of a kind that is unknown here.
             with suppress(ValueError, KeyError, TypeError, IndexError):
@@ -97,6 +85,7 @@ class Salvage:
                     self.index.add_claim(unpack_claim(record.number, record.packed))
         self.last = self.index.last()
         self.settings_used = max(len(self.settings), self.index.last_settings())
+        self._trust_readable_claims(directory)
 
     def _add_meta(self, record: MetaRow) -> None:
         if record.name == "totals":
