@@ -12,32 +12,22 @@ from pipeline.catalogue.costs import (
     worst_cost,
 )
 from pipeline.catalogue.facts import (
-    DEFAULT_PARAMETERS,
-    OPENAI_PARAMETERS,
     Catalogue,
     ChatTemplate,
     Model,
-    ParameterRange,
-    ParameterText,
-    ParameterValues,
     built_in,
 )
 from pipeline.catalogue.price_list import ListedModel, NotListed, list_version, listed_models, listed_price
 from pipeline.catalogue.terms import Terms
 
 __all__ = [
-    "DEFAULT_PARAMETERS",
     "NO_EXCESS",
-    "OPENAI_PARAMETERS",
     "Catalogue",
     "ChatTemplate",
     "Excess",
     "ListedModel",
     "Model",
     "NotListed",
-    "ParameterRange",
-    "ParameterText",
-    "ParameterValues",
     "Price",
     "Terms",
     "as_column",

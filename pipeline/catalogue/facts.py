@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from types import MappingProxyType
 
 from pipeline.records import JsonObject
-from pipeline.wording import range_text
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterRange:
-    """The values a generation parameter may have, both ends included; None if there is no bound."""
-
-    minimum: float | int | None
-    maximum: float | int | None
-    integer: bool
-
-    def __str__(self) -> str:
-        return range_text("an integer" if self.integer else "a number", self.minimum, self.maximum)
-
-    def holds(self, value: float | Decimal) -> bool:
-        """Return whether a finite number lies within the bounds."""
-        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterText:
-    """A generation parameter that is text, or with `many` a list of strings too."""
-
-    many: bool = False
-
-    def __str__(self) -> str:
-        return "text or a list of strings" if self.many else "text"
-
-
-ParameterValues = ParameterRange | ParameterText
-"""What a generation parameter may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,39 +68,6 @@ class Catalogue:
         """Return this catalogue with further models, which take the place of those of the same name."""
         names = {model.name for model in models}
         return Catalogue((*(model for model in self.models if model.name not in names), *models))
-
-
-DEFAULT_PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
-    {
-        "temperature": ParameterRange(0, 5, integer=False),
-        "top_p": ParameterRange(0, 2, integer=False),
-        "top_k": ParameterRange(1, 50, integer=True),
-        "max_tokens": ParameterRange(1, None, integer=True),
-        "seed": ParameterRange(1, 9_999_999_999, integer=True),
-        "repetition_penalty": ParameterRange(0, 2, integer=False),
-        "frequency_penalty": ParameterRange(0, 2, integer=False),
-        "presence_penalty": ParameterRange(0, 2, integer=False),
-    }
-)
-"""The ranges Dataoorts documents for its endpoint, whatever the model. The order is the one requests are built in."""
-
-OPENAI_PARAMETERS: Mapping[str, ParameterValues] = MappingProxyType(
-    {
-        "temperature": ParameterRange(None, None, integer=False),
-        "top_p": ParameterRange(None, None, integer=False),
-        "top_k": ParameterRange(None, None, integer=True),
-        "max_tokens": ParameterRange(None, None, integer=True),
-        "seed": ParameterRange(None, None, integer=True),
-        "repetition_penalty": ParameterRange(None, None, integer=False),
-        "frequency_penalty": ParameterRange(None, None, integer=False),
-        "presence_penalty": ParameterRange(None, None, integer=False),
-        "min_p": ParameterRange(None, None, integer=False),
-        "stop": ParameterText(many=True),
-        "reasoning_effort": ParameterText(),
-    }
-)
-"""Every parameter there is, in the order requests are built in. Each server has ranges of its own: vLLM refuses a
-temperature above 2 and takes `top_k: -1`, llama.cpp takes any of both."""
 
 
 @cache

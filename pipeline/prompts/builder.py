@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.catalogue import ParameterValues, min_prompt_tokens
+from pipeline.catalogue import min_prompt_tokens
 from pipeline.catalogue.costs import MAX_BYTES_PER_TOKEN
 from pipeline.config.models import PROMPT_KEYS, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
@@ -17,6 +17,7 @@ from pipeline.prompts.failures import PromptFailure, missing_column
 from pipeline.prompts.parameters import ParameterReader, moved_seed
 from pipeline.prompts.texts import is_blank, scalar_text
 from pipeline.prompts.trial import Trial, same_for_all_rows, try_rows
+from pipeline.providers import ParameterValues
 from pipeline.records import JsonObject, Message, PrintedList, PrintedObject, Request, Row, message_texts
 from pipeline.surrogates import well_formed
 from pipeline.wording import listed

@@ -9,10 +9,10 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from pipeline.catalogue import OPENAI_PARAMETERS, ParameterRange, ParameterValues
 from pipeline.config.models import ColumnReference, ParametersConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.failures import PromptFailure, missing_column
+from pipeline.providers import UNBOUNDED, ParameterRange, ParameterValues
 from pipeline.records import MAX_INT64, ParameterValue, Row
 from pipeline.surrogates import well_formed
 
@@ -36,7 +36,7 @@ class ParameterReader:
     ) -> None:
         if needs_max_tokens and isinstance(counted := ranges.get("max_tokens"), ParameterRange):
             ranges = {**ranges, "max_tokens": replace(counted, minimum=1)}
-        given = {name: getattr(parameters, name) for name in OPENAI_PARAMETERS}
+        given = {name: getattr(parameters, name) for name in UNBOUNDED}
         self._fixed: dict[str, ParameterValue] = {}
         self._from_columns: list[tuple[str, str, ParameterValues]] = []
         mistakes = []

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.providers import openai
 from pipeline.providers.interface import Provider, WireSettings
+from pipeline.providers.parameters import ParameterRange
 from pipeline.providers.replies import Answer, first_text, parse_response
 from pipeline.records import Failure, JsonObject, Reply, Request
+
+PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
+    {
+        "temperature": ParameterRange(0, 5, integer=False),
+        "top_p": ParameterRange(0, 2, integer=False),
+        "top_k": ParameterRange(1, 50, integer=True),
+        "max_tokens": ParameterRange(1, None, integer=True),
+        "seed": ParameterRange(1, 9_999_999_999, integer=True),
+        "repetition_penalty": ParameterRange(0, 2, integer=False),
+        "frequency_penalty": ParameterRange(0, 2, integer=False),
+        "presence_penalty": ParameterRange(0, 2, integer=False),
+    }
+)
+"""The ranges Dataoorts documents for its endpoint, whatever the model. The order is the one requests are built in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,7 @@ PROVIDER = Provider(
     name="dataoorts",
     title="Dataoorts",
     wire=_wire,
-    parameters=DEFAULT_PARAMETERS,
+    parameters=PARAMETERS,
     embedded_path="/api/v1",
     url="https://cloud.dataoorts.com/api/v1",
     key_variable="DATAOORTS_API_KEY",

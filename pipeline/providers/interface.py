@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipeline.catalogue import Model, ParameterValues
+from pipeline.providers.parameters import ParameterValues
 from pipeline.providers.stream import Assembly
 from pipeline.records import Failure, JsonObject, Reply, Request
+
+if TYPE_CHECKING:  # a process that only sends does without the catalogue
+    from pipeline.catalogue import Model
 
 
 class Endpoint(Protocol):

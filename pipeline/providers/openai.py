@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pipeline.catalogue import OPENAI_PARAMETERS
 from pipeline.providers.finish import broke_off, explains_emptiness, finish_reason
 from pipeline.providers.interface import Provider, WireSettings
 from pipeline.providers.messages import content_type
+from pipeline.providers.parameters import UNBOUNDED
 from pipeline.providers.replies import Answer, first_text, is_error, parse_response
 from pipeline.providers.stream import Assembly
 from pipeline.providers.usage import read_usage
@@ -141,7 +141,7 @@ PROVIDER = Provider(
     name="openai",
     title="an OpenAI-compatible server",
     wire=_wire,
-    parameters=OPENAI_PARAMETERS,
+    parameters=UNBOUNDED,
     embedded_path="/v1",
     takes_servers=True,
     streams=True,

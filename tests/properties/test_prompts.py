@@ -6,10 +6,11 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.catalogue import DEFAULT_PARAMETERS, max_prompt_tokens, min_prompt_tokens
+from pipeline.catalogue import max_prompt_tokens, min_prompt_tokens
 from pipeline.config.models import ColumnReference, ParametersConfig, PromptConfig
 from pipeline.errors import InvalidJob
 from pipeline.prompts import PromptFailure, RequestBuilder
+from pipeline.providers.dataoorts import PARAMETERS
 from pipeline.records import Request, canonical_json, request_hash
 
 TEXTS = st.text(st.characters())
@@ -30,7 +31,7 @@ def make(
 ) -> RequestBuilder:
     parameters = ParametersConfig(temperature=ColumnReference(column="t"))
     prompt = PromptConfig(user=user, system=system, column=column, messages=messages)
-    return RequestBuilder(prompt, parameters, "m", ("c", "t"), DEFAULT_PARAMETERS, 1_000)
+    return RequestBuilder(prompt, parameters, "m", ("c", "t"), PARAMETERS, 1_000)
 
 
 TEMPLATE = make(user="a{{ c }}", system="{{ row.c }}")

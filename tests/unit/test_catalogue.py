@@ -6,9 +6,6 @@ from decimal import Decimal
 import pytest
 
 from pipeline.catalogue import (
-    DEFAULT_PARAMETERS,
-    OPENAI_PARAMETERS,
-    ParameterRange,
     Price,
     as_column,
     built_in,
@@ -18,7 +15,8 @@ from pipeline.catalogue import (
     worst_cost,
 )
 from pipeline.config.models import ParametersConfig
-from pipeline.providers import PROVIDERS
+from pipeline.providers import PROVIDERS, UNBOUNDED, ParameterRange
+from pipeline.providers.dataoorts import PARAMETERS
 from pipeline.records import Message, Usage
 
 RANGES = PROVIDERS["dataoorts"].ranges
@@ -58,13 +56,13 @@ def test_an_unknown_model_is_none() -> None:
 def test_only_documented_parameters_belong_to_a_model() -> None:
     guard, scout = built_in().find("meta/llama-guard-3-8b"), built_in().find("meta/llama-4-scout-17b-16e-instruct")
     assert guard is not None and set(RANGES(guard)) == {"temperature", "max_tokens"}
-    assert scout is not None and dict(RANGES(scout)) == dict(DEFAULT_PARAMETERS)
+    assert scout is not None and dict(RANGES(scout)) == dict(PARAMETERS)
     assert RANGES(scout)["seed"] == ParameterRange(1, 9_999_999_999, integer=True)
 
 
 def test_every_parameter_of_the_job_file_has_a_range_for_each_kind_of_endpoint() -> None:
-    assert set(OPENAI_PARAMETERS) == set(ParametersConfig.model_fields)
-    assert set(OPENAI_PARAMETERS) - set(DEFAULT_PARAMETERS) == {"min_p", "stop", "reasoning_effort"}
+    assert set(UNBOUNDED) == set(ParametersConfig.model_fields)
+    assert set(UNBOUNDED) - set(PARAMETERS) == {"min_p", "stop", "reasoning_effort"}
 
 
 def test_cost_is_exact_and_rounded_half_even_only_for_its_column() -> None:

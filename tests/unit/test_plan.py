@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Event, EventHead, Outcome, State
 from pipeline.plan import Change, Plan, PlanDraft, Rows, Variant, draft_plan, load_plan, save_plan
 from pipeline.prompts import RequestBuilder
+from pipeline.providers.dataoorts import PARAMETERS
 from pipeline.sources import open_source
 
 NEW, ATTEMPTED, ANSWERED, UNPRICED = State.NEW, State.ATTEMPTED, State.ANSWERED, State.UNPRICED
@@ -46,7 +46,7 @@ class Job:
         id_column = "id" if self.with_id else None
         source = open_source(InputConfig(path=str(self.directory / "in.parquet"), id=id_column))
         prompt = PromptConfig(system=self.system, column="question")
-        builder = RequestBuilder(prompt, ParametersConfig(), "m", source.schema.names, DEFAULT_PARAMETERS, None)
+        builder = RequestBuilder(prompt, ParametersConfig(), "m", source.schema.names, PARAMETERS, None)
         return Rows(source, id_column, (Variant(builder, "dataoorts", "m"),))
 
     def planner(self, rows: Rows, **options: Any) -> AbstractContextManager[PlanDraft]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.catalogue import DEFAULT_PARAMETERS, ParameterRange
 from pipeline.config.models import ColumnReference, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob
 from pipeline.prompts import PromptFailure, RequestBuilder
+from pipeline.providers import ParameterRange
+from pipeline.providers.dataoorts import PARAMETERS
 from pipeline.records import Message, Request, request_hash
 
 TEXT = [{"role": "user", "content": "hi"}]
@@ -21,7 +22,7 @@ PIXEL = "data:image/png;base64,AAAA"
 def make(
     prompt: PromptConfig,
     parameters: ParametersConfig | None = None,
-    ranges: Any = DEFAULT_PARAMETERS,
+    ranges: Any = PARAMETERS,
     columns: tuple[str, ...] = ("c",),
     window: int | None = None,
 ) -> RequestBuilder:
@@ -226,7 +227,7 @@ def test_a_cell_that_is_no_number_in_range_fails_its_row(value: Any) -> None:
 
 def test_fixed_parameters_are_checked_before_any_row() -> None:
     parameters = ParametersConfig(temperature=5.1, top_k=0, seed=3)
-    ranges = {name: DEFAULT_PARAMETERS[name] for name in ("temperature", "top_k")}
+    ranges = {name: PARAMETERS[name] for name in ("temperature", "top_k")}
     with pytest.raises(InvalidJob) as caught:
         make(PromptConfig(column="c"), parameters, ranges)
     assert [mistake.key for mistake in caught.value.mistakes] == [

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.catalogue import DEFAULT_PARAMETERS
 from pipeline.config.models import ColumnReference, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts import PromptFailure, RequestBuilder
+from pipeline.providers.dataoorts import PARAMETERS
 
 COLUMNS = ("question", "n", "tags", "my column", "_id")
 ROW = {"question": "What is 2 + 2?", "n": 3, "tags": ["a", "b", 1], "my column": "x", "_id": "r1"}
@@ -25,9 +25,7 @@ def builder(
     system: str | None = None,
     parameters: ParametersConfig = ParametersConfig(),  # noqa: B008 - it is frozen
 ) -> RequestBuilder:
-    return RequestBuilder(
-        PromptConfig(user=user, system=system), parameters, "m", columns, DEFAULT_PARAMETERS, 10_000_000
-    )
+    return RequestBuilder(PromptConfig(user=user, system=system), parameters, "m", columns, PARAMETERS, 10_000_000)
 
 
 def render(user: str, row: Mapping[str, Any] = ROW, seconds: float = 5.0) -> str:
@@ -526,7 +524,7 @@ def test_a_prompt_that_uses_no_column_is_a_mistake_over_more_than_one_row(user: 
     assert builder(user).trial([ROW]).mistakes == []
     assert builder(user, system="{{ n }}").trial([ROW, ROW]).mistakes == []
     constant = RequestBuilder(
-        PromptConfig(user=user, constant=True), ParametersConfig(), "m", COLUMNS, DEFAULT_PARAMETERS, None
+        PromptConfig(user=user, constant=True), ParametersConfig(), "m", COLUMNS, PARAMETERS, None
     )
     assert constant.trial([ROW, ROW]).mistakes == []
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.catalogue import DEFAULT_PARAMETERS, OPENAI_PARAMETERS
 from pipeline.plan.cells import cell_mark, cell_marks, input_row_id, with_occurrence
 from pipeline.prompts.parameters import moved_seed
+from pipeline.providers import UNBOUNDED
+from pipeline.providers.dataoorts import PARAMETERS
 
 
 def test_the_first_sample_has_no_mark_and_every_cell_another_one() -> None:
@@ -27,7 +28,7 @@ def test_a_turn_belongs_to_the_input_row_and_not_to_its_cell(mark: str) -> None:
     [(1, 0, 1), (7, 3, 10), (9_999_999_998, 1, 9_999_999_999), (9_999_999_999, 1, 1), (9_999_999_999, 10_000, 10_000)],
 )
 def test_a_seed_for_dataoorts_wraps_from_the_largest_to_1(seed: int, steps: int, moved: int) -> None:
-    assert moved_seed(seed, steps, DEFAULT_PARAMETERS["seed"]) == moved
+    assert moved_seed(seed, steps, PARAMETERS["seed"]) == moved
 
 
 @pytest.mark.parametrize(
@@ -35,4 +36,4 @@ def test_a_seed_for_dataoorts_wraps_from_the_largest_to_1(seed: int, steps: int,
     [(0, 2, 2), (-5, 3, -2), (2**63 - 1, 0, 2**63 - 1), (2**63 - 1, 1, 0), (2**63 - 2, 3, 1)],
 )
 def test_a_seed_for_other_servers_wraps_from_the_largest_int64_to_0(seed: int, steps: int, moved: int) -> None:
-    assert moved_seed(seed, steps, OPENAI_PARAMETERS["seed"]) == moved
+    assert moved_seed(seed, steps, UNBOUNDED["seed"]) == moved

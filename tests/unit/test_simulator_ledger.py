@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pipeline import catalogue
-from pipeline.providers import PROVIDERS
+from pipeline.providers import PROVIDERS, ParameterRange
 from pipeline.simulator import Exchange, Settings, Simulator, prompt_digest, read_ledger
 from pipeline.simulator.faults import TABLE
 from pipeline.simulator.ledger import Ledger
@@ -127,7 +127,7 @@ def test_two_transcriptions_of_the_models_agree() -> None:
         assert {
             parameter: (bounds.minimum, bounds.maximum, bounds.integer)
             for parameter, bounds in PROVIDERS["dataoorts"].ranges(theirs).items()
-            if isinstance(bounds, catalogue.ParameterRange)
+            if isinstance(bounds, ParameterRange)
         } == {parameter: (bounds.low, bounds.high, bounds.integer) for parameter, bounds in ranges.items()}
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from pipeline.catalogue import ParameterRange, ParameterValues
 from pipeline.config import JobConfig
 from pipeline.errors import Mistake
 from pipeline.expect import Expected, Form, SchemaFault, Telling, forms, load_schema
 from pipeline.expect.expectation import ChoiceExpectation, Expectation, PatternExpectation, SchemaExpectation
-from pipeline.records import MAX_INT64, JsonObject
+from pipeline.prompts.parameters import moved_seed
+from pipeline.records import JsonObject
 
 
 def expected_of(config: JobConfig) -> tuple[Expected | None, list[Mistake]]:
@@ -39,7 +39,7 @@ def expected_of(config: JobConfig) -> tuple[Expected | None, list[Mistake]]:
     telling = _telling(config, schema, paragraph)
     kind = "json_schema" if expect.json_schema is not None else "choices" if expect.choices is not None else "regex"
     facts = {kind: said, "send": telling.form.value, "attempts": expect.attempts, "feedback": expect.feedback}
-    seeds = partial(_wrapped, config.endpoint.provider.parameters["seed"])
+    seeds = partial(moved_seed, steps=0, allowed=config.endpoint.provider.parameters["seed"])
     return Expected(expectation, telling, expect.attempts, expect.feedback, seeds, facts), []
 
 
@@ -55,11 +55,3 @@ def _telling(config: JobConfig, schema: JsonObject | None, paragraph: str) -> Te
     if form is not Form.RESPONSE_FORMAT or schema is None or provider.schema_form is None:
         return Telling(form, paragraph, may_fall_back=is_auto)
     return Telling(form, paragraph, provider.schema_form(schema), may_fall_back=is_auto)
-
-
-def _wrapped(allowed: ParameterValues, seed: int) -> int:
-    """Return a seed that may be beyond the last one that is allowed as one of the range."""
-    first, last = 0, MAX_INT64
-    if isinstance(allowed, ParameterRange) and allowed.maximum is not None:
-        first, last = int(allowed.minimum or 0), int(allowed.maximum)
-    return seed if seed <= last else first + (seed - last - 1) % (last - first + 1)

@@ -9,12 +9,13 @@ from importlib.util import find_spec
 from pipeline.app.jobs.expecting import expected_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.paths import path_mistakes
-from pipeline.catalogue import OPENAI_PARAMETERS, Model, ParameterValues
+from pipeline.catalogue import Model
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.expect import Expected
 from pipeline.plan import Variant
 from pipeline.prompts import PromptFailure, RequestBuilder, condition_mistakes, template_mistakes
+from pipeline.providers import UNBOUNDED, ParameterValues
 from pipeline.records import Row
 from pipeline.sink import result_fields
 from pipeline.sources import ChosenRows, Source, TableSource, column_mistakes, open_source
@@ -184,5 +185,5 @@ def builder_of(job: Job, source: Source | None) -> tuple[RequestBuilder | None, 
 
 def _ranges(job: Job, model: Model | None) -> Mapping[str, ParameterValues]:
     if job.is_doubtful("endpoint.kind") or job.is_doubtful("endpoint.model"):
-        return OPENAI_PARAMETERS  # which ranges hold is not known then; that the columns are there still is
+        return UNBOUNDED  # which ranges hold is not known then; that the columns are there still is
     return job.config.endpoint.provider.ranges(model)

@@ -9,13 +9,14 @@ from functools import partial
 import numpy as np
 
 from pipeline.app.jobs.job import OpenJob
-from pipeline.catalogue import OPENAI_PARAMETERS, Terms
+from pipeline.catalogue import Terms
 from pipeline.config import ParametersConfig, PromptConfig
 from pipeline.errors import InvalidJob
 from pipeline.estimate import MIN_ROWS, Measure, Part, Sample, Sizes, size
 from pipeline.journal import Journal, State
 from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, UnsentFailure, spread_rows
 from pipeline.prompts import RequestBuilder
+from pipeline.providers import UNBOUNDED
 from pipeline.records import JsonObject, digest
 
 _MOST_ROWS = 2000
@@ -109,7 +110,7 @@ def _rows_of(opened: OpenJob, settings: JsonObject) -> Rows | None:
             parameters,
             settings["model"],
             rows.source.schema.names,
-            OPENAI_PARAMETERS,
+            UNBOUNDED,
             None,
             extra_body=settings.get("extra_body"),
             telling=None if rows.expected is None else rows.expected.telling,

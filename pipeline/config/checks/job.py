@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pipeline.catalogue import ParameterRange
 from pipeline.config.checks.addresses import check_notify
 from pipeline.config.checks.credentials import check_endpoint
 from pipeline.config.checks.expect import check_expect
@@ -14,7 +13,7 @@ from pipeline.config.checks.pricing import check_pricing, has_price
 from pipeline.config.checks.request import check_additions
 from pipeline.config.models import PROMPT_KEYS, InputConfig, JobConfig, ParametersConfig
 from pipeline.config.variants import check_sweep, moved, variants
-from pipeline.providers import kinds
+from pipeline.providers import ParameterRange, kinds
 from pipeline.suggest import did_you_mean, nearest
 from pipeline.wording import listed
 

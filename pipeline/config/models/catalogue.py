@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from pipeline.catalogue import OPENAI_PARAMETERS, Catalogue, ChatTemplate, Model
+from pipeline.catalogue import Catalogue, ChatTemplate, Model
 from pipeline.config.models.section import Section
 from pipeline.config.models.values import Text, UsdPerMillion
+from pipeline.providers import UNBOUNDED
 
 if TYPE_CHECKING:
     ParameterName = str
 else:
-    ParameterName = Literal[tuple(OPENAI_PARAMETERS)]
+    ParameterName = Literal[tuple(UNBOUNDED)]
 
 
 def _check_date(text: str) -> str:
