@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -33,10 +34,7 @@ def write_rows(
     """
     schema = results.schema
     kept = {**(schema.metadata or {}), METADATA_KEY: metadata.encode()}
-    cost_column = results.prefix + "cost_usd"
     rows, cost = 0, Decimal(0)
-    group: list[pa.RecordBatch] = []
-    group_rows = group_bytes = 0
     written: Future[None] | None = None
     with (
         pq.ParquetWriter(
@@ -47,29 +45,44 @@ def write_rows(
         ) as writer,
         ThreadPoolExecutor(1) as beside,
     ):
-        for batch in results.batches():
-            if give_up is not None and time.monotonic() >= give_up:
-                raise OutOfTime
-            if not batch.num_rows:
-                continue  # an empty batch would take memory for nothing
-            group.append(batch)
-            if len(group) >= _MAX_PIECES:
-                # Each piece takes some kilobytes, however few rows it has.
-                group = pa.Table.from_batches(group).combine_chunks().to_batches()
-            group_rows += batch.num_rows
-            group_bytes += batch.nbytes
-            rows += batch.num_rows
-            cost += pc.sum(batch.column(cost_column)).as_py() or 0
-            if group_rows >= _ROWS_PER_GROUP or group_bytes >= _BYTES_PER_GROUP:
-                if written is not None:
-                    written.result()  # one group is written while the next one is joined; no more are kept
-                written = beside.submit(writer.write_table, pa.Table.from_batches(group))
-                group, group_rows, group_bytes = [], 0, 0
+        for group in _groups(_in_time(results.batches(), give_up)):
+            rows += group.num_rows
+            cost += pc.sum(group.column(results.prefix + "cost_usd")).as_py() or 0
+            if written is not None:
+                written.result()  # one group is written while the next one is joined; no more are kept
+            written = beside.submit(writer.write_table, group)
+            del group
         if written is not None:
             written.result()
-        if group:
-            writer.write_table(pa.Table.from_batches(group))
     return rows, cost
+
+
+def _in_time(batches: Iterable[pa.RecordBatch], give_up: float | None) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if give_up is not None and time.monotonic() >= give_up:
+            raise OutOfTime
+        yield batch
+        del batch
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the rows of the batches in row groups of bounded size, without empty ones."""
+    pieces: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        if not batch.num_rows:
+            continue  # an empty batch would take memory for nothing
+        rows += batch.num_rows
+        size += batch.nbytes
+        pieces.append(batch)
+        if len(pieces) >= _MAX_PIECES:
+            # Each piece takes some kilobytes, however few rows it has.
+            pieces = pa.Table.from_batches(pieces).combine_chunks().to_batches()
+        if rows >= _ROWS_PER_GROUP or size >= _BYTES_PER_GROUP:
+            yield pa.Table.from_batches(pieces)
+            pieces, rows, size = [], 0, 0
+    if pieces:
+        yield pa.Table.from_batches(pieces)
 
 
 def check_file(draft: Path, results: Results, rows: int, cost: Decimal) -> None:
