@@ -162,3 +162,13 @@ class StopKind(StrEnum):
     )
     JOB_LOCKED = ("job_locked", Exit.LOCKED, "another run of this job is under way", "")
     INTERNAL_ERROR = ("internal_error", Exit.FAULT, "a fault of the program; its traceback is on stderr", "")
+
+
+class LimitedBy(StrEnum):
+    """What the limit on requests in flight was, over a run that found their number itself."""
+
+    SERVER = "server"
+    RATE_LIMIT = "rate_limit"
+    CAP = "cap"
+    MACHINE = "machine"
+    ROWS = "rows"

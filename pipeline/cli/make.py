@@ -72,6 +72,7 @@ def schema() -> None:
 @click.option(
     "--requests-per-minute", type=click.FloatRange(min=0, min_open=True), help="Refuse requests beyond this rate."
 )
+@click.option("--best-concurrency", type=click.IntRange(min=1), help="Work on so many at once; the others wait.")
 def simulate(**settings: Any) -> None:
     """Serve the embedded endpoint on 127.0.0.1 (/api/v1 and /v1/chat/completions) until interrupted."""
     from pipeline.simulator import Settings, serve

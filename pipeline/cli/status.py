@@ -127,7 +127,8 @@ def _speed(data: JsonObject) -> list[tuple[str, str]]:
     if data["recent_rows_per_second"] is not None:
         eta = "" if data["eta_seconds"] is None else f", {duration(data['eta_seconds'])} left"
         lines.append(("rate", f"{data['recent_rows_per_second']:,.1f} rows/s over the last minute{eta}"))
-    flight = f"{data['in_flight'] or 0:,} in flight, {data['waiting'] or 0:,} waiting for another try"
+    most = f" of {data['concurrency']:,}" if data["concurrency"] else ""
+    flight = f"{data['in_flight'] or 0:,}{most} in flight, {data['waiting'] or 0:,} waiting for another try"
     if data["paused_seconds"]:
         flight += f", the endpoint asks for a pause of {duration(data['paused_seconds'])}"
     lines.append(("now", flight))

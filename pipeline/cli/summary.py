@@ -10,6 +10,7 @@ from pipeline.app.jobs.pricing import price_of
 from pipeline.app.observe.next_steps import kinds_text, next_steps
 from pipeline.app.observe.summary import Summary
 from pipeline.config import Job, JobCall
+from pipeline.endings import LimitedBy
 from pipeline.wording import counted, money
 
 _MEANING = {
@@ -17,6 +18,14 @@ _MEANING = {
     "failed_rows": "finished; some rows failed",
     "partial": "rows are pending",
     "kept": "the input is empty; the old answers were kept",
+}
+
+_LIMITS = {
+    LimitedBy.SERVER: "the server answered later with more, and not more",
+    LimitedBy.RATE_LIMIT: "a rate limit held back what was beyond",
+    LimitedBy.CAP: "as many as are allowed at once",
+    LimitedBy.MACHINE: "this machine had no room or time for more",
+    LimitedBy.ROWS: "the rows were sent before a limit was met",
 }
 
 
@@ -54,9 +63,11 @@ class SummaryText:
     def log_line(self) -> str:
         """Return the last that a log says of a run: how it ended, where the job stands, and what this run did."""
         summary = self.summary
+        found = self.concurrency()
         return (
             f"{summary.job or 'pipeline'}: {summary.status}, exit code {summary.exit_code}: {counts_text(summary)};"
             f" {counted(summary.requests, 'request')}, {self.cost_of_run()}, {summary.seconds:,.1f} s"
+            + ("" if found is None else f"; in flight {found}")
         )
 
     def text(self) -> str:
@@ -67,6 +78,8 @@ class SummaryText:
             rate = f", {summary.rows_per_second:,.1f} rows/s" if summary.rows_per_second else ""
             lines.append(f"  this run  {requests_text(summary)} in {summary.seconds:,.1f} s{rate}")
             lines.append(f"  tokens    {tokens_text(summary)}")
+        if (found := self.concurrency()) is not None:
+            lines.append(f"  in flight {found}")
         if (cost := self.cost()) is not None:
             lines.append(f"  cost      {cost}")
         if summary.output:
@@ -77,6 +90,12 @@ class SummaryText:
         """Return what to do next, a line for each step; `label` stands before the first."""
         steps = next_steps(self.summary, self.call, self.job)
         return [(label if number == 0 else " " * len(label)) + str(step) for number, step in enumerate(steps)]
+
+    def concurrency(self) -> str | None:
+        """Return how many requests were in flight, and what kept it at that; None if the job says their number."""
+        if self.summary.concurrency is None or self.summary.limited_by is None:
+            return None
+        return f"up to {self.summary.concurrency:,}: {_LIMITS[LimitedBy(self.summary.limited_by)]}"
 
     def cost_of_run(self) -> str:
         """Return what the run was billed, as far as it is known."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipeline.limits import MOST_IN_FLIGHT
+
 if TYPE_CHECKING:
     from pipeline.config.models import EndpointConfig, LimitsConfig
 
-_MOST_IN_FLIGHT = 20_000
 _MOST_IN_THREADS = 256
 _MOST_PROCESSES = 4
 """One that decides keeps about three busy that send."""
@@ -25,7 +26,7 @@ def processes_for(limits: LimitsConfig, rows: int) -> int:
     """
     if limits.processes != "auto":
         return limits.processes
-    is_small = rows < _FEWEST_ROWS or limits.concurrency < _FEWEST_IN_FLIGHT
+    is_small = rows < _FEWEST_ROWS or most_asked(limits) < _FEWEST_IN_FLIGHT
     is_slow = limits.requests_per_minute is not None and limits.requests_per_minute < _FEWEST_A_MINUTE
     return 1 if is_small or is_slow else min(_MOST_PROCESSES, _cores())
 
@@ -35,7 +36,12 @@ def most_in_flight(endpoint: EndpointConfig) -> int:
 
     The standard adapter of requests blocks, so that each of its requests needs a thread.
     """
-    return _MOST_IN_THREADS if endpoint.transport == "standard" else _MOST_IN_FLIGHT
+    return _MOST_IN_THREADS if endpoint.transport == "standard" else MOST_IN_FLIGHT
+
+
+def most_asked(limits: LimitsConfig) -> int:
+    """Return how many requests in flight the job asks for at most."""
+    return MOST_IN_FLIGHT if limits.concurrency == "auto" else limits.concurrency
 
 
 def _cores() -> int:

@@ -16,6 +16,9 @@ from pipeline.estimate.learned import MIN_ROWS, Sample
 from pipeline.estimate.ranges import Range
 from pipeline.estimate.sizes import Sizes, Totals
 
+_FOUND = Range(8, 64, 700)
+"""Requests in flight where their number is found while sending: from one small server to a fleet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -123,10 +126,11 @@ def _whole(tokens: Range[float]) -> Range[int]:
 
 def _seconds(requests: int, totals: Totals, limits: LimitsConfig) -> Range[float]:
     """Return the longest of the times that the slots, the requests a minute and the tokens a minute allow."""
-    in_flight = min(limits.concurrency, max(1, requests))
+    asked = limits.concurrency
+    slots = _FOUND if asked == "auto" else Range(asked, asked, asked)
 
-    def seconds(busy: float, tokens: float) -> float:
-        found = busy / in_flight
+    def seconds(busy: float, tokens: float, in_flight: int) -> float:
+        found = busy / min(in_flight, max(1, requests))
         if limits.requests_per_minute:
             found = max(found, requests * totals.attempts / limits.requests_per_minute * 60)
         if limits.tokens_per_minute:
@@ -136,7 +140,7 @@ def _seconds(requests: int, totals: Totals, limits: LimitsConfig) -> Range[float
     busy, prompt, completion = totals.busy_seconds, totals.prompt_tokens, totals.completion_tokens
     last = totals.last_seconds if requests else 0.0
     return Range(
-        seconds(busy.low, prompt.low + completion.low),
-        seconds(busy.expected, prompt.expected + completion.expected),
-        seconds(busy.high, prompt.high + completion.high) + last,
+        seconds(busy.low, prompt.low + completion.low, slots.high),
+        seconds(busy.expected, prompt.expected + completion.expected, slots.expected),
+        seconds(busy.high, prompt.high + completion.high, slots.low) + last,
     )

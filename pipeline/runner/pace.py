@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 
 from pipeline.config.models import LimitsConfig
+from pipeline.endpoints.gauges import Load
 from pipeline.errors import ErrorKind
-from pipeline.limits import RAMP_STEP_SECONDS, AdaptiveConcurrency, Outage, Pause, Servers, ramp
+from pipeline.limits import RAMP_STEP_SECONDS, InFlightLimit, Outage, Pause, Servers, ramp
 from pipeline.records import Failure
 from pipeline.runner.admission import Admission, Reservation
 from pipeline.runner.first_refusals import FirstRefusals, Refusal
 from pipeline.runner.flight import Flight
+from pipeline.runner.holding import Held, Holding
 from pipeline.runner.verdict import is_busy, is_over_rate
 
 _TIMED_OUT = frozenset({504, 524})
@@ -22,6 +24,7 @@ class Later:
     """Nothing is sent now. Look again `at` this moment (monotonic seconds), or once something has come back."""
 
     at: float = math.inf
+    held: Held = Held.ROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,10 @@ class Pace:
         self.outage = outage
         self.servers = servers
         self.first_refusals = FirstRefusals()
-        self.most = limits.concurrency
+        self.in_flight = InFlightLimit(limits.concurrency)
+        self.holding = Holding()
+        self._load_at = -math.inf
         self._admission = admission
-        self._concurrency = AdaptiveConcurrency(limits.concurrency)
         self._sending_since: float | None = None
         self._is_held = False
 
@@ -58,10 +62,10 @@ class Pace:
             self._is_held = on
             self.outage.hold(now) if on else self.outage.go_on(now)
 
-    def change_most(self, most: int) -> None:
-        """Allow at most so many requests in flight from now on."""
-        self.most = most
-        self._concurrency.set_most(most)
+    @property
+    def most_rows(self) -> int:
+        """How many requests in flight the rows that wait for another attempt are counted against."""
+        return self.in_flight.most_rows
 
     # ---- what may go out
 
@@ -76,8 +80,9 @@ class Pace:
         """Return how many requests may be in flight, of the `most` that the engine has room for."""
         if self._sending_since is None:
             self._sending_since = now
-        ramped = ramp(now - max(self._sending_since, self.pause.until), self.most)
-        allowed = self._concurrency.limit
+        self.in_flight.make_room(most)
+        ramped = ramp(now - max(self._sending_since, self.pause.until), self.in_flight.most)
+        allowed = self.in_flight.limit
         return Slots(min(ramped, allowed, most), now + RAMP_STEP_SECONDS if ramped < allowed else math.inf)
 
     def server(self, now: float, in_flight: int) -> int | Later:
@@ -99,6 +104,17 @@ class Pace:
         if self.servers is not None:
             flight.server, flight.is_probe = server, self.servers.sent(server)
 
+    def admitted(self, in_flight: int, held: Held, now: float) -> None:
+        """Take note of how many requests are in flight after a turn, and of what the next one waits for."""
+        self.holding.see(held, now)
+        self.in_flight.flying(in_flight, now)
+
+    def loaded(self, load: Load | None, now: float) -> None:
+        """Take in what the server says of its load, once."""
+        if load is not None and load.at != self._load_at:
+            self._load_at = load.at
+            self.in_flight.queued(load.running, load.waiting, now)
+
     # ---- what replies say
 
     def ended(self, flight: Flight) -> None:
@@ -106,16 +122,16 @@ class Pace:
         if self.servers is not None:
             self.servers.ended(flight.server, is_probe=flight.is_probe)
 
-    def answered(self, flight: Flight, in_flight: int, now: float) -> None:
-        """Take in a usable reply, while `in_flight` others are under way."""
-        self._concurrency.answered(flight.reserved.taken_at, in_flight + 1)
+    def answered(self, flight: Flight, in_flight: int, latency: float, now: float) -> None:
+        """Take in a usable reply that took `latency` seconds, while `in_flight` others are under way."""
+        self.in_flight.answered(flight.reserved.taken_at, in_flight + 1, latency, now)
         self._slow_down(self.first_refusals.answered(flight.work), now)
 
     def failed(self, flight: Flight, failure: Failure, now: float, answers: int) -> None:
         """Learn from a failure; `answers` is how many rows of the run have an answer."""
         reserved = flight.reserved
         if failure.kind is ErrorKind.TIMEOUT or failure.status in _TIMED_OUT:
-            self._concurrency.timed_out(reserved.taken_at, now, answers - flight.answers_before)
+            self.in_flight.timed_out(reserved.taken_at, now, answers - flight.answers_before)
         self._slow_down(self.first_refusals.failed(failure, flight.work.failures + 1, reserved), now)
 
     def _slow_down(self, refusals: list[Refusal], now: float) -> None:
@@ -127,7 +143,7 @@ class Pace:
         is_rate = is_over_rate(failure) and not self.outage.is_open
         # Once requests are spread at a rate, fewer in flight would only keep them from it.
         if is_busy(failure) and not (failure.kind is ErrorKind.RATE_LIMITED and self._admission.explains_refusals):
-            self._concurrency.refused(reserved.taken_at, now)
+            self.in_flight.refused(reserved.taken_at, now)
         if is_rate:
             self._admission.refused(reserved, now, self.pause.until)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from pipeline.endings import StopKind
+from pipeline.endings import LimitedBy, StopKind
 from pipeline.errors import SECONDS_BETWEEN_SIGNALS
 from pipeline.limits import Trouble
 from pipeline.plan import FailureKinds
@@ -68,6 +68,10 @@ class Progress:
     over_reserve_usd: Decimal = Decimal(0)
     """By how much requests were billed beyond the most that was assumed of them."""
     in_flight: int = 0
+    slots: int = 0
+    """How many may be in flight now."""
+    limited_by: LimitedBy | None = None
+    """What kept more from being in flight so far, where their number is found while sending."""
     in_doubt_usd: Decimal = Decimal(0)
     """What the requests in flight may cost at most."""
     waiting: int = 0

@@ -58,7 +58,7 @@ class RowQueue:
         if due <= now:
             first_refusals.send_again()
             return self.waiting.take()
-        if first_refusals.hold_new or self.waiting.due_by_themselves >= _MAX_WAITING_PER_SLOT * self._pace.most:
+        if first_refusals.hold_new or self.waiting.due_by_themselves >= _MAX_WAITING_PER_SLOT * self._pace.most_rows:
             return Later(due)
         found = self._next_new(now)
         return Later(min(found.at, due)) if isinstance(found, Later) else found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Terms
 from pipeline.config.models import LimitsConfig, RetryConfig
+from pipeline.endpoints.gauges import Load
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Claim, Event, Journal
 from pipeline.limits import Outage, Pause, Servers
@@ -25,6 +26,7 @@ from pipeline.runner.asking import Asking
 from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work
 from pipeline.runner.flight import Flight, worst_usd
+from pipeline.runner.holding import Held
 from pipeline.runner.pace import Later, Pace
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
@@ -52,6 +54,7 @@ class Runner:
         servers: the equal servers behind the job's queue, where there are several; `pause` has one for each.
         asking: judges the answers, where the job says what they have to be.
         observe: called every half second or so, and at the end.
+        load: what the endpoint's servers said last of their load.
         poll: called in every turn with the time on `clock`; it may call `hold` and `change_limits`.
     """
 
@@ -74,6 +77,7 @@ class Runner:
         started: float | None = None,
         observe: Callable[[Progress], None] = lambda progress: None,
         poll: Callable[[float, Runner], None] = lambda now, runner: None,
+        load: Callable[[], Load | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -83,6 +87,7 @@ class Runner:
         self._stop_request = stop_request
         self._observe = observe
         self._poll = poll
+        self._load = load
         self._clock = clock
         self._in_flight: dict[int, Flight] = {}
         self._look_again = math.inf
@@ -140,7 +145,7 @@ class Runner:
         """Go by other limits from now on; `sent` is what counts against a rate that is new, as in `remember`."""
         self._drain_seconds = limits.drain_seconds
         self._stops.change_limits(limits)
-        self._pace.change_most(limits.concurrency)
+        self._pace.in_flight.ask(limits.concurrency)
         in_flight = [flight.reserved for flight in self._in_flight.values()]
         self._admission.change(limits, self._clock(), sent, in_flight)
 
@@ -166,6 +171,7 @@ class Runner:
             self._poll(now, self)
             hangs = self._watchdog.stop(len(self._in_flight))
             stops.check(now, shared_pause_until=self._admission.paused_until(), hangs=hangs)
+            self._pace.loaded(self._load(), now)
             claims = [] if stops.stop else self._admit(now)
             self._recorder.commit(claims)
             if claims:
@@ -216,6 +222,7 @@ class Runner:
         opens_at = self._pace.opens_at(now)
         if opens_at > now:
             self._look_again = min(self._look_again, opens_at)
+            self._pace.admitted(len(self._in_flight), Held.RATE, now)
             return []
         if not self._outage.is_open:
             for spent in self._rows.take_spent(len(self._in_flight)):
@@ -224,12 +231,15 @@ class Runner:
         self._look_again = min(self._look_again, slots.grows_at)
         self._pace.first_refusals.begin_turn(len(self._in_flight), slots.count)
         claims: list[Claim] = []
+        held = Held.SLOT
         while len(self._in_flight) < slots.count:
             claim = self._admit_one(now)
             if isinstance(claim, Later):
                 self._look_again = min(self._look_again, claim.at)
+                held = claim.held
                 break
             claims.append(claim)
+        self._pace.admitted(len(self._in_flight), held, now)
         return claims
 
     def _admit_one(self, now: float) -> Claim | Later:
@@ -262,11 +272,14 @@ class Runner:
         except CheckpointFailed as error:  # of the limit that jobs share
             self._stops.shared_limit_failed(error)
             return Later()
-        return reserved if isinstance(reserved, Reservation) else Later(now + reserved)
+        return reserved if isinstance(reserved, Reservation) else Later(now + reserved, Held.RATE)
 
     def _show(self, now: float) -> None:
         self.progress.in_flight = len(self._in_flight)
         self.progress.in_doubt_usd = self.in_doubt_usd()
+        self.progress.slots = min(self._pace.in_flight.limit, self._engine.slots)
+        if self._pace.in_flight.is_auto:
+            self.progress.limited_by = self._pace.holding.limited_by(self._pace.in_flight, self._engine.slots)
         self.progress.waiting = len(self._rows.waiting)
         self.progress.paused_seconds = max(0.0, self._pace.pause.until - now)
         self.progress.trouble = self._outage.trouble(now)

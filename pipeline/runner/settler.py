@@ -80,7 +80,7 @@ class Settler:
             self._recorder.pause(seconds, self._pace.pause_until(now + seconds, flight))
         if isinstance(result, Reply):
             self._stops.pause_asked(result, work, self._pace.pause_left(now))
-            self._answered(flight, now)
+            self._answered(flight, attempt.latency, now)
             self._take(work, record, now)
             return
         record = with_answers(record, work.history)
@@ -105,7 +105,7 @@ class Settler:
             over = (charge.known or Decimal(0)) - (flight.reserved.worst or Decimal(0))
             self._recorder.exceeded(request.model, most, max(Decimal(0), over))
 
-    def _answered(self, flight: Flight, now: float) -> None:
+    def _answered(self, flight: Flight, latency: float, now: float) -> None:
         """Rows that were held fail, and a stop that was only for want of an answer is taken back."""
         if self._pace.servers is not None:
             self._pace.servers.works(flight.server, has_answered=True)
@@ -114,7 +114,7 @@ class Settler:
         for held in self._verdicts.answered(now):
             self.fail(held)
         self._stops.replace(refused, self._verdicts.refusals.stop)
-        self._pace.answered(flight, len(self._in_flight), now)
+        self._pace.answered(flight, len(self._in_flight), latency, now)
 
     def _take(self, work: Work, record: Outcome, now: float) -> None:
         """Record an answer: the row's, or one that does not hold, after which another one is asked for."""

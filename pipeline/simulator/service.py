@@ -15,7 +15,7 @@ from pipeline.simulator.chat_request import ChatRequest, Refusal, check_key, rea
 from pipeline.simulator.faults import Fault, Outcome, Scene, good
 from pipeline.simulator.ledger import Bill, Ledger, count_askings
 from pipeline.simulator.rate import RateWindow
-from pipeline.simulator.wire import Connection, HttpRequest, Reply, Unreadable, json_reply, read_request
+from pipeline.simulator.wire import Connection, HttpRequest, Reply, Unreadable, json_reply, metrics_reply, read_request
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Settings:
     `latency_seconds` is the mean of a log-normal latency and `latency_spread` the standard deviation of its logarithm.
     `fault_rate` is the probability of a fault by chance, `broken_json_rate` that of a structured answer that is not
     what was asked for. `requests_per_minute` holds over every 60 s; None is no limit.
+    `best_concurrency` is how many requests are worked on at once, None any number; the others wait.
     `ledger` is a file to append to; `port` 0 picks a free one. Raises ValueError for a value out of range.
     """
 
@@ -34,6 +35,7 @@ class Settings:
     broken_json_rate: float = 0.0
     seed: int = 0
     requests_per_minute: float | None = None
+    best_concurrency: int | None = None
     ledger: str | None = None
     port: int = 0
 
@@ -44,6 +46,7 @@ class Settings:
         _require(0 <= self.broken_json_rate <= 1, "broken_json_rate must be from 0 to 1")
         rate = self.requests_per_minute
         _require(rate is None or (math.isfinite(rate) and rate > 0), "requests_per_minute must be > 0")
+        _require(self.best_concurrency is None or self.best_concurrency >= 1, "best_concurrency must be >= 1")
         _require(0 <= self.port <= 65_535, "port must be from 0 to 65535")
 
 
@@ -57,6 +60,9 @@ class Service:
         rate = settings.requests_per_minute
         self._window = None if rate is None else RateWindow(rate)
         self._requests = 0
+        best = settings.best_concurrency
+        self._batch = None if best is None else asyncio.Semaphore(best)
+        self._running = self._waiting = 0
 
     def close(self) -> None:
         """Close the ledger."""
@@ -92,6 +98,8 @@ class Service:
     def _elsewhere(self, request: HttpRequest) -> Reply:
         if request.method == "GET" and request.path == "/health":
             return json_reply(200, {"status": "ok", "requests": self._requests})
+        if request.method == "GET" and request.path == "/metrics" and self._batch is not None:
+            return metrics_reply(self._running, self._waiting)
         if request.path in APIS:
             return json_reply(405, APIS[request.path].error(7000, "Send a POST"), {"Allow": "POST"})
         return json_reply(404, DATAOORTS.error(7000, "No route for that address"))
@@ -138,10 +146,27 @@ class Service:
         if fault is not None and not fault.is_billed:
             return outcome, fault, Bill()
         wait = chance.latency(drawn, self._settings.latency_seconds, self._settings.latency_spread)
-        if wait:
-            await asyncio.sleep(wait)
+        await self._work(wait)
         cost = chat.model.cost(answer.prompt_tokens, answer.completion_tokens)
         return outcome, fault, Bill(answer.prompt_tokens, answer.completion_tokens, cost)
+
+    async def _work(self, seconds: float) -> None:
+        """Take so long over a request, once it has its turn."""
+        if self._batch is None:
+            if seconds:
+                await asyncio.sleep(seconds)
+            return
+        self._waiting += 1
+        try:
+            await self._batch.acquire()
+        finally:
+            self._waiting -= 1
+        self._running += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._running -= 1
+            self._batch.release()
 
     def _admit(self) -> None:
         if self._window is None:

@@ -153,6 +153,12 @@ def json_reply(status: int, value: object, headers: Mapping[str, str] | None = N
     return Reply(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
 
+def metrics_reply(running: int, waiting: int) -> Reply:
+    """How many requests are worked on and how many wait, in Prometheus' text format under vLLM's names."""
+    text = f"vllm:num_requests_running {running}\nvllm:num_requests_waiting {waiting}\n"
+    return Reply(200, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}, text.encode())
+
+
 def stream_reply(events: Iterable[object]) -> Reply:
     """Make a reply of server-sent events, each the JSON of a value, or a text as it is."""
     lines = [f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n" for event in events]

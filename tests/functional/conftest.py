@@ -64,6 +64,7 @@ STATUS_KEYS = RUN_KEYS | {
     "recent_rows_per_second",
     "eta_seconds",
     "in_flight",
+    "concurrency",
     "waiting",
     "paused_seconds",
     "trouble",

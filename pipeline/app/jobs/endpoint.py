@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from pipeline.config import AuthConfig, EndpointConfig, Job, api_key, variants
+from pipeline.config import AuthConfig, EndpointConfig, Job, JobConfig, api_key, variants
 from pipeline.config.wire import make_endpoint, other_urls
+from pipeline.endpoints.gauges import Load
 from pipeline.engines import most_in_flight
 from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import InvalidInput
@@ -48,6 +49,21 @@ def _request_headers(endpoint: EndpointConfig, key: str | None, address: str | N
     if key is not None:
         headers[auth.header] = f"{auth.prefix}{key}"
     return {**headers, **(endpoint.headers or {})}
+
+
+@contextmanager
+def reading_load(config: JobConfig, address: str | None) -> Iterator[Callable[[], Load | None]]:
+    """Follow what the servers of a `kind: openai` job say of their load, if the run is to find its requests in flight.
+
+    `address` is the embedded endpoint's.
+    """
+    if config.endpoint.kind != "openai" or config.limits.concurrency != "auto":
+        yield lambda: None
+        return
+    from pipeline.engines.gauges import Gauges
+
+    with Gauges(config.endpoint.urls if address is None else (address,)).reading() as gauges:
+        yield gauges.latest
 
 
 @contextmanager

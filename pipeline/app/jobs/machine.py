@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import Job
-from pipeline.engines import most_in_flight, processes_for
+from pipeline.engines import most_asked, most_in_flight, processes_for
 from pipeline.errors import InvalidInput
 
 _OTHER_FILES = 32
@@ -43,6 +43,8 @@ def room_for_connections(job: Job, rows: int) -> Iterator[int]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needs = _needs(job, rows)
     wanted = max(need.all_files for need in needs)
+    if hard != resource.RLIM_INFINITY:  # what is found while sending makes do with what there is
+        wanted = min(wanted, hard)
     if soft == resource.RLIM_INFINITY:
         yield most_in_flight(job.config.endpoint)
         return
@@ -67,7 +69,11 @@ def too_few_addresses() -> Lack | None:
 
 
 def too_few_files(job: Job, rows: int) -> Lack | None:
-    """Return why a process of a run may not hold the connections open that so many rows need; None where it may."""
+    """Return why a process of a run may not hold the connections open that so many rows need; None where it may, or
+    where the job leaves their number to the run.
+    """
+    if job.config.limits.concurrency == "auto":
+        return None
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     need = max(_needs(job, rows), key=lambda one: one.all_files)
     if hard == resource.RLIM_INFINITY or need.all_files <= hard:
@@ -164,4 +170,4 @@ def _threads_of(user: int, processes: Path) -> int:
 
 
 def _in_flight(job: Job, rows: int) -> int:
-    return min(job.config.limits.concurrency, most_in_flight(job.config.endpoint), rows)
+    return min(most_asked(job.config.limits), most_in_flight(job.config.endpoint), rows)

@@ -142,9 +142,13 @@ class Controls:
 
 
 def _with(limits: LimitsConfig, name: str, text: str) -> LimitsConfig:
-    kind = int if name == "concurrency" else Decimal if name.endswith("_usd") else float
-    value = None if text == _NONE else kind(text)
-    return LimitsConfig.model_validate({**limits.model_dump(), name: value})
+    return LimitsConfig.model_validate({**limits.model_dump(), name: None if text == _NONE else _value(name, text)})
+
+
+def _value(name: str, text: str) -> int | float | Decimal | str:
+    if name == "concurrency":
+        return text if text == "auto" else int(text)
+    return Decimal(text) if name.endswith("_usd") else float(text)
 
 
 def _refuse_without_run(job: Job) -> None:

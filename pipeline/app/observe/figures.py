@@ -58,6 +58,8 @@ class Figures:
             completion_tokens=progress.completion_tokens,
             cost_usd=progress.cost_usd,
             over_reserve_usd=progress.over_reserve_usd,
+            concurrency=None if progress.limited_by is None else progress.slots,
+            limited_by=progress.limited_by,
             rows_per_second=progress.succeeded / seconds,
         )
 

@@ -50,6 +50,7 @@ class JobStatus:
         written_at, seen_at = self.facts.get("updated_at"), self.facts.get("last_progress_at")
         return {
             **self.summary.as_json(),
+            "concurrency": self.summary.concurrency,
             "running": self.is_running,
             "lock": holder and {"pid": holder.pid, "host": holder.host, "since": _stamp(holder.since)},
             "projected_cost_usd": self._projected_cost(),

@@ -78,6 +78,10 @@ class Summary:
     possibly_billed_requests: int | None = None
     over_reserve_usd: Decimal = Decimal(0)
     """By how much requests of this run were billed beyond their assumed worst case."""
+    concurrency: int | None = None
+    """Requests in flight at most, as found while sending; None where the job says their number."""
+    limited_by: str | None = None
+    """What kept more from being in flight then."""
     seconds: float = 0.0
     rows_per_second: float = 0.0
     output: str | None = None
@@ -127,8 +131,9 @@ class Summary:
         found = asdict(self)
         for name in _NOT_WRITTEN:
             del found[name]
-        if self.error is None:
-            del found["error"]
+        for name in ("error", "concurrency", "limited_by"):
+            if found[name] is None:
+                del found[name]
         if not self.over_reserve_usd:
             del found["over_reserve_usd"]
         for name in found.keys() & set(_MONEY):

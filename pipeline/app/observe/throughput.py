@@ -57,6 +57,7 @@ class Tracker:
             "recent_rows_per_second": rate,
             "eta_seconds": left / rate if rate else None,
             "in_flight": progress.in_flight,
+            "concurrency": progress.slots,
             "waiting": progress.waiting,
             "paused_seconds": progress.paused_seconds,
             "last_progress_at": self.last_progress_at,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.app.jobs import checkpoint, recent_sends
-from pipeline.app.jobs.endpoint import endpoint_address, sender_config
+from pipeline.app.jobs.endpoint import endpoint_address, reading_load, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.machine import room_for_connections
@@ -21,10 +21,11 @@ from pipeline.app.observe.figures import Figures
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
 from pipeline.app.observe.watcher import Watcher
+from pipeline.app.running.limited import Work, of_machine
 from pipeline.app.running.options import RunOptions
 from pipeline.config import LimitsConfig, shown_address
 from pipeline.endings import StopKind
-from pipeline.engines import processes_for
+from pipeline.engines import most_in_flight, processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sender_config import SenderConfig
@@ -88,10 +89,12 @@ class RowSender:
         self._figures.controls = controls
         expected = self._opened.rows.expected
         processes = processes_for(config.limits, rows)
+        begun = Work.now()
         with (
             room_for_connections(self._job, rows) as most_slots,
             _shared_limit(config.limits) as shared,
             endpoint_address(self._job) as address,
+            reading_load(self._job.config, address) as load,
         ):
             sender = sender_config(self._job, address, os.environ)
             sender = replace(sender, slots=min(sender.slots, most_slots))
@@ -115,14 +118,20 @@ class RowSender:
                 started=self._figures.started,
                 observe=lambda progress: self._observe(progress, plan, held),
                 poll=controls.poll,
+                load=load,
             )
             runner.remember(sent)
             with self._signals.draining(self._stop_request, engine.wake):
                 try:
                     stop = runner.run()
                 finally:
+                    room = engine.slots
                     engine.close()
                     self._figures.take(runner.progress)
+                    busy = Work.now().busy_since(begun, processes - 1)
+                    most = most_in_flight(config.endpoint)
+                    limited_by = of_machine(runner.progress.limited_by, room=room, most=most, busy=busy)
+                    self._figures.update(limited_by=limited_by)
                     # What is in doubt where the journal failed is in no total.
                     money_known = MoneyFigures.while_open(journal, runner.in_doubt(), runner.in_doubt_usd())
                     self._figures.update(RowFigures.of(plan), money_known)
@@ -157,7 +166,7 @@ class RowSender:
 
     def _engine(self, sender: SenderConfig, processes: int, pause: Pause) -> Engine:
         limits = self._job.config.limits
-        if sender.standard and sender.slots < limits.concurrency:
+        if sender.standard and limits.concurrency != "auto" and sender.slots < limits.concurrency:
             self._watcher.warned(
                 f"limits.concurrency: endpoint.transport: standard has no more than {sender.slots} requests in flight;"
                 " lean has up to 20,000"

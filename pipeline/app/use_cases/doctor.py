@@ -32,6 +32,7 @@ from pipeline.config import (
 )
 from pipeline.config.wire import make_endpoint
 from pipeline.endings import Exit
+from pipeline.engines import most_asked
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.transport.route import find_proxy, tls_context
@@ -79,8 +80,8 @@ def look(job: Job, environ: Mapping[str, str]) -> Iterator[Check]:
     yield from _disks(job)
     yield _sqlite(job)
     yield _memory()
-    yield _room("files", too_few_files(job, job.config.limits.concurrency))
-    yield _room("threads", too_few_threads(job, job.config.limits.concurrency))
+    yield _room("files", too_few_files(job, most_asked(job.config.limits)))
+    yield _room("threads", too_few_threads(job, most_asked(job.config.limits)))
     yield _clock()
     yield _proxy(job)
     yield _key(job, environ)

@@ -14,6 +14,7 @@ from pipeline.app.observe.status import status
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.running.options import RunOptions, select_retries
 from pipeline.config import Job, JobCall
+from pipeline.engines import most_asked
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
 from pipeline.plan import Plan, load_plan
@@ -67,7 +68,7 @@ def report(job: Job, out: Path | None = None) -> Report:
         figures = project(journal, plan, now if is_running else None)
         state = _job_state(job, journal, plan, is_running, now)
         most = config.limits.max_cost_usd
-        plots = draw(figures, concurrency=config.limits.concurrency, max_cost_usd=None if most is None else float(most))
+        plots = draw(figures, concurrency=most_asked(config.limits), max_cost_usd=None if most is None else float(most))
         text = page(figures, plots, state)
         publish(text, path, config.name, journal.checkpoint_id, overwrite=config.output.overwrite)
     return Report(path, None if plan is None else len(plan), is_running)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipeline.config.models.section import Section
-from pipeline.config.models.values import Money, Name, Positive, Processes
+from pipeline.config.models.values import Concurrency, Money, Name, Positive, Processes
 
 
 class LimitsConfig(Section):
     """Rates, cost and time. A key that is left out and has no default sets no limit."""
 
-    concurrency: int = Field(default=32, ge=1, le=20_000, description="The most requests in flight.")
+    concurrency: Concurrency = Field(
+        default=32,
+        description="The most requests in flight. auto: found while sending, from a few upward while the server answers"
+        " more for it, and back where it only answers later.",
+    )
     processes: Processes = Field(
         default="auto",
         description="The processes of a run: 1 does everything in one; of several, one plans and records, and the"

@@ -30,6 +30,13 @@ class SimulatorConfig(Section):
     requests_per_minute: Positive | None = Field(
         default=None, description="The rate beyond which the simulator answers 429.", examples=[600]
     )
+    best_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many requests the simulator works on at once; those beyond wait their turn, so that more in "
+        "flight brings only later answers. It tells both numbers at /metrics, as vLLM does.",
+        examples=[64],
+    )
     ledger: WrittenPath | None = Field(
         default=None,
         description="A JSONL file to which the simulator adds what it was asked and what it billed.",

@@ -86,6 +86,10 @@ TextsOrColumn = Annotated[
     | Annotated[ColumnReference, Tag(COLUMN_TAG)],
     Discriminator(_text_or_column),
 ]
+Concurrency = Annotated[
+    Annotated[int, Field(ge=1, le=20_000), Tag(NUMBER_TAG)] | Annotated[Literal["auto"], Tag(WORD_TAG)],
+    Discriminator(_number_or_word),
+]
 Processes = Annotated[
     Annotated[int, Field(ge=1, le=64), Tag(NUMBER_TAG)] | Annotated[Literal["auto"], Tag(WORD_TAG)],
     Discriminator(_number_or_word),
