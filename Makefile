@@ -22,7 +22,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help all again setup test acceptance browser notebook chaos crash soak cron fuzz protections findings lint \
     format docs demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery profile
 
-help: ## What can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  make data/out/NAME.parquet  what configs/NAME.yaml says, where it or its input has changed or rows have failed'
@@ -40,9 +40,9 @@ help: ## What can be made
 	@echo '    6  the disk or the checkpoint failed; what was acknowledged is safe'
 	@echo '    75  another run of this job is under way; nothing was touched'
 	@echo '    129, 130, 143  stopped by a signal (hangup, Ctrl-C, TERM); what was acknowledged is saved'
-	@echo '  After 3, 4, 5, 6, 129, 130 and 143 the same command goes on from where it stands.'
+	@echo '  After 3, 4, 5, 6, 129, 130 and 143 the same command continues the job.'
 
-setup: $(installed) ## Make .venv with the command and the tools in it
+setup: $(installed) ## Create .venv with the command and the tools
 	@echo 'Ready: $(bin)/pipeline'
 
 # One stamp for each step, each depending on the one before: safe under `make -j`, and a step that failed is done again.
@@ -101,13 +101,13 @@ fuzz: $(installed) ## Fuzz TARGET=replies or jobs with atheris; SECONDS=600 for 
 	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/fuzz.txt
 	PYTHONPATH=. $(bin)/python tests/fuzz/fuzz.py $(or $(TARGET),replies) -max_total_time=$(or $(SECONDS),60) $(ARGS)
 
-protections: $(installed) ## Take each protection out, in a copy, and show the test that turns red; needs strace
+protections: $(installed) ## Remove each protection, in a copy, and show the test that fails; needs strace
 	$(bin)/python tests/protections.py $(ARGS)
 
-findings: ## What other software does that one would not guess; installs it, outside CI; half an hour
+findings: ## Run the scripts on surprising behavior of other software; installs it, outside CI; half an hour
 	@status=0; for finding in findings/*.sh; do echo "$$finding"; $$finding || status=1; done; exit $$status
 
-bench: $(measuring) $(mock_server) ## A table of the quick figures beside their limits, in ten minutes at most
+bench: $(measuring) $(mock_server) ## A table of the quick figures and their limits, in ten minutes at most
 	$(bin)/python -m benchmarks quick $(ARGS)
 
 bench-full: $(measuring) $(mock_server) ## The whole table, into docs/performance.md; an hour and a half
@@ -116,10 +116,10 @@ bench-full: $(measuring) $(mock_server) ## The whole table, into docs/performanc
 bench-scale: $(measuring) $(mock_server) ## Two million rows, and ten million done; hours, and 30 GB of disk
 	$(bin)/python -m benchmarks scale --document $(ARGS)
 
-bench-peers: $(measuring) $(mock_server) ## Other tools at the same work, into docs/performance.md; an hour, and 10 GB of disk
+bench-peers: $(measuring) $(mock_server) ## Other tools with the same work, into docs/performance.md; an hour, and 10 GB of disk
 	$(bin)/python -m benchmarks.peers --document $(ARGS)
 
-bench-recovery: $(measuring) ## How soon refused rows are answered, beside other tools, into docs/performance.md
+bench-recovery: $(measuring) ## How soon refused rows are answered, compared with other tools, into docs/performance.md
 	$(bin)/python -m benchmarks.recovery --document $(ARGS)
 
 profile: $(measuring) $(mock_server) ## Where a run spends its time (ARGS=--gil: only threads that hold the lock)
@@ -141,18 +141,18 @@ lint: $(installed) ## ruff, mypy and the floors of the architecture
 	$(bin)/mypy
 	$(bin)/lint-imports
 
-format: $(installed) ## Put the code into shape
+format: $(installed) ## Fix and format the code
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
-docs: $(installed) ## Write docs/job-file.md and the JSON Schema, which are made from the code
+docs: $(installed) ## Write the pages and tables that are generated from the code, and the JSON Schema
 	$(bin)/python docs/generate.py
 
-demo: $(installed) ## A job on the simulator, killed half-way and finished by a second run
+demo: $(installed) ## A job on the simulator, killed halfway and finished by a second run
 	@.ci/demo
 
 # `exec` puts the command in the shell's place, so that a signal to make reaches it and it can drain.
-run: $(installed) ## Run JOB, from wherever it stands
+run: $(installed) ## Run JOB from its present state
 	@test -n '$(JOB)' || { echo 'Which job? Say: make run JOB=configs/demo.yaml' >&2; exit 2; }
 	@exec $(bin)/pipeline run '$(JOB)' $(ARGS)
 
@@ -160,14 +160,14 @@ validate: $(installed) ## Check JOB without a call
 	@test -n '$(JOB)' || { echo 'Which job? Say: make validate JOB=configs/demo.yaml' >&2; exit 2; }
 	@exec $(bin)/pipeline validate '$(JOB)' $(ARGS)
 
-status: $(installed) ## Where JOB stands
+status: $(installed) ## Show the status of JOB
 	@test -n '$(JOB)' || { echo 'Which job? Say: make status JOB=configs/demo.yaml' >&2; exit 2; }
 	@exec $(bin)/pipeline status '$(JOB)' $(ARGS)
 
 # Jobs that are named in configs/ and whose output is data/out/NAME.parquet.
 JOBS ?= $(shell .ci/jobs)
 
-all: $(installed) ## Every job in configs/ whose output is not up to date; one that fails leaves the others running
+all: $(installed) ## Every job in configs/ whose output is out of date; if one fails, the others go on
 	+@$(if $(strip $(JOBS)),exec $(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory -k quiet=--quiet \
 	    $(patsubst %,data/out/%.parquet,$(JOBS)),echo 'No job in configs/ has the output data/out/NAME.parquet.')
 
@@ -199,7 +199,7 @@ wheel: $(installed) ## Build the wheel into dist/
 # The pins hold for later Pythons when they are resolved on the lowest one.
 compile := .venv/pins/bin/pip-compile --upgrade --generate-hashes --strip-extras --allow-unsafe --newline lf --no-config \
     --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --quiet
-pins: ## Resolve requirements/ anew from pyproject.toml, with Python 3.11
+pins: ## Resolve requirements/ again from pyproject.toml, with Python 3.11
 	$(or $(PYTHON),python3.11) -m venv .venv/pins
 	.venv/pins/bin/python -m pip install --quiet --upgrade pip-tools
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/core.txt pyproject.toml

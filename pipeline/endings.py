@@ -20,7 +20,7 @@ class Exit(IntEnum):
         return member
 
     DONE = (0, "every row has an answer", "nothing")
-    FAULT = (1, "a fault of the program", "run it again; report it with its traceback if it comes back")
+    FAULT = (1, "a fault of the program", "run it again; if it happens again, report it with its traceback")
     INVALID = (
         2,
         "the job, its input or a flag is wrong; nothing was sent",
