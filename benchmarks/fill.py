@@ -46,7 +46,7 @@ def fill(job_file: str, rows: int, answer_bytes: int) -> None:
                         work.row_id,
                         work.request_hash,
                         settings,
-                        work.content,
+                        work.content_key,
                         record,
                     )
                 )

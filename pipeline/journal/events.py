@@ -70,8 +70,8 @@ class EventHead(NamedTuple):
     state: int
     row_id: str
     request_hash: str
-    settings: int
-    content: str
+    settings_id: int
+    content_key: str
     source: int
 
 
@@ -90,7 +90,8 @@ class Event:
     """One fact about a row.
 
     `position` is the row's position in the input, valid only within plan number `plan`; `row_id` and `request_hash` are
-    its identity. `content` is the content key of the row, empty if it is not known.
+    its identity. `settings_id` is the number of the settings that it was asked under. `content_key` is that of all the
+    row's input columns, empty if it is not known.
     """
 
     plan: int
@@ -98,8 +99,8 @@ class Event:
     state: State
     row_id: str
     request_hash: str
-    settings: int
-    content: str
+    settings_id: int
+    content_key: str
     record: Outcome = field(repr=False)
 
 
@@ -118,8 +119,8 @@ class Claim:
     position: int
     row_id: str
     request_hash: str
-    settings: int
-    content: str
+    settings_id: int
+    content_key: str
     claimed_at: float
     worst_cost: str | None
     worst_tokens: int
@@ -135,8 +136,8 @@ def pack_event(event: Event) -> bytes:
         int(event.state),
         event.row_id,
         event.request_hash,
-        event.settings,
-        event.content,
+        event.settings_id,
+        event.content_key,
         source,
     ]
     return _encode(head) + b"\n" + _encode(encode(event.record))
@@ -179,8 +180,8 @@ def pack_claim(claim: Claim) -> bytes:
             claim.position,
             claim.row_id,
             claim.request_hash,
-            claim.settings,
-            claim.content,
+            claim.settings_id,
+            claim.content_key,
             claim.claimed_at,
             claim.worst_cost,
             claim.worst_tokens,
@@ -228,8 +229,8 @@ def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decima
                 state,
                 claim.row_id,
                 claim.request_hash,
-                claim.settings,
-                claim.content,
+                claim.settings_id,
+                claim.content_key,
                 record,
             )
         )

@@ -18,15 +18,15 @@ from pipeline.plan.sharing import share
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that would reuse the answer of event `source`, which was made under `settings`."""
+    """A row that would reuse the answer of event `source`, which was made under the settings `settings_id`."""
 
     position: int
     row_id: str
     request_hash: str
-    content: str
+    content_key: str
     source: int
     is_priced: bool
-    settings: int
+    settings_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Answered:
     position: int
     row_id: str
     request_hash: str
-    content: str
+    content_key: str
     source: int
     is_priced: bool
     stood_for: tuple[str, ...]

@@ -50,7 +50,7 @@ def answers_again(
                 entry.row_id,
                 entry.request_hash,
                 settings[rows.variant_of(position)],
-                entry.content,
+                entry.content_key,
                 # That attempt has been recorded and billed already.
                 record._replace(
                     error_kind=None,

@@ -119,11 +119,11 @@ class Work:
 
     position: int
     row_id: str
-    content: str
+    content_key: str
     request: Request
     request_hash: str
     history: History
-    settings: int
+    settings_id: int
     tries: int = 0
     failures: int = 0
     first_failure: float | None = None

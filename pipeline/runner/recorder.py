@@ -54,7 +54,14 @@ class Recorder:
     def claim(self, work: Work, reserved: Reservation) -> Claim:
         """Return the claim of a request that is about to be sent. The `commit` that it is passed to writes it."""
         worst = None if reserved.worst is None else str(reserved.worst)
-        identity = (self._plan.number, work.position, work.row_id, work.request_hash, work.settings, work.content)
+        identity = (
+            self._plan.number,
+            work.position,
+            work.row_id,
+            work.request_hash,
+            work.settings_id,
+            work.content_key,
+        )
         number = next(self._claim_numbers)
         return Claim(number, *identity, self._wall_clock(), worst, reserved.most_tokens, work.history.outcome())
 
@@ -81,7 +88,7 @@ class Recorder:
         """Add what happened to a row. A longer answer is valid at once for everything that the truncated one was valid
         for.
         """
-        identity = (work.row_id, work.request_hash, work.settings, work.content)
+        identity = (work.row_id, work.request_hash, work.settings_id, work.content_key)
         self.add(Event(self._plan.number, work.position, state, *identity, record))
         if state in ANSWERS and work.history.kept is not None:
             answer = self._journal.totals.events + len(self._group.events)
@@ -89,7 +96,16 @@ class Recorder:
             for request_hash in work.history.kept.stood_for:
                 # Under no plan: in this one the row has the answer itself.
                 self._group.events.append(
-                    Event(0, 0, adopted, work.row_id, request_hash, work.settings, work.content, Outcome(source=answer))
+                    Event(
+                        0,
+                        0,
+                        adopted,
+                        work.row_id,
+                        request_hash,
+                        work.settings_id,
+                        work.content_key,
+                        Outcome(source=answer),
+                    )
                 )
 
     def add(self, event: Event) -> None:

@@ -179,7 +179,7 @@ class Results:
             texts.append(text)
             known["row_id"].append(input_row_id(ids[offset]))
             known["status"].append("failed" if state in _FAILED else "succeeded")
-            known["model"].append(facts.models[entry.settings])
+            known["model"].append(facts.models[entry.settings_id])
             known["request_hash"].append(entry.request_hash)
         fields, schema = self.fields, facts.schema
         batch = _behind(batch, (finished + skipped) // self.rows.cells)

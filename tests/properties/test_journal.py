@@ -40,7 +40,17 @@ class Content:
             index = list(journal.index())
             records = list(journal.records(range(1, len(index) + 1)))
             assert index == [
-                (seq, e.plan, e.position, e.state, e.row_id, e.request_hash, e.settings, e.content, e.record.source)
+                (
+                    seq,
+                    e.plan,
+                    e.position,
+                    e.state,
+                    e.row_id,
+                    e.request_hash,
+                    e.settings_id,
+                    e.content_key,
+                    e.record.source,
+                )
                 for seq, e in enumerate(self.events, 1)
             ]
             assert [entry for entry, _ in records] == index

@@ -201,7 +201,7 @@ def recover(original: Original, files: Mapping[str, bytes], place: Path) -> Outc
         assert journal.verify() == recovered.answers
         records = list(journal.records(range(1, journal.totals.events + 1)))
         assert len(records) == recovered.answers + recovered.others
-        assert all(entry.settings in journal.settings() for entry, _ in records)
+        assert all(entry.settings_id in journal.settings() for entry, _ in records)
         numbers = [int(entry.row_id.removeprefix("row-")) + 1 for entry, _ in records]
         assert numbers == sorted(set(numbers))
         for number, (entry, record) in zip(numbers, records, strict=True):
@@ -217,8 +217,8 @@ def recover(original: Original, files: Mapping[str, bytes], place: Path) -> Outc
                 event.state,
                 event.row_id,
                 event.request_hash,
-                event.settings,
-                event.content,
+                event.settings_id,
+                event.content_key,
             )
         billed = sum((record.billed_usd or Decimal(0) for _, record in records), Decimal(0))
         possibly = sum((record.possibly_billed or Decimal(0) for _, record in records), Decimal(0))

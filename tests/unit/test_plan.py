@@ -396,4 +396,10 @@ def test_a_change_says_whose_answer_under_which_settings(job: Job) -> None:
     with job.planner(job.rows(("a", "1"))) as made:
         (change,) = made.changes()
     assert isinstance(change, Change)
-    assert (change.position, change.row_id, change.source, change.is_priced, change.settings) == (0, "a", 1, False, 1)
+    assert (change.position, change.row_id, change.source, change.is_priced, change.settings_id) == (
+        0,
+        "a",
+        1,
+        False,
+        1,
+    )

@@ -199,9 +199,9 @@ _BY_KEY = ("prompt", "expect")
 
 def _difference(opened: OpenJob, journal: Journal, made: PlanDraft, known: Sequence[int | None]) -> str:
     """Name the settings that changed."""
-    unlike = (one for one in made.changes() if one.settings != known[opened.rows.variant_of(one.position)])
+    unlike = (one for one in made.changes() if one.settings_id != known[opened.rows.variant_of(one.position)])
     changed = next(unlike)
-    before, after = journal.settings()[changed.settings], opened.settings[opened.rows.variant_of(changed.position)]
+    before, after = journal.settings()[changed.settings_id], opened.settings[opened.rows.variant_of(changed.position)]
     differences = []
     for key in dict.fromkeys([*after, *before]):
         now, was = after.get(key), before.get(key)
@@ -242,7 +242,7 @@ def record_plan(
                 change.row_id,
                 change.request_hash,
                 settings[rows.variant_of(change.position)],
-                change.content,
+                change.content_key,
                 Outcome(source=change.source),
             )
         )

@@ -28,8 +28,8 @@ def accept_failures(plan: Plan, journal: Journal, *, kind: str | None, limit: in
                 State.FAILED,
                 entry.row_id,
                 entry.request_hash,
-                entry.settings,
-                entry.content,
+                entry.settings_id,
+                entry.content_key,
                 _accepted(record),
             )
             for entry, record in journal.records(sorted(by_event))

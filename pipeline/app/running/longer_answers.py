@@ -135,7 +135,7 @@ def _mark(plan: Plan, rows: Rows, marked: list[Answered], journal: Journal, sett
                 row.row_id,
                 row.request_hash,
                 settings[rows.variant_of(row.position)],
-                row.content,
+                row.content_key,
                 history.outcome(),
             )
         )

@@ -58,6 +58,6 @@ def select_retries(
                 wanted = options.retry_kind in (None, record.error_kind)
             else:
                 is_passing = entry.state == State.FAILED_PASSING and record.failed_runs <= max_runs
-                wanted = is_passing or (entry.settings in others and record.error_kind in NOT_HELD)
+                wanted = is_passing or (entry.settings_id in others and record.error_kind in NOT_HELD)
             if wanted:
                 plan.mark(by_event[entry.seq], State.RETRY)

@@ -69,7 +69,7 @@ class Salvage:
         settings = self._numbers.setdefault(model, self.settings_used + 1 + len(self._numbers))
         self.models[settings] = model
         self.restored += 1
-        restored = replace(event, settings=settings, record=record)
+        restored = replace(event, settings_id=settings, record=record)
         self.index.add_event(after, self.restored, None, pack_event(restored), restored)
 
     def collect(self, directory: Path) -> None:
@@ -109,8 +109,8 @@ class Salvage:
             State(head.state),
             head.row_id,
             head.request_hash,
-            head.settings,
-            head.content,
+            head.settings_id,
+            head.content_key,
             record,
         )
         self.index.add_event(found.number, 0, found.place, None, event)
