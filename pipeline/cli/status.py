@@ -17,7 +17,7 @@ from pipeline.cli.options import ended, job_options, load
 from pipeline.errors import Interrupted
 from pipeline.limits import Trouble
 from pipeline.records import JsonObject
-from pipeline.wording import LONG_SECONDS, lasting
+from pipeline.wording import LONG_SECONDS, counted, lasting
 
 if TYPE_CHECKING:
     from pipeline.app.observe.status import JobStatus
@@ -99,6 +99,8 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     if (cost := told.cost()) is not None:
         projected = data["projected_cost_usd"] if summary.pending else None
         lines.append(("cost", cost if projected is None else f"{cost}; about ${projected} in the end"))
+    if found.cache is not None:
+        lines.append(("cache", f"{counted(found.cache['hits'], 'answer')} taken, ${found.cache['saved_usd']} saved"))
     lines += [("failed", f"{one['rows']:,} {one['kind']}, such as {one['example']}") for one in data["errors"]]
     if summary.error is not None:
         lines.append(("stopped", summary.error.message))

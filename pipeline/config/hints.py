@@ -59,7 +59,7 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
 
 _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
-        (): frozenset({"cache", "telemetry"}),
+        (): frozenset({"telemetry"}),
         ("input",): frozenset({"storage"}),
         ("sweep",): frozenset({"prompt.examples"}),
         ("prompt",): frozenset({"images", "image_urls"}),
@@ -81,7 +81,7 @@ _NOTES: Mapping[str, str] = MappingProxyType(
 """What to know besides the name of the key that was meant."""
 
 _MAIN_KEYS: Mapping[str, str] = MappingProxyType(
-    {"input": "path", "output": "path", "checkpoint": "path", "prompt": "user", "endpoint": "url"}
+    {"input": "path", "output": "path", "checkpoint": "path", "cache": "path", "prompt": "user", "endpoint": "url"}
 )
 """The key that is meant where a section is written as plain text."""
 

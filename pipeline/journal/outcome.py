@@ -63,6 +63,8 @@ class Outcome(NamedTuple):
     answer_attempts: int = 0
     objection: str | None = None
     raw_reply: str | None = None
+    shared_from: str | None = None
+    saved_usd: Decimal | None = None
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -75,7 +77,7 @@ PUBLISHED = Outcome._fields[: Outcome._fields.index("usage")]
 
 _FIELDS = Outcome._fields
 _NAMES = frozenset(_FIELDS)
-_AMOUNTS = ("billed_usd", "possibly_billed")
+_AMOUNTS = ("billed_usd", "possibly_billed", "saved_usd")
 _ONLY_WHERE_SET = ("in_doubt", "accepted", "source", "stood_for", "answer_attempts")
 _NOTHING = Outcome()
 

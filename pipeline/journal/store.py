@@ -150,6 +150,7 @@ class Journal(JournalReader):
         of their models and servers.
         """
         first = self.totals.events + 1
+        saved = [event.record.saved_usd or Decimal(0) for event in events if event.record.shared_from is not None]
         totals = replace(
             self.totals,
             events=self.totals.events + len(events),
@@ -161,6 +162,8 @@ class Journal(JournalReader):
             pause=self.totals.longer_pause(pause),
             excess={**self.totals.excess, **(excess or {})},
             server_pauses={**self.totals.server_pauses, **(server_pauses or {})},
+            cache_hits=self.totals.cache_hits + len(saved),
+            cache_saved_usd=self.totals.cache_saved_usd + sum(saved, Decimal(0)),
         )
         event_rows = [(seq, pack_event(event)) for seq, event in enumerate(events, first)]
         claim_rows = [(claim.number, pack_claim(claim)) for claim in claims]

@@ -29,7 +29,8 @@ class Totals:
     restart: when it was set, and until when (Unix seconds); `server_pauses` keeps it by address, for a job with several
     servers. `possibly_billed_requests` is None in a journal of a version that did not count them. `excess` is by model:
     the maximum numbers of prompt and completion tokens that were billed beyond the assumed worst case. `seen` is None
-    if no timestamp in the future was seen.
+    if no timestamp in the future was seen. `cache_hits` are the answers that came from a cache, which had cost
+    `cache_saved_usd` as far as is known.
     """
 
     commits: int = 0
@@ -43,6 +44,8 @@ class Totals:
     excess: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     seen: Seen | None = None
     server_pauses: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    cache_hits: int = 0
+    cache_saved_usd: Decimal = Decimal(0)
 
     def text(self) -> str:
         """Return the totals as the journal stores them."""
@@ -60,6 +63,7 @@ class Totals:
                 self.excess,
                 seen,
                 self.server_pauses,
+                *([self.cache_hits, str(self.cache_saved_usd)] if self.cache_hits else []),
             ],
             separators=(",", ":"),
         )
@@ -112,6 +116,8 @@ class Totals:
             excess,
             Seen(*later[2]) if later[2:] and later[2] else None,
             {server: (since, until) for server, (since, until) in (later[3] if later[3:] else {}).items()},
+            later[4] if later[4:] else 0,
+            Decimal(later[5]) if later[5:] else Decimal(0),
         )
 
 

@@ -116,6 +116,8 @@ class Rows:
     """Whether the output has the replies as they came."""
     deduplicate: bool = False
     """Whether rows of the same request share one outcome."""
+    has_cache: bool = False
+    """Whether answers of other jobs are taken."""
 
     @property
     def cells(self) -> int:
@@ -126,6 +128,11 @@ class Rows:
     def has_variants(self) -> bool:
         """Whether the job sweeps over settings."""
         return bool(self.variants[0].name)
+
+    @property
+    def shares(self) -> bool:
+        """Whether a row may have an answer that it has not paid for."""
+        return self.deduplicate or self.has_cache
 
     def variant_of(self, position: int) -> int:
         """Return the number of the variant that the row at a position belongs to, from 0."""

@@ -16,6 +16,7 @@ from pipeline.expect import Expected
 from pipeline.journal import ANSWERS, Event, Journal, Outcome, State
 from pipeline.plan import TO_SEND, Plan, Rows, UnsentFailure
 from pipeline.records import Request, message_texts
+from pipeline.runner.cached import CachedAnswers
 from pipeline.sources.files import InputFile, check_unchanged
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -124,6 +125,8 @@ class Work:
     request_hash: str
     history: History
     settings_id: int
+    cached_as: tuple[str, int] | None = None
+    """The key of its answer in the job's cache, and which of the answers to that request it is."""
     tries: int = 0
     failures: int = 0
     first_failure: float | None = None
@@ -143,6 +146,7 @@ def feed(
     settings: Sequence[int],
     states: Collection[State] = TO_SEND,
     only: Sequence[int] | None = None,
+    cached: CachedAnswers | None = None,
 ) -> Iterator[Work | Event]:
     """Yield every row that is to be sent, by its state; with `only`, those at these positions.
 
@@ -173,8 +177,13 @@ def feed(
             if isinstance(request, UnsentFailure):
                 record = history.outcome()._replace(error_kind=request.kind, error_message=request.message)
                 yield Event(plan.number, position, State.FAILED, row_id, request_hash, number, content, record)
+                continue
+            work = Work(position, row_id, content, request, request_hash, history, number)
+            taken = None if cached is None else cached.take(work, rows.cell(position)[1])
+            if taken is None:
+                yield work
             else:
-                yield Work(position, row_id, content, request, request_hash, history, number)
+                yield Event(plan.number, position, State.ANSWERED, row_id, request_hash, number, content, taken)
         left -= len(offsets)
         if not left:
             return

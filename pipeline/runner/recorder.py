@@ -13,6 +13,7 @@ from pipeline.plan import TO_SEND, Plan
 from pipeline.records import Failure, Reply
 from pipeline.runner.accounting import Charge
 from pipeline.runner.admission import Reservation
+from pipeline.runner.cached import CachedAnswers
 from pipeline.runner.feed import Work
 from pipeline.runner.progress import Progress
 
@@ -29,15 +30,24 @@ class _Group:
     pause: tuple[float, float] | None = None
     server_pauses: dict[str, tuple[float, float]] = field(default_factory=dict)
     excess: dict[str, tuple[int, int]] = field(default_factory=dict)
+    bought: list[tuple[Work, Outcome]] = field(default_factory=list)
 
 
 class Recorder:
     """Collects events, charges and the endpoint's pause for the next commit, and keeps the run's figures up to date.
 
-    `unfinished` is the number of rows without an outcome. `wall_clock` returns Unix seconds.
+    `unfinished` is the number of rows without an outcome. `wall_clock` returns Unix seconds. `cached` is
+    given the answers once they are on disk.
     """
 
-    def __init__(self, journal: Journal, plan: Plan, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        plan: Plan,
+        wall_clock: Callable[[], float],
+        cached: CachedAnswers | None = None,
+    ) -> None:
+        self._cached = cached
         self._journal = journal
         self._plan = plan
         self._wall_clock = wall_clock
@@ -90,6 +100,8 @@ class Recorder:
         """
         identity = (work.row_id, work.request_hash, work.settings_id, work.content_key)
         self.add(Event(self._plan.number, work.position, state, *identity, record))
+        if state in ANSWERS and self._cached is not None:
+            self._group.bought.append((work, record))
         if state in ANSWERS and work.history.kept is not None:
             answer = self._journal.totals.events + len(self._group.events)
             adopted = State.ADOPTED if state is State.ANSWERED else State.ADOPTED_UNPRICED
@@ -165,3 +177,5 @@ class Recorder:
                 server_pauses=group.server_pauses,
             )
             self._plan.take(first, group.events)
+            if self._cached is not None:
+                self._cached.keep(group.bought)

@@ -23,6 +23,7 @@ from pipeline.plan import SUCCEEDED, Plan
 from pipeline.retry import Backoff
 from pipeline.runner.admission import Admission, OverBudget, Reservation
 from pipeline.runner.asking import Asking
+from pipeline.runner.cached import CachedAnswers
 from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work
 from pipeline.runner.flight import Flight, worst_usd
@@ -53,6 +54,7 @@ class Runner:
         shared: the limit that this job has in common with others.
         servers: the equal servers behind the job's queue, where there are several; `pause` has one for each.
         asking: judges the answers, where the job says what they have to be.
+        cached: keeps the answers for other jobs, where the job has a cache.
         observe: called every half second or so, and at the end.
         load: what the endpoint's servers said last of their load.
         poll: called in every turn with the time on `clock`; it may call `hold` and `change_limits`.
@@ -74,6 +76,7 @@ class Runner:
         shared: SharedLimit | None = None,
         servers: Servers | None = None,
         asking: Asking | None = None,
+        cached: CachedAnswers | None = None,
         started: float | None = None,
         observe: Callable[[Progress], None] = lambda progress: None,
         poll: Callable[[float, Runner], None] = lambda now, runner: None,
@@ -92,7 +95,7 @@ class Runner:
         self._in_flight: dict[int, Flight] = {}
         self._look_again = math.inf
         totals = journal.totals
-        self._recorder = Recorder(journal, plan, wall_clock)
+        self._recorder = Recorder(journal, plan, wall_clock, cached)
         self._admission = Admission(
             limits,
             terms=terms,

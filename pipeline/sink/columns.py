@@ -92,7 +92,7 @@ def with_shared(columns: Mapping[str, pa.Array], payers: Sequence[str | None]) -
     nothing["cost_usd"] = pc.if_else(failed, nothing["cost_usd"], free)
     nothing["attempts"] = pa.Array.from_buffers(pa.int32(), count, [None, pa.py_buffer(bytes(4 * count))])
     found = {name: pc.if_else(shared, value, columns[name]) for name, value in nothing.items()}
-    names = pc.if_else(shared, _strings([payer or "" for payer in payers]), pa.nulls(count, pa.string()))
+    names = pc.if_else(shared, _strings([payer or "" for payer in payers]), columns[SHARED_FROM.name])
     return {**columns, **found, SHARED_FROM.name: names}
 
 
@@ -112,13 +112,19 @@ def cell_columns(variants: list[str], samples: npt.NDArray[np.int64]) -> dict[st
 
 
 def result_columns(
-    texts: list[bytes], known: Mapping[str, list[str]], expected: Expected | None, *, has_replies: bool = False
+    texts: list[bytes],
+    known: Mapping[str, list[str]],
+    expected: Expected | None,
+    *,
+    has_replies: bool = False,
+    shares: bool = False,
 ) -> dict[str, pa.Array]:
-    """Return the columns of RESULT_FIELDS, those of what is expected and the replies, from the record of each row as
-    JSON text, and KNOWN_NAMES by column.
+    """Return the columns of RESULT_FIELDS, those of what is expected, of the replies and of what is shared, from the
+    record of each row as JSON text, and KNOWN_NAMES by column.
     """
     schema = _RECORD_SCHEMA if expected is None else _RECORD_SCHEMA.append(ANSWER_ATTEMPTS.with_nullable(True))
-    schema = schema.append(RAW_REPLY) if has_replies else schema
+    further = [*([RAW_REPLY] if has_replies else []), *([SHARED_FROM] if shares else [])]
+    schema = pa.schema([*schema, *further])
     text = b"\n".join(texts)
     table = (
         read_json(
@@ -133,8 +139,7 @@ def result_columns(
     for name in ("started_at", "finished_at"):
         columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
     answers = {} if expected is None else answer_columns(expected, columns, known["status"])
-    if has_replies:
-        answers[RAW_REPLY.name] = columns[RAW_REPLY.name]
+    answers |= {field.name: columns[field.name] for field in further}
     columns.update((name, _strings(values)) for name, values in known.items())
     return {**{field.name: columns[field.name].cast(field.type) for field in RESULT_FIELDS}, **answers}
 

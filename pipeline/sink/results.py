@@ -71,7 +71,7 @@ class Results:
             has_samples=rows.samples is not None,
             expected=rows.expected,
             has_replies=rows.has_replies,
-            shares=rows.deduplicate,
+            shares=rows.shares,
         )
 
     @property
@@ -184,7 +184,9 @@ class Results:
         fields, schema = self.fields, facts.schema
         batch = _behind(batch, (finished + skipped) // self.rows.cells)
         carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(fields))]
-        columns = result_columns(texts, known, self.rows.expected, has_replies=self.rows.has_replies)
+        columns = result_columns(
+            texts, known, self.rows.expected, has_replies=self.rows.has_replies, shares=self.rows.shares
+        )
         if self.rows.deduplicate:
             columns = with_shared(columns, shared_from)
         if self.rows.has_variants or self.rows.samples is not None:

@@ -105,7 +105,7 @@ def test_the_value_of_a_variable_is_not_taken_for_its_name(tmp_path: Path) -> No
     assert found.suggestion == "write the variable's name, not its value: `api_key_env: MYKEY`"
 
 
-@pytest.mark.parametrize("key", ["telemetry", "cache"])
+@pytest.mark.parametrize("key", ["telemetry"])
 def test_a_key_that_is_planned_is_refused_by_name(tmp_path: Path, key: str) -> None:
     found = only(tmp_path, **{key: "{a: 1}"})
     assert (found.key, found.message) == (key, "this key is not built yet")

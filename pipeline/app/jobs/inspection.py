@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
+from pipeline.app.jobs.caching import cache_mistakes
 from pipeline.app.jobs.expecting import expected_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.paths import path_mistakes
@@ -53,6 +54,7 @@ def inspect_job(
         mistakes += environment_mistakes(job, environ)
     if for_sending:
         mistakes += path_mistakes(job)
+        mistakes += cache_mistakes(job)
         mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
         mistakes += _clashes(job.config, source, expected)
@@ -133,7 +135,7 @@ def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> It
         has_samples=samples_of(config) is not None,
         expected=expected,
         has_replies=config.output.raw_reply,
-        shares=config.deduplicate,
+        shares=config.deduplicate or config.cache is not None,
     )
     added = [config.output.prefix + field.name for field in fields]
     taken = [repr(name) for name in carried if name in added and name in source.schema.names]

@@ -133,6 +133,7 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
         found.expected,
         config.output.raw_reply,
         config.deduplicate,
+        config.cache is not None,
     )
     return OpenJob(job, rows, named, {one.config.endpoint.model: _terms(one.config) for one in named})
 

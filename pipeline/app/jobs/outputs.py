@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.cache import FROM_CACHE
 from pipeline.config import Job
 from pipeline.journal import Event, Published, State
 from pipeline.journal.outcome import PUBLISHED, decode
@@ -61,7 +62,7 @@ class Output:
                 with suppress(OSError, pa.ArrowException):
                     for batch in file.iter_batches(_ROWS_A_BATCH, [group], columns):
                         for row in _rows(batch.select(columns), found):
-                            if row.get("shared_from") is not None:
+                            if row.get("shared_from") not in (None, FROM_CACHE):
                                 continue  # it shares again what is restored for the row that paid
                             yield _event(row, has_ids, marks), row["model"]
 
@@ -96,7 +97,10 @@ def _event(row: Row, has_ids: bool, marks: Mapping[str, str]) -> Event:
     usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["total_tokens"])
     facts = {name: row[name] for name in _COLUMNS if row.get(name) is not None}
     facts |= {name: facts[name] / _MICROSECONDS for name in _STAMPS if name in facts}
-    facts["tokens"] = usage.billed_tokens
+    if row.get("shared_from") is None:
+        facts["tokens"] = usage.billed_tokens
+    else:
+        facts["shared_from"] = FROM_CACHE
     if row["status"] == "succeeded":
         state = State.UNPRICED if cost is None else State.ANSWERED
     else:

@@ -69,6 +69,7 @@ _IN_ITS_WAY = {
     "output.path": "write the answers to another file, such as data/out/NAME.parquet",
     "simulator.ledger": "give the ledger a file of its own",
     "metrics.textfile": "give the metrics a file of their own",
+    "cache.path": "give the cache a file of its own",
 }
 """Keys of what is written, and what to do where that meets another file. Of two that meet, the later one is named."""
 

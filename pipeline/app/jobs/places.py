@@ -50,6 +50,8 @@ def job_places(job: Job, the: str = "the") -> list[Place]:
         places.append(Place(f"{the} ledger", Path(config.simulator.ledger), "simulator.ledger"))
     if config.metrics.textfile is not None:
         places.append(Place(f"{the} metrics", Path(config.metrics.textfile), "metrics.textfile"))
+    if config.cache is not None and not job.is_doubtful("cache.path"):
+        places.append(Place(f"{the} cache", Path(config.cache.path), "cache.path"))
     return places
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.app.observe.answer_counts import AnswerCounts
 from pipeline.app.observe.control import Controls
-from pipeline.app.observe.status import file_stamp
+from pipeline.app.observe.status import cache_facts, file_stamp
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
 from pipeline.app.observe.throughput import Tracker
 from pipeline.journal import Journal, write_progress
@@ -89,6 +89,7 @@ class Figures:
     def _write(self, directory: Path, summary: Summary, journal: Journal, facts: JsonObject) -> None:
         of_file = {
             "events": journal.totals.events,
+            "cache": cache_facts(journal.totals),
             "pid": os.getpid(),
             "updated_at": time.time(),
             "answers_of_run": self._succeeded,

@@ -17,6 +17,7 @@ from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
 from pipeline.config import Job, read_job
 from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
+from pipeline.journal.totals import Totals
 from pipeline.records import JsonObject
 from pipeline.storage import LOCAL
 from pipeline.wording import money
@@ -43,6 +44,8 @@ class JobStatus:
     is_running: bool = False
     holder: Holder | None = None
     facts: JsonObject = field(default_factory=dict)
+    cache: JsonObject | None = None
+    """What the job's cache has saved, as `cache_facts` tells it; None if the job names no cache."""
 
     def as_json(self) -> JsonObject:
         """Return what `status --json` prints."""
@@ -56,6 +59,7 @@ class JobStatus:
             "projected_cost_usd": self._projected_cost(),
             **{name: self.facts.get(name) if self.is_running else None for name in _WHILE_SENDING},
             "errors": self.facts.get("errors", []),
+            **({} if self.cache is None else {"cache": self.cache}),
             "updated_at": _stamp(written_at),
             "silent_seconds": _age(written_at) if self.is_running else None,
             "last_progress_at": _stamp(seen_at),
@@ -82,9 +86,17 @@ def status(job: Job) -> JobStatus:
     """Return the status of a job. Raises InvalidJob if the checkpoint is another job's, CheckpointFailed."""
     try:
         with reading(job) as journal:
-            return JobStatus(Summary(job=job.config.name)) if journal is None else _at_rest(job, journal)
+            found = JobStatus(Summary(job=job.config.name)) if journal is None else _at_rest(job, journal)
+            facts = cache_facts(Totals() if journal is None else journal.totals)
     except JobLocked:
-        return _under_way(job)
+        found = _under_way(job)
+        facts = found.facts.get("cache") or cache_facts(Totals())
+    return found if job.config.cache is None else replace(found, cache=facts)
+
+
+def cache_facts(totals: Totals) -> JsonObject:
+    """Return how many answers came from the job's cache, and what they had cost in USD, as `status --json` tells it."""
+    return {"hits": totals.cache_hits, "saved_usd": money(totals.cache_saved_usd)}
 
 
 def known(job: Job) -> JobStatus:

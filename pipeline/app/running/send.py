@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.app.jobs import checkpoint, recent_sends
+from pipeline.app.jobs.caching import open_cache
 from pipeline.app.jobs.endpoint import endpoint_address, reading_load, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob
@@ -95,10 +96,11 @@ class RowSender:
             _shared_limit(config.limits) as shared,
             endpoint_address(self._job) as address,
             reading_load(self._job.config, address) as load,
+            open_cache(self._job, expected, self._watcher.warned) as cached,
         ):
             sender = sender_config(self._job, address, os.environ)
             sender = replace(sender, slots=min(sender.slots, most_slots))
-            works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan))
+            works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan), cached)
             works = while_unchanged(works, self._opened.rows.source.files)
             engine = self._engine(sender, processes, pause)  # last: from here on it is closed, whatever happens
             runner = Runner(
@@ -115,6 +117,7 @@ class RowSender:
                 shared=shared,
                 servers=Servers(names, pause, self._watcher.warned) if len(names) > 1 else None,
                 asking=None if expected is None else Asking(expected, self._watcher.warned),
+                cached=cached,
                 started=self._figures.started,
                 observe=lambda progress: self._observe(progress, plan, held),
                 poll=controls.poll,

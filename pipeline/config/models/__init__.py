@@ -4,6 +4,7 @@ are made from them.
 What a single value decides (type, range) is here; what needs several keys or the catalogue is in `checks`.
 """
 
+from pipeline.config.models.cache import CacheConfig
 from pipeline.config.models.endpoint import SIMULATOR_URL, AuthConfig, EndpointConfig
 from pipeline.config.models.expect import ExpectConfig
 from pipeline.config.models.input import CsvConfig, InputConfig
@@ -24,6 +25,7 @@ __all__ = [
     "SIMULATOR_URL",
     "TAGS",
     "AuthConfig",
+    "CacheConfig",
     "CheckpointConfig",
     "ColumnReference",
     "CsvConfig",

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from pipeline.catalogue import Catalogue, Model, built_in
+from pipeline.config.models.cache import CacheConfig
 from pipeline.config.models.catalogue import CatalogueConfig
 from pipeline.config.models.endpoint import EndpointConfig
 from pipeline.config.models.expect import ExpectConfig
@@ -44,6 +45,11 @@ class JobConfig(Section):
         default=None,
         description="Settings that every row is asked under in turn.",
         examples=[{"parameters.temperature": [0.2, 1.0]}],
+    )
+    cache: CacheConfig | None = Field(
+        default=None,
+        description="Answers that several jobs have in common.",
+        examples=[{"path": ".cache/answers"}],
     )
     deduplicate: bool = Field(
         default=False,

@@ -1,0 +1,47 @@
+"""The cache that a job names: opened for a run, and looked at before one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.cache import Cache, CacheKeys, is_cache
+from pipeline.config import Job
+from pipeline.errors import Mistake
+from pipeline.expect import Expected
+from pipeline.runner import CachedAnswers
+
+
+@contextmanager
+def open_cache(job: Job, expected: Expected | None, warn: Callable[[str], None]) -> Iterator[CachedAnswers | None]:
+    """Open a job's cache while it sends; None if it names none. Raises CheckpointFailed where it cannot be used."""
+    config = job.config.cache
+    if config is None:
+        yield None
+        return
+    cache = Cache(Path(config.path), config.ttl_days, warn)
+    try:
+        yield CachedAnswers(cache, cache_keys(job), expected)
+    finally:
+        cache.close()
+
+
+def cache_keys(job: Job) -> CacheKeys:
+    """Return what names the requests of a job in a cache."""
+    endpoint = job.config.endpoint
+    return CacheKeys(endpoint.urls[0].rstrip("/") if len(endpoint.urls) == 1 else None, endpoint.is_simulator)
+
+
+def cache_mistakes(job: Job) -> Iterator[Mistake]:
+    """Yield what is wrong with the file at the cache's path, by its head."""
+    config = job.config.cache
+    if config is None or job.is_doubtful("cache.path"):
+        return
+    path = Path(config.path)
+    try:
+        if path.is_file() and path.stat().st_size and not is_cache(path):
+            message = f"{path} exists, and is no cache of this program"
+            yield Mistake(message, key="cache.path", suggestion="name another file, or move it away")
+    except OSError as error:
+        yield Mistake(f"{path} cannot be read: {error.strerror}", key="cache.path", suggestion="change its permissions")

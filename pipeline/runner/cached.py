@@ -1,0 +1,43 @@
+"""The answers of a cache, as the rows of a job take them and add to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pipeline.cache import Bought, Cache, CacheKeys
+from pipeline.expect import Expected
+from pipeline.journal import Outcome
+
+if TYPE_CHECKING:
+    from pipeline.runner.feed import Work
+
+
+class CachedAnswers:
+    """Looks rows up before they are sent, and keeps what they are answered. An answer that the job does not expect is
+    left where it is, and not taken.
+    """
+
+    def __init__(self, cache: Cache, keys: CacheKeys, expected: Expected | None) -> None:
+        self._cache = cache
+        self._keys = keys
+        self._expected = expected
+
+    def take(self, work: Work, sample: int) -> Outcome | None:
+        """Return what a row comes to by the cache; None if it has to be sent. Notes on it where its answer belongs."""
+        history = work.history
+        if history.kept is not None:
+            return None  # it wants a longer answer than the one it has
+        key, number = self._keys.key(work.request_hash), self._keys.number(work.request, sample)
+        work.cached_as = key, number
+        found = self._cache.find(key, number)
+        if found is None or (
+            self._expected is not None and self._expected.objection(found.response, truncated=found.truncated)
+        ):
+            return None
+        cost = found.cost if history.cost is None else history.cost
+        return found._replace(attempts=history.attempts, cost=cost, failed_runs=history.failed_runs)
+
+    def keep(self, answered: Iterable[tuple[Work, Outcome]]) -> None:
+        """Keep the answers that rows were given; they are on disk already."""
+        self._cache.put(Bought(*work.cached_as, record) for work, record in answered if work.cached_as is not None)
