@@ -27,13 +27,13 @@ def doctor(job_file: str | None, overrides: Sequence[str], is_json: bool, online
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.use_cases.doctor import look, usual_job
+        from pipeline.app.use_cases.doctor import default_job, run_checks
         from pipeline.config import load_job
 
         if job_file is None and overrides:
             raise InvalidInput("--set needs a JOB whose key it sets")
-        job = usual_job() if job_file is None else load_job(job_file, overrides)
-        checks = list(look(job, os.environ))
+        job = default_job() if job_file is None else load_job(job_file, overrides)
+        checks = list(run_checks(job, os.environ))
         if online and all(check.is_ok for check in checks if check.name in ("proxy", "key")):
             from pipeline.app.use_cases.probe import ask
 

@@ -41,10 +41,10 @@ def show(job_file: str, overrides: Sequence[str], is_json: bool, count: int, fai
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.use_cases.show import show as look
+        from pipeline.app.use_cases.show import show as first_outcomes
 
         job = load(job_file, overrides)
-        rows = look(job, count=count, failed=failed, row_id=row_id)
+        rows = first_outcomes(job, count=count, failed=failed, row_id=row_id)
         nothing = f"{job.config.name}: no row has {'failed' if failed else 'an outcome'} so far"
         text = "\n\n".join("\n".join(_lines(row, job.config.endpoint.is_simulator)) for row in rows)
         console.result(text or nothing, {"rows": [_plain(_fields(row)) for row in rows]})

@@ -44,11 +44,11 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) 
     console = Console(is_json)
 
     def action() -> None:
-        from pipeline.app.observe.status import status as look
+        from pipeline.app.observe.status import status as get_status
         from pipeline.config import JobCall
 
         job = load(job_file, overrides)
-        found = look(job)
+        found = get_status(job)
 
         def text() -> str:
             return status_text(found, JobCall(job_file, overrides), job)
@@ -57,7 +57,7 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) 
             if not is_json:
                 _show(text())
             time.sleep(_SECONDS_A_LOOK)
-            found = look(job)
+            found = get_status(job)
         if watch and not is_json:
             _show(text())
         else:

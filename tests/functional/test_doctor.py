@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.app.use_cases import doctor
-from pipeline.app.use_cases.doctor import Check, look, usual_job
+from pipeline.app.use_cases.doctor import Check, default_job, run_checks
 from tests.functional.conftest import KEY, KEY_VARIABLE, Endpoint, Reply, Workspace, answer, refusal
 
 SOUND = {"DATAOORTS_API_KEY": KEY}
@@ -28,7 +28,7 @@ def checks(ws: Workspace, *flags: str, code: int = 0) -> dict[str, dict[str, Any
 
 
 def wrong(environ: dict[str, str] | None = None) -> list[Check]:
-    return [check for check in look(usual_job(), SOUND if environ is None else environ) if not check.is_ok]
+    return [check for check in run_checks(default_job(), SOUND if environ is None else environ) if not check.is_ok]
 
 
 def test_all_is_well_and_nothing_is_sent_or_left_behind(ws: Workspace, endpoint: Endpoint) -> None:
@@ -101,7 +101,7 @@ def test_nothing_is_sent_without_a_key(ws: Workspace, endpoint: Endpoint) -> Non
     assert not endpoint.asked
 
 
-@pytest.mark.parametrize(("key", "words"), [("", "empty"), (" k ", "blanks"), ("k\nk", "characters")])
+@pytest.mark.parametrize(("key", "words"), [("", "empty"), (" k ", "whitespace"), ("k\nk", "characters")])
 def test_a_key_that_cannot_be_sent_is_found_and_not_shown(key: str, words: str) -> None:
     (found,) = wrong({"DATAOORTS_API_KEY": key})
     assert found.name == "key"
@@ -148,7 +148,7 @@ def test_a_package_that_is_missing_or_too_old_is_named(monkeypatch: pytest.Monke
 
 def test_the_proxy_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@127.0.0.1:3128")
-    found = next(check for check in look(usual_job(), SOUND) if check.name == "proxy")
+    found = next(check for check in run_checks(default_job(), SOUND) if check.name == "proxy")
     assert found.message == "127.0.0.1:3128, to cloud.dataoorts.com"
     monkeypatch.setenv("HTTPS_PROXY", "socks5://user:secret@127.0.0.1:3128")
     (wrong_one,) = wrong()

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.app.jobs import machine
 from pipeline.app.jobs.machine import free_threads
-from pipeline.app.use_cases.doctor import look, usual_job
+from pipeline.app.use_cases.doctor import default_job, run_checks
 from pipeline.engines.sender_config import free_files
 
 
@@ -60,11 +60,11 @@ def test_the_least_room_in_any_control_group_above_counts(places: tuple[Path, Pa
 
 def test_doctor_says_how_many_there_are_for_a_transport_that_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_threads", lambda: 20)
-    assert not [check for check in look(usual_job(), {"DATAOORTS_API_KEY": "k"}) if not check.is_ok]
-    job = usual_job()
+    assert not [check for check in run_checks(default_job(), {"DATAOORTS_API_KEY": "k"}) if not check.is_ok]
+    job = default_job()
     endpoint = job.config.endpoint.model_copy(update={"transport": "standard"})
     job = replace(job, config=job.config.model_copy(update={"endpoint": endpoint}))
-    (found,) = [check for check in look(job, {"DATAOORTS_API_KEY": "k"}) if not check.is_ok]
+    (found,) = [check for check in run_checks(job, {"DATAOORTS_API_KEY": "k"}) if not check.is_ok]
     assert found.name == "threads"
     assert "32 requests at a time need a thread each with endpoint.transport: standard" in found.message
     assert "the system allows about 20 more" in found.message
@@ -83,7 +83,7 @@ def test_doctor_says_how_many_there_are_for_a_transport_that_needs_them(monkeypa
 def test_the_embedded_endpoint_holds_an_end_of_every_connection(
     monkeypatch: pytest.MonkeyPatch, processes: int, url: str, needed: int, most: int | None
 ) -> None:
-    job = usual_job()
+    job = default_job()
     limits = job.config.limits.model_copy(update={"concurrency": 64, "processes": processes})
     endpoint = job.config.endpoint.model_copy(update={"url": url})
     job = replace(job, config=job.config.model_copy(update={"limits": limits, "endpoint": endpoint}))

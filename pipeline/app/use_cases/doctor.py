@@ -61,7 +61,7 @@ class Check:
         return self.remedy is None
 
 
-def usual_job() -> Job:
+def default_job() -> Job:
     """Return the job that is checked if none is named: the default endpoint, checkpoint and output."""
     config = JobConfig(
         name="doctor",
@@ -73,7 +73,7 @@ def usual_job() -> Job:
     return Job(config, "", {})
 
 
-def look(job: Job, environ: Mapping[str, str]) -> Iterator[Check]:
+def run_checks(job: Job, environ: Mapping[str, str]) -> Iterator[Check]:
     """Look at everything that needs no request; leaves nothing behind."""
     yield _python()
     yield _packages()

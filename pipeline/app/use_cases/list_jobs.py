@@ -71,10 +71,10 @@ def list_jobs(directory: Path = CHECKPOINTS) -> list[JobInfo]:
     except OSError as error:
         raise CheckpointFailed(f"{directory} cannot be read: {error.strerror}") from error
     # A recovery keeps what was damaged under such a name.
-    return [_look(place) for place in places if ".damaged-" not in place.name and Journal.exists(place)]
+    return [_inspect(place) for place in places if ".damaged-" not in place.name and Journal.exists(place)]
 
 
-def _look(place: Path) -> JobInfo:
+def _inspect(place: Path) -> JobInfo:
     progress = read_progress(place) or {}
     last = Summary.of_json(progress) or Summary()
     known = JobInfo(
