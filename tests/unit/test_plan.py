@@ -65,7 +65,7 @@ class Job:
     def record(self, changes: Any) -> None:
         for change in changes:
             state = State.ADOPTED if change.is_priced else State.ADOPTED_UNPRICED
-            self._append(change.position, state, change.row_id, change.request_hash, change.content, change.source)
+            self._append(change.position, state, change.row_id, change.request_hash, change.content_key, change.source)
 
     def _happen(self, state: State, position: int, rows: Rows, plan: Plan) -> None:
         """An event of one row, as a run under `plan` would record it."""
