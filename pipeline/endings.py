@@ -37,6 +37,11 @@ class Exit(IntEnum):
         "the endpoint refuses the job (credentials, payment, model, quota, outage)",
         "fix the cause, then run it again",
     )
+    WAITING = (
+        7,
+        "`--no-wait`: rows are waiting in a provider's batch",
+        "run it again to collect them",
+    )
     CHECKPOINT = (6, "the disk or the checkpoint failed; what was acknowledged is safe", "do what the message says")
     LOCKED = (75, "another run of this job is under way; nothing was touched", "nothing")
     SIGNAL = (
@@ -124,6 +129,18 @@ class StopKind(StrEnum):
         " machine, such as name resolution. These requests count as possibly billed",
         "",
     )
+    BATCH_FAILED = (
+        "batch_failed",
+        Exit.REFUSED,
+        "the provider failed a whole batch, or refused to create it; its rows are still pending",
+        "first fix what the message names",
+    )
+    NO_BATCHES = (
+        "no_batches",
+        Exit.REFUSED,
+        "the server has no Batches API, or cannot list its batches or keep their metadata: one could be created twice",
+        "first take `endpoint.batch` out",
+    )
     # A limit of the job.
     DEADLINE = ("deadline", Exit.LIMIT, "`limits.deadline_seconds` is over", "")
     COST_CAP = (
@@ -133,6 +150,7 @@ class StopKind(StrEnum):
         "with a higher limit",
     )
     # The rest.
+    BATCH_WAITING = ("batch_waiting", Exit.WAITING, "rows are waiting in a provider's batch", "to collect them")
     INTERRUPTED = ("interrupted", Exit.SIGNAL, "stopped by a signal", "")
     STILL_TRUNCATED = (
         "still_truncated",

@@ -63,6 +63,16 @@ class Price:
             return None
         return f"prices of {self.as_of}, more than a year old"
 
+    def times(self, factor: Decimal) -> Price:
+        """Return the price where the same tokens are billed at a part of it, as in a batch."""
+        cached = self.cached_input_usd_per_million
+        return Price(
+            _EXACT.multiply(self.input_usd_per_million, factor),
+            _EXACT.multiply(self.output_usd_per_million, factor),
+            self.as_of,
+            None if cached is None else _EXACT.multiply(cached, factor),
+        )
+
     @property
     def max_input_usd_per_million(self) -> Decimal:
         """The maximum price of a prompt token, cached or not."""

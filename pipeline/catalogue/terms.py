@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from pipeline.catalogue.costs import Price
 from pipeline.catalogue.facts import ChatTemplate
@@ -15,3 +16,7 @@ class Terms:
     price: Price | None
     context_window: int | None = None
     chat_template: ChatTemplate | None = None
+
+    def times(self, factor: Decimal) -> Terms:
+        """Return the terms where tokens cost a part of the price, as in a batch."""
+        return self if self.price is None else replace(self, price=self.price.times(factor))

@@ -12,6 +12,7 @@ import click
 
 from pipeline.app.jobs.signals import Signals
 from pipeline.cli import (
+    cancel,
     control,
     doctor,
     estimate,
@@ -105,6 +106,7 @@ def commands() -> None:
 
 
 for module in (
+    cancel,
     run,
     estimate,
     validate,

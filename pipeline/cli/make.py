@@ -70,6 +70,16 @@ def schema() -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Makes answers, latencies and faults repeatable.")
 @click.option(
+    "--batch-seconds", type=click.FloatRange(min=0), default=0.0, show_default=True, help="How long a batch takes."
+)
+@click.option(
+    "--batch-fault",
+    "batch_faults",
+    multiple=True,
+    metavar="NAME",
+    help="What the first batch meets, then the second, and so on; docs/simulator.md lists the names.",
+)
+@click.option(
     "--requests-per-minute", type=click.FloatRange(min=0, min_open=True), help="Refuse requests beyond this rate."
 )
 @click.option("--best-concurrency", type=click.IntRange(min=1), help="Work on so many at once; the others wait.")
@@ -79,6 +89,8 @@ def simulate(**settings: Any) -> None:
 
     try:
         serve(Settings(**settings), click.echo)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     except OSError as error:
         flags = f"--port {settings['port']}" + (f" --ledger {settings['ledger']}" if settings["ledger"] else "")
         raise InvalidInput(f"{flags}: the embedded endpoint cannot start: {error}") from error

@@ -35,6 +35,7 @@ class _Flags:
     limit: int | None
     on_change: Literal["refuse", "rerun", "keep"]
     engine: Literal["local", "ray"]
+    no_wait: bool
 
     def console(self, log_file: LogFile | None = None) -> Console:
         """Return the console that these flags ask for."""
@@ -89,6 +90,7 @@ def _run_options(command: Command) -> Command:
                 show_default=True,
                 help="What sends the requests (ray is not built yet).",
             ),
+            click.option("--no-wait", is_flag=True, help="endpoint.batch: submit, collect what is ready, and end."),
         )
     ):
         command = option(command)
@@ -147,6 +149,7 @@ def _execute(job_file: str, flags: _Flags, **retry: Any) -> None:
         limit=flags.limit,
         on_change=flags.on_change,
         engine=flags.engine,
+        no_wait=flags.no_wait,
         **retry,
     )
     summary = told.summary

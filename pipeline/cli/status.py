@@ -102,12 +102,20 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     if found.cache is not None:
         lines.append(("cache", f"{counted(found.cache['hits'], 'answer')} taken, ${found.cache['saved_usd']} saved"))
     lines += [("failed", f"{one['rows']:,} {one['kind']}, such as {one['example']}") for one in data["errors"]]
+    lines += [("batch", _batch_text(one)) for one in data.get("batches", [])]
     if summary.error is not None:
         lines.append(("stopped", summary.error.message))
     if summary.output:
         lines.append(("output", summary.output))
     shown = [f"{summary.job}: {_state(found, data)}", *(f"  {name:<9} {text}" for name, text in lines)]
     return "\n".join(shown if found.is_running else [*shown, *told.next_lines("  next      ")])
+
+
+def _batch_text(batch: JsonObject) -> str:
+    name = batch["batch_id"] or "not known to be created"
+    done = f"{batch['completed'] + batch['failed']:,} of {batch['requests']:,} lines"
+    worst = "" if batch["worst_usd"] is None else f", at most ${batch['worst_usd']}"
+    return f"{name}: {batch['status'].replace('_', ' ')}, {duration(batch['age_seconds'])} old, {done}{worst}"
 
 
 def _state(found: JobStatus, data: JsonObject) -> str:

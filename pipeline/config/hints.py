@@ -63,7 +63,6 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
         ("input",): frozenset({"storage"}),
         ("sweep",): frozenset({"prompt.examples"}),
         ("prompt",): frozenset({"images", "image_urls"}),
-        ("endpoint",): frozenset({"batch"}),
         ("limits",): frozenset({"wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
         ("output",): frozenset({"rows_per_file", "storage"}),

@@ -111,7 +111,8 @@ class Claim:
     `claimed_at` is in Unix seconds. `worst_cost` is the maximum that the request can cost (USD, exact decimal text),
     None if prices are unknown; `worst_tokens` is the maximum number of tokens. `history` is what was known of the row
     before. If the row keeps an answer until a longer one arrives, `history` names the answer's event (`source`) and the
-    state of events that keep it (`kept_as`).
+    state of events that keep it (`kept_as`). `batch` is the key of
+    the batch that it is a line of, empty for a single request.
     """
 
     number: int
@@ -125,6 +126,7 @@ class Claim:
     worst_cost: str | None
     worst_tokens: int
     history: Outcome = field(repr=False)
+    batch: str = ""
 
 
 def pack_event(event: Event) -> bytes:
@@ -172,28 +174,31 @@ def with_source(packed: bytes, source: int) -> bytes:
     return _encode([*head, source]) + b"\n" + _encode({**from_json(record_text(packed)), "source": source})
 
 
+_HISTORY = 9
+"""Where a claim's history stands in what is stored; a batch follows where there is one."""
+
+
 def pack_claim(claim: Claim) -> bytes:
     """Return a claim as the journal stores it, without its number."""
-    return _encode(
-        [
-            claim.plan,
-            claim.position,
-            claim.row_id,
-            claim.request_hash,
-            claim.settings_id,
-            claim.content_key,
-            claim.claimed_at,
-            claim.worst_cost,
-            claim.worst_tokens,
-            encode(claim.history),
-        ]
-    )
+    facts = [
+        claim.plan,
+        claim.position,
+        claim.row_id,
+        claim.request_hash,
+        claim.settings_id,
+        claim.content_key,
+        claim.claimed_at,
+        claim.worst_cost,
+        claim.worst_tokens,
+        encode(claim.history),
+    ]
+    return _encode([*facts, claim.batch] if claim.batch else facts)
 
 
 def unpack_claim(number: int, packed: bytes) -> Claim:
     """Return the claim with the given number."""
     fields = from_json(packed)
-    fields[-1] = decode(fields[-1])
+    fields[_HISTORY] = decode(fields[_HISTORY])
     return Claim(number, *fields)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal import database
+from pipeline.journal.batches import OpenBatch
 from pipeline.journal.count import FILE_NAME as COUNT_NAME
 from pipeline.journal.count import Count, read_count
 from pipeline.journal.events import Claim, Event, checksum, pack_claim, pack_event
@@ -142,12 +143,13 @@ class Journal(JournalReader):
         pause: tuple[float, float] | None = None,
         server_pauses: Mapping[str, tuple[float, float]] | None = None,
         excess: Mapping[str, tuple[int, int]] | None = None,
+        batches: Sequence[OpenBatch] | None = None,
     ) -> int:
         """Put a group on disk: new events, closed claims and new claims. Returns the number of the first event.
 
         On return everything given is durable. `cost_usd`, `possibly_billed_usd` and `possibly_billed_requests` are
         added to the totals. Of two pauses the longer one is kept. `excess` and `server_pauses` replace what was known
-        of their models and servers.
+        of their models and servers, `batches` all that are out.
         """
         first = self.totals.events + 1
         saved = [event.record.saved_usd or Decimal(0) for event in events if event.record.shared_from is not None]
@@ -164,6 +166,7 @@ class Journal(JournalReader):
             server_pauses={**self.totals.server_pauses, **(server_pauses or {})},
             cache_hits=self.totals.cache_hits + len(saved),
             cache_saved_usd=self.totals.cache_saved_usd + sum(saved, Decimal(0)),
+            batches=self.totals.batches if batches is None else tuple(batches),
         )
         event_rows = [(seq, pack_event(event)) for seq, event in enumerate(events, first)]
         claim_rows = [(claim.number, pack_claim(claim)) for claim in claims]

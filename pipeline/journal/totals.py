@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
+from pipeline.journal.batches import OpenBatch
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -30,7 +32,8 @@ class Totals:
     servers. `possibly_billed_requests` is None in a journal of a version that did not count them. `excess` is by model:
     the maximum numbers of prompt and completion tokens that were billed beyond the assumed worst case. `seen` is None
     if no timestamp in the future was seen. `cache_hits` are the answers that came from a cache, which had cost
-    `cache_saved_usd` as far as is known.
+    `cache_saved_usd` as far as is known. `batches` are
+    those that are out at the provider.
     """
 
     commits: int = 0
@@ -46,9 +49,11 @@ class Totals:
     server_pauses: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     cache_hits: int = 0
     cache_saved_usd: Decimal = Decimal(0)
+    batches: tuple[OpenBatch, ...] = ()
 
     def text(self) -> str:
         """Return the totals as the journal stores them."""
+        batches = [batch.facts() for batch in self.batches]
         seen = self.seen and [self.seen.at, self.seen.events, self.seen.pause_since]
         return json.dumps(
             [
@@ -63,7 +68,7 @@ class Totals:
                 self.excess,
                 seen,
                 self.server_pauses,
-                *([self.cache_hits, str(self.cache_saved_usd)] if self.cache_hits else []),
+                *([self.cache_hits, str(self.cache_saved_usd), batches] if self.cache_hits or batches else []),
             ],
             separators=(",", ":"),
         )
@@ -118,6 +123,7 @@ class Totals:
             {server: (since, until) for server, (since, until) in (later[3] if later[3:] else {}).items()},
             later[4] if later[4:] else 0,
             Decimal(later[5]) if later[5:] else Decimal(0),
+            tuple(OpenBatch.of(facts) for facts in (later[6] if later[6:] else ())),
         )
 
 

@@ -75,6 +75,8 @@ class Provider:
     """Whether it may be several equal servers."""
     streams: bool = False
     """Whether it can send a reply as a stream of events."""
+    takes_batches: bool = False
+    """Whether it may have a Files and a Batches API."""
     renames_max_tokens: bool = False
     """Whether it may want another name for `max_tokens`."""
 

@@ -144,6 +144,7 @@ PROVIDER = Provider(
     parameters=UNBOUNDED,
     embedded_path="/v1",
     takes_servers=True,
+    takes_batches=True,
     streams=True,
     renames_max_tokens=True,
     schema_form=_schema_form,

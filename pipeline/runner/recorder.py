@@ -52,7 +52,9 @@ class Recorder:
         self._plan = plan
         self._wall_clock = wall_clock
         self._group = _Group()
-        self._claim_numbers = itertools.count(1)
+        # The lines that are out in batches keep their numbers.
+        first = 1 + max((claim.number for claim in journal.claims()), default=0)
+        self._claim_numbers = itertools.count(first)
         self.progress = Progress()
         self.unfinished = plan.count(*TO_SEND)
 

@@ -99,7 +99,7 @@ class Runner:
         self._admission = Admission(
             limits,
             terms=terms,
-            spent=totals.cost_usd + totals.possibly_billed_usd,
+            spent=totals.cost_usd + totals.possibly_billed_usd + _worst_out(journal),
             shared=shared,
             exceeded=totals.excess,
         )
@@ -287,3 +287,10 @@ class Runner:
         self.progress.paused_seconds = max(0.0, self._pace.pause.until - now)
         self.progress.trouble = self._outage.trouble(now)
         self._observe(self.progress)
+
+
+def _worst_out(journal: Journal) -> Decimal:
+    """Return what the lines that are out in batches may cost at most, in USD."""
+    if not journal.totals.batches:
+        return Decimal(0)
+    return sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))

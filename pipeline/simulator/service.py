@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -11,11 +12,15 @@ from dataclasses import dataclass
 from pipeline.simulator import chance
 from pipeline.simulator.answers import make_answer
 from pipeline.simulator.apis import APIS, DATAOORTS, Api
-from pipeline.simulator.chat_request import ChatRequest, Refusal, check_key, read_json
+from pipeline.simulator.batches import FAULTS as BATCH_FAULTS
+from pipeline.simulator.batches import Batches
+from pipeline.simulator.chat_request import ChatRequest, JsonObject, Refusal, check_key, read_json
 from pipeline.simulator.faults import Fault, Outcome, Scene, good
 from pipeline.simulator.ledger import Bill, Ledger, count_askings
 from pipeline.simulator.rate import RateWindow
 from pipeline.simulator.wire import Connection, HttpRequest, Reply, Unreadable, json_reply, metrics_reply, read_request
+
+_BATCHES = "/v1/batches"
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Settings:
     `fault_rate` is the probability of a fault by chance, `broken_json_rate` that of a structured answer that is not
     what was asked for. `requests_per_minute` holds over every 60 s; None is no limit.
     `best_concurrency` is how many requests are worked on at once, None any number; the others wait.
+    A batch is worked on after `batch_seconds`; the first one meets the first of `batch_faults`, and so on.
     `ledger` is a file to append to; `port` 0 picks a free one. Raises ValueError for a value out of range.
     """
 
@@ -36,6 +42,8 @@ class Settings:
     seed: int = 0
     requests_per_minute: float | None = None
     best_concurrency: int | None = None
+    batch_seconds: float = 0.0
+    batch_faults: tuple[str, ...] = ()
     ledger: str | None = None
     port: int = 0
 
@@ -47,6 +55,9 @@ class Settings:
         rate = self.requests_per_minute
         _require(rate is None or (math.isfinite(rate) and rate > 0), "requests_per_minute must be > 0")
         _require(self.best_concurrency is None or self.best_concurrency >= 1, "best_concurrency must be >= 1")
+        _require(math.isfinite(self.batch_seconds) and self.batch_seconds >= 0, "batch_seconds must be >= 0")
+        known = ", ".join(BATCH_FAULTS)
+        _require(set(self.batch_faults) <= set(BATCH_FAULTS), f"batch_faults are of: {known}")
         _require(0 <= self.port <= 65_535, "port must be from 0 to 65535")
 
 
@@ -63,6 +74,9 @@ class Service:
         best = settings.best_concurrency
         self._batch = None if best is None else asyncio.Semaphore(best)
         self._running = self._waiting = 0
+        self._batches = Batches(
+            self._answer_line, seconds=settings.batch_seconds, faults=settings.batch_faults, seed=settings.seed
+        )
 
     def close(self) -> None:
         """Close the ledger."""
@@ -92,10 +106,12 @@ class Service:
         else:
             reply = self._elsewhere(request)
             await reply.send(connection, reply)
-            is_open = True
+            is_open = reply.is_complete
         return is_open and request.keeps_connection
 
     def _elsewhere(self, request: HttpRequest) -> Reply:
+        if (reply := self._batches.reply(request)) is not None:
+            return reply
         if request.method == "GET" and request.path == "/health":
             return json_reply(200, {"status": "ok", "requests": self._requests})
         if request.method == "GET" and request.path == "/metrics" and self._batch is not None:
@@ -167,6 +183,26 @@ class Service:
         finally:
             self._running -= 1
             self._batch.release()
+
+    def _answer_line(self, body: JsonObject) -> tuple[int, JsonObject]:
+        """Answer a line of a batch at half the price, and record it."""
+        api = APIS["/v1/chat/completions"]
+        self._requests += 1
+        n, chat, bill = self._requests, None, Bill()
+        try:
+            chat = api.read(body)
+        except Refusal as refusal:
+            self._ledger.asked(n, _BATCHES, True, None)
+            outcome = _refuse(api, refusal)
+        else:
+            self._ledger.asked(n, _BATCHES, True, chat)
+            breaks = chance.breaks(self._settings.seed, chat.prompt, 0, self._settings.broken_json_rate)
+            answer = make_answer(self._settings.seed, chat, breaks=breaks)
+            outcome = good(Scene(api, chat, answer, {}))
+            cost = chat.model.cost(answer.prompt_tokens, answer.completion_tokens) / 2
+            bill = Bill(answer.prompt_tokens, answer.completion_tokens, cost)
+        self._ledger.answered(n, None, outcome, bill, True)
+        return outcome.reply.status or 0, json.loads(outcome.reply.body)
 
     def _admit(self) -> None:
         if self._window is None:

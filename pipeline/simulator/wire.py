@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 HEAD_LIMIT = 64 * 1024
-BODY_LIMIT = 64 * 1024 * 1024
+BODY_LIMIT = 256 * 1024 * 1024
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _PAUSE_BEFORE_RESET_SECONDS = 0.05
 
@@ -30,13 +30,15 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, read to its last byte. The names of `headers` are in lower case, `path` has no query."""
+    """One request, read to its last byte. The names of `headers` are in lower case, `path` has no query,
+    which stands in `query`."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
     keeps_connection: bool
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ async def read_request(connection: Connection) -> HttpRequest | None:
     """Read the next request, or None where the client closed the connection first. Raises Unreadable."""
     try:
         head = await connection.reader.readuntil(b"\r\n\r\n")
-        method, path, version, headers = _parse_head(head)
+        method, target, version, headers = _parse_head(head)
         if headers.get("expect", "").lower() == "100-continue":
             await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await _read_body(connection.reader, headers)
@@ -179,7 +181,8 @@ async def read_request(connection: Connection) -> HttpRequest | None:
         return None
     wish = headers.get("connection", "").lower()
     keeps = "close" not in wish if version == "HTTP/1.1" else "keep-alive" in wish
-    return HttpRequest(method, path, headers, body, keeps)
+    path, _, query = target.partition("?")
+    return HttpRequest(method, path, headers, body, keeps, query)
 
 
 def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
@@ -194,7 +197,7 @@ def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
             raise Unreadable(400, "a header line is malformed")
         headers[name.lower()] = value.strip()
     method, target, version = parts
-    return method, target.partition("?")[0], version, headers
+    return method, target, version, headers
 
 
 async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pipeline.catalogue import cost
 from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, Outcome, State
+from pipeline.journal.files import PLAN_NAME
 from pipeline.plan import SUCCEEDED, Change, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
 from pipeline.records import Usage, digest
 from pipeline.sink import OutputMetadata, partial_path, read_metadata
@@ -258,3 +259,9 @@ def keep_plan(plan: Plan, directory: Path) -> None:
         save_plan(plan, directory)
     except OSError as error:
         raise CheckpointFailed(f"{directory}: cannot save the plan: {error}") from error
+
+
+def forget_plan(directory: Path) -> None:
+    """Have the next run plan anew: answers were recorded whose rows' places were not known."""
+    with suppress(OSError):
+        (directory / PLAN_NAME).unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ class Figures:
     """Keeps the summary of a run, and word of it in the progress file. Times are of the monotonic clock, in seconds.
 
     `failed_now` are the rows that failed in this run, `left_alone` the failed rows that it does not send. `answers` are
-    those from before it; None in them is not known, and stays so.
+    those from before it; None in them is not known, and stays so. `out` are the lines in batches that the sending has
+    nothing to do with, and what they may cost at most.
     """
 
     def __init__(self, summary: Summary) -> None:
@@ -39,6 +41,7 @@ class Figures:
         self.answers = AnswerCounts()
         self.tracker = Tracker(0, FailureKinds())
         self.controls: Controls | None = None
+        self.out: tuple[int, Decimal] = (0, Decimal(0))
         self._succeeded = 0
         self._written_at = 0.0
 
@@ -73,7 +76,8 @@ class Figures:
         failures = (self.left_alone + progress.failures).counts()["failures"]
         answers = self.answers.plus(progress.truncated, progress.empty)
         # Of the journal's open claims, which are the requests in flight, ten thousand are not read once a second.
-        money = MoneyFigures.while_open(journal, progress.in_flight, progress.in_doubt_usd)
+        lines, worst_usd = self.out
+        money = MoneyFigures.while_open(journal, progress.in_flight + lines, progress.in_doubt_usd + worst_usd)
         summary = self.summary.having(RowFigures.of(plan), money, answers, failures=failures)
         self._write(directory, summary, journal, self.tracker.facts(progress))
 
@@ -93,6 +97,7 @@ class Figures:
             "pid": os.getpid(),
             "updated_at": time.time(),
             "answers_of_run": self._succeeded,
+            "batches": [batch.facts() for batch in journal.totals.batches],
             **({} if self.controls is None else self.controls.facts()),
         }
         with suppress(OSError):  # a full disk shows at the journal; this file is only for those who watch

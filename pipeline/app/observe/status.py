@@ -50,6 +50,7 @@ class JobStatus:
     def as_json(self) -> JsonObject:
         """Return what `status --json` prints."""
         holder = self.holder
+        batches = self.facts.get("batches", [])
         written_at, seen_at = self.facts.get("updated_at"), self.facts.get("last_progress_at")
         return {
             **self.summary.as_json(),
@@ -60,6 +61,7 @@ class JobStatus:
             **{name: self.facts.get(name) if self.is_running else None for name in _WHILE_SENDING},
             "errors": self.facts.get("errors", []),
             **({} if self.cache is None else {"cache": self.cache}),
+            **({"batches": [_shown(batch) for batch in batches]} if batches else {}),
             "updated_at": _stamp(written_at),
             "silent_seconds": _age(written_at) if self.is_running else None,
             "last_progress_at": _stamp(seen_at),
@@ -149,7 +151,8 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
     last, facts = _last_written(job)
     if not _is_as_written(last.output, facts):
         last = replace(last, output=written_output(job, journal.checkpoint_id))
-    if facts.get("events") == journal.totals.events and last.status != "running" and not journal.totals.claims:
+    has_died = journal.totals.claims > sum(batch.requests for batch in journal.totals.batches)
+    if facts.get("events") == journal.totals.events and last.status != "running" and not has_died:
         return JobStatus(last, facts=facts)
     run_id = journal.runs()[-1] if journal.runs() else None
     if last.run_id != run_id:
@@ -187,6 +190,12 @@ def _last_written(job: Job) -> tuple[Summary, JsonObject]:
     if summary is None or summary.job != job.config.name:
         return Summary(job=job.config.name), {}
     return summary, found
+
+
+def _shown(batch: JsonObject) -> JsonObject:
+    """Return what is told of a batch that is out."""
+    names = ("batch_id", "status", "requests", "completed", "failed", "worst_usd")
+    return {**{name: batch.get(name) for name in names}, "age_seconds": _age(batch.get("intended_at"))}
 
 
 def _stamp(seconds: float | None) -> str | None:

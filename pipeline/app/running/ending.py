@@ -35,6 +35,8 @@ def ending(
     if stop is not None:
         status = "interrupted" if stop.kind is StopKind.INTERRUPTED else "stopped"
         return Ending(status, stop.exit_code, RunError(stop.kind, stop.message))
+    if options.cancel:
+        return Ending("succeeded" if is_whole else "partial", Exit.DONE)
     if options.asks_longer and failed_now.rows:
         return Ending("failed_rows" if is_whole else "partial", Exit.ROWS_FAILED, in_vain(failed_now))
     if not is_whole:

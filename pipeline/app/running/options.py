@@ -13,10 +13,12 @@ from pipeline.records import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a command may ask of a run. `retry` sends nothing but failed rows, whatever their cause: all of them, or
-    those of one kind; of the kind `truncated` it asks for longer answers instead. With `accept` these failures are
-    accepted, and nothing is sent. `limit` is the most rows to send: first in input order, or with `seed` drawn at
-    random.
+    """What a command may ask of a run.
+
+    `retry` sends nothing but failed rows, whatever their cause: all of them, or those of one kind; of the kind
+    `truncated` it asks for longer answers instead. With `accept` these failures are accepted, and nothing is sent. With
+    `no_wait` the run does not wait for batches that are out; with `cancel` it sends nothing and has them canceled.
+    `limit` is the most rows to send: first in input order, or with `seed` drawn at random.
     """
 
     limit: int | None = None
@@ -25,6 +27,8 @@ class RunOptions:
     retry: bool = False
     retry_kind: str | None = None
     accept: bool = False
+    no_wait: bool = False
+    cancel: bool = False
 
     @property
     def asks_longer(self) -> bool:

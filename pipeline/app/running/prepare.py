@@ -72,13 +72,17 @@ def _answers_so_far(plan: Plan | None, journal: Journal | None, last: JsonObject
 def _settle_claims(plan: Plan | None, held: HeldCheckpoint) -> None:
     """Record what a kill cut off, before anything else is sent; the journal is read whole before it is touched."""
     journal = held.journal
-    if journal is None or not journal.claims():
+    if journal is None:
+        return
+    out = {batch.key for batch in journal.totals.batches}  # their lines are out as before
+    cut_off = [claim for claim in journal.claims() if claim.batch not in out]
+    if not cut_off:
         return
     if plan is None:
         for _ in journal.index():
             pass
     journal = held.writer()
-    events, claims, worst = lost_claims(journal.claims())
+    events, claims, worst = lost_claims(cut_off)
     first = journal.commit(events, release=claims, possibly_billed_usd=worst, possibly_billed_requests=len(events))
     if plan is not None:
         plan.take(first, events)

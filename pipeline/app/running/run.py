@@ -20,6 +20,7 @@ from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
 from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running import longer_answers
 from pipeline.app.running.acceptance import accept_failures
+from pipeline.app.running.batches import BatchRun
 from pipeline.app.running.ending import ending
 from pipeline.app.running.options import RunOptions, select_retries
 from pipeline.app.running.prepare import prepare
@@ -27,21 +28,23 @@ from pipeline.app.running.publishing import publish_rows
 from pipeline.app.running.send import RowSender
 from pipeline.config import Job
 from pipeline.endings import StopKind
-from pipeline.errors import Interrupted, JobLocked, PipelineError
+from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError
 from pipeline.journal import State, read_progress
 from pipeline.journal.orders import withdraw_orders
 from pipeline.plan import FailureKinds, Plan, failure_kinds
 from pipeline.records import JsonObject
-from pipeline.runner import Stop, StopRequest
+from pipeline.runner import Progress, Stop, StopRequest
 from pipeline.sources import Source, Watched
 
 _PENDING = (State.NEW, State.ATTEMPTED, State.CHANGED)
 
 
 class Run:
-    """One run. `summary` is what is known of it at any moment, also after an error; `first_event` is the number of the
-    first event of what it has sent. With a `stop_request` it runs within a program that is not ours, and is asked
-    to stop by that, also while it plans.
+    """One run.
+
+    `summary` is what is known of it at any moment, also after an error; `first_event` is the number of the first event
+    of what it has sent, and `cancelled` how many batches it has canceled. With a `stop_request` it runs within a
+    program that is not ours, and is asked to stop by that, also while it plans.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Run:
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._figures = Figures(Summary(job=job.config.name, run_id=run_id))
         self.first_event = 0
+        self.cancelled = 0
 
     @property
     def summary(self) -> Summary:
@@ -154,7 +158,7 @@ class Run:
         self._is_planning = False
         self._watcher.planned(opened, plan, options.to_send, prepared.notes)
         stop = None
-        if not self.summary.is_idle and options.limit != 0:
+        if options.limit != 0:
             stop = self._send(opened, plan, held)
         if options.asks_longer:
             assert held.journal is not None
@@ -165,11 +169,27 @@ class Run:
             figures.update(is_said=_is_said(last, stop))
 
     def _send(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint) -> Stop | None:
-        sender = RowSender(opened, self._options, self._figures, self._watcher, self._signals, self._stop_request)
-        try:
-            return sender.send(plan, held)
-        finally:
-            self.first_event = sender.first_event
+        """Send what is to be sent, one by one or by batches, and collect what is out in batches."""
+        assert held.journal is not None
+        parts = (opened, self._options, self._figures, self._watcher, self._signals, self._stop_request)
+        buys_batches, is_out = self._job.config.endpoint.batch is not None, bool(held.journal.totals.batches)
+        if self._options.no_wait and not buys_batches and not is_out:
+            raise InvalidInput("--no-wait is for `endpoint.batch`: no row waits in a batch; leave it out")
+        if self._options.asks_longer and buys_batches:
+            raise InvalidInput("--kind truncated asks one by one; add --set endpoint.batch=null")
+        self.first_event = held.journal.totals.events + 1
+        if self._options.cancel:
+            self.cancelled, stop = BatchRun(*parts).cancel(plan, held)
+            return stop
+        stop, progress = None, Progress()
+        if not self.summary.is_idle and not buys_batches:
+            sender = RowSender(*parts)
+            stop = sender.send(plan, held)
+            progress = sender.progress
+        if stop is None and (is_out or (buys_batches and not self.summary.is_idle)):
+            self._figures.update(is_idle=False)
+            stop = BatchRun(*parts).send(plan, held, progress, only_collect=not buys_batches)
+        return stop
 
     def _publish(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint, stop: Stop | None) -> None:
         """Publish what there is, and say how the run ended."""

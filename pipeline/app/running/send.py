@@ -22,6 +22,7 @@ from pipeline.app.observe.figures import Figures
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
 from pipeline.app.observe.watcher import Watcher
+from pipeline.app.running.batches import open_lines, without_open_lines
 from pipeline.app.running.limited import Work, of_machine
 from pipeline.app.running.options import RunOptions
 from pipeline.config import LimitsConfig, shown_address
@@ -64,7 +65,7 @@ class RowSender:
         self._signals = signals
         self._stop_request = stop_request
         self._is_stopping = False
-        self.first_event = 0
+        self.progress = Progress()
 
     def send(self, plan: Plan, held: HeldCheckpoint) -> Stop | None:
         """Send until every row is through, or something stops it; that is returned.
@@ -82,10 +83,10 @@ class RowSender:
         recent_sends.see(journal, sent, now)
         if (too_long := self._wait_out_pause(journal, pause, now)) is not None:
             return too_long
-        self.first_event = journal.totals.events + 1
         settings = checkpoint.register_settings(self._opened, journal)
         run_id = self._figures.summary.run_id or ""
         journal.register_run(run_id)
+        self._figures.out = open_lines(journal)
         controls = Controls(held.directory, config.limits, held.writer, run_id)
         self._figures.controls = controls
         expected = self._opened.rows.expected
@@ -101,7 +102,7 @@ class RowSender:
             sender = sender_config(self._job, address, os.environ)
             sender = replace(sender, slots=min(sender.slots, most_slots))
             works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan), cached)
-            works = while_unchanged(works, self._opened.rows.source.files)
+            works = without_open_lines(while_unchanged(works, self._opened.rows.source.files), journal)
             engine = self._engine(sender, processes, pause)  # last: from here on it is closed, whatever happens
             runner = Runner(
                 feed=works,
@@ -130,13 +131,17 @@ class RowSender:
                 finally:
                     room = engine.slots
                     engine.close()
+                    self.progress = runner.progress
                     self._figures.take(runner.progress)
                     busy = Work.now().busy_since(begun, processes - 1)
                     most = most_in_flight(config.endpoint)
                     limited_by = of_machine(runner.progress.limited_by, room=room, most=most, busy=busy)
                     self._figures.update(limited_by=limited_by)
                     # What is in doubt where the journal failed is in no total.
-                    money_known = MoneyFigures.while_open(journal, runner.in_doubt(), runner.in_doubt_usd())
+                    lines, worst_usd = self._figures.out
+                    money_known = MoneyFigures.while_open(
+                        journal, runner.in_doubt() + lines, runner.in_doubt_usd() + worst_usd
+                    )
                     self._figures.update(RowFigures.of(plan), money_known)
             if over := self._figures.summary.over_reserve_usd:
                 self._watcher.warned(

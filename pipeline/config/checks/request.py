@@ -43,6 +43,7 @@ def check_additions(config: JobConfig) -> Iterator[Finding]:
     yield from _check_headers(endpoint)
     yield from _check_extra_body(config)
     yield from _check_max_tokens_field(endpoint)
+    yield from _check_batch(config)
     if endpoint.stream and not endpoint.provider.streams:
         hint = f"leave it out; only servers of {kinds(lambda one: one.streams)} are known to stream"
         yield Finding(path("endpoint.stream"), f"{endpoint.provider.title} sends no streams", hint, (_KIND,))
@@ -50,6 +51,20 @@ def check_additions(config: JobConfig) -> Iterator[Finding]:
         message = "without a stream nothing arrives before the complete reply, which `limits.timeout_seconds` bounds"
         hint = "set `stream: true` below `endpoint:`, or leave it out"
         yield Finding(path("limits.idle_seconds"), message, hint, (path("endpoint.stream"),))
+
+
+def _check_batch(config: JobConfig) -> Iterator[Finding]:
+    endpoint, at = config.endpoint, path("endpoint.batch")
+    if endpoint.batch is None:
+        return
+    if not endpoint.provider.takes_batches:
+        hint = f"leave it out; batches are for {kinds(lambda one: one.takes_batches)}"
+        yield Finding(at, f"{endpoint.provider.title} has no Batches API", hint, (_KIND,))
+    elif len(endpoint.urls) > 1:
+        yield Finding(at, "a batch goes to one server", "name one address in `url`", (path("endpoint.url"),))
+    if config.expect is not None:
+        hint = "leave `batch` or `expect` out"
+        yield Finding(at, "answers of a batch are not checked against `expect` yet", hint, (path("expect"),))
 
 
 def _check_auth(endpoint: EndpointConfig) -> Iterator[Finding]:

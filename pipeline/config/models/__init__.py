@@ -4,6 +4,7 @@ are made from them.
 What a single value decides (type, range) is here; what needs several keys or the catalogue is in `checks`.
 """
 
+from pipeline.config.models.batch import BatchConfig
 from pipeline.config.models.cache import CacheConfig
 from pipeline.config.models.endpoint import SIMULATOR_URL, AuthConfig, EndpointConfig
 from pipeline.config.models.expect import ExpectConfig
@@ -25,6 +26,7 @@ __all__ = [
     "SIMULATOR_URL",
     "TAGS",
     "AuthConfig",
+    "BatchConfig",
     "CacheConfig",
     "CheckpointConfig",
     "ColumnReference",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from pipeline.config.models.batch import BatchConfig
 from pipeline.config.models.section import Section
 from pipeline.config.models.values import OneOrManyUrls, SentJson, Text
 from pipeline.providers import DEFAULT, PROVIDERS, Provider
@@ -75,6 +76,11 @@ class EndpointConfig(Section):
         default=False,
         description="Whether the reply comes as a stream of events, which is assembled here: long answers then "
         "survive gateways that cut idle connections. Not for Dataoorts.",
+    )
+    batch: BatchConfig | None = Field(
+        default=None,
+        description="Buys by the provider's Files and Batches API, usually at half the price; answers may take hours.",
+        examples=[{"window": "24h"}],
     )
     reasoning: Literal["auto", "split", "keep"] = Field(
         default="auto",

@@ -37,6 +37,7 @@ class SimulatorConfig(Section):
         "flight brings only later answers. It tells both numbers at /metrics, as vLLM does.",
         examples=[64],
     )
+    batch_seconds: NotNegative = Field(default=0.0, description="How long a batch takes, from its creation to its end.")
     ledger: WrittenPath | None = Field(
         default=None,
         description="A JSONL file to which the simulator adds what it was asked and what it billed.",

@@ -1,0 +1,192 @@
+"""Buying by a provider's batches, and collecting those that are out."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+
+from pipeline.app.jobs.checkpoint import forget_plan, register_settings
+from pipeline.app.jobs.endpoint import endpoint_address, sender_config
+from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
+from pipeline.app.jobs.job import OpenJob
+from pipeline.app.jobs.locking import reading
+from pipeline.app.jobs.scratch import scratch
+from pipeline.app.jobs.signals import Signals
+from pipeline.app.observe.figures import Figures
+from pipeline.app.observe.summary import MoneyFigures, RowFigures
+from pipeline.app.observe.throughput import Tracker
+from pipeline.app.observe.watcher import Watcher
+from pipeline.app.running.options import RunOptions
+from pipeline.batches import BatchApi, BatchSender, Book, Calls, Creation, Incoming, Outgoing
+from pipeline.config import Job, shown_address
+from pipeline.journal import Event, Journal
+from pipeline.plan import Plan
+from pipeline.redaction import Redaction
+from pipeline.runner import Progress, Stop, StopRequest, Work, feed, while_unchanged
+from pipeline.runner.admission import Admission
+
+_USUAL_POLL_SECONDS = 60.0
+
+
+def has_open_batches(job: Job) -> bool:
+    """Return whether batches of a job are out. Raises JobLocked while a run is under way, and as the journal does."""
+    with reading(job) as journal:
+        return journal is not None and bool(journal.totals.batches)
+
+
+def open_lines(journal: Journal) -> tuple[int, Decimal]:
+    """Return how many lines are out in batches, and what they may cost at most, in USD."""
+    if not journal.totals.batches:
+        return 0, Decimal(0)
+    claims = [claim for claim in journal.claims() if claim.batch]
+    return len(claims), sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0))
+
+
+def without_open_lines(works: Iterator[Work | Event], journal: Journal) -> Iterator[Work | Event]:
+    """Yield the rows that are in no open batch: those are never sent one by one."""
+    if not journal.totals.batches:
+        yield from works
+        return
+    out = {(claim.row_id, claim.request_hash) for claim in journal.claims() if claim.batch}
+    for work in works:
+        if isinstance(work, Event) or (work.row_id, work.request_hash) not in out:
+            yield work
+
+
+class BatchRun:
+    """The part of a run that has to do with batches; it keeps `figures` up to date."""
+
+    def __init__(
+        self,
+        opened: OpenJob,
+        options: RunOptions,
+        figures: Figures,
+        watcher: Watcher,
+        signals: Signals,
+        stop_request: StopRequest,
+    ) -> None:
+        self._opened = opened
+        self._config = opened.job.config
+        self._options = options
+        self._figures = figures
+        self._watcher = watcher
+        self._signals = signals
+        self._stop_request = stop_request
+
+    def send(self, plan: Plan, held: HeldCheckpoint, progress: Progress, *, only_collect: bool) -> Stop | None:
+        """Buy the rows that a plan names by batches, unless they are only to be collected, and wait for all that are
+        out. `progress` is what the run has done before. Returns what stopped it.
+
+        Raises:
+            PipelineError: nothing could be sent, or the checkpoint failed.
+        """
+        with self._sender(plan, held, only_collect=only_collect) as (sender, book):
+            book.progress = progress
+            with self._signals.draining(self._stop_request, sender.wake):
+                try:
+                    stop = sender.run()
+                finally:
+                    self._end(book, plan, held)
+            return stop or self._stop_request.stop()
+
+    def cancel(self, plan: Plan, held: HeldCheckpoint) -> tuple[int, Stop | None]:
+        """Ask for every open batch to be canceled, wait up to `limits.timeout_seconds` for their ends, and collect what
+        was answered. Returns how many were asked for, and what stopped it.
+        """
+        seconds = self._config.limits.timeout_seconds
+        with (
+            self._sender(plan, held, only_collect=True, seconds=seconds) as (sender, book),
+            self._signals.draining(self._stop_request, sender.wake),
+        ):
+            try:
+                return sender.cancel()
+            finally:
+                self._end(book, plan, held)
+
+    @contextmanager
+    def _sender(
+        self, plan: Plan, held: HeldCheckpoint, *, only_collect: bool, seconds: float | None = None
+    ) -> Iterator[tuple[BatchSender, Book]]:
+        journal, config = held.writer(), self._config
+        settings = register_settings(self._opened, journal)
+        if not only_collect or not self._figures.summary.requests:
+            journal.register_run(self._figures.summary.run_id or "")
+        where = " and ".join(map(shown_address, config.endpoint.urls))
+        self._figures.tracker = Tracker(plan.count(*self._options.to_send), self._figures.left_alone, where=where)
+        batch = None if only_collect else config.endpoint.batch
+        polling = _USUAL_POLL_SECONDS if config.endpoint.batch is None else config.endpoint.batch.poll_seconds
+        with endpoint_address(self._opened.job) as address, scratch(held.directory) as place:
+            sending = sender_config(self._opened.job, address, os.environ)
+            redaction = Redaction(sending.key, sending.header_values)
+            api = BatchApi(
+                sending.endpoint,
+                sending.headers,
+                redaction,
+                timeout_seconds=config.limits.timeout_seconds,
+                most_seconds=config.retry.max_elapsed_seconds,
+            )
+            terms, factor = self._opened.terms, Decimal(1) if batch is None else batch.price_factor
+            admission = Admission(
+                # Rates and concurrency are of requests one by one.
+                config.limits.model_copy(update={"requests_per_minute": None, "tokens_per_minute": None}),
+                terms={model: one.times(factor) for model, one in terms.items()},
+                spent=journal.totals.cost_usd + journal.totals.possibly_billed_usd + open_lines(journal)[1],
+            )
+            book = Book(
+                journal,
+                plan,
+                terms=terms,
+                max_attempts=config.retry.max_attempts,
+                admission=admission,
+            )
+            calls = Calls(self._stop_request)
+            creation = Creation(book, api, calls, poll_seconds=polling)
+            common = (book, api, calls, creation)
+            outgoing = None
+            if batch is not None:
+                outgoing = Outgoing(
+                    lambda: self._works(plan, journal, settings),
+                    *common,
+                    job=config.name,
+                    config=batch,
+                    endpoint=sending.endpoint,
+                    admission=admission,
+                    limit=self._options.limit,
+                    scratch=place,
+                )
+            incoming = Incoming(*common, endpoint=sending.endpoint, redaction=redaction, scratch=place)
+            seconds = seconds or config.limits.deadline_seconds
+            sender = BatchSender(
+                *common,
+                incoming,
+                outgoing,
+                poll_seconds=polling,
+                waits=not self._options.no_wait,
+                deadline=math.inf if seconds is None else self._figures.started + seconds,
+                stop_request=self._stop_request,
+                observe=lambda progress: self._observe(progress, plan, held),
+            )
+            try:
+                yield sender, book
+            finally:
+                api.close()
+
+    def _works(self, plan: Plan, journal: Journal, settings: Sequence[int]) -> Iterator[Work | Event]:
+        works = feed(self._opened.rows, plan, journal, settings, self._options.to_send)
+        return while_unchanged(works, self._opened.rows.source.files)
+
+    def _observe(self, progress: Progress, plan: Plan, held: HeldCheckpoint) -> None:
+        self._figures.take(progress)
+        self._watcher.progressed(progress, self._figures.summary)
+        self._figures.see(progress, plan, held.writer(), held.directory)
+
+    def _end(self, book: Book, plan: Plan, held: HeldCheckpoint) -> None:
+        self._figures.take(book.progress)
+        self._figures.out = (0, Decimal(0))
+        with suppress(Exception):  # of a journal that failed, what is known stands in the summary already
+            self._figures.update(RowFigures.of(plan), MoneyFigures.of(held.writer()))
+        if book.is_stale:
+            forget_plan(held.directory)

@@ -1,0 +1,11 @@
+"""Buying by a provider's Files and Batches API: `BatchSender` is the loop, `Book` what it records."""
+
+from pipeline.batches.api import BatchApi
+from pipeline.batches.book import Book
+from pipeline.batches.calls import Calls
+from pipeline.batches.creation import Creation
+from pipeline.batches.incoming import Incoming
+from pipeline.batches.outgoing import Outgoing
+from pipeline.batches.sender import BatchSender
+
+__all__ = ["BatchApi", "BatchSender", "Book", "Calls", "Creation", "Incoming", "Outgoing"]

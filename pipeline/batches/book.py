@@ -1,0 +1,259 @@
+"""The lines that are out in batches: their claims, their money, and what becomes of their rows."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from pipeline.batches.lines import line_id
+from pipeline.catalogue import Price, Terms
+from pipeline.client import Attempt
+from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State
+from pipeline.journal.batches import OpenBatch
+from pipeline.plan import Plan
+from pipeline.records import Failure, JsonObject, ParameterValue, Reply, Request
+from pipeline.retry import PASSING, Decision, decide
+from pipeline.runner.accounting import Charge, charge_of, failed_record, record_of
+from pipeline.runner.admission import Admission, Reservation
+from pipeline.runner.feed import History, Work
+from pipeline.runner.progress import Progress
+
+_COMMIT_EVENTS = 1000
+
+RowKey = tuple[str, str]
+"""A row's id and the hash of what it asks."""
+
+
+@dataclass(slots=True)
+class _Group:
+    events: list[Event] = field(default_factory=list)
+    release: list[int] = field(default_factory=list)
+    cost: Decimal = Decimal(0)
+    possibly: Decimal = Decimal(0)
+    in_doubt: int = 0
+
+
+class Book:
+    """Keeps the open claims of batches, and records what comes of them.
+
+    `terms` are those of single requests by model, `admission` holds the caps, `wall_clock` gives Unix seconds.
+    `asks_again` tells that rows are left that this run sends again; `is_stale` that an answer was recorded for a row
+    whose place in the plan is not known, so that the next run has to plan anew.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        plan: Plan,
+        *,
+        terms: Mapping[str, Terms],
+        max_attempts: int,
+        admission: Admission,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._journal = journal
+        self._plan = plan
+        known = journal.settings()
+        self._prices = {number: _price(found, terms) for number, found in known.items()}
+        # All that is needed of the request of a line: its claim tells the rest.
+        self._requests = {number: Request(found["model"], (), _max_tokens(found)) for number, found in known.items()}
+        self._max_attempts = max_attempts
+        self._admission = admission
+        self._reserved: dict[int, Reservation] = {}
+        self._wall_clock = wall_clock
+        self._group = _Group()
+        self._tries: Counter[RowKey] = Counter()
+        self.claims: dict[int, Claim] = {claim.number: claim for claim in journal.claims() if claim.batch}
+        self.batches: dict[str, OpenBatch] = {batch.key: batch for batch in journal.totals.batches}
+        self.next_number = max(self.claims, default=0) + 1
+        self._numbers: dict[RowKey, int] = {_key(claim): number for number, claim in self.claims.items()}
+        self._done: set[RowKey] = set()
+        self.progress = Progress()
+        self.asks_again = False
+        self.is_stale = False
+
+    @property
+    def worst_usd(self) -> Decimal:
+        """What the open lines may cost at most, in USD, as far as prices are known."""
+        return sum((Decimal(claim.worst_cost or 0) for claim in self.claims.values()), Decimal(0))
+
+    def is_out(self, work: Work) -> bool:
+        """Return whether a row is in an open batch, or was answered out of one by this run; learn its place."""
+        key = (work.row_id, work.request_hash)
+        number = self._numbers.get(key)
+        if number is not None:
+            self.claims[number] = replace(self.claims[number], plan=self._plan.number, position=work.position)
+        return number is not None or key in self._done
+
+    def claim(self, work: Work, reserved: Reservation, batch: str) -> Claim:
+        """Return the claim of a row that is about to go out as a line of a batch."""
+        number, self.next_number = self.next_number, self.next_number + 1
+        self._reserved[number] = reserved
+        return Claim(
+            number,
+            self._plan.number,
+            work.position,
+            work.row_id,
+            work.request_hash,
+            work.settings_id,
+            work.content_key,
+            self._wall_clock(),
+            None if reserved.worst is None else str(reserved.worst),
+            reserved.most_tokens,
+            work.history.outcome(),
+            batch,
+        )
+
+    def open(self, batch: OpenBatch, claims: Iterable[Claim]) -> None:
+        """Put the intent of a batch on disk, with the claims of its lines."""
+        found = list(claims)
+        self.batches[batch.key] = batch
+        self.commit(found)
+        for claim in found:
+            self.claims[claim.number] = claim
+            self._numbers[_key(claim)] = claim.number
+
+    def update(self, batch: OpenBatch) -> None:
+        """Put on disk what is known of a batch by now."""
+        if self.batches.get(batch.key) != batch:
+            self.batches[batch.key] = batch
+            self.commit()
+
+    def lines_of(self, batch: OpenBatch) -> list[int]:
+        """Return the claims of a batch that are still open."""
+        return [number for number, claim in self.claims.items() if claim.batch == batch.key]
+
+    def line_ids(self, batch: OpenBatch) -> dict[str, int]:
+        """Return the open claims of a batch by the `custom_id` of their lines."""
+        return {line_id(*_key(self.claims[number])): number for number in self.lines_of(batch)}
+
+    def close(self, batch: OpenBatch) -> None:
+        """Take a batch off the books, whose lines are all settled."""
+        del self.batches[batch.key]
+        self.commit()
+
+    def add(self, event: Event) -> None:
+        """Record a row that makes no request."""
+        self._group.events.append(event)
+        self.progress.failed += 1
+        self.progress.failures.add(event.record.error_kind or "", event.row_id)
+        self._commit_if_many()
+
+    def give_back(self, number: int) -> None:
+        """Close the claim of a line that was never worked on: nothing is billed, and no attempt is used up."""
+        self._take(number)
+        if (reserved := self._reserved.pop(number, None)) is not None:
+            self._admission.withdraw(reserved)
+        self.asks_again = True
+        self._commit_if_many()
+
+    def settle(self, number: int, result: Reply | Failure) -> Failure | None:
+        """Bill and record what came of a line, and what becomes of its row. Returns a failure that every line meets."""
+        claim = self._take(number)
+        now = self._wall_clock()
+        price = self._price_of(claim)
+        worst = None if claim.worst_cost is None else Decimal(claim.worst_cost)
+        charge = charge_of(result, price, worst, claim.worst_tokens)
+        self._count(result, claim, charge)
+        if (reserved := self._reserved.pop(number, None)) is not None:
+            self._admission.settle(reserved, charge, 0.0)
+        history = History.of(claim.history)
+        attempt = Attempt(number, result, claim.claimed_at, now, max(0.0, now - claim.claimed_at))
+        record = record_of(attempt, result, self._requests[claim.settings_id], history, charge, price)
+        state = State.ATTEMPTED
+        if isinstance(result, Reply):
+            state = State.ANSWERED if charge.known is not None else State.UNPRICED
+        self._record(claim, state, record)
+        if isinstance(result, Failure):
+            decision = decide(result)
+            if decision is Decision.STOP:
+                return result
+            self._tries[_key(claim)] += decision is Decision.RETRY
+            if decision in (Decision.FAIL, Decision.REFUSE) or self._tries[_key(claim)] >= self._max_attempts:
+                failed = State.FAILED_PASSING if result.kind in PASSING else State.FAILED
+                self._record(claim, failed, failed_record(record))
+            else:
+                self.asks_again = True
+        self._commit_if_many()
+        return None
+
+    def commit(self, claims: Iterable[Claim] = ()) -> None:
+        """Make durable what was gathered, with further claims and what is known of the batches."""
+        group, self._group = self._group, _Group()
+        first = self._journal.commit(
+            group.events,
+            release=group.release,
+            claims=list(claims),
+            cost_usd=group.cost,
+            possibly_billed_usd=group.possibly,
+            possibly_billed_requests=group.in_doubt,
+            batches=list(self.batches.values()),
+        )
+        self._plan.take(first, group.events)
+
+    def _commit_if_many(self) -> None:
+        if len(self._group.events) + len(self._group.release) >= _COMMIT_EVENTS:
+            self.commit()
+
+    def _take(self, number: int) -> Claim:
+        claim = self.claims.pop(number)
+        del self._numbers[_key(claim)]
+        self._group.release.append(number)
+        return claim
+
+    def _price_of(self, claim: Claim) -> Price | None:
+        price = self._prices.get(claim.settings_id)
+        return None if price is None else price.times(Decimal(self.batches[claim.batch].price_factor))
+
+    def _count(self, result: Reply | Failure, claim: Claim, charge: Charge) -> None:
+        self._group.cost += charge.known or 0
+        self._group.possibly += charge.at_most or 0
+        self._group.in_doubt += charge.in_doubt
+        progress = self.progress
+        progress.requests += 1
+        progress.retries += claim.history.attempts > 0
+        if result.usage is not None:
+            progress.prompt_tokens += result.usage.prompt_tokens or 0
+            progress.completion_tokens += result.usage.completion_tokens or 0
+        progress.cost_usd += charge.known or 0
+        progress.possibly_billed_usd += charge.at_most or 0
+
+    def _record(self, claim: Claim, state: State, record: Outcome) -> None:
+        event = Event(
+            claim.plan,
+            claim.position,
+            state,
+            claim.row_id,
+            claim.request_hash,
+            claim.settings_id,
+            claim.content_key,
+            record,
+        )
+        self._group.events.append(event)
+        self.is_stale = self.is_stale or claim.plan != self._plan.number
+        if state in ANSWERS:
+            self._done.add(_key(claim))
+            self.progress.succeeded += 1
+            self.progress.truncated += record.truncated is True
+            self.progress.empty += record.response_type == "empty"
+        if state in FAILURES:
+            self._done.add(_key(claim))
+            self.progress.failed += 1
+            self.progress.failures.add(record.error_kind or "", claim.row_id)
+
+
+def _key(claim: Claim) -> RowKey:
+    return claim.row_id, claim.request_hash
+
+
+def _price(settings: JsonObject, terms: Mapping[str, Terms]) -> Price | None:
+    model = settings["model"]
+    return terms[model].price if model in terms else None
+
+
+def _max_tokens(settings: JsonObject) -> dict[str, ParameterValue]:
+    value = settings["parameters"].get("max_tokens")
+    return {"max_tokens": value} if isinstance(value, int) else {}

@@ -1,0 +1,101 @@
+"""What comes back of batches: every line is recorded, and its row is done or asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.batches.api import BatchApi, BatchState, Refused, stop_kind
+from pipeline.batches.book import Book
+from pipeline.batches.calls import Calls
+from pipeline.batches.creation import Creation
+from pipeline.batches.lines import EXPIRED, MISSING, read_answers
+from pipeline.endings import StopKind
+from pipeline.journal.batches import OpenBatch
+from pipeline.providers import Endpoint
+from pipeline.redaction import Redaction
+
+ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+_DOWNLOADS = 3
+
+
+class Incoming:
+    """Looks at the batches that are out, and collects those that have ended. `scratch` is for files of lines."""
+
+    def __init__(
+        self,
+        book: Book,
+        api: BatchApi,
+        calls: Calls,
+        creation: Creation,
+        *,
+        endpoint: Endpoint,
+        redaction: Redaction,
+        scratch: Path,
+    ) -> None:
+        self._book = book
+        self._api = api
+        self._calls = calls
+        self._creation = creation
+        self._endpoint = endpoint
+        self._redaction = redaction
+        self._scratch = scratch
+
+    def advance(self) -> bool:
+        """Look at each batch that is out, and collect those that have ended. Returns whether any did."""
+        return any([self._advanced(batch) for batch in list(self._book.batches.values())])
+
+    def _advanced(self, batch: OpenBatch) -> bool:
+        known = self._creation.known(batch)
+        if known is None or (batch_id := known.batch_id) is None:
+            return known is None
+        state = self._calls(lambda: self._api.batch(batch_id))
+        known = replace(known, status=state.status, completed=state.completed, failed=state.failed)
+        self._book.update(known)
+        if state.status not in ENDED:
+            return False
+        self._collect(known, state)
+        return True
+
+    def _collect(self, batch: OpenBatch, state: BatchState) -> None:
+        """Record what came of every line of a batch that has ended."""
+        if state.status == "failed":
+            self._creation.drop(batch)
+            words = state.message or "it gave no reason"
+            raise Refused(StopKind.BATCH_FAILED, f"the provider failed the batch {state.id}: {words}")
+        refusal = self._record(batch, state)
+        for number in self._book.lines_of(batch):
+            if state.status == "cancelled":
+                self._book.give_back(number)
+            else:
+                self._book.settle(number, EXPIRED if state.status == "expired" else MISSING)
+        self._book.close(batch)
+        if refusal is not None:
+            raise refusal
+
+    def _record(self, batch: OpenBatch, state: BatchState) -> Refused | None:
+        refusal = None
+        known = self._book.line_ids(batch)
+        for _ in range(_DOWNLOADS):
+            with_words = 0
+            for answer in read_answers(self._downloaded(state), self._endpoint, self._redaction):
+                with_words += 1
+                if (number := known.pop(answer.custom_id, None)) is None:
+                    continue
+                if answer.result is None:
+                    self._book.give_back(number)
+                elif (failure := self._book.settle(number, answer.result)) is not None:
+                    refusal = refusal or Refused(stop_kind(failure), failure.message)
+            if with_words >= state.completed + state.failed or not known:
+                break
+        return refusal
+
+    def _downloaded(self, state: BatchState) -> Iterator[Path]:
+        for name, file_id in (("answers", state.output_file_id), ("errors", state.error_file_id)):
+            if file_id is None:
+                continue
+            path = self._scratch / f"{name}.jsonl"
+            self._calls(lambda file_id=file_id, path=path: self._api.download(file_id, path))  # type: ignore[misc]
+            yield path
+            path.unlink()

@@ -1,0 +1,143 @@
+"""Rows on their way into batches: as many lines as fit, within the caps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+from pipeline.batches.api import BatchApi, Refused, Unanswered, new_key
+from pipeline.batches.book import Book
+from pipeline.batches.calls import CallInterrupted, Calls
+from pipeline.batches.creation import Creation
+from pipeline.batches.lines import line_id, request_line
+from pipeline.config.models import BatchConfig
+from pipeline.journal import Claim, Event
+from pipeline.journal.batches import OpenBatch
+from pipeline.providers import Endpoint
+from pipeline.runner.admission import Admission, OverBudget
+from pipeline.runner.feed import Work
+
+_MEGABYTE = 1_000_000
+
+
+class Outgoing:
+    """Puts rows into batches.
+
+    `works` gives the rows to send, in order, each time that it is called; `limit` is the most lines to send, None for
+    all. `over_budget` says which cap holds the next row back, None where none does.
+    """
+
+    def __init__(
+        self,
+        works: Callable[[], Iterator[Work | Event]],
+        book: Book,
+        api: BatchApi,
+        calls: Calls,
+        creation: Creation,
+        *,
+        job: str,
+        config: BatchConfig,
+        endpoint: Endpoint,
+        admission: Admission,
+        limit: int | None,
+        scratch: Path,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._works = works
+        self._book = book
+        self._api = api
+        self._calls = calls
+        self._creation = creation
+        self._job = job
+        self._config = config
+        self._endpoint = endpoint
+        self._admission = admission
+        self._lines_left = math.inf if limit is None else limit
+        self._scratch = scratch
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._feed: Iterator[Work | Event] | None = None
+        self._next: Work | None = None
+        self._is_fed = False
+        self.over_budget: str | None = None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be rows that this run still puts into a batch."""
+        return self._lines_left > 0 and (not self._is_fed or self._book.asks_again)
+
+    def form(self, *, try_again: bool) -> bool:
+        """Put rows into batches until none is left or a cap is reached; one that was reached before holds until
+        `try_again`. Returns whether a batch was made.
+        """
+        if try_again:
+            self.over_budget = None
+        if self.over_budget is not None:
+            return False
+        has_made = False
+        while (made := self._fill()) is not None:
+            batch, path, claims = made
+            self._book.open(batch, claims)
+            try:
+                file_id = self._calls(lambda path=path: self._api.upload(path))  # type: ignore[misc]
+            except (Refused, Unanswered, CallInterrupted):
+                self._creation.drop(batch)  # nothing was created of it
+                raise
+            path.unlink()
+            self._creation.create(replace(batch, file_id=file_id))
+            has_made = True
+        return has_made
+
+    def _fill(self) -> tuple[OpenBatch, Path, list[Claim]] | None:
+        """Write the lines of the next batch to a file; None where there is no row for one."""
+        key, claims, size = new_key(self._job), list[Claim](), 0
+        path = self._scratch / "requests.jsonl"
+        with path.open("wb") as file:
+            while len(claims) < self._config.requests and self._lines_left > 0:
+                if (work := self._next_work()) is None:
+                    break
+                line = request_line(line_id(work.row_id, work.request_hash), work.request, self._endpoint)
+                if claims and size + len(line) > self._config.megabytes * _MEGABYTE:
+                    self._next = work
+                    break
+                try:
+                    reserved = self._admission.reserve(work.request, self._clock())
+                except OverBudget as refusal:
+                    self._next, self.over_budget = work, str(refusal)
+                    break
+                assert not isinstance(reserved, float)  # no rate holds for lines
+                file.write(line)
+                size += len(line)
+                self._lines_left -= 1
+                claims.append(self._book.claim(work, reserved, key))
+        if not claims:
+            path.unlink()
+            return None
+        self._creation.check_listing()
+        factor, window = str(self._config.price_factor), self._config.window
+        worst = sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0))
+        batch = OpenBatch(key, self._wall_clock(), len(claims), factor, window, worst_usd=str(worst))
+        return batch, path, claims
+
+    def _next_work(self) -> Work | None:
+        """Return the next row that is in no batch; rows that make no request are recorded on the way."""
+        if self._next is not None:
+            work, self._next = self._next, None
+            return work
+        if self._is_fed and self._book.asks_again:
+            self._is_fed, self._book.asks_again = False, False
+        if self._is_fed:
+            return None
+        self._feed = self._feed or self._works()
+        for found in self._feed:
+            if isinstance(found, Event):
+                self._book.add(found)
+            elif not self._book.is_out(found):
+                return found
+        self._feed, self._is_fed = None, True
+        return None

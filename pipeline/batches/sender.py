@@ -1,0 +1,138 @@
+"""The loop that buys by batches: collect what has ended, put the next rows into a batch, wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from pipeline.batches.api import BatchApi, Refused, Unanswered
+from pipeline.batches.book import Book
+from pipeline.batches.calls import CallInterrupted, Calls
+from pipeline.batches.creation import Creation
+from pipeline.batches.incoming import Incoming
+from pipeline.batches.outgoing import Outgoing
+from pipeline.endings import StopKind
+from pipeline.runner.progress import Progress, Stop, StopRequest
+
+_TICK_SECONDS = 0.5
+
+
+class BatchSender:
+    """Buys rows by batches, and collects those that are out. `run` or `cancel` may be called once.
+
+    Args:
+        outgoing: puts rows into batches; None where those that are out are only collected.
+        poll_seconds: how often the batches that are out are looked at.
+        waits: whether to wait for their end.
+        deadline: the moment by which the run ends, on `clock`.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        api: BatchApi,
+        calls: Calls,
+        creation: Creation,
+        incoming: Incoming,
+        outgoing: Outgoing | None,
+        *,
+        poll_seconds: float,
+        waits: bool,
+        deadline: float,
+        stop_request: StopRequest,
+        observe: Callable[[Progress], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._book = book
+        self._api = api
+        self._calls = calls
+        self._creation = creation
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._poll_seconds = poll_seconds
+        self._waits = waits
+        self._deadline = deadline
+        self._stop_request = stop_request
+        self._observe = observe
+        self._clock = clock
+        self._woken = threading.Event()
+
+    def wake(self) -> None:
+        """End a wait at once; safe in a signal handler."""
+        self._woken.set()
+
+    def run(self) -> Stop | None:
+        """Buy until every row has an outcome or something stops the run; returns what stopped it."""
+        return self._guarded(self._run)
+
+    def cancel(self) -> tuple[int, Stop | None]:
+        """Ask for every open batch to be canceled, wait for their ends until the deadline, and collect what was
+        answered. Returns how many were asked for, and what stopped it.
+        """
+        asked = 0
+
+        def work() -> None:
+            nonlocal asked
+            for batch in list(self._book.batches.values()):
+                found = self._creation.known(batch)
+                if found is not None and (batch_id := found.batch_id) is not None:
+                    self._calls(lambda batch_id=batch_id: self._api.cancel(batch_id))  # type: ignore[misc]
+                    asked += 1
+            while self._book.batches and self._clock() < self._deadline and self._stop_request.signal is None:
+                if not self._incoming.advance():
+                    self._sleep(min(self._poll_seconds, _TICK_SECONDS))
+
+        stop = self._guarded(work)
+        return asked, stop
+
+    def _guarded(self, work: Callable[[], Stop | None]) -> Stop | None:
+        try:
+            stop = work()
+        except Refused as refusal:
+            stop = Stop(refusal.kind, str(refusal))
+        except Unanswered as error:
+            stop = Stop(StopKind.OUTAGE, str(error))
+        except CallInterrupted:
+            stop = self._stop_request.stop()
+        self._book.commit()
+        self._show()
+        return stop
+
+    def _run(self) -> Stop | None:
+        while True:
+            if (stop := self._asked_to_stop()) is not None:
+                return stop
+            has_moved = self._incoming.advance()
+            if self._outgoing is not None:
+                has_moved = self._outgoing.form(try_again=has_moved) or has_moved
+            self._show()
+            if not self._book.batches and (self._outgoing is None or not self._outgoing.has_more):
+                return None
+            if not self._book.batches and self._outgoing is not None and self._outgoing.over_budget is not None:
+                return Stop(StopKind.COST_CAP, self._outgoing.over_budget)
+            if self._book.batches and not self._waits and not has_moved:
+                lines, batches = len(self._book.claims), len(self._book.batches)
+                words = f"{lines:,} rows are waiting in {'a batch' if batches == 1 else f'{batches:,} batches'}"
+                return Stop(StopKind.BATCH_WAITING, words)
+            if not has_moved:
+                self._sleep(self._poll_seconds)
+
+    def _asked_to_stop(self) -> Stop | None:
+        if self._clock() >= self._deadline:
+            return Stop(StopKind.DEADLINE, "limits.deadline_seconds is over; the batches go on at the provider")
+        return self._stop_request.stop()
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, but not beyond the deadline, nor after a signal; whoever watches hears of the run meanwhile."""
+        until = min(self._clock() + seconds, self._deadline)
+        while (left := until - self._clock()) > 0 and self._stop_request.signal is None:
+            self._woken.wait(min(left, _TICK_SECONDS))
+            self._woken.clear()
+            self._show()
+
+    def _show(self) -> None:
+        progress = self._book.progress
+        progress.in_flight = len(self._book.claims)
+        progress.in_doubt_usd = self._book.worst_usd
+        self._observe(progress)

@@ -1,0 +1,287 @@
+"""Buying by a provider's batches: every line once, at half the price, whatever dies when."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pipeline.simulator import Settings, Simulator, read_ledger
+from tests.functional.conftest import Endpoint, Workspace, wait_until
+
+MODEL = "meta/llama-4-scout-17b-16e-instruct"
+
+
+class Provider:
+    """A workspace whose job buys by batches of a simulator, and the ledger of that."""
+
+    def __init__(self, ws: Workspace, **settings: Any) -> None:
+        self.ws = ws
+        self.ledger = ws.path / "ledger.jsonl"
+        self.simulator = Simulator(Settings(ledger=str(self.ledger), **settings))
+        self.url = self.simulator.start() + "/v1"
+
+    def job(self, batch: dict[str, Any] | None = None, **sections: Any) -> None:
+        endpoint = {"kind": "openai", "url": self.url, "model": MODEL}
+        made = {"poll_seconds": 0.05, **(batch or {})}
+        self.ws.job(endpoint={**endpoint, "batch": made}, **sections)
+
+    @property
+    def prompts(self) -> Counter[str]:
+        return Counter(one.asked["prompt"] for one in read_ledger(self.ledger))
+
+    @property
+    def cost(self) -> Decimal:
+        answered = [one.answered for one in read_ledger(self.ledger) if one.answered is not None]
+        return sum((Decimal(one["cost_usd"]) for one in answered), Decimal(0))
+
+    @property
+    def batches(self) -> int:
+        import requests
+
+        return len(requests.get(f"{self.url}/batches", timeout=5).json()["data"])
+
+
+@pytest.fixture
+def provider(ws: Workspace) -> Any:
+    found: list[Provider] = []
+
+    def make(rows: int = 10, **settings: Any) -> Provider:
+        ws.questions(*(f"question {n}" for n in range(rows)))
+        found.append(Provider(ws, **settings))
+        return found[-1]
+
+    yield make
+    for one in found:
+        one.simulator.stop()
+
+
+Make = Callable[..., Provider]
+
+
+def test_rows_are_bought_by_batches_at_half_the_price(ws: Workspace, provider: Make) -> None:
+    bought = provider()
+    bought.job({"requests": 4})
+    summary = ws.run()
+    assert (summary["succeeded"], summary["requests"], summary["pending"]) == (10, 10, 0)
+    assert [row["question"] for row in ws.rows()] == [f"question {n}" for n in range(10)]
+    assert set(bought.prompts.values()) == {1}
+    assert bought.batches == 3
+    assert Decimal(summary["job_cost_usd"]) == bought.cost > 0
+    assert sum(row["cost_usd"] for row in ws.rows()) == bought.cost
+    assert summary["possibly_billed_usd"] == "0"
+    ws.job(endpoint={"kind": "openai", "url": bought.url, "model": MODEL}, name="full", output={"path": "full.parquet"})
+    full = ws.run()
+    assert Decimal(full["cost_usd"]) == 2 * Decimal(summary["cost_usd"])
+    assert [row["response"] for row in ws.rows("full.parquet")] == [row["response"] for row in ws.rows()]
+
+
+def test_without_waiting_a_run_ends_with_7_until_the_batch_has_ended(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_seconds=1.5)
+    bought.job()
+    first = ws.run("--no-wait", code=7)
+    assert (first["pending"], first["succeeded"], first["error"]["kind"]) == (10, 0, "batch_waiting")
+    assert Decimal(first["possibly_billed_usd"]) > 0
+    assert ws.run("--no-wait", code=7)["pending"] == 10
+    status = ws.command("status")
+    assert (status["pending"], status["possibly_billed_usd"]) == (10, first["possibly_billed_usd"])
+    summary = ws.run()
+    assert (summary["succeeded"], summary["possibly_billed_usd"], bought.batches) == (10, "0", 1)
+    assert Decimal(summary["job_cost_usd"]) == bought.cost
+    assert ws.run("--no-wait")["requests"] == 0
+
+
+@pytest.mark.parametrize("fault", ["lines_lost", "lines_failed", "expired"])
+def test_lines_that_are_missing_failed_or_expired_are_asked_again(ws: Workspace, provider: Make, fault: str) -> None:
+    bought = provider(batch_faults=(fault,))
+    bought.job()
+    summary = ws.run()
+    assert summary["succeeded"] == 10
+    assert summary["requests"] > 10
+    assert bought.batches == 2
+    assert set(bought.prompts.values()) == {1}
+    assert Decimal(summary["job_cost_usd"]) == bought.cost
+    assert {row["attempts"] for row in ws.rows()} == {1, 2}
+
+
+def test_a_line_that_never_comes_fails_after_its_attempts(ws: Workspace, provider: Make) -> None:
+    bought = provider(rows=3, batch_faults=("lines_lost",) * 2)
+    bought.job(retry={"max_attempts": 2})
+    summary = ws.run(code=3)
+    assert (summary["failed"], summary["succeeded"]) == (1, 2)
+    assert ws.rows()[0]["error_kind"] == "server_error"
+
+
+def test_a_batch_that_is_failed_whole_leaves_its_rows_pending(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_faults=("failed",))
+    bought.job()
+    summary = ws.run(code=5)
+    assert (summary["error"]["kind"], summary["pending"], summary["possibly_billed_usd"]) == ("batch_failed", 10, "0")
+    assert "the simulator failed this batch" in summary["error"]["message"]
+    summary = ws.run()
+    assert (summary["succeeded"], summary["requests"]) == (10, 10)
+    assert {row["attempts"] for row in ws.rows()} == {1}
+
+
+@pytest.mark.parametrize("fault", ["create_never", "create_late"])
+def test_a_creation_without_an_answer_creates_no_second_batch(ws: Workspace, provider: Make, fault: str) -> None:
+    bought = provider(batch_faults=(fault,))
+    bought.job(limits={"timeout_seconds": 1})
+    assert ws.run()["succeeded"] == 10
+    assert bought.batches == 1
+    assert set(bought.prompts.values()) == {1}
+
+
+def test_a_download_that_is_cut_is_made_again(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_faults=("cut_file",))
+    bought.job()
+    summary = ws.run()
+    assert (summary["succeeded"], summary["requests"], bought.batches) == (10, 10, 1)
+
+
+def test_the_worst_of_a_whole_batch_is_held_under_the_caps(ws: Workspace, provider: Make) -> None:
+    bought = provider()
+    bought.job(limits={"max_cost_usd": 0.00006}, parameters={"max_tokens": 100})
+    summary = ws.run(code=4)
+    assert summary["error"]["kind"] == "cost_cap"
+    assert 0 < summary["succeeded"] < 10
+    assert bought.cost <= Decimal("0.00006")
+    bought.job(limits={"max_cost_usd": 1}, parameters={"max_tokens": 100})
+    assert ws.run()["succeeded"] == 10
+    assert set(bought.prompts.values()) == {1}
+
+
+def test_a_limit_is_of_lines(ws: Workspace, provider: Make) -> None:
+    bought = provider()
+    bought.job()
+    summary = ws.run("--limit", "4")
+    assert (summary["succeeded"], summary["pending"], len(bought.prompts)) == (4, 6, 4)
+
+
+def test_rows_in_a_batch_are_not_sent_one_by_one_and_are_collected(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_seconds=1.0)
+    bought.job()
+    ws.run("--limit", "4", "--no-wait", code=7)
+    ws.job(endpoint={"kind": "openai", "url": bought.url, "model": MODEL})
+    assert ws.run("--no-wait", code=7)["succeeded"] == 6
+    wait_until(lambda: ws.pipeline("run", "job.yaml", "--no-wait").code == 0, 20)
+    assert set(bought.prompts.values()) == {1}
+    assert len(ws.rows()) == 10
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_killed_run_creates_nothing_twice_and_loses_nothing(ws: Workspace, provider: Make, moment: int) -> None:
+    bought = provider(rows=30, batch_seconds=0.6)
+    bought.job({"requests": 10})
+    with ws.running() as run:
+        wait_until(lambda: any((ws.path / ".checkpoints").glob("job/journal*")))
+        time.sleep(0.15 * moment)
+        run.kill()
+    summary = ws.run()
+    assert (summary["succeeded"], summary["pending"]) == (30, 0)
+    assert set(bought.prompts.values()) == {1}
+    assert bought.batches == 3
+    assert Decimal(summary["job_cost_usd"]) == bought.cost
+
+
+def test_a_signal_ends_the_waiting_at_once_and_leaves_the_batch_out(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_seconds=3.0)
+    bought.job({"poll_seconds": 30})
+    with ws.running() as run:
+        wait_until(lambda: bought.batches == 1)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(5) == 143
+    bought.job()
+    summary = ws.run()
+    assert (summary["succeeded"], bought.batches) == (10, 1)
+
+
+def test_an_input_that_grew_while_its_rows_were_out_is_planned_anew_and_nothing_is_bought_twice(
+    ws: Workspace, provider: Make
+) -> None:
+    bought = provider(batch_seconds=1.0)
+    bought.job()
+    ws.run("--no-wait", code=7)
+    ws.questions("another", *(f"question {n}" for n in range(10)))
+    assert ws.run()["succeeded"] == 11
+    assert set(bought.prompts.values()) == {1}
+    assert ws.rows()[0]["question"] == "another"
+
+
+def test_a_server_without_batches_is_told_before_anything_is_created(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    url = ws.url.replace("/api/v1", "/v1")
+    ws.job(endpoint={"kind": "openai", "url": url, "model": "m", "batch": {}}, retry={"max_elapsed_seconds": 1})
+    summary = ws.run(code=5)
+    assert summary["pending"] == 1
+    assert summary["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"batch": {}}, "no Batches API"),
+        ({"kind": "openai", "url": ["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"], "batch": {}}, "one server"),
+        ({"kind": "openai", "batch": {"requests": 50001}}, "50,000"),
+        ({"kind": "openai", "batch": {"price_factor": 1.5}}, "price_factor"),
+    ],
+)
+def test_a_batch_that_cannot_be_is_refused(ws: Workspace, section: dict[str, Any], words: str) -> None:
+    ws.questions("a")
+    ws.job(endpoint=section)
+    refused = ws.pipeline("validate", "job.yaml")
+    assert (refused.code, words in refused.err) == (2, True), refused.err
+
+
+def test_not_waiting_is_for_batches_alone(ws: Workspace) -> None:
+    ws.questions("a")
+    ws.job()
+    refused = ws.pipeline("run", "job.yaml", "--no-wait")
+    assert (refused.code, "--no-wait" in refused.err) == (2, True)
+
+
+def test_a_status_shows_what_is_out(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_seconds=30)
+    bought.job()
+    ws.run("--no-wait", code=7)
+    (batch,) = ws.command("status")["batches"]
+    assert (batch["requests"], batch["completed"], batch["status"]) == (10, 0, "in_progress")
+    assert batch["age_seconds"] >= 0
+    assert Decimal(batch["worst_usd"]) == Decimal(ws.command("status")["possibly_billed_usd"])
+    shown = ws.pipeline("status", "job.yaml").out
+    assert f"{batch['batch_id']}: in progress" in shown
+    assert "0 of 10 lines" in shown
+
+
+def test_what_was_canceled_is_taken_back_and_bought_later(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_seconds=30)
+    bought.job()
+    assert ws.command("cancel")["cancelled"] == 0
+    ws.run("--no-wait", code=7)
+    cancelled = ws.command("cancel")
+    assert (cancelled["cancelled"], cancelled["pending"], cancelled["possibly_billed_usd"]) == (1, 10, "0")
+    assert ws.command("cancel")["cancelled"] == 0
+    ws.job(endpoint={"kind": "openai", "url": bought.url, "model": MODEL})
+    assert ws.run()["succeeded"] == 10
+    assert set(bought.prompts.values()) == {1}
+
+
+def test_a_batch_that_a_damaged_checkpoint_lost_sight_of_is_kept_by_the_recovery(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_seconds=1.0)
+    bought.job()
+    ws.run("--no-wait", code=7)
+    path = ws.path / ".checkpoints/job/journal.sqlite"
+    content = bytearray(path.read_bytes())
+    content[24:28] = b"\\0\\0\\0\\0"
+    content[100:108] = b"damaged!"
+    path.write_bytes(content)
+    assert ws.pipeline("run", "job.yaml").code == 6
+    assert ws.pipeline("recover", "job.yaml").code == 0
+    assert ws.run()["succeeded"] == 10
+    assert set(bought.prompts.values()) == {1}
+    assert bought.batches == 1
