@@ -16,6 +16,7 @@ from pipeline.journal.batches import OpenBatch
 from pipeline.plan import Plan
 from pipeline.records import Failure, JsonObject, ParameterValue, Reply, Request
 from pipeline.retry import PASSING, Decision, decide
+from pipeline.runner import CachedAnswers
 from pipeline.runner.accounting import Charge, charge_of, failed_record, record_of
 from pipeline.runner.admission import Admission, Reservation
 from pipeline.runner.feed import History, Work
@@ -34,12 +35,14 @@ class _Group:
     cost: Decimal = Decimal(0)
     possibly: Decimal = Decimal(0)
     in_doubt: int = 0
+    bought: list[tuple[tuple[str, int], Outcome]] = field(default_factory=list)
 
 
 class Book:
     """Keeps the open claims of batches, and records what comes of them.
 
-    `terms` are those of single requests by model, `admission` holds the caps, `wall_clock` gives Unix seconds.
+    `terms` are those of single requests by model, `admission` holds the caps, `cached` keeps the answers for other jobs
+    where the job has a cache, `wall_clock` gives Unix seconds.
     `asks_again` tells that rows are left that this run sends again; `is_stale` that an answer was recorded for a row
     whose place in the plan is not known, so that the next run has to plan anew.
     """
@@ -52,6 +55,7 @@ class Book:
         terms: Mapping[str, Terms],
         max_attempts: int,
         admission: Admission,
+        cached: CachedAnswers | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
@@ -63,6 +67,8 @@ class Book:
         self._max_attempts = max_attempts
         self._admission = admission
         self._reserved: dict[int, Reservation] = {}
+        self._cached = cached
+        self._cached_as: dict[int, tuple[str, int]] = {}
         self._wall_clock = wall_clock
         self._group = _Group()
         self._tries: Counter[RowKey] = Counter()
@@ -92,6 +98,8 @@ class Book:
         """Return the claim of a row that is about to go out as a line of a batch."""
         number, self.next_number = self.next_number, self.next_number + 1
         self._reserved[number] = reserved
+        if work.cached_as is not None:
+            self._cached_as[number] = work.cached_as
         return Claim(
             number,
             self._plan.number,
@@ -136,10 +144,9 @@ class Book:
         self.commit()
 
     def add(self, event: Event) -> None:
-        """Record a row that makes no request."""
+        """Record a row that makes no request: it fails, or its answer comes from a cache."""
         self._group.events.append(event)
-        self.progress.failed += 1
-        self.progress.failures.add(event.record.error_kind or "", event.row_id)
+        self._show(event.state, event.record, event.row_id)
         self._commit_if_many()
 
     def give_back(self, number: int) -> None:
@@ -167,6 +174,9 @@ class Book:
         if isinstance(result, Reply):
             state = State.ANSWERED if charge.known is not None else State.UNPRICED
         self._record(claim, state, record)
+        place = self._cached_as.pop(number, None)
+        if isinstance(result, Reply) and place is not None:
+            self._group.bought.append((place, record))
         if isinstance(result, Failure):
             decision = decide(result)
             if decision is Decision.STOP:
@@ -193,6 +203,8 @@ class Book:
             batches=list(self.batches.values()),
         )
         self._plan.take(first, group.events)
+        if self._cached is not None:
+            self._cached.keep_as(group.bought)
 
     def _commit_if_many(self) -> None:
         if len(self._group.events) + len(self._group.release) >= _COMMIT_EVENTS:
@@ -234,15 +246,19 @@ class Book:
         )
         self._group.events.append(event)
         self.is_stale = self.is_stale or claim.plan != self._plan.number
+        if state in ANSWERS or state in FAILURES:
+            self._done.add(_key(claim))
+        self._show(state, record, claim.row_id)
+
+    def _show(self, state: State, record: Outcome, row_id: str) -> None:
+        progress = self.progress
         if state in ANSWERS:
-            self._done.add(_key(claim))
-            self.progress.succeeded += 1
-            self.progress.truncated += record.truncated is True
-            self.progress.empty += record.response_type == "empty"
+            progress.succeeded += 1
+            progress.truncated += record.truncated is True
+            progress.empty += record.response_type == "empty"
         if state in FAILURES:
-            self._done.add(_key(claim))
-            self.progress.failed += 1
-            self.progress.failures.add(record.error_kind or "", claim.row_id)
+            progress.failed += 1
+            progress.failures.add(record.error_kind or "", row_id)
 
 
 def _key(claim: Claim) -> RowKey:

@@ -40,4 +40,8 @@ class CachedAnswers:
 
     def keep(self, answered: Iterable[tuple[Work, Outcome]]) -> None:
         """Keep the answers that rows were given; they are on disk already."""
-        self._cache.put(Bought(*work.cached_as, record) for work, record in answered if work.cached_as is not None)
+        self.keep_as((work.cached_as, record) for work, record in answered if work.cached_as is not None)
+
+    def keep_as(self, answered: Iterable[tuple[tuple[str, int], Outcome]]) -> None:
+        """Keep answers, each by where it belongs in the cache; they are on disk already."""
+        self._cache.put(Bought(*place, record) for place, record in answered)

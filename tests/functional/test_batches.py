@@ -285,3 +285,14 @@ def test_a_batch_that_a_damaged_checkpoint_lost_sight_of_is_kept_by_the_recovery
     assert ws.run()["succeeded"] == 10
     assert set(bought.prompts.values()) == {1}
     assert bought.batches == 1
+
+
+def test_answers_of_batches_go_into_a_cache_and_come_from_it(ws: Workspace, provider: Make) -> None:
+    bought = provider()
+    bought.job(cache={"path": "answers.cache"})
+    assert ws.run()["succeeded"] == 10
+    bought.job(cache={"path": "answers.cache"}, name="again", output={"path": "again.parquet"})
+    again = ws.run()
+    assert (again["succeeded"], again["requests"], again["job_cost_usd"]) == (10, 0, "0")
+    assert set(bought.prompts.values()) == {1}
+    assert [row["response"] for row in ws.rows("again.parquet")] == [row["response"] for row in ws.rows()]

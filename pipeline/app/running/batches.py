@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 
+from pipeline.app.jobs.caching import open_cache
 from pipeline.app.jobs.checkpoint import forget_plan, register_settings
 from pipeline.app.jobs.endpoint import endpoint_address, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
@@ -25,7 +26,7 @@ from pipeline.config import Job, shown_address
 from pipeline.journal import Event, Journal
 from pipeline.plan import Plan
 from pipeline.redaction import Redaction
-from pipeline.runner import Progress, Stop, StopRequest, Work, feed, while_unchanged
+from pipeline.runner import CachedAnswers, Progress, Stop, StopRequest, Work, feed, while_unchanged
 from pipeline.runner.admission import Admission
 
 _USUAL_POLL_SECONDS = 60.0
@@ -118,7 +119,11 @@ class BatchRun:
         self._figures.tracker = Tracker(plan.count(*self._options.to_send), self._figures.left_alone, where=where)
         batch = None if only_collect else config.endpoint.batch
         polling = _USUAL_POLL_SECONDS if config.endpoint.batch is None else config.endpoint.batch.poll_seconds
-        with endpoint_address(self._opened.job) as address, scratch(held.directory) as place:
+        with (
+            endpoint_address(self._opened.job) as address,
+            scratch(held.directory) as place,
+            open_cache(self._opened.job, self._opened.rows.expected, self._watcher.warned) as cached,
+        ):
             sending = sender_config(self._opened.job, address, os.environ)
             redaction = Redaction(sending.key, sending.header_values)
             api = BatchApi(
@@ -141,6 +146,7 @@ class BatchRun:
                 terms=terms,
                 max_attempts=config.retry.max_attempts,
                 admission=admission,
+                cached=cached,
             )
             calls = Calls(self._stop_request)
             creation = Creation(book, api, calls, poll_seconds=polling)
@@ -148,7 +154,7 @@ class BatchRun:
             outgoing = None
             if batch is not None:
                 outgoing = Outgoing(
-                    lambda: self._works(plan, journal, settings),
+                    lambda: self._works(plan, journal, settings, cached),
                     *common,
                     job=config.name,
                     config=batch,
@@ -174,8 +180,10 @@ class BatchRun:
             finally:
                 api.close()
 
-    def _works(self, plan: Plan, journal: Journal, settings: Sequence[int]) -> Iterator[Work | Event]:
-        works = feed(self._opened.rows, plan, journal, settings, self._options.to_send)
+    def _works(
+        self, plan: Plan, journal: Journal, settings: Sequence[int], cached: CachedAnswers | None
+    ) -> Iterator[Work | Event]:
+        works = feed(self._opened.rows, plan, journal, settings, self._options.to_send, cached=cached)
         return while_unchanged(works, self._opened.rows.source.files)
 
     def _observe(self, progress: Progress, plan: Plan, held: HeldCheckpoint) -> None:
