@@ -90,7 +90,7 @@ class Usage:
         return self.prompt_tokens + self.output_tokens
 
     @property
-    def is_sound(self) -> bool:
+    def is_priceable(self) -> bool:
         """Whether the usage can be priced: the counts of the prompt and of the completion are both known."""
         return self.prompt_tokens is not None and self.completion_tokens is not None
 
@@ -142,7 +142,7 @@ class Failure:
         return self.http_status if self.counts_as is None else self.counts_as
 
 
-def sound_count(value: object) -> int | None:
+def valid_count(value: object) -> int | None:
     """Return a token count as an int, or None if it is not an integer from 0 to the largest int64.
 
     Some servers write integers as `10.0`. True is not a count.

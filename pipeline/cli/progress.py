@@ -146,7 +146,7 @@ class ConsoleWatcher(Watcher):
         self._last_told, self._told_cause = time.monotonic(), trouble.cause
         if self._bar is not None:
             self._bar.clear()
-        self._console.caution(trouble.told(self._where))
+        self._console.caution(trouble.sentence(self._where))
 
     def warned(self, message: str) -> None:
         """Say it where it is worth words."""

@@ -144,7 +144,7 @@ def _speed(data: JsonObject) -> list[tuple[str, str]]:
     lines.append(("now", flight))
     if (found := data["trouble"]) is not None:
         trouble = Trouble(found["cause"], found["failures"], found["seconds"], found["gives_up_in_seconds"])
-        lines.append(("trouble", trouble.told(found["where"])))
+        lines.append(("trouble", trouble.sentence(found["where"])))
     if data["last_progress_seconds"] is not None:
         lines.append(("progress", f"{duration(data['last_progress_seconds'])} ago a request came to its end"))
     if data["silent_seconds"] > _SILENT_SECONDS:

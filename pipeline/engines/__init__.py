@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipeline.limits import MOST_IN_FLIGHT
+from pipeline.limits import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     from pipeline.config.models import EndpointConfig, LimitsConfig
@@ -36,12 +36,12 @@ def most_in_flight(endpoint: EndpointConfig) -> int:
 
     The standard adapter of requests blocks, so that each of its requests needs a thread.
     """
-    return _MOST_IN_THREADS if endpoint.transport == "standard" else MOST_IN_FLIGHT
+    return _MOST_IN_THREADS if endpoint.transport == "standard" else MAX_IN_FLIGHT
 
 
 def most_asked(limits: LimitsConfig) -> int:
     """Return how many requests in flight the job asks for at most."""
-    return MOST_IN_FLIGHT if limits.concurrency == "auto" else limits.concurrency
+    return MAX_IN_FLIGHT if limits.concurrency == "auto" else limits.concurrency
 
 
 def _cores() -> int:

@@ -42,7 +42,7 @@ class Measure:
             record.prompt_tokens, record.completion_tokens, record.total_tokens, cached_tokens=record.cached_tokens
         )
         attempts = record.attempts
-        if not attempts or record.latency_seconds is None or (state in ANSWERS and not usage.is_sound):
+        if not attempts or record.latency_seconds is None or (state in ANSWERS and not usage.is_priceable):
             return None
         before = (record.cost or Decimal(0)) - (record.billed_usd or 0)
         last = cost(price, usage) if state in ANSWERS or record.billed_usd is not None else Decimal(0)

@@ -53,11 +53,11 @@ def write_progress(directory: Path, progress: JsonObject) -> None:
 def read_progress(directory: Path) -> JsonObject | None:
     """Return the latest progress without its invalid entries; None if no progress can be read."""
     found = read_json(directory / FILE_NAME, _MAX_BYTES)
-    sound = {name: value for name, value in found.items() if value is None or _is_sound(name, value)}
-    return sound if found else None
+    valid = {name: value for name, value in found.items() if value is None or _is_valid(name, value)}
+    return valid if found else None
 
 
-def _is_sound(name: str, value: Any) -> bool:
+def _is_valid(name: str, value: Any) -> bool:
     if name in _MOMENTS:
         return is_moment(value)
     if name == "output_stamp":

@@ -6,7 +6,7 @@ Every class here except the pause is plain arithmetic over a clock that is passe
 
 from pipeline.limits.budget import Budget
 from pipeline.limits.concurrency import RAMP_STEP_SECONDS, AdaptiveConcurrency, ramp
-from pipeline.limits.in_flight import MOST_IN_FLIGHT, InFlightLimit
+from pipeline.limits.in_flight import MAX_IN_FLIGHT, InFlightLimit
 from pipeline.limits.learned import LearnedRate
 from pipeline.limits.outage import Outage, Trouble
 from pipeline.limits.pause import Pause
@@ -14,7 +14,7 @@ from pipeline.limits.rates import SEND_WITHIN_SECONDS, Entry, SlidingWindow, win
 from pipeline.limits.servers import Servers
 
 __all__ = [
-    "MOST_IN_FLIGHT",
+    "MAX_IN_FLIGHT",
     "RAMP_STEP_SECONDS",
     "SEND_WITHIN_SECONDS",
     "AdaptiveConcurrency",

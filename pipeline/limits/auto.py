@@ -1,11 +1,11 @@
-"""How many requests in flight are worth it, found while sending: as many as still make answers come faster.
+"""The number of requests in flight that is worth it, found while sending: as many as still make answers come faster.
 
-What is in flight is doubled until the answers a second hardly grow. From then on rounds a little above the number found
-take turns with rounds at it, and what all of them show together moves it.
+The number is doubled until the answers per second hardly grow. From then on, rounds at the number found alternate with
+rounds slightly above it, and what all of them show together moves it.
 
-Prior art: TCP BBR (Cardwell et al., 2016) puts in flight what the largest throughput and the latency without a queue
-make together; Netflix's concurrency-limits and Envoy's adaptive concurrency go by the gradient of latency. They keep
-the best latency as a yardstick. Here it is found anew all the time, because how long a model takes depends on what it
+Prior art: TCP BBR (Cardwell et al., 2016) computes the number from the largest throughput and the latency without a
+queue. Netflix's concurrency-limits and Envoy's adaptive concurrency use the gradient of latency. All of them keep the
+best latency as a reference. Here it is measured again all the time, because how long a model takes depends on what it
 is asked.
 """
 
@@ -37,16 +37,16 @@ _PROOFS = 2
 _CLEAR_RISE = 0.1
 _BEYOND = 1.5
 _QUEUED_SHARE = 0.1
-_FEWEST_QUEUED = 2
+_MIN_QUEUED = 2
 _BAR_SECONDS = 60.0
-_LONGEST_BAR_SECONDS = 960.0
+_MAX_BAR_SECONDS = 960.0
 
 
 class AutoConcurrency:
     """The number of requests in flight, between 1 and `most`. Times are monotonic seconds.
 
-    Tell it how many are in flight after each turn (`flying`), and of each usable reply (`answered`). Rounds in which
-    the slots are not used, for want of rows or for a rate, teach nothing.
+    It has to be told how many are in flight after each iteration (`flying`), and of each usable reply (`answered`).
+    Rounds in which slots are unused, because of a lack of rows or a rate, are ignored.
     """
 
     def __init__(self, most: int) -> None:
@@ -74,11 +74,11 @@ class AutoConcurrency:
         return not self._is_climbing
 
     def set_most(self, most: int) -> None:
-        """Allow so many from now on."""
+        """Change the maximum."""
         self._most = most
 
     def flying(self, in_flight: int, now: float) -> None:
-        """Take note that so many requests are in flight from now on."""
+        """Record that so many requests are in flight from now on."""
         self._in_flight = in_flight
         if now >= self._bar_until:
             self._bar = math.inf
@@ -88,7 +88,7 @@ class AutoConcurrency:
             self._round.flying(in_flight, now)
 
     def answered(self, latency: float, now: float) -> None:
-        """Take in a usable reply that came after `latency` seconds."""
+        """Count a usable reply that came after `latency` seconds."""
         if self._round is None or (found := self._round.answered(latency, now)) is None:
             return
         if found.in_flight >= _USED * self.limit:
@@ -96,21 +96,22 @@ class AutoConcurrency:
         self._begin(now)
 
     def pushed_back(self, limit: int, now: float) -> None:
-        """Keep to `limit`, because the endpoint refuses some of what is in flight. More is tried again after a minute,
-        then after two, and so on.
+        """Stay at `limit`, because the endpoint refuses some of the requests in flight.
+
+        More is tried again after a minute, then after two, and so on.
         """
         self._settle_at(min(self._number, float(limit)))
         if now >= self._bar_until:
             self._bar_until = now + self._bar_seconds
-            self._bar_seconds = min(2 * self._bar_seconds, _LONGEST_BAR_SECONDS)
+            self._bar_seconds = min(2 * self._bar_seconds, _MAX_BAR_SECONDS)
         self._bar = float(limit)
         self._begin(now)
 
     def queued(self, running: float, waiting: float, now: float) -> None:
-        """Take in how many requests the server works on, and how many wait for that: these are too many."""
+        """Learn how many requests the server works on, and how many wait for that: the waiting ones are too many."""
         if self._round is None or not self._round.has_settled:
             return
-        if waiting < max(_FEWEST_QUEUED, _QUEUED_SHARE * (running + waiting)):
+        if waiting < max(_MIN_QUEUED, _QUEUED_SHARE * (running + waiting)):
             return
         served = max(1.0, self._in_flight * running / (running + waiting))
         if self._is_climbing or served < self._number:
@@ -137,7 +138,7 @@ class AutoConcurrency:
         if corner is not None:
             excess = corner.excess(found)
             if abs(excess) > max(_SURPRISE * found.error, _LEAST_SURPRISE):
-                self._begin_anew(found, corner, excess)
+                self._restart(found, corner, excess)
                 return
             if self._is_high and self._is_proven(found, corner):
                 self._levels = [one for one in self._levels if one.in_flight <= corner.in_flight]
@@ -151,7 +152,7 @@ class AutoConcurrency:
         self._is_high = not self._is_high
 
     def _climb(self, found: Level) -> None:
-        """Double what is in flight while that brings more; two rounds have to say that it does not."""
+        """Double the number while that brings more answers. Two rounds have to show that it does not."""
         self._remember(found)
         if len(self._levels) > 1:
             corner = find_corner(self._levels)
@@ -173,8 +174,8 @@ class AutoConcurrency:
         self._proofs = self._proofs + 1 if is_faster else 0
         return self._proofs >= _PROOFS
 
-    def _begin_anew(self, found: Level, corner: Corner, excess: float) -> None:
-        """Climb once more, from below: the server is another one than it was, or is asked something else."""
+    def _restart(self, found: Level, corner: Corner, excess: float) -> None:
+        """Climb again from below: the server has changed, or what it is asked."""
         self._levels = []
         served = found.in_flight * min(1.0, corner.latency / found.latency)
         self._climb_to(_ANEW * served if excess > 0 else self._number)

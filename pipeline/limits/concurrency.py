@@ -1,11 +1,11 @@
-"""How many requests may be in flight: what the job allows, fewer at the start and where the endpoint pushes back."""
+"""The adaptive limit of requests in flight: what the job allows, less at the start and if the endpoint pushes back."""
 
 from __future__ import annotations
 
 import math
 
 _CUT = 0.7
-_DEEPEST_CUT = 0.25
+_MAX_CUT = 0.25
 _GROWTH = 0.1
 _TOLERATED_SHARE = 0.1
 _FEWEST = 2
@@ -16,20 +16,21 @@ RAMP_STEP_SECONDS = 1 / 64
 
 
 def ramp(seconds: float, most: int) -> int:
-    """Return how many requests may be in flight `seconds` after the sending began, or began again after a pause.
+    """Return how many requests may be in flight `seconds` after the sending began, or continued after a pause.
 
-    No endpoint sees a thousand connections open in one instant. Still a thousand are in flight after a second, and
-    `most`, however many that is, after two.
+    No endpoint sees a thousand new connections at once. Still a thousand are in flight after one second, and `most`,
+    however many that is, after two.
     """
     return _RAMP_START + math.floor(max(0.0, seconds) * max(_RAMP_PER_SECOND, most / _RAMP_SECONDS))
 
 
 class AdaptiveConcurrency:
-    """Cut once for each burst of refusals, grown only while every slot is in use. Times are monotonic seconds.
+    """A limit that is cut once for each burst of refusals, and grows only while every slot is used. Times are monotonic
+    seconds.
 
-    It goes in rounds of as many answers as there are slots. A round in which a tenth is refused, and two at least,
-    ends in a cut; a round without a cut, with all slots in use, in growth. So what is refused now and then does not add
-    up to a standstill.
+    It is adapted in rounds of as many answers as there are slots. A round in which a tenth is refused, at least two,
+    ends in a cut. A round without a cut, with all slots used, ends in growth. So occasional refusals do not add up to a
+    standstill.
     """
 
     def __init__(self, most: int) -> None:
@@ -45,7 +46,7 @@ class AdaptiveConcurrency:
         return max(1, int(self._limit))
 
     def set_most(self, most: int) -> None:
-        """Allow so many from now on; what the endpoint has cut stays cut, and grows from there."""
+        """Change the maximum. A limit that the endpoint has cut stays cut, and grows from there."""
         is_cut = self._limit < self._most
         self._most = most
         self._limit = min(self._limit, float(most)) if is_cut else float(most)
@@ -57,9 +58,10 @@ class AdaptiveConcurrency:
     def timed_out(self, sent_at: float, now: float, answered: int) -> None:
         """Record that a request was not answered in time, while so many others were.
 
-        A server may go on working on what has timed out, so more than it gets done in that time only adds to its queue.
+        A server may still work on requests that have timed out, so more than it completes in that time only lengthens
+        its queue.
         """
-        self._push_back(sent_at, now, min(self._limit * _CUT, max(answered, self._limit * _DEEPEST_CUT)))
+        self._push_back(sent_at, now, min(self._limit * _CUT, max(answered, self._limit * _MAX_CUT)))
 
     def _push_back(self, sent_at: float, now: float, limit: float) -> None:
         if sent_at < self._last_cut:
@@ -71,7 +73,7 @@ class AdaptiveConcurrency:
             self._answers = self._refusals = 0
 
     def answered(self, sent_at: float, in_flight: int) -> None:
-        """Record that a usable reply came while `in_flight` requests, itself included, were under way."""
+        """Count a usable reply that came while `in_flight` requests, including this one, were in flight."""
         if self._limit >= self._most and not self._refusals:
             return
         if sent_at < self._last_cut or in_flight < self.limit:

@@ -1,4 +1,4 @@
-"""Where more requests in flight stop to help, found from how latency grows with their number."""
+"""The number of requests in flight beyond which more do not help, found from how latency grows with their number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEMORY = 0.93
 """What each level weighs against the one after it: servers change."""
 _NEAR = 0.8
 """How far a level speaks for its neighbors, as a logarithm: a server is a straight line only from near by."""
-_LEAST_ERROR = 0.08
+_MIN_ERROR = 0.08
 _SLACK = 0.2
 """How much worse than the best fit, in squared standard errors, a corner at fewer in flight may be."""
 _NARROW = 0.05
@@ -24,8 +24,8 @@ _DESCENT = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What was measured with so many requests in flight in the mean: their mean latency in seconds, and the relative
-    standard error of that.
+    """A measurement with so many requests in flight on average: their mean latency in seconds, and its relative
+    standard error.
     """
 
     in_flight: float
@@ -35,10 +35,10 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """Latency against requests in flight: `latency` seconds up to the corner, and in proportion to them beyond it.
+    """Latency by requests in flight: `latency` seconds up to the corner, and proportional to their number beyond it.
 
-    `in_flight` is the cautious place of the corner, `likely` the best one. `is_seen` says that something was measured
-    clearly below it; without that, nothing is known of where the latency begins to grow.
+    `in_flight` is a cautious estimate of the corner, `likely` the best one. `is_seen` tells that something was measured
+    clearly below it. Without that, it is unknown where the latency starts to grow.
     """
 
     in_flight: float
@@ -47,23 +47,23 @@ class Corner:
     is_seen: bool
 
     def excess(self, found: Level) -> float:
-        """Return by how much the latency of a level is above what this expects, as a logarithm."""
+        """Return by how much the latency of a level exceeds the expected one, as a logarithm."""
         return math.log(found.latency / self.latency) - self.growth(found.in_flight)
 
     def growth(self, in_flight: float) -> float:
-        """Return how much of the latency is waiting at so many in flight, as a logarithm."""
+        """Return which part of the latency is waiting with so many in flight, as a logarithm."""
         return max(0.0, math.log(in_flight / self.in_flight))
 
 
 def find_corner(levels: Sequence[Level]) -> Corner:
-    """Return the corner that fits what was measured best, the newest level last.
+    """Return the corner that fits the measurements best; the newest level is the last.
 
-    By Little's law the answers a second are requests in flight / mean latency, whatever a server does with them. So
-    beyond the corner, where answers come no faster, the latency grows in proportion to what is in flight.
+    By Little's law, answers per second are requests in flight / mean latency, whatever the server does. So beyond the
+    corner, where answers come no faster, latency grows in proportion to the number in flight.
     """
     numbers = np.log([one.in_flight for one in levels])
     latencies = np.log([one.latency for one in levels])
-    errors = np.maximum([one.error for one in levels], _LEAST_ERROR)
+    errors = np.maximum([one.error for one in levels], _MIN_ERROR)
     ages = np.arange(len(levels))[::-1]
     weights = np.exp(-(((numbers - numbers[-1]) / _NEAR) ** 2) / 2) * _MEMORY**ages / errors**2
     least, most = float(numbers.min()), float(numbers.max())

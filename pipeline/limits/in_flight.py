@@ -1,6 +1,4 @@
-"""How many requests may be in flight: the number that the job names or the one that is found, fewer where the endpoint
-pushes back.
-"""
+"""The limit of requests in flight: the number in the job or one that is found, lower if the endpoint pushes back."""
 
 from __future__ import annotations
 
@@ -11,23 +9,23 @@ from pipeline.limits.concurrency import AdaptiveConcurrency
 if TYPE_CHECKING:
     from pipeline.limits.auto import AutoConcurrency
 
-MOST_IN_FLIGHT = 20_000
+MAX_IN_FLIGHT = 20_000
 AUTO: Literal["auto"] = "auto"
-_FEWEST_FOR_ROWS = 16
+_MIN_FOR_ROWS = 16
 
 
 class InFlightLimit:
     """The number that `limits.concurrency` asks for, which may be `auto`. Times are monotonic seconds."""
 
     def __init__(self, asked: int | Literal["auto"]) -> None:
-        self._asked: int = MOST_IN_FLIGHT
+        self._asked: int = MAX_IN_FLIGHT
         self._auto: AutoConcurrency | None = None
-        self._room = MOST_IN_FLIGHT
-        self._adaptive = AdaptiveConcurrency(MOST_IN_FLIGHT)
+        self._room = MAX_IN_FLIGHT
+        self._adaptive = AdaptiveConcurrency(MAX_IN_FLIGHT)
         self.ask(asked)
 
     def ask(self, asked: int | Literal["auto"]) -> None:
-        """Go by another number from now on. What the endpoint has cut stays cut, and grows from there."""
+        """Use another number from now on. A number that the endpoint has cut stays cut, and grows from there."""
         if asked == AUTO:
             from pipeline.limits.auto import AutoConcurrency
 
@@ -39,13 +37,13 @@ class InFlightLimit:
 
     @property
     def most(self) -> int:
-        """Requests that may be in flight where the endpoint takes them all."""
+        """How many requests may be in flight if the endpoint accepts them all."""
         return self._asked if self._auto is None else self._auto.limit
 
     @property
     def most_rows(self) -> int:
-        """What the rows that wait for another attempt are counted against."""
-        return max(self.most, _FEWEST_FOR_ROWS) if self._auto is not None else self._asked
+        """The number against which the rows that wait for another attempt are counted."""
+        return max(self.most, _MIN_FOR_ROWS) if self._auto is not None else self._asked
 
     @property
     def limit(self) -> int:
@@ -63,39 +61,39 @@ class InFlightLimit:
         return self._auto is not None and self._auto.has_found
 
     def make_room(self, room: int) -> None:
-        """Leave room for so many, whatever the job asks for."""
-        self._room = min(room, MOST_IN_FLIGHT)
+        """Set how many the system has room for, whatever the job asks for."""
+        self._room = min(room, MAX_IN_FLIGHT)
         if self._auto is not None:
             self._auto.set_most(self._room)
             self._follow()
 
     def flying(self, in_flight: int, now: float) -> None:
-        """Take note that so many requests are in flight from now on."""
+        """Record that so many requests are in flight from now on."""
         if self._auto is not None:
             self._auto.flying(in_flight, now)
             self._follow()
 
     def queued(self, running: float, waiting: float, now: float) -> None:
-        """Take in how many requests the server works on, and how many wait for that."""
+        """Learn how many requests the server works on, and how many wait for that."""
         if self._auto is not None:
             self._auto.queued(running, waiting, now)
             self._follow()
 
     def answered(self, sent_at: float, in_flight: int, latency: float, now: float) -> None:
-        """Take in a usable reply that came after `latency` seconds, one of `in_flight` requests under way."""
+        """Count a usable reply that came after `latency` seconds, one of `in_flight` requests."""
         self._adaptive.answered(sent_at, in_flight)
         if self._auto is not None:
             self._auto.answered(latency, now)
             self._follow()
 
     def refused(self, sent_at: float, now: float) -> None:
-        """Take in that the endpoint asked to slow down."""
+        """Record that the endpoint asked to slow down."""
         before = self.limit
         self._adaptive.refused(sent_at, now)
         self._after_cut(before, now)
 
     def timed_out(self, sent_at: float, now: float, answered: int) -> None:
-        """Take in that a request was not answered in time, while so many others were."""
+        """Record that a request was not answered in time, while so many others were."""
         before = self.limit
         self._adaptive.timed_out(sent_at, now, answered)
         self._after_cut(before, now)

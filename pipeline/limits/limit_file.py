@@ -98,7 +98,7 @@ class LimitFile:
             try:
                 if os.preadv(self._file, [self._buffer], 0) < len(self._buffer) or not self._is_ours():
                     self._begin(full_at=0.0)
-                elif not self._is_sound():
+                elif not self._is_valid():
                     self._begin(full_at=self._clock())
                 yield True
             finally:
@@ -149,7 +149,7 @@ class LimitFile:
     def _is_ours(self) -> bool:
         return bytes(self.header["magic"][0]) == _MAGIC and bytes(self.header["boot"][0]) == self._boot
 
-    def _is_sound(self) -> bool:
+    def _is_valid(self) -> bool:
         """Return whether processes of this program can have written it by now. Times further ahead would block all
         jobs.
         """

@@ -24,7 +24,7 @@ class Trouble:
     lasts: float
     gives_up_in: float
 
-    def told(self, where: str) -> str:
+    def sentence(self, where: str) -> str:
         """Return it in words; `where` names the endpoint."""
         return (
             f"no usable reply from {where} for {self.lasts:.0f} s: {self.failures:,} failures in a row, the last one:"

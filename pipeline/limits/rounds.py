@@ -1,4 +1,4 @@
-"""One number of requests in flight, measured until its mean latency is known well enough."""
+"""A round: one number of requests in flight, measured until its mean latency is known well enough."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pipeline.limits.corner import Level
 
 _FEWEST = 16
 _MOST = 400
-_LEAST_SECONDS = 0.25
+_MIN_SECONDS = 0.25
 
 
 class Round:
-    """Measures from when all that was in flight at its beginning, and what joined it at once, is surely over.
+    """A measurement that starts once everything that was in flight at its beginning, and joined it at once, is surely
+    over.
 
-    Times are monotonic seconds. `settling` is for how many times `slots` answers it waits before it measures, and
-    `error` the relative standard error that is good enough.
+    Times are monotonic seconds. It waits for `settling` times `slots` answers before it measures. `error` is the
+    relative standard error that is good enough.
     """
 
     def __init__(self, now: float, in_flight: int, slots: int, *, settling: float, error: float) -> None:
@@ -29,12 +30,12 @@ class Round:
         self._mean = self._squares = 0.0
 
     def flying(self, in_flight: int, now: float) -> None:
-        """Take note that so many are in flight from now on."""
+        """Record that so many are in flight from now on."""
         self._area += (now - self._seen) * self._in_flight
         self._seen, self._in_flight = now, in_flight
 
     def answered(self, latency: float, now: float) -> Level | None:
-        """Take in an answer after `latency` seconds; return what was measured, once that is enough."""
+        """Count an answer after `latency` seconds. Returns the measurement once it is good enough, else None."""
         if self._to_pass > 0:
             self._to_pass -= 1
             self._began, self._area = now, 0.0
@@ -45,7 +46,7 @@ class Round:
         self._mean += step / self._count
         self._squares += step * (latency - self._mean)
         seconds = now - self._began
-        if self._count < max(_FEWEST, self._slots) or seconds < _LEAST_SECONDS or self._mean <= 0:
+        if self._count < max(_FEWEST, self._slots) or seconds < _MIN_SECONDS or self._mean <= 0:
             return None
         error = math.sqrt(self._squares) / self._count / self._mean
         if error > self._error and self._count < _MOST:
@@ -55,5 +56,5 @@ class Round:
 
     @property
     def has_settled(self) -> bool:
-        """Whether what comes in now says something of this round's number."""
+        """Whether answers now count for this round's number."""
         return self._to_pass <= 0

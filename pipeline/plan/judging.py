@@ -17,8 +17,8 @@ _ROWS_AT_ONCE = 1000
 _HOW_IT_IS_ASKED = frozenset({"send", "attempts", "feedback"})
 
 
-def judge_again(made: PlanDraft, journal: Journal, expected: Expected | None, *, anew: bool = False) -> list[int]:
-    """Judge the answers that were made under another expectation, and with `anew` all answers, also those that a row
+def judge_again(made: PlanDraft, journal: Journal, expected: Expected | None, *, every: bool = False) -> list[int]:
+    """Judge the answers that were made under another expectation, and with `every` all answers, also those that a row
     keeps.
 
     A row whose answer is rejected is changed. Returns the positions of rows whose last answer was rejected before and
@@ -26,10 +26,10 @@ def judge_again(made: PlanDraft, journal: Journal, expected: Expected | None, *,
     """
     now = _judged_by({} if expected is None else expected.facts)
     same = [number for number, known in journal.settings().items() if _judged_by(known.get("expect", {})) == now]
-    if not anew and len(same) == len(journal.settings()):
+    if not every and len(same) == len(journal.settings()):
         return []
     if expected is not None:
-        _refuse(made, journal, expected, () if anew else same)
+        _refuse(made, journal, expected, () if every else same)
     return _hold_now(made.plan, journal, expected)
 
 
@@ -71,9 +71,9 @@ def _judged_by(facts: JsonObject) -> JsonObject:
 
 
 def _refuse(made: PlanDraft, journal: Journal, expected: Expected, same: Collection[int]) -> None:
-    standing = made.answers_but_of(same)
+    current = made.answers_but_of(same)
     refused: list[int] = []
-    while part := dict(islice(standing, _ROWS_AT_ONCE)):
+    while part := dict(islice(current, _ROWS_AT_ONCE)):
         for entry, record in journal.records(sorted(part)):
             if expected.objection(record.response, truncated=record.truncated) is not None:
                 refused.append(part[entry.seq])

@@ -91,7 +91,7 @@ def find_answer(document: JsonObject) -> Answer:
     shown = (answer.tool_calls, answer.reasoning, answer.refusal, answer.error)
     reason = finish_reason(answer.finish_reason)
     is_explained = explains_emptiness(reason) or broke_off(reason)
-    is_billed = read_usage(usage, answered=False).is_sound
+    is_billed = read_usage(usage, answered=False).is_priceable
     return replace(answer, found="content" in message or any(shown) or is_explained or is_billed)
 
 

@@ -80,8 +80,8 @@ def parse_response(
         classify(status, headers, text, document),
         message,
         http_status=status,
-        usage=usage if usage.is_sound else None,
-        possibly_billed=not usage.is_sound,
+        usage=usage if usage.is_priceable else None,
+        possibly_billed=not usage.is_priceable,
         counts_as=counted_status(status, document),
         code=error_code(document),
     )

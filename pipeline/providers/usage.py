@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.providers.documents import json_text
-from pipeline.records import NO_USAGE, JsonObject, Usage, sound_count
+from pipeline.records import NO_USAGE, JsonObject, Usage, valid_count
 
 
 def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
@@ -24,9 +24,9 @@ def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
     raw = json_text(value)
     if not isinstance(value, Mapping):
         return Usage(raw=raw)
-    prompt = sound_count(value.get("prompt_tokens")) or None
-    completion = sound_count(value.get("completion_tokens"))
-    total = sound_count(value.get("total_tokens")) or None
+    prompt = valid_count(value.get("prompt_tokens")) or None
+    completion = valid_count(value.get("completion_tokens"))
+    total = valid_count(value.get("total_tokens")) or None
     counted = Usage(prompt, completion, total, raw)
     if completion == 0 and (answered or (reasoned and not counted.beside_completion)):
         counted = Usage(prompt, None, total, raw)
@@ -47,7 +47,7 @@ def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
 def _detail(usage: JsonObject, details: str, name: str, else_name: str) -> int | None:
     inside = usage.get(details)
     found = inside.get(name) if isinstance(inside, Mapping) else None
-    return sound_count(usage.get(else_name) if found is None else found)
+    return valid_count(usage.get(else_name) if found is None else found)
 
 
 def _within(count: int | None, total: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""What kept more requests from being in flight, and for how long."""
+"""The causes that kept more requests from being in flight, and how long each did."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Held(Enum):
 
 
 class Holding:
-    """Adds up how long each cause held requests back. Times are monotonic seconds."""
+    """Sums up how long each cause held requests back. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._seconds: defaultdict[Held, float] = defaultdict(float)
@@ -29,13 +29,13 @@ class Holding:
         self._since: float | None = None
 
     def see(self, cause: Held, now: float) -> None:
-        """Take note that this holds the next request from now on."""
+        """Record that this cause holds the next request back from now on."""
         if self._since is not None:
             self._seconds[self._cause] += max(0.0, now - self._since)
         self._cause, self._since = cause, now
 
     def limited_by(self, in_flight: InFlightLimit, room: int) -> LimitedBy:
-        """Return what the limit was. `room` is how many requests there was room for."""
+        """Return the main cause. `room` is how many requests there was room for."""
         whole = sum(self._seconds.values())
         if self._seconds[Held.RATE] > _MOST_OF_THE_TIME * whole:
             return LimitedBy.RATE_LIMIT

@@ -64,7 +64,7 @@ class Pace:
 
     @property
     def most_rows(self) -> int:
-        """How many requests in flight the rows that wait for another attempt are counted against."""
+        """The number against which the rows that wait for another attempt are counted."""
         return self.in_flight.most_rows
 
     # ---- what may go out
@@ -105,12 +105,12 @@ class Pace:
             flight.server, flight.is_probe = server, self.servers.sent(server)
 
     def admitted(self, in_flight: int, held: Held, now: float) -> None:
-        """Take note of how many requests are in flight after a turn, and of what the next one waits for."""
+        """Record how many requests are in flight after an iteration, and what the next one waits for."""
         self.holding.see(held, now)
         self.in_flight.flying(in_flight, now)
 
     def loaded(self, load: Load | None, now: float) -> None:
-        """Take in what the server says of its load, once."""
+        """Learn from what the server says about its load, once."""
         if load is not None and load.at != self._load_at:
             self._load_at = load.at
             self.in_flight.queued(load.running, load.waiting, now)
@@ -123,7 +123,7 @@ class Pace:
             self.servers.ended(flight.server, is_probe=flight.is_probe)
 
     def answered(self, flight: Flight, in_flight: int, latency: float, now: float) -> None:
-        """Take in a usable reply that took `latency` seconds, while `in_flight` others are under way."""
+        """Learn from a usable reply that took `latency` seconds, while `in_flight` others are in flight."""
         self.in_flight.answered(flight.reserved.taken_at, in_flight + 1, latency, now)
         self._slow_down(self.first_refusals.answered(flight.work), now)
 

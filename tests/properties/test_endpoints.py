@@ -30,7 +30,7 @@ def check(kind: Any, status: int, headers: dict[str, str], body: bytes) -> Reply
     result = make_endpoint(EndpointConfig(kind=kind, model="m")).parse(status, headers, body)
     if isinstance(result, Failure):
         assert len(result.message) <= 300 and result.message.isprintable()
-        assert result.usage is None or result.usage.is_sound
+        assert result.usage is None or result.usage.is_priceable
         assert not (result.usage and result.possibly_billed)
     else:
         assert 200 <= status < 300

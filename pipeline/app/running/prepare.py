@@ -95,7 +95,7 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
     with checkpoint.planner(opened, held.directory, held.journal, forget_kept=rerun, former=former) as made:
         holding: list[int] = []
         if held.journal is not None:
-            holding = judge_again(made, held.journal, opened.rows.expected, anew=rerun)
+            holding = judge_again(made, held.journal, opened.rows.expected, every=rerun)
         if options.on_change == "refuse":
             checkpoint.refuse_changes(opened, held.directory, held.journal, made)
         chosen: Sequence[int] = ()
