@@ -15,7 +15,7 @@ from pipeline.limits import Pause
 from pipeline.providers import Endpoint
 from pipeline.providers.documents import decode
 from pipeline.providers.stream import Assembly
-from pipeline.records import Failure, Reply, Request
+from pipeline.records import Failure, Reply, Request, as_written
 from pipeline.redaction import Redaction
 from pipeline.retry import asked_wait
 from pipeline.transport import AttemptHooks, Loop, Outcome, Postponed, Transport, TransportError
@@ -23,7 +23,7 @@ from pipeline.transport import AttemptHooks, Loop, Outcome, Postponed, Transport
 MAX_REPLY_BYTES = 2**20
 _FIRST_REFUSAL = 300
 _FIRST_SERVER_ERROR = 500
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=as_written)
 
 
 @dataclass(frozen=True, slots=True)

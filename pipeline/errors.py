@@ -160,6 +160,7 @@ class ErrorKind(StrEnum):
     EMPTY_PROMPT = "empty_prompt"
     PROMPT_ERROR = "prompt_error"
     CONTEXT_WINDOW_EXCEEDED = "context_window_exceeded"
+    IMAGE_ERROR = "image_error"
     # The endpoint refuses the row.
     BAD_REQUEST = "bad_request"
     REQUEST_TOO_LARGE = "request_too_large"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
 from pipeline.errors import ErrorKind
+from pipeline.images import Image
 
 MAX_INT64 = 2**63 - 1
 REQUEST_HASH_VERSION = 1
@@ -48,6 +49,17 @@ class Request:
     messages: tuple[Message, ...]
     parameters: Mapping[str, ParameterValue]
     extra_body: JsonObject = field(default_factory=dict)
+
+    @property
+    def image_bytes(self) -> int:
+        """The bytes of all images in the messages."""
+        held = 0
+        for message in self.messages:
+            content = message.get("content", "")
+            for part in () if isinstance(content, str) else content:
+                image = part.get("image_url", {}).get("url")
+                held += len(image.data) if isinstance(image, Image) else 0
+        return held
 
     @property
     def max_tokens(self) -> int | None:
@@ -154,6 +166,19 @@ def valid_count(value: object) -> int | None:
     return value if 0 <= value <= MAX_INT64 else None
 
 
+def as_written(value: object) -> str:
+    """Return an image as a data: URL, for JSON that is sent or shown. Raises TypeError for anything else."""
+    if isinstance(value, Image):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _as_identity(value: object) -> str:
+    if isinstance(value, Image):
+        return f"sha256:{value.digest}"
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
 class PrintedList(list[object]):
     """A JSON array of the input; a prompt prints it as compact JSON."""
 
@@ -169,13 +194,17 @@ class PrintedObject(dict[str, object]):
 
 
 def json_text(value: object) -> str:
-    """Return the value as compact JSON text, keys in their order. Raises ValueError at NaN and infinity."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Return the value as compact JSON text, keys in their order, images as data: URLs. Raises ValueError at NaN and
+    infinity.
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=as_written)
 
 
 def canonical_json(value: object) -> str:
-    """Return JSON text that is the same for equal values: sorted keys, no whitespace, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Return JSON text that is the same for equal values: sorted keys, no whitespace, no NaN, images by digest."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_identity
+    )
 
 
 def digest(value: object) -> str:

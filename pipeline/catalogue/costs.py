@@ -110,8 +110,8 @@ def max_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
     """Return the most tokens that the messages can be billed for by a model.
 
     Without a model, long instructions of its own are not counted. A byte-level tokenizer makes at most one token of
-    each UTF-8 byte; the allowances above come on top. A part that is not text (an image) counts its JSON length and an
-    allowance.
+    each UTF-8 byte; the allowances above come on top. A part that is not text counts its JSON length and an allowance,
+    an image from the input the allowance alone.
     """
     known = built_in().find(model)
     instructions = known.max_instruction_tokens if known else 0
@@ -121,7 +121,7 @@ def max_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
         content = message.get("content", "")
         for part in () if isinstance(content, str) else content:
             if not (part.get("type") == "text" and isinstance(part.get("text"), str)):
-                tokens += TOKENS_PER_PART + len(json.dumps(part))
+                tokens += TOKENS_PER_PART + len(json.dumps(part, default=lambda image: ""))
     return tokens
 
 

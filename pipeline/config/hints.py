@@ -61,8 +61,6 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
         (): frozenset({"telemetry"}),
         ("input",): frozenset({"storage"}),
-        ("sweep",): frozenset({"prompt.examples"}),
-        ("prompt",): frozenset({"images", "image_urls"}),
         ("limits",): frozenset({"wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
         ("output",): frozenset({"rows_per_file", "storage"}),

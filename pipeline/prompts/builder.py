@@ -14,6 +14,7 @@ from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.expect import Telling
 from pipeline.prompts.chat import INSTRUCTING, read_messages
 from pipeline.prompts.failures import PromptFailure, missing_column
+from pipeline.prompts.images import image_parts
 from pipeline.prompts.parameters import ParameterReader, moved_seed
 from pipeline.prompts.texts import is_blank, scalar_text
 from pipeline.prompts.trial import Trial, same_for_all_rows, try_rows
@@ -70,16 +71,19 @@ class RequestBuilder:
         )
         self._column = prompt.column
         self._chat = prompt.messages
+        self._images = prompt.images or ()
+        self._sends_addresses = prompt.image_urls is not None
         if len(prompt.given) != 1:
             mistakes.append(Mistake(f"a prompt has exactly one of {listed(PROMPT_KEYS)}", key="prompt"))
-        for key, name in (("prompt.column", prompt.column), ("prompt.messages", prompt.messages)):
+        images = ((f"prompt.images[{index}]", name) for index, name in enumerate(self._images))
+        for key, name in (("prompt.column", prompt.column), ("prompt.messages", prompt.messages), *images):
             if name is not None and name not in columns:
                 mistakes.append(missing_column(key, name, columns))
         if mistakes or self._parameters is None:
             raise InvalidJob(mistakes)
         used = [template.columns for template in (self._system, self._user) if template is not None]
         plain = {name for name in (prompt.column, prompt.messages) if name is not None}
-        in_prompt = frozenset(plain).union(*used)
+        in_prompt = frozenset(plain).union(self._images, *used)
         self.columns: frozenset[str] = self._parameters.columns | in_prompt
         self._same_for_all = None
         if not in_prompt and not prompt.constant:
@@ -126,7 +130,7 @@ class RequestBuilder:
 
     def _messages(self, row: Row, seconds: float) -> tuple[Message, ...]:
         if self._chat is not None:
-            messages = read_messages(row[self._chat])
+            messages = read_messages(row[self._chat], sends_addresses=self._sends_addresses)
             if self._system is None or any(message["role"] in INSTRUCTING for message in messages):
                 return messages
             return (*self._system_message(row, seconds), *messages)
@@ -134,6 +138,8 @@ class RequestBuilder:
         if is_blank(text):
             raise PromptFailure(ErrorKind.EMPTY_PROMPT, "the prompt is empty")
         user: Message = {"role": "user", "content": text}
+        if self._images and (parts := image_parts(row, self._images, sends_addresses=self._sends_addresses)):
+            user["content"] = [{"type": "text", "text": text}, *parts]
         return (*self._system_message(row, seconds), *self._examples, user)
 
     def _system_message(self, row: Row, seconds: float) -> tuple[Message, ...]:

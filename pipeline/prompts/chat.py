@@ -25,14 +25,14 @@ _TEXTS: tuple[Literal["name", "tool_call_id"], ...] = ("name", "tool_call_id")
 _KEYS = {"role", "content", "tool_calls", *_TEXTS}
 
 
-def read_messages(value: Any) -> tuple[Message, ...]:
-    """Return the messages of one cell.
+def read_messages(value: Any, *, sends_addresses: bool = False) -> tuple[Message, ...]:
+    """Return the messages of one cell. With `sends_addresses` an image may be an http(s) address.
 
     Raises PromptFailure: EMPTY_PROMPT if it is null, empty, or says nothing outside of system messages; PROMPT_ERROR if
     it is not a list of messages.
     """
     entries = _entries(value)
-    messages = [_message(position, entry) for position, entry in enumerate(entries, 1)]
+    messages = [_message(position, entry, sends_addresses) for position, entry in enumerate(entries, 1)]
     if all(message["role"] in INSTRUCTING or _says_nothing(message) for message in messages):
         raise PromptFailure(ErrorKind.EMPTY_PROMPT, "the messages are empty")
     for position, message in enumerate(messages, 1):
@@ -66,7 +66,7 @@ def _mapping(value: Any) -> Any:
     return value
 
 
-def _message(position: int, entry: Any) -> Message:
+def _message(position: int, entry: Any, sends_addresses: bool) -> Message:
     place = f"message {position}"
     fields = _fields(entry, _KEYS, place)
     role = fields.get("role")
@@ -75,7 +75,7 @@ def _message(position: int, entry: Any) -> Message:
     message = Message(role=role)
     content = fields.get("content")
     if isinstance(content, (list, tuple)):
-        message["content"] = [_part(place, part) for part in content]
+        message["content"] = [_part(place, part, sends_addresses) for part in content]
     elif isinstance(content, str):
         message["content"] = well_formed(content)
     elif content is not None:
@@ -131,7 +131,7 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _part(place: str, value: Any) -> JsonObject:
+def _part(place: str, value: Any, sends_addresses: bool) -> JsonObject:
     fields = _fields(value, {"type", "text", "image_url"}, f"a part of {place}")
     text, image = fields.get("text"), fields.get("image_url")
     if fields.get("type") == "text" and isinstance(text, str) and image is None:
@@ -141,8 +141,11 @@ def _part(place: str, value: Any) -> JsonObject:
     image_fields = _fields(image, {"url", "detail"}, f"an image of {place}")
     if not all(isinstance(field, str) for field in image_fields.values()):
         raise _failure(f"an image of {place} is not a {{url}}")
-    if not image_fields.get("url", "").startswith("data:image/"):
-        raise _failure(f"an image of {place} is not a data: URL; only embedded images are sent, so embed it")
+    address = image_fields.get("url", "")
+    is_sent = sends_addresses and address.startswith(("http://", "https://"))
+    if not is_sent and not address.startswith("data:image/"):
+        hint = "only embedded images are sent, so embed it, or set prompt.image_urls: send"
+        raise _failure(f"an image of {place} is not a data: URL; {hint}")
     return {"type": "image_url", "image_url": {name: well_formed(field) for name, field in image_fields.items()}}
 
 

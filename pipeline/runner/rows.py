@@ -15,6 +15,8 @@ from pipeline.runner.waiting import WaitingRows
 
 _MAX_WAITING_PER_SLOT = 2
 _MAX_WAITING_AMID_OUTAGE = 1000
+MAX_IMAGE_BYTES = 256 * 2**20
+"""The most bytes of images that are in flight, and that wait to be sent again before new rows are read."""
 _MAX_UNSENT_PER_TURN = 1000
 
 
@@ -58,7 +60,8 @@ class RowQueue:
         if due <= now:
             first_refusals.send_again()
             return self.waiting.take()
-        if first_refusals.hold_new or self.waiting.due_by_themselves >= _MAX_WAITING_PER_SLOT * self._pace.most_rows:
+        is_full = self.waiting.due_by_themselves >= _MAX_WAITING_PER_SLOT * self._pace.most_rows
+        if first_refusals.hold_new or is_full or self.waiting.image_bytes >= MAX_IMAGE_BYTES:
             return Later(due)
         found = self._next_new(now)
         return Later(min(found.at, due)) if isinstance(found, Later) else found
@@ -66,7 +69,7 @@ class RowQueue:
     def _next_probe(self, now: float) -> Work | Later:
         # In turns: the rows that failed may be at fault themselves, and so may the next new one.
         self._probe_new = not self._probe_new
-        has_room = len(self.waiting) < _MAX_WAITING_AMID_OUTAGE
+        has_room = len(self.waiting) < _MAX_WAITING_AMID_OUTAGE and self.waiting.image_bytes < MAX_IMAGE_BYTES
         found = self._next_new(now) if (self._probe_new and has_room) or not self.waiting else Later()
         return self.waiting.take() if isinstance(found, Later) and self.waiting else found
 

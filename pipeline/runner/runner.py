@@ -31,7 +31,7 @@ from pipeline.runner.holding import Held
 from pipeline.runner.pace import Later, Pace
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
-from pipeline.runner.rows import RowQueue
+from pipeline.runner.rows import MAX_IMAGE_BYTES, RowQueue
 from pipeline.runner.settler import Settler
 from pipeline.runner.stops import Stops
 from pipeline.runner.verdict import Verdicts
@@ -254,6 +254,9 @@ class Runner:
             return work
         if self._asking is not None:
             self._asking.prepare(work)
+        if not self._has_room_for_images(work):
+            self._rows.put_back(work)
+            return Later()
         reserved = self._reserve(work, now)
         if isinstance(reserved, Later):
             self._rows.put_back(work)
@@ -263,6 +266,14 @@ class Runner:
         self._in_flight[claim.number] = flight
         self._pace.sent(flight, server)
         return claim
+
+    def _has_room_for_images(self, work: Work) -> bool:
+        """Return whether the images in flight leave room for those of a row; one alone may be larger."""
+        needed = work.request.image_bytes
+        if not needed or not self._in_flight:
+            return True
+        held = sum(flight.work.request.image_bytes for flight in self._in_flight.values())
+        return held + needed <= MAX_IMAGE_BYTES
 
     def _reserve(self, work: Work, now: float) -> Reservation | Later:
         """Reserve what a request needs, or say when to look again; a cap that is reached stops the run."""

@@ -20,6 +20,8 @@ class WaitingRows:
         self._due: list[tuple[float, int, Work]] = []
         self._spent: list[Work] = []
         self._turns = itertools.count()
+        self.image_bytes = 0
+        """The bytes of the images of the rows that wait for their time."""
 
     def __len__(self) -> int:
         return len(self._due) + len(self._spent)
@@ -37,6 +39,7 @@ class WaitingRows:
     def put(self, work: Work, due: float) -> None:
         """Add a row that is due then."""
         heapq.heappush(self._due, (due, next(self._turns), work))
+        self.image_bytes += work.request.image_bytes
 
     def put_spent(self, work: Work) -> None:
         """Add a row that is out of attempts."""
@@ -44,7 +47,11 @@ class WaitingRows:
 
     def take(self) -> Work:
         """Remove and return the row that is due first, even before its time; else one that is out of attempts."""
-        return heapq.heappop(self._due)[2] if self._due else self._spent.pop(0)
+        if not self._due:
+            return self._spent.pop(0)
+        work = heapq.heappop(self._due)[2]
+        self.image_bytes -= work.request.image_bytes
+        return work
 
     def take_spent(self, condition: Callable[[Work], bool]) -> list[Work]:
         """Remove and return the rows out of attempts that meet a condition."""
@@ -58,7 +65,7 @@ class WaitingRows:
     def restart(self, now: float, *, failed_since: float) -> None:
         """Make all rows due. The attempts of rows that first failed after `failed_since` no longer count."""
         rows = [*(work for _, _, work in sorted(self._due)), *self._spent]
-        self._due, self._spent = [], []
+        self._due, self._spent, self.image_bytes = [], [], 0
         for work in rows:
             if work.first_failure is None or work.first_failure > failed_since:
                 work.tries = 0

@@ -15,6 +15,7 @@ JsonObject = dict[str, object]
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 TOKENS_PER_MESSAGE = 4
+TOKENS_PER_IMAGE = 1_000
 BYTES_PER_TOKEN = 4
 
 _BEARER = re.compile(r"Bearer +[!-~]+\Z", re.IGNORECASE)
@@ -107,7 +108,7 @@ def parse_chat_request(
     if not isinstance(messages, list) or not messages:
         raise Refusal(400, 5006, "must have required property 'messages', a list of at least one message")
     parts = [list(_parts(index, message)) for index, message in enumerate(messages)]
-    tokens = sum(TOKENS_PER_MESSAGE + sum(count_tokens(part.content) for part in message) for message in parts)
+    tokens = sum(TOKENS_PER_MESSAGE + sum(part.tokens for part in message) for message in parts)
     if tokens > served.window:
         raise Refusal(413, 5021, f"The estimated {tokens} input tokens exceed the context window of {served.window}")
     return ChatRequest(
@@ -137,6 +138,11 @@ class _Part:
 
     content: str
     is_text: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """What the part counts; an image follows its pixels, and not its bytes."""
+        return count_tokens(self.content) if self.is_text else TOKENS_PER_IMAGE
 
 
 def _parts(index: int, message: object) -> Iterator[_Part]:

@@ -75,6 +75,14 @@ def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> 
     return False
 
 
+def carried_columns(config: JobConfig, columns: Sequence[str]) -> Sequence[str] | None:
+    """Return which of the input's columns the output has; None for all. Images are carried only if they are named."""
+    images = config.prompt.images
+    if config.input.columns is not None or images is None:
+        return config.input.columns
+    return [name for name in columns if name not in images]
+
+
 def samples_of(config: JobConfig) -> int | None:
     """Return how many answers the job asks for each row; None if it does not say."""
     return config.prompt.samples if "samples" in config.prompt.model_fields_set else None
@@ -129,7 +137,8 @@ def _missing_packages(config: JobConfig) -> Iterator[Mistake]:
 
 
 def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> Iterator[Mistake]:
-    carried = source.schema.names if config.input.columns is None else config.input.columns
+    carried = carried_columns(config, source.schema.names)
+    carried = source.schema.names if carried is None else carried
     fields = result_fields(
         has_variants=config.sweep is not None,
         has_samples=samples_of(config) is not None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.app.jobs.inspection import inspect_job, needs_max_tokens, samples_of
+from pipeline.app.jobs.inspection import carried_columns, inspect_job, needs_max_tokens, samples_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.pricing import price_of
 from pipeline.catalogue import Price, Terms
@@ -59,6 +59,11 @@ class OpenJob:
         if self.rows.deduplicate:
             needed.append("deduplicate")
         return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, *self.settings, *needed])
+
+    @property
+    def carried(self) -> Sequence[str] | None:
+        """The input columns that the output has; None for all."""
+        return self.rows.carried
 
     @property
     def prices(self) -> list[Price]:
@@ -129,7 +134,7 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
         config.input.id,
         found.asked,
         samples_of(config),
-        config.input.columns,
+        carried_columns(config, found.source.schema.names),
         found.expected,
         config.output.raw_reply,
         config.deduplicate,

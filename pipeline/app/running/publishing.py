@@ -41,11 +41,11 @@ def publish_rows(
     config = opened.job.config
     output = Path(config.output.path)
     partial = partial_path(output)
-    results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
+    results = Results(opened.rows, plan, journal, opened.carried, config.output.prefix)
     facts: list[object] = [
         plan.state_digest(),
         config.output.model_dump(mode="json", exclude={"raw_reply"}),  # its column stands in the schema
-        config.input.columns,
+        opened.carried,
         str(results.schema),
     ]
     if opened.rows.has_variants:

@@ -32,7 +32,7 @@ def answers(job: Job, *, failed_only: bool = False) -> Iterator[pa.RecordBatch]:
             opened.rows,
             plan_unsaved(opened, journal),
             journal,
-            config.input.columns,
+            opened.carried,
             config.output.prefix,
             FAILED if failed_only else (*SUCCEEDED, *FAILED),
         )

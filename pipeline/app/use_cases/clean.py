@@ -102,7 +102,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan
         raise InvalidInput(
             f"{output} was not written from the checkpoint of {config.name!r}; move it away, and {again}"
         )
-    results = Results(opened.rows, plan, journal, config.input.columns, config.output.prefix)
+    results = Results(opened.rows, plan, journal, opened.carried, config.output.prefix)
     if not _holds(output, results):
         raise InvalidInput(
             f"{output} does not hold what the checkpoint of {config.name!r} does; move it away, and {again}"

@@ -99,7 +99,7 @@ def export_answers(
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
         plan = plan_unsaved(opened, journal)
-        results = Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix)
+        results = Results(opened.rows, plan, journal, opened.carried, job.config.output.prefix)
         chosen = Chosen(results, options.selection, with_failed=to == BATCH)
         chosen.left_out["pending"] = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
         if path is not None and to == FOLDER:

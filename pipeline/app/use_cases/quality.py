@@ -35,4 +35,4 @@ def _results(job: Job) -> Iterator[Results]:
     opened = open_job(job, for_sending=False)
     with at_a_moment(job) as (journal, _):
         plan = plan_unsaved(opened, journal)
-        yield Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix)
+        yield Results(opened.rows, plan, journal, opened.carried, job.config.output.prefix)

@@ -48,7 +48,7 @@ def show(job: Job, *, count: int, failed: bool = False, row_id: str | None = Non
                 raise InvalidInput(f"no row with the id {row_id!r} has {'failed' if failed else 'an outcome'} so far")
         else:
             positions = list(islice(settled_positions(plan, states), count))
-        results = Results(opened.rows, plan, journal, job.config.input.columns, job.config.output.prefix, states)
+        results = Results(opened.rows, plan, journal, opened.carried, job.config.output.prefix, states)
         return list(_rows(opened, results, positions))
 
 

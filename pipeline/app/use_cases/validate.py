@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,11 +19,13 @@ from pipeline.app.jobs.scratch import scratch
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job, variants
 from pipeline.config.wire import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
+from pipeline.images import Image
 from pipeline.journal import Journal
 from pipeline.plan import Rows, UnsentFailure, Variant, draft_plan
 from pipeline.prompts import RequestBuilder, Trial
 from pipeline.records import JsonObject, Row
 from pipeline.sources import Source
+from pipeline.wording import counted
 
 _TRIAL_SECONDS = 60.0
 """How long rows are tried for at validation: TRIED_ROWS of them, unless they are slow."""
@@ -126,5 +129,9 @@ def _first_requests(job: Job, rows: Rows, count: int) -> list[JsonObject]:
         if isinstance(request, UnsentFailure):
             requests.append({"error_kind": request.kind, "error_message": request.message})
         else:
-            requests.append(endpoint.payload(request))
+            requests.append(json.loads(json.dumps(endpoint.payload(request), default=_image_in_words)))
     return requests
+
+
+def _image_in_words(image: Image) -> str:
+    return f"data:{image.media_type};base64,… ({counted(len(image.data), 'byte')})"

@@ -67,6 +67,10 @@ def _check_prompt(config: JobConfig) -> Iterator[Finding]:
         hint = "put them into the messages, or leave one of the two out"
         message = "examples come before the user's message, and `messages` brings whole conversations"
         yield Finding(path("prompt.examples"), message, hint, (path("prompt.messages"),))
+    if config.prompt.images is not None and config.prompt.messages is not None:
+        hint = "put them into the messages, as parts of the type `image_url`"
+        message = "`messages` brings whole conversations, with their images"
+        yield Finding(path("prompt.images"), message, hint, (path("prompt.messages"),))
     if config.prompt.tools is not None and "tools" in (config.endpoint.extra_body or {}):
         hint = "keep one of the two"
         yield Finding(path("endpoint.extra_body.tools"), "`prompt.tools` is set already", hint, (path("prompt.tools"),))

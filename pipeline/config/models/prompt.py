@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -78,6 +78,16 @@ class PromptConfig(Section):
         description="The tools that the model may call, in OpenAI's form: a JSON file with a list of objects, or the "
         "list. They are sent unchanged.",
         examples=["tools.json"],
+    )
+    images: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Columns with images, sent after the text: bytes, structs of bytes and path, paths, `data:` URLs, "
+        "or lists of them.",
+        examples=[["photo"]],
+    )
+    image_urls: Literal["send"] | None = Field(
+        default=None,
+        description="`send` passes http(s) addresses of images on to the endpoint; without it such a row fails.",
     )
     samples: int = Field(
         default=1,
