@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import job_options, load, reported
 from pipeline.errors import InvalidInput
 
 
@@ -15,29 +15,25 @@ from pipeline.errors import InvalidInput
 @job_options
 @click.argument("action", type=click.Choice(["pause", "resume", "set"]))
 @click.argument("setting", required=False, metavar="[limits.KEY=VALUE]")
-def control(job_file: str, overrides: Sequence[str], is_json: bool, action: str, setting: str | None) -> None:
+@reported()
+def control(console: Console, job_file: str, overrides: Sequence[str], action: str, setting: str | None) -> None:
     """Act on the current run of a job, within a second.
 
     `pause` sends nothing new and lets requests in flight finish. `resume` continues. `set` changes a limit for the rest
     of the run, such as limits.concurrency=8 or limits.max_cost_usd=20. Exit 2 if no run is under way.
     """
-    console = Console(is_json)
+    from pipeline.app.observe.control import order, settable_key
 
-    def give() -> None:
-        from pipeline.app.observe.control import order, settable_key
-
-        key = ""
-        if (setting is not None) != (action == "set"):
-            needed = "`set` needs limits.KEY=VALUE" if action == "set" else f"`{action}` takes nothing more"
-            raise InvalidInput(f"control: {needed}")
-        if setting is not None:
-            key = setting.partition("=")[0].strip()
-            settable_key(key)
-        job = load(job_file, overrides if setting is None else [*overrides, setting])
-        said = order(job, action, key)
-        console.result(f"{job.config.name}: {said}", {"job": job.config.name, "action": action, "said": said})
-
-    ended(console, give)
+    key = ""
+    if (setting is not None) != (action == "set"):
+        needed = "`set` needs limits.KEY=VALUE" if action == "set" else f"`{action}` takes nothing more"
+        raise InvalidInput(f"control: {needed}")
+    if setting is not None:
+        key = setting.partition("=")[0].strip()
+        settable_key(key)
+    job = load(job_file, overrides if setting is None else [*overrides, setting])
+    said = order(job, action, key)
+    console.result(f"{job.config.name}: {said}", {"job": job.config.name, "action": action, "said": said})
 
 
 COMMANDS = (control,)

@@ -12,7 +12,7 @@ import click
 
 from pipeline.app.observe.summary import Summary
 from pipeline.cli.console import Console, figure
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import job_options, load, reported
 from pipeline.wording import counted, money
 
 if TYPE_CHECKING:
@@ -34,37 +34,33 @@ _MOST_PILOT_ROWS = 100_000
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="A different seed draws different rows for the pilot."
 )
-def estimate(job_file: str, overrides: Sequence[str], is_json: bool, pilot: int | None, seed: int) -> None:
+@reported()
+def estimate(console: Console, job_file: str, overrides: Sequence[str], pilot: int | None, seed: int) -> None:
     """Show the plan with tokens, cost and time as ranges; sends nothing without --pilot.
 
     A pilot is a run of N rows, with the same lock, limits, caps and exit codes.
     """
-    console = Console(is_json)
+    from pipeline.app.running.options import RunOptions
+    from pipeline.app.running.run import Run
+    from pipeline.app.use_cases.forecast import plan_ahead
+    from pipeline.cli.summary import SummaryText
+    from pipeline.config import JobCall
 
-    def action() -> None:
-        from pipeline.app.running.options import RunOptions
-        from pipeline.app.running.run import Run
-        from pipeline.app.use_cases.forecast import plan_ahead
-        from pipeline.cli.summary import SummaryText
-        from pipeline.config import JobCall
-
-        job = load(job_file, overrides)
-        if pilot is None:
-            found = plan_ahead(job, RunOptions())
-            console.result(_text(found, None, job.config.endpoint.is_simulator), found.as_json())
-            return
-        console.note(f"pilot: {counted(pilot, 'row')} at most, drawn with seed {seed}")
-        run = Run(job, RunOptions(limit=pilot, seed=seed))
-        summary = run.execute()
-        if summary.error is not None:
-            _stopped(console, SummaryText(summary, JobCall(job_file, overrides), job))
-        else:
-            found = plan_ahead(job, RunOptions(), run.first_event)
-            text = _text(found, summary, job.config.endpoint.is_simulator)
-            console.result(text, {**found.as_json(), "pilot": summary.as_json()})
-        sys.exit(summary.exit_code)
-
-    ended(console, action)
+    job = load(job_file, overrides)
+    if pilot is None:
+        found = plan_ahead(job, RunOptions())
+        console.result(_text(found, None, job.config.endpoint.is_simulator), found.as_json())
+        return
+    console.note(f"pilot: {counted(pilot, 'row')} at most, drawn with seed {seed}")
+    run = Run(job, RunOptions(limit=pilot, seed=seed))
+    summary = run.execute()
+    if summary.error is not None:
+        _stopped(console, SummaryText(summary, JobCall(job_file, overrides), job))
+    else:
+        found = plan_ahead(job, RunOptions(), run.first_event)
+        text = _text(found, summary, job.config.endpoint.is_simulator)
+        console.result(text, {**found.as_json(), "pilot": summary.as_json()})
+    sys.exit(summary.exit_code)
 
 
 def _stopped(console: Console, told: SummaryText) -> None:

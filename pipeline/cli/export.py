@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import job_options, load, reported
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
@@ -35,39 +35,35 @@ _FORMATS = ("jsonl", "csv", "parquet", "messages", "prompt-completion", "prefere
     "--overwrite", is_flag=True, help="Replace a file that no export of this job wrote; write into a pipe or a device."
 )
 @click.argument("path")
+@reported()
 def export(
-    job_file: str, overrides: Sequence[str], is_json: bool, to: str, path: str, overwrite: bool, **choices: Any
+    console: Console, job_file: str, overrides: Sequence[str], to: str, path: str, overwrite: bool, **choices: Any
 ) -> None:
     """Write the answers so far to PATH in another format; `-` is stdout. Failed and truncated rows are left out.
 
     A file at PATH is replaced if an export of this job wrote it; any other file only with --overwrite. The job's own
     files are never replaced.
     """
-    console = Console(is_json)
+    from pipeline.app.use_cases.export import ExportOptions, export_answers
+    from pipeline.exports import Selection
 
-    def action() -> None:
-        from pipeline.app.use_cases.export import ExportOptions, export_answers
-        from pipeline.exports import Selection
-
-        if path == "-" and is_json:
-            raise InvalidInput("PATH - and --json both write to stdout; leave one of them out")
-        columns = None if choices["columns"] is None else tuple(choices.pop("columns").split(","))
-        choices["columns"] = columns
-        selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "columns")})
-        target = None if path == "-" else Path(path)
-        done = export_answers(
-            load(job_file, overrides), to, target, ExportOptions(selection, **choices), overwrite=overwrite
-        )
-        left_out = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items())
-        if left_out:
-            click.echo(f"left out: {left_out}", err=True)
-        if path == "-":
-            click.echo(f"{counted(done.rows, 'row')}", err=True)
-        else:
-            data = {"path": path, "rows": done.rows, "left_out": dict(done.left_out)}
-            console.result(f"{path}: {counted(done.rows, 'row')}", data)
-
-    ended(console, action)
+    if path == "-" and console.is_json:
+        raise InvalidInput("PATH - and --json both write to stdout; leave one of them out")
+    columns = None if choices["columns"] is None else tuple(choices.pop("columns").split(","))
+    choices["columns"] = columns
+    selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "columns")})
+    target = None if path == "-" else Path(path)
+    done = export_answers(
+        load(job_file, overrides), to, target, ExportOptions(selection, **choices), overwrite=overwrite
+    )
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items())
+    if left_out:
+        click.echo(f"left out: {left_out}", err=True)
+    if path == "-":
+        click.echo(f"{counted(done.rows, 'row')}", err=True)
+    else:
+        data = {"path": path, "rows": done.rows, "left_out": dict(done.left_out)}
+        console.result(f"{path}: {counted(done.rows, 'row')}", data)
 
 
 COMMANDS = (export,)

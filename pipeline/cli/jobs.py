@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console, printable
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import job_options, load, reported
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
@@ -23,18 +23,14 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 @click.command("list")
 @click.option("--json", "is_json", is_flag=True, help="Print exactly one JSON object on stdout.")
-def list_(is_json: bool) -> None:
+@reported()
+def list_(console: Console) -> None:
     """Show every job that has a checkpoint under .checkpoints/: state, rows, cost, age."""
-    console = Console(is_json)
+    from pipeline.app.use_cases.list_jobs import CHECKPOINTS, list_jobs
 
-    def action() -> None:
-        from pipeline.app.use_cases.list_jobs import CHECKPOINTS, list_jobs
-
-        jobs, now = list_jobs(), time.time()
-        lines = _table(jobs, now) if jobs else [f"no job has a checkpoint under {CHECKPOINTS}/"]
-        console.result("\n".join(lines), {"jobs": [one.as_json(now) for one in jobs]})
-
-    ended(console, action)
+    jobs, now = list_jobs(), time.time()
+    lines = _table(jobs, now) if jobs else [f"no job has a checkpoint under {CHECKPOINTS}/"]
+    console.result("\n".join(lines), {"jobs": [one.as_json(now) for one in jobs]})
 
 
 def _table(jobs: Sequence[JobInfo], now: float) -> list[str]:
@@ -63,13 +59,13 @@ def _age(job: JobInfo, now: float) -> str:
 @click.command()
 @job_options
 @click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")
-def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> None:
+@reported()
+def clean(console: Console, job_file: str, overrides: Sequence[str], yes: bool) -> None:
     """Delete the checkpoint of a finished job, if its output has all answers.
 
     Refuses if the job is running or not finished, or if the output is missing, damaged or another job's.
     `pipeline recover` can rebuild the checkpoint from the output.
     """
-    console = Console(is_json)
 
     def confirm(found: CleanupPlan) -> bool:
         if yes:
@@ -84,16 +80,13 @@ def clean(job_file: str, overrides: Sequence[str], is_json: bool, yes: bool) -> 
         except click.Abort:  # nobody answered
             return False
 
-    def action() -> None:
-        from pipeline.app.use_cases.clean import clean as remove
+    from pipeline.app.use_cases.clean import clean as remove
 
-        found, is_removed = remove(load(job_file, overrides), confirm)
-        text = f"removed {found.path}; {found.output} holds its {_words(found)}{_left(found)}"
-        if not is_removed:
-            text = "nothing was removed"
-        console.result(text, found.as_json(removed=is_removed))
-
-    ended(console, action)
+    found, is_removed = remove(load(job_file, overrides), confirm)
+    text = f"removed {found.path}; {found.output} holds its {_words(found)}{_left(found)}"
+    if not is_removed:
+        text = "nothing was removed"
+    console.result(text, found.as_json(removed=is_removed))
 
 
 def _words(found: CleanupPlan) -> str:

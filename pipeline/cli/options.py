@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,6 +64,20 @@ def ended(console: Console, action: Callable[[], None], failure: Failure = error
         sys.exit(failed(console, error, failure))
     except Exception:
         sys.exit(faulty(console))
+
+
+def reported(failure: Failure = error_alone) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command its console in place of --json, and end it as `ended` does."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def reporting(is_json: bool, **given: Any) -> None:
+            console = Console(is_json)
+            ended(console, functools.partial(command, console=console, **given), failure)
+
+        return reporting
+
+    return decorate
 
 
 def failed(console: Console, error: PipelineError, failure: Failure = error_alone) -> int:

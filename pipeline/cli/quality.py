@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import ended, job_options, load, set_and_json
+from pipeline.cli.options import job_options, load, reported, set_and_json
 from pipeline.records import JsonObject
 from pipeline.wording import counted
 
@@ -23,40 +23,32 @@ _MOST_CHARACTERS = 60
 @click.command(name="inspect")
 @job_options
 @click.option("--no-near", is_flag=True, help="Do not look for near duplicates, which needs the extra `near`.")
-def inspect(job_file: str, overrides: Sequence[str], is_json: bool, no_near: bool) -> None:
+@reported()
+def inspect(console: Console, job_file: str, overrides: Sequence[str], no_near: bool) -> None:
     """Show what the answers so far are like: gaps, lengths, repetitions, how they begin. Sends nothing."""
-    console = Console(is_json)
+    from pipeline.app.use_cases.quality import inspect_answers
 
-    def action() -> None:
-        from pipeline.app.use_cases.quality import inspect_answers
-
-        job = load(job_file, overrides)
-        found = inspect_answers(job, near=not no_near)
-        console.result("\n".join([f"{job.config.name}: {counted(found.rows, 'row')}", *_lines(found)]), asdict(found))
-
-    ended(console, action)
+    job = load(job_file, overrides)
+    found = inspect_answers(job, near=not no_near)
+    console.result("\n".join([f"{job.config.name}: {counted(found.rows, 'row')}", *_lines(found)]), asdict(found))
 
 
 @click.command()
 @click.argument("job_a", metavar="A")
 @click.argument("job_b", metavar="B")
 @set_and_json
-def compare(job_a: str, job_b: str, overrides: Sequence[str], is_json: bool) -> None:
+@reported()
+def compare(console: Console, job_a: str, job_b: str, overrides: Sequence[str]) -> None:
     """Compare the answers of two jobs row by row, by row_id. Sends nothing.
 
     Rows that both answered are compared by `parsed` where both have it, else by the response. --set holds for both.
     """
-    console = Console(is_json)
+    from pipeline.app.use_cases.quality import compare_answers
 
-    def action() -> None:
-        from pipeline.app.use_cases.quality import compare_answers
-
-        a, b = load(job_a, overrides), load(job_b, overrides)
-        found = compare_answers(a, b)
-        names = (a.config.name, b.config.name)
-        console.result("\n".join(_compared(found, *names)), _plain(found))
-
-    ended(console, action)
+    a, b = load(job_a, overrides), load(job_b, overrides)
+    found = compare_answers(a, b)
+    names = (a.config.name, b.config.name)
+    console.result("\n".join(_compared(found, *names)), _plain(found))
 
 
 COMMANDS = (inspect, compare)

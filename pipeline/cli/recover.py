@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import job_options, load, reported
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -17,21 +17,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @job_options
-def recover(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
+@reported()
+def recover(console: Console, job_file: str, overrides: Sequence[str]) -> None:
     """Rebuild a damaged checkpoint from everything intact in it and in the output.
 
     The damaged files are kept beside it. Sends nothing; the next `pipeline run` sends the remaining rows.
     """
-    console = Console(is_json)
+    from pipeline.app.use_cases.recover import recover as make_sound
 
-    def action() -> None:
-        from pipeline.app.use_cases.recover import recover as make_sound
-
-        job = load(job_file, overrides)
-        found = make_sound(job)
-        console.result(_text(found, job_file, job.command("run")), found.as_json())
-
-    ended(console, action)
+    job = load(job_file, overrides)
+    found = make_sound(job)
+    console.result(_text(found, job_file, job.command("run")), found.as_json())
 
 
 COMMANDS = (recover,)

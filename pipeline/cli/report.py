@@ -8,30 +8,26 @@ from pathlib import Path
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import job_options, load, reported
 
 
 @click.command()
 @job_options
 @click.option("--out", metavar="PATH", help="Where to write it; default: the output's path with .html for .parquet.")
-def report(job_file: str, overrides: Sequence[str], is_json: bool, out: str | None) -> None:
+@reported()
+def report(console: Console, job_file: str, overrides: Sequence[str], out: str | None) -> None:
     """Write one self-contained HTML page about a job, also while it runs; print its path.
 
     It has totals, cost and throughput over time, latencies, tokens, errors, the slowest and costliest rows, the plan
     and the configuration; no prompt and no answer. An earlier report of the same job at the path is replaced, any other
     file only with output.overwrite: true. Needs the extra `report` (matplotlib).
     """
-    console = Console(is_json)
+    from pipeline.app.use_cases.report import report as write
 
-    def action() -> None:
-        from pipeline.app.use_cases.report import report as write
-
-        job = load(job_file, overrides)
-        made = write(job, None if out is None else Path(out))
-        data = {"job": job.config.name, "path": str(made.path), "rows": made.rows, "running": made.running}
-        console.result(str(made.path), data)
-
-    ended(console, action)
+    job = load(job_file, overrides)
+    made = write(job, None if out is None else Path(out))
+    data = {"job": job.config.name, "path": str(made.path), "rows": made.rows, "running": made.running}
+    console.result(str(made.path), data)
 
 
 COMMANDS = (report,)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import job_options, load, reported
 from pipeline.records import Row
 from pipeline.wording import counted
 
@@ -36,20 +36,18 @@ _MOST_CHARACTERS = 4_000
 )
 @click.option("--failed", is_flag=True, help="Only rows that failed.")
 @click.option("--id", "row_id", metavar="ID", help="Only the row with this row_id.")
-def show(job_file: str, overrides: Sequence[str], is_json: bool, count: int, failed: bool, row_id: str | None) -> None:
+@reported()
+def show(
+    console: Console, job_file: str, overrides: Sequence[str], count: int, failed: bool, row_id: str | None
+) -> None:
     """Show the first rows with prompt, answer, tokens and cost, also while the job runs; sends nothing."""
-    console = Console(is_json)
+    from pipeline.app.use_cases.show import show as first_outcomes
 
-    def action() -> None:
-        from pipeline.app.use_cases.show import show as first_outcomes
-
-        job = load(job_file, overrides)
-        rows = first_outcomes(job, count=count, failed=failed, row_id=row_id)
-        nothing = f"{job.config.name}: no row has {'failed' if failed else 'an outcome'} so far"
-        text = "\n\n".join("\n".join(_lines(row, job.config.endpoint.is_simulator)) for row in rows)
-        console.result(text or nothing, {"rows": [_plain(_fields(row)) for row in rows]})
-
-    ended(console, action)
+    job = load(job_file, overrides)
+    rows = first_outcomes(job, count=count, failed=failed, row_id=row_id)
+    nothing = f"{job.config.name}: no row has {'failed' if failed else 'an outcome'} so far"
+    text = "\n\n".join("\n".join(_lines(row, job.config.endpoint.is_simulator)) for row in rows)
+    console.result(text or nothing, {"rows": [_plain(_fields(row)) for row in rows]})
 
 
 COMMANDS = (show,)

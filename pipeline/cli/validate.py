@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli.console import Console, json_text
 from pipeline.cli.failures import of_validate
-from pipeline.cli.options import ended, job_options
+from pipeline.cli.options import job_options, reported
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -19,30 +19,26 @@ if TYPE_CHECKING:
 @click.command()
 @job_options
 @click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Show the first N requests.")
-def validate(job_file: str, overrides: Sequence[str], is_json: bool, show: int) -> None:
+@reported(of_validate)
+def validate(console: Console, job_file: str, overrides: Sequence[str], show: int) -> None:
     """Check everything that can be checked without a call, and name all mistakes at once."""
-    console = Console(is_json)
+    from pipeline.app.jobs.disk import checkpoint_warnings
+    from pipeline.app.jobs.machine import too_few_threads
+    from pipeline.app.use_cases.validate import validate as check
 
-    def action() -> None:
-        from pipeline.app.jobs.disk import checkpoint_warnings
-        from pipeline.app.jobs.machine import too_few_threads
-        from pipeline.app.use_cases.validate import validate as check
-
-        found = check(job_file, overrides, show)
-        for warning in checkpoint_warnings(found.job.checkpoint_path):
-            console.caution(warning)
-        if (lack := too_few_threads(found.job, found.rows)) is not None:
-            console.caution(f"limits.concurrency: {lack.message}: {lack.remedy}")
-        data = {
-            "valid": True,
-            "errors": [],
-            "unsendable": dict(found.tried.unsendable),
-            **({"requests": found.requests} if show else {}),
-        }
-        shown = "".join(f"\n{json_text(request, indent=2)}" for request in found.requests)
-        console.result(f"{job_file}: valid; {counted(found.rows, 'row')}{_unsendable(found.tried)}{shown}", data)
-
-    ended(console, action, of_validate)
+    found = check(job_file, overrides, show)
+    for warning in checkpoint_warnings(found.job.checkpoint_path):
+        console.caution(warning)
+    if (lack := too_few_threads(found.job, found.rows)) is not None:
+        console.caution(f"limits.concurrency: {lack.message}: {lack.remedy}")
+    data = {
+        "valid": True,
+        "errors": [],
+        "unsendable": dict(found.tried.unsendable),
+        **({"requests": found.requests} if show else {}),
+    }
+    shown = "".join(f"\n{json_text(request, indent=2)}" for request in found.requests)
+    console.result(f"{job_file}: valid; {counted(found.rows, 'row')}{_unsendable(found.tried)}{shown}", data)
 
 
 def _unsendable(tried: Trial) -> str:
