@@ -13,7 +13,17 @@ from pipeline.cli.options import job_options, load, reported
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
-_FORMATS = ("jsonl", "csv", "parquet", "messages", "prompt-completion", "preference", "hf", "openai-batch")
+_FORMATS = (
+    "jsonl",
+    "csv",
+    "parquet",
+    "messages",
+    "prompt-completion",
+    "preference",
+    "hf",
+    "openai-batch",
+    "openai-batch-requests",
+)
 
 
 @click.command()

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.exports import batch_requests
 from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
 
 TOO_LONG = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
@@ -214,3 +215,48 @@ def test_a_folder_that_holds_anything_else_is_left_alone(done: Workspace) -> Non
 def test_shares_that_are_none_are_refused(done: Workspace, split: str) -> None:
     refused = done.pipeline("export", "job.yaml", "--to", "hf", "--split", split, "folder")
     assert (refused.code, "--split" in refused.err) == (2, True)
+
+
+def batch_job(ws: Workspace, **sections: Any) -> None:
+    url = ws.url.replace("/api/v1", "/v1")
+    ws.job(endpoint={"kind": "openai", "url": url, "model": "some/model"}, input={"id": "id"}, **sections)
+
+
+def test_what_is_not_answered_is_written_as_requests_in_files_that_the_api_takes(
+    ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws.given([["1", "a"], ["2", ""], ["3", "b"], ["4", "c"], ["5", "d"]], ["id", "question"])
+    batch_job(ws)
+    first = ws.pipeline("export", "job.yaml", "--to", "openai-batch-requests", "requests", "--json")
+    assert (first.data["rows"], first.data["left_out"]) == (4, {"without a request": 1})
+    (ws.path / "requests/requests-00001.jsonl").unlink()
+    choice = {"message": {"content": "yes"}, "finish_reason": "stop"}
+    endpoint.reply = lambda asked: Reply({"choices": [choice], "usage": TOO_LONG})
+    ws.run("--limit", "1")
+    monkeypatch.setattr(batch_requests, "MAX_LINES", 2)
+    assert export(ws, "openai-batch-requests", path="requests")["rows"] == 3
+    names = sorted(path.name for path in (ws.path / "requests").iterdir())
+    assert names == ["requests-00001.jsonl", "requests-00002.jsonl"]
+    found = [line for name in names for line in lines(ws, f"requests/{name}")]
+    assert [line["custom_id"] for line in found] == ["3", "4", "5"]
+    assert found[0] == {
+        "custom_id": "3",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "some/model", "messages": [{"role": "user", "content": "b"}], "max_tokens": 100},
+    }
+    monkeypatch.setattr(batch_requests, "MAX_LINES", 50_000)
+    export(ws, "openai-batch-requests", path="requests")
+    assert [path.name for path in (ws.path / "requests").iterdir()] == ["requests-00001.jsonl"]
+
+
+def test_request_files_are_put_beside_others_only_when_told_to(ws: Workspace) -> None:
+    ws.given([["1", "a"]], ["id", "question"])
+    batch_job(ws)
+    (ws.path / "requests").mkdir()
+    (ws.path / "requests/notes.txt").write_text("mine")
+    refused = ws.pipeline("export", "job.yaml", "--to", "openai-batch-requests", "requests")
+    assert (refused.code, "another directory" in refused.err) == (2, True)
+    assert ws.pipeline("export", "job.yaml", "--to", "openai-batch-requests", "requests", "--overwrite").code == 0
+    assert (ws.path / "requests/notes.txt").read_text() == "mine"
+    assert len(lines(ws, "requests/requests-00001.jsonl")) == 1

@@ -15,6 +15,7 @@ from pipeline.app.jobs.planning import plan_unsaved
 from pipeline.app.use_cases.own_exports import is_own_export, is_own_folder, record_export, record_folder
 from pipeline.catalogue import Price
 from pipeline.config import Job
+from pipeline.config.wire import make_endpoint
 from pipeline.errors import InvalidInput
 from pipeline.exports import (
     Chosen,
@@ -33,11 +34,15 @@ from pipeline.exports import (
     write_prompt_completion,
     write_stream,
 )
+from pipeline.exports.batch_requests import write_request_files
+from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED
+from pipeline.providers import kinds
 from pipeline.sink import Results
 
 FOLDER = "hf"
 BATCH = "openai-batch"
+REQUESTS = "openai-batch-requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ _WRITERS: Mapping[str, Callable[[ExportOptions], Writer]] = {
     "preference": lambda options: preference_writer(options.score),
     BATCH: lambda options: write_batch_results,
 }
-FORMATS = (*_WRITERS, FOLDER)
+FORMATS = (*_WRITERS, FOLDER, REQUESTS)
 _ONLY_FOR = {"score": ("preference",), "split": (FOLDER,), "raw_cells": ("csv",), "bom": ("csv",)}
 
 
@@ -90,12 +95,15 @@ def export_answers(
     shares = read_splits(options.split)
     opened = open_job(job, for_sending=False)
     directory = job.checkpoint_path
-    if path is None and to == FOLDER:
-        raise InvalidInput(f"--to {FOLDER} writes a directory; name one in place of -")
+    is_directory = to in (FOLDER, REQUESTS)
+    if path is None and is_directory:
+        raise InvalidInput(f"--to {to} writes a directory; name one in place of -")
     if path is not None:
-        refuse_to_write(job, path, is_directory=to == FOLDER)
+        refuse_to_write(job, path, is_directory=is_directory)
         _refuse_foreign(directory, path, to, overwrite=overwrite)
     with reading(job) as journal:
+        if path is not None and to == REQUESTS:
+            return _write_requests(opened, journal, path)
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
         plan = plan_unsaved(opened, journal)
@@ -113,6 +121,28 @@ def export_answers(
     return Exported(rows, {reason: count for reason, count in chosen.left_out.items() if count})
 
 
+def _write_requests(opened: OpenJob, journal: Journal | None, path: Path) -> Exported:
+    """Write the request files of the rows without an answer, and remove those of an earlier export."""
+    config = opened.job.config
+    if not config.endpoint.provider.takes_batches:
+        raise InvalidInput(f"--to {REQUESTS} is for {kinds(lambda one: one.takes_batches)}")
+    directory = opened.job.checkpoint_path
+    written: list[Path] = []
+
+    def record(draft: Path, target: Path) -> None:
+        written.append(target)
+        if journal is not None:
+            record_export(directory, draft, target)
+
+    endpoint = make_endpoint(config.endpoint, None, config.known_models)
+    plan, owner = plan_unsaved(opened, journal), config.name if journal is None else journal.checkpoint_id
+    rows, unsent = write_request_files(opened.rows, plan, endpoint, path, owner, record)
+    for old in set(path.glob("requests-*.jsonl")) - set(written):
+        if is_own_export(directory, old):
+            old.unlink()
+    return Exported(rows, {"without a request": unsent} if unsent else {})
+
+
 def _check_options(to: str, options: ExportOptions) -> None:
     for name, formats in _ONLY_FOR.items():
         if getattr(options, name) and to not in formats:
@@ -124,8 +154,10 @@ def _check_options(to: str, options: ExportOptions) -> None:
 
 def _refuse_foreign(directory: Path, path: Path, to: str, *, overwrite: bool) -> None:
     if overwrite and to != FOLDER:
+        if to == REQUESTS and os.path.lexists(path) and not path.is_dir():
+            raise InvalidInput(f"{path} is not a directory; name another")
         return
-    if to == FOLDER:
+    if to in (FOLDER, REQUESTS):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()) or is_own_folder(directory, path):
                 return

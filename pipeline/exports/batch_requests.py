@@ -1,0 +1,105 @@
+"""The request files of OpenAI's Batch API: what a job still has to ask, in files that the API accepts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import CheckpointFailed
+from pipeline.journal import State
+from pipeline.plan import TO_SEND, Plan, Rows, UnsentFailure
+from pipeline.plan.cells import input_row_id
+from pipeline.providers import Endpoint
+from pipeline.storage import LOCAL
+
+MAX_LINES = 50_000
+MAX_BYTES = 200_000_000
+"""The most lines and bytes of one file (platform.openai.com/docs/guides/batch)."""
+
+_STATES = (*TO_SEND, State.FAILED_PASSING)
+_OF_STREAMS = frozenset({"stream", "stream_options"})
+
+
+def write_request_files(
+    rows: Rows, plan: Plan, endpoint: Endpoint, path: Path, owner: str, record: Callable[[Path, Path], None]
+) -> tuple[int, int]:
+    """Write the requests of all rows without an answer, those that failed for good aside, to `requests-00001.jsonl` and
+    so on in the directory `path`. Returns how many requests, and how many rows that make none.
+
+    Args:
+        owner: a word for the name of files that are not complete yet.
+        record: is told of each complete file, and of the place that it is about to take; may raise OSError.
+
+    Raises CheckpointFailed where a file cannot be written, and what the reading of the rows raises.
+    """
+    files = _Files(_lines(rows, plan, endpoint))
+    try:
+        for number in count(1):
+            target = path / f"requests-{number:05}.jsonl"
+            with LOCAL.publish(target, owner, partial(_told, record, target)) as draft, draft.open("wb") as file:
+                file.writelines(files.next())
+            if files.is_over:
+                break
+    except OSError as error:
+        raise CheckpointFailed(f"{path}: the export cannot be written: {error.strerror}") from error
+    return files.written, files.unsent
+
+
+def _told(record: Callable[[Path, Path], None], target: Path, draft: Path) -> None:
+    record(draft, target)
+
+
+class _Files:
+    """Parts lines into files. `written` lines were given out; of `unsent` rows there is none."""
+
+    def __init__(self, lines: Iterator[bytes | None]) -> None:
+        self._lines = lines
+        self._waiting: bytes | None = None
+        self.written = self.unsent = 0
+        self.is_over = False
+
+    def next(self) -> Iterator[bytes]:
+        """Yield the lines of the next file: as many as it may hold, but one at least."""
+        lines = size = 0
+        while (line := self._waiting or self._line()) is not None:
+            self._waiting = None
+            if lines and (lines >= MAX_LINES or size + len(line) > MAX_BYTES):
+                self._waiting = line
+                return
+            lines, size = lines + 1, size + len(line)
+            self.written += 1
+            yield line
+        self.is_over = True
+
+    def _line(self) -> bytes | None:
+        for line in self._lines:
+            if line is not None:
+                return line
+            self.unsent += 1
+        return None
+
+
+def _lines(rows: Rows, plan: Plan, endpoint: Endpoint) -> Iterator[bytes | None]:
+    """Yield the line of each row that is not answered; None for one that makes no request."""
+    wanted = plan.which(_STATES)
+    for start, batch in rows.batches():
+        offsets = np.flatnonzero(wanted[start : start + rows.count(batch)])
+        if not len(offsets):
+            continue
+        part = rows.part(start, batch, offsets)
+        ids = plan.row_ids(part.positions, part.ids)
+        for position, row_id, (request, _) in zip(part.positions, ids, part.requests(), strict=True):
+            if isinstance(request, UnsentFailure):
+                yield None
+                continue
+            variant, sample = rows.cell(position)
+            parts = [input_row_id(row_id), *([variant.name] if variant.name else [])]
+            custom_id = "/".join([*parts, *([str(sample)] if rows.samples is not None else [])])
+            body = {name: value for name, value in endpoint.payload(request).items() if name not in _OF_STREAMS}
+            line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+            yield json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
