@@ -16,14 +16,14 @@ from pipeline.app.observe.summary import Summary
 from pipeline.app.observe.watcher import Watcher
 from pipeline.catalogue import list_version
 from pipeline.cli.console import Console
-from pipeline.cli.status import duration
+from pipeline.cli.status import duration, waiting_text
 from pipeline.config import key_note, shown_address
 from pipeline.wording import counted, money
 
 if TYPE_CHECKING:
     from pipeline.app.jobs.job import OpenJob
     from pipeline.journal import State
-    from pipeline.limits import Trouble
+    from pipeline.limits import QuotaNotice, Trouble
     from pipeline.plan import Plan
     from pipeline.runner import Progress
 
@@ -48,6 +48,7 @@ class ConsoleWatcher(Watcher):
         self._where = ""
         self._last_told = -math.inf
         self._told_cause = ""
+        self._told_quota: QuotaNotice | None = None
 
     def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[State, ...], notes: list[str]) -> None:
         """Say what will be sent, before anything is."""
@@ -107,6 +108,9 @@ class ConsoleWatcher(Watcher):
         figures = ", ".join(self._figures(progress, finished, seconds))
         if progress.trouble is not None:
             self._tell(progress.trouble)
+        if progress.quota is not None and progress.quota != self._told_quota:
+            self._told_quota = progress.quota
+            self.warned(f"{waiting_text(progress.quota.cause, progress.quota.until)} (limits.wait_for_quota_seconds)")
         if self._bar is not None:
             self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update(finished - self._bar.n)

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -142,6 +143,8 @@ def _speed(data: JsonObject) -> list[tuple[str, str]]:
     if data["paused_seconds"]:
         flight += f", the endpoint asks for a pause of {duration(data['paused_seconds'])}"
     lines.append(("now", flight))
+    if (waits := data["quota"]) is not None:
+        lines.append(("quota", waiting_text(waits["cause"], waits["until"])))
     if (found := data["trouble"]) is not None:
         trouble = Trouble(found["cause"], found["failures"], found["seconds"], found["gives_up_in_seconds"])
         lines.append(("trouble", trouble.sentence(found["where"])))
@@ -150,6 +153,11 @@ def _speed(data: JsonObject) -> list[tuple[str, str]]:
     if data["silent_seconds"] > _SILENT_SECONDS:
         lines.append(("silent", f"for {duration(data['silent_seconds'])}: it is stopped, or waits for its disk"))
     return lines
+
+
+def waiting_text(cause: str, until: float) -> str:
+    """Return what a run waits for, and until when it does; `until` is in Unix seconds."""
+    return f"{cause}: waiting until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def duration(seconds: float) -> str:

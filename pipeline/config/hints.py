@@ -61,7 +61,6 @@ _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
         (): frozenset({"telemetry"}),
         ("input",): frozenset({"storage"}),
-        ("limits",): frozenset({"wait_for_quota_seconds"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
         ("output",): frozenset({"rows_per_file", "storage"}),
     }

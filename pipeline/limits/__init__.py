@@ -10,10 +10,12 @@ from pipeline.limits.in_flight import MAX_IN_FLIGHT, InFlightLimit
 from pipeline.limits.learned import LearnedRate
 from pipeline.limits.outage import Outage, Trouble
 from pipeline.limits.pause import Pause
+from pipeline.limits.quota import DAILY, QuotaNotice, QuotaWait
 from pipeline.limits.rates import SEND_WITHIN_SECONDS, Entry, SlidingWindow, window_seconds
 from pipeline.limits.servers import Servers
 
 __all__ = [
+    "DAILY",
     "MAX_IN_FLIGHT",
     "RAMP_STEP_SECONDS",
     "SEND_WITHIN_SECONDS",
@@ -24,6 +26,8 @@ __all__ = [
     "LearnedRate",
     "Outage",
     "Pause",
+    "QuotaNotice",
+    "QuotaWait",
     "Servers",
     "SlidingWindow",
     "Trouble",

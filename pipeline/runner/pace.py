@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.config.models import LimitsConfig
 from pipeline.endpoints.gauges import Load
 from pipeline.errors import ErrorKind
-from pipeline.limits import RAMP_STEP_SECONDS, InFlightLimit, Outage, Pause, Servers, ramp
+from pipeline.limits import RAMP_STEP_SECONDS, InFlightLimit, Outage, Pause, QuotaWait, Servers, ramp
 from pipeline.records import Failure
 from pipeline.runner.admission import Admission, Reservation
 from pipeline.runner.first_refusals import FirstRefusals, Refusal
@@ -43,10 +43,17 @@ class Pace:
     """
 
     def __init__(
-        self, limits: LimitsConfig, pause: Pause, outage: Outage, admission: Admission, servers: Servers | None
+        self,
+        limits: LimitsConfig,
+        pause: Pause,
+        outage: Outage,
+        quota: QuotaWait,
+        admission: Admission,
+        servers: Servers | None,
     ) -> None:
         self.pause = pause
         self.outage = outage
+        self.quota = quota
         self.servers = servers
         self.first_refusals = FirstRefusals()
         self.in_flight = InFlightLimit(limits.concurrency)
@@ -88,8 +95,11 @@ class Pace:
     def server(self, now: float, in_flight: int) -> int | Later:
         """Return the number of the server for the next request, 0 if there is only one.
 
-        During an outage one probe is sent at a time; several servers are probed separately.
+        During an outage one probe is sent at a time; several servers are probed separately. So is a quota that was used
+        up.
         """
+        if self.quota.is_out and in_flight:
+            return Later()
         if self.servers is not None:
             server = self.servers.choose(now)
             return Later(self.servers.opens_at()) if server is None else server

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from pipeline.endings import LimitedBy, StopKind
 from pipeline.errors import SECONDS_BETWEEN_SIGNALS
-from pipeline.limits import Trouble
+from pipeline.limits import QuotaNotice, Trouble
 from pipeline.plan import FailureKinds
 
 
@@ -76,6 +76,8 @@ class Progress:
     """What the requests in flight may cost at most."""
     waiting: int = 0
     paused_seconds: float = 0.0
+    quota: QuotaNotice | None = None
+    """What the run waits for longer than usual, if it does."""
     failures: FailureKinds = field(default_factory=FailureKinds)
     """The rows that failed in this run."""
     trouble: Trouble | None = None

@@ -18,7 +18,7 @@ from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.endpoints.gauges import Load
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Claim, Event, Journal
-from pipeline.limits import Outage, Pause, Servers
+from pipeline.limits import Outage, Pause, QuotaWait, Servers
 from pipeline.plan import SUCCEEDED, Plan
 from pipeline.retry import Backoff
 from pipeline.runner.admission import Admission, OverBudget, Reservation
@@ -105,16 +105,21 @@ class Runner:
         )
         backoff = Backoff(retry.initial_seconds, retry.max_seconds)
         self._outage = Outage(backoff=backoff.seconds, most_seconds=retry.max_elapsed_seconds)
+        self._quota = QuotaWait(limits.wait_for_quota_seconds, wall_clock)
+        left = pause.until - clock()
+        if left > retry.max_elapsed_seconds:
+            self._quota.begins(left, clock(), "the endpoint asked an earlier run for a pause")
         self._verdicts = Verdicts(self._outage, max_attempts=retry.max_attempts, is_new=not plan.count(*SUCCEEDED))
         self._watchdog = Watchdog(limits.timeout_seconds, _TICK_SECONDS)
         self._stops = Stops(
             stop_request,
             self._outage,
+            self._quota,
             limits=limits,
             most_pause_seconds=retry.max_elapsed_seconds,
             started=clock() if started is None else started,
         )
-        self._pace = Pace(limits, pause, self._outage, self._admission, servers)
+        self._pace = Pace(limits, pause, self._outage, self._quota, self._admission, servers)
         self._rows = RowQueue(
             feed, limit, pace=self._pace, recorder=self._recorder, stops=self._stops, verdicts=self._verdicts
         )
@@ -296,6 +301,7 @@ class Runner:
             self.progress.limited_by = self._pace.holding.limited_by(self._pace.in_flight, self._engine.slots)
         self.progress.waiting = len(self._rows.waiting)
         self.progress.paused_seconds = max(0.0, self._pace.pause.until - now)
+        self.progress.quota = self._quota.notice(now)
         self.progress.trouble = self._outage.trouble(now)
         self._observe(self.progress)
 

@@ -79,7 +79,7 @@ class Settler:
             seconds = max(0.0, result.retry_after - attempt.since_head)
             self._recorder.pause(seconds, self._pace.pause_until(now + seconds, flight))
         if isinstance(result, Reply):
-            self._stops.pause_asked(result, work, self._pace.pause_left(now))
+            self._stops.pause_asked(result, work, self._pace.pause_left(now), now)
             self._answered(flight, attempt.latency, now)
             self._take(work, record, now)
             return
@@ -110,6 +110,7 @@ class Settler:
         if self._pace.servers is not None:
             self._pace.servers.works(flight.server, has_answered=True)
         self._usable(now)
+        self._pace.quota.is_out = False
         refused = self._verdicts.refusals.stop
         for held in self._verdicts.answered(now):
             self.fail(held)
@@ -142,6 +143,15 @@ class Settler:
                 self._recorder.record(work, State.ATTEMPTED, record)
             self._waiting.put(work, now)
             return
+        if failure.kind is ErrorKind.DAILY_QUOTA:
+            seconds = self._stops.waits_for_quota(failure.retry_after, now)
+            if seconds is not None:
+                self._recorder.record(work, State.ATTEMPTED, record)
+                self._recorder.pause(seconds, self._pace.pause_until(now + seconds, flight))
+                self._waiting.put(work, self._pause_ends)
+                return
+        else:
+            self._pace.quota.is_out = False
         self._pace.failed(flight, failure, now, self._recorder.progress.succeeded)
         are_first = self._pace.first_refusals.are_all
         verdict = self._verdicts.judge(
@@ -154,7 +164,7 @@ class Settler:
             is_at_first=are_first,
         )
         self._stops.add(verdict.stop)
-        self._stops.pause_asked(failure, work, self._pace.pause_left(now))
+        self._stops.pause_asked(failure, work, self._pace.pause_left(now), now)
         if verdict.works:
             self._usable(now)
         for other in verdict.failing:

@@ -7,7 +7,7 @@ import math
 from pipeline.config.models import LimitsConfig
 from pipeline.endings import StopKind
 from pipeline.errors import CheckpointFailed
-from pipeline.limits import Outage
+from pipeline.limits import DAILY, Outage, QuotaWait
 from pipeline.records import Failure, Reply
 from pipeline.runner.feed import Work
 from pipeline.runner.messages import loggable
@@ -22,14 +22,22 @@ class Stops:
     """The cause that stops a run, and its deadline. The first cause counts.
 
     `started` is when the run began (monotonic seconds). `most_pause_seconds` is how long a run waits for an endpoint
-    that gives no usable reply or asks for a pause.
+    that gives no usable reply or asks for a pause; `quota` may let it wait longer.
     """
 
     def __init__(
-        self, request: StopRequest, outage: Outage, *, limits: LimitsConfig, most_pause_seconds: float, started: float
+        self,
+        request: StopRequest,
+        outage: Outage,
+        quota: QuotaWait,
+        *,
+        limits: LimitsConfig,
+        most_pause_seconds: float,
+        started: float,
     ) -> None:
         self._request = request
         self._outage = outage
+        self._quota = quota
         self._limits = limits
         self._most_pause_seconds = most_pause_seconds
         self._started = started
@@ -65,11 +73,11 @@ class Stops:
                 f" {self._most_pause_seconds:g} s (retry.max_elapsed_seconds); {self._outage.last_failure}",
             )
         left = shared_pause_until - now
-        if left > self._most_pause_seconds:
+        if left > self._most_pause_seconds and not self._waits(left, now):
             return Stop(
                 StopKind.RETRY_AFTER,
                 f"the endpoint asked a job of the same limits.shared for a pause with"
-                f" {lasting(left)} left, longer than retry.max_elapsed_seconds",
+                f" {lasting(left)} left, {self._too_long}",
             )
         return None
 
@@ -82,19 +90,44 @@ class Stops:
         if self.stop is stop:
             self.stop = by
 
-    def pause_asked(self, result: Reply | Failure, work: Work, pause_left: float) -> None:
+    def _waits(self, seconds: float, now: float) -> bool:
+        """Return whether the run waits out a longer pause than usual."""
+        waits = self._quota.begins(seconds, now, "the endpoint asked for a pause", free=self._most_pause_seconds)
+        if waits:
+            self._outage.usable()  # who says when to come back is not down
+        return waits
+
+    def waits_for_quota(self, told: float | None, now: float) -> float | None:
+        """Return for how many seconds to wait for a daily quota, of which the endpoint `told` when it begins anew or
+        not; None if the run is to end.
+        """
+        seconds = self._quota.looks_in(now) if told is None else told
+        if seconds is None or not self._quota.is_asked_for or not self._quota.begins(seconds, now, DAILY):
+            return None
+        self._quota.is_out = True
+        self._outage.usable()
+        return seconds
+
+    @property
+    def _too_long(self) -> str:
+        longer = "longer than retry.max_elapsed_seconds"
+        return f"{longer} and limits.wait_for_quota_seconds allow" if self._quota.is_asked_for else longer
+
+    def pause_asked(self, result: Reply | Failure, work: Work, pause_left: float, now: float) -> None:
         """Stop the run if the endpoint asks for a longer pause than the run waits.
 
         `pause_left` is how long no server can be asked: another one may not have to wait.
         """
-        if result.retry_after is None or min(result.retry_after, pause_left) <= self._most_pause_seconds:
+        if result.retry_after is None:
+            return
+        seconds = min(result.retry_after, pause_left)
+        if seconds <= self._most_pause_seconds or self._waits(seconds, now):
             return
         words = f": {loggable(result.message, work.request)}" if isinstance(result, Failure) else ""
         self.add(
             Stop(
                 StopKind.RETRY_AFTER,
-                f"the endpoint asks for a pause of {lasting(result.retry_after)}, longer than"
-                f" retry.max_elapsed_seconds{words}",
+                f"the endpoint asks for a pause of {lasting(result.retry_after)}, {self._too_long}{words}",
             )
         )
 

@@ -67,6 +67,7 @@ STATUS_KEYS = RUN_KEYS | {
     "concurrency",
     "waiting",
     "paused_seconds",
+    "quota",
     "trouble",
     "paused",
     "set",

@@ -143,7 +143,10 @@ def test_the_written_amount_is_always_among_the_readings(amount: object, marks: 
 def test_a_refused_value_is_shown(tmp_path: Path) -> None:
     assert only(tmp_path, output="{path: a.parquet, compression: zap}").message.startswith('"zap" is none of')
     assert only(tmp_path, limits="{concurrency: 0}").message.startswith("0 is out of range")
-    assert only(tmp_path, limits="{concurrency: many}").message == '"many" is text, not an integer from 1 to 20,000'
+    assert (
+        only(tmp_path, limits="{concurrency: many}").message
+        == '"many" is none of an integer from 1 to 20,000 or `auto`'
+    )
 
 
 def test_a_refused_value_that_may_be_a_secret_is_not_shown(tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ colour: red
         (
             "limits: 5",
             "use a mapping with `concurrency`, `processes`, `requests_per_minute`, `tokens_per_minute`, `shared`,"
-            " `max_cost_usd`, `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds`, `idle_seconds` and"
-            " `drain_seconds`",
+            " `max_cost_usd`, `max_run_cost_usd`, `deadline_seconds`, `timeout_seconds`, `idle_seconds`,"
+            " `wait_for_quota_seconds` and `drain_seconds`",
         ),
         ("limits: {concurrency: many}", "the default is 32"),
         ("checkpoint: {path: 7}", "put it in quotes"),

@@ -28,6 +28,7 @@ _WHILE_SENDING = (
     "in_flight",
     "waiting",
     "paused_seconds",
+    "quota",
     "trouble",
     "paused",
     "set",

@@ -60,6 +60,7 @@ class Tracker:
             "concurrency": progress.slots,
             "waiting": progress.waiting,
             "paused_seconds": progress.paused_seconds,
+            "quota": progress.quota and {"cause": progress.quota.cause, "until": progress.quota.until},
             "last_progress_at": self.last_progress_at,
             "trouble": self._trouble(progress.trouble),
             "errors": (self._failed_before + progress.failures).facts(),

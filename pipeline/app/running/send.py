@@ -164,10 +164,13 @@ class RowSender:
             for number, url in enumerate(endpoint.urls):
                 pause.extend(time.monotonic() + journal.totals.server_pause_left(url, now), number)
         left = max(journal.totals.pause_left(now), pause.until - time.monotonic())
-        if left > self._job.config.retry.max_elapsed_seconds:
+        config = self._job.config
+        if left > max(config.retry.max_elapsed_seconds, config.limits.wait_for_quota_seconds):
+            longer = " and limits.wait_for_quota_seconds allow" if config.limits.wait_for_quota_seconds else ""
             return Stop(
                 StopKind.RETRY_AFTER,
-                f"the endpoint asked for a pause with {lasting(left)} left, longer than retry.max_elapsed_seconds",
+                f"the endpoint asked for a pause with {lasting(left)} left, longer than retry.max_elapsed_seconds"
+                f"{longer}",
             )
         pause.extend(time.monotonic() + left)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipeline.config.models.section import Section
-from pipeline.config.models.values import Concurrency, Money, Name, Positive, Processes
+from pipeline.config.models.values import Concurrency, Money, Name, NotNegative, Positive, Processes
 
 
 class LimitsConfig(Section):
@@ -52,6 +52,11 @@ class LimitsConfig(Section):
         description="How long an attempt may go without a byte of the reply, from when the request was sent; needs "
         "endpoint.stream.",
         examples=[60],
+    )
+    wait_for_quota_seconds: NotNegative = Field(
+        default=0.0,
+        description="How long a run waits for a daily quota, or for a wait that the endpoint asks for beyond "
+        "retry.max_elapsed_seconds, instead of ending with exit code 5.",
     )
     drain_seconds: Positive = Field(default=60.0, description="How long a stop waits for the requests in flight.")
 
