@@ -33,7 +33,7 @@ from pipeline.cli.failures import OF_COMMANDS, error_alone
 from pipeline.cli.memory import keep_little
 from pipeline.cli.options import failed as say_failure
 from pipeline.cli.options import faulty
-from pipeline.cli.streams import Streams
+from pipeline.cli.streams import protect_streams
 from pipeline.endings import Exit
 from pipeline.engines.cores import write_no_core
 from pipeline.errors import InvalidInput, PipelineError
@@ -130,9 +130,9 @@ def main() -> None:
     """Set up the process, run the command line, and exit with one of the documented codes."""
     keep_little()
     write_no_core()
-    streams = Streams()
+    stdout = protect_streams()
     code = run_command(sys.argv[1:])
-    if (lost := streams.lost()) is not None:
+    if (lost := stdout.lost()) is not None:
         click.echo(f"pipeline: stdout cannot be written to: {lost.strerror}", err=True)
         code = code or Exit.CHECKPOINT
     gc.freeze()  # else the interpreter looks through all there is before it ends, for a tenth of a second

@@ -28,21 +28,26 @@ class _Outlet(io.FileIO):
         return written
 
 
-class Streams:
-    """Takes the places of `sys.stdout` and `sys.stderr` for the rest of the program."""
+class ProtectedStdout:
+    """`sys.stdout` after `protect_streams`."""
 
-    def __init__(self) -> None:
-        for number in range(3):
-            _occupy(number)
-        self._stdout, self._stderr = _Outlet(1, "w", closefd=False), _Outlet(2, "w", closefd=False)
-        sys.stdout = _text(self._stdout, sys.stdout)
-        sys.stderr = _text(self._stderr, sys.stderr)
+    def __init__(self, outlet: _Outlet) -> None:
+        self._outlet = outlet
 
     def lost(self) -> OSError | None:
-        """Return why what was written to stdout is not there; None where it is, or where nobody reads it."""
+        """Return why text is missing on stdout; None if all is there, or if nobody reads it."""
         sys.stdout.flush()
-        failure = self._stdout.failure
+        failure = self._outlet.failure
         return None if failure is None or failure.errno in _NOBODY_READS else failure
+
+
+def protect_streams() -> ProtectedStdout:
+    """Replace `sys.stdout` and `sys.stderr` for the rest of the program by streams that take everything."""
+    for number in range(3):
+        _occupy(number)
+    stdout, stderr = _Outlet(1, "w", closefd=False), _Outlet(2, "w", closefd=False)
+    sys.stdout, sys.stderr = _text(stdout, sys.stdout), _text(stderr, sys.stderr)
+    return ProtectedStdout(stdout)
 
 
 def _occupy(number: int) -> None:

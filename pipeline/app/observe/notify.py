@@ -37,7 +37,13 @@ class Post:
         self._ends_at = time.monotonic() + MOST_SECONDS
         headers = {"Content-Type": content_type, "User-Agent": f"llm-batch-pipeline/{__version__}"}
         self._thread = threading.Thread(target=self._send, args=(url, body.encode(), headers), daemon=True)
-        self._thread.start()
+
+    @classmethod
+    def start(cls, what: str, url: str, body: str, content_type: str) -> Post:
+        """Send a message and return it while it is under way."""
+        post = cls(what, url, body, content_type)
+        post._thread.start()
+        return post
 
     def fault(self) -> str | None:
         """Wait for the reply; what went wrong, without the address, or None."""
@@ -97,7 +103,7 @@ class Notifier:
             messages.append(_ping(_below(ping_url, "fail") if summary.exit_code else ping_url, ping_text(summary)))
         if webhook_url is not None and not (summary.is_idle and summary.error is None):
             body = json.dumps(webhook_data(summary), ensure_ascii=False)
-            messages.append(Post("notify.webhook_url", webhook_url, body, "application/json"))
+            messages.append(Post.start("notify.webhook_url", webhook_url, body, "application/json"))
         return [fault for fault in (*faults, *(message.fault() for message in messages)) if fault is not None]
 
 
@@ -119,7 +125,7 @@ def webhook_data(summary: Summary) -> dict[str, object]:
 
 
 def _ping(url: str, text: str) -> Post:
-    return Post("notify.ping_url", url, text, "text/plain; charset=utf-8")
+    return Post.start("notify.ping_url", url, text, "text/plain; charset=utf-8")
 
 
 def _below(url: str, name: str) -> str:
