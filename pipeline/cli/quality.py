@@ -30,7 +30,7 @@ def inspect(console: Console, job_file: str, overrides: Sequence[str], no_near: 
 
     job = load(job_file, overrides)
     found = inspect_answers(job, near=not no_near)
-    console.result("\n".join([f"{job.config.name}: {counted(found.rows, 'row')}", *_lines(found)]), asdict(found))
+    console.result("\n".join([f"{job.config.name}: {counted(found.rows, 'row')}", *_lines(found)]), _figures(found))
 
 
 @click.command()
@@ -54,6 +54,18 @@ def compare(console: Console, job_a: str, job_b: str, overrides: Sequence[str]) 
 COMMANDS = (inspect, compare)
 
 
+def _figures(found: Inspected) -> JsonObject:
+    from pipeline.wording import money
+
+    figures = asdict(found)
+    if figures["variants"] is None:
+        del figures["variants"]
+    else:
+        for one in figures["variants"].values():
+            one["cost_usd"] = money(one["cost_usd"])
+    return figures
+
+
 def _lines(found: Inspected) -> Iterator[str]:
     repeated = found.duplicates
     near = "" if repeated.near is None else f", {repeated.near:,} nearly (of {repeated.compared:,} compared)"
@@ -64,6 +76,13 @@ def _lines(found: Inspected) -> Iterator[str]:
     for name, figures in (("prompt", found.prompt), ("response", found.response)):
         yield f"  {name:<12}  characters {_quantiles(figures.characters)}"
         yield f"  {'':<12}  tokens     {_quantiles(figures.tokens)}"
+    for variant, its in (found.variants or {}).items():
+        yield f"  {variant}"
+        yield (
+            f"    {counted(its.rows, 'row')}, {its.failed:,} failed, {its.truncated:,} truncated,"
+            f" {its.distinct_answers:,} different answers"
+        )
+        yield f"    ${its.cost_usd:f}, {its.prompt_tokens:,} prompt tokens, {its.completion_tokens:,} completion tokens"
     if found.openings:
         yield "  openings"
         for one in found.openings:

@@ -1,6 +1,6 @@
 """The plan of a job, from its input and its journal: which rows are done, and which are to be sent."""
 
-from pipeline.plan.cells import cell_mark, input_row_id
+from pipeline.plan.cells import cell_mark, input_row_id, variant_mark
 from pipeline.plan.choosing import drawn_rows, spread_rows
 from pipeline.plan.draft import Answered, Change, PlanDraft
 from pipeline.plan.failures import FailureKinds, failure_kinds
@@ -36,4 +36,5 @@ __all__ = [
     "settled",
     "settled_positions",
     "spread_rows",
+    "variant_mark",
 ]

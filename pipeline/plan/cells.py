@@ -30,6 +30,12 @@ def input_row_id(row_id: str) -> str:
     return row_id.partition(SEPARATOR)[0]
 
 
+def variant_mark(row_id: str) -> str:
+    """Return the mark of the variant that a row of the journal belongs to, empty without a sweep."""
+    mark, _, _ = row_id.partition(SEPARATOR)[2].partition(",")
+    return "" if mark.isdecimal() else mark
+
+
 def with_occurrence(row_id: str, occurrence: int) -> str:
     """Return the id of a row whose content occurs for the `occurrence`-th time."""
     own, separator, mark = row_id.partition(SEPARATOR)

@@ -16,6 +16,7 @@ from pipeline.exports.selection import prompt_text
 from pipeline.plan import UnsentFailure
 from pipeline.quality.distinct import DistinctCount
 from pipeline.quality.quantiles import Amounts, Quantiles
+from pipeline.quality.variants import ByVariant, VariantFigures
 from pipeline.records import Request, message_texts
 from pipeline.sink import Joined, Results
 from pipeline.sources import pick
@@ -69,6 +70,7 @@ class Inspected:
     """What the rows with an outcome are like. Lengths, repetitions and openings are of those that were answered.
 
     `distinct_per_prompt` is how many different answers the samples of one row have, on average; None without samples.
+    `variants` has the figures of each variant by its name; None without a sweep.
     """
 
     rows: int
@@ -81,6 +83,7 @@ class Inspected:
     duplicates: Repeated
     distinct_per_prompt: float | None
     openings: list[Opening]
+    variants: dict[str, VariantFigures] | None
 
 
 def inspect(results: Results, *, near: bool = True) -> Inspected:
@@ -106,12 +109,14 @@ class _Looking:
         self._near: Duplicates | None = Near() if near else None
         self._openings: Counter[str] = Counter()
         self._samples = _Samples() if results.rows.samples is not None else None
+        self._variants = ByVariant(results.rows, results.prefix)
 
     def add(self, joined: Joined) -> None:
         """Take in further rows."""
         for name, count in self._columns.items():
             count.add(joined.rows.column(name))
         self._counts["rows"] += joined.rows.num_rows
+        self._variants.add(joined)
         answered = np.flatnonzero(
             pc.equal(self._own(joined.rows, "status"), "succeeded").to_numpy(zero_copy_only=False)
         )
@@ -155,6 +160,7 @@ class _Looking:
             repeated,
             None if self._samples is None else self._samples.mean(),
             openings,
+            self._variants.figures(),
         )
 
     def _own(self, rows: pa.RecordBatch, name: str) -> pa.Array:

@@ -18,7 +18,14 @@ from pipeline.records import JsonObject
 from pipeline.report.projection import MOST_ROWS, Figures
 
 _UNKNOWN = "\N{EN DASH}"
-_PRIVATE = (("prompt", "system"), ("prompt", "user"))
+_PRIVATE = (
+    ("prompt", "system"),
+    ("prompt", "user"),
+    ("prompt", "examples"),
+    ("sweep", "prompt.system"),
+    ("sweep", "prompt.user"),
+    ("sweep", "prompt.examples"),
+)
 """Keys of the configuration whose values are not shown: they are what is asked."""
 
 
@@ -186,8 +193,12 @@ def _pairs(section: JsonObject, path: tuple[str, ...] = ()) -> Iterator[tuple[st
         if isinstance(value, Mapping):
             yield from _pairs(value, below)
         elif value not in (None, ""):
-            is_private = below in _PRIVATE and isinstance(value, str)
-            yield ".".join(below[1:] or below), f"a text of {len(value):,} characters" if is_private else _text(value)
+            yield ".".join(below[1:] or below), _size(value) if below[:2] in _PRIVATE else _text(value)
+
+
+def _size(value: Any) -> str:
+    """Return how much a value is that is not shown."""
+    return f"a text of {len(value):,} characters" if isinstance(value, str) else f"{len(value):,} not shown"
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.plan import FAILED, SUCCEEDED, Plan, input_row_id
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.runs import RunTable
 from pipeline.report.timeline import Timeline
+from pipeline.report.variants import Variants
 
 MOST_ROWS = 10
 """Rows that a table shows at most."""
@@ -116,18 +118,24 @@ class Figures:
     truncated_rows: dict[int, RowFigures] = field(default_factory=dict)
     prices: dict[Price, None] = field(default_factory=dict)
     runs: RunTable = field(default_factory=RunTable)
+    variants: Variants = field(default_factory=lambda: Variants({}))
 
 
-def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Figures:
+def project(
+    journal: Journal, plan: Plan | None, now: float | None = None, variants: Mapping[str, str] | None = None
+) -> Figures:
     """Read every event of a journal once, in order.
 
     Args:
         plan: where the rows stand, brought up to the journal; without one every outcome counts.
         now: Unix seconds, where a run is under way: its open claims are requests in flight.
+        variants: the names of the variants of a sweep, by what the journal calls them.
 
     Raises CheckpointDamaged.
     """
     figures = Figures(runs=RunTable(journal.runs()))
+    if variants:
+        figures.variants = Variants(variants, journal.index())
     stands = None if plan is None else _standing_events(plan, journal.totals.events)
     for entry, record in journal.records(range(1, journal.totals.events + 1)):
         seq, state = entry.seq, entry.state
@@ -140,6 +148,7 @@ def project(journal: Journal, plan: Plan | None, now: float | None = None) -> Fi
             if state in ANSWERS:
                 _take_answer(figures, record)
             if state in ANSWERS or state in FAILURES:
+                figures.variants.add(entry, record)
                 _take_row(figures, seq, input_row_id(entry.row_id), record)
     if now is not None:
         for claim in journal.claims():

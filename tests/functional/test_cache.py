@@ -209,11 +209,11 @@ def test_an_answer_that_is_damaged_is_never_served_and_the_run_goes_on_without_t
     job(ws, "first")
     ws.run()
     with closing(stored(ws)) as file:
-        file.execute("UPDATE answers SET record = replace(CAST(record AS TEXT), 'a 1', 'a 9')")
+        file.execute("UPDATE answers SET record = CAST(replace(CAST(record AS TEXT), 'a ', 'z ') AS BLOB)")
     job(ws, "second")
     result = ws.pipeline("run", "job.yaml", "--verbose")
     assert result.code == 0 and "is left alone from now on" in result.err
-    assert all(row["response"] not in ("a 9", "b 9") for row in ws.rows("second.parquet"))
+    assert all(row["response"][0] != "z" for row in ws.rows("second.parquet"))
     assert [row["shared_from"] for row in ws.rows("second.parquet")] == [None, None]
 
 

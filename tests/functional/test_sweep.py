@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.functional.conftest import COST, MODEL, Asked, Endpoint, Reply, Simulated, Workspace, answer
+from tests.functional.conftest import COST, MODEL, Asked, Endpoint, Reply, Simulated, Workspace, answer, refusal
 from tests.oracle import SOCKET_SECONDS, Ledger
 
 SMALL = "meta/llama-3.1-8b-instruct"
@@ -292,3 +294,42 @@ def test_a_key_given_on_the_command_line_sweeps_too(ws: Workspace, endpoint: End
     assert ws.run("--set", "sweep.parameters.temperature=[0.25, 0.75]")["requests"] == 2
     assert [row["variant"] for row in ws.rows()] == ["temperature=0.25", "temperature=0.75"]
     assert ws.run("--set", 'sweep={"parameters.temperature": [0.75, 0.25]}')["requests"] == 0
+
+
+def test_the_report_tells_of_each_variant_by_itself_and_of_no_prompt(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: answer("yes" if asked.body["model"] == MODEL else f"{asked.prompt} 1")
+    ws.questions("a", "b", "c")
+    ws.job(name="job")
+    ws.run()
+    prompts = {"brief": "{{ question }}", "polite": "Pray tell me: {{ question }}"}
+    job(ws, {"endpoint.model": MODELS, "prompt.user": prompts})
+    ws.run()
+    page = Path(ws.command("report", "--set", 'sweep.prompt.system=["Be most secret."]', "--out", "a.html")["path"])
+    assert "most secret" not in (ws.path / page).read_text()
+    ws.command("report")
+    text = (ws.path / "out.html").read_text()
+    assert "Pray tell" not in text and f"{MODEL}, {SMALL}" in text
+    rows = re.findall(r"<tr><td>\s*<bdi class=\"id\">(model=[^<]*)</bdi>\s*</td>(.*?)</tr>", text, re.DOTALL)
+    found = {name: re.findall(r">([^<>]+)</td>", cells) for name, cells in rows}
+    assert list(found) == [f"model={model},{name}" for model in MODELS for name in prompts]
+    assert [found[f"model={model},brief"] for model in MODELS] == [
+        ["3", "0", "0.000030", "30", "60", "0", "1"],
+        ["3", "0", "0.000007", "30", "60", "0", "3"],
+    ]
+
+
+def test_inspect_tells_of_each_variant_by_itself(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: (
+        refusal(400, 5006) if asked.prompt == "bad" else answer("yes" if asked.body["model"] == MODEL else asked.prompt)
+    )
+    ws.questions("a", "b", "bad")
+    job(ws, {"endpoint.model": MODELS})
+    ws.run(code=3)
+    found = ws.command("inspect", "--no-near")["variants"]
+    assert list(found) == [f"model={model}" for model in MODELS]
+    usual = {"rows": 3, "failed": 1, "prompt_tokens": 20, "completion_tokens": 40, "truncated": 0}
+    assert [one.items() >= usual.items() for one in found.values()] == [True, True]
+    assert [(one["distinct_answers"], one["cost_usd"]) for one in found.values()] == [(1, "0.00002"), (2, "0.0000046")]
+    assert f"model={SMALL}" in ws.pipeline("inspect", "job.yaml", "--no-near").out
+    job(ws, None)
+    assert "variants" not in ws.command("inspect", "--no-near")

@@ -13,7 +13,7 @@ from pipeline.app.observe.next_steps import next_steps
 from pipeline.app.observe.status import status
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.running.options import RunOptions, select_retries
-from pipeline.config import Job, JobCall
+from pipeline.config import Job, JobCall, variants
 from pipeline.engines import most_asked
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
@@ -65,7 +65,8 @@ def report(job: Job, out: Path | None = None) -> Report:
     with at_a_moment(job) as (journal, is_running):
         now = time.time()
         plan = _plan(job, journal)
-        figures = project(journal, plan, now if is_running else None)
+        names = {one.mark: one.name for one in variants(config) if one.mark}
+        figures = project(journal, plan, now if is_running else None, names)
         state = _job_state(job, journal, plan, is_running, now)
         most = config.limits.max_cost_usd
         plots = draw(figures, concurrency=most_asked(config.limits), max_cost_usd=None if most is None else float(most))
@@ -93,7 +94,7 @@ def _job_state(job: Job, journal: Journal, plan: Plan | None, is_running: bool, 
     rows = dict.fromkeys(field.name for field in fields(RowFigures)) if plan is None else asdict(RowFigures.of(plan))
     return JobState(
         job=config.name,
-        model=config.endpoint.model,
+        model=", ".join(dict.fromkeys(one.config.endpoint.model for one in variants(config))),
         endpoint=", ".join(_listed(job.document["endpoint"]["url"])),
         is_simulated=journal.simulated,
         status="running" if is_running else known.status,
@@ -113,7 +114,7 @@ def _job_state(job: Job, journal: Journal, plan: Plan | None, is_running: bool, 
 def _call(job: Job) -> JobCall:
     """Return how the job was named, without the text of prompts."""
     hidden = [
-        f"{key}=…" if key.strip().partition(".")[0] == "prompt" else f"{key}{separator}{value}"
+        f"{key}=…" if key.strip().partition(".")[0] in ("prompt", "sweep") else f"{key}{separator}{value}"
         for key, separator, value in (override.partition("=") for override in job.overrides)
     ]
     return JobCall(job.file, hidden)

@@ -1,0 +1,87 @@
+"""What the answers of each variant of a sweep are like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.plan import Rows
+from pipeline.quality.distinct import DistinctCount
+from pipeline.sink import Joined
+from pipeline.sources import pick
+
+
+@dataclass(frozen=True, slots=True)
+class VariantFigures:
+    """The rows of one variant with an outcome; tokens and cost as far as they are known, cost in USD."""
+
+    rows: int
+    failed: int
+    cost_usd: Decimal
+    prompt_tokens: int
+    completion_tokens: int
+    truncated: int
+    distinct_answers: int
+
+
+@dataclass(slots=True)
+class _Sums:
+    rows: int = 0
+    failed: int = 0
+    cost_usd: Decimal = Decimal(0)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    truncated: int = 0
+    answers: DistinctCount = field(default_factory=DistinctCount)
+
+
+class ByVariant:
+    """Adds up the rows of each variant, named as the output names them; `prefix` is that of the output's columns."""
+
+    def __init__(self, rows: Rows, prefix: str) -> None:
+        self._rows = rows
+        self._prefix = prefix
+        self._sums = [_Sums() for _ in rows.variants] if rows.has_variants else []
+
+    def add(self, joined: Joined) -> None:
+        """Take in further rows."""
+        if not self._sums:
+            return
+        numbers = joined.positions % self._rows.cells // (self._rows.samples or 1)
+        for number in np.unique(numbers).tolist():
+            self._add(self._sums[number], pick(joined.rows, np.flatnonzero(numbers == number)))
+
+    def _add(self, sums: _Sums, rows: pa.RecordBatch) -> None:
+        succeeded = pc.equal(self._own(rows, "status"), "succeeded")
+        answered = rows.filter(succeeded)
+        sums.rows += rows.num_rows
+        sums.failed += rows.num_rows - answered.num_rows
+        sums.cost_usd += pc.sum(self._own(rows, "cost_usd")).as_py() or 0
+        for name in ("prompt_tokens", "completion_tokens", "truncated"):
+            known = pc.sum(self._own(answered, name)).as_py() or 0
+            setattr(sums, name, getattr(sums, name) + known)
+        sums.answers.add(self._own(answered, "response"))
+
+    def _own(self, rows: pa.RecordBatch, name: str) -> pa.Array:
+        return rows.column(self._prefix + name)
+
+    def figures(self) -> dict[str, VariantFigures] | None:
+        """Return the figures by the variants' names, in their order; None without a sweep."""
+        if not self._sums:
+            return None
+        return {
+            variant.name: VariantFigures(
+                sums.rows,
+                sums.failed,
+                sums.cost_usd,
+                sums.prompt_tokens,
+                sums.completion_tokens,
+                sums.truncated,
+                sums.answers.distinct,
+            )
+            for variant, sums in zip(self._rows.variants, self._sums, strict=True)
+        }
