@@ -208,7 +208,7 @@ class Client:
     def _parsed(self, hooks: _Hooks, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         body = self._redaction.clean(body)
         if self._keeps_replies and body:
-            hooks.reply = _shortened(decode(headers, body))
+            hooks.reply = shortened(decode(headers, body))
         return hooks.endpoint.parse(status, headers, body)
 
     def _assembled(self, hooks: _Hooks, error: TransportError | None) -> Reply | Failure | None:
@@ -251,7 +251,8 @@ class Client:
             transport.end()
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a reply, cut at MAX_REPLY_BYTES of UTF-8."""
     if len(text) * 4 <= MAX_REPLY_BYTES:
         return text
     return text.encode()[:MAX_REPLY_BYTES].decode(errors="ignore")

@@ -16,9 +16,10 @@ from pipeline.journal.batches import OpenBatch
 from pipeline.plan import Plan
 from pipeline.records import Failure, JsonObject, ParameterValue, Reply, Request
 from pipeline.retry import PASSING, Decision, decide
-from pipeline.runner import CachedAnswers
+from pipeline.runner import Asking, CachedAnswers
 from pipeline.runner.accounting import Charge, charge_of, failed_record, record_of
 from pipeline.runner.admission import Admission, Reservation
+from pipeline.runner.asking import with_answers
 from pipeline.runner.feed import History, Work
 from pipeline.runner.progress import Progress
 
@@ -42,7 +43,8 @@ class Book:
     """Keeps the open claims of batches, and records what comes of them.
 
     `terms` are those of single requests by model, `admission` holds the caps, `cached` keeps the answers for other jobs
-    where the job has a cache, `wall_clock` gives Unix seconds.
+    where the job has a cache, `asking` judges the answers where the job says what they have to be, `wall_clock` gives
+    Unix seconds.
     `asks_again` tells that rows are left that this run sends again; `is_stale` that an answer was recorded for a row
     whose place in the plan is not known, so that the next run has to plan anew.
     """
@@ -56,6 +58,7 @@ class Book:
         max_attempts: int,
         admission: Admission,
         cached: CachedAnswers | None = None,
+        asking: Asking | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
@@ -68,6 +71,7 @@ class Book:
         self._admission = admission
         self._reserved: dict[int, Reservation] = {}
         self._cached = cached
+        self._asking = asking
         self._cached_as: dict[int, tuple[str, int]] = {}
         self._wall_clock = wall_clock
         self._group = _Group()
@@ -157,8 +161,10 @@ class Book:
         self.asks_again = True
         self._commit_if_many()
 
-    def settle(self, number: int, result: Reply | Failure) -> Failure | None:
-        """Bill and record what came of a line, and what becomes of its row. Returns a failure that every line meets."""
+    def settle(self, number: int, result: Reply | Failure, reply: str | None = None) -> Failure | None:
+        """Bill and record what came of a line, and what becomes of its row; `reply` is the reply as it came, where the
+        job keeps it. Returns a failure that every line meets.
+        """
         claim = self._take(number)
         now = self._wall_clock()
         price = self._price_of(claim)
@@ -168,16 +174,14 @@ class Book:
         if (reserved := self._reserved.pop(number, None)) is not None:
             self._admission.settle(reserved, charge, 0.0)
         history = History.of(claim.history)
-        attempt = Attempt(number, result, claim.claimed_at, now, max(0.0, now - claim.claimed_at))
+        attempt = Attempt(number, result, claim.claimed_at, now, max(0.0, now - claim.claimed_at), reply=reply)
         record = record_of(attempt, result, self._requests[claim.settings_id], history, charge, price)
-        state = State.ATTEMPTED
-        if isinstance(result, Reply):
-            state = State.ANSWERED if charge.known is not None else State.UNPRICED
-        self._record(claim, state, record)
         place = self._cached_as.pop(number, None)
-        if isinstance(result, Reply) and place is not None:
-            self._group.bought.append((place, record))
-        if isinstance(result, Failure):
+        if isinstance(result, Reply):
+            self._take_answer(claim, record, history, place)
+        else:
+            record = with_answers(record, history)
+            self._record(claim, State.ATTEMPTED, record)
             decision = decide(result)
             if decision is Decision.STOP:
                 return result
@@ -189,6 +193,21 @@ class Book:
                 self.asks_again = True
         self._commit_if_many()
         return None
+
+    def _take_answer(self, claim: Claim, record: Outcome, history: History, place: tuple[str, int] | None) -> None:
+        """Record an answer: the row's, or an invalid one, after which it is asked again unless it has had enough."""
+        objection = None
+        if self._asking is not None:
+            record, objection = self._asking.judged(record, history)
+        if self._asking is None or objection is None:
+            self._record(claim, State.UNPRICED if record.cost is None else State.ANSWERED, record)
+            if place is not None:
+                self._group.bought.append((place, record))
+        elif self._asking.asks_again(record):
+            self._record(claim, State.ATTEMPTED, record)
+            self.asks_again = True
+        else:
+            self._record(claim, State.FAILED, record._replace(failed_runs=record.failed_runs + 1))
 
     def commit(self, claims: Iterable[Claim] = ()) -> None:
         """Make durable what was gathered, with further claims and what is known of the batches."""

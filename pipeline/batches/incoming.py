@@ -10,7 +10,7 @@ from pipeline.batches.api import BatchApi, BatchState, Refused, stop_kind
 from pipeline.batches.book import Book
 from pipeline.batches.calls import Calls
 from pipeline.batches.creation import Creation
-from pipeline.batches.lines import EXPIRED, MISSING, read_answers
+from pipeline.batches.lines import EXPIRED, MISSING, Answer, read_answers
 from pipeline.endings import StopKind
 from pipeline.journal.batches import OpenBatch
 from pipeline.providers import Endpoint
@@ -21,7 +21,9 @@ _DOWNLOADS = 3
 
 
 class Incoming:
-    """Looks at the batches that are out, and collects those that have ended. `scratch` is for files of lines."""
+    """Looks at the batches that are out, and collects those that have ended. `scratch` is for files of lines.
+    With `keeps_replies` each reply is recorded as it came.
+    """
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Incoming:
         endpoint: Endpoint,
         redaction: Redaction,
         scratch: Path,
+        keeps_replies: bool = False,
     ) -> None:
         self._book = book
         self._api = api
@@ -41,6 +44,7 @@ class Incoming:
         self._endpoint = endpoint
         self._redaction = redaction
         self._scratch = scratch
+        self._keeps_replies = keeps_replies
 
     def advance(self) -> bool:
         """Look at each batch that is out, and collect those that have ended. Returns whether any did."""
@@ -85,11 +89,14 @@ class Incoming:
                     continue
                 if answer.result is None:
                     self._book.give_back(number)
-                elif (failure := self._book.settle(number, answer.result)) is not None:
+                elif (failure := self._book.settle(number, answer.result, self._kept(answer))) is not None:
                     refusal = refusal or Refused(stop_kind(failure), failure.message)
             if with_words >= state.completed + state.failed or not known:
                 break
         return refusal
+
+    def _kept(self, answer: Answer) -> str | None:
+        return answer.reply if self._keeps_replies else None
 
     def _downloaded(self, state: BatchState) -> Iterator[Path]:
         for name, file_id in (("answers", state.output_file_id), ("errors", state.error_file_id)):

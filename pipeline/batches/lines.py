@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.batches.api import LINE_URL
+from pipeline.client import shortened
 from pipeline.errors import ErrorKind
 from pipeline.providers import Endpoint
-from pipeline.records import Failure, JsonObject, Reply, Request, digest
+from pipeline.providers.documents import decode
+from pipeline.records import Failure, JsonObject, Reply, Request, digest, json_text
 from pipeline.redaction import Redaction
 
 _OF_STREAMS = frozenset({"stream", "stream_options"})
@@ -24,6 +26,8 @@ class Answer:
 
     custom_id: str
     result: Reply | Failure | None
+    reply: str | None = None
+    """The reply as it came."""
 
 
 def line_id(row_id: str, request_hash: str) -> str:
@@ -35,7 +39,7 @@ def request_line(custom_id: str, request: Request, endpoint: Endpoint) -> bytes:
     """Return a request as a line of a batch. Lines are never streams."""
     body = {name: value for name, value in endpoint.payload(request).items() if name not in _OF_STREAMS}
     line = {"custom_id": custom_id, "method": "POST", "url": LINE_URL, "body": body}
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+    return json_text(line).encode("utf-8", "replace") + b"\n"
 
 
 def read_answers(paths: Iterable[Path], endpoint: Endpoint, redaction: Redaction) -> Iterator[Answer]:
@@ -58,7 +62,7 @@ def _answer(raw: bytes, endpoint: Endpoint) -> Answer | None:
     response, error = line.get("response"), line.get("error")
     if isinstance(response, Mapping) and isinstance(response.get("status_code"), int):
         body = json.dumps(response.get("body"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return Answer(custom_id, endpoint.parse(response["status_code"], {}, body))
+        return Answer(custom_id, endpoint.parse(response["status_code"], {}, body), shortened(decode({}, body)))
     return Answer(custom_id, _failure(error if isinstance(error, Mapping) else {}))
 
 

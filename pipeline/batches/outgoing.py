@@ -18,6 +18,7 @@ from pipeline.config.models import BatchConfig
 from pipeline.journal import Claim, Event
 from pipeline.journal.batches import OpenBatch
 from pipeline.providers import Endpoint
+from pipeline.runner import Asking
 from pipeline.runner.admission import Admission, OverBudget
 from pipeline.runner.feed import Work
 
@@ -28,7 +29,8 @@ class Outgoing:
     """Puts rows into batches.
 
     `works` gives the rows to send, in order, each time that it is called; `limit` is the most lines to send, None for
-    all. `over_budget` says which cap holds the next row back, None where none does.
+    all. `asking` makes what a row asks after an invalid answer. `over_budget` says which cap holds the next row back,
+    None where none does.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Outgoing:
         admission: Admission,
         limit: int | None,
         scratch: Path,
+        asking: Asking | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -59,6 +62,7 @@ class Outgoing:
         self._admission = admission
         self._lines_left = math.inf if limit is None else limit
         self._scratch = scratch
+        self._asking = asking
         self._clock = clock
         self._wall_clock = wall_clock
         self._feed: Iterator[Work | Event] | None = None
@@ -101,6 +105,8 @@ class Outgoing:
             while len(claims) < self._config.requests and self._lines_left > 0:
                 if (work := self._next_work()) is None:
                     break
+                if self._asking is not None:
+                    self._asking.prepare(work)
                 line = request_line(line_id(work.row_id, work.request_hash), work.request, self._endpoint)
                 if claims and size + len(line) > self._config.megabytes * _MEGABYTE:
                     self._next = work

@@ -58,9 +58,9 @@ class Asking:
             stood_for=kept.stood_for if kept else (),
         ), objection
 
-    def asks_again(self, work: Work) -> bool:
-        """Return whether a row whose last answer was rejected is asked again."""
-        return self._expected.asks_again_after(work.history.answers)
+    def asks_again(self, record: Outcome) -> bool:
+        """Return whether a row whose last answer, of this record, was rejected is asked again."""
+        return self._expected.asks_again_after(record.answer_attempts)
 
     def falls_back(self, work: Work, failure: Failure) -> bool:
         """Return whether a failure only says that the endpoint does not accept the form. The row is then sent again."""

@@ -126,7 +126,7 @@ class Settler:
             self._recorder.record(work, State.UNPRICED if record.cost is None else State.ANSWERED, record)
             return
         work.history = type(work.history).of(record)
-        if self._asking.asks_again(work):
+        if self._asking.asks_again(record):
             self._recorder.record(work, State.ATTEMPTED, record)
             self._waiting.put(work, now)
         else:

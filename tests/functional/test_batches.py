@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import signal
 import time
 from collections import Counter
@@ -296,3 +298,37 @@ def test_answers_of_batches_go_into_a_cache_and_come_from_it(ws: Workspace, prov
     assert (again["succeeded"], again["requests"], again["job_cost_usd"]) == (10, 0, "0")
     assert set(bought.prompts.values()) == {1}
     assert [row["response"] for row in ws.rows("again.parquet")] == [row["response"] for row in ws.rows()]
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+def test_an_invalid_answer_is_asked_for_again_in_a_further_batch(ws: Workspace, provider: Make) -> None:
+    bought = provider(40, broken_json_rate=0.3)
+    bought.job(expect={"json_schema": SCHEMA, "attempts": 6}, output={"raw_reply": True})
+    summary = ws.run()
+    assert (summary["succeeded"], summary["pending"]) == (40, 0)
+    assert Decimal(summary["job_cost_usd"]) == bought.cost > 0
+    rows = ws.rows()
+    assert all(isinstance(row["parsed"]["n"], int) for row in rows)
+    assert max(row["answer_attempts"] for row in rows) > 1
+    assert sum(row["answer_attempts"] for row in rows) == summary["requests"] == sum(bought.prompts.values())
+    assert sum(row["cost_usd"] for row in rows) == bought.cost
+    assert all(row["response"] in json.loads(row["raw_reply"])["choices"][0]["message"]["content"] for row in rows)
+
+
+def test_a_row_none_of_whose_lines_is_valid_fails(ws: Workspace, provider: Make) -> None:
+    bought = provider(3, broken_json_rate=1)
+    bought.job(expect={"json_schema": SCHEMA, "attempts": 2})
+    assert ws.run(code=3)["failures"] == {"invalid_answer": 3}
+    assert [row["answer_attempts"] for row in ws.rows()] == [2, 2, 2]
+    assert Decimal(ws.command("status")["job_cost_usd"]) == bought.cost
+
+
+def test_images_go_into_the_lines_of_a_batch(ws: Workspace, provider: Make) -> None:
+    bought = provider(1)
+    photo = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\nphoto").decode()
+    ws.given([["what is it?", photo]], ["question", "photo"])
+    bought.job(prompt={"user": "{{ question }}", "images": ["photo"]})
+    assert ws.run()["succeeded"] == 1
+    assert ws.rows()[0]["prompt_tokens"] > 1000

@@ -26,7 +26,7 @@ from pipeline.config import Job, shown_address
 from pipeline.journal import Event, Journal
 from pipeline.plan import Plan
 from pipeline.redaction import Redaction
-from pipeline.runner import CachedAnswers, Progress, Stop, StopRequest, Work, feed, while_unchanged
+from pipeline.runner import Asking, CachedAnswers, Progress, Stop, StopRequest, Work, feed, while_unchanged
 from pipeline.runner.admission import Admission
 
 _USUAL_POLL_SECONDS = 60.0
@@ -140,6 +140,8 @@ class BatchRun:
                 terms={model: one.times(factor) for model, one in terms.items()},
                 spent=journal.totals.cost_usd + journal.totals.possibly_billed_usd + open_lines(journal)[1],
             )
+            expected = self._opened.rows.expected
+            asking = None if expected is None else Asking(expected, self._watcher.warned)
             book = Book(
                 journal,
                 plan,
@@ -147,6 +149,7 @@ class BatchRun:
                 max_attempts=config.retry.max_attempts,
                 admission=admission,
                 cached=cached,
+                asking=asking,
             )
             calls = Calls(self._stop_request)
             creation = Creation(book, api, calls, poll_seconds=polling)
@@ -162,8 +165,15 @@ class BatchRun:
                     admission=admission,
                     limit=self._options.limit,
                     scratch=place,
+                    asking=asking,
                 )
-            incoming = Incoming(*common, endpoint=sending.endpoint, redaction=redaction, scratch=place)
+            incoming = Incoming(
+                *common,
+                endpoint=sending.endpoint,
+                redaction=redaction,
+                scratch=place,
+                keeps_replies=sending.keeps_replies,
+            )
             seconds = seconds or config.limits.deadline_seconds
             sender = BatchSender(
                 *common,
