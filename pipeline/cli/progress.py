@@ -67,7 +67,7 @@ class ConsoleWatcher(Watcher):
             console.note("nothing to send")
         elif console.is_heard:
             from pipeline.app.jobs.disk import disk_warnings
-            from pipeline.app.use_cases.quick_estimate import quick_estimate, rounded_usd
+            from pipeline.app.jobs.quick_estimate import quick_estimate, rounded_usd
 
             estimate = quick_estimate(opened, plan, to_send)
             if estimate.cost_usd is not None:

@@ -21,7 +21,18 @@ from pipeline.app.observe.summary import Summary
 from pipeline.app.running.run import Run
 from pipeline.config import NotifyConfig
 from pipeline.errors import InvalidJob
-from tests.functional.conftest import COST, KEY, RUN_KEYS, Endpoint, Workspace, ended, refusal, usual, wait_until
+from tests.functional.conftest import (
+    COST,
+    KEY,
+    RUN_KEYS,
+    Endpoint,
+    Workspace,
+    answer,
+    ended,
+    refusal,
+    usual,
+    wait_until,
+)
 
 SECRET = "6f1c2a7e"
 """Part of the addresses."""
@@ -379,3 +390,20 @@ def test_metrics_without_their_extra_are_a_mistake_at_their_key(
     (mistake,) = refused.value.mistakes
     assert mistake.key == "metrics.textfile" and mistake.line and "llm-batch-pipeline[metrics]" in str(mistake)
     assert not endpoint.asked
+
+
+def test_a_run_that_costs_more_than_its_estimate_says_so_once(
+    ws: Workspace, endpoint: Endpoint, listener: Listener
+) -> None:
+    dear = {"prompt_tokens": 1_000_000, "completion_tokens": 20, "total_tokens": 1_000_020}
+    endpoint.reply = lambda asked: answer("yes", usage=dear, wait=0.8)
+    ws.questions("a", "b", "c")
+    ws.job(limits={"concurrency": 1}, notify=listener.section)
+    result = ws.pipeline("run", "job.yaml", "--verbose")
+    assert result.code == 0, result.err
+    assert result.err.count("of its estimate at most") == 1
+    told, final = listener.hooks
+    assert (told["status"], told["exceeded"]["measure"]) == ("running", "cost_usd")
+    assert float(told["exceeded"]["now"]) > float(told["exceeded"]["estimate"]["high"])
+    assert final["exit_code"] == 0
+    assert "exceeded" not in final

@@ -15,6 +15,7 @@ from pipeline.config import JobConfig
 from pipeline.errors import Interrupted
 
 if TYPE_CHECKING:
+    from pipeline.app.observe.expectation import Exceeded
     from pipeline.app.observe.notify import Notifier
 
 
@@ -32,6 +33,12 @@ class Monitoring:
             self._notifier = self._new_notifier()
             if self._notifier is not None:
                 self._notifier.started()
+
+    def exceeded(self, summary: Summary, exceeded: Exceeded) -> None:
+        """Tell that the run has left the range of its estimate. Waits for nothing."""
+        with self._harmless("notify"):
+            if self._notifier is not None:
+                self._notifier.exceeded(summary, exceeded)
 
     def ended(self, summary: Summary) -> None:
         """Tell how the run ended. A signal ends the wait for replies, and does not change how the run ended."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -20,6 +21,7 @@ from tenacity import (
 )
 
 from pipeline.addresses import is_loopback
+from pipeline.app.observe.expectation import Exceeded
 from pipeline.app.observe.summary import Summary
 from pipeline.config import NotifyConfig
 from pipeline.version import __version__
@@ -84,12 +86,18 @@ class Notifier:
     def __init__(self, notify: NotifyConfig, job: str) -> None:
         self._notify = notify
         self._job = job
-        self._start: Post | None = None
+        self._under_way: list[Post] = []
 
     def started(self) -> None:
         """Tell that a run has begun; waits for nothing."""
         if self._notify.ping_url is not None:
-            self._start = _ping(_below(self._notify.ping_url, "start"), self._job)
+            self._under_way.append(_ping(_below(self._notify.ping_url, "start"), self._job))
+
+    def exceeded(self, summary: Summary, exceeded: Exceeded) -> None:
+        """Tell the webhook that a run has left the range of its estimate; waits for nothing."""
+        if self._notify.webhook_url is not None:
+            data = {**summary.as_json(), "exceeded": exceeded.as_json()}
+            self._under_way.append(_hook(self._notify.webhook_url, data))
 
     def ended(self, summary: Summary) -> list[str]:
         """Tell how the run ended, after its start was told. What could not be told, for a log.
@@ -97,13 +105,12 @@ class Notifier:
         The webhook hears nothing of a run that had nothing to send, as nobody does in cron.
         """
         messages = []
-        faults = [self._start.fault()] if self._start is not None else []
+        faults = [message.fault() for message in self._under_way]
         ping_url, webhook_url = self._notify.ping_url, self._notify.webhook_url
         if ping_url is not None:
             messages.append(_ping(_below(ping_url, "fail") if summary.exit_code else ping_url, ping_text(summary)))
         if webhook_url is not None and not (summary.is_idle and summary.error is None):
-            body = json.dumps(webhook_data(summary), ensure_ascii=False)
-            messages.append(Post.start("notify.webhook_url", webhook_url, body, "application/json"))
+            messages.append(_hook(webhook_url, webhook_data(summary)))
         return [fault for fault in (*faults, *(message.fault() for message in messages)) if fault is not None]
 
 
@@ -126,6 +133,10 @@ def webhook_data(summary: Summary) -> dict[str, object]:
 
 def _ping(url: str, text: str) -> Post:
     return Post.start("notify.ping_url", url, text, "text/plain; charset=utf-8")
+
+
+def _hook(url: str, data: Mapping[str, object]) -> Post:
+    return Post.start("notify.webhook_url", url, json.dumps(data, ensure_ascii=False), "application/json")
 
 
 def _below(url: str, name: str) -> str:

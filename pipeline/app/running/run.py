@@ -13,6 +13,7 @@ from pipeline.app.jobs.locking import locked
 from pipeline.app.jobs.scratch import remove_leftovers
 from pipeline.app.jobs.signals import Signals
 from pipeline.app.observe.answer_counts import AnswerCounts, counts_of_journal, counts_of_output
+from pipeline.app.observe.expectation import Exceeded
 from pipeline.app.observe.figures import Figures
 from pipeline.app.observe.monitoring import Monitoring
 from pipeline.app.observe.status import known, written_output
@@ -63,6 +64,7 @@ class Run:
         self._is_embedded = stop_request is not None
         self._is_planning = True
         self._held: HeldCheckpoint | None = None
+        self._monitoring: Monitoring | None = None
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._figures = Figures(Summary(job=job.config.name, run_id=run_id))
         self.first_event = 0
@@ -82,7 +84,7 @@ class Run:
         Raises:
             PipelineError: nothing could be sent, or the checkpoint failed; `summary` says what is known.
         """
-        monitoring = Monitoring(self._job.config, self._watcher.warned)
+        monitoring = self._monitoring = Monitoring(self._job.config, self._watcher.warned)
         try:
             self._execute(monitoring)
         except JobLocked:
@@ -183,13 +185,18 @@ class Run:
             return stop
         stop, progress = None, Progress()
         if not self.summary.is_idle and not buys_batches:
-            sender = RowSender(*parts)
+            sender = RowSender(*parts, self._exceeded)
             stop = sender.send(plan, held)
             progress = sender.progress
         if stop is None and (is_out or (buys_batches and not self.summary.is_idle)):
             self._figures.update(is_idle=False)
             stop = BatchRun(*parts).send(plan, held, progress, only_collect=not buys_batches)
         return stop
+
+    def _exceeded(self, exceeded: Exceeded) -> None:
+        self._watcher.warned(exceeded.text)
+        if self._monitoring is not None:
+            self._monitoring.exceeded(self.summary, exceeded)
 
     def _publish(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint, stop: Stop | None) -> None:
         """Publish what there is, and say how the run ended."""

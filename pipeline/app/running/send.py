@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,8 +16,10 @@ from pipeline.app.jobs.endpoint import endpoint_address, reading_load, sender_co
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.machine import room_for_connections
+from pipeline.app.jobs.quick_estimate import quick_estimate
 from pipeline.app.jobs.signals import Signals
 from pipeline.app.observe.control import Controls
+from pipeline.app.observe.expectation import Exceeded, Expectation
 from pipeline.app.observe.figures import Figures
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 class RowSender:
     """Sends the rows that a plan names, and keeps `figures` up to date and `watcher` informed.
 
-    `first_event` is the number of the first event of what it has sent.
+    `tell` hears once of each measure of the run that leaves the range of its estimate.
     """
 
     def __init__(
@@ -56,7 +58,10 @@ class RowSender:
         watcher: Watcher,
         signals: Signals,
         stop_request: StopRequest,
+        tell: Callable[[Exceeded], None] = lambda exceeded: None,
     ) -> None:
+        self._tell = tell
+        self._expectation: Expectation | None = None
         self._opened = opened
         self._job = opened.job
         self._options = options
@@ -77,6 +82,8 @@ class RowSender:
         to_send = plan.count(*options.to_send)
         rows = min(to_send, options.limit or to_send)
         self._begin(plan, journal, rows)
+        estimate = quick_estimate(self._opened, plan, options.to_send)
+        self._expectation = Expectation(estimate, rows / max(1, to_send))
         names = config.endpoint.urls
         pause, now = Pause(len(names)), time.time()
         sent = recent_sends.sent_lately(journal, config.limits, now)
@@ -211,6 +218,9 @@ class RowSender:
             self._is_stopping = True
             self._watcher.stopping(progress.in_flight, self._job.config.limits.drain_seconds)
         self._watcher.progressed(progress, self._figures.summary)
+        if self._expectation is not None:
+            for exceeded in self._expectation.exceeded(progress.cost_usd, self._figures.summary.seconds):
+                self._tell(exceeded)
         self._figures.see(progress, plan, held.writer(), held.directory)
 
 

@@ -10,9 +10,9 @@ from decimal import Decimal
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.planning import plan_unsaved
+from pipeline.app.jobs.quick_estimate import rounded_usd
 from pipeline.app.observe.summary import MoneyFigures
 from pipeline.app.running.options import RunOptions, select_retries
-from pipeline.app.use_cases.quick_estimate import rounded_usd
 from pipeline.app.use_cases.survey import survey
 from pipeline.config import Job
 from pipeline.estimate import BOUNDS, Estimate, Range, estimate_parts
