@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from pipeline.records import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class OpenBatch:
     failed: int = 0
     worst_usd: str | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """Return the batch as JSON holds it."""
         return asdict(self)
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> OpenBatch:
+    def of(cls, facts: JsonObject) -> OpenBatch:
         """Return the batch that such facts stand for."""
         return cls(**facts)

@@ -117,7 +117,7 @@ def _tool_call(place: str, value: Any) -> JsonObject:
         raise _failure(f"{place} names no function")
     if not isinstance(arguments, str):
         arguments = json_text(_without_nulls(arguments or {}))
-    call: dict[str, Any] = {"id": fields["id"]} if "id" in fields else {}
+    call = {"id": fields["id"]} if "id" in fields else {}
     if not all(isinstance(one, str) for one in call.values()):
         raise _failure(f"{place} has an id that is not text")
     return {**call, "type": "function", "function": {"name": well_formed(name), "arguments": well_formed(arguments)}}

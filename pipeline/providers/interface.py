@@ -75,6 +75,8 @@ class Provider:
     """Whether it may be several equal servers."""
     streams: bool = False
     """Whether it can send a reply as a stream of events."""
+    shows_load: bool = False
+    """Whether its servers may say how much they have in flight and waiting."""
     takes_batches: bool = False
     """Whether it may have a Files and a Batches API."""
     renames_max_tokens: bool = False

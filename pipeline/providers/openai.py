@@ -144,6 +144,7 @@ PROVIDER = Provider(
     parameters=UNBOUNDED,
     embedded_path="/v1",
     takes_servers=True,
+    shows_load=True,
     takes_batches=True,
     streams=True,
     renames_max_tokens=True,

@@ -53,11 +53,11 @@ def _request_headers(endpoint: EndpointConfig, key: str | None, address: str | N
 
 @contextmanager
 def reading_load(config: JobConfig, address: str | None) -> Iterator[Callable[[], Load | None]]:
-    """Follow what the servers of a `kind: openai` job say of their load, if the run is to find its requests in flight.
+    """Follow what servers that say it tell of their load, if the run is to find its number of requests in flight.
 
     `address` is the embedded endpoint's.
     """
-    if config.endpoint.kind != "openai" or config.limits.concurrency != "auto":
+    if not config.endpoint.provider.shows_load or config.limits.concurrency != "auto":
         yield lambda: None
         return
     from pipeline.engines.gauges import Gauges

@@ -12,6 +12,7 @@ from pipeline.config import JobConfig, JobVariant, variants
 from pipeline.config.models import Example, ExamplesFile, InputConfig
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.prompts import missing_column
+from pipeline.records import JsonObject
 from pipeline.sources import open_source
 from pipeline.sources.identity import row_values
 
@@ -34,7 +35,7 @@ def read_variants(config: JobConfig) -> tuple[tuple[JobVariant, ...], list[Mista
 
 def _read(config: JobConfig) -> JobConfig:
     prompt = config.prompt
-    read: dict[str, Any] = {}
+    read: dict[str, tuple[Example, ...] | tuple[JsonObject, ...]] = {}
     if isinstance(prompt.examples, ExamplesFile):
         read["examples"] = tuple(_examples(prompt.examples))
     if isinstance(prompt.tools, str):
@@ -74,7 +75,7 @@ def _text(value: Any, column: str, path: str, position: int) -> str:
     )
 
 
-def _tools(path: str) -> list[dict[str, Any]]:
+def _tools(path: str) -> list[JsonObject]:
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
