@@ -38,6 +38,7 @@ help: ## List the targets
 	@echo '    4  stopped at a cost cap or the deadline'
 	@echo '    5  the endpoint refuses the job (credentials, payment, model, quota, outage)'
 	@echo '    6  the disk or the checkpoint failed; what was acknowledged is safe'
+	@echo "    7  \`--no-wait\`: rows are waiting in a provider's batch"
 	@echo '    75  another run of this job is under way; nothing was touched'
 	@echo '    129, 130, 143  stopped by a signal (hangup, Ctrl-C, TERM); what was acknowledged is saved'
 	@echo '  After 3, 4, 5, 6, 129, 130 and 143 the same command continues the job.'
