@@ -1,4 +1,4 @@
-"""The batches that a job has at its provider: what is known of each, as the journal keeps it."""
+"""The batches that a job has at its provider, as the journal stores them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pipeline.records import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch whose lines are open claims. Stamps are Unix seconds.
+    """A batch whose lines are open claims. Timestamps are Unix seconds.
 
-    `key` is what its metadata says, `requests` how many lines it has. It is billed at `price_factor` (exact decimal
-    text) times the price, and `window` is how long the provider may take. Until `file_id` is known nothing was created.
-    While `batch_id` is not known it may have been: `searched_at` is when the provider's list was first seen without it.
-    `status`, `completed` and `failed` are as the provider last told,
-    `worst_usd` is the most that all lines can cost, as far as prices are known.
+    `key` identifies it in its metadata, `requests` is the number of its lines. It is billed at `price_factor` (exact
+    decimal text) times the price, and `window` is how long the provider may take. Without a `file_id` nothing was
+    created yet. Without a `batch_id` it may have been created: `searched_at` is when the provider's list was first seen
+    without it. `status`, `completed` and `failed` are as the provider last reported. `worst_usd` is the maximum cost of
+    all lines, as far as prices are known.
     """
 
     key: str
@@ -32,10 +32,10 @@ class OpenBatch:
     worst_usd: str | None = None
 
     def facts(self) -> JsonObject:
-        """Return the batch as JSON holds it."""
+        """Return the batch as a JSON object."""
         return asdict(self)
 
     @classmethod
     def of(cls, facts: JsonObject) -> OpenBatch:
-        """Return the batch that such facts stand for."""
+        """Return the batch of a JSON object."""
         return cls(**facts)

@@ -111,8 +111,8 @@ class Claim:
     `claimed_at` is in Unix seconds. `worst_cost` is the maximum that the request can cost (USD, exact decimal text),
     None if prices are unknown; `worst_tokens` is the maximum number of tokens. `history` is what was known of the row
     before. If the row keeps an answer until a longer one arrives, `history` names the answer's event (`source`) and the
-    state of events that keep it (`kept_as`). `batch` is the key of
-    the batch that it is a line of, empty for a single request.
+    state of events that keep it (`kept_as`). `batch` is the key of the batch that it is a line of, empty for a single
+    request.
     """
 
     number: int

@@ -31,9 +31,8 @@ class Totals:
     restart: when it was set, and until when (Unix seconds); `server_pauses` keeps it by address, for a job with several
     servers. `possibly_billed_requests` is None in a journal of a version that did not count them. `excess` is by model:
     the maximum numbers of prompt and completion tokens that were billed beyond the assumed worst case. `seen` is None
-    if no timestamp in the future was seen. `cache_hits` are the answers that came from a cache, which had cost
-    `cache_saved_usd` as far as is known. `batches` are
-    those that are out at the provider.
+    if no timestamp in the future was seen. `cache_hits` counts the answers from a cache, and `cache_saved_usd` is what
+    they had cost, as far as known. `batches` are those that are open at the provider.
     """
 
     commits: int = 0

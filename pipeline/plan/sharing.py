@@ -1,7 +1,7 @@
-"""Rows that share the outcome of another one, which makes the same request and pays for it.
+"""Rows that share the outcome of another row, which makes the same request and pays for it.
 
-In a plan such a row has the state SHARED and, in the place of an event, the position of the row that pays. Nothing of
-it is in the journal: what it comes to is whatever the other row does.
+In a plan such a row has the state SHARED and, in place of an event, the position of the row that pays. The journal
+holds nothing of it: its outcome is that of the other row.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ _MAY_SHARE = (State.NEW, State.CHANGED)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What rows come to, in arrays of one length: the state and the event of each, its own or those of the row that
-    pays, and the position of that row, -1 for a row that pays for itself.
+    """The outcomes of rows, in arrays of one length.
+
+    They are the state and the event of each row, its own or those of the row that pays, and the position of that row,
+    -1 for a row that pays for itself.
     """
 
     states: npt.NDArray[np.uint8]
@@ -35,7 +37,7 @@ class Settled:
 
 
 def settled(plan: Plan, start: int, stop: int) -> Settled:
-    """Return what the rows from `start` to before `stop` come to."""
+    """Return the outcomes of the rows from `start` to before `stop`."""
     states, events = plan.states(start, stop), plan.events(start, stop)
     payers = np.full(len(states), _OWN, np.int64)
     shared = np.flatnonzero(states == State.SHARED)
@@ -47,7 +49,7 @@ def settled(plan: Plan, start: int, stop: int) -> Settled:
 
 
 def settled_positions(plan: Plan, states: Iterable[State]) -> Iterator[int]:
-    """Yield the positions of all rows that come to one of these states, in input order."""
+    """Yield the positions of all rows with an outcome in one of these states, in input order."""
     wanted = [int(one) for one in states]
     for start in range(0, len(plan), _ROWS_PER_CHUNK):
         found = settled(plan, start, start + _ROWS_PER_CHUNK).states
@@ -55,7 +57,7 @@ def settled_positions(plan: Plan, states: Iterable[State]) -> Iterator[int]:
 
 
 def adopted_by_payers(plan: Plan) -> set[int]:
-    """Return the events whose answers rows have taken over that pay for others."""
+    """Return the events whose answers are reused by rows that pay for others."""
     events: set[int] = set()
     for start in range(0, len(plan), _ROWS_PER_CHUNK):
         found = settled(plan, start, start + _ROWS_PER_CHUNK)
@@ -64,11 +66,11 @@ def adopted_by_payers(plan: Plan) -> set[int]:
 
 
 def share(plan: Plan, groups: Iterable[tuple[object, int]]) -> None:
-    """Let rows of the same request share one outcome. `groups` names each row that makes a request by what it has in
-    common with others and its position, those of one group together and in input order.
+    """Let rows with the same request share one outcome.
 
-    The row that pays is the first that has an answer already, else the first that was sent, else the first of all. A
-    row that was sent itself keeps what came of that.
+    `groups` gives for each row that makes a request what it has in common with others, and its position, those of one
+    group together and in input order. The row that pays is the first that has an answer already, else the first that
+    was sent, else the first of all. A row that was sent itself keeps its own outcome.
     """
     for _, rows in groupby(groups, key=lambda one: one[0]):
         positions = array("Q", (position for _, position in rows))

@@ -1,4 +1,4 @@
-"""The answers of a cache, as the rows of a job take them and add to them."""
+"""The use of a cache of answers by the rows of a job."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 class CachedAnswers:
-    """Looks rows up before they are sent, and keeps what they are answered. An answer that the job does not expect is
-    left where it is, and not taken.
+    """Looks rows up before they are sent, and stores their answers. A cached answer that the job does not expect is not
+    used.
     """
 
     def __init__(self, cache: Cache, keys: CacheKeys, expected: Expected | None) -> None:
@@ -24,7 +24,9 @@ class CachedAnswers:
         self._expected = expected
 
     def take(self, work: Work, sample: int) -> Outcome | None:
-        """Return what a row comes to by the cache; None if it has to be sent. Notes on it where its answer belongs."""
+        """Return the outcome of a row from the cache; None if it has to be sent. The row is told where its answer
+        belongs.
+        """
         history = work.history
         if history.kept is not None:
             return None  # it wants a longer answer than the one it has
@@ -39,9 +41,9 @@ class CachedAnswers:
         return found._replace(attempts=history.attempts, cost=cost, failed_runs=history.failed_runs)
 
     def keep(self, answered: Iterable[tuple[Work, Outcome]]) -> None:
-        """Keep the answers that rows were given; they are on disk already."""
+        """Store the answers of rows in the cache, after they are on disk."""
         self.keep_as((work.cached_as, record) for work, record in answered if work.cached_as is not None)
 
     def keep_as(self, answered: Iterable[tuple[tuple[str, int], Outcome]]) -> None:
-        """Keep answers, each by where it belongs in the cache; they are on disk already."""
+        """Store answers in the cache, each under its key there, after they are on disk."""
         self._cache.put(Bought(*place, record) for place, record in answered)

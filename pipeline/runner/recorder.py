@@ -36,8 +36,8 @@ class _Group:
 class Recorder:
     """Collects events, charges and the endpoint's pause for the next commit, and keeps the run's figures up to date.
 
-    `unfinished` is the number of rows without an outcome. `wall_clock` returns Unix seconds. `cached` is
-    given the answers once they are on disk.
+    `unfinished` is the number of rows without an outcome. `wall_clock` returns Unix seconds. `cached` receives the
+    answers once they are on disk.
     """
 
     def __init__(
