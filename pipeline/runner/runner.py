@@ -1,8 +1,8 @@
-"""The loop that sends: admit, record, send, receive.
+"""The loop that sends: dispatch, record, send, receive.
 
-One thread decides and records; the engine's threads only send. In each turn the outcomes that have come in, and the
-claims of the requests that go out next, become durable in one commit; only then are those requests sent. So a slot is
-free again only when its answer is on disk, and after a kill the open claims are exactly the requests in flight.
+One thread decides and records; the engine's threads only send. In each iteration, the outcomes that have come in and
+the claims of the requests that are sent next become durable in one commit. Only then are those requests sent. So a slot
+is free again only when its answer is on disk, and after a kill the open claims are exactly the requests in flight.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from typing import TYPE_CHECKING
 from pipeline.catalogue import Terms
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.endpoints.gauges import Load
-from pipeline.errors import CheckpointFailed
-from pipeline.journal import Claim, Event, Journal
+from pipeline.journal import Event, Journal
 from pipeline.limits import Outage, Pause, QuotaWait, Servers
 from pipeline.plan import SUCCEEDED, Plan
 from pipeline.retry import Backoff
-from pipeline.runner.admission import Admission, OverBudget, Reservation
+from pipeline.runner.admission import Admission
 from pipeline.runner.asking import Asking
 from pipeline.runner.cached import CachedAnswers
+from pipeline.runner.dispatcher import Dispatch, Dispatcher
 from pipeline.runner.engine import Engine
 from pipeline.runner.feed import Work
 from pipeline.runner.flight import Flight, worst_usd
-from pipeline.runner.holding import Held
-from pipeline.runner.pace import Later, Pace
+from pipeline.runner.pace import Pace
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
-from pipeline.runner.rows import MAX_IMAGE_BYTES, RowQueue
+from pipeline.runner.rows import RowQueue
 from pipeline.runner.settler import Settler
 from pipeline.runner.stops import Stops
 from pipeline.runner.verdict import Verdicts
@@ -48,16 +47,16 @@ class Runner:
 
     Args:
         feed: the rows to send, in order (see `pipeline.runner.feed`).
-        limit: the most rows to send; None for all.
+        limit: the maximum number of rows to send; None for all.
         terms: what is known of each model that is asked.
         started: when the run began, on `clock`; the deadline counts from then.
         shared: the limit that this job has in common with others.
-        servers: the equal servers behind the job's queue, where there are several; `pause` has one for each.
-        asking: judges the answers, where the job says what they have to be.
-        cached: keeps the answers for other jobs, where the job has a cache.
-        observe: called every half second or so, and at the end.
-        load: what the endpoint's servers said last of their load.
-        poll: called in every turn with the time on `clock`; it may call `hold` and `change_limits`.
+        servers: the equal servers behind the job's queue, if there are several; `pause` has one for each.
+        asking: judges the answers, if the job says what they have to be.
+        cached: keeps the answers for other jobs, if the job has a cache.
+        observe: called about every half second, and at the end.
+        load: what the endpoint's servers last said about their load.
+        poll: called in every iteration with the time on `clock`; it may call `hold` and `change_limits`.
     """
 
     def __init__(
@@ -85,7 +84,6 @@ class Runner:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
-        self._asking = asking
         self._drain_seconds = limits.drain_seconds
         self._stop_request = stop_request
         self._observe = observe
@@ -93,7 +91,6 @@ class Runner:
         self._load = load
         self._clock = clock
         self._in_flight: dict[int, Flight] = {}
-        self._look_again = math.inf
         totals = journal.totals
         self._recorder = Recorder(journal, plan, wall_clock, cached)
         self._admission = Admission(
@@ -135,6 +132,16 @@ class Runner:
             terms=terms,
             asking=asking,
         )
+        self._dispatcher = Dispatcher(
+            self._in_flight,
+            rows=self._rows,
+            pace=self._pace,
+            recorder=self._recorder,
+            admission=self._admission,
+            settler=self._settler,
+            stops=self._stops,
+            asking=asking,
+        )
 
     @property
     def progress(self) -> Progress:
@@ -142,7 +149,7 @@ class Runner:
         return self._recorder.progress
 
     def remember(self, sent: list[tuple[float, float]]) -> None:
-        """Count against the rates what earlier runs sent: (seconds ago, tokens), oldest first."""
+        """Count what earlier runs sent against the rates: (seconds ago, tokens), oldest first."""
         self._admission.remember(sent, self._clock())
 
     def hold(self, on: bool) -> None:
@@ -150,7 +157,7 @@ class Runner:
         self._pace.hold(on, self._clock())
 
     def change_limits(self, limits: LimitsConfig, sent: Iterable[tuple[float, float]]) -> None:
-        """Go by other limits from now on; `sent` is what counts against a rate that is new, as in `remember`."""
+        """Use other limits from now on; `sent` counts against a rate that is new, as in `remember`."""
         self._drain_seconds = limits.drain_seconds
         self._stops.change_limits(limits)
         self._pace.in_flight.ask(limits.concurrency)
@@ -167,10 +174,8 @@ class Runner:
         """
         return worst_usd(self._in_flight.values())
 
-    # ---- the loop
-
     def run(self) -> Stop | None:
-        """Send until every row has an outcome or something stops the run; returns what stopped it."""
+        """Send until every row has an outcome or something stops the run. Returns what stopped it."""
         stops = self._stops
         observed = -math.inf
         drained: float | None = None
@@ -180,17 +185,18 @@ class Runner:
             hangs = self._watchdog.stop(len(self._in_flight))
             stops.check(now, shared_pause_until=self._admission.paused_until(), hangs=hangs)
             self._pace.loaded(self._load(), now)
-            claims = [] if stops.stop else self._admit(now)
+            next_ones = Dispatch([], math.inf) if stops.stop else self._dispatcher.dispatch(now, self._engine.slots)
+            claims = next_ones.claims
             self._recorder.commit(claims)
             if claims:
-                # Over kept connections a probe would only learn that they are gone, one with each.
+                # Over keep-alive connections a probe would only find out that one of them is gone.
                 is_probe = self._outage.is_open
                 self._engine.send([self._in_flight[claim.number].task(fresh=is_probe) for claim in claims])
             if not stops.stop:
                 drained = None
             elif drained is None:
                 drained = now + self._drain_seconds
-                observed = -math.inf  # who watches hears of it at once
+                observed = -math.inf  # observers are told at once
             if now - observed >= _TICK_SECONDS:
                 observed = now
                 self._recorder.check_journal()
@@ -199,7 +205,7 @@ class Runner:
                 break
             if drained is not None and (now >= drained or self._stop_request.at_once):
                 break
-            until = min(self._look_again, stops.deadline) if drained is None else drained
+            until = min(next_ones.look_again, stops.deadline) if drained is None else drained
             self._receive(now, min(now + _TICK_SECONDS, until))
         self._finish()
         return stops.stop
@@ -211,7 +217,7 @@ class Runner:
             self._settler.settle(self._in_flight.pop(attempt.number), attempt, self._clock())
 
     def _finish(self) -> None:
-        """Record what is left in flight as possibly billed, and raise the error that stopped the run, if one did."""
+        """Record what is left in flight as possibly billed, and raise the error that stopped the run, if any."""
         if self._stops.may_lapse and self._rows.ends_with(len(self._in_flight)):
             self._stops.lapse()
         self._recorder.give_up(flight.claim for flight in self._in_flight.values())
@@ -221,77 +227,6 @@ class Runner:
         self._recorder.commit([])
         self._show(self._clock())
         self._stops.raise_fault()
-
-    # ---- admitting
-
-    def _admit(self, now: float) -> list[Claim]:
-        """Return the claims of all requests that may go out now, and set when to look again."""
-        self._look_again = self._outage.gives_up_at() or math.inf
-        opens_at = self._pace.opens_at(now)
-        if opens_at > now:
-            self._look_again = min(self._look_again, opens_at)
-            self._pace.admitted(len(self._in_flight), Held.RATE, now)
-            return []
-        if not self._outage.is_open:
-            for spent in self._rows.take_spent(len(self._in_flight)):
-                self._settler.fail(spent)
-        slots = self._pace.slots(now, self._engine.slots)
-        self._look_again = min(self._look_again, slots.grows_at)
-        self._pace.first_refusals.begin_turn(len(self._in_flight), slots.count)
-        claims: list[Claim] = []
-        held = Held.SLOT
-        while len(self._in_flight) < slots.count:
-            claim = self._admit_one(now)
-            if isinstance(claim, Later):
-                self._look_again = min(self._look_again, claim.at)
-                held = claim.held
-                break
-            claims.append(claim)
-        self._pace.admitted(len(self._in_flight), held, now)
-        return claims
-
-    def _admit_one(self, now: float) -> Claim | Later:
-        server = self._pace.server(now, len(self._in_flight))
-        if isinstance(server, Later):
-            return server
-        work = self._rows.next(now)
-        if isinstance(work, Later):
-            return work
-        if self._asking is not None:
-            self._asking.prepare(work)
-        if not self._has_room_for_images(work):
-            self._rows.put_back(work)
-            return Later()
-        reserved = self._reserve(work, now)
-        if isinstance(reserved, Later):
-            self._rows.put_back(work)
-            return reserved
-        claim = self._recorder.claim(work, reserved)
-        flight = Flight(work, claim, reserved, self.progress.succeeded)
-        self._in_flight[claim.number] = flight
-        self._pace.sent(flight, server)
-        return claim
-
-    def _has_room_for_images(self, work: Work) -> bool:
-        """Return whether the images in flight leave room for those of a row; one alone may be larger."""
-        needed = work.request.image_bytes
-        if not needed or not self._in_flight:
-            return True
-        held = sum(flight.work.request.image_bytes for flight in self._in_flight.values())
-        return held + needed <= MAX_IMAGE_BYTES
-
-    def _reserve(self, work: Work, now: float) -> Reservation | Later:
-        """Reserve what a request needs, or say when to look again; a cap that is reached stops the run."""
-        try:
-            reserved = self._admission.reserve(work.request, now)
-        except OverBudget as refusal:
-            if not self._in_flight:
-                self._stops.cap_reached(str(refusal))
-            return Later()
-        except CheckpointFailed as error:  # of the limit that jobs share
-            self._stops.shared_limit_failed(error)
-            return Later()
-        return reserved if isinstance(reserved, Reservation) else Later(now + reserved, Held.RATE)
 
     def _show(self, now: float) -> None:
         self.progress.in_flight = len(self._in_flight)
@@ -307,7 +242,7 @@ class Runner:
 
 
 def _worst_out(journal: Journal) -> Decimal:
-    """Return what the lines that are out in batches may cost at most, in USD."""
+    """Return the maximum cost of the lines in open batches, in USD."""
     if not journal.totals.batches:
         return Decimal(0)
     return sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))

@@ -143,7 +143,7 @@ def test_images_go_to_senders_of_other_processes_and_to_the_simulator(ws: Worksp
 
 
 def test_the_images_in_flight_are_bounded(ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.runner.runner.MAX_IMAGE_BYTES", 250_000)
+    monkeypatch.setattr("pipeline.runner.dispatcher.MAX_IMAGE_BYTES", 250_000)
     monkeypatch.setattr(row_queue, "MAX_IMAGE_BYTES", 250_000)
     given(ws, [PNG + bytes([number]) * 100_000 for number in range(10)], pa.binary())
     job(ws, limits={"concurrency": 8, "processes": 1})
