@@ -39,6 +39,9 @@ class Job:
     overrides: tuple[str, ...] = field(default=(), repr=False)
     """The `--set`s that the job was read with."""
 
+    source_job: Job | None = field(default=None, repr=False)
+    """The job whose output is the input, where there is one."""
+
     def command(self, name: str, *flags: str) -> str:
         """Return a command for this job as a user can type it; see `JobCall.command`."""
         return JobCall(self.file, self.overrides).command(name, *flags)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.chain import Following, circle_mistake, input_of, reading_mistake
 from pipeline.config.checks.credentials import key_findings
 from pipeline.config.job import Job
+from pipeline.config.models import OtherJob
 from pipeline.config.reading import document
 from pipeline.config.reading.catalogue_file import include_catalogue
 from pipeline.config.reading.document import parse
@@ -40,6 +43,7 @@ def read_job(
     *,
     environ: Mapping[str, str] | None = None,
     table: Any = None,
+    following: Following | None = None,
 ) -> tuple[Job | None, list[Mistake]]:
     """Return a job file as far as it can be read, and everything that is wrong with it.
 
@@ -51,6 +55,7 @@ def read_job(
         overrides: `a.b=value`, each replacing one key; the value is YAML.
         environ: the environment for `${NAME}`; that of the process if not given.
         table: the rows as a pyarrow.Table, in place of `input.path`; then `output.path` may be left out.
+        following: the jobs that read this one's output, where it is read for them.
     """
     file = GIVEN if isinstance(path, Mapping) else str(path)
     try:
@@ -74,7 +79,25 @@ def read_job(
     resolved = resolved_document(config, filled.written)
     if table is not None:
         del resolved["input"]["path"]
-    return Job(config, file, resolved, places, table, writes_output, doubtful, tuple(overrides)), mistakes
+    job = Job(config, file, resolved, places, table, writes_output, doubtful, tuple(overrides))
+    if not isinstance(config.input.path, OtherJob):
+        return job, mistakes
+    job, found = _read_on(job, config.input.path, environ, (following or Following()).then(file))
+    return job, in_order([*mistakes, *map(job.placed, found)], file)
+
+
+def _read_on(
+    job: Job, reference: OtherJob, environ: Mapping[str, str], following: Following
+) -> tuple[Job, list[Mistake]]:
+    """Return a job that reads another job's output, with the files of that as its input, and what is wrong with it."""
+    doubtful = replace(job, doubtful=job.doubtful | {("input", "path")})
+    if following.has(reference.job):
+        return doubtful, [circle_mistake(reference)]
+    other, mistakes = read_job(reference.job, environ=environ, following=following)
+    if other is None or mistakes:
+        return doubtful, [reading_mistake(reference, mistakes)]
+    section = input_of(job.config.input, other)
+    return replace(job, config=job.config.model_copy(update={"input": section}), source_job=other), []
 
 
 def _give_rows(filled: Filled) -> list[Mistake]:

@@ -115,7 +115,7 @@ def _make(
     has_events = load_journal(scratch, index)
     count, digest = _load_input(scratch, rows, former, with_requests=has_events or rows.deduplicate)
     scratch.executescript(INDEX_INPUT)
-    if rows.id_column is not None:
+    if rows.id_columns:
         _refuse_duplicates(scratch, rows)
     repeated, occurrences = _tell_repeated_apart(scratch)
     plan = Plan(
@@ -173,7 +173,8 @@ def _refuse_duplicates(scratch: sqlite3.Connection, rows: Rows) -> None:
             f"{input_row_id(id_)!r} ({rows.place(first)} and {rows.place(last)})" for id_, first, last in found[:5]
         ]
         more = ", and more" if len(found) > 5 else ""
-        message = f"the column {rows.id_column!r} must be unique, but these ids stand twice: {', '.join(named)}{more}"
+        of = f"column{'s' if len(rows.id_columns) > 1 else ''} {', '.join(map(repr, rows.id_columns))}"
+        message = f"the {of} must be unique, but these ids stand twice: {', '.join(named)}{more}"
         hint = "give each row an id of its own, or leave out `input.id`"
         raise InvalidJob([Mistake(message, key="input.id", suggestion=hint)])
 

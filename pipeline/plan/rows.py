@@ -104,7 +104,7 @@ class Rows:
     """
 
     source: Source
-    id_column: str | None
+    id_columns: tuple[str, ...]
     variants: tuple[Variant, ...]
     samples: int | None = None
     """The answers for each row; None where the job does not say, which means one."""
@@ -155,7 +155,7 @@ class Rows:
         cells = self.cells
         position = start // cells
         most = max(1, _MAX_ROWS // cells)
-        used = None if self.carried is None else {*self.carried, *self._columns, self.id_column or ""}
+        used = None if self.carried is None else {*self.carried, *self._columns, *self.id_columns}
         for batch in self.source.batches(position):
             if (found := not_utf8(batch, used)) is not None:
                 name, index = found
@@ -178,17 +178,17 @@ class Rows:
     def identities(self, position: int, batch: pa.RecordBatch) -> tuple[list[str], list[str]]:
         """Return the id of each row that a batch makes, as in the journal, and the content key of its input row.
 
-        The id is that of the input row with the mark of the cell. Without an id column it is the content key, and equal
+        The id is that of the input row with the mark of the cell. Without id columns it is the content key, and equal
         ones are not made unique yet. `position` is that of the first row. Raises InvalidJob for an id that is null,
         empty, or neither text nor an integer.
         """
         contents = content_keys(batch)
-        own = contents if self.id_column is None else self._own_ids(position, batch)
+        own = contents if not self.id_columns else self._own_ids(position, batch)
         return self._for_cells(own), self._repeated(contents)
 
     def ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
         """Return the ids alone."""
-        return self._for_cells(content_keys(batch) if self.id_column is None else self._own_ids(position, batch))
+        return self._for_cells(content_keys(batch) if not self.id_columns else self._own_ids(position, batch))
 
     def part(self, position: int, batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> RowPart:
         """Return some of the rows that a batch makes: those at ascending offsets from `position`, which is that of its
@@ -242,20 +242,20 @@ class Rows:
         return self.requests(range(position, position + len(values)), values, contents)
 
     def _own_ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
-        assert self.id_column is not None
-        found = id_texts(batch, self.id_column)
+        found = id_texts(batch, self.id_columns)
         ids = [text for text in found if text is not None]
         if len(ids) < len(found):
             index = found.index(None)
-            value = row_values(batch.slice(index, 1))[0][self.id_column]
-            what = "is empty" if value in (None, "") else "holds neither text nor an integer"
+            row = row_values(batch.slice(index, 1))[0]
+            column = next(name for name in self.id_columns if id_texts(batch.slice(index, 1), (name,)) == [None])
+            what = "is empty" if row[column] in (None, "") else "holds neither text nor an integer"
             place = self.place(position + index * self.cells)
-            message = f"the id column {self.id_column!r} {what}"
+            message = f"the id column {column!r} {what}"
             raise place.error(message, "give the row an id, or leave out `input.id`", key="input.id")
         if self.cells > 1 or self.has_variants:
             for index, text in enumerate(ids):
                 if SEPARATOR in text:
-                    message = f"the id column {self.id_column!r} holds the control character U+001F"
+                    message = f"the id of {', '.join(map(repr, self.id_columns))} holds the control character U+001F"
                     hint = "take it out of the id: with samples or a sweep it has a meaning of its own"
                     raise self.place(position + index * self.cells).error(message, hint, key="input.id")
         return ids

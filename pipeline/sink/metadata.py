@@ -68,6 +68,8 @@ class OutputMetadata:
     """By model."""
     run_ids: tuple[str, ...] = ()
     state: str | None = None
+    source_job: JsonObject | None = None
+    """The job whose output was the input, its runs, and the hash of that file; None where the input is no output."""
 
     def encode(self) -> bytes:
         """Return the metadata as JSON text."""
@@ -84,6 +86,7 @@ class OutputMetadata:
             **({"prices": dict(zip(self.prices, prices, strict=True))} if len(prices) > 1 else {}),
             "run_ids": self.run_ids,
             "state": self.state,
+            **({} if self.source_job is None else {"source_job": self.source_job}),
         }
         return json.dumps(content, ensure_ascii=False).encode()
 

@@ -111,11 +111,19 @@ def is_id_type(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in (*texts, pa.types.is_integer))
 
 
-def id_texts(batch: pa.RecordBatch, column: str) -> list[str | None]:
-    """Return the ids as text: strings unchanged, integers in decimal, UUIDs in their usual form.
+def id_texts(batch: pa.RecordBatch, columns: Sequence[str]) -> list[str | None]:
+    """Return the ids as text: strings unchanged, integers in decimal, UUIDs in their usual form; those of several
+    columns joined by `/`.
 
-    None if there is none: null, empty, or a JSON value of another type.
+    None if one of them is missing: null, empty, or a JSON value of another type.
     """
+    first, *others = (_id_texts(batch, column) for column in columns)
+    if not others:
+        return first
+    return [None if None in row else "/".join(map(str, row)) for row in zip(first, *others, strict=True)]
+
+
+def _id_texts(batch: pa.RecordBatch, column: str) -> list[str | None]:
     index = batch.schema.get_field_index(column)
     if is_json(batch.schema.field(index)):
         values = [None if type(value) not in (str, int) else value for value in json_values(batch.column(index))]

@@ -112,7 +112,7 @@ def open_source(config: InputConfig) -> Source:
     Raises InvalidJob if no file matches, one cannot be read or holds nothing, the columns are invalid or differ between
     files, `input.id` or one of `input.columns` is missing, or the id is neither text, integer nor UUID.
     """
-    files, file_format = find_files(config.path, config.format)
+    files, file_format = find_files(config.paths, config.format)
     if file_format == "csv":
         readers = csv.readers(files, config.csv)
     elif file_format == "parquet":
@@ -189,16 +189,18 @@ def _extension(field: pa.Field) -> dict[bytes, bytes] | None:
 
 def column_mistakes(schema: pa.Schema, config: InputConfig) -> list[Mistake]:
     """Return what is wrong with `input.id` and `input.columns`, given the input's columns."""
-    named = [("input.id", config.id)] if config.id is not None else []
+    named = [("input.id", name) for name in config.id_columns]
     named += [(f"input.columns[{index}]", name) for index, name in enumerate(config.columns or ())]
     mistakes = [
         Mistake(f'the input has no column "{name}"', key=key, suggestion=_near(name, schema.names))
         for key, name in named
         if name not in schema.names
     ]
-    if config.id in schema.names and not is_id_type(schema.field(config.id).type):
-        message = f'column "{config.id}" is {schema.field(config.id).type}; an id must be text or an integer'
-        mistakes.append(Mistake(message, key="input.id", suggestion="leave `input.id` out: rows are known by content"))
+    for name in config.id_columns:
+        if name in schema.names and not is_id_type(schema.field(name).type):
+            message = f'column "{name}" is {schema.field(name).type}; an id must be text or an integer'
+            hint = "leave `input.id` out: rows are known by content"
+            mistakes.append(Mistake(message, key="input.id", suggestion=hint))
     return mistakes
 
 

@@ -40,7 +40,7 @@ def known(files: list[list[dict[str, Any]]]) -> list[tuple[dict[str, Any], str, 
             Path(directory, f"{number}.jsonl").write_bytes(lines.encode("utf-8", "surrogatepass"))
         found: list[tuple[dict[str, Any], str, str | None]] = []
         for batch in open_source(InputConfig(path=directory)).batches():
-            ids = id_texts(batch, "a") if "a" in batch.schema.names else [None] * batch.num_rows
+            ids = id_texts(batch, ("a",)) if "a" in batch.schema.names else [None] * batch.num_rows
             for values, key, id_ in zip(row_values(batch), content_keys(batch), ids, strict=True):
                 alone = dict(getattr(values, "alone", values))
                 found.append((alone, key, id_ if type(alone.get("a")) in (str, int) else None))

@@ -57,9 +57,9 @@ def test_numbers_are_read_by_the_core_schema(tmp_path: Path, written: str, value
     "written", ["1_000", "0b1", "1:30", "2025-06-11", '"8"', "8.0", "1e1", "true", "[8]", "{}", "~"]
 )
 def test_what_is_no_whole_number_is_refused_for_one(tmp_path: Path, written: str) -> None:
-    found = only(tmp_path, JOB + f"limits: {{concurrency: {written}}}")
-    assert (found.key, found.line) == ("limits.concurrency", 6)
-    assert "not an integer from 1 to 20,000" in found.message
+    found = only(tmp_path, JOB + f"retry: {{max_attempts: {written}}}")
+    assert (found.key, found.line) == ("retry.max_attempts", 6)
+    assert "not an integer of at least 1" in found.message
 
 
 @pytest.mark.parametrize("written", [".inf", "-.inf", ".nan", "1e999", "9" * 5000])

@@ -217,7 +217,7 @@ def test_set_does_not_reach_other_uses_of_an_alias(tmp_path: Path) -> None:
         ("limit.concurrency=8", "limit", "did you mean `limits`?"),
         ("concurrency=8", "concurrency", "did you mean `limits.concurrency`?"),
         ("name.x=8", "name.x", "`name` takes no keys"),
-        ("input.path.0=x", "input.path.0", "`input.path` takes no keys"),
+        ("input.path.0=x", "input.path.0", "`input.path` takes `job`"),
         (
             "prompt.user={{ question }}",
             "prompt.user",

@@ -149,7 +149,7 @@ def test_no_columns_or_no_rows_give_what_there_is() -> None:
     assert len(content_keys(bare)) == bare.num_rows == 2
     assert row_values(bare) == [{}, {}]
     empty = batch(a=pa.array([], pa.string()))
-    assert (content_keys(empty), row_values(empty), id_texts(empty, "a")) == ([], [], [])
+    assert (content_keys(empty), row_values(empty), id_texts(empty, ("a",))) == ([], [], [])
 
 
 def test_row_values_are_those_of_pyarrow() -> None:
@@ -236,7 +236,7 @@ def test_ids_are_text_as_it_is_and_integers_in_decimal() -> None:
         large=pa.array([2**64 - 1, 0, None, 1], pa.uint64()),
         short=pa.array(["a", "", None, "a"]).dictionary_encode(),
     )
-    assert id_texts(rows, "text") == ["007", None, None, " x "]
-    assert id_texts(rows, "number") == ["7", "-1", None, str(2**63 - 1)]
-    assert id_texts(rows, "large") == [str(2**64 - 1), "0", None, "1"]
-    assert id_texts(rows, "short") == ["a", None, None, "a"]
+    assert id_texts(rows, ("text",)) == ["007", None, None, " x "]
+    assert id_texts(rows, ("number",)) == ["7", "-1", None, str(2**63 - 1)]
+    assert id_texts(rows, ("large",)) == [str(2**64 - 1), "0", None, "1"]
+    assert id_texts(rows, ("short",)) == ["a", None, None, "a"]

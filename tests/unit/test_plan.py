@@ -47,7 +47,7 @@ class Job:
         source = open_source(InputConfig(path=str(self.directory / "in.parquet"), id=id_column))
         prompt = PromptConfig(system=self.system, column="question")
         builder = RequestBuilder(prompt, ParametersConfig(), "m", source.schema.names, PARAMETERS, None)
-        return Rows(source, id_column, (Variant(builder, "dataoorts", "m"),))
+        return Rows(source, ("id",) if self.with_id else (), (Variant(builder, "dataoorts", "m"),))
 
     def planner(self, rows: Rows, **options: Any) -> AbstractContextManager[PlanDraft]:
         self.plans += 1
@@ -218,7 +218,7 @@ def test_a_row_of_the_same_content_under_a_new_id_and_other_settings_is_changed_
     with_id = Job(without_id.directory)
     with_id.index, with_id.plans, with_id.system = without_id.index, without_id.plans, "other"
     rows = without_id.rows(("", "1"), ("", "2"), ("", "3"))
-    named = Rows(rows.source, "question", rows.variants)
+    named = Rows(rows.source, ("question",), rows.variants)
     with with_id.planner(named) as made:
         assert states(made.plan) == [CHANGED, CHANGED, NEW]
         assert made.changed_rows([None]) == (2, 0)

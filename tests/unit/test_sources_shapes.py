@@ -96,7 +96,7 @@ def test_extension_types_stay_and_a_uuid_is_an_id(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns, schema=schema), tmp_path / "x.parquet")
     source = open_source(InputConfig(path=str(tmp_path / "x.parquet"), id="id"))
     (batch,) = source.batches()
-    assert id_texts(batch, "id") == [str(id_)]
+    assert id_texts(batch, ("id",)) == [str(id_)]
     assert source.schema.field("id").type == pa.uuid()
     assert source.schema.field("month").metadata == mark
 

@@ -148,7 +148,7 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
             f"{by_content:,} of {counted(made.answered_rows(), 'finished row')} would be sent again,"
             f" {_price_of(by_content, opened, journal, made)}, because their content changed; {choice}"
         )
-    if opened.rows.id_column is None or opened.rows.has_variants:
+    if not opened.rows.id_columns or opened.rows.has_variants:
         orphaned, current = _newly_orphaned(directory, journal, made)
         new = plan.count(State.NEW, State.ATTEMPTED)
         if orphaned * 2 > current and new >= orphaned:

@@ -10,6 +10,7 @@ from pipeline.app.jobs.caching import cache_mistakes
 from pipeline.app.jobs.expecting import expected_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.paths import path_mistakes
+from pipeline.app.jobs.source_job import source_mistakes
 from pipeline.catalogue import Model
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order
 from pipeline.errors import InvalidJob, Mistake
@@ -98,6 +99,8 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     section = job.config.input
     if any(map(job.is_doubtful, _READING_RESTS_ON)):
         return None, []
+    if job.source_job is not None and (found := list(source_mistakes(job.source_job))):
+        return None, [*found, *condition_mistakes(section.where)]
     try:
         # A wrong id or column must not hide what is wrong with the templates.
         whole = section.model_copy(update={"id": None, "columns": None})

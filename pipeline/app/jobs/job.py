@@ -131,7 +131,7 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     config, (named, _) = job.config, read_variants(job.config)
     rows = Rows(
         found.source,
-        config.input.id,
+        config.input.id_columns,
         found.asked,
         samples_of(config),
         carried_columns(config, found.source.schema.names),

@@ -73,8 +73,7 @@ def read_as_input(job: Job, path: Path, *, is_directory: bool = False) -> str | 
     """
     if job.table is not None or job.is_doubtful("input.path"):
         return None
-    named = job.config.input.path
-    for entry in (named,) if isinstance(named, str) else named:
+    for entry in job.config.input.paths:
         base, patterns = _parts(entry)
         below = names_below(path, base)
         if below is None:
@@ -141,12 +140,12 @@ _SPECIAL = (
 
 def _input_files(job: Job) -> Iterator[Path]:
     """Yield the input's entries as the job names them, and their files as far as they are there."""
-    named = job.config.input.path
-    for entry in (named,) if isinstance(named, str) else named:
+    section = job.config.input
+    for entry in section.paths:
         if not os.path.isdir(entry):
             yield Path(entry)
     with suppress(InvalidInput, OSError):
-        yield from (Path(file.path) for file in find_files(named, job.config.input.format)[0])
+        yield from (Path(file.path) for file in find_files(section.paths, section.format)[0])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

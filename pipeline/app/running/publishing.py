@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.app.jobs.job import OpenJob
+from pipeline.app.jobs.source_job import source_facts
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.records import digest
@@ -88,4 +89,5 @@ def _metadata(opened: OpenJob, journal: Journal, state: str) -> OutputMetadata:
         prices={model: terms.price for model, terms in opened.terms.items()},
         run_ids=tuple(journal.runs()),
         state=state,
+        source_job=None if opened.job.source_job is None else source_facts(opened.job.source_job),
     )

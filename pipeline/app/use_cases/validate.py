@@ -76,14 +76,14 @@ def validate(
             raise
     if mistakes or found.source is None or not found.asked:
         raise InvalidJob(in_order([job.placed(mistake) for mistake in mistakes], job.file))
-    asked = Rows(found.source, None, found.asked, samples_of(job.config))
+    asked = Rows(found.source, (), found.asked, samples_of(job.config))
     return ValidationResult(job, rows, tried, _first_requests(job, asked, show))
 
 
 def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
     """Return how many rows there are, and what is wrong with one of them or with their ids."""
     section, model = job.config.input, job.config.endpoint.model
-    id_column = None if wrong(["input.id"], job, known) else section.id
+    id_columns = () if wrong(["input.id"], job, known) else section.id_columns
     # Nothing is asked for a plan without a journal, so any prompt will do, also where the job's is wrong.
     builder = RequestBuilder(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
     kind = job.config.endpoint.kind
@@ -92,7 +92,7 @@ def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int
         with (
             scratch(job.checkpoint_path) as directory,
             draft_plan(
-                Rows(source, id_column, asked, samples_of(job.config)),
+                Rows(source, id_columns, asked, samples_of(job.config)),
                 iter(()),
                 directory,
                 number=1,

@@ -155,7 +155,6 @@ def _check_shared(config: JobConfig) -> Iterator[Finding]:
 
 
 def _check_output(config: JobConfig) -> Iterator[Finding]:
-    inputs = (config.input.path,) if isinstance(config.input.path, str) else config.input.path
-    if os.path.normpath(config.output.path) in map(os.path.normpath, inputs):
+    if os.path.normpath(config.output.path) in map(os.path.normpath, config.input.paths):
         hint = "write the answers to another file"
         yield Finding(path("output.path"), "this is the input", hint, (path("input.path"),))

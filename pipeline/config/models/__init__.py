@@ -14,6 +14,7 @@ from pipeline.config.models.limits import LimitsConfig, RetryConfig
 from pipeline.config.models.observers import MetricsConfig, NotifyConfig
 from pipeline.config.models.output import CheckpointConfig, OutputConfig
 from pipeline.config.models.parameters import ParametersConfig
+from pipeline.config.models.paths import OtherJob
 from pipeline.config.models.pricing import PricingConfig
 from pipeline.config.models.prompt import PROMPT_KEYS, Example, ExamplesFile, PromptConfig
 from pipeline.config.models.simulator import SimulatorConfig
@@ -40,6 +41,7 @@ __all__ = [
     "LimitsConfig",
     "MetricsConfig",
     "NotifyConfig",
+    "OtherJob",
     "OutputConfig",
     "ParametersConfig",
     "PricingConfig",

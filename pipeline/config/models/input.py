@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from pipeline.config.models.paths import OneOrManyPaths
+from pipeline.config.models.paths import InputPaths, OtherJob
 from pipeline.config.models.section import Section
-from pipeline.config.models.values import Text
+from pipeline.config.models.values import OneOrManyColumns, Text
 
 
 def _check_delimiter(delimiter: str) -> str:
@@ -50,16 +50,18 @@ class CsvConfig(Section):
 class InputConfig(Section):
     """Where the rows come from."""
 
-    path: OneOrManyPaths = Field(
-        description="A file, a list of files, a glob or a directory; CSV, Parquet or JSONL, also as .gz or .zst.",
+    path: InputPaths = Field(
+        description="A file, a list of files, a glob or a directory; CSV, Parquet or JSONL, also as .gz or .zst. Or "
+        "`{job: JOB.yaml}` for the output of another job, which has to be complete.",
         examples=["data/problems.parquet"],
     )
     format: Literal["csv", "parquet", "jsonl"] | None = Field(
         default=None, description="The files' format; without it, by their ending.", examples=["parquet"]
     )
-    id: Text | None = Field(
+    id: OneOrManyColumns | None = Field(
         default=None,
-        description="A column of unique ids; without it, a row is identified by its content.",
+        description="A column of unique ids, or several whose values make one together, joined by `/`; without it, a "
+        "row is identified by its content.",
         examples=["problem_id"],
     )
     where: Text | None = Field(
@@ -74,3 +76,13 @@ class InputConfig(Section):
         examples=[["problem_id", "topic"]],
     )
     csv: CsvConfig = Field(default=CsvConfig(), description="How CSV files are written.")
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The columns that make the id; none where rows are known by their content."""
+        return () if self.id is None else (self.id,) if isinstance(self.id, str) else self.id
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The entries of `path`; none while it names another job."""
+        return (self.path,) if isinstance(self.path, str) else () if isinstance(self.path, OtherJob) else self.path

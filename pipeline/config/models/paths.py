@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from pipeline.config.models.values import MANY_TAG, ONE_TAG, one_or_many
+from pipeline.config.models.section import Section
+from pipeline.config.models.values import JOB_TAG, MANY_TAG, ONE_TAG, one_or_many
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -68,7 +70,21 @@ InputPath = Annotated[PathText, AfterValidator(_check_input_path)]
 WrittenPath = Annotated[PathText, AfterValidator(_check_written_path)]
 MetricsPath = Annotated[WrittenPath, AfterValidator(_check_metrics_path)]
 OutputPath = Annotated[WrittenPath, AfterValidator(_check_output_path)]
-OneOrManyPaths = Annotated[
-    Annotated[InputPath, Tag(ONE_TAG)] | Annotated[tuple[InputPath, ...], Field(min_length=1), Tag(MANY_TAG)],
-    Discriminator(one_or_many),
+
+
+class OtherJob(Section):
+    """Another job, whose output is the input."""
+
+    job: PathText = Field(description="The job file of the job whose output is read.", examples=["generate.yaml"])
+
+
+def _input_tag(given: object) -> str:
+    return JOB_TAG if isinstance(given, Mapping | OtherJob) else one_or_many(given)
+
+
+InputPaths = Annotated[
+    Annotated[InputPath, Tag(ONE_TAG)]
+    | Annotated[tuple[InputPath, ...], Field(min_length=1), Tag(MANY_TAG)]
+    | Annotated[OtherJob, Tag(JOB_TAG)],
+    Discriminator(_input_tag),
 ]

@@ -17,9 +17,13 @@ PRICE_DECIMALS = 6
 """A price of this many decimals per million tokens gives costs that fit the 12 decimals of `cost_usd`."""
 
 # Blanks keep these words apart from any key where pydantic puts them into the place of an error.
+JOB_TAG = "another job"
 NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG = "a number", "a column", "a word", "one path", "many paths"
 TEXT_TAG, TEXTS_TAG, LIST_TAG, NAMED_TAG = "a text", "many texts", "a list", "named values"
-TAGS = frozenset({NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG, TEXT_TAG, TEXTS_TAG, LIST_TAG, NAMED_TAG})
+JOB_TAG = "another job"
+TAGS = frozenset(
+    {NUMBER_TAG, COLUMN_TAG, WORD_TAG, ONE_TAG, MANY_TAG, JOB_TAG, TEXT_TAG, TEXTS_TAG, LIST_TAG, NAMED_TAG}
+)
 
 
 class ColumnReference(Section):
@@ -95,6 +99,10 @@ Processes = Annotated[
     Discriminator(_number_or_word),
 ]
 OneOrManyUrls = Annotated[
+    Annotated[Text, Tag(ONE_TAG)] | Annotated[tuple[Text, ...], Field(min_length=1), Tag(MANY_TAG)],
+    Discriminator(one_or_many),
+]
+OneOrManyColumns = Annotated[
     Annotated[Text, Tag(ONE_TAG)] | Annotated[tuple[Text, ...], Field(min_length=1), Tag(MANY_TAG)],
     Discriminator(one_or_many),
 ]

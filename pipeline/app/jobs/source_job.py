@@ -1,0 +1,61 @@
+"""The job whose output is the input of another one: whether it is complete, and what the other one records of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.app.jobs.locking import reading
+from pipeline.config import Job
+from pipeline.errors import InvalidJob, JobLocked, Mistake
+from pipeline.plan import FAILED, SUCCEEDED
+from pipeline.records import JsonObject
+from pipeline.sink import is_own, read_metadata
+from pipeline.wording import counted
+
+_KEY = "input.path.job"
+
+
+def source_mistakes(other: Job) -> Iterator[Mistake]:
+    """Yield why the output of a job cannot be read yet: it has to have an outcome for each row under its present job
+    file and input.
+
+    Raises CheckpointFailed where its checkpoint cannot be trusted.
+    """
+    from pipeline.app.jobs.job import open_job
+    from pipeline.app.jobs.planning import plan_unsaved
+
+    first = f"run it first: {other.command('run')}"
+    try:
+        opened = open_job(other, for_sending=False)
+        with reading(other) as journal:
+            if journal is None:
+                yield Mistake(f"{other.file} has no answers yet", key=_KEY, suggestion=first)
+                return
+            plan = plan_unsaved(opened, journal)
+            pending = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
+            if pending:
+                words = f"{other.file} is not complete: {pending:,} of {counted(len(plan), 'row')} have no outcome yet"
+                yield Mistake(words, key=_KEY, suggestion=first)
+            elif not is_own(Path(other.config.output.path), journal.checkpoint_id):
+                words = f"{other.file} has not published its output, {other.config.output.path}"
+                yield Mistake(words, key=_KEY, suggestion=first)
+    except JobLocked:
+        yield Mistake(f"{other.file} is being run", key=_KEY, suggestion="wait until it has ended")
+    except InvalidJob as error:
+        message = f"{other.file}: {error.mistakes[0].message}"
+        yield Mistake(message, key=_KEY, suggestion=f"`{other.command('validate')}` names all that is wrong")
+
+
+def source_facts(other: Job) -> JsonObject:
+    """Return what an output says of the job that it was made from, by that job's own output. Raises OSError."""
+    path = Path(other.config.output.path)
+    metadata = read_metadata(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "name": other.config.name,
+        "run_ids": [] if metadata is None else list(metadata.run_ids),
+        "sha256": digest,
+    }
