@@ -89,6 +89,7 @@ class Cache:
         ttl_days: answers that are older are bought again; None for no such limit.
         clock: gives Unix seconds.
         wait_seconds: how long to wait for another run that holds the file.
+        read_only: nothing is kept in it; then the file has to be there.
 
     Raises CheckpointFailed where it cannot be read and written.
     """
@@ -101,6 +102,7 @@ class Cache:
         *,
         clock: Callable[[], float] = time.time,
         wait_seconds: float = 1.0,
+        read_only: bool = False,
     ) -> None:
         self._path = path
         self._ttl_seconds = None if ttl_days is None else ttl_days * _SECONDS_PER_DAY
@@ -110,8 +112,9 @@ class Cache:
         self._written_at = -math.inf
         self._connection: sqlite3.Connection | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = _opened(path, wait_seconds)
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _opened(path, wait_seconds, read_only=read_only)
         except (OSError, sqlite3.Error) as error:
             raise CheckpointFailed(f"cache.path: {path} cannot be used as a cache: {error}") from error
 
@@ -183,17 +186,19 @@ def _is_busy(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _opened(path: Path, wait_seconds: float) -> sqlite3.Connection:
+def _opened(path: Path, wait_seconds: float, *, read_only: bool) -> sqlite3.Connection:
     if path.exists() and path.stat().st_size and not is_cache(path):
         raise sqlite3.DatabaseError("it is no cache of this program")
-    connection = sqlite3.connect(path, timeout=_OPEN_SECONDS, isolation_level=None)
+    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(address, timeout=_OPEN_SECONDS, isolation_level=None, uri=True)
     try:
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_TABLE)
-        connection.execute(f"PRAGMA application_id={_APPLICATION}")
+        if not read_only:
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_TABLE)
+            connection.execute(f"PRAGMA application_id={_APPLICATION}")
+            connection.execute("COMMIT")
         connection.execute("SELECT key, number, stored_at, record, checksum FROM answers LIMIT 1").fetchone()
-        connection.execute("COMMIT")
         connection.execute(f"PRAGMA busy_timeout={round(wait_seconds * 1000)}")
     except sqlite3.Error:
         connection.close()

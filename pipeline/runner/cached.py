@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.cache import Bought, Cache, CacheKeys
 from pipeline.expect import Expected
 from pipeline.journal import Outcome
+from pipeline.records import Request
 
 if TYPE_CHECKING:
     from pipeline.runner.feed import Work
@@ -32,13 +33,21 @@ class CachedAnswers:
             return None  # it wants a longer answer than the one it has
         key, number = self._keys.key(work.request_hash), self._keys.number(work.request, sample)
         work.cached_as = key, number
-        found = self._cache.find(key, number)
-        if found is None or (
-            self._expected is not None and self._expected.objection(found.response, truncated=found.truncated)
-        ):
+        found = self._found(key, number)
+        if found is None:
             return None
         cost = found.cost if history.cost is None else history.cost
         return found._replace(attempts=history.attempts, cost=cost, failed_runs=history.failed_runs)
+
+    def has(self, request: Request, request_hash: str, sample: int) -> bool:
+        """Return whether a request would be answered so."""
+        return self._found(self._keys.key(request_hash), self._keys.number(request, sample)) is not None
+
+    def _found(self, key: str, number: int) -> Outcome | None:
+        found = self._cache.find(key, number)
+        if found is None or self._expected is None:
+            return found
+        return None if self._expected.objection(found.response, truncated=found.truncated) else found
 
     def keep(self, answered: Iterable[tuple[Work, Outcome]]) -> None:
         """Store the answers of rows in the cache, after they are on disk."""

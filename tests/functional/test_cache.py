@@ -277,3 +277,18 @@ def test_recovery_from_the_output_alone_keeps_the_answers_of_the_cache(ws: Works
     found = ws.run()
     assert (found["requests"], found["job_cost_usd"]) == (0, "0")
     assert [row["shared_from"] for row in ws.rows("second.parquet")] == ["cache", "cache"]
+
+
+def test_the_estimate_counts_no_request_that_the_cache_answers_and_leaves_no_file(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b")
+    job(ws, "first")
+    assert ws.command("estimate")["requests"] == 2
+    assert not ws.exists(FILE)
+    ws.run()
+    ws.questions("a", "b", "c")
+    job(ws, "second")
+    found = ws.command("estimate")
+    assert (found["rows"]["new"], found["requests"]) == (3, 1)
+    assert ws.run()["requests"] == 1

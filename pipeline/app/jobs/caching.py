@@ -27,6 +27,20 @@ def open_cache(job: Job, expected: Expected | None, warn: Callable[[str], None])
         cache.close()
 
 
+@contextmanager
+def reading_cache(job: Job, expected: Expected | None) -> Iterator[CachedAnswers | None]:
+    """Open a job's cache to look into it; None if it names none, or has none yet. Raises as `open_cache` does."""
+    config = job.config.cache
+    if config is None or not Path(config.path).exists():
+        yield None
+        return
+    cache = Cache(Path(config.path), config.ttl_days, lambda _: None, read_only=True)
+    try:
+        yield CachedAnswers(cache, cache_keys(job), expected)
+    finally:
+        cache.close()
+
+
 def cache_keys(job: Job) -> CacheKeys:
     """Return what names the requests of a job in a cache."""
     endpoint = job.config.endpoint

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from pipeline.app.jobs.caching import reading_cache
 from pipeline.app.jobs.job import OpenJob
 from pipeline.catalogue import Terms
 from pipeline.config import ParametersConfig, PromptConfig
@@ -18,6 +19,7 @@ from pipeline.plan import SUCCEEDED, TO_SEND, Plan, Rows, UnsentFailure, spread_
 from pipeline.prompts import RequestBuilder
 from pipeline.providers import UNBOUNDED
 from pipeline.records import JsonObject, digest
+from pipeline.runner import CachedAnswers
 
 _MOST_ROWS = 2000
 _OVER = (*SUCCEEDED, State.FAILED)
@@ -38,8 +40,15 @@ def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int
 
     Where a pilot has sent enough rows, the sample is of those: rows whose last event has the number `pilot_from` or a
     later one. Else it is of all that the journal knows of the model, answers under former settings only where there
-    are hardly others.
+    are hardly others. Requests that the job's cache answers are not sent.
     """
+    with reading_cache(opened.job, opened.rows.expected) as cached:
+        return _survey(opened, plan, journal, pilot_from, cached)
+
+
+def _survey(
+    opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int, cached: CachedAnswers | None
+) -> list[Part]:
     sizes = {model: Sizes(answers=opened.answers) for model in opened.terms}
     known: dict[int, _Known] = {}
     is_drawn = False
@@ -53,8 +62,11 @@ def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int
         stop = start + opened.rows.count(batch)
         is_sent = np.isin(plan.states(start, stop), wanted)
         if is_sent.any():
-            for request, _ in opened.rows.part(start, batch, np.flatnonzero(is_sent)).requests():
-                if not isinstance(request, UnsentFailure):
+            part = opened.rows.part(start, batch, np.flatnonzero(is_sent))
+            for position, (request, request_hash) in zip(part.positions, part.requests(), strict=True):
+                if isinstance(request, UnsentFailure):
+                    continue
+                if cached is None or not cached.has(request, request_hash, opened.rows.cell(position)[1]):
                     sizes[request.model].add(request)
         first, last = np.searchsorted(sampled, (start, stop))
         if first < last:
