@@ -50,7 +50,7 @@ class Mistake:
     key: str | None = None
     suggestion: str | None = None
     source: str | None = None
-    """The offending line as it stands in the file, for the caret."""
+    """The offending line as it is in the file, for the caret."""
 
     def __str__(self) -> str:
         is_line = self.file is not None and self.line is not None and not self.file.startswith("--set")
@@ -77,7 +77,7 @@ class NoCheckpoint(InvalidInput):
 
 class RunStopped(PipelineError):
     """A run ended before every row had an outcome, where the caller asked for the answers themselves. What was
-    answered is saved: the same call goes on from there. `exit_code` is that of the run.
+    answered is saved: the same call continues from there. `exit_code` is that of the run.
     """
 
     kind = StopKind.RUN_STOPPED
@@ -150,7 +150,7 @@ SECONDS_BETWEEN_SIGNALS = 1.0
 """Schedulers and shells send the same signal twice, to a process and to its group: it is one within this time."""
 
 TRUNCATED = "truncated"
-"""What `retry-failed --kind` calls the rows whose answer was cut off at max_tokens: they have not failed."""
+"""What `retry-failed --kind` calls the rows with a truncated answer: they have not failed."""
 
 
 class ErrorKind(StrEnum):

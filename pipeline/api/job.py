@@ -89,7 +89,7 @@ class Job:
         """Return the plan with tokens, cost and time as ranges.
 
         Args:
-            pilot: send so many rows, drawn at random, and learn from them; their answers count as done.
+            pilot: the number of random rows to send and learn from; their answers count as done.
             seed: draws other rows for the pilot.
 
         Raises:

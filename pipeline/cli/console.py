@@ -100,7 +100,7 @@ class Console:
         self.warn(traceback.format_exc().rstrip())
 
     def _log(self, level: str, message: str, facts: JsonObject, shown: str | None) -> None:
-        """Write to the log file, and to stderr unless `shown` is None; as text, `shown` is what stands there."""
+        """Write to the log file, and to stderr unless `shown` is None; as text, `shown` is printed."""
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
         if self.log_format == "json":
             logged = line = json_text({"time": stamp, "level": level, "message": message, **facts})

@@ -64,7 +64,7 @@ def estimate(console: Console, job_file: str, overrides: Sequence[str], pilot: i
 
 
 def _stopped(console: Console, told: SummaryText) -> None:
-    """Say why a pilot came to no estimate; what it has learned stands in the journal."""
+    """Say why a pilot gave no estimate; what it has learned is in the journal."""
     if console.is_json:
         pilot = told.summary.as_json()
         console.result("", {"pilot": pilot, "error": pilot["error"]})

@@ -96,7 +96,7 @@ class ConsoleWatcher(Watcher):
         if self._to_send and console.is_chatty and console.is_terminal and console.log_format == "text":
             from tqdm import tqdm
 
-            # The figures come first, since what does not fit into the terminal's width is cut off.
+            # The figures come first, because the line is truncated at the terminal's width.
             is_narrow = 0 < os.get_terminal_size(sys.stderr.fileno()).columns < _COLUMNS_OF_A_BAR
             shape = _NARROW_BAR if is_narrow else _BAR
             self._bar = tqdm(total=self._to_send, dynamic_ncols=True, bar_format=shape)

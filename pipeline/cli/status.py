@@ -84,7 +84,7 @@ def _show(text: str) -> None:
 
 
 def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
-    """Return where a job stands, for people: a line for each matter, the next command last."""
+    """Return the status of a job for people, one line per item, the next command last."""
     from pipeline.cli.summary import SummaryText, counts_text, requests_text, tokens_text
 
     data, summary = found.as_json(), found.summary

@@ -61,7 +61,7 @@ class SummaryText:
         return f"{summary.job or 'pipeline'}: {self.cause}: {counts_text(summary)}{where}; next: {step.command}{why}"
 
     def log_line(self) -> str:
-        """Return the last that a log says of a run: how it ended, where the job stands, and what this run did."""
+        """Return the last log line of a run: how it ended, the status of the job, and what this run did."""
         summary = self.summary
         found = self.concurrency()
         return (
@@ -87,7 +87,7 @@ class SummaryText:
         return "\n".join([*lines, *self.next_lines("  next      ")])
 
     def next_lines(self, label: str) -> Sequence[str]:
-        """Return what to do next, a line for each step; `label` stands before the first."""
+        """Return what to do next, a line for each step; the first begins with `label`."""
         steps = next_steps(self.summary, self.call, self.job)
         return [(label if number == 0 else " " * len(label)) + str(step) for number, step in enumerate(steps)]
 
@@ -148,7 +148,7 @@ def requests_text(summary: Summary) -> str:
 
 
 def tokens_text(summary: Summary) -> str:
-    """Return the run's tokens; those of replies without a sound usage are not known."""
+    """Return the run's tokens; those of replies without a valid usage are unknown."""
     if not summary.prompt_tokens and not summary.completion_tokens:
         return "unknown: no reply reported them"
     return f"{summary.prompt_tokens:,} prompt, {summary.completion_tokens:,} completion"

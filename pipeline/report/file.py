@@ -1,4 +1,4 @@
-"""Where a report stands, and what it may stand over."""
+"""The path of a report, and what it may replace."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _BYTES_OF_A_HEAD = 4096
 
 
 def report_path(output: Path) -> Path:
-    """Return where the report of a job stands, by its output's path."""
+    """Return the path of a job's report, by its output's path."""
     return output.with_name(output.name.removesuffix(".parquet") + ".html")
 
 
 def refuse_foreign(path: Path, job: str) -> None:
-    """Raise InvalidInput where something stands at `path` that is no report of this job."""
+    """Raise InvalidInput if there is something at `path` that is not a report of this job."""
     if os.path.lexists(path) and not _is_report(path, job):
         raise InvalidInput(
             f"{path} exists and is no report of the job {job!r}; move it away, name another file with --out, or set"
@@ -32,7 +32,7 @@ def publish(text: str, path: Path, job: str, checkpoint_id: str, *, overwrite: b
 
     Raises:
         CheckpointFailed: it cannot be written; `path` is as it was.
-        InvalidInput: something else has come to stand there, and was left.
+        InvalidInput: something else has been put there meanwhile, and was kept.
     """
 
     def check(_: Path) -> None:

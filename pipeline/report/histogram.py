@@ -31,7 +31,7 @@ class Histogram:
         self.total += value
 
     def bars(self, most: int) -> tuple[list[float], list[int]]:
-        """Return the edges of at most so many bars of one width, from 0, and the count of each; none without values."""
+        """Return the edges of at most `most` bars of one width, from 0, and the count of each; none without values."""
         joined = _power_of_two((max(self._counts, default=-1) + 1) / most)
         counts = _joined(self._counts, joined)
         last = max(counts, default=-1)
@@ -79,7 +79,7 @@ class LogHistogram:
 
 
 def _joined(counts: Counter[int], bins: int) -> Counter[int]:
-    """Return the counts with so many bins merged into one."""
+    """Return the counts with each `bins` bins merged into one."""
     joined: Counter[int] = Counter()
     for index, count in counts.items():
         joined[index // bins] += count

@@ -1,4 +1,4 @@
-"""matplotlib's SVG -> SVG that may stand in a page: no style of its own, colors by name, few bytes.
+"""matplotlib's SVG -> SVG for a page: no style of its own, colors by name, few bytes.
 
 The page's content policy allows no `style` attributes, so each becomes presentation attributes
 (https://www.w3.org/TR/SVG2/styling.html#PresentationAttributes), which may hold a variable of the page's style sheet.

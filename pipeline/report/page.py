@@ -47,7 +47,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """Where the job stands, beside what its events tell. Counts and money are the job's, None where not known.
+    """The state of a job, in addition to its events. Counts and money are the job's, None if unknown.
 
     `status` is a stable word of `pipeline status`, and `status_of` the id of the run that it is of; `error` has a kind
     and a message; `in_flight` is None where no run is under way; `moment` is in Unix seconds; `plan` has the name of a

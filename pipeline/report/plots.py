@@ -30,7 +30,7 @@ _COLORS = {
     "#000004": "--main",
     "#000005": "--bad",
 }
-"""The colors that plots are drawn with, and the variables of the style sheet that stand for them."""
+"""The colors that plots are drawn with, and their variables in the style sheet."""
 
 TEXT, MUTED, GRID, MAIN, BAD = _COLORS
 _WIDE, _NARROW = (11.5, 2.1), (3.67, 2.0)

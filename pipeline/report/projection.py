@@ -85,7 +85,7 @@ class Top:
         self._rows[seq] = row
 
     def rename(self, seq: int, row_id: str) -> None:
-        """Let another row stand for the answer of an event."""
+        """Give the answer of an event to another row."""
         if seq in self._rows:
             self._rows[seq].row_id = row_id
 
@@ -98,7 +98,7 @@ class Top:
 @dataclass(slots=True)
 class Figures:
     """What a report shows of a journal. Requests and tokens are those of every attempt ever sent; the
-    histograms are of the answers that stand, the rows of the outcomes that do.
+    histograms are of the current answers, the rows of the current outcomes.
     """
 
     requests: int = 0
@@ -127,7 +127,7 @@ def project(
     """Read every event of a journal once, in order.
 
     Args:
-        plan: where the rows stand, brought up to the journal; without one every outcome counts.
+        plan: the states of the rows, updated from the journal; without one every outcome counts.
         now: Unix seconds, where a run is under way: its open claims are requests in flight.
         variants: the names of the variants of a sweep, by what the journal calls them.
 

@@ -82,7 +82,7 @@ def sync_path(directory: Path) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Keep other jobs from putting a file here between the look at what stands there and the renaming."""
+    """Keep other jobs from putting a file here between the check of the path and the rename."""
     file = os.open(directory, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems know no such lock

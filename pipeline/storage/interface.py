@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 
 class Version(NamedTuple):
-    """What tells a file from the one that stood there before: its size in bytes, and a mark that each writing changes.
+    """What distinguishes a file from an earlier one at its path: its size in bytes, and a mark that each write changes.
 
     The mark of a local file is the time at which it was written, in nanoseconds.
     """

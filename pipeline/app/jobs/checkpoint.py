@@ -1,4 +1,4 @@
-"""What stands in a job's checkpoint: the plan that fits the input as it is now, and what is in the way of a run."""
+"""What a job's checkpoint holds: the plan that fits the present input, and what prevents a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.wording import counted, money
 
 _EVENTS_A_COMMIT = 1000
 _MOST_ANSWERS = 1000
-"""Answers that a cost is told from."""
+"""The number of answers that a cost is estimated from."""
 
 
 def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) -> None:
@@ -181,7 +181,7 @@ def _newly_orphaned(directory: Path, journal: Journal, made: PlanDraft) -> tuple
 
 
 def _price_of(rows: int, opened: OpenJob, journal: Journal, made: PlanDraft) -> str:
-    """Say what so many answers would cost at today's price, by the tokens of the job's answers so far."""
+    """Say what a number of answers would cost at today's price, by the tokens of the job's answers so far."""
     counts = []
     for _, record in journal.records(made.some_answers(_MOST_ANSWERS)):
         usage = Usage(
@@ -195,7 +195,7 @@ def _price_of(rows: int, opened: OpenJob, journal: Journal, made: PlanDraft) -> 
 
 
 _BY_KEY = ("prompt", "expect")
-"""Settings whose values are not told: they may be long or private."""
+"""Settings whose values are not shown: they may be long or private."""
 
 
 def _difference(opened: OpenJob, journal: Journal, made: PlanDraft, known: Sequence[int | None]) -> str:
@@ -230,7 +230,7 @@ def record_plan(
     plan: Plan, rows: Rows, directory: Path, journal: Journal, settings: Sequence[int], adopted: Iterable[Change]
 ) -> None:
     """Make a new plan the journal's, with the answers that rows take over. Its file comes after, with `keep_plan`:
-    until then the next run plans anew, for the plan's number is taken, but its file is not there.
+    until then the next run makes a new plan, because the plan's number is taken, but its file is missing.
     """
     events: list[Event] = []
     for change in adopted:
@@ -262,6 +262,6 @@ def keep_plan(plan: Plan, directory: Path) -> None:
 
 
 def forget_plan(directory: Path) -> None:
-    """Have the next run plan anew: answers were recorded whose rows' places were not known."""
+    """Have the next run make a new plan: answers were recorded whose rows' positions were not known."""
     with suppress(OSError):
         (directory / PLAN_NAME).unlink()

@@ -1,4 +1,4 @@
-"""From `expect` of a job to what its answers are judged by, and how its endpoint is told."""
+"""From `expect` of a job to the check of its answers, and to what the endpoint is sent about it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def expected_of(config: JobConfig) -> tuple[Expected | None, list[Mistake]]:
         try:
             schema = load_schema(expect.json_schema)
         except SchemaFault as fault:
-            return None, [Mistake(str(fault), key="expect.json_schema", suggestion="mend the schema")]
+            return None, [Mistake(str(fault), key="expect.json_schema", suggestion="correct the schema")]
         said: Any = schema
         expectation, paragraph = SchemaExpectation(schema), forms.schema_paragraph(schema)
     elif expect.choices is not None:

@@ -117,7 +117,7 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
 
 
 def _condition(text: str, columns: Sequence[str]) -> Callable[[Row], bool]:
-    """Return whether a row counts, as a function that raises InvalidJob where that cannot be told."""
+    """Return a function that says whether a row counts; it raises InvalidJob if that cannot be decided."""
     from pipeline.prompts.conditions import Condition
 
     condition = Condition(text, _WHERE, columns)

@@ -18,10 +18,10 @@ from pipeline.limits.limit_file import limit_path
 from pipeline.sink import partial_path
 from pipeline.storage import draft_path
 
-# A disk without space is not the job file's fault: it is found, and told, where the space is needed.
+# A full disk is not a mistake in the job file: it is reported where the space is needed.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _MARKS = {"simulator.ledger": b'{"event":"asked","server":', "metrics.textfile": b"llm_batch_"}
-"""What stands near the start of a file that a run has written itself."""
+"""Text near the start of a file that a run has written itself."""
 _NATURE = {"simulator.ledger": "requests to the embedded endpoint", "metrics.textfile": "metrics of this program"}
 _LONGEST_START = 4096
 
@@ -113,7 +113,7 @@ def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
 
 
 def _other_checkpoint(directory: Path) -> Path | None:
-    """Return the checkpoint of another job that lies directly in the directory, or in whose directory it lies."""
+    """Return the checkpoint of another job that is directly inside the directory or that contains it."""
     with suppress(OSError):
         inner = (path for path in sorted(directory.iterdir()) if path.is_dir() and not is_own_directory(path))
         if (found := next((path for path in inner if Journal.exists(path)), None)) is not None:
@@ -131,7 +131,7 @@ def _unopened(ledger: Path) -> str | None:
 
 
 def is_foreign(key: str, path: Path) -> bool:
-    """Return whether something stands at the path of the ledger or of the metrics that no run has written."""
+    """Return whether there is a file at the path of the ledger or the metrics that no run has written."""
     mark = _MARKS.get(key)
     if mark is None:
         return False

@@ -16,7 +16,7 @@ def plan_unsaved(opened: OpenJob, journal: Journal | None, *, former: Sequence[R
     """Return the plan of the last run where it still holds, else a new one that is not kept.
 
     Args:
-        former: the rows as they asked under earlier settings, whose answers stand too.
+        former: the rows with the requests of earlier settings, whose answers are valid too.
 
     Raises:
         InvalidJob: the input or the templates are wrong.

@@ -2,7 +2,7 @@
 
 Both are stamped with the wall clock, which may have been wrong. A stamp in the future was made by a clock that was
 ahead of this one, so all that is known is that it was made before it was first seen there. The journal keeps that
-moment, so a later run counts from it instead of anew.
+moment, so a later run counts from it, not from its own start.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What is told of a job: its figures, status and next steps, to people and to machines."""
+"""Observers of a job: its figures, status, next steps, notifications and metrics."""

@@ -1,4 +1,4 @@
-"""How many of a job's answers are of a kind that people want to know of: cut off at max_tokens, or empty."""
+"""How many of a job's answers are truncated at max_tokens, or empty."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _EMPTY = b'"response_type":"empty"'
 
 @dataclass(frozen=True, slots=True)
 class AnswerCounts:
-    """Answers that were cut off at max_tokens, and answers without any text; None where it is not known."""
+    """The numbers of truncated answers and of answers without text; None if unknown."""
 
     truncated: int | None = None
     empty: int | None = None
 
     def plus(self, truncated: int, empty: int) -> AnswerCounts:
-        """Return these and so many more; what is not known stays so."""
+        """Return the counts with others added; unknown counts stay unknown."""
         if self.truncated is None or self.empty is None:
             return AnswerCounts()
         return AnswerCounts(self.truncated + truncated, self.empty + empty)
@@ -53,7 +53,7 @@ def counts_of_output(path: Path, prefix: str) -> AnswerCounts:
 
 
 def counts_of_journal(plan: Plan, journal: Journal) -> AnswerCounts:
-    """Count the answers that stand in the plan, by a look at each one's record. Raises CheckpointFailed."""
+    """Count the answers of the plan by their records. Raises CheckpointFailed."""
     truncated = empty = 0
     for positions in plan.positions(SUCCEEDED):
         by_event = {plan.event(position): position for position in positions}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Monitoring:
-    """Tells of one run what the job's `notify` and `metrics` ask for; `warn` takes what could not be told."""
+    """Reports one run to the job's `notify` and `metrics`; `warn` gets what could not be delivered."""
 
     def __init__(self, config: JobConfig, warn: Callable[[str], None]) -> None:
         self._config = config

@@ -53,7 +53,7 @@ class Post:
         return None if self._fault is None else f"{self.what}: {self._fault}"
 
     def _send(self, url: str, body: bytes, headers: dict[str, str]) -> None:
-        # A message may be told twice, so what fails for a passing cause is told again while there is time.
+        # A message may arrive twice, so what fails for a transient cause is sent again while there is time.
         passing = Retrying(
             retry=retry_if_exception_type(requests.ConnectionError) | retry_if_result(_is_passing),
             wait=wait_random_exponential(multiplier=0.1, max=1),
@@ -100,7 +100,7 @@ class Notifier:
             self._under_way.append(_hook(self._notify.webhook_url, data))
 
     def ended(self, summary: Summary) -> list[str]:
-        """Tell how the run ended, after its start was told. What could not be told, for a log.
+        """Report how the run ended, after its start was reported. Returns what could not be delivered, for a log.
 
         The webhook hears nothing of a run that had nothing to send, as nobody does in cron.
         """

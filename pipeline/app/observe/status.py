@@ -142,7 +142,7 @@ def _under_way(job: Job) -> JobStatus:
     summary, facts = _last_written(job)
     holder = read_holder(job.checkpoint_path)
     if holder is not None and (facts.get("pid") != holder.pid or facts.get("updated_at", 0) < holder.since):
-        # It is still planning, and what stands there was written by the run before it.
+        # It is still planning, and the file was written by the run before it.
         summary, facts = Summary().with_job_of(summary), {"errors": facts.get("errors", [])}
     return JobStatus(replace(summary, status="running", error=None), True, holder, facts)
 
@@ -194,7 +194,7 @@ def _last_written(job: Job) -> tuple[Summary, JsonObject]:
 
 
 def _shown(batch: JsonObject) -> JsonObject:
-    """Return what is told of a batch that is out."""
+    """Return what is shown of an open batch."""
     names = ("batch_id", "status", "requests", "completed", "failed", "worst_usd")
     return {**{name: batch.get(name) for name in names}, "age_seconds": _age(batch.get("intended_at"))}
 

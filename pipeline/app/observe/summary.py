@@ -185,7 +185,7 @@ class MoneyFigures:
 
     @classmethod
     def while_open(cls, journal: Journal, open_claims: int, worst_usd: Decimal) -> MoneyFigures:
-        """Return the figures of a journal with so many open claims, which may cost so much at most."""
+        """Return the figures of a journal with a number of open claims and their maximum cost."""
         from pipeline.journal import plus
 
         return cls(

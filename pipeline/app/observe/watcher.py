@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """Hears what a run tells while it goes on. The command line shows it; this one ignores it all."""
+    """Observes a run. The command line has one that shows everything; this one ignores everything."""
 
     def planned(self, opened: OpenJob, plan: Plan, to_send: tuple[State, ...], notes: list[str]) -> None:
         """Take note that the plan is made and nothing was sent yet. `to_send` has the status of the rows to be sent."""
@@ -25,4 +25,4 @@ class Watcher:
         """Take note that something beside the run went wrong."""
 
     def stopping(self, in_flight: int, seconds: float) -> None:
-        """Take note of a signal: the run waits for the requests in flight, for so many seconds at most."""
+        """Take note of a signal: the run waits for the requests in flight, for `seconds` at most."""

@@ -1,4 +1,4 @@
-"""Asking again for answers that were cut off at max_tokens, with a higher one.
+"""Longer answers for rows whose answers were truncated, with a higher max_tokens.
 
 The answer that a row has stands until the longer one is on disk. What is recorded before is an adoption: the row, with
 its new request, keeps the answer of that event. What comes of an attempt in vain is recorded as an adoption too. The
@@ -61,7 +61,7 @@ def _former_variants(
 def choose(made: PlanDraft, journal: Journal, opened: OpenJob) -> Sequence[int]:
     """Return the positions of the rows whose answer was truncated and that now ask for a longer one, in order.
 
-    Raises InvalidInput where answers were cut off and none of them would be longer.
+    Raises InvalidInput if there are truncated answers and none of them would be longer.
     """
     most = [variant.config.parameters.max_tokens for variant in opened.variants]
     chosen, truncated, stopped_at = array("Q"), 0, 0
@@ -123,7 +123,7 @@ def _mark(plan: Plan, rows: Rows, marked: list[Answered], journal: Journal, sett
     events = []
     for row in marked:
         state = State.ADOPTED if row.is_priced else State.ADOPTED_UNPRICED
-        # What was tried before for the same request goes on; the answer may be another one by now.
+        # Earlier attempts at the same request still count; the answer may be another one by now.
         history = replace(
             History.of(earlier.get(row.adoption, Outcome())), kept=KeptAnswer(row.source, state, row.stood_for)
         )

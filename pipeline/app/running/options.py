@@ -32,12 +32,12 @@ class RunOptions:
 
     @property
     def asks_longer(self) -> bool:
-        """Whether it asks again for answers that were cut off."""
+        """Whether it requests longer answers for truncated ones."""
         return self.retry and self.retry_kind == TRUNCATED
 
     @property
     def to_send(self) -> tuple[State, ...]:
-        """Where the rows stand that the run sends."""
+        """The states of the rows that the run sends."""
         if self.asks_longer:
             return (State.TRUNCATED,)
         return (State.RETRY,) if self.retry else TO_SEND

@@ -21,7 +21,7 @@ from pipeline.wording import counted
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that can begin: where each row stands, what to tell the user first, and the answers there are so far."""
+    """A run that can begin: the state of each row, notes for the user, and the answers so far."""
 
     plan: Plan
     journal: Journal
@@ -70,7 +70,7 @@ def _answers_so_far(plan: Plan | None, journal: Journal | None, last: JsonObject
 
 
 def _settle_claims(plan: Plan | None, held: HeldCheckpoint) -> None:
-    """Record what a kill cut off, before anything else is sent; the journal is read whole before it is touched."""
+    """Record what a kill interrupted, before anything is sent; the journal is read completely before it is changed."""
     journal = held.journal
     if journal is None:
         return

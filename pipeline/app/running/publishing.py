@@ -28,13 +28,13 @@ from pipeline.version import __version__
 def publish_rows(
     opened: OpenJob, plan: Plan, journal: Journal, *, is_whole: bool, seconds: float | None
 ) -> tuple[Path | None, bool]:
-    """Publish every row that has an outcome, unless that stands there already, and clear away what it supersedes.
+    """Publish every row that has an outcome, unless the output is current, and delete what it supersedes.
 
     Args:
         is_whole: every row has one; else they go into the partial output.
         seconds: give up after so long; an earlier file then stays.
 
-    Returns the path of what stands there now, None where nothing does, and whether it holds every such row. Raises
+    Returns the path of the present output, None if there is none, and whether it holds every such row. Raises
     CheckpointFailed, and InvalidInput where somebody else's file is in the way.
     """
     if not opened.job.writes_output:
@@ -45,7 +45,7 @@ def publish_rows(
     results = Results(opened.rows, plan, journal, opened.carried, config.output.prefix)
     facts: list[object] = [
         plan.state_digest(),
-        config.output.model_dump(mode="json", exclude={"raw_reply"}),  # its column stands in the schema
+        config.output.model_dump(mode="json", exclude={"raw_reply"}),  # its column is in the schema
         opened.carried,
         str(results.schema),
     ]

@@ -1,4 +1,4 @@
-"""A run of a job, from wherever it stands to as far as it gets: prepare, send, publish."""
+"""A run of a job from its present state: prepare, send, publish."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Run:
                 self._held.close()
 
     def _end_by(self, error: PipelineError) -> None:
-        """Have the summary say what ended the run, and what stands all the same."""
+        """Have the summary say what ended the run, and what is valid all the same."""
         self._figures.update()
         if self._held is not None:
             if self._held.checkpoint_id is not None:

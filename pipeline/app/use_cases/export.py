@@ -88,7 +88,7 @@ def export_answers(
         overwrite: replace a file that no export of this job wrote, too; write into a pipe or a device.
 
     Raises InvalidInput where there are no answers yet, where the input has changed since the last run, where an option
-    does not fit the shape, and where something else stands at the path.
+    does not fit the shape, and if there is something else at the path.
     """
     options = options or ExportOptions()
     _check_options(to, options)

@@ -1,4 +1,4 @@
-"""The rows that failed, or were cut off, one by one, for people and spreadsheets."""
+"""The rows that failed or were truncated, one by one, for people and spreadsheets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pipeline.records import Row
 from pipeline.sink import Results
 
 COLUMNS = ("row_id", "error_kind", "error_message", "http_status", "attempts", "cost_usd", "finished_at")
-"""What is told of each row: names of the output's columns. Nothing that was asked is among them."""
+"""The columns of the output that are listed for each row. None of them holds a prompt."""
 
 
 def failed_rows(job: Job, kind: str | None) -> Iterator[Row]:
     """Yield every row that failed, or those of one kind, in input order. Sends nothing.
 
-    Those of the kind `truncated` are the rows whose answer was cut off.
+    The kind `truncated` means the rows with a truncated answer.
 
     Raises:
         JobLocked: a run is under way.

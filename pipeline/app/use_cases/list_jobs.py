@@ -1,4 +1,4 @@
-"""Every job that has a checkpoint here: where it stands, what it has cost, and how long ago anything happened to it."""
+"""Every job that has a checkpoint here: its status, its cost, and how long ago it was last active."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _MOST_SKEW_SECONDS = 30.0
 
 
 def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -> Iterator[Check]:
-    """Ask the endpoint for one token. `announce` is told, before anything is sent, what that costs at most."""
+    """Ask the endpoint for one token. `announce` gets the maximum cost as text before anything is sent."""
     config = job.config
     messages: tuple[Message, ...] = ({"role": "user", "content": "Hi"},)
     price, model = price_of(config), config.known_models.find(config.endpoint.model)

@@ -1,4 +1,4 @@
-"""`pipeline recover`: a sound checkpoint of what is whole in a damaged one and in the outputs written from it."""
+"""`pipeline recover`: a checkpoint rebuilt from everything intact in a damaged one and in its outputs."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Recovery:
 
 
 def recover(job: Job) -> Recovery:
-    """Make a job's checkpoint sound again. A kill at any moment leaves the damaged one as it is or the recovered one
-    whole; the same call goes on from there.
+    """Rebuild a job's checkpoint. A kill at any moment leaves the damaged one unchanged or the recovered one
+    complete; the same call continues from there.
 
     Raises:
         InvalidInput: there is nothing to recover from, or the checkpoint is another job's.
@@ -87,7 +87,7 @@ def _answers_if_sound(job: Job, directory: Path, found: Sequence[Output]) -> int
 
 
 def _make(job: Job, directory: Path, found: Sequence[Output]) -> None:
-    """Make the recovered checkpoint beside the damaged one, keep that, and let the recovered one stand."""
+    """Make the recovered checkpoint, keep the damaged one beside it, and put the recovered one in place."""
     config = job.config
     draft = replacement.begin(directory)
     scratch = draft / "index.sqlite"

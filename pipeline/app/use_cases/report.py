@@ -47,7 +47,7 @@ def report(job: Job, out: Path | None = None) -> Report:
     """Write the report of a job; its input is not read.
 
     Raises:
-        InvalidInput: the job has not been run, plots cannot be drawn, or another file stands at the path.
+        InvalidInput: the job has not been run, plots cannot be drawn, or there is another file at the path.
         CheckpointFailed: the checkpoint cannot be trusted, or the report not be written.
     """
     try:
@@ -76,7 +76,7 @@ def report(job: Job, out: Path | None = None) -> Report:
 
 
 def _plan(job: Job, journal: Journal) -> Plan | None:
-    """Return where the rows stand by the last plan, brought up to the journal; None where its file is not there."""
+    """Return the last plan, updated from the journal; None if its file is missing."""
     plan = load_plan(job.checkpoint_path)
     if plan is None or plan.number != journal.totals.plan:
         return None

@@ -46,7 +46,7 @@ class ValidationResult:
 def validate(
     path: str | Path | JsonObject, overrides: Sequence[str] = (), show: int = 0, *, table: Any = None
 ) -> ValidationResult:
-    """Check all that can be checked without a call, the whole input and what stands in the way of a run included.
+    """Check all that can be checked without a call, including the whole input and whatever prevents a run.
 
     Raises:
         InvalidJob: with every mistake.
@@ -110,7 +110,7 @@ def _valid_rows(source: Source) -> Iterator[Row]:
 
 
 def _check_existing(job: Job, known: Sequence[Mistake]) -> None:
-    """Raise what a run would, for what stands in the checkpoint and at the output's path already."""
+    """Raise what a run would, for the existing checkpoint and the file at the output's path."""
     if wrong(["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite"], job, known):
         return
     directory = job.checkpoint_path
