@@ -4,7 +4,8 @@ from pipeline.plan.cells import cell_mark, input_row_id, variant_mark
 from pipeline.plan.choosing import drawn_rows, spread_rows
 from pipeline.plan.draft import Answered, Change, PlanDraft
 from pipeline.plan.failures import FailureKinds, failure_kinds
-from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan, load_plan, save_plan
+from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan
+from pipeline.plan.plan_file import load_plan, save_plan
 from pipeline.plan.planner import draft_plan
 from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure, Variant
 from pipeline.plan.sharing import Settled, adopted_by_payers, settled, settled_positions

@@ -1,33 +1,18 @@
-"""The plan: the state of each row, in eight bytes per row, and its file beside the journal.
-
-The file can always be made again from the input and the journal. While neither the input nor the settings change, it
-saves rendering every row.
-"""
+"""The plan: the state of each row, in eight bytes per row."""
 
 from __future__ import annotations
 
-import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.journal import ADOPTIONS, Event, State
-from pipeline.journal.checks import is_count
-from pipeline.journal.files import PLAN_NAME
 from pipeline.plan.cells import with_occurrence
-from pipeline.storage import replacing
 
-_FORMAT = b"llm-batch-pipeline plan 1\n"
 _ROWS_PER_CHUNK = 65_536
-_BYTES_PER_CHUNK = 2**20
-_BYTES_OF_CRC = 4
 _BITS = 4
 _MASK = (1 << _BITS) - 1
 
@@ -83,24 +68,24 @@ class Plan:
         self.digest = digest
         self.orphaned = orphaned
         self.kept_empty = kept_empty
-        self._latest = latest
-        self._repeated = repeated
-        self._occurrences = occurrences
+        self.latest = latest
+        self.repeated = repeated
+        self.occurrences = occurrences
         self._counts: list[int] | None = None  # rows by state, kept up to date once asked for
         self._sharers: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
-        return len(self._latest)
+        return len(self.latest)
 
     # ---- one row
 
     def state(self, position: int) -> State:
         """Return the state of a row."""
-        return State(int(self._latest[position]) & _MASK)
+        return State(int(self.latest[position]) & _MASK)
 
     def event(self, position: int) -> int:
         """Return the number of the event that tells it; 0 if there is none."""
-        return int(self._latest[position]) >> _BITS
+        return int(self.latest[position]) >> _BITS
 
     def put(self, position: int, event: int, state: int) -> None:
         """Set the state of a row, and the event that tells it; with the state SHARED `event` is the position of the row
@@ -109,9 +94,9 @@ class Plan:
         if state == State.SHARED:
             self._sharers = None
         if self._counts is not None:
-            self._counts[int(self._latest[position]) & _MASK] -= 1
+            self._counts[int(self.latest[position]) & _MASK] -= 1
             self._counts[state] += 1
-        self._latest[position] = (event << _BITS) | state
+        self.latest[position] = (event << _BITS) | state
 
     def mark(self, position: int, state: State) -> None:
         """Set the state of a row, and keep its event."""
@@ -122,12 +107,12 @@ class Plan:
         second on.
         """
         unique = list(ids)
-        if len(self._repeated):
+        if len(self.repeated):
             # Of the array's own type, because otherwise the whole array would be converted each time.
-            found = np.searchsorted(self._repeated, np.asarray(positions, np.uint32))
+            found = np.searchsorted(self.repeated, np.asarray(positions, np.uint32))
             for at, (position, index) in enumerate(zip(positions, found, strict=True)):
-                if index < len(self._repeated) and self._repeated[index] == position:
-                    unique[at] = with_occurrence(unique[at], self._occurrences[index])
+                if index < len(self.repeated) and self.repeated[index] == position:
+                    unique[at] = with_occurrence(unique[at], self.occurrences[index])
         return unique
 
     # ---- many rows
@@ -135,11 +120,11 @@ class Plan:
     def states(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
         """Return the state of each row from `start` to before `stop`."""
         # The lowest byte first: one byte per row, where masking would copy eight.
-        return self._latest[start:stop].astype(np.uint8) & np.uint8(_MASK)
+        return self.latest[start:stop].astype(np.uint8) & np.uint8(_MASK)
 
     def events(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
         """Return the event numbers of the rows from `start` to before `stop`."""
-        return self._latest[start:stop] >> np.uint64(_BITS)
+        return self.latest[start:stop] >> np.uint64(_BITS)
 
     def which(self, states: Iterable[State]) -> npt.NDArray[np.bool_]:
         """Return for each row whether it is in one of these states."""
@@ -171,7 +156,7 @@ class Plan:
     def rows(self, *states: State) -> int:
         """Return how many rows come to one of these states: those in it, and those that share their outcome."""
         payers, numbers = self._shared()
-        wanted = np.isin(self._latest[payers].astype(np.uint8) & np.uint8(_MASK), [int(one) for one in states])
+        wanted = np.isin(self.latest[payers].astype(np.uint8) & np.uint8(_MASK), [int(one) for one in states])
         return self.count(*states) + int(numbers[wanted].sum())
 
     def sharers(self, position: int) -> int:
@@ -183,7 +168,7 @@ class Plan:
     def _shared(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """Return the positions of the rows that pay for others, in order, and for how many each does."""
         if self._sharers is None:
-            shared = [self._latest[positions] >> np.uint64(_BITS) for positions in self.positions([State.SHARED])]
+            shared = [self.latest[positions] >> np.uint64(_BITS) for positions in self.positions([State.SHARED])]
             payers, numbers = np.unique(np.concatenate([np.zeros(0, np.uint64), *shared]), return_counts=True)
             self._sharers = payers, numbers
         return self._sharers
@@ -209,7 +194,7 @@ class Plan:
         Of each event, oldest first: its number, plan, position, state, and the number of the event that it adopts (else
         0).
         """
-        number, latest = self.number, self._latest
+        number, latest = self.number, self.latest
         self._counts = None
         for seq, plan, position, state, source in events:
             if plan == number:
@@ -225,65 +210,8 @@ class Plan:
         """Return a digest of the rows and their results: the same if the output would be the same."""
         crc = 0
         for start in range(0, len(self), _ROWS_PER_CHUNK):
-            settled = self._latest[start : start + _ROWS_PER_CHUNK].copy()
+            settled = self.latest[start : start + _ROWS_PER_CHUNK].copy()
             # An outcome reads the same, whether or not it is retried, or was reused.
             settled[np.isin(self.states(start, start + _ROWS_PER_CHUNK), (*SUCCEEDED, *FAILED))] &= ~np.uint64(_MASK)
             crc = zlib.crc32(settled.data, crc)
         return f"{self.digest}-{crc:08x}"
-
-
-def save_plan(plan: Plan, directory: Path) -> None:
-    """Write the plan's file atomically. Raises OSError."""
-    header = {
-        "number": plan.number,
-        "fingerprint": plan.fingerprint,
-        "digest": plan.digest,
-        "rows": len(plan),
-        "repeated": len(plan._repeated),
-        "orphaned": plan.orphaned,
-        "kept_empty": plan.kept_empty,
-    }
-    with replacing(directory / PLAN_NAME, private=True) as draft, draft.open("wb") as file:
-        file.write(_FORMAT)
-        crc = 0
-        text = json.dumps(header).encode() + b"\n"
-        for part in (text, plan._latest.data, plan._repeated.data, plan._occurrences.data):
-            crc = zlib.crc32(part, crc)
-            file.write(part)
-        file.write(crc.to_bytes(_BYTES_OF_CRC, "big"))
-
-
-def load_plan(directory: Path) -> Plan | None:
-    """Return the plan that was saved last; None if there is none, or if it is damaged and has to be made again."""
-    with suppress(OSError, ValueError, KeyError, TypeError), (directory / PLAN_NAME).open("rb") as file:
-        if not _is_whole(file):
-            return None
-        file.seek(len(_FORMAT))
-        header = json.loads(file.readline())
-        rows, repeated = header["rows"], header["repeated"]
-        left = os.fstat(file.fileno()).st_size - file.tell() - _BYTES_OF_CRC
-        counts = (rows, repeated, header["number"], header["orphaned"])
-        if not all(map(is_count, counts)) or left != 8 * rows + 8 * repeated:
-            return None
-        return Plan(
-            number=header["number"],
-            fingerprint=str(header["fingerprint"]),
-            digest=str(header["digest"]),
-            latest=np.fromfile(file, np.uint64, rows),
-            repeated=np.fromfile(file, np.uint32, repeated),
-            occurrences=np.fromfile(file, np.uint32, repeated),
-            orphaned=header["orphaned"],
-            kept_empty=bool(header["kept_empty"]),
-        )
-    return None
-
-
-def _is_whole(file: BinaryIO) -> bool:
-    """Return whether this is an intact plan of this format. Nothing in it is read before that is known."""
-    if file.read(len(_FORMAT)) != _FORMAT:
-        return False
-    crc, left = 0, os.fstat(file.fileno()).st_size - len(_FORMAT) - _BYTES_OF_CRC
-    while left > 0 and (chunk := file.read(min(left, _BYTES_PER_CHUNK))):
-        crc = zlib.crc32(chunk, crc)
-        left -= len(chunk)
-    return left == 0 and file.read() == crc.to_bytes(_BYTES_OF_CRC, "big")
