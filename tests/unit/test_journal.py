@@ -246,66 +246,72 @@ def test_what_was_committed_before_a_kill_is_there_and_no_more(directory: Path) 
         assert journal.commit([event(10)]) == 11
 
 
-def die_at_line(number: int, files: tuple[str, ...]) -> Callable[[FrameType, str, Any], Any]:
-    """A trace function that ends the process before the given line, counted over all lines run in `files`."""
-    left = number
+def states_of(directory: Path, work: Callable[[], None]) -> Iterator[Path]:
+    """Do the work in a process of its own, and yield a copy of the directory as a kill before any line of the
+    journal's code would leave it; what several lines would leave is yielded once.
+    """
+    states = directory.with_name("states")
+    files = ("journal/store.py", "journal/database.py", "journal/count.py")
+    lines, last = 0, dict[str, bytes]()
+
+    def keep() -> None:
+        nonlocal last
+        found = {path.name: path.read_bytes() for path in directory.iterdir()}
+        if found != last or not lines:
+            shutil.copytree(directory, states / f"{lines:04}")
+            last = found
 
     def trace(frame: FrameType, kind: str, argument: Any) -> Any:
-        nonlocal left
+        nonlocal lines
         if not frame.f_code.co_filename.endswith(files):
             return None
         if kind == "line":
-            left -= 1
-            if left < 0:
-                os._exit(9)
+            keep()
+            lines += 1
         return trace
 
-    return trace
+    def traced() -> None:
+        sys.settrace(trace)
+        work()
+        sys.settrace(None)
+        keep()
+        assert lines > 30
+
+    assert in_a_child(traced) == 0
+    found = sorted(states.iterdir())
+    assert len(found) > 5
+    yield from found
 
 
 def test_a_kill_at_any_line_of_create_leaves_nothing_or_a_sound_journal(tmp_path: Path) -> None:
-    outcomes = set()
-    for line in range(1000):
-        directory = tmp_path / str(line)
-        directory.mkdir()
-
-        def work(directory: Path = directory, line: int = line) -> None:
-            sys.settrace(die_at_line(line, ("journal/store.py", "journal/database.py", "journal/count.py")))
-            Journal.create(directory, job="job", simulated=False)
-
-        is_done = in_a_child(work) == 0
-        outcomes.add(Journal.exists(directory))
-        assert Journal.exists(directory) or not is_done
+    new = tmp_path / "new"
+    new.mkdir()
+    outcomes = []
+    for directory in states_of(new, lambda: Journal.create(new, job="job", simulated=False)):
+        outcomes.append(Journal.exists(directory))
         if not Journal.exists(directory):
             Journal.create(directory, job="job", simulated=False)
         fill(directory, groups=1)
         with closing(Journal.read(directory)) as journal:
             assert sum(1 for _ in journal.index()) == 2
-        shutil.rmtree(directory)
-        if is_done:
-            assert outcomes == {True, False}
-            return
-    pytest.fail("create does not come to an end")
+    assert outcomes[-1] and not outcomes[0]
 
 
 def test_a_kill_at_any_line_of_a_run_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     good = tmp_path / "good"
     good.mkdir()
     Journal.create(good, job="job", simulated=False)
-    for line in range(1000):
-        directory = tmp_path / str(line)
-        shutil.copytree(good, directory)
+    (good / "told").touch()
 
-        def work(directory: Path = directory, line: int = line) -> None:
-            told = os.open(directory / "told", os.O_WRONLY | os.O_CREAT)
-            sys.settrace(die_at_line(line, ("journal/store.py", "journal/database.py", "journal/count.py")))
-            journal = Journal.write(directory)
-            for number in range(2):
-                journal.commit([event(number)], claims=[claim(number)])
-                os.pwrite(told, str(number + 1).encode(), 0)
-            journal.close()
+    def work() -> None:
+        journal = Journal.write(good)
+        for number in range(2):
+            journal.commit([event(number)], claims=[claim(number)])
+            (good / "told").write_text(str(number + 1))
+        journal.close()
 
-        is_done = in_a_child(work) == 0
+    seen = set()
+    for directory in states_of(good, work):
         told = int((directory / "told").read_text() or 0)
         with closing(Journal.read(directory)) as journal:
             events = sum(1 for _ in journal.index())
@@ -313,10 +319,8 @@ def test_a_kill_at_any_line_of_a_run_loses_nothing_that_was_acknowledged(tmp_pat
             assert len(journal.claims()) == events
         with writing(directory) as journal:
             assert journal.commit([event(9)]) == events + 1
-        shutil.rmtree(directory)
-        if is_done:
-            return
-    pytest.fail("the run does not come to an end")
+        seen.add((told, events))
+    assert seen == {(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)}
 
 
 def test_create_leaves_a_standing_journal_alone(directory: Path) -> None:
