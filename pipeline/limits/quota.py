@@ -1,4 +1,4 @@
-"""How long a run waits for a quota, instead of ending."""
+"""The time for which a run waits for a quota, instead of ending."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ DAILY = "the daily quota is used up"
 
 @dataclass(frozen=True, slots=True)
 class QuotaNotice:
-    """What a run waits for, and until when it does (Unix seconds)."""
+    """What a run waits for, and until when (Unix seconds)."""
 
     cause: str
     until: float
 
 
 class QuotaWait:
-    """The seconds that a run may wait in all, `limits.wait_for_quota_seconds`. Times are monotonic seconds.
+    """The total time that a run may wait, `limits.wait_for_quota_seconds`. Times are monotonic seconds.
 
-    `is_out` says that a daily quota was used up when last looked at: then one request at a time goes out to see.
+    `is_out` tells that a daily quota was used up when last checked. Then one request at a time is sent to check it.
     """
 
     def __init__(self, most_seconds: float, wall_clock: Callable[[], float] = time.time) -> None:
@@ -36,8 +36,10 @@ class QuotaWait:
         self.is_out = False
 
     def begins(self, seconds: float, now: float, cause: str, *, free: float = 0.0) -> bool:
-        """Return whether the run waits so long from now on. What prolongs a wait by `free` seconds at most is no part
-        of what it may wait: requests that were in flight together ask for their waits one after the other.
+        """Return whether the run waits that long from now on.
+
+        A wait that is extended by at most `free` seconds does not count: requests that were in flight together ask for
+        their waits one after the other.
         """
         end = now + seconds
         is_waiting = now < self._until
@@ -52,9 +54,9 @@ class QuotaWait:
         return True
 
     def looks_in(self, now: float) -> float | None:
-        """Return after how many seconds to look for a daily quota whose end nobody told; None if no wait is left.
+        """Return in how many seconds to check a daily quota whose end is unknown; None if no time to wait is left.
 
-        That is shortly after midnight UTC, when the quotas of most providers begin anew, and now and then before.
+        That is shortly after midnight UTC, when the quotas of most providers start again, and now and then before.
         """
         if now < self._until:
             return self._until - now
@@ -72,5 +74,5 @@ class QuotaWait:
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether the job lets a run wait at all."""
+        """Whether the job allows a run to wait at all."""
         return self._most > 0

@@ -95,8 +95,8 @@ class Pace:
     def server(self, now: float, in_flight: int) -> int | Later:
         """Return the number of the server for the next request, 0 if there is only one.
 
-        During an outage one probe is sent at a time; several servers are probed separately. So is a quota that was used
-        up.
+        During an outage one probe is sent at a time, and so it is after a quota was used up. Several servers are probed
+        separately.
         """
         if self.quota.is_out and in_flight:
             return Later()

@@ -106,7 +106,7 @@ class Settler:
             self._recorder.exceeded(request.model, most, max(Decimal(0), over))
 
     def _answered(self, flight: Flight, latency: float, now: float) -> None:
-        """Rows that were held fail, and a stop that was only for want of an answer is taken back."""
+        """Let held rows fail, and withdraw a stop that was only due to the lack of an answer."""
         if self._pace.servers is not None:
             self._pace.servers.works(flight.server, has_answered=True)
         self._usable(now)
@@ -118,7 +118,7 @@ class Settler:
         self._pace.answered(flight, len(self._in_flight), latency, now)
 
     def _take(self, work: Work, record: Outcome, now: float) -> None:
-        """Record an answer: the row's, or one that does not hold, after which another one is asked for."""
+        """Record an answer. If it is not valid, the row may be asked for another one."""
         objection = None
         if self._asking is not None:
             record, objection = self._asking.judged(record, work.history)

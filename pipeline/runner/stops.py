@@ -91,15 +91,16 @@ class Stops:
             self.stop = by
 
     def _waits(self, seconds: float, now: float) -> bool:
-        """Return whether the run waits out a longer pause than usual."""
+        """Return whether the run waits for the end of a pause that is longer than usual."""
         waits = self._quota.begins(seconds, now, "the endpoint asked for a pause", free=self._most_pause_seconds)
         if waits:
-            self._outage.usable()  # who says when to come back is not down
+            self._outage.usable()  # an endpoint that says when to come back is not down
         return waits
 
     def waits_for_quota(self, told: float | None, now: float) -> float | None:
-        """Return for how many seconds to wait for a daily quota, of which the endpoint `told` when it begins anew or
-        not; None if the run is to end.
+        """Return for how many seconds to wait for a daily quota; None if the run ends.
+
+        `told` is what the endpoint said about when it starts again, None if it said nothing.
         """
         seconds = self._quota.looks_in(now) if told is None else told
         if seconds is None or not self._quota.is_asked_for or not self._quota.begins(seconds, now, DAILY):
