@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported
+from pipeline.cli.options import job_options, load, reported, shard_option
 from pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pipeline.config import Shard
 
 
 @click.command()
 @job_options
+@shard_option
 @click.argument("action", type=click.Choice(["pause", "resume", "set"]))
 @click.argument("setting", required=False, metavar="[limits.KEY=VALUE]")
 @reported()
-def control(console: Console, job_file: str, overrides: Sequence[str], action: str, setting: str | None) -> None:
+def control(
+    console: Console, job_file: str, overrides: Sequence[str], shard: Shard | None, action: str, setting: str | None
+) -> None:
     """Act on the current run of a job, within a second.
 
     `pause` sends nothing new and lets requests in flight finish. `resume` continues. `set` changes a limit for the rest
@@ -31,7 +38,7 @@ def control(console: Console, job_file: str, overrides: Sequence[str], action: s
     if setting is not None:
         key = setting.partition("=")[0].strip()
         settable_key(key)
-    job = load(job_file, overrides if setting is None else [*overrides, setting])
+    job = load(job_file, overrides if setting is None else [*overrides, setting], shard)
     said = order(job, action, key)
     console.result(f"{job.config.name}: {said}", {"job": job.config.name, "action": action, "said": said})
 

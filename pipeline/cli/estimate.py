@@ -12,12 +12,13 @@ import click
 
 from pipeline.app.observe.summary import Summary
 from pipeline.cli.console import Console, figure
-from pipeline.cli.options import job_options, load, reported
+from pipeline.cli.options import job_options, load, reported, shard_option
 from pipeline.wording import counted, money
 
 if TYPE_CHECKING:
     from pipeline.app.use_cases.forecast import Forecast
     from pipeline.cli.summary import SummaryText
+    from pipeline.config import Shard
     from pipeline.estimate import Range
 
 _MOST_PILOT_ROWS = 100_000
@@ -25,6 +26,7 @@ _MOST_PILOT_ROWS = 100_000
 
 @click.command()
 @job_options
+@shard_option
 @click.option(
     "--pilot",
     type=click.IntRange(1, _MOST_PILOT_ROWS),
@@ -35,7 +37,9 @@ _MOST_PILOT_ROWS = 100_000
     "--seed", type=int, default=0, show_default=True, help="A different seed draws different rows for the pilot."
 )
 @reported()
-def estimate(console: Console, job_file: str, overrides: Sequence[str], pilot: int | None, seed: int) -> None:
+def estimate(
+    console: Console, job_file: str, overrides: Sequence[str], shard: Shard | None, pilot: int | None, seed: int
+) -> None:
     """Show the plan with tokens, cost and time as ranges; sends nothing without --pilot.
 
     A pilot is a run of N rows, with the same lock, limits, caps and exit codes.
@@ -46,7 +50,7 @@ def estimate(console: Console, job_file: str, overrides: Sequence[str], pilot: i
     from pipeline.cli.summary import SummaryText
     from pipeline.config import JobCall
 
-    job = load(job_file, overrides)
+    job = load(job_file, overrides, shard)
     if pilot is None:
         found = plan_ahead(job, RunOptions())
         console.result(_text(found, None, job.config.endpoint.is_simulator), found.as_json())
@@ -55,7 +59,7 @@ def estimate(console: Console, job_file: str, overrides: Sequence[str], pilot: i
     run = Run(job, RunOptions(limit=pilot, seed=seed))
     summary = run.execute()
     if summary.error is not None:
-        _stopped(console, SummaryText(summary, JobCall(job_file, overrides), job))
+        _stopped(console, SummaryText(summary, JobCall(job_file, overrides, shard), job))
     else:
         found = plan_ahead(job, RunOptions(), run.first_event)
         text = _text(found, summary, job.config.endpoint.is_simulator)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported
+from pipeline.cli.options import job_options, load, reported, shard_option
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
+
+if TYPE_CHECKING:
+    from pipeline.config import Shard
 
 _FORMATS = (
     "jsonl",
@@ -28,6 +31,7 @@ _FORMATS = (
 
 @click.command()
 @job_options
+@shard_option
 @click.option("--to", type=click.Choice(_FORMATS), required=True, help="The shape.")
 @click.option("--failed", is_flag=True, help="Add the failed and the truncated rows.")
 @click.option("--where", metavar="EXPR", help="Only the rows of the output for which this expression is true.")
@@ -47,7 +51,14 @@ _FORMATS = (
 @click.argument("path")
 @reported()
 def export(
-    console: Console, job_file: str, overrides: Sequence[str], to: str, path: str, overwrite: bool, **choices: Any
+    console: Console,
+    job_file: str,
+    overrides: Sequence[str],
+    shard: Shard | None,
+    to: str,
+    path: str,
+    overwrite: bool,
+    **choices: Any,
 ) -> None:
     """Write the answers so far to PATH in another format; `-` is stdout. Failed and truncated rows are left out.
 
@@ -64,7 +75,7 @@ def export(
     selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "columns")})
     target = None if path == "-" else Path(path)
     done = export_answers(
-        load(job_file, overrides), to, target, ExportOptions(selection, **choices), overwrite=overwrite
+        load(job_file, overrides, shard), to, target, ExportOptions(selection, **choices), overwrite=overwrite
     )
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items())
     if left_out:

@@ -8,17 +8,26 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.app.jobs.signals import ignore_signals
 from pipeline.cli.console import Console, json_text
 from pipeline.cli.options import ended, load
 
+if TYPE_CHECKING:
+    from pipeline.config import Shard
+
 _BYTES_IN_MEMORY = 2**20
 
 
 def list_failed(
-    console: Console, job_file: str, overrides: Sequence[str], *, kind: str | None, limit: int | None
+    console: Console,
+    job_file: str,
+    overrides: Sequence[str],
+    shard: Shard | None,
+    *,
+    kind: str | None,
+    limit: int | None,
 ) -> None:
     """Print the rows, all of them or, where something goes wrong, none."""
 
@@ -27,7 +36,7 @@ def list_failed(
         from pipeline.app.use_cases.failed import COLUMNS, failed_rows
         from pipeline.exports.cells import safe_cell
 
-        job = load(job_file, overrides)
+        job = load(job_file, overrides, shard)
         with (
             scratch(job.checkpoint_path) as place,
             tempfile.SpooledTemporaryFile(_BYTES_IN_MEMORY, "w+", encoding="utf-8", newline="", dir=str(place)) as file,

@@ -11,6 +11,7 @@ from pipeline.records import JsonObject
 
 if TYPE_CHECKING:
     from pipeline.app.observe.summary import Summary
+    from pipeline.config import Shard
 
 Failure = Callable[[PipelineError], JsonObject]
 _MISTAKE = ("file", "line", "column", "key", "message", "suggestion")
@@ -28,7 +29,9 @@ def of_run(error: PipelineError, known: Summary | None = None) -> JsonObject:
     return (known or Summary()).ended_by(error).as_json()
 
 
-def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = ()) -> JsonObject:
+def of_status(
+    error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = (), shard: Shard | None = None
+) -> JsonObject:
     """Return what is known of a job whose file or checkpoint is wrong."""
     from pipeline.app.observe.status import JobStatus, known_of_file
     from pipeline.app.observe.summary import Summary
@@ -37,7 +40,7 @@ def of_status(error: PipelineError, job_file: str | None = None, overrides: Sequ
     if job_file is None or isinstance(error, Interrupted):
         known = JobStatus(Summary())
     else:
-        known = known_of_file(job_file, overrides)
+        known = known_of_file(job_file, overrides, shard)
     return replace(known, summary=known.summary.ended_by(error)).as_json()
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console, printable
-from pipeline.cli.options import job_options, load, reported
+from pipeline.cli.options import job_options, load, reported, shard_option
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.app.use_cases.clean import CleanupPlan
     from pipeline.app.use_cases.list_jobs import JobInfo
+    from pipeline.config import Shard
 
 _MOST_NAMES = 5
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -58,9 +59,10 @@ def _age(job: JobInfo, now: float) -> str:
 
 @click.command()
 @job_options
+@shard_option
 @click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")
 @reported()
-def clean(console: Console, job_file: str, overrides: Sequence[str], yes: bool) -> None:
+def clean(console: Console, job_file: str, overrides: Sequence[str], shard: Shard | None, yes: bool) -> None:
     """Delete the checkpoint of a finished job, if its output has all answers.
 
     Refuses if the job is running or not finished, or if the output is missing, damaged or another job's.
@@ -82,7 +84,7 @@ def clean(console: Console, job_file: str, overrides: Sequence[str], yes: bool) 
 
     from pipeline.app.use_cases.clean import clean as remove
 
-    found, is_removed = remove(load(job_file, overrides), confirm)
+    found, is_removed = remove(load(job_file, overrides, shard), confirm)
     text = f"removed {found.path}; {found.output} holds its {_words(found)}{_left(found)}"
     if not is_removed:
         text = "nothing was removed"

@@ -16,7 +16,7 @@ from pipeline.endings import Exit
 from pipeline.errors import JobLocked, PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.config import Job
+    from pipeline.config import Job, Shard
 
 FAULT = "a fault of the program; the traceback is on stderr"
 
@@ -40,8 +40,29 @@ def set_and_json(command: Command) -> Command:
     )(command)
 
 
-def load(job_file: str, overrides: Sequence[str]) -> Job:
-    """Return the job of a command."""
+def shard_option(command: Command) -> Command:
+    """Add --shard."""
+    return click.option(
+        "--shard",
+        callback=_shard,
+        metavar="I/N",
+        help="Only shard I of N, with a checkpoint, an output and limits of its own.",
+    )(command)
+
+
+def _shard(context: click.Context, option: click.Parameter, given: str | None) -> Shard | None:
+    if given is None:
+        return None
+    from pipeline.config import Shard
+
+    found = Shard.parse(given)
+    if found is None:
+        raise click.BadParameter(f"{given!r} is no shard: write I/N with I from 1 to N, such as 1/4", context, option)
+    return found
+
+
+def load(job_file: str, overrides: Sequence[str], shard: Shard | None = None) -> Job:
+    """Return the job of a command, or a shard of it."""
     from pipeline.config import read_job
 
     job, mistakes = read_job(job_file, overrides)
@@ -49,8 +70,8 @@ def load(job_file: str, overrides: Sequence[str]) -> Job:
         # Slow to import, and there only to find what else is wrong.
         from pipeline.app.jobs.job import load_job
 
-        return load_job(job_file, overrides)
-    return job
+        job = load_job(job_file, overrides)
+    return job if shard is None else job.in_shard(shard)
 
 
 def ended(console: Console, action: Callable[[], None], failure: Failure = error_alone) -> None:

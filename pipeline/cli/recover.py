@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported
+from pipeline.cli.options import job_options, load, reported, shard_option
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.app.use_cases.recover import Recovery
+    from pipeline.config import Shard
 
 
 @click.command()
 @job_options
+@shard_option
 @reported()
-def recover(console: Console, job_file: str, overrides: Sequence[str]) -> None:
+def recover(console: Console, job_file: str, overrides: Sequence[str], shard: Shard | None) -> None:
     """Rebuild a damaged checkpoint from everything intact in it and in the output.
 
     The damaged files are kept beside it. Sends nothing; the next `pipeline run` sends the remaining rows.
     """
     from pipeline.app.use_cases.recover import recover as make_sound
 
-    job = load(job_file, overrides)
+    job = load(job_file, overrides, shard)
     found = make_sound(job)
     console.result(_text(found, job_file, job.command("run")), found.as_json())
 

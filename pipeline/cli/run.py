@@ -11,7 +11,7 @@ import click
 
 from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console
-from pipeline.cli.options import FAULT, Command, job_options, load
+from pipeline.cli.options import FAULT, Command, job_options, load, shard_option
 from pipeline.endings import Exit
 from pipeline.errors import TRUNCATED, ErrorKind, Interrupted, InvalidInput, PipelineError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.app.observe.summary import Summary
     from pipeline.cli.logfile import LogFile
     from pipeline.cli.summary import SummaryText
-    from pipeline.config import Job, JobCall
+    from pipeline.config import Job, JobCall, Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class _Flags:
     limit: int | None
     on_change: Literal["refuse", "rerun", "keep"]
     engine: Literal["local", "ray"]
+    shard: Shard | None
     no_wait: bool
 
     def console(self, log_file: LogFile | None = None) -> Console:
@@ -94,7 +95,7 @@ def _run_options(command: Command) -> Command:
         )
     ):
         command = option(command)
-    return job_options(command)
+    return job_options(shard_option(command))
 
 
 @click.command()
@@ -130,7 +131,7 @@ def retry_failed(job_file: str, kind: str | None, is_list: bool, accept: bool, *
     if is_list:
         from pipeline.cli.failed import list_failed
 
-        list_failed(flags.console(), job_file, flags.overrides, kind=kind, limit=flags.limit)
+        list_failed(flags.console(), job_file, flags.overrides, flags.shard, kind=kind, limit=flags.limit)
     else:
         _execute(job_file, flags, retry=True, retry_kind=kind, accept=accept)
 
@@ -145,7 +146,7 @@ def _execute(job_file: str, flags: _Flags, **retry: Any) -> None:
     console = flags.console(log_file)
     told, error = _run_and_summarize(
         console,
-        JobCall(job_file, flags.overrides),
+        JobCall(job_file, flags.overrides, flags.shard),
         limit=flags.limit,
         on_change=flags.on_change,
         engine=flags.engine,
@@ -193,7 +194,7 @@ def _run_and_summarize(
         with Signals():
             if engine == "ray":
                 raise InvalidInput("--engine ray is not built yet; leave it out to use the local engine")
-            job = load(call.file, call.overrides)
+            job = load(call.file, call.overrides, call.shard)
             with ConsoleWatcher(console) as watcher:
                 started = Run(job, RunOptions(**options), watcher)
                 return SummaryText(started.execute(), call, job), None
@@ -203,7 +204,7 @@ def _run_and_summarize(
         known = (
             Summary()
             if isinstance(error, Interrupted)
-            else Summary().with_job_of(known_of_file(call.file, call.overrides).summary)
+            else Summary().with_job_of(known_of_file(call.file, call.overrides, call.shard).summary)
         )
         return SummaryText(known.ended_by(error), call, job), error
     except Exception:

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported
+from pipeline.cli.options import job_options, load, reported, shard_option
 from pipeline.records import Row
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.app.use_cases.show import ShownRow
+    from pipeline.config import Shard
 
 _MOST_CHARACTERS = 4_000
 
 
 @click.command()
 @job_options
+@shard_option
 @click.option(
     "-n",
     "count",
@@ -38,12 +40,18 @@ _MOST_CHARACTERS = 4_000
 @click.option("--id", "row_id", metavar="ID", help="Only the row with this row_id.")
 @reported()
 def show(
-    console: Console, job_file: str, overrides: Sequence[str], count: int, failed: bool, row_id: str | None
+    console: Console,
+    job_file: str,
+    overrides: Sequence[str],
+    shard: Shard | None,
+    count: int,
+    failed: bool,
+    row_id: str | None,
 ) -> None:
     """Show the first rows with prompt, answer, tokens and cost, also while the job runs; sends nothing."""
     from pipeline.app.use_cases.show import show as first_outcomes
 
-    job = load(job_file, overrides)
+    job = load(job_file, overrides, shard)
     rows = first_outcomes(job, count=count, failed=failed, row_id=row_id)
     nothing = f"{job.config.name}: no row has {'failed' if failed else 'an outcome'} so far"
     text = "\n\n".join("\n".join(_lines(row, job.config.endpoint.is_simulator)) for row in rows)

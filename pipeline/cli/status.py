@@ -14,7 +14,7 @@ import click
 from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console, printable
 from pipeline.cli.failures import of_status
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import ended, job_options, load, shard_option
 from pipeline.errors import Interrupted
 from pipeline.limits import Trouble
 from pipeline.records import JsonObject
@@ -22,7 +22,7 @@ from pipeline.wording import LONG_SECONDS, counted, lasting
 
 if TYPE_CHECKING:
     from pipeline.app.observe.status import JobStatus
-    from pipeline.config import Job, JobCall
+    from pipeline.config import Job, JobCall, Shard
 
 _SECONDS_A_LOOK = 2.0
 _CLEAR = "\x1b[H\x1b[2J"
@@ -36,8 +36,9 @@ _IS_GOOD = {"succeeded": True, "failed_rows": False, "stopped": False, "interrup
 
 @click.command()
 @job_options
+@shard_option
 @click.option("--watch", is_flag=True, help="Refresh every two seconds until the job ends, or Ctrl-C.")
-def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) -> None:
+def status(job_file: str, overrides: Sequence[str], is_json: bool, shard: Shard | None, watch: bool) -> None:
     """Show the status of a job, also while it runs.
 
     With --watch --json the one object is printed when the job ends.
@@ -48,11 +49,11 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) 
         from pipeline.app.observe.status import status as get_status
         from pipeline.config import JobCall
 
-        job = load(job_file, overrides)
+        job = load(job_file, overrides, shard)
         found = get_status(job)
 
         def text() -> str:
-            return status_text(found, JobCall(job_file, overrides), job)
+            return status_text(found, JobCall(job_file, overrides, shard), job)
 
         while watch and found.is_running:
             if not is_json:
@@ -71,7 +72,11 @@ def status(job_file: str, overrides: Sequence[str], is_json: bool, watch: bool) 
         except Interrupted as error:
             sys.exit(error.exit_code)  # the usual way out, and no run's: there is nothing to say about it
 
-    ended(console, watched if watch and not is_json else action, lambda error: of_status(error, job_file, overrides))
+    ended(
+        console,
+        watched if watch and not is_json else action,
+        lambda error: of_status(error, job_file, overrides, shard),
+    )
 
 
 COMMANDS = (status,)

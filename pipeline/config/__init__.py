@@ -15,6 +15,7 @@
 | variants | the jobs that a sweep makes |
 | wire | the wire form of a job's endpoint |
 | commands | a suggested command, with the `--set`s of this one |
+| shard | a part of a job, with its share of the limits |
 """
 
 from pipeline.config.checks.addresses import shown_address
@@ -43,10 +44,13 @@ from pipeline.config.models import (
     SimulatorConfig,
 )
 from pipeline.config.schema import job_schema
+from pipeline.config.shard import CAPS, RATES, Shard
 from pipeline.config.variants import JobVariant, variants
 from pipeline.errors import InvalidJob, Mistake
 
 __all__ = [
+    "CAPS",
+    "RATES",
     "SIMULATOR_URL",
     "AuthConfig",
     "CheckpointConfig",
@@ -68,6 +72,7 @@ __all__ = [
     "PricingConfig",
     "PromptConfig",
     "RetryConfig",
+    "Shard",
     "SimulatorConfig",
     "api_key",
     "environment_mistakes",

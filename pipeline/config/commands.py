@@ -7,14 +7,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pipeline.config.reading.source import has_secret
+from pipeline.config.shard import Shard
 
 
 @dataclass(frozen=True, slots=True)
 class JobCall:
-    """The job file and the `--set`s that a command was called with: every suggested command has to repeat them."""
+    """The job file, the `--set`s and the `--shard` of a command: every suggested command has to repeat them."""
 
     file: str
     overrides: Sequence[str] = ()
+    shard: Shard | None = None
 
     def command(self, name: str, *flags: str, without: Collection[str] = ()) -> str:
         """Return `pipeline NAME JOB …` as it can be typed into a shell. A value that may be a secret appears as `…`.
@@ -29,6 +31,8 @@ class JobCall:
             key, separator, _ = override.partition("=")
             if key.strip() not in without:
                 words += ["--set", f"{key}{separator}…" if has_secret(override) else override]
+        if self.shard is not None:
+            words += ["--shard", str(self.shard)]
         # A job file whose name begins with a dash would be read as a flag.
         words[2] = f"./{self.file}" if self.file.startswith("-") else self.file
         return shlex.join([*words, *flags])

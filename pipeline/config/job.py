@@ -12,6 +12,7 @@ from pipeline.config.models import JobConfig
 from pipeline.config.reading.environment import KeyPlace
 from pipeline.config.resolved import default_checkpoint
 from pipeline.config.schema import KeyPath
+from pipeline.config.shard import CAPS, RATES, Shard
 from pipeline.errors import Mistake
 from pipeline.records import JsonObject
 
@@ -38,13 +39,36 @@ class Job:
     """
     overrides: tuple[str, ...] = field(default=(), repr=False)
     """The `--set`s that the job was read with."""
+    shard: Shard | None = None
+    """Which part of the job this is; None for all of it."""
+    _whole: Job | None = field(default=None, repr=False)
+
+    @property
+    def whole(self) -> Job:
+        """The job that this is a shard of; the job itself where it is none."""
+        return self if self._whole is None else self._whole
+
+    def in_shard(self, shard: Shard) -> Job:
+        """Return a part of this job, with its own checkpoint and output and its share of the limits."""
+        config = shard.config(self.config, str(self.checkpoint_path))
+        limits, output = config.limits.model_dump(), self.document["output"]
+        shares = {name: limits[name] and float(limits[name]) for name in (*RATES, *CAPS)}
+        checkpoint = {**self.document["checkpoint"], "path": f"{self.document['checkpoint']['path']}/{shard.name}"}
+        document = {
+            **self.document,
+            "limits": {**self.document["limits"], **shares},
+            "checkpoint": checkpoint,
+            "output": {**output, "path": shard.output(output["path"])},
+            "shard": str(shard),
+        }
+        return replace(self, config=config, document=document, shard=shard, _whole=self)
 
     source_job: Job | None = field(default=None, repr=False)
     """The job whose output is the input, where there is one."""
 
     def command(self, name: str, *flags: str) -> str:
         """Return a command for this job as a user can type it; see `JobCall.command`."""
-        return JobCall(self.file, self.overrides).command(name, *flags)
+        return JobCall(self.file, self.overrides, self.shard).command(name, *flags)
 
     @property
     def checkpoint_path(self) -> Path:

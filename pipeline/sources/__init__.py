@@ -3,7 +3,8 @@
 | module | does |
 |---|---|
 | source | the files together: `open_source` |
-| chosen | `input.where` -> the rows that count |
+| chosen | `input.where`, or a shard -> the rows that count |
+| shards | a row -> its shard |
 | files | `input.path` -> the files, their order, format and facts |
 | csv, parquet, jsonl | a file -> its columns and its rows in chunks |
 | tables | directories of table formats, which are refused |
@@ -25,6 +26,7 @@ from pipeline.sources.chunks import pick, taken
 from pipeline.sources.files import InputFile
 from pipeline.sources.json_columns import written_column
 from pipeline.sources.memory import TableSource, to_table
+from pipeline.sources.shards import rows_of, shard_numbers
 from pipeline.sources.source import Source, Watched, column_mistakes, fingerprint, open_source
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "fingerprint",
     "open_source",
     "pick",
+    "rows_of",
+    "shard_numbers",
     "taken",
     "to_table",
     "written_column",

@@ -1,4 +1,4 @@
-"""An input of which only some rows count: those for which a condition holds."""
+"""An input of which only some rows count: those that are chosen, by a condition or as a part of a whole."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import InvalidJob
-from pipeline.records import Row
 from pipeline.sources.chunks import pick
-from pipeline.sources.identity import row_values
 from pipeline.sources.places import Place
 
 if TYPE_CHECKING:
@@ -23,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class ChosenRows:
-    """A source without the rows for which `holds` is false; positions count the others.
+    """A source without the rows that `judge` leaves out; positions count the others.
 
-    Each row is judged once; after that its position in the source is remembered, in 8 bytes. Raises InvalidJob, with
-    the row's place, where `holds` raises one.
+    `judge` yields for each row of a batch whether it counts. Each row is judged once; after that its position in the
+    source is remembered, in 8 bytes. Raises InvalidJob, with the row's place, where `judge` raises one.
     """
 
-    def __init__(self, source: Source, holds: Callable[[Row], bool]) -> None:
+    def __init__(self, source: Source, judge: Callable[[pa.RecordBatch], Iterator[bool]]) -> None:
         self.schema = source.schema
         self.files = source.files
         self.source = source
-        self._holds = holds
+        self._judge = judge
         self._kept = array("q")
         self._judged = 0
         self._lock = threading.Lock()
@@ -63,16 +61,18 @@ class ChosenRows:
             if stop <= self._judged:
                 first, last = bisect_left(self._kept, at), bisect_left(self._kept, stop)
                 return np.array(self._kept[first:last], np.int64) - at
-        offsets = [index for index, row in enumerate(row_values(batch)) if self._judge(at + index, row)]
+        offsets = [index for index, counts in enumerate(self._judged_rows(at, batch)) if counts]
         with self._lock:
             if at <= self._judged < stop:
                 self._kept.extend(at + index for index in offsets if at + index >= self._judged)
                 self._judged = stop
         return np.array(offsets, np.int64)
 
-    def _judge(self, position: int, row: Row) -> bool:
+    def _judged_rows(self, position: int, batch: pa.RecordBatch) -> Iterator[bool]:
         try:
-            return self._holds(row)
+            for counts in self._judge(batch):
+                yield counts
+                position += 1
         except InvalidJob as error:
             (mistake,) = error.mistakes
             raise self.source.place(position).error(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pyarrow as pa
 import pytest
 
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.records import Row
 from pipeline.sources import ChosenRows, TableSource
+from pipeline.sources.identity import row_values
+
+
+def each(holds: Callable[[Row], bool]) -> Callable[[pa.RecordBatch], Iterator[bool]]:
+    """Return what judges a batch row by row."""
+    return lambda batch: map(holds, row_values(batch))
 
 
 def source(rows: int = 10_000) -> ChosenRows:
-    return ChosenRows(TableSource(pa.table({"n": list(range(rows))})), lambda row: row["n"] % 3 == 0)
+    return ChosenRows(TableSource(pa.table({"n": list(range(rows))})), each(lambda row: row["n"] % 3 == 0))
 
 
 def numbers(found: ChosenRows, start: int = 0) -> list[int]:
@@ -36,7 +44,7 @@ def test_every_row_is_judged_once() -> None:
         judged.append(row["n"])
         return True
 
-    found = ChosenRows(TableSource(pa.table({"n": [1, 2, 3]})), holds)
+    found = ChosenRows(TableSource(pa.table({"n": [1, 2, 3]})), each(holds))
     assert numbers(found) == numbers(found) == [1, 2, 3]
     assert judged == [1, 2, 3]
 
@@ -64,7 +72,7 @@ def test_a_row_that_cannot_be_judged_is_named() -> None:
     def holds(row: Row) -> bool:
         raise InvalidJob([Mistake("it fails", key="input.where")])
 
-    found = ChosenRows(TableSource(pa.table({"n": [1, 2, 3]})), holds)
+    found = ChosenRows(TableSource(pa.table({"n": [1, 2, 3]})), each(holds))
     with pytest.raises(InvalidJob) as refused:
         numbers(found)
     assert (refused.value.mistakes[0].key, refused.value.mistakes[0].message) == ("input.where", "row 1: it fails")

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
+import pyarrow as pa
+
 from pipeline.app.jobs.caching import cache_mistakes
+from pipeline.app.jobs.division import division_mistakes
 from pipeline.app.jobs.expecting import expected_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.paths import path_mistakes
@@ -18,9 +21,9 @@ from pipeline.expect import Expected
 from pipeline.plan import Variant
 from pipeline.prompts import PromptFailure, RequestBuilder, condition_mistakes, template_mistakes
 from pipeline.providers import UNBOUNDED, ParameterValues
-from pipeline.records import Row
 from pipeline.sink import result_fields
-from pipeline.sources import ChosenRows, Source, TableSource, column_mistakes, open_source
+from pipeline.sources import ChosenRows, Source, TableSource, column_mistakes, open_source, rows_of
+from pipeline.sources.identity import row_values
 
 _READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
 _WHERE = "input.where"
@@ -55,6 +58,7 @@ def inspect_job(
         mistakes += environment_mistakes(job, environ)
     if for_sending:
         mistakes += path_mistakes(job)
+        mistakes += division_mistakes(job)
         mistakes += cache_mistakes(job)
         mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
@@ -108,27 +112,30 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     except InvalidJob as error:
         return None, [*error.mistakes, *condition_mistakes(section.where)]
     mistakes = column_mistakes(source.schema, section)
-    if section.where is None:
-        return source, mistakes
     try:
-        return ChosenRows(source, _condition(section.where, source.schema.names)), mistakes
+        if section.where is not None:
+            source = ChosenRows(source, _condition(section.where, source.schema.names))
     except InvalidJob as error:
-        return source, [*mistakes, *error.mistakes]
+        mistakes += error.mistakes
+    if job.shard is not None and not mistakes:
+        source = ChosenRows(source, rows_of(job.shard, section.id_columns))
+    return source, mistakes
 
 
-def _condition(text: str, columns: Sequence[str]) -> Callable[[Row], bool]:
-    """Return a function that says whether a row counts; it raises InvalidJob if that cannot be decided."""
+def _condition(text: str, columns: Sequence[str]) -> Callable[[pa.RecordBatch], Iterator[bool]]:
+    """Return a function that says of each row whether it counts; it raises InvalidJob if that cannot be decided."""
     from pipeline.prompts.conditions import Condition
 
     condition = Condition(text, _WHERE, columns)
 
-    def holds(row: Row) -> bool:
-        try:
-            return condition.holds(row)
-        except PromptFailure as failure:
-            raise InvalidJob([Mistake(failure.message, key=_WHERE)]) from None
+    def judge(batch: pa.RecordBatch) -> Iterator[bool]:
+        for row in row_values(batch):
+            try:
+                yield condition.holds(row)
+            except PromptFailure as failure:
+                raise InvalidJob([Mistake(failure.message, key=_WHERE)]) from None
 
-    return holds
+    return judge
 
 
 def _missing_packages(config: JobConfig) -> Iterator[Mistake]:

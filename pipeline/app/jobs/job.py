@@ -11,13 +11,14 @@ from typing import Any
 from pipeline.app.jobs.inspection import carried_columns, inspect_job, needs_max_tokens, samples_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.pricing import price_of
+from pipeline.app.jobs.sharding import latest_shards
 from pipeline.catalogue import Price, Terms
-from pipeline.config import Job, JobConfig, JobVariant, read_job, variants
+from pipeline.config import Job, JobConfig, JobVariant, Shard, read_job, variants
 from pipeline.errors import InvalidJob
 from pipeline.plan import Rows, Variant
 from pipeline.prompts import Trial
 from pipeline.records import JsonObject, Row, digest
-from pipeline.sources import Source, fingerprint
+from pipeline.sources import ChosenRows, Source, fingerprint, rows_of
 
 PLAN_VERSION = 2
 TRIED_ROWS = 1000
@@ -53,12 +54,20 @@ class OpenJob:
         reading = [config.format, config.id, config.csv.model_dump()]
         if config.where is not None:
             reading.append(config.where)
+        if self.job.shard is not None:
+            reading.append(str(self.job.shard))
         needed: list[Any] = ["max_tokens"] if needs_max_tokens(self.job.config) else []
         if self.rows.cells > 1 or self.rows.has_variants:
             needed.append({"samples": self.rows.samples, "marks": [variant.mark for variant in self.variants]})
         if self.rows.deduplicate:
             needed.append("deduplicate")
         return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, *self.settings, *needed])
+
+    def in_shard(self, shard: Shard) -> OpenJob:
+        """Return a part of this job, as it would be opened by itself."""
+        rows = self.rows
+        source = ChosenRows(rows.source, rows_of(shard, rows.id_columns))
+        return replace(self, job=self.job.in_shard(shard), rows=replace(rows, source=source))
 
     @property
     def carried(self) -> Sequence[str] | None:
@@ -141,6 +150,12 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
         config.cache is not None,
     )
     return OpenJob(job, rows, named, {one.config.endpoint.model: _terms(one.config) for one in named})
+
+
+def in_shards(opened: OpenJob) -> list[OpenJob]:
+    """Return the shards of a job's latest division; the job itself where it was not divided."""
+    shards = [part.shard for part in latest_shards(opened.job)]
+    return [opened.in_shard(shard) for shard in shards if shard is not None] or [opened]
 
 
 def try_templates(opened: OpenJob) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.app.jobs.places import Place, checkpoint_around, job_places, kind_of_special, meeting, read_as_input
+from pipeline.app.jobs.sharding import is_of_same_job
 from pipeline.config import Job
 from pipeline.errors import InvalidInput, Mistake
 from pipeline.journal import Journal
@@ -97,7 +98,7 @@ def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
                 suggestion += f", such as {place.path / (job.config.name + '.parquet')}"
             return Mistake(f"{one.path} cannot be written to: it is {special}", key=place.key, suggestion=suggestion)
     if place.is_directory:
-        if (other := _other_checkpoint(place.path)) is not None:
+        if (other := _other_checkpoint(job, place.path)) is not None:
             message = f"{place.path} and the checkpoint {other} lie within each other"
             return Mistake(message, key=place.key, suggestion=apart)
         blocked = _blocked(place.path)
@@ -112,13 +113,15 @@ def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
     return None if blocked is None else _unwritable(place.key, blocked)
 
 
-def _other_checkpoint(directory: Path) -> Path | None:
+def _other_checkpoint(job: Job, directory: Path) -> Path | None:
     """Return the checkpoint of another job that is directly inside the directory or that contains it."""
     with suppress(OSError):
         inner = (path for path in sorted(directory.iterdir()) if path.is_dir() and not is_own_directory(path))
-        if (found := next((path for path in inner if Journal.exists(path)), None)) is not None:
+        others = (path for path in inner if Journal.exists(path) and not is_of_same_job(job, path))
+        if (found := next(others, None)) is not None:
             return found
-    return checkpoint_around(directory)
+    around = checkpoint_around(directory)
+    return None if around is None or is_of_same_job(job, around) else around
 
 
 def _unopened(ledger: Path) -> str | None:

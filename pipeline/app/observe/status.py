@@ -10,11 +10,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from pipeline.app.jobs.locking import reading
+from pipeline.app.jobs.sharding import latest_shards
+from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
-from pipeline.config import Job, read_job
+from pipeline.config import Job, Shard, read_job
 from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
 from pipeline.journal.totals import Totals
@@ -47,6 +50,8 @@ class JobStatus:
     facts: JsonObject = field(default_factory=dict)
     cache: JsonObject | None = None
     """What the job's cache has saved, as `cache_facts` tells it; None if the job names no cache."""
+    shards: tuple[ShardState, ...] = ()
+    """Where each shard stands, for a job that was divided."""
 
     def as_json(self) -> JsonObject:
         """Return what `status --json` prints."""
@@ -62,6 +67,7 @@ class JobStatus:
             **{name: self.facts.get(name) if self.is_running else None for name in _WHILE_SENDING},
             "errors": self.facts.get("errors", []),
             **({} if self.cache is None else {"cache": self.cache}),
+            **({"shards": [one.as_json() for one in self.shards]} if self.shards else {}),
             **({"batches": [_shown(batch) for batch in batches]} if batches else {}),
             "updated_at": _stamp(written_at),
             "silent_seconds": _age(written_at) if self.is_running else None,
@@ -86,7 +92,12 @@ class JobStatus:
 
 
 def status(job: Job) -> JobStatus:
-    """Return the status of a job. Raises InvalidJob if the checkpoint is another job's, CheckpointFailed."""
+    """Return the status of a job, or of all its shards together.
+
+    Raises InvalidJob if the checkpoint is another job's, CheckpointFailed.
+    """
+    if parts := latest_shards(job):
+        return _of_shards(job, parts)
     try:
         with reading(job) as journal:
             found = JobStatus(Summary(job=job.config.name)) if journal is None else _at_rest(job, journal)
@@ -95,6 +106,21 @@ def status(job: Job) -> JobStatus:
         found = _under_way(job)
         facts = found.facts.get("cache") or cache_facts(Totals())
     return found if job.config.cache is None else replace(found, cache=facts)
+
+
+def _of_shards(job: Job, parts: Sequence[Job]) -> JobStatus:
+    found = [(part.shard, status(part)) for part in parts]
+    summaries = [one.summary for _, one in found]
+    states = tuple(ShardState.of(shard, summary) for (shard, _), summary in zip(found, summaries, strict=True) if shard)
+    caches = [one.cache for _, one in found if one.cache is not None]
+    cache = None
+    if caches:
+        saved = sum((Decimal(one["saved_usd"]) for one in caches), Decimal(0))
+        cache = {"hits": sum(one["hits"] for one in caches), "saved_usd": money(saved)}
+    errors = [error for _, one in found for error in one.facts.get("errors", [])]
+    is_running = any(one.is_running for _, one in found)
+    summary = together(job.config.name, summaries)
+    return JobStatus(summary, is_running, facts={"errors": errors}, cache=cache, shards=states)
 
 
 def cache_facts(totals: Totals) -> JsonObject:
@@ -111,13 +137,15 @@ def known(job: Job) -> JobStatus:
         return JobStatus(summary, facts=facts)
 
 
-def known_of_file(path: str, overrides: Sequence[str]) -> JobStatus:
+def known_of_file(path: str, overrides: Sequence[str], shard: Shard | None = None) -> JobStatus:
     """Return what is known of the job of a file that may have mistakes."""
     job, mistakes = read_job(path, overrides)
     wrong = {(mistake.key or "").partition(".")[0] for mistake in mistakes}
     if job is None or "name" in wrong:
         return JobStatus(Summary())
-    return JobStatus(Summary(job=job.config.name)) if "checkpoint" in wrong else known(job)
+    if "checkpoint" in wrong:
+        return JobStatus(Summary(job=job.config.name))
+    return known(job if shard is None else job.in_shard(shard))
 
 
 def written_output(job: Job, checkpoint_id: str) -> str | None:

@@ -11,6 +11,7 @@ from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import locked
 from pipeline.app.jobs.scratch import remove_leftovers
+from pipeline.app.jobs.sharding import refuse_another_division
 from pipeline.app.jobs.signals import Signals
 from pipeline.app.observe.answer_counts import AnswerCounts, counts_of_journal, counts_of_output
 from pipeline.app.observe.expectation import Exceeded
@@ -103,6 +104,8 @@ class Run:
                 opened = open_job(self._job, for_sending=not self._options.accept)
                 if self._is_embedded:
                     opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
+                if self._options.on_change != "rerun":
+                    refuse_another_division(self._job)
                 with locked(self._job) as directory:
                     monitoring.started()
                     remove_leftovers(directory)

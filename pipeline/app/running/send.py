@@ -101,7 +101,7 @@ class RowSender:
         begun = Work.now()
         with (
             room_for_connections(self._job, rows) as most_slots,
-            _shared_limit(config.limits) as shared,
+            _shared_limit(self._job.whole.config.limits) as shared,
             endpoint_address(self._job) as address,
             reading_load(self._job.config, address) as load,
             open_cache(self._job, expected, self._watcher.warned) as cached,

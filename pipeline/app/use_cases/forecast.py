@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import date
 from decimal import Decimal
 
-from pipeline.app.jobs.job import OpenJob, open_job
+from pipeline.app.jobs.job import OpenJob, in_shards, open_job
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.planning import plan_unsaved
 from pipeline.app.jobs.quick_estimate import rounded_usd
@@ -15,7 +15,7 @@ from pipeline.app.observe.summary import MoneyFigures
 from pipeline.app.running.options import RunOptions, select_retries
 from pipeline.app.use_cases.survey import survey
 from pipeline.config import Job
-from pipeline.estimate import BOUNDS, Estimate, Range, estimate_parts
+from pipeline.estimate import BOUNDS, Estimate, Part, Range, estimate_parts
 from pipeline.plan import Counts
 from pipeline.records import JsonObject
 from pipeline.wording import money
@@ -72,20 +72,24 @@ class Forecast:
 
 
 def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
-    """Plan a run and estimate what it takes. Sends nothing.
+    """Plan a run and estimate what it takes, for all shards together where the job was divided. Sends nothing.
 
     Args:
         pilot_from: the number of the first event that a pilot has recorded, to learn from it; 0 if there was none.
     """
     opened = open_job(job, for_sending=False)
     spent = possibly = Decimal(0)
-    with reading(job) as journal:
-        plan = plan_unsaved(opened, journal)
-        if journal is not None:
-            select_retries(plan, journal, job.config.retry.max_runs, options, opened.expect)
-            billed = MoneyFigures.of(journal)
-            spent, possibly = billed.job_cost_usd, billed.possibly_billed_usd
-        parts = survey(opened, plan, journal, pilot_from)
+    parts: list[Part] = []
+    counts: list[Counts] = []
+    for part in in_shards(opened):
+        with reading(part.job) as journal:
+            plan = plan_unsaved(part, journal)
+            if journal is not None:
+                select_retries(plan, journal, job.config.retry.max_runs, options, opened.expect)
+                billed = MoneyFigures.of(journal)
+                spent, possibly = spent + billed.job_cost_usd, possibly + billed.possibly_billed_usd
+            parts += survey(part, plan, journal, pilot_from)
+            counts.append(plan.counts())
     limits = job.config.limits
     found = estimate_parts(parts, limits)
     left: dict[str, Decimal] = {}
@@ -95,7 +99,7 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
         left["max_run_cost_usd"] = limits.max_run_cost_usd
     return Forecast(
         job=job.config.name,
-        rows=plan.counts(),
+        rows=Counts(*map(sum, zip(*map(astuple, counts), strict=True))),
         estimate=found,
         spent_usd=spent,
         possibly_billed_usd=possibly,

@@ -117,7 +117,7 @@ def _call(job: Job) -> JobCall:
         f"{key}=…" if key.strip().partition(".")[0] in ("prompt", "sweep") else f"{key}{separator}{value}"
         for key, separator, value in (override.partition("=") for override in job.overrides)
     ]
-    return JobCall(job.file, hidden)
+    return JobCall(job.file, hidden, job.shard)
 
 
 def _listed(urls: str | list[str]) -> list[str]:
