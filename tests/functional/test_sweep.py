@@ -333,3 +333,49 @@ def test_inspect_tells_of_each_variant_by_itself(ws: Workspace, endpoint: Endpoi
     assert f"model={SMALL}" in ws.pipeline("inspect", "job.yaml", "--no-near").out
     job(ws, None)
     assert "variants" not in ws.command("inspect", "--no-near")
+
+
+def test_only_truncated_cells_are_asked_for_longer_answers_and_both_settings_stand_after_that(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    def reply(asked: Asked) -> Reply:
+        wanted = 50 if asked.body["model"] == SMALL or asked.prompt == "b" else 10
+        count = min(wanted, asked.body["data"]["max_tokens"])
+        usage = {"prompt_tokens": 10, "completion_tokens": count, "total_tokens": 10 + count}
+        return answer(f"{asked.prompt} {count}", usage=usage)
+
+    endpoint.reply = reply
+    ws.questions("a", "b")
+    prompt = {"user": "{{ question }}", "samples": 2}
+    job(ws, {"endpoint.model": MODELS}, prompt=prompt, parameters={"max_tokens": 20})
+    found = ws.run()
+    assert (found["requests"], found["truncated"]) == (8, 6)
+    longer = ("--set", "parameters.max_tokens=60")
+    again = ws.command("retry-failed", "--kind", "truncated", *longer)
+    assert (again["requests"], again["truncated"]) == (6, 0)
+    assert ws.run(*longer)["requests"] == 0
+    assert ws.run()["requests"] == 0
+    assert [row["completion_tokens"] for row in ws.rows()] == [10, 10, *[50] * 6]
+
+
+def test_each_model_is_told_what_is_expected_in_its_own_form_and_all_are_judged_alike(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    counts: Counter[str] = Counter()
+
+    def reply(asked: Asked) -> Reply:
+        counts[asked.body["model"]] += 1
+        return answer("perhaps" if counts[asked.body["model"]] == 1 else "yes")
+
+    endpoint.reply = reply
+    ws.questions("a")
+    for number, models in enumerate([MODELS, MODELS[::-1]]):
+        counts.clear()
+        endpoint.forget()
+        output = {"path": f"{number}.parquet"}
+        job(ws, {"endpoint.model": models}, expect={"choices": ["yes", "no"]}, name=f"job{number}", output=output)
+        found = ws.run()
+        assert (found["succeeded"], found["requests"]) == (2, 4)
+        assert [(row["parsed"], row["answer_attempts"]) for row in ws.rows(f"{number}.parquet")] == [("yes", 2)] * 2
+        told = {(one.body["model"], "response_format" in one.body["data"]) for one in endpoint.asked}
+        assert told == {(SMALL, True), (MODEL, False)}
