@@ -379,3 +379,14 @@ def test_each_model_is_told_what_is_expected_in_its_own_form_and_all_are_judged_
         assert [(row["parsed"], row["answer_attempts"]) for row in ws.rows(f"{number}.parquet")] == [("yes", 2)] * 2
         told = {(one.body["model"], "response_format" in one.body["data"]) for one in endpoint.asked}
         assert told == {(SMALL, True), (MODEL, False)}
+
+
+def test_another_order_of_models_asks_nothing_again_of_rows_without_a_valid_answer(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    endpoint.reply = lambda asked: answer("perhaps")
+    ws.questions("a")
+    for models, requests in ((MODELS, 4), (MODELS[::-1], 0)):
+        job(ws, {"endpoint.model": models}, expect={"choices": ["yes", "no"], "attempts": 2})
+        found = ws.run(code=3)
+        assert (found["failed"], found["requests"]) == (2, requests)

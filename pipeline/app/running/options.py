@@ -52,7 +52,8 @@ def select_retries(
     """
     if options.asks_longer:
         return
-    others = {number for number, known in journal.settings().items() if known.get("expect") != expect}
+    now = _expected(expect)
+    others = {number for number, known in journal.settings().items() if _expected(known.get("expect")) != now}
     looks_at_all = options.retry or bool(others)
     states = (State.FAILED_PASSING, State.FAILED) if looks_at_all else (State.FAILED_PASSING,)
     for positions in plan.positions(states):
@@ -65,3 +66,8 @@ def select_retries(
                 wanted = is_passing or (entry.settings_id in others and record.error_kind in NOT_HELD)
             if wanted:
                 plan.mark(by_event[entry.seq], State.RETRY)
+
+
+def _expected(facts: JsonObject | None) -> JsonObject:
+    """Return what is expected apart from how it is told, which is part of the request and may differ by model."""
+    return {name: value for name, value in (facts or {}).items() if name != "send"}
