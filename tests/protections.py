@@ -57,6 +57,27 @@ PROTECTIONS = (
         _RUNNER,
     ),
     Protection(
+        "the check of every answer",
+        "pipeline/runner/asking.py",
+        "objection = self._expected.objection(record.response, truncated=record.truncated)",
+        "objection = None",
+        "tests/functional/test_expect.py",
+    ),
+    Protection(
+        "the answers before a failed attempt",
+        "pipeline/runner/settler.py",
+        "        record = with_answers(record, work.history)\n",
+        "",
+        "tests/functional/test_expect.py",
+    ),
+    Protection(
+        "the bound on the images in flight",
+        "pipeline/runner/runner.py",
+        "return held + needed <= MAX_IMAGE_BYTES",
+        "return True",
+        "tests/functional/test_images.py",
+    ),
+    Protection(
         "the claim before its request is sent",
         "pipeline/runner/runner.py",
         "            self._recorder.commit(claims)\n            if claims:\n",

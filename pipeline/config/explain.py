@@ -180,10 +180,7 @@ def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
         if schema.is_text(path):
             return None
     if path == ("prompt", "messages") and isinstance(value, list):
-        return (
-            "name a column that holds each row's messages; few-shot pairs go into `prompt.examples`, which is not"
-            " built yet"
-        )
+        return "name a column that holds each row's messages; few-shot pairs go into `prompt.examples`"
     if isinstance(value, float) and value.is_integer() and "integer" in wanted:
         return f"write {int(value)}" if not from_variable else "an integer has neither `.` nor `e`"
     if isinstance(value, bool | int | float) and schema.is_text(path) and not schema.choices(path):

@@ -318,6 +318,26 @@ def test_the_caps_hold_with_each_answer_reserved(ws: Workspace, endpoint: Endpoi
     assert summary["requests"] == len(endpoint.asked)
 
 
+def test_rows_that_share_a_request_share_its_valid_answer(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.given([["1", "a"], ["2", "a"]], ["id", "question"])
+    expecting(ws, input={"id": "id"}, deduplicate=True)
+    endpoint.reply = answers(BAD, GOOD)
+    ws.run()
+    first, second = ws.rows()
+    assert first["parsed"] == second["parsed"] == {"n": 7, "why": None}
+    assert (first["cost_usd"], second["cost_usd"], second["shared_from"]) == (2 * Decimal(COST), 0, "1")
+
+
+def test_samples_are_each_asked_until_one_is_valid(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    prompt = {"user": "{{ question }}", "samples": 3}
+    expecting(ws, {"feedback": False}, prompt=prompt, parameters={"seed": 5}, limits={"concurrency": 1})
+    endpoint.reply = lambda asked: answer(BAD if asked.body["data"]["seed"] < 1_000_000 else GOOD)
+    ws.run()
+    assert sorted(one.body["data"]["seed"] for one in endpoint.asked) == [5, 6, 7, 1_000_005, 1_000_006, 1_000_007]
+    assert [(row["sample_index"], row["answer_attempts"]) for row in ws.rows()] == [(0, 2), (1, 2), (2, 2)]
+
+
 def test_limit_counts_rows_and_not_answers(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(6))
     expecting(ws)
