@@ -34,8 +34,8 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, turn: 
     ("owner", "name", "turn"),
     [
         (Client, "start", 5),
-        (Variant, "request", 5),
-        (templates, "well_formed", 25),
+        (Variant, "request", 25),  # the estimate has made each of the twenty before
+        (templates, "well_formed", 45),
         (Rows, "batches", 1),
     ],
     ids=["a sender", "the feed", "a template", "the planner"],
