@@ -28,9 +28,10 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=a
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A request to send, under the number of its claim. One that cannot go out until `send_by` (monotonic seconds) is
-    not sent: by then it counts in another minute than the one that it was let into. A `fresh` one goes over a new
-    connection.
+    """A request to send, with the number of its claim.
+
+    After `send_by` (monotonic seconds) it is not sent, because it would count in another minute than the one that
+    admitted it. With `fresh` it uses a new connection.
     """
 
     number: int
@@ -43,9 +44,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of a task. `result` is None where it was held back unsent: the endpoint had asked for a pause, or its
-    connection took too long. Stamps are Unix seconds, `latency` is in seconds from the first byte sent to the last byte
-    read, `since_head` from the arrival of the reply's head to its end.
+    """The outcome of a task.
+
+    `result` is None if nothing was sent: the endpoint had asked for a pause, or connecting took too long. Timestamps
+    are Unix seconds. `latency` is in seconds from the first byte sent to the last byte read, `since_head` from the
+    reply's headers to its end.
     """
 
     number: int
@@ -59,9 +62,9 @@ class Attempt:
 
 
 class _Hooks(AttemptHooks):
-    """Looks at the pause once more when the connection is made, and notes at once what a reply's headers say.
+    """Checks the pause again once the connection is made, and applies what the reply's headers say at once.
 
-    The body may take minutes, and other senders would go on meanwhile.
+    The body may take minutes, and meanwhile other senders would continue.
     """
 
     def __init__(
@@ -107,10 +110,11 @@ class _Hooks(AttemptHooks):
 
 
 class Client:
-    """Sends tasks to one endpoint, many at a time, in the thread that turns `loop`; `abandon` is safe from others. An
-    attempt ends where nothing of the reply comes for `idle_seconds`. An endpoint of several equal servers has `others`
-    beside the first transport, on the same loop. `by_model` has the endpoint's form for models whose replies are read
-    otherwise. With `keeps_replies` an attempt has its reply as it came.
+    """Sends tasks to one endpoint, many at a time, in the thread that runs `loop`; `abandon` is safe from any thread.
+
+    An attempt ends if nothing of the reply arrives for `idle_seconds`. For several equal servers, `others` are the
+    transports besides the first, on the same loop. `by_model` maps models whose replies are parsed differently to their
+    endpoint. With `keeps_replies` an attempt includes its raw reply.
     """
 
     def __init__(
@@ -131,26 +135,26 @@ class Client:
         self._by_model = by_model or {}
         self._transports = (transport, *others)
         self._pause = pause
-        # An endpoint may echo the key, in an error or in an answer; it must not reach the journal.
+        # An endpoint may echo the key in an error or an answer. It must not reach the journal.
         self._redaction = redaction
 
     @property
     def loop(self) -> Loop:
-        """What has to turn for attempts to come to their end."""
+        """The loop that must run for attempts to finish."""
         return self._transports[0].loop
 
     @property
     def slots(self) -> int:
-        """How many attempts can be under way at a time."""
+        """The maximum number of attempts in flight."""
         return min(transport.slots for transport in self._transports)
 
     def start(
         self, tasks: Sequence[Task], done: Callable[[Attempt], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin to send tasks; `done` gets the typed result of each, in a turn of the loop or at once. Those that come
-        while none is under way, as at the start and after a pause, go out together, unless a rate paces them.
+        """Begin to send tasks; `done` gets the typed result of each, in an iteration of the loop or at once.
 
-        Raises nothing that the endpoint or the network can cause.
+        Tasks that arrive while none is in flight, as at the start and after a pause, go out together, unless a rate
+        paces them. Raises nothing that the endpoint or the network can cause.
         """
         for server, transport in enumerate(self._transports):
             theirs = [task for task in tasks if task.server == server]
@@ -165,7 +169,7 @@ class Client:
         done: Callable[[Attempt], None],
         clock: Callable[[], float],
     ) -> None:
-        # What a rate has let in is not held back: it would come too close to what is let in next.
+        # A task that a rate admitted is not delayed: it would come too close to the next one.
         is_paced = any(task.send_by < math.inf for task in tasks)
         burst = None if is_paced else transport.burst(len(tasks))
         for task in tasks:
@@ -223,7 +227,7 @@ class Client:
         if not assembly.is_readable:
             words = f"HTTP {hooks.status}: an event of the stream is no JSON object"
             return Failure(ErrorKind.INVALID_REPLY, words, http_status=hooks.status, possibly_billed=True)
-        # Put together first: a key may be spread over many events.
+        # Redact after joining: a key may be spread over many events.
         result = self._parsed(hooks, hooks.status, {}, assembly.body())
         if assembly.has_failed and isinstance(result, Failure) and result.usage is None:
             return replace(result, possibly_billed=assembly.has_words)
@@ -236,18 +240,18 @@ class Client:
             return Failure(error.kind, error.message, sent=error.sent, possibly_billed=sent_in_full)
         told = hooks.endpoint.parse(hooks.status, hooks.headers, b"")
         assert isinstance(told, Failure)
-        # What was refused with a 4xx was not worked on; of a 5xx that is not known.
+        # A 4xx means that no work was done; a 5xx does not tell.
         billed = told.possibly_billed or (sent_in_full and hooks.status >= _FIRST_SERVER_ERROR)
         return replace(told, message=f"HTTP {hooks.status}: {error.message}", possibly_billed=billed)
 
     def abandon(self) -> None:
-        """Drop every connection, and end the attempts under way at once."""
+        """Drop every connection, and end the attempts in flight at once."""
         for transport in self._transports:
             transport.abandon()
 
     def end(self) -> None:
-        """Abandon, and let go of everything, in the thread that turns the loop."""
-        for transport in reversed(self._transports):  # the first one's loop is that of all
+        """Abandon, and release everything, in the thread that runs the loop."""
+        for transport in reversed(self._transports):  # the first one owns the loop of all
             transport.end()
 
 

@@ -1,4 +1,4 @@
-"""Where the sending runs: `local` in a thread of this process, `processes` in processes that do nothing else."""
+"""Where requests are sent from: `local` uses a thread of this process, `processes` dedicated worker processes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 _MOST_IN_THREADS = 256
 _MOST_PROCESSES = 4
-"""One that decides keeps about three busy that send."""
+"""One process that decides keeps about three busy that send."""
 _FEWEST_ROWS = 2_000
 _FEWEST_IN_FLIGHT = 16
 _FEWEST_A_MINUTE = 30_000
 
 
 def processes_for(limits: LimitsConfig, rows: int) -> int:
-    """Return how many processes a run takes that has so many rows to send.
+    """Return how many processes a run uses for `rows` rows to send.
 
-    Several only pay where one core would be the limit: starting them takes a third of a second, and one process sends
-    more than a thousand requests a second.
+    Several processes pay off only if one core would be the limit: starting them takes a third of a second, and one
+    process sends more than a thousand requests per second.
     """
     if limits.processes != "auto":
         return limits.processes
@@ -32,9 +32,9 @@ def processes_for(limits: LimitsConfig, rows: int) -> int:
 
 
 def most_in_flight(endpoint: EndpointConfig) -> int:
-    """Return how many requests a run can have in flight, whatever `limits.concurrency` says while it sends.
+    """Return the most requests a run can have in flight, even if `limits.concurrency` is raised while it sends.
 
-    The standard adapter of requests blocks, so that each of its requests needs a thread.
+    The standard transport blocks, so each request needs a thread.
     """
     return _MOST_IN_THREADS if endpoint.transport == "standard" else MAX_IN_FLIGHT
 

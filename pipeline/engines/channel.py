@@ -1,4 +1,4 @@
-"""Messages between the run and a process that sends. Neither waits for the other, once a sender knows what to send."""
+"""Messages between the run and a sender process. After the sender has its configuration, neither side blocks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.records import Failure, Reply, Request, Usage
 
 _HEAD = struct.Struct("!Q")
 _BYTES_A_READ = 256 * 1024
-# So that one busy sender keeps the run neither from the others nor from a signal.
+# One busy sender must not keep the run from the others or from a signal.
 _MOST_BYTES_A_TURN = 16 * 2**20
 
 
 class Channel:
-    """One end of the connection between the run and a sender. No method waits, whatever becomes of the other side."""
+    """One end of the connection between the run and a sender. No method blocks, whatever happens to the other side."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -31,25 +31,25 @@ class Channel:
         self._unsent: deque[memoryview] = deque()
         self._received = bytearray()
         self.is_over = False
-        """The other side is gone, and all that it has sent was taken."""
+        """Whether the other side is gone and all that it sent was received."""
 
     def fileno(self) -> int:
-        """Return the socket's number, for a selector."""
+        """Return the socket's file descriptor, for a selector."""
         return self._end.fileno()
 
     @property
     def has_unsent(self) -> bool:
-        """Whether `flush` is to be called once the socket takes more."""
+        """Whether `flush` must be called once the socket accepts more."""
         return bool(self._unsent)
 
     def put(self, message: object) -> None:
-        """Send a message as far as the other side takes it; the rest is kept."""
+        """Send as much of a message as the socket accepts, and keep the rest."""
         data = _packed(message)
         self._unsent += (memoryview(_HEAD.pack(len(data))), memoryview(data))
         self.flush()
 
     def flush(self) -> None:
-        """Send what is kept, as far as the other side takes it."""
+        """Send as much of what is kept as the socket accepts."""
         try:
             while self._unsent:
                 part = self._unsent[0]
@@ -64,7 +64,7 @@ class Channel:
             self._unsent.clear()
 
     def take(self) -> list[Any]:
-        """Return the messages that have come in completely."""
+        """Return the messages that have arrived completely."""
         read = 0
         while not self.is_over and read < _MOST_BYTES_A_TURN:
             try:
@@ -79,7 +79,7 @@ class Channel:
         return self._complete_messages()
 
     def close(self) -> None:
-        """Close the socket; the other side ends by that."""
+        """Close the socket, which ends the other side."""
         self._unsent.clear()
         self._end.close()
 
@@ -107,10 +107,9 @@ def _packed(message: object) -> bytes:
 
 
 def _reducer(kind: type) -> Callable[[Any], tuple[type, tuple[Any, ...]]]:
-    """Return how pickle takes a value apart: into what makes it again.
+    """Return a pickle reducer for a frozen dataclass with slots.
 
-    Pickle's own method for frozen values with slots looks at the fields of each one again, there and back, and takes
-    three times as long.
+    Pickle's own method inspects the fields of every value, both ways, and takes three times as long.
     """
     values = operator.attrgetter(*(field.name for field in fields(kind)))
     return lambda value: (kind, values(value))
@@ -123,7 +122,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
 
 
 def receive_first(end: socket.socket) -> Any:
-    """Return the next message from a socket, however long it takes to come. Raises EOFError, OSError."""
+    """Wait for the next message from a socket and return it. Raises EOFError and OSError."""
     (size,) = _HEAD.unpack(_exactly(end, _HEAD.size))
     return pickle.loads(_exactly(end, size))
 

@@ -1,4 +1,4 @@
-"""No core file of a process that holds the key."""
+"""Core dumps, which would contain the key."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PR_SET_DUMPABLE = 4
 
 
 def write_no_core() -> None:
-    """Keep this process from being dumped to a core file, whose memory would show the key and the prompts.
+    """Disable core dumps of this process: its memory holds the key and the prompts.
 
-    The limit on core files does not hold where the system pipes cores to a collector. On Linux the process is also
-    marked as one that is never dumped; other users' processes, and the user's own, can then not read its memory either.
+    The limit on core files has no effect if the system pipes cores to a collector. On Linux the process is therefore
+    also marked as not dumpable. Other processes, even the user's own, then cannot read its memory either.
     """
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     with suppress(OSError, ValueError):

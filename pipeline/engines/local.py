@@ -14,31 +14,30 @@ from pipeline.transport import Loop
 
 
 class EngineClient(Protocol):
-    """What an engine needs of a client: see `pipeline.client.Client`."""
+    """What the engine needs of a client; see `pipeline.client.Client`."""
 
     @property
     def loop(self) -> Loop:
-        """Turned by the engine."""
+        """The loop that the engine runs."""
 
     @property
     def slots(self) -> int:
-        """How many requests can be in flight."""
+        """The maximum number of requests in flight."""
 
     def start(self, tasks: Sequence[Task], done: Callable[[Attempt], None], /) -> None:
         """Begin to send."""
 
     def abandon(self) -> None:
-        """End all attempts."""
+        """End all attempts at once."""
 
     def end(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
 
 
 class LocalEngine:
-    """Turns the client's loop in a thread. `close` ends what is under way by way of the client's `abandon`.
+    """Runs the client's loop in a thread. `close` ends what is in flight by the client's `abandon`.
 
-    A fault of the program in the thread is raised from `receive`. Where the client has fewer slots than at first,
-    `warn` is told.
+    A bug in the thread is raised from `receive`. `warn` is called when the client's slots become fewer.
 
     Raises:
         PipelineError: the system does not start the thread.
@@ -52,7 +51,7 @@ class LocalEngine:
         self._results: SimpleQueue[list[Attempt] | BaseException | None] = SimpleQueue()
         self._is_closed = False
         try:
-            # A daemon thread, so that it can never keep the program from ending.
+            # A daemon thread never keeps the program from exiting.
             threading.Thread(target=self._work, name="sender", daemon=True).start()
         except RuntimeError as error:
             client.end()
@@ -60,14 +59,14 @@ class LocalEngine:
 
     @property
     def slots(self) -> int:
-        """How many requests can be in flight."""
+        """The maximum number of requests in flight."""
         if self._client.slots < self._slots:
             self._slots = self._client.slots
             self._warn(fewer_threads(self._slots))
         return self._slots
 
     def send(self, tasks: Sequence[Task]) -> None:
-        """Start sending; never waits."""
+        """Start sending. This never waits."""
         self._client.loop.call(lambda: self._start(tasks))
 
     def receive(self, timeout: float) -> list[Attempt]:
@@ -88,11 +87,11 @@ class LocalEngine:
         return attempts
 
     def wake(self) -> None:
-        """End a wait in `receive` at once; safe in a signal handler."""
+        """End a wait in `receive` at once. Safe in a signal handler."""
         self._results.put(None)
 
     def close(self) -> None:
-        """Abort what is under way; the thread ends by itself."""
+        """Abort what is in flight; the thread ends by itself."""
         self._client.abandon()
         self._client.loop.call(self._end)
 
@@ -126,7 +125,7 @@ LIMITS_ON_THREADS = "raise the limit on processes (ulimit -u), memory (ulimit -v
 
 
 def fewer_threads(slots: int) -> str:
-    """Return what to say where the system starts no more threads."""
+    """Return the warning that the system starts no more threads."""
     return (
         f"the system starts no more than {slots} threads to send from, so no more requests are in flight:"
         f" {LIMITS_ON_THREADS}, or set limits.concurrency: {slots}"

@@ -1,8 +1,8 @@
-"""Senders in processes of their own, so that sending and recording each have a core.
+"""The engine whose senders are separate processes, so that sending and recording each have a core.
 
-What crosses the seam is tasks one way and attempts the other, in batches. A sender keeps nothing: it ends with its
-connection, so none outlives the run, however that ended. The run waits for no sender: one that is stopped or stuck
-holds back nothing but what it was given.
+Tasks go to the senders and attempts come back, in batches. A sender stores nothing and exits when its connection
+closes, so none outlives the run, however the run ends. The run never waits for a sender: one that is stopped or stuck
+delays only the tasks that it was given.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from pipeline.wording import counted
 
 _SECONDS_TO_BEGIN = 60.0
 _SECONDS_OF_GRACE = 30.0
-"""How much later than `timeout_seconds` a sender may be with a result; the watchdog of a run waits longer."""
+"""How long after `timeout_seconds` a sender may return a result. The watchdog of a run waits longer."""
 _LONGEST_TURN = 1.0
 
 
 class ProcessEngine:
-    """So many processes that send side by side, up to `config.slots` requests together; `pause` holds for all of them.
+    """Sends from several processes, up to `config.slots` requests together; `pause` applies to all of them.
 
-    Of a sender that comes to an end, or that is stuck far beyond the time that an attempt may take, each task under way
-    comes back as a failure that was possibly billed; the others go on, and `warn` is told. It takes no longer than
-    `seconds` to begin: if no sender is ready by then, it has no slots. Meanwhile `check` is called, which may raise.
+    If a sender exits, or is stuck far beyond the time-out of an attempt, each of its tasks in flight becomes a failure
+    that was possibly billed. The other senders continue, and `warn` is called. Starting takes at most `seconds`; if no
+    sender is ready by then, the engine has no slots. Meanwhile `check` is called, which may raise.
 
     Raises:
-        InvalidInput: nothing can be sent so (as `SenderConfig.client` does).
-        PipelineError: here, where a sender cannot start, and from `receive`, where the last one has come to an end.
+        InvalidInput: the configuration cannot be used (see `SenderConfig.client`).
+        PipelineError: from the constructor, if a sender cannot start; from `receive`, if the last one has exited.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class ProcessEngine:
 
     @property
     def slots(self) -> int:
-        """How many requests can be in flight together."""
+        """The maximum number of requests in flight, over all senders."""
         return min(self._slots, sum(sender.slots or 0 for sender in self._senders))
 
     def send(self, tasks: Sequence[Task]) -> None:
-        """Hand tasks to the senders that have the fewest under way; never waits."""
+        """Give tasks to the senders with the fewest in flight. This never waits."""
         shares: list[list[Task]] = [[] for _ in self._senders]
         handed = time.time()
         for task in tasks:
@@ -103,7 +103,7 @@ class ProcessEngine:
         try:
             begun = time.monotonic()
             self._wait(timeout)
-            # Turn by turn, so that a program that was stopped itself takes no sender for stuck.
+            # Count at most one iteration, so that a program that was itself stopped considers no sender stuck.
             waited = min(time.monotonic() - begun, _LONGEST_TURN)
             for sender in list(self._senders):
                 self._take(sender, attempts, waited)
@@ -114,12 +114,12 @@ class ProcessEngine:
         return attempts
 
     def wake(self) -> None:
-        """End a wait in `receive` at once; safe in a signal handler."""
-        with suppress(BlockingIOError):  # it is full of such words already
+        """End a wait in `receive` at once. Safe in a signal handler."""
+        with suppress(BlockingIOError):  # the pipe is full of wake-ups already
             os.write(self._waker, b"!")
 
     def close(self) -> None:
-        """End all senders, whatever they are at."""
+        """End all senders, whatever they are doing."""
         for sender in self._senders:
             sender.channel.close()
         give_up = time.monotonic() + SECONDS_TO_END
@@ -131,12 +131,12 @@ class ProcessEngine:
                 os.close(end)
 
     def _load(self, index: int) -> tuple[bool, int]:
-        """Return what speaks against one more task for a sender."""
+        """Return how busy a sender is: whether it is full, and its tasks in flight."""
         sender = self._senders[index]
         return len(sender.in_flight) >= (sender.slots or 0), len(sender.in_flight)
 
     def _wait_until_ready(self, seconds: float, check: Callable[[], None]) -> None:
-        """Wait for the first sender: what it can send with, the others can too, and they join when they are ready."""
+        """Wait for the first sender. If it can send, the others can too; they join when they are ready."""
         give_up = time.monotonic() + min(seconds, _SECONDS_TO_BEGIN)
         while all(sender.slots is None for sender in self._senders):
             left = give_up - time.monotonic()
@@ -152,7 +152,7 @@ class ProcessEngine:
                 self._take(sender, [], 0.0)
 
     def _wait(self, timeout: float) -> None:
-        """Wait until a sender has something to say, or `wake` was called; send meanwhile what was not sent yet."""
+        """Wait until a sender has sent something or `wake` is called. Meanwhile send what is still unsent."""
         with selectors.PollSelector() as selector:
             selector.register(self._woken, selectors.EVENT_READ)
             for sender in self._senders:
@@ -185,20 +185,20 @@ class ProcessEngine:
             self._give_up(sender, attempts)
 
     def _fail(self, sender: SenderProcess, fault: Fault, attempts: list[Attempt]) -> None:
-        """Go on without a sender that the system gives too little, as long as others are left; else raise its fault."""
+        """Continue without a sender that lacks resources while others remain; else raise its fault."""
         if fault.kind == "system" and self._has_others(sender):
             self._lose(sender, SenderEnded(fault.text), attempts)
             return
         raise {"input": InvalidInput, "system": PipelineError}.get(fault.kind, RuntimeError)(fault.text)
 
     def _give_up(self, sender: SenderProcess, attempts: list[Attempt]) -> None:
-        """End a sender that says nothing, unless it is the last one that can send: for that the run has a watchdog."""
+        """End a silent sender, unless it is the last one that can send: the run's watchdog handles that."""
         if sender.slots is None or self._has_others(sender):
             sender.end(0.0)
             self._lose(sender, SenderEnded(f"it said nothing for {sender.silent:.0f} s and was ended"), attempts)
 
     def _has_others(self, sender: SenderProcess) -> bool:
-        """Return whether another one can send, or is starting."""
+        """Return whether another sender can send or is starting."""
         return any(other.slots != 0 for other in self._senders if other is not sender)
 
     def _set_capacity(self, sender: SenderProcess, slots: int) -> None:
@@ -207,7 +207,7 @@ class ProcessEngine:
         sender.slots = slots
 
     def _lose(self, sender: SenderProcess, fault: SenderEnded, attempts: list[Attempt]) -> None:
-        """Go on without a sender. Raises `fault` where no other is left."""
+        """Continue without a sender. Raises `fault` if no other is left."""
         if not self._has_others(sender):
             raise fault
         self._senders.remove(sender)

@@ -1,4 +1,4 @@
-"""What runs in a process that only sends: tasks come in over one connection, and attempts go back over it."""
+"""The main function of a sender process: tasks arrive over one connection, and attempts go back over it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LOOKS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a sender cannot go on: the user's input, the system, or a fault of the program (then `text` is its trace)."""
+    """Why a sender cannot continue: the user's input, the system, or a bug (then `text` is the traceback)."""
 
     kind: Literal["input", "system", "program"]
     text: str
@@ -35,10 +35,10 @@ class Capacity:
 
 
 def main(connection_number: int, pause_number: int) -> None:
-    """Send what comes in until the connection ends, and this process with it, at once.
+    """Send what arrives until the connection closes, then exit at once.
 
-    The arguments are file descriptors. The first message in is a SenderConfig; each other one is a list of tasks. The
-    first message out is a Capacity; each other one is a list of attempts, another Capacity, or a Fault.
+    The arguments are file descriptors. The first message received is a SenderConfig, each later one a list of
+    tasks. The first message sent is a Capacity, each later one a list of attempts, another Capacity, or a Fault.
     """
     write_no_core()
     connection = socket.socket(fileno=connection_number)
@@ -60,7 +60,7 @@ def main(connection_number: int, pause_number: int) -> None:
 
 
 class _Sender:
-    """Sends and talks to the run on one loop. Neither side ever waits for the other."""
+    """Sends requests and talks to the run on one loop. Neither side ever waits for the other."""
 
     def __init__(self, channel: Channel, client: Client) -> None:
         self._channel = channel
@@ -83,7 +83,7 @@ class _Sender:
             loop.turn(_SECONDS_BETWEEN_LOOKS)
 
     def hand_over(self) -> None:
-        """Send what has ended since the last time."""
+        """Pass on the attempts that have ended since the last call."""
         if self._ended:
             self._channel.put(self._ended)
             self._ended = []

@@ -1,4 +1,4 @@
-"""All that a sender has to know, whichever process it works in."""
+"""The configuration of a sender, in whichever process it runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.redaction import Redaction
 from pipeline.transport import Loop, Transport
 
 _SPARE_FILES = 16
-"""For what a process opens besides connections, such as a module that is imported late."""
+"""Descriptors left for what is not a connection, such as a module that is imported late."""
 _DESCRIPTORS = "/proc/self/fd"
 
 
 def free_files() -> int:
-    """Return how many connections this process may open by its limit on open files; one at least."""
+    """Return how many connections this process may open within its limit on open files, at least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return sys.maxsize
@@ -31,12 +31,11 @@ def free_files() -> int:
 
 @dataclass(frozen=True, slots=True)
 class SenderConfig:
-    """Where and how requests go out: at most `slots` at a time, each attempt within `timeout_seconds`, and ended after
-    `idle_seconds` without a byte.
+    """Where and how requests are sent.
 
-    `headers` may hold the key and the values of the job's fixed headers, which `key` and `header_values` name so that
-    no reply brings them back. `standard` sends through requests' own adapter. What else shapes a connection (proxy,
-    certificates) comes from the environment.
+    At most `slots` are in flight. An attempt ends after `timeout_seconds`, or `idle_seconds` without a byte. `headers`
+    may contain the key and the values of the job's fixed headers; `key` and `header_values` name them so that they are
+    removed from replies. `standard` chooses the standard transport. Proxy and certificates come from the environment.
     """
 
     endpoint: Endpoint
@@ -50,9 +49,9 @@ class SenderConfig:
     other_urls: tuple[str, ...] = ()
     """The addresses of further servers, equal to the endpoint's."""
     by_model: Mapping[str, Endpoint] = field(default_factory=dict)
-    """The endpoint's form for the models of a sweep: some write their reasoning into the text."""
+    """The endpoint for each model of a sweep whose replies are parsed differently: reasoning may be in the text."""
     keeps_replies: bool = False
-    """Whether each attempt has its reply as it came."""
+    """Whether each attempt includes its raw reply."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -60,9 +59,9 @@ class SenderConfig:
         return self.header_values if self.key is None else (self.key, *self.header_values)
 
     def client(self, pause: Pause) -> Client:
-        """Make a client for this process, with no more slots than it may open files. Connects to nothing yet.
+        """Make a client for this process, with no more slots than it may open files. This does not connect.
 
-        Raises InvalidInput for what cannot be sent with.
+        Raises InvalidInput if the URL, a header, the proxy or the certificates cannot be used.
         """
         first = self._transport(self.endpoint.url)
         others = [self._transport(url, first.loop) for url in self.other_urls]

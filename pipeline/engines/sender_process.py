@@ -1,4 +1,4 @@
-"""One process that sends: how it starts, what it is given and how it is ended."""
+"""One sender process: how it is started, what it inherits, and how it is ended."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pipeline.errors import PipelineError
 
 SECONDS_TO_END = 2.0
 
-# With the modules found where this process found them, and nothing added from the directory that the command runs in.
+# The same module path as in this process; nothing is added from the working directory.
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender import main; main({connection}, {pause})"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LONG_SECRET = 8
-# Has glibc keep less of what the threads of a sender have freed; what the environment says otherwise stands.
+# Makes glibc return freed memory sooner. Values from the environment take precedence.
 _LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
 
 @dataclass(slots=True)
 class SenderProcess:
-    """A process that sends, and what it has under way."""
+    """A sender process and its tasks in flight."""
 
     process: subprocess.Popen[bytes]
     channel: Channel
@@ -36,14 +36,14 @@ class SenderProcess:
     in_flight: dict[int, float] = field(default_factory=dict)
     """When each task was handed over, in Unix seconds, by its number."""
     silent: float = 0.0
-    """For how many seconds nothing has come from it, while it was starting or had a task under way."""
+    """For how many seconds it has sent nothing while it was starting or had a task in flight."""
 
     @classmethod
     def start(cls, config: SenderConfig, pause: int) -> SenderProcess:
-        """Start a process that sends, with the pause that a file descriptor stands for. Raises OSError."""
+        """Start a sender process; `pause` is the file descriptor of the shared pause. Raises OSError."""
         ours, theirs = socket.socketpair()
         code = _BOOTSTRAP.format(path=sys.path, connection=theirs.fileno(), pause=pause)
-        # Signals are for the process that decides. A sender is born with them held back, so that none can end it early.
+        # Only the main process handles signals. A sender starts with them blocked, so that none can end it early.
         held_before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             process = subprocess.Popen(
@@ -65,7 +65,7 @@ class SenderProcess:
         return cls(process, channel)
 
     def end(self, seconds: float) -> int | None:
-        """Wait so long for the process to end, then kill it. Returns its exit code; None where even that fails."""
+        """Wait up to `seconds` for the process to exit, then kill it. Return its exit code, None if even that fails."""
         with suppress(subprocess.TimeoutExpired):
             return self.process.wait(max(0.0, seconds))
         self.process.kill()
@@ -74,7 +74,7 @@ class SenderProcess:
         return None
 
     def ended(self) -> SenderEnded:
-        """Return how the process came to its end, once its connection is gone."""
+        """Return how the process exited, once its connection is closed."""
         code = self.end(SECONDS_TO_END)
         if code is None:
             return SenderEnded("it cannot even be killed")
@@ -82,7 +82,7 @@ class SenderProcess:
 
 
 class SenderEnded(PipelineError):
-    """A sender process came to an end; `cause` says how."""
+    """A sender process exited; `cause` says how."""
 
     def __init__(self, cause: str) -> None:
         self.cause = f"a process that sends came to an end ({cause})"
@@ -98,7 +98,7 @@ def cannot_start(error: OSError) -> PipelineError:
 
 
 def _environment(config: SenderConfig, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a sender inherits: everything but the variables with a secret, which it gets over its connection."""
+    """Return the environment of a sender: all but variables with a secret, which it gets over its connection."""
     kept = dict(_LITTLE_MEMORY)
     for name, value in environ.items():
         if not any(_holds(value, secret) for secret in config.secrets):
@@ -107,5 +107,5 @@ def _environment(config: SenderConfig, environ: Mapping[str, str]) -> dict[str, 
 
 
 def _holds(value: str, secret: str) -> bool:
-    """Return whether a text is the secret, or holds one that is too long to stand there by chance."""
+    """Return whether a text is the secret, or contains it and it is too long to be a coincidence."""
     return bool(secret) and (value.strip() == secret or (len(secret) >= _LONG_SECRET and secret in value))

@@ -1,10 +1,9 @@
-"""HTTP attempts, many at a time on one loop: each a raw reply or a typed error, always within the deadline.
+"""HTTP attempts, many at a time on one loop. Each ends with a raw reply or a typed error, within its deadline.
 
-`requests` reads the address, the proxies and the certificates of the environment. The sending is our own (`lean`),
-because the bounds promised here are not ones that requests has: a deadline for all of an attempt however slowly bytes
-drip, a cap on decoded bytes, certainty about whether anything was sent, and ten thousand attempts at a time. Nothing is
-retried, no redirect is followed, no cookie kept, no netrc read. Where an endpoint is only within reach of `requests`,
-`standard` sends by its Session.
+`requests` parses the URL and finds the proxies and certificates of the environment. Sending is our own code (`lean`),
+because `requests` does not offer what is promised here: a deadline for the whole attempt however slowly bytes arrive, a
+limit on decoded bytes, certainty about whether anything was sent, and ten thousand attempts at a time. There are no
+retries, redirects, cookies or netrc. For endpoints that only `requests` can reach, `standard` uses its Session.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "ll
 
 
 class Transport:
-    """POSTs to one URL over keep-alive connections; each process makes its own.
+    """POSTs to one URL over keep-alive connections. Each process makes its own.
 
-    Everything happens in the thread that turns `loop`; only `abandon` may be called from others.
+    Everything happens in the thread that runs `loop`; only `abandon` may be called from other threads.
     """
 
     def __init__(
@@ -43,13 +42,13 @@ class Transport:
         standard: bool = False,
         loop: Loop | None = None,
     ) -> None:
-        """Prepare the request once; connect to nothing.
+        """Prepare the request. This does not connect.
 
-        `headers` go with every request as given. `connections` is how many are kept open between attempts,
-        `timeout_seconds` bounds one attempt from connect to the last byte, `most_bytes` the decoded body. `standard`
-        sends through requests' own adapter. Proxy and certificates come from the environment as it is now. `loop` is
-        that of another transport, to send together with it. Raises InvalidInput for a URL, header, proxy or certificate
-        file that cannot be used.
+        Every request has `headers` as given. `connections` is how many are kept open between attempts.
+        `timeout_seconds` limits one attempt from connecting to the last byte, and `most_bytes` the decoded body.
+        `standard` chooses the session of `requests`. Proxy and certificates are read from the environment now. `loop`
+        is that of another transport to share. Raises InvalidInput for a URL, header, proxy or certificate file that
+        cannot be used.
         """
         request = _prepared(url, headers)
         bounds = Bounds(connections, timeout_seconds, most_bytes)
@@ -58,32 +57,30 @@ class Transport:
         try:
             self._backend = _backend(self.loop, request, bounds, standard=standard)
         except BaseException:
-            self._let_go()
+            self._close_loop()
             raise
 
     @property
     def slots(self) -> int:
-        """How many attempts can be under way at a time: as many as `connections`, fewer by `standard`."""
+        """The maximum number of attempts in flight: as many as `connections`, fewer for `standard`."""
         return self._backend.slots
 
     def burst(self, size: int) -> Any:
-        """Return what so many attempts are to be started with, so that they are sent at one moment; None where others
-        are under way.
-        """
+        """Return what to start `size` attempts with so that they are sent together; None if others are in flight."""
         return self._backend.burst(size)
 
     def start(self, body: bytes, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Any = None) -> None:
-        """Begin one attempt, which sends the body once. `done` gets what comes of it in a turn of the loop, or at once:
-        the complete reply, whatever its status; Postponed where the hooks do not let it go out; or a TransportError of
-        kind TIMEOUT, CONNECTION_ERROR, TLS_ERROR, REPLY_TOO_LARGE or INVALID_REPLY.
+        """Begin one attempt, which sends the body once.
 
-        An idle connection that the server closed is replaced beforehand; one that ends between sending and the first
-        byte of the reply counts as sent.
+        `done` gets the outcome in an iteration of the loop, or at once: the complete reply, whatever its status;
+        Postponed if the hooks refuse to send; or a TransportError of kind TIMEOUT, CONNECTION_ERROR, TLS_ERROR,
+        REPLY_TOO_LARGE or INVALID_REPLY. An idle connection that the server closed is replaced first. If a connection
+        ends between sending and the first byte of the reply, the request counts as sent.
         """
         self._backend.start(body, hooks, done, burst)
 
     def post(self, body: bytes, hooks: AttemptHooks | None = None) -> RawReply:
-        """Make one attempt, with nothing else on the loop, and wait for it. Raises Postponed and TransportError."""
+        """Make one attempt alone on the loop, and return its reply. Raises Postponed and TransportError."""
         outcomes: list[Outcome] = []
         self.start(body, hooks or AttemptHooks(), outcomes.append)
         while not outcomes:
@@ -94,19 +91,19 @@ class Transport:
         raise outcome
 
     def close(self) -> None:
-        """Close idle connections now and the others after their attempts; a later attempt fails with `sent` False."""
+        """Close idle connections now, and the others after their attempts. Later attempts fail with `sent` False."""
         self._backend.close()
 
     def abandon(self) -> None:
-        """Close, and end all attempts under way at once, each with a CONNECTION_ERROR."""
+        """Close, and end all attempts in flight at once, each with a CONNECTION_ERROR."""
         self.loop.call(self._backend.abandon)
 
     def end(self) -> None:
-        """Abandon, here and now, and let go of the loop, if it is this one's own: nothing can be done with it then."""
+        """Abandon in this thread, and close the loop unless it is shared. The transport is unusable afterwards."""
         self._backend.abandon()
-        self._let_go()
+        self._close_loop()
 
-    def _let_go(self) -> None:
+    def _close_loop(self) -> None:
         if not self._is_guest:
             self.loop.close()
 

@@ -1,4 +1,4 @@
-"""The body of a reply, complete and decoded, within a bound on its size."""
+"""The body of a reply, decoded, within a limit on its size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.errors import ErrorKind
 from pipeline.transport.reply import AttemptHooks, TransportError, too_large
 
 DECODED_PIECE = 2**20
-"""The most bytes one step of decoding gives, so that a gzip bomb stops near the cap."""
+"""The most bytes that one decoding step returns, so that a gzip bomb is stopped near the limit."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_OR_ZLIB_HEADER = 32 + zlib.MAX_WBITS
@@ -17,12 +17,12 @@ NO_HEADER = -zlib.MAX_WBITS
 
 
 class Body:
-    """Takes the body of a reply piece by piece, as it comes off the wire without its framing."""
+    """Collects the body of a reply piece by piece, as received but without its framing."""
 
     def __init__(self, headers: Mapping[str, str], length: int | None, most_bytes: int, hooks: AttemptHooks) -> None:
-        """Prepare for a body of `length` bytes on the wire, None where that was not announced.
+        """Prepare for a body of `length` bytes as sent, None if unknown.
 
-        Where the hooks stream the body, nothing of it is kept. Raises TransportError for a length beyond `most_bytes`
+        If the hooks stream the body, nothing of it is kept. Raises TransportError for a length beyond `most_bytes`
         and for an encoding that is unknown.
         """
         self._encoding = _encoding_of(headers.get("Content-Encoding", ""))
@@ -46,7 +46,7 @@ class Body:
             raise self._broken() from None
 
     def complete(self) -> bytes:
-        """Return the decoded body, once all was fed. Raises TransportError where the encoding has no end."""
+        """Return the decoded body after the last piece. Raises TransportError if the encoding is incomplete."""
         if self._inflater is not None and not self._inflater.has_ended:
             raise self._broken()
         return b"".join(self._pieces)
@@ -63,7 +63,7 @@ class Body:
 
 
 class Inflater:
-    """Inflates a stream piece by piece. Several gzip members make one body; what follows the last one is ignored."""
+    """Decompresses a stream piece by piece. Several gzip members form one body; what follows the last is ignored."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
@@ -73,15 +73,15 @@ class Inflater:
 
     @property
     def has_ended(self) -> bool:
-        """Whether no member is open; a body of no bytes has none."""
+        """Whether no member is incomplete; an empty body has none."""
         return not self._held if self._member is None else self._member.eof
 
     def decoded(self, data: bytes) -> Iterator[bytes]:
-        """Decode a piece, a mebibyte at a time. Raises zlib.error."""
+        """Yield a piece decoded, at most a mebibyte at a time. Raises zlib.error."""
         data, self._held = self._held + data, b""
         while data and not self._is_over:
             if (self._member is None or self._member.eof) and len(data) < len(GZIP_MAGIC):
-                self._held = data  # how a member begins, two bytes tell
+                self._held = data  # two bytes are needed to recognize a member
                 return
             if self._member is None:
                 self._member = zlib.decompressobj(_window_bits(self._encoding, data))
@@ -100,7 +100,7 @@ class Inflater:
 
 
 def _encoding_of(header: str) -> str | None:
-    """Return the one coding a body has, `gzip` or `deflate`, or None."""
+    """Return the only coding of a body, `gzip` or `deflate`, or None."""
     codings = [coding.strip().lower() for coding in header.split(",")]
     codings = [coding.removeprefix("x-") for coding in codings if coding not in ("", "identity")]
     if not codings:

@@ -1,7 +1,7 @@
-"""Attempts that are let in at one moment, and so are sent at one moment.
+"""Attempts that are admitted together and therefore sent together.
 
-A Retry-After holds back whatever has not been sent when it is read. If the first request of a burst were refused while
-others still connect, these would go out after that pause, and be asked for a pause of their own.
+A Retry-After delays whatever has not been sent when it is read. If the first request of a burst were refused while
+others still connect, those would be sent after that pause and be refused with a pause of their own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ _UNTIL_SENT_SECONDS = 0.05
 
 
 class Burst:
-    """Where `size` attempts on a loop wait for each other, with their connections made, for a quarter of a second at
-    most. All that wait are sent before the loop reads anything.
+    """A barrier for `size` attempts on a loop: once connected, they wait for each other, at most a quarter of a second.
+
+    All that wait are sent before the loop reads anything.
     """
 
     def __init__(self, loop: Loop, size: int) -> None:
@@ -27,7 +28,7 @@ class Burst:
         self._timer = loop.at(monotonic() + _UNTIL_READY_SECONDS, self._go)
 
     def arrive(self) -> None:
-        """Count one attempt as one that is here, or that will never be."""
+        """Count one attempt as present, or as one that will never be."""
         self._missing -= 1
         if self._missing == 0:
             self._go()
@@ -49,23 +50,23 @@ class Burst:
 
 
 class ThreadBurst:
-    """Where `size` attempts in threads wait for each other: with their connections made, and with all of them sent."""
+    """Two barriers for `size` attempts in threads: once they are connected, and once they have sent."""
 
     def __init__(self, size: int) -> None:
         self._barrier = threading.Barrier(size)
 
     def arrive(self) -> None:
-        """Let no other wait any longer: this one is through, or will never be here."""
+        """Release all that wait: this attempt has finished, or will never be sent."""
         self._barrier.abort()
 
     def connected(self) -> None:
-        """Wait until all are connected, a quarter of a second at most; then whoever waits goes on."""
+        """Wait until all are connected, at most a quarter of a second."""
         self._meet(_UNTIL_READY_SECONDS)
 
     def sent(self) -> None:
-        """Wait until all have sent, so that no reply is read before."""
+        """Wait until all have sent, at most briefly, so that no reply is read earlier."""
         self._meet(_UNTIL_SENT_SECONDS)
 
     def _meet(self, seconds: float) -> None:
-        with suppress(threading.BrokenBarrierError):  # one has waited for long enough, or is through
+        with suppress(threading.BrokenBarrierError):  # one has waited too long, or has finished
             self._barrier.wait(seconds)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """A connection over one route, which one attempt at a time uses. What it is at can be ended at any moment by an
-    error that is thrown into the routine.
+    """A connection over one route, used by one attempt at a time.
 
-    `on_idle_data` is called where something comes in while no attempt is under way.
+    An error thrown into the routine ends what it does at any moment. `on_idle_data` is called when data arrives while
+    no attempt uses the connection.
     """
 
     def __init__(self, loop: Loop, route: Route, on_idle_data: Callable[[Connection], None]) -> None:
@@ -35,12 +35,12 @@ class Connection:
         self._bytes_left = 0
         self._idle_timer = IdleTimer(loop, self._end_idle)
         self.is_reusable = False
-        """Whether a request can go out: the connection is new, or its last reply was read to the end and it is kept."""
+        """Whether a request can be sent: the connection is new, or kept alive with its last reply read to the end."""
         self.has_sent = False
-        """Whether all of the last request went out."""
+        """Whether the last request was sent in full."""
 
     async def open(self, host: Host, deadline: float) -> None:
-        """Connect to the proxy or the server, which `host` is. Nothing of a request is sent.
+        """Connect to `host`, the proxy or the server. Nothing of a request is sent.
 
         Raises OSError, ssl.SSLError, http.client.HTTPException and ValueError.
         """
@@ -67,7 +67,7 @@ class Connection:
             self.has_sent = True
             del message
         except (ConnectionError, ssl.SSLEOFError) as error:
-            refusal = error  # the server may have replied, and hung up, before it had read everything
+            refusal = error  # the server may have replied and closed before it had read everything
         try:
             reply = await self._read_head(wire, most_bytes, hooks)
         except OSError as error:
@@ -84,11 +84,11 @@ class Connection:
         return RawReply(reply.status, reply.headers, complete)
 
     def is_quiet(self) -> bool:
-        """Return whether the idle connection is still open and nothing has come in."""
+        """Return whether the idle connection is open and nothing has arrived."""
         return self._wire is not None and self._wire.is_quiet()
 
     def close(self) -> None:
-        """Close the socket, for good."""
+        """Close the socket."""
         self.is_reusable = False
         self._idle_timer.close()
         if self._wire is not None:
@@ -113,7 +113,7 @@ class Connection:
     async def _read_head(
         self, wire: SocketStream, most_bytes: int, hooks: AttemptHooks, *, to_connect: bool = False
     ) -> ReplyReader:
-        """Read the head; the body follows within `most_bytes` in all."""
+        """Read the headers. The body may have `most_bytes`, plus an allowance for framing."""
         self._bytes_left = most_bytes + WIRE_ALLOWANCE
         reply = ReplyReader(to_connect=to_connect)
         while True:

@@ -1,4 +1,4 @@
-"""A connection to a host that has several addresses, some of which may be dead."""
+"""Connecting to a host with several addresses, some of which may be unreachable."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from pipeline.transport.loop import WRITE, Gate, Loop
 
 Address = tuple[int, int, int, Any]
-"""Family, type and protocol of a socket, and where it connects to."""
+"""Family, type and protocol of a socket, and the address to connect to."""
 
 HEAD_START = 0.25
-"""Seconds that an address has before the next one is tried beside it (RFC 8305, 5)."""
+"""Seconds before the next address is tried in parallel (RFC 8305, 5)."""
 
 
 async def dial(loop: Loop, addresses: Sequence[Address], deadline: float) -> socket.socket:
     """Return a socket that is connected to the first address that answers.
 
-    An address that refuses, or is silent for a quarter of a second, lets the next one begin; with many addresses each
-    has its share of the time until `deadline`, at which the caller ends the waiting. Raises OSError: that of the last
-    address that failed.
+    When an address refuses, or has not answered for a quarter of a second, the next one is tried too. With many
+    addresses, each gets its share of the time until `deadline`, when the caller ends the wait. Raises OSError: that of
+    the last address that failed.
     """
     race = _Race(loop)
     try:
@@ -40,7 +40,7 @@ async def dial(loop: Loop, addresses: Sequence[Address], deadline: float) -> soc
 
 
 class _Race:
-    """Sockets that connect side by side."""
+    """Sockets that connect in parallel."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -73,7 +73,7 @@ class _Race:
     async def run(self, seconds: float | None) -> None:
         """Wait until one is connected or all have failed.
 
-        With `seconds`, where others may still begin, also until one fails or so much time is over.
+        With `seconds`, if there are more addresses to try, also until one fails or the time is over.
         """
         self._is_over = False
         timer = None if seconds is None else self._loop.at(monotonic() + seconds, self._stop)

@@ -1,7 +1,7 @@
-"""HTTP/1.1 replies from the bytes of a connection: the head, then the body in pieces, however its end is marked
-(RFC 9112). It neither reads nor waits: whoever has the connection feeds it.
+"""A parser for HTTP/1.1 replies (RFC 9112): the headers, then the body in pieces, however its end is marked.
 
-The standard library's reader takes twice as long for the head alone as this one for the whole of a short reply.
+It does no I/O: the owner of the connection feeds it. The standard library's reader takes twice as long for the headers
+alone as this parser for a short reply.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 PIECE = 2**16
-"""Bytes to read at a time; no more is allocated than this, whatever Content-Length claims."""
+"""Bytes to read at a time. No more is allocated, whatever Content-Length claims."""
 
 _MOST_HEAD_BYTES = 2**16
 _MOST_HEADERS = 100
@@ -28,7 +28,7 @@ _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 
 class Headers(dict[str, str]):
-    """Header fields, kept by their names in lower case and found in any."""
+    """Header fields, stored by lower-case name and found in any case."""
 
     def __getitem__(self, name: str) -> str:
         return super().__getitem__(name.lower())
@@ -37,16 +37,16 @@ class Headers(dict[str, str]):
         return isinstance(name, str) and super().__contains__(name.lower())
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the value of a field, several joined by a comma."""
+        """Return the value of a field; several values are joined by commas."""
         return super().get(name.lower(), default)
 
 
 class ReplyReader:
-    """Reads one final reply to a request out of what it is fed; interim replies are skipped.
+    """Parses one final reply from what it is fed; interim replies are skipped.
 
-    First `has_head` is asked after each feed until it says yes; then `status`, `headers`, `length`,
-    `ends_with_connection` and `is_last` are there, and `body` gives the rest. Both raise http.client.HTTPException for
-    what is no sound HTTP, and http.client.IncompleteRead where the connection ends too early.
+    Call `has_head` after each feed until it is true. Then `status`, `headers`, `length`, `ends_with_connection` and
+    `is_last` are set, and `body` yields the rest. Both raise http.client.HTTPException for invalid HTTP, and
+    http.client.IncompleteRead if the connection ends too early.
     """
 
     def __init__(self, *, to_connect: bool = False) -> None:
@@ -59,13 +59,13 @@ class ReplyReader:
         self.status = 0
         self.headers = Headers()
         self.length: int | None = None
-        """Bytes in the body, as it is sent; None where that is not said beforehand."""
+        """Bytes in the body as sent, None if not announced."""
         self.ends_with_connection = False
         self.is_last = True
-        """Whether the connection serves for no further request."""
+        """Whether the connection cannot be used for another request."""
 
     def feed(self, data: bytes) -> None:
-        """Take the bytes that have come in; none at the end of the connection."""
+        """Take received bytes; none at the end of the connection."""
         if not data:
             self._has_ended = True
         elif self._at == len(self._data):
@@ -75,13 +75,13 @@ class ReplyReader:
 
     @property
     def has_more(self) -> bool:
-        """Whether bytes came in that are no part of what was read."""
+        """Whether bytes were received that do not belong to the reply."""
         return self._at < len(self._data)
 
     # ---- the head
 
     def has_head(self) -> bool:
-        """Read on in the head, and return whether it is complete."""
+        """Continue with the headers, and return whether they are complete."""
         while (lines := self._head_lines()) is not None:
             version = self._take_head(lines)
             if not 100 <= self.status < 200 or self.status == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -96,7 +96,7 @@ class ReplyReader:
                 raise http.client.IncompleteRead(b"") if self.has_more else http.client.RemoteDisconnected("no reply")
             if len(self._data) - self._at > _MOST_HEAD_BYTES:
                 raise http.client.HTTPException("a head without an end")
-            self._seen = len(self._data) - self._at  # what is kept of them stands first after the next feed
+            self._seen = len(self._data) - self._at  # what is left of them comes first after the next feed
             return None
         head, self._at, self._seen = self._data[self._at : end.start()], end.end(), 0
         lines = _END_OF_HEAD_LINE.split(head.decode("latin-1"))
@@ -105,14 +105,14 @@ class ReplyReader:
         return lines
 
     def _take_head(self, lines: list[str]) -> str:
-        """Take a head for that of the reply, and return its version."""
+        """Take the headers of the reply, and return its HTTP version."""
         found = _STATUS_LINE.fullmatch(lines[0])
         if found is None:
             raise http.client.BadStatusLine("")
         headers = Headers()
         name = None
         for line in lines[1:]:
-            if line[0] in " \t" and name is not None:  # a value that goes on in the next line
+            if line[0] in " \t" and name is not None:  # a value continued on the next line
                 headers[name] += f" {line.strip()}"
                 continue
             parted = _FIELD.fullmatch(line)
@@ -129,7 +129,7 @@ class ReplyReader:
         codings = [coding for coding in codings if coding not in ("", "identity")]
         if any(coding != "chunked" for coding in codings):
             raise http.client.HTTPException("a transfer coding that was not asked for")
-        # Gateways that pass a service's own head on may say it twice; the body is chunked once all the same.
+        # Gateways that pass on a service's headers may repeat this one; the body is still chunked only once.
         self._is_chunked = bool(codings)
         self.length = None if self._is_chunked else self._length()
         self.ends_with_connection = self.length is None and not self._is_chunked

@@ -1,4 +1,4 @@
-"""A time-out for a wait in which nothing comes."""
+"""A time-out for waits in which nothing arrives."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pipeline.transport.loop import Loop, Timer
 
 
 class IdleTimer:
-    """Calls `end` with the seconds where a wait has lasted for so long.
+    """Calls `end` with the time-out in seconds when a wait has lasted that long.
 
-    One timer serves all the waits of a connection: a stream of words would otherwise leave the loop one for each.
+    One timer serves all waits of a connection. Otherwise a stream would leave a timer on the loop for each event.
     """
 
     def __init__(self, loop: Loop, end: Callable[[float], None]) -> None:
@@ -24,7 +24,7 @@ class IdleTimer:
         self._timer_at = math.inf
 
     def begin(self, seconds: float) -> None:
-        """Begin a wait, of so many seconds at most."""
+        """Begin a wait of at most `seconds`."""
         self._seconds = seconds
         self._ends_at = math.inf if seconds == math.inf else monotonic() + seconds
         if self._ends_at < self._timer_at:
@@ -32,11 +32,11 @@ class IdleTimer:
             self._set_timer()
 
     def over(self) -> None:
-        """End the wait: something came."""
+        """End the wait: something arrived."""
         self._ends_at = math.inf
 
     def close(self) -> None:
-        """Leave no timer behind."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._timer_at = None, math.inf

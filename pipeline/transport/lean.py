@@ -1,4 +1,4 @@
-"""The lean transport: keep-alive connections on one loop, one deadline and one size bound for each attempt."""
+"""The lean transport: keep-alive connections on one loop, with a deadline and a size limit for each attempt."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pipeline.transport.route import Route
 
 
 class LeanBackend:
-    """Sends over one route. All of it belongs to the thread of the loop.
+    """Sends over one route, all in the thread of the loop.
 
-    Idle connections are kept last in, first out, so that as few as possible grow stale.
+    Idle connections are reused last in, first out, so that few grow stale.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class LeanBackend:
         self._is_abandoned = False
 
     def burst(self, size: int) -> Burst | None:
-        """Return what so many attempts are to be started with; None where others are under way."""
+        """Return what to start `size` attempts with; None if others are in flight."""
         return Burst(self._loop, min(size, self.slots)) if size > 1 and not self._under_way else None
 
     def start(self, body: bytes, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Burst | None) -> None:
-        """Begin an attempt, once fewer than `slots` are under way; `done` gets what comes of it."""
+        """Begin an attempt, once fewer than `slots` are in flight; `done` gets the outcome."""
         if len(self._under_way) >= self.slots:
             self._waiting.append(partial(self.start, body, hooks, done, burst))
             return
@@ -61,12 +61,12 @@ class LeanBackend:
         self._set_timer()
 
     def close(self) -> None:
-        """Close the idle connections, and each of the others after its attempt; later attempts fail."""
+        """Close idle connections now, and the others after their attempts. Later attempts fail."""
         self._is_closed = True
         self._close_idle()
 
     def abandon(self) -> None:
-        """Close, and end every attempt under way at once."""
+        """Close, and end every attempt in flight at once."""
         self._is_abandoned = True
         self.close()
         for attempt in list(self._under_way):
@@ -97,7 +97,7 @@ class LeanBackend:
             has_sent = connection is not None and sent and connection.has_sent
             if self._is_abandoned:
                 return TransportError(ErrorKind.CONNECTION_ERROR, "abandoned by this program", sent, has_sent)
-            self._close_idle()  # what ended this one may have ended them too, and each would cost an attempt
+            self._close_idle()  # they may have ended for the same reason, and each would cost an attempt
             return explain(error, sent=sent, sent_in_full=has_sent, timeout_seconds=self._timeout_seconds)
         finally:
             self._under_way.pop(attempt, None)
@@ -112,7 +112,7 @@ class LeanBackend:
             self._waiting.popleft()()
 
     def _take(self) -> Connection | None:
-        """Take the idle connection that was used last, unless the server has ended it or it is out of step."""
+        """Return the idle connection that was used last and is neither closed nor has unexpected data."""
         while self._idle:
             connection, _ = self._idle.popitem()
             if connection.is_quiet():
@@ -137,7 +137,7 @@ class LeanBackend:
             self._idle.popitem()[0].close()
 
     def _set_timer(self) -> None:
-        """See to the first deadline. All attempts have the same time, so the first to begin is the first to end."""
+        """Set a timer for the first deadline. All attempts have the same time-out, so the oldest is the first."""
         first = next(iter(self._under_way), None)
         if first is not None and not self._has_timer:
             self._has_timer = True
@@ -154,7 +154,7 @@ class LeanBackend:
 
 
 class _Attempt:
-    """Until when it may take, how to end it before, and whom it waits for."""
+    """The deadline of an attempt, how to end it earlier, and the burst that it waits for."""
 
     __slots__ = ("_burst", "deadline", "routine")
 
@@ -164,25 +164,25 @@ class _Attempt:
         self.routine: Routine[Outcome] | None = None
 
     def end(self, error: OSError) -> None:
-        """Have it fail now."""
+        """Make it fail now."""
         if self.routine is not None:
             self.routine.throw(error)
 
     async def wait_for_burst(self) -> None:
-        """Wait for the rest of the burst, where there is one."""
+        """Wait for the rest of the burst, if there is one."""
         burst, self._burst = self._burst, None
         if burst is not None:
             await burst.wait()
 
     def leave_burst(self) -> None:
-        """Let no other wait for this one."""
+        """Let no other attempt wait for this one."""
         burst, self._burst = self._burst, None
         if burst is not None:
             burst.arrive()
 
 
 def _head(route: Route, headers: Mapping[str, str]) -> bytes:
-    """Return a request as it goes over the wire, up to the length of its body."""
+    """Return the request as sent, up to the value of Content-Length."""
     lines = [f"POST {route.target} HTTP/1.1", f"Host: {route.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if route.proxy is not None and route.tls is None and route.proxy.authorization:

@@ -1,7 +1,7 @@
-"""One thread that waits for many sockets. An attempt is a coroutine, suspended until what it waits for is there.
+"""An event loop: one thread waits for many sockets. An attempt is a coroutine, suspended until what it awaits happens.
 
-Not asyncio: an attempt needs a socket, a moment and a wake-up, and its tasks and futures cost as much again as the
-sending itself. `selectors` is epoll on Linux and kqueue on macOS.
+Not asyncio: an attempt needs only sockets, timers and wake-ups, and asyncio's tasks and futures would cost as much
+again as the sending itself. `selectors` is epoll on Linux and kqueue on macOS.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any, Generic, TypeVar
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 LONGEST_WAIT = 1e6
-"""Seconds; neither sockets nor selectors take a time-out beyond 24 days."""
+"""Seconds. Neither sockets nor selectors accept a time-out beyond 24 days."""
 
 Result = TypeVar("Result")
 
 
 class Gate:
-    """What one routine at a time waits for, by `await gate`."""
+    """An event that one routine at a time waits for, with `await gate`."""
 
     __slots__ = ("_routine",)
 
@@ -41,20 +41,20 @@ class Gate:
         return self._routine is not None
 
     def open(self) -> None:
-        """Let the routine that waits go on, here and now."""
+        """Resume the waiting routine, in this call."""
         if self._routine is not None:
             self._routine.resume()
 
     def fail(self, error: Exception) -> None:
-        """Let the routine that waits go on with an error, here and now."""
+        """Resume the waiting routine with an error, in this call."""
         if self._routine is not None:
             self._routine.throw(error)
 
 
 class Routine(Generic[Result]):
-    """A coroutine under way: it runs until it waits for a gate. `done` gets what it returns.
+    """A running coroutine: it runs until it waits for a gate. `done` gets its return value.
 
-    What it raises comes out of whoever lets it go on, and in the end out of `Loop.turn`.
+    An exception that it raises propagates to whoever resumed it, and in the end out of `Loop.turn`.
     """
 
     __slots__ = ("_coroutine", "_done", "_gate")
@@ -65,11 +65,11 @@ class Routine(Generic[Result]):
         self._gate: Gate | None = None
 
     def resume(self) -> None:
-        """Go on, or begin."""
+        """Start or continue."""
         self._go_on(self._coroutine.send, None)
 
     def throw(self, error: Exception) -> None:
-        """Go on with an error in place of what is waited for."""
+        """Continue with an error in place of the awaited event."""
         self._go_on(self._coroutine.throw, error)
 
     def _go_on(self, step: Callable[[Any], Gate], value: Exception | None) -> None:
@@ -85,7 +85,7 @@ class Routine(Generic[Result]):
 
 
 class Timer:
-    """A call at a moment, unless it is canceled before."""
+    """A call at a given time, unless it is canceled first."""
 
     __slots__ = ("call",)
 
@@ -98,7 +98,7 @@ class Timer:
 
 
 class Loop:
-    """Sockets, timers and calls from other threads. All but `call` belongs to the one thread that calls `turn`."""
+    """Sockets, timers and calls from other threads. All but `call` belongs to the thread that calls `turn`."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -111,33 +111,33 @@ class Loop:
         self.watch(self._woken.fileno(), READ, self._take_wakes)
 
     def watch(self, number: int, events: int, ready: Callable[[int], None]) -> None:
-        """Call `ready` with the events that have come, for as long as they last, for a file descriptor."""
+        """Call `ready` with the pending events of a file descriptor in each iteration (level-triggered)."""
         self._selector.register(number, events, ready)
 
     def change(self, number: int, events: int, ready: Callable[[int], None]) -> None:
-        """Watch a file descriptor that is watched already for other events."""
+        """Change the events for which a file descriptor is watched."""
         self._selector.modify(number, events, ready)
 
     def forget(self, number: int) -> None:
-        """Watch a file descriptor no longer; to be called before it is closed."""
+        """Stop watching a file descriptor. Must be called before it is closed."""
         self._selector.unregister(number)
 
     def at(self, moment: float, call: Callable[[], None]) -> Timer:
-        """Call something at a moment of the monotonic clock."""
+        """Call a function at a time of the monotonic clock."""
         timer = Timer(call)
         heapq.heappush(self._timers, (moment, next(self._numbers), timer))
         return timer
 
     def call(self, function: Callable[[], None]) -> None:
-        """Call something in the next turn. Safe from any thread and in a signal handler."""
+        """Call a function in the next iteration. Safe from any thread and in a signal handler."""
         self._calls.append(function)
-        with suppress(OSError):  # it is full of such words already, or the loop is closed
+        with suppress(OSError):  # it is full of wake-ups already, or the loop is closed
             self._waker.send(b"!")
 
     def turn(self, seconds: float) -> None:
-        """Wait until something has come, so long at most, and see to all of it.
+        """Run one iteration: wait up to `seconds` for events, and handle all of them.
 
-        Sockets come before timers: what has arrived by a deadline counts, however late this thread comes to it.
+        Sockets come before timers: what has arrived by a deadline counts, however late this thread runs.
         """
         self._make_calls()
         for key, events in self._selector.select(self._patience(seconds)):
@@ -150,7 +150,7 @@ class Loop:
                 timer.call()
 
     def close(self) -> None:
-        """Let go of everything; nothing is called any more."""
+        """Release everything. Nothing is called afterwards."""
         self._selector.close()
         self._woken.close()
         self._waker.close()

@@ -1,4 +1,4 @@
-"""The addresses of a host, looked up without holding up the loop."""
+"""Name resolution that does not block the loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.transport.dial import Address
 from pipeline.transport.loop import Gate, Loop
 
 KEPT_SECONDS = 30.0
-"""How long an answer serves; a host whose addresses are all dead is looked up again at once."""
+"""How long addresses are cached. If none can be reached, the host is looked up again at once."""
 
 
 class Host:
-    """A host to connect to. One lookup at a time serves all that wait for it."""
+    """A host to connect to. One lookup at a time serves all waiting attempts."""
 
     def __init__(self, loop: Loop, name: str, port: int) -> None:
         self._loop = loop
@@ -30,10 +30,10 @@ class Host:
         self._turns = 0
 
     async def addresses(self) -> list[Address]:
-        """Return the addresses in the order in which they are to be tried.
+        """Return the addresses in the order in which to try them.
 
-        Families alternate, the resolver's first one first (RFC 8305, 4), and the addresses of a family take turns, so
-        that a fleet behind one name shares the connections. Raises OSError, and ValueError for a name that is none.
+        Families alternate, starting with the resolver's first (RFC 8305, 4). The addresses of a family rotate, so that
+        servers behind one name share the connections. Raises OSError, and ValueError for an invalid name.
         """
         if monotonic() >= self._good_until:
             gate = Gate()
@@ -42,7 +42,7 @@ class Host:
                 self._look_up()
             await gate
         if isinstance(self._found, Exception):
-            raise self._found.with_traceback(None)  # else it would grow with each that it is raised for
+            raise self._found.with_traceback(None)  # otherwise it would grow with each attempt that raises it
         families: dict[int, list[Address]] = {}
         for address in self._found:
             families.setdefault(address[0], []).append(address)
@@ -59,10 +59,10 @@ class Host:
         if _is_address(self._name):
             self._resolve()
             return
-        # A daemon thread: a resolver that hangs must not keep the program from ending.
+        # A daemon thread: a hanging resolver must not keep the program from exiting.
         try:
             threading.Thread(target=self._resolve, name="resolver", daemon=True).start()
-        except RuntimeError:  # the system starts no further thread
+        except RuntimeError:  # the system starts no more threads
             self._resolve()
 
     def _resolve(self) -> None:

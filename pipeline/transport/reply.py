@@ -1,4 +1,4 @@
-"""What an attempt ends with: a raw reply, or an error that says whether the request may have reached the server."""
+"""Outcomes of an attempt: a raw reply, or an error that says whether the request may have reached the server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pipeline.errors import ErrorKind
 
 WIRE_ALLOWANCE = 2**20
-"""Bytes a reply may have on the wire beyond the cap on its body, for its head, chunk sizes and trailers."""
+"""Bytes that a reply may have beyond the limit on its body, for headers, chunk sizes and trailers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many connections are kept, the seconds for one attempt, and the most decoded bytes of a reply's body."""
+    """Limits: connections that are kept, seconds for one attempt, and decoded bytes of a reply's body."""
 
     connections: int
     timeout_seconds: float
@@ -28,8 +28,8 @@ class Bounds:
 class RawReply:
     """One complete HTTP reply, whatever its status.
 
-    `headers` finds a name in any case; a header that came twice has its values joined by `, `. `body` is complete
-    and decoded of gzip and deflate.
+    `headers` finds a name in any case; the values of a repeated header are joined by `, `. `body` is complete, with
+    gzip and deflate decoded.
     """
 
     status: int
@@ -38,37 +38,37 @@ class RawReply:
 
 
 class Postponed(Exception):
-    """The request is not to go out now. Raised by a `AttemptHooks`; nothing was sent."""
+    """The request must not be sent now. Raised by `AttemptHooks.on_send`; nothing was sent."""
 
 
 class AttemptHooks:
-    """What a sender sets for an attempt, and what it is called with meanwhile. These do nothing."""
+    """Settings of an attempt, and callbacks while it runs. These do nothing."""
 
     new_connection: bool = False
-    """Whether the attempt has to go over a new connection; the kept ones are closed then."""
+    """Whether the attempt must use a new connection. Idle ones are then closed."""
 
     idle_seconds: float = math.inf
-    """The most seconds without a byte of the reply, from when the request was sent; may change as the reply comes."""
+    """The most seconds without a byte of the reply after the request was sent. May change while the reply arrives."""
 
     streams_body: bool = False
-    """Whether the body goes to `on_data` piece by piece, and not into the RawReply. Looked at after `on_headers`."""
+    """Whether the body goes to `on_data` instead of into the RawReply. Read after `on_headers`."""
 
     def on_send(self) -> None:
-        """Let the request go out: the connection is made, the first byte is next. Raise Postponed to send nothing."""
+        """Allow the request to be sent: the connection is made. Raise Postponed to send nothing."""
 
     def on_headers(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the headers of the reply; its body may still be interrupted, broken or too large."""
+        """Handle the headers of the reply. Its body may still be interrupted, broken or too large."""
 
     def on_data(self, piece: bytes) -> None:
-        """Take the next bytes of the body, decoded."""
+        """Handle the next decoded bytes of the body."""
 
 
 class TransportError(Exception):
     """An attempt without a complete reply.
 
-    `sent` is False only where no byte of the request can have reached the server; `sent_in_full` says whether all of it
-    went out, so that the server may have acted on it. `message` names the cause in a few words and holds nothing of the
-    request or the reply.
+    `sent` is False only if no byte of the request can have reached the server. `sent_in_full` says whether all of it
+    was sent, so that the server may have acted on it. `message` names the cause in a few words and contains
+    nothing of the request or the reply.
     """
 
     def __init__(self, kind: ErrorKind, message: str, sent: bool, sent_in_full: bool) -> None:
@@ -83,21 +83,21 @@ class TransportError(Exception):
 
 
 Outcome = RawReply | TransportError | Postponed
-"""What comes of an attempt."""
+"""The outcome of an attempt."""
 
 
 def idle_timeout(seconds: float) -> TransportError:
-    """Make the error for a reply of which nothing more came for so long."""
+    """Return the error for a reply of which nothing arrived for `seconds`."""
     return TransportError(ErrorKind.TIMEOUT, f"nothing of the reply came for {seconds:g} seconds", True, True)
 
 
 def too_large(most_bytes: int) -> TransportError:
-    """Make the error for a reply beyond the cap."""
+    """Return the error for a reply beyond the limit."""
     return TransportError(ErrorKind.REPLY_TOO_LARGE, f"the reply is larger than {most_bytes:,} bytes", True, True)
 
 
 def explain(error: Exception, *, sent: bool, sent_in_full: bool, timeout_seconds: float) -> TransportError:
-    """Make the typed error for what sockets, TLS or http.client raised before (`sent` False) or after sending began."""
+    """Return the typed error for what sockets, TLS or http.client raised before or after sending began."""
     kind = ErrorKind.CONNECTION_ERROR
     # A TimeoutError with an errno is the kernel's (ETIMEDOUT): the connection broke before the deadline.
     if isinstance(error, TimeoutError) and error.errno is None:
@@ -107,7 +107,7 @@ def explain(error: Exception, *, sent: bool, sent_in_full: bool, timeout_seconds
         kind = ErrorKind.TLS_ERROR
         message = f"the server's certificate is not accepted: {error.verify_message}"
     elif isinstance(error, ssl.SSLError):
-        # An end of file amid the handshake is a lost connection, not a disagreement about TLS.
+        # An end of file during the handshake is a lost connection, not a TLS error.
         if not sent and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             kind = ErrorKind.TLS_ERROR
         stage = "connection broke" if sent else "handshake failed"

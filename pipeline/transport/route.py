@@ -1,4 +1,4 @@
-"""The route to the endpoint: host, port, TLS and proxy, settled once from the URL and the environment."""
+"""The route to the endpoint: host, port, TLS and proxy, determined once from the URL and the environment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where to connect. `tls` is None for plain HTTP; `target` is the request line's, `authority` the Host header's."""
+    """Where to connect. `tls` is None for plain HTTP. `target` is for the request line, `authority` for Host."""
 
     host: str
     port: int
@@ -43,10 +43,10 @@ class Route:
 
 
 def find_route(url: str, path: str) -> Route:
-    """Return the route to an absolute http or https URL whose path and query, as sent, is `path`.
+    """Return the route to an absolute http or https URL whose path and query, as sent, are `path`.
 
     Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (never for loopback) and the certificate bundle's
-    variables. Raises InvalidInput where the proxy or the bundle is unusable.
+    variables. Raises InvalidInput if the proxy or the bundle cannot be used.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
@@ -62,9 +62,9 @@ def find_route(url: str, path: str) -> Route:
 
 
 def find_proxy(url: str, *, standard: bool = False) -> SplitResult | None:
-    """Return the address of the proxy that the environment names for a URL, or None; never one for loopback.
+    """Return the URL of the proxy that the environment names for a URL, or None. Loopback never uses one.
 
-    The standard transport knows more kinds of proxies. Raises InvalidInput for one that cannot be used.
+    The standard transport supports more kinds of proxies. Raises InvalidInput for one that cannot be used.
     """
     address = None if is_loopback(urlsplit(url).hostname or "") else _address_of_proxy(url)
     if not address:
@@ -102,9 +102,9 @@ def certificates() -> str:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return one context for all connections: reading a bundle takes milliseconds and a megabyte each time.
+    """Return a context for all connections: reading a bundle takes milliseconds and a megabyte each time.
 
-    Raises InvalidInput where the certificates cannot be read.
+    Raises InvalidInput if the certificates cannot be read.
     """
     bundle = certificates()
     try:

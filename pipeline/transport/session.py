@@ -1,6 +1,6 @@
-"""The Session of `requests` with its stock adapter, and the little that is changed of it.
+"""The Session of `requests` with its stock adapter, and a few changes.
 
-Its connections call hooks: once they are made, before the first byte of a request goes out, and after the last one.
+Its connections call hooks once they are made, before the first byte of a request is sent, and after the last one.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 
 
 class ConnectionHooks(Protocol):
-    """What a connection calls for one request."""
+    """Callbacks of a connection for one request."""
 
     def on_send(self, connected: Any) -> None:
-        """Let the request go out over a socket that is connected; what is raised here keeps it from being sent."""
+        """Allow the request to be sent over a connected socket. An exception keeps it from being sent."""
 
     def on_sent(self) -> None:
-        """Note that all of the request went out."""
+        """Handle that the request was sent in full."""
 
 
 class Payload(bytes):
-    """A request's body: all that `requests` and urllib3 pass on untouched from a session to a connection."""
+    """A request's body, which is what `requests` and urllib3 pass unchanged from a session to a connection."""
 
     hooks: ConnectionHooks
 
 
 class _HookedConnection(HTTPConnection):
-    """A connection that calls the hooks of the body that it sends."""
+    """A connection that calls the hooks of the payload that it sends."""
 
     def request(self, method: str, url: str, body: Any = None, *arguments: Any, **options: Any) -> None:
         if self.sock is None:
@@ -55,10 +55,10 @@ def _hooked(kind: type[HTTPConnection]) -> type[HTTPConnection]:
 
 
 class _Adapter(HTTPAdapter):
-    """The stock adapter, but with connections that call hooks, and with a check of every https:// proxy."""
+    """The stock adapter, with connections that call hooks, and with a certificate check for every https:// proxy."""
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        # For an http:// URL the stock one trusts any https:// proxy.
+        # For an http:// URL the stock adapter accepts any certificate of an https:// proxy.
         super().cert_verify(conn, "https", verify, cert)  # type: ignore[no-untyped-call]
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
@@ -70,7 +70,8 @@ class _Adapter(HTTPAdapter):
 class StockSession(requests.Session):
     """A session without retries, redirects, cookies or settings from the environment.
 
-    With `allow_redirects=False` alone it would still prepare what a redirect leads to, and so read all of its body.
+    Even with `allow_redirects=False`, a plain one prepares the request that would follow, and first reads all of the
+    body.
     """
 
     def __init__(self, connections: int) -> None:
@@ -81,19 +82,19 @@ class StockSession(requests.Session):
             self.mount(scheme, _Adapter(pool_maxsize=connections))
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return None: no reply leads elsewhere."""
+        """Return None: no redirect is followed."""
         return None
 
 
 def pieces_of(reply: urllib3.HTTPResponse) -> Iterator[bytes]:
-    """Yield the bytes of a body as they come. Of one that is not chunked, `stream` would wait until a piece is full."""
+    """Yield the bytes of a body as they arrive. If it is not chunked, `stream` would wait until a piece is full."""
     if reply.chunked:
         return reply.stream(PIECE, decode_content=False)
     return iter(partial(reply.read1, PIECE, decode_content=False), b"")
 
 
 def first_cause(error: Exception) -> Exception:
-    """Return the error that came first: urllib3 and requests raise each of theirs while they handle the one before."""
+    """Return the original error: urllib3 and requests raise their own while they handle it."""
     while isinstance(error.__context__, Exception) and (error.__cause__ or not error.__suppress_context__):
         error = error.__context__
     if refused := _REFUSED_TUNNEL.match(str(error)):

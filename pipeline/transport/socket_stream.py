@@ -12,12 +12,10 @@ SEND_PIECE = 2**18
 
 
 class SocketStream:
-    """Sends and receives for one routine at a time, in plain or over TLS.
+    """Sends and receives for one routine at a time, in plain text or over TLS.
 
-    `on_idle_data` is called when there is something to read while no routine waits.
-
-    The loop watches it for reading all the time, so that a request and its reply take no more system calls than they
-    have pieces.
+    `on_idle_data` is called when there is something to read while no routine waits. The loop always watches the socket
+    for reading, so a request and its reply need only one system call per piece.
     """
 
     def __init__(self, loop: Loop, sock: socket.socket, on_idle_data: Callable[[], None]) -> None:
@@ -30,7 +28,7 @@ class SocketStream:
         loop.watch(self._number, READ, self._ready)
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
-        """Agree on TLS. Raises OSError, ssl.SSLError and ValueError."""
+        """Negotiate TLS. Raises OSError, ssl.SSLError and ValueError."""
         self._socket = context.wrap_socket(self._socket, server_hostname=host, do_handshake_on_connect=False)
         while True:
             try:
@@ -41,7 +39,7 @@ class SocketStream:
                 await self._until(WRITE)
 
     async def send(self, message: bytes) -> None:
-        """Give all of a message to the system. Raises OSError."""
+        """Send all of a message. Raises OSError."""
         rest = memoryview(message)
         while rest:
             try:
@@ -52,7 +50,7 @@ class SocketStream:
                 await self._until(READ)
 
     async def receive(self, most: int) -> bytes:
-        """Return what comes next, up to so many bytes, none at the end of the connection. Raises OSError."""
+        """Return up to `most` bytes, none at the end of the connection. Raises OSError."""
         if not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
             await self._until(READ)
         while True:
@@ -64,9 +62,9 @@ class SocketStream:
                 await self._until(WRITE)
 
     def is_quiet(self) -> bool:
-        """Return whether nothing has come in on the idle connection: no end of file, reset, or bytes without a request.
+        """Return whether nothing has arrived on the idle connection: no end of file, reset, or bytes without a request.
 
-        With TLS 1.3 a server sends session tickets of its own accord (RFC 8446, 4.6.1); those are taken in here.
+        With TLS 1.3 a server sends session tickets unasked (RFC 8446, 4.6.1). They are consumed here.
         """
         try:
             self._socket.recv(1) if isinstance(self._socket, ssl.SSLSocket) else self._socket.recv(1, socket.MSG_PEEK)
@@ -77,7 +75,7 @@ class SocketStream:
         return False
 
     def fail(self, error: Exception) -> None:
-        """End what the routine waits for with an error."""
+        """Resume the waiting routine with an error."""
         self._gate.fail(error)
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """The standard transport: a Session of `requests` with its stock adapter, in a thread for each request.
 
-It is for what the lean transport does not know: SOCKS and https:// proxies, and gateways that get along only with what
-`requests` itself sends. The stock adapter blocks, has no deadline for all of an attempt, and does not tell how far a
-request got. So the loop keeps the time and ends attempts, and a connection, once it is made, asks whether its request
-may still go out.
+It is for what the lean transport does not support: SOCKS and https:// proxies, and gateways that work only with what
+`requests` itself sends. The stock adapter blocks, has no deadline for a whole attempt, and does not tell how much of a
+request was sent. So the loop ends attempts at their deadline, and each connection, once it is made, asks whether its
+request may still be sent.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from pipeline.transport.route import certificates, find_proxy, tls_context
 from pipeline.transport.session import Payload, StockSession, first_cause, pieces_of
 
 MOST_THREADS = 256
-"""Requests that one process has in flight by this transport."""
+"""The most requests that one process has in flight."""
 
 _FIRST_FINAL_STATUS = 200
 
@@ -50,7 +50,7 @@ Done = Callable[[Outcome], None]
 
 
 class StandardBackend:
-    """Sends a request with one body after another. All but `_run` belongs to the thread of the loop."""
+    """Sends from threads. All methods but those that the threads run belong to the thread of the loop."""
 
     def __init__(self, loop: Loop, request: requests.PreparedRequest, bounds: Bounds) -> None:
         assert request.url is not None
@@ -59,12 +59,12 @@ class StandardBackend:
         self._timeout_seconds = bounds.timeout_seconds
         self._most_bytes = bounds.most_bytes
         self.slots = min(bounds.connections, MOST_THREADS)
-        """Fewer where the system starts no more threads."""
+        """The maximum number of attempts in flight; lowered if the system starts no more threads."""
         proxy = find_proxy(request.url, standard=True)
         self._proxies = {"all": proxy.geturl()} if proxy else {}
         self._certificates = certificates()
         if "https" in (urlsplit(request.url).scheme, proxy and proxy.scheme):
-            tls_context()  # else what is wrong with the certificates would fail each attempt
+            tls_context()  # otherwise unreadable certificates would fail every attempt
         self._session = StockSession(self.slots)
         self._work: SimpleQueue[tuple[_Attempt, bytes] | None] = SimpleQueue()
         self._threads = 0
@@ -73,13 +73,13 @@ class StandardBackend:
         self._is_closed = False
 
     def burst(self, size: int) -> ThreadBurst | None:
-        """Return what so many attempts are to be started with; None where others are under way."""
+        """Return what to start `size` attempts with; None if others are in flight."""
         return ThreadBurst(min(size, self.slots)) if size > 1 and not self._under_way else None
 
     def start(self, body: bytes, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None) -> None:
-        """Begin an attempt, once fewer than `slots` are under way; `done` gets what comes of it.
+        """Begin an attempt, once fewer than `slots` are in flight; `done` gets the outcome.
 
-        Raises PipelineError where the system does not start a single thread.
+        Raises PipelineError if the system does not start a single thread.
         """
         if self._is_closed:
             done(TransportError(ErrorKind.CONNECTION_ERROR, "the transport is closed", False, False))
@@ -87,12 +87,12 @@ class StandardBackend:
             self._waiting.append((body, hooks, done, burst))
 
     def close(self) -> None:
-        """Close the idle connections, and each of the others after its attempt; later attempts fail."""
+        """Close idle connections now, and the others after their attempts. Later attempts fail."""
         self._is_closed = True
         self._session.close()
 
     def abandon(self) -> None:
-        """Close, and end every attempt under way at once."""
+        """Close, and end every attempt in flight at once."""
         self.close()
         for attempt in tuple(self._under_way):
             self._end(attempt, ConnectionAbortedError("abandoned by this program"))
@@ -112,7 +112,7 @@ class StandardBackend:
 
     def _start_thread(self) -> bool:
         try:
-            # A daemon thread: a request that hangs in the resolver must not keep the program from ending.
+            # A daemon thread: a request that hangs in the resolver must not keep the program from exiting.
             threading.Thread(target=self._run, name="sender", daemon=True).start()
         except RuntimeError as error:
             if not self._threads:
@@ -126,10 +126,11 @@ class StandardBackend:
         return True
 
     def _end(self, attempt: _Attempt, error: OSError) -> None:
-        """Have an attempt fail now. Its thread comes to its own end later, and is not waited for."""
+        """Make an attempt fail now. Its thread finishes later and is not waited for."""
         if attempt.end():
             attempt.abort()
-            attempt.done(self._explain(attempt, error))
+            # The last byte may be out although the thread has not noted it yet.
+            attempt.done(self._error(error, sent=attempt.sent, sent_in_full=attempt.sent))
 
     def _returned(self, attempt: _Attempt, outcome: Outcome | BaseException) -> None:
         self._under_way.discard(attempt)
@@ -158,9 +159,9 @@ class StandardBackend:
         request.body = Payload(body)
         request.body.hooks = attempt
         request.headers["Content-Length"] = str(len(body))
-        left = max(0.001, attempt.deadline - monotonic())  # that it has passed is the loop's to say
+        left = max(0.001, attempt.deadline - monotonic())  # the loop ends it when the deadline has passed
         if attempt.hooks.new_connection:
-            self._session.close()  # the idle connections; more are made as needed
+            self._session.close()  # closes idle connections; the session remains usable
         try:
             with self._session.send(
                 request,
@@ -172,14 +173,17 @@ class StandardBackend:
             ) as response:
                 return self._read(response.raw, attempt)
         except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError) as error:
-            self._session.close()  # what ended this connection may have ended the idle ones too
-            raise self._explain(attempt, first_cause(error)) from error
+            self._session.close()  # idle connections may have ended for the same reason
+            cause = first_cause(error)
+            if attempt.fell_silent(cause):
+                raise idle_timeout(attempt.hooks.idle_seconds) from error
+            raise self._error(cause, sent=attempt.sent, sent_in_full=attempt.sent_in_full) from error
 
     def _read(self, reply: urllib3.HTTPResponse, attempt: _Attempt) -> RawReply:
-        if reply.status < _FIRST_FINAL_STATUS:  # http.client takes it for the last one; the answer is still to come
+        if reply.status < _FIRST_FINAL_STATUS:  # http.client takes it for the final reply, which is still to come
             message = f"HTTP {reply.status}, which is no final reply"
             raise TransportError(ErrorKind.CONNECTION_ERROR, message, True, True)
-        # A line that is no header hides those behind it, such as a Retry-After; urllib3 only logs that.
+        # A malformed header line hides those after it, such as Retry-After. urllib3 only logs that.
         assert_header_parsing(reply._original_response.msg)  # type: ignore[union-attr]
         attempt.tell(attempt.hooks.on_headers, reply.status, reply.headers)
         body = Body(reply.headers, reply.length_remaining, self._most_bytes, attempt.hooks)
@@ -187,17 +191,12 @@ class StandardBackend:
             attempt.tell(body.feed, piece)
         return RawReply(reply.status, reply.headers, body.complete())
 
-    def _explain(self, attempt: _Attempt, error: Exception) -> TransportError:
-        is_timeout = isinstance(error, TimeoutError) and error.errno is None
-        if is_timeout and attempt.sent_in_full and monotonic() < attempt.deadline:
-            return idle_timeout(attempt.hooks.idle_seconds)
-        return explain(
-            error, sent=attempt.sent, sent_in_full=attempt.sent_in_full, timeout_seconds=self._timeout_seconds
-        )
+    def _error(self, error: Exception, *, sent: bool, sent_in_full: bool) -> TransportError:
+        return explain(error, sent=sent, sent_in_full=sent_in_full, timeout_seconds=self._timeout_seconds)
 
 
 class _Attempt:
-    """One attempt, at which the loop and a thread are at the same time."""
+    """One attempt, shared by the loop and the thread that makes it."""
 
     def __init__(self, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None, deadline: float) -> None:
         self.hooks = hooks
@@ -213,22 +212,22 @@ class _Attempt:
         self._lock = threading.Lock()
 
     def end(self) -> bool:
-        """Let nothing of it be sent or heard any more; return whether it was still under way."""
+        """Prevent anything further of it; return whether it was still in flight."""
         with self._lock:
             was_over, self._is_over = self._is_over, True
         return not was_over
 
     def abort(self) -> None:
-        """End what its thread waits for."""
-        # An SSLSocket's own shutdown also drops TLS, and its thread would take ciphertext for the reply.
+        """End what its thread is waiting for."""
+        # SSLSocket.shutdown would also drop TLS, and the thread would read ciphertext as the reply.
         with suppress(OSError):
             if self._socket is not None:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def tell(self, step: Callable[..., None], *arguments: Any) -> None:
-        """Do a step of the thread's, unless the attempt is over; what it then waits for ends by `idle_seconds`.
+        """Run a step of the thread unless the attempt has ended, and apply a change of `idle_seconds`.
 
-        Raises Postponed, which nobody hears then.
+        Raises Postponed if it has ended; that outcome is ignored.
         """
         with self._lock:
             if self._is_over:
@@ -236,22 +235,27 @@ class _Attempt:
             step(*arguments)
             if self._idle_seconds != self.hooks.idle_seconds:
                 self._idle_seconds = self.hooks.idle_seconds
-                with suppress(OSError):  # it is closed where these were the last bytes
+                with suppress(OSError):  # it may be closed after the last bytes
                     self._socket.settimeout(min(self._idle_seconds, LONGEST_WAIT))
 
     def on_send(self, connected: Any) -> None:
-        """Begin to send over a connection that is made; raises Postponed where nothing may be sent."""
+        """Begin to send over a connected socket. Raises Postponed if nothing may be sent."""
         if self.burst is not None:
             self.burst.connected()
         self.tell(self._begin, connected)
 
     def on_sent(self) -> None:
-        """Note that all of the request went out."""
+        """Record that the request was sent in full."""
         self.sent_in_full = True
         if self.burst is not None:
             self.burst.sent()
 
+    def fell_silent(self, error: Exception) -> bool:
+        """Return whether an error means that nothing of the reply arrived for `idle_seconds`."""
+        is_timeout = isinstance(error, TimeoutError) and error.errno is None
+        return is_timeout and self.sent_in_full and monotonic() < self.deadline
+
     def _begin(self, connected: Any) -> None:
         self.hooks.on_send()
-        self._socket = getattr(connected, "socket", connected)  # what TLS within a proxy's TLS wraps
+        self._socket = getattr(connected, "socket", connected)  # the socket below TLS within a proxy's TLS
         self.sent = True

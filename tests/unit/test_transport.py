@@ -512,14 +512,16 @@ def test_the_deadline_bounds_the_whole_attempt_however_the_server_drips(script: 
     assert error.message == "no complete reply within 0.2 seconds"
 
 
-def test_the_deadline_bounds_a_server_that_does_not_read() -> None:
+def test_the_deadline_bounds_a_server_that_does_not_read(adapter: str) -> None:
     with (
         serving(lambda peer: peer.pause()) as server,
         transport_to(server.url, timeout_seconds=0.2) as transport,
         pytest.raises(TransportError) as caught,
     ):
         transport.post(b"x" * 50_000_000)
-    assert (caught.value.kind, caught.value.sent, caught.value.sent_in_full) == (ErrorKind.TIMEOUT, True, False)
+    assert (caught.value.kind, caught.value.sent) == (ErrorKind.TIMEOUT, True)
+    # Whoever ends an attempt of a thread cannot know how far it has come, and takes it for sent in full.
+    assert adapter == "standard" or not caught.value.sent_in_full
 
 
 def test_the_deadline_bounds_connecting_and_then_nothing_was_sent() -> None:

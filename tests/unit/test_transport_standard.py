@@ -26,8 +26,8 @@ def _no_network_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def standard(url: str) -> Iterator[Transport]:
-    transport = Transport(url, {}, connections=4, timeout_seconds=5, standard=True)
+def standard(url: str, *, timeout_seconds: float = 5) -> Iterator[Transport]:
+    transport = Transport(url, {}, connections=4, timeout_seconds=timeout_seconds, standard=True)
     try:
         yield transport
     finally:
@@ -94,9 +94,11 @@ def test_an_https_proxy_that_nobody_vouches_for_is_told_nothing(scheme: str, mon
 
 
 def test_an_attempt_through_tls_within_tls_ends_at_once_when_it_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
     def hanging(peer: Peer) -> None:
         peer.receive()
-        peer.pause()
+        released.wait(60)
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "server.pem"))
     with serving(hanging, tls=True) as server:
@@ -108,7 +110,7 @@ def test_an_attempt_through_tls_within_tls_ends_at_once_when_it_is_abandoned(mon
 
         with serving(tunnel, tls=True) as proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{proxy.port}")
-            with standard("https://endpoint.test") as transport:
+            with standard("https://endpoint.test", timeout_seconds=60) as transport:
                 outcomes: list[Outcome] = []
                 transport.start(b"{}", AttemptHooks(), outcomes.append)
                 while not server.requests:
@@ -117,10 +119,11 @@ def test_an_attempt_through_tls_within_tls_ends_at_once_when_it_is_abandoned(mon
                 transport.loop.turn(1)
                 (outcome,) = outcomes
                 assert isinstance(outcome, TransportError) and outcome.sent_in_full and "abandoned" in outcome.message
-                give_up = monotonic() + 2
+                give_up = monotonic() + 20
                 while any(thread.name == "sender" for thread in threading.enumerate()):
                     assert monotonic() < give_up
                     sleep(0.01)
+                released.set()
 
 
 def test_cookies_do_not_gather_in_the_session() -> None:
@@ -154,3 +157,20 @@ def test_more_attempts_than_threads_wait_for_their_turn_and_fail_when_the_transp
     refused = [outcome for outcome in outcomes if isinstance(outcome, TransportError)]
     assert sorted(bodies) == [b"0", b"1", b"2", b"3"]
     assert [error.sent for error in refused] == [False, False]
+
+
+def test_an_attempt_that_is_ended_before_its_thread_notes_the_last_byte_counts_as_sent_in_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr("pipeline.transport.standard._Attempt.on_sent", lambda attempt: released.wait(5))
+    with serving(always(OK)) as server, standard(server.url) as transport:
+        outcomes: list[Outcome] = []
+        transport.start(b"{}", AttemptHooks(), outcomes.append)
+        while not server.requests:
+            transport.loop.turn(0.01)
+        transport.abandon()
+        transport.loop.turn(1)
+        released.set()
+    (outcome,) = outcomes
+    assert isinstance(outcome, TransportError) and outcome.sent_in_full
