@@ -17,6 +17,7 @@ from pipeline.runner.holding import Held, Holding
 from pipeline.runner.verdict import is_busy, is_over_rate
 
 _TIMED_OUT = frozenset({504, 524})
+_TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,9 @@ class Pace:
     def _refused(self, failure: Failure, reserved: Reservation, now: float) -> None:
         # What comes amid an outage says nothing of a rate.
         is_rate = is_over_rate(failure) and not self.outage.is_open
+        # Where the number in flight is found, too many of them explain a 503 or 529 better: what was accepted
+        # on the way up would pass for a rate.
+        is_rate = is_rate and not (self.in_flight.is_auto and failure.http_status != _TOO_MANY)
         # Once requests are spread at a rate, fewer in flight would only keep them from it.
         if is_busy(failure) and not (failure.kind is ErrorKind.RATE_LIMITED and self._admission.explains_refusals):
             self.in_flight.refused(reserved.taken_at, now)
