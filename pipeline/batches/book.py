@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from pipeline.batches.known import price_under, request_under
 from pipeline.batches.lines import line_id
 from pipeline.catalogue import Price, Terms
 from pipeline.client import Attempt
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State
 from pipeline.journal.batches import OpenBatch
 from pipeline.plan import Plan
-from pipeline.records import Failure, JsonObject, ParameterValue, Reply, Request
+from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Decision, decide
 from pipeline.runner import Asking, CachedAnswers
 from pipeline.runner.accounting import Charge, charge_of, failed_record, record_of
@@ -64,14 +65,16 @@ class Book:
         self._journal = journal
         self._plan = plan
         known = journal.settings()
-        self._prices = {number: _price(found, terms) for number, found in known.items()}
+        self._prices = {number: price_under(found, terms) for number, found in known.items()}
         # All that is needed of the request of a line: its claim tells the rest.
-        self._requests = {number: Request(found["model"], (), _max_tokens(found)) for number, found in known.items()}
+        self._requests = {number: request_under(found) for number, found in known.items()}
         self._max_attempts = max_attempts
         self._admission = admission
         self._reserved: dict[int, Reservation] = {}
         self._cached = cached
         self._asking = asking
+        self._in_form: set[int] = set()
+        """The lines whose requests tell the endpoint in a form that it may refuse."""
         self._cached_as: dict[int, tuple[str, int]] = {}
         self._wall_clock = wall_clock
         self._group = _Group()
@@ -104,6 +107,8 @@ class Book:
         self._reserved[number] = reserved
         if work.cached_as is not None:
             self._cached_as[number] = work.cached_as
+        if self._asking is not None and self._asking.is_in_form(work.request):
+            self._in_form.add(number)
         return Claim(
             number,
             self._plan.number,
@@ -177,21 +182,30 @@ class Book:
         attempt = Attempt(number, result, claim.claimed_at, now, max(0.0, now - claim.claimed_at), reply=reply)
         record = record_of(attempt, result, self._requests[claim.settings_id], history, charge, price)
         place = self._cached_as.pop(number, None)
+        fatal = None
         if isinstance(result, Reply):
             self._take_answer(claim, record, history, place)
         else:
-            record = with_answers(record, history)
-            self._record(claim, State.ATTEMPTED, record)
-            decision = decide(result)
-            if decision is Decision.STOP:
-                return result
-            self._tries[_key(claim)] += decision is Decision.RETRY
-            if decision in (Decision.FAIL, Decision.REFUSE) or self._tries[_key(claim)] >= self._max_attempts:
-                failed = State.FAILED_PASSING if result.kind in PASSING else State.FAILED
-                self._record(claim, failed, failed_record(record))
-            else:
-                self.asks_again = True
+            fatal = self._take_failure(claim, with_answers(record, history), result)
+        self._in_form.discard(number)
         self._commit_if_many()
+        return fatal
+
+    def _take_failure(self, claim: Claim, record: Outcome, failure: Failure) -> Failure | None:
+        """Record a failed line, and what becomes of its row. Returns a failure that every line meets."""
+        self._record(claim, State.ATTEMPTED, record)
+        if self._asking is not None and claim.number in self._in_form and self._asking.falls_back(failure):
+            self.asks_again = True
+            return None
+        decision = decide(failure)
+        if decision is Decision.STOP:
+            return failure
+        self._tries[_key(claim)] += decision is Decision.RETRY
+        if decision in (Decision.FAIL, Decision.REFUSE) or self._tries[_key(claim)] >= self._max_attempts:
+            failed = State.FAILED_PASSING if failure.kind in PASSING else State.FAILED
+            self._record(claim, failed, failed_record(record))
+        else:
+            self.asks_again = True
         return None
 
     def _take_answer(self, claim: Claim, record: Outcome, history: History, place: tuple[str, int] | None) -> None:
@@ -282,13 +296,3 @@ class Book:
 
 def _key(claim: Claim) -> RowKey:
     return claim.row_id, claim.request_hash
-
-
-def _price(settings: JsonObject, terms: Mapping[str, Terms]) -> Price | None:
-    model = settings["model"]
-    return terms[model].price if model in terms else None
-
-
-def _max_tokens(settings: JsonObject) -> dict[str, ParameterValue]:
-    value = settings["parameters"].get("max_tokens")
-    return {"max_tokens": value} if isinstance(value, int) else {}

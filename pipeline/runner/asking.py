@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pipeline.errors import ErrorKind
 from pipeline.expect import Expected, Objection
 from pipeline.journal import Outcome
-from pipeline.records import Failure
+from pipeline.records import Failure, Request
 from pipeline.runner.feed import History, Work
-from pipeline.runner.messages import loggable
 
 _UNTAKEN = re.compile(r"response_?format|json_?schema|json mode|structured|guided|grammar", re.IGNORECASE)
 _REFUSALS = frozenset({ErrorKind.BAD_REQUEST, ErrorKind.SCHEMA_NOT_SUPPORTED})
@@ -62,16 +61,24 @@ class Asking:
         """Return whether a row whose last answer, of this record, was rejected is asked again."""
         return self._expected.asks_again_after(record.answer_attempts)
 
-    def falls_back(self, work: Work, failure: Failure) -> bool:
-        """Return whether a failure only says that the endpoint does not accept the form. The row is then sent again."""
-        if not self._telling.is_in_form(work.request) or failure.kind not in _REFUSALS:
+    def is_in_form(self, request: Request) -> bool:
+        """Return whether a request tells the endpoint in a form that it may refuse."""
+        return self._telling.is_in_form(request)
+
+    def falls_back(self, failure: Failure) -> bool:
+        """Return whether the failure of a request in that form only says that the endpoint does not accept it. The row
+        is then sent again.
+        """
+        if failure.kind not in _REFUSALS:
             return False
         if failure.kind is ErrorKind.BAD_REQUEST and not _UNTAKEN.search(failure.message):
             return False
         if not self._has_fallen_back:
             self._has_fallen_back = True
-            words = loggable(failure.message, work.request)
-            self._warn(f"the endpoint does not take `response_format` ({words}); the prompt tells it from now on")
+            self._warn(
+                f"the endpoint does not take `response_format` ({failure.kind}, HTTP {failure.http_status}); the prompt"
+                " tells it from now on"
+            )
         return True
 
 

@@ -134,7 +134,7 @@ class Settler:
 
     def _failed(self, flight: Flight, failure: Failure, record: Outcome, now: float) -> None:
         work = flight.work
-        if self._asking is not None and self._asking.falls_back(work, failure):
+        if self._asking is not None and self._asking.is_in_form(work.request) and self._asking.falls_back(failure):
             self._recorder.record(work, State.ATTEMPTED, record)
             self._waiting.put(work, now)
             return

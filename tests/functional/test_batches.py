@@ -8,12 +8,15 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from pipeline.simulator import Settings, Simulator, read_ledger
+from pipeline.simulator.apis import APIS
+from pipeline.simulator.chat_request import Refusal
 from tests.functional.conftest import Endpoint, Workspace, wait_until
 
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
@@ -323,6 +326,24 @@ def test_a_row_none_of_whose_lines_is_valid_fails(ws: Workspace, provider: Make)
     assert ws.run(code=3)["failures"] == {"invalid_answer": 3}
     assert [row["answer_attempts"] for row in ws.rows()] == [2, 2, 2]
     assert Decimal(ws.command("status")["job_cost_usd"]) == bought.cost
+
+
+def test_a_form_that_the_lines_are_refused_for_is_left_for_the_prompt(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/v1/chat/completions"
+    api = APIS[path]
+
+    def read(body: dict[str, Any]) -> Any:
+        if "response_format" in body:
+            raise Refusal(400, 5006, "response_format is not supported")
+        return api.read(body)
+
+    monkeypatch.setitem(APIS, path, replace(api, read=read))
+    bought = provider(6)
+    bought.job(expect={"json_schema": SCHEMA})
+    assert ws.run()["succeeded"] == 6
+    assert [(row["attempts"], row["answer_attempts"]) for row in ws.rows()] == [(2, 1)] * 6
 
 
 def test_images_go_into_the_lines_of_a_batch(ws: Workspace, provider: Make) -> None:
