@@ -37,12 +37,12 @@ class Exit(IntEnum):
         "the endpoint refuses the job (credentials, payment, model, quota, outage)",
         "fix the cause, then run it again",
     )
+    CHECKPOINT = (6, "the disk or the checkpoint failed; what was acknowledged is safe", "do what the message says")
     WAITING = (
         7,
         "`--no-wait`: rows are waiting in a provider's batch",
         "run it again to collect them",
     )
-    CHECKPOINT = (6, "the disk or the checkpoint failed; what was acknowledged is safe", "do what the message says")
     LOCKED = (75, "another run of this job is under way; nothing was touched", "nothing")
     SIGNAL = (
         128,

@@ -72,7 +72,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the bound on the images in flight",
-        "pipeline/runner/runner.py",
+        "pipeline/runner/dispatcher.py",
         "return held + needed <= MAX_IMAGE_BYTES",
         "return True",
         "tests/functional/test_images.py",
