@@ -241,6 +241,41 @@ PROTECTIONS = (
         "if False:",
         "tests/functional/test_jobs.py",
     ),
+    Protection(
+        "the sample's own mark in the ids of the journal",
+        "pipeline/plan/cells.py",
+        "    parts += [str(sample)] if sample else []\n",
+        "",
+        "tests/functional/test_samples.py",
+    ),
+    Protection(
+        "the cell in what rows have in common that share an answer",
+        "pipeline/plan/draft.py",
+        '"SELECT position % ? AS cell',
+        '"SELECT 0 * ? AS cell',
+        "tests/functional/test_deduplicate.py",
+    ),
+    Protection(
+        "the answers that rows had before in what they may share",
+        "pipeline/plan/sharing.py",
+        "if position != payer and plan.state(position) in _MAY_SHARE:",
+        "if position != payer:",
+        "tests/functional/test_deduplicate.py",
+    ),
+    Protection(
+        "the endpoint's address in the key of a cache",
+        "pipeline/cache/keys.py",
+        "self.address, self.simulated",
+        "self.simulated",
+        "tests/functional/test_cache.py",
+    ),
+    Protection(
+        "the checksum of the answers in a cache",
+        "pipeline/cache/store.py",
+        " or checksum != _checksum(key, number, record)",
+        "",
+        "tests/functional/test_cache.py",
+    ),
 )
 
 
