@@ -233,8 +233,9 @@ class Workspace:
         self.warm = warm
         self.input = input
         self.prefix: tuple[str, ...] = ()
-        """What every start of the command is to go through, such as `setsid`."""
-        self._behind: Warm | None = None
+        """What every start of the command is to go through, such as `prlimit` with its flags."""
+        self.before: list[tuple[str, Sequence[Any]]] = []
+        """What every process does before the command begins, as for `Warm.start`."""
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -278,8 +279,9 @@ class Workspace:
         """Run the command to its end, away from any terminal: in this process, unless it is to start otherwise."""
         if self.prefix or self.environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
             return self.process(*arguments)
-        if self._behind:
-            return self._behind.run(*arguments, directory=self.path, environment=self.environment)
+        if self.before:
+            assert self.warm is not None
+            return self.warm.run(*arguments, directory=self.path, environment=self.environment, before=self.before)
         return command(*arguments, directory=self.path, environment=self.environment)
 
     def process(self, *arguments: str, seconds: float = 30.0) -> Result:
@@ -319,24 +321,17 @@ class Workspace:
         """`pipeline run job.yaml --json`."""
         return self.command("run", *arguments, code=code)
 
-    def behind(self, *words: str) -> None:
-        """From now on, start the command behind these words, such as `nsenter` with its flags."""
-        self._behind = Warm(*words, directory=self.path, environment=self.environment)
-
-    def close(self) -> None:
-        if self._behind:
-            self._behind.close()
-
-    def start(self, *arguments: str, **how: Any) -> Process:
-        """The command as a process under way; `how` is as for `Warm.start`."""
-        warm = self._behind or self.warm
-        assert warm is not None
-        return warm.start(*arguments, directory=self.path, environment=self.environment, **how)
+    def start(self, *arguments: str, **streams: Any) -> Process:
+        """The command as a process under way; `streams` are as for `Warm.start`."""
+        assert self.warm is not None
+        return self.warm.start(
+            *arguments, directory=self.path, environment=self.environment, before=self.before, **streams
+        )
 
     @contextmanager
-    def running(self, *arguments: str, command: str = "run", **how: Any) -> Iterator[Process]:
+    def running(self, *arguments: str, command: str = "run") -> Iterator[Process]:
         """`pipeline run job.yaml --json` as a process under way; it is killed if it is still there in the end."""
-        with self.start(command, "job.yaml", "--json", *arguments, **how) as process:
+        with self.start(command, "job.yaml", "--json", *arguments) as process:
             try:
                 yield process
             finally:
@@ -385,11 +380,9 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def ws(tmp_path: Path, endpoint: Endpoint, warm: Warm, request: pytest.FixtureRequest) -> Iterator[Workspace]:
+def ws(tmp_path: Path, endpoint: Endpoint, warm: Warm, request: pytest.FixtureRequest) -> Workspace:
     # Parquet spares each of some thousand commands the import of pandas; a module that is about CSV says so.
-    made = Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"), warm=warm)
-    yield made
-    made.close()
+    return Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"), warm=warm)
 
 
 @pytest.fixture

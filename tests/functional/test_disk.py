@@ -21,6 +21,7 @@ from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
 from pipeline.sink import parquet, results
 from tests.functional.conftest import Endpoint, Workspace, answer, ended
+from tests.support.namespaces import namespace
 
 BIG = "x" * 20_000
 SAFE = "every acknowledged answer is in its checkpoint"
@@ -41,30 +42,14 @@ def disk(ws: Workspace) -> Iterator[Disk]:
     """Sized a mebibyte. Skips where the system lets no one make a namespace."""
     place = ws.path / "disk"
     place.mkdir()
-    held = subprocess.Popen(
-        ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs -o size=1m tmpfs "$0" && echo && exec sleep 600', str(place)],
-        stdout=subprocess.PIPE,
-    )
-    assert held.stdout is not None
-    if not held.stdout.readline():
-        held.wait()
-        pytest.skip("no user namespaces here (unshare -Urm), so no file system of our own")
-    inside = (
-        "nsenter",
-        "--target",
-        str(held.pid),
-        "--user",
-        "--mount",
-        "--preserve-credentials",
-    )
+    with namespace('mount -t tmpfs -o size=1m tmpfs "$PWD/disk"', ws.path) as process:
 
-    def mount(options: str) -> None:
-        subprocess.run([*inside, "mount", "-o", f"remount,{options}", str(place)], check=True)
+        def mount(options: str) -> None:
+            inside = ("nsenter", "--target", str(process), "--user", "--mount", "--preserve-credentials")
+            subprocess.run([*inside, "mount", "-o", f"remount,{options}", str(place)], check=True)
 
-    ws.behind(*inside)
-    yield Disk(Path(f"/proc/{held.pid}/root{place}"), mount)
-    held.kill()
-    held.communicate()
+        ws.before = [("tests.support.namespaces:enter", (process, str(ws.path)))]
+        yield Disk(Path(f"/proc/{process}/root{place}"), mount)
 
 
 def test_a_disk_that_is_full_at_a_commit_stops_the_run_and_keeps_what_was_acknowledged(

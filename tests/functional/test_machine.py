@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
+import resource
+from collections.abc import Iterator
 
 import pytest
 
 from tests.functional.conftest import Endpoint, Workspace
+from tests.support.namespaces import namespace
 
 
 def test_too_few_open_files_are_exit_2_before_anything_is_sent(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(200))
     ws.job(limits={"concurrency": 150})
-    ws.behind("prlimit", "--nofile=128:128")
+    ws.before = [("resource:setrlimit", (resource.RLIMIT_NOFILE, (128, 128)))]
     said = "150 requests at a time need about 182 open files, and the system allows a process 128"
     message = ws.run(code=2)["error"]["message"]
     assert said in message
@@ -29,26 +31,24 @@ def test_too_few_open_files_are_exit_2_before_anything_is_sent(ws: Workspace, en
 def test_only_rows_that_are_sent_need_open_files(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(20))
     ws.job(limits={"concurrency": 2000})
-    ws.behind("prlimit", "--nofile=64:64")
+    ws.before = [("resource:setrlimit", (resource.RLIMIT_NOFILE, (64, 64)))]
     ws.command("validate")
     assert ws.run()["succeeded"] == len(endpoint.asked) == 20
 
 
 @pytest.fixture
-def nowhere_temporary(ws: Workspace) -> Workspace:
+def nowhere_temporary(ws: Workspace) -> Iterator[Workspace]:
     """A workspace where nothing can be written to but `data`: not in /tmp, /var/tmp, /dev/shm, nor where it runs."""
     script = (
-        "mount --make-rprivate / && mount --bind data data && cd / &&"
+        "here=$PWD && mount --make-rprivate / && mount --bind data data && cd / &&"
         " for one in /tmp /var/tmp /dev/shm;"
         " do mount --rbind $one $one && mount -o remount,bind,ro $one || exit 99; done;"
-        ' cd "$0" && ! touch here 2>/dev/null && touch data/there && exec "$@"'
+        ' cd "$here" && ! touch here 2>/dev/null && touch data/there'
     )
     (ws.path / "data").mkdir()
-    prefix = ("unshare", "-Urm", "sh", "-c", script, str(ws.path))
-    if subprocess.run([*prefix, "true"], cwd=ws.path, capture_output=True, check=False).returncode:
-        pytest.skip("no user namespaces here (unshare -Urm), or no workspace in a place for temporary files")
-    ws.behind(*prefix)
-    return ws
+    with namespace(script, ws.path) as process:
+        ws.before = [("tests.support.namespaces:enter", (process, str(ws.path)))]
+        yield ws
 
 
 @pytest.mark.parametrize("processes", [1, 3])

@@ -77,7 +77,8 @@ def test_a_kill_takes_the_senders_along_and_only_what_was_in_flight_is_asked_aga
 
 def test_a_signal_to_the_whole_group_drains(at: Workspace, endpoint: Endpoint) -> None:
     endpoint.gate.clear()
-    with at.running(before=[("os:setsid", ())]) as process:
+    at.before = [("os:setsid", ())]
+    with at.running() as process:
         endpoint.wait_for(SLOTS - 1)
         os.killpg(process.pid, signal.SIGINT)
         endpoint.gate.set()

@@ -106,22 +106,14 @@ class Process:
 
 
 class Warm:
-    """Starts the command as children of one process that has imported everything, which takes most of a short run.
+    """Starts the command as children of one process that has imported everything, which takes most of a short run."""
 
-    Args:
-        prefix: words before the interpreter, such as `prlimit --nofile=64:64`, that hold for all children.
-        directory: where those words are run.
-        environment: that of the process itself; a child's own is told when it is started.
-    """
-
-    def __init__(self, *prefix: str, directory: Path = REPOSITORY, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
-        paths = (environment.get("PYTHONPATH"), str(REPOSITORY))
         with theirs:
             self._process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "tests.support.warm", str(theirs.fileno())],
-                cwd=directory,
-                env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                [sys.executable, "-m", "tests.support.warm", str(theirs.fileno())],
+                cwd=REPOSITORY,  # which is then the first place to import from
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
@@ -166,7 +158,7 @@ class Warm:
         return Process(ours, *readers)
 
     def run(
-        self, *arguments: str, directory: Path, environment: Mapping[str, str], seconds: float = 30.0, **how: Any
+        self, *arguments: str, directory: Path, environment: Mapping[str, str], seconds: float = 100.0, **how: Any
     ) -> Result:
         """Run the command to its end; the rest is as for `start`."""
         with self.start(*arguments, directory=directory, environment=environment, **how) as process:
