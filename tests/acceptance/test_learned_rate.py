@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.simulator import read_ledger
-from tests.rates import LIMITS, EachSecond, FullBucket, Limit, Sliding, measure
+from tests.support.rates import LIMITS, EachSecond, FullBucket, Limit, Sliding, measure
 
 Start = Callable[..., subprocess.Popen[str]]
 Simulate = Callable[..., str]

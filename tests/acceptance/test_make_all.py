@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.many_jobs import ManyJobs, kill_and_finish, most_within
+from tests.support.many_jobs import ManyJobs, kill_and_finish, most_within
 
 JOBS, ROWS, PER_MINUTE, SLOTS = 5, 180, 600, 8
 

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.records import Request, request_hash
 from pipeline.simulator import prompt_digest
-from tests.oracle import Kill, Ledger, billed, check_job, is_known, look_after_kill
+from tests.support.oracle import Kill, Ledger, billed, check_job, is_known, look_after_kill
 
 Start = Callable[..., subprocess.Popen[str]]
 Simulate = Callable[..., str]

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.journal import ANSWERS, Journal
 from pipeline.simulator import Exchange, Settings, Simulator, prompt_digest, read_ledger
-from tests.oracle import billed, is_known
+from tests.support.oracle import billed, is_known
 
 CONCURRENCY = 4
 FAULTS = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.functional.conftest import COST, MODEL, Asked, Endpoint, Reply, Simulated, Workspace, answer, ended, refusal
-from tests.oracle import SOCKET_SECONDS, Ledger
+from tests.support.oracle import SOCKET_SECONDS, Ledger
 
 SMALL = "meta/llama-3.1-8b-instruct"
 FILE = ".cache/answers"

@@ -26,7 +26,7 @@ from tests.functional.conftest import (
     answer,
     refusal,
 )
-from tests.oracle import SOCKET_SECONDS, Ledger, billed, is_known
+from tests.support.oracle import SOCKET_SECONDS, Ledger, billed, is_known
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}, "why": {"type": "string"}}, "required": ["n"]}
 GOOD, BAD = '{"n": 7}', '{"n": "seven"}'

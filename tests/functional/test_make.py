@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.conftest import Simulated, wait_until
-from tests.many_jobs import ManyJobs, kill_and_finish, most_within
+from tests.support.many_jobs import ManyJobs, kill_and_finish, most_within
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = """#!/bin/sh

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.functional.conftest import Simulated, Workspace, ended, wait_until
-from tests.oracle import SOCKET_SECONDS, Ledger, billed, is_known
+from tests.support.oracle import SOCKET_SECONDS, Ledger, billed, is_known
 
 RETRY = {"max_attempts": 2, "initial_seconds": 0.01, "max_seconds": 0.02}
 FAULTS = ("", "success_false_billed x1", "504 x3", "usage_missing", "", "truncated x1", "400", "bad_json x1")

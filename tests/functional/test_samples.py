@@ -15,7 +15,7 @@ import pytest
 
 import pipeline
 from tests.functional.conftest import COST, Asked, Endpoint, Reply, Simulated, Workspace, answer, refusal
-from tests.oracle import SOCKET_SECONDS, Ledger
+from tests.support.oracle import SOCKET_SECONDS, Ledger
 
 PROMPT = {"user": "{{ question }}"}
 

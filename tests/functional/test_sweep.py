@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.functional.conftest import COST, MODEL, Asked, Endpoint, Reply, Simulated, Workspace, answer, refusal
-from tests.oracle import SOCKET_SECONDS, Ledger
+from tests.support.oracle import SOCKET_SECONDS, Ledger
 
 SMALL = "meta/llama-3.1-8b-instruct"
 OTHER = "google/gemma-3-12b-it"

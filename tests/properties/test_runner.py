@@ -17,7 +17,7 @@ from pipeline.plan import SUCCEEDED
 from pipeline.records import Failure, Reply, Usage
 from pipeline.runner import Stop
 from pipeline.runner.feed import History
-from tests.virtual import Answer, Bench
+from tests.support.virtual import Answer, Bench
 
 USAGE = Usage(10, 5, 15, "{}")
 ANSWER = Reply("yes", "text", None, USAGE)

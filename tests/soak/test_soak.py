@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.simulator import prompt_digest
-from tests.oracle import Ledger, check_job
+from tests.support.oracle import Ledger, check_job
 
 Start = Callable[..., subprocess.Popen[str]]
 Simulate = Callable[..., str]

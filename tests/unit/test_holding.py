@@ -13,7 +13,7 @@ from pipeline.endings import LimitedBy
 from pipeline.errors import ErrorKind
 from pipeline.limits import InFlightLimit
 from pipeline.runner.holding import Held, Holding
-from tests.virtual import Answer, Bench, answered, failed
+from tests.support.virtual import Answer, Bench, answered, failed
 
 
 def held(*times: tuple[Held, float]) -> Holding:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import ErrorKind
 from pipeline.journal import State
 from pipeline.limits import QuotaWait
-from tests.virtual import Answer, Bench, Script, answered, failed
+from tests.support.virtual import Answer, Bench, Script, answered, failed
 
 MIDNIGHT = 86_400.0
 START = 1000.0

@@ -18,7 +18,7 @@ from pipeline.plan import FAILED, SUCCEEDED
 from pipeline.records import Failure, Reply, Request, Usage
 from pipeline.runner import Work
 from pipeline.runner.feed import History, refused_last
-from tests.virtual import Answer, Bench, Script, answered, failed
+from tests.support.virtual import Answer, Bench, Script, answered, failed
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pipeline.errors import ErrorKind
 from pipeline.journal import State
 from pipeline.plan import FAILED
 from pipeline.runner.feed import History
-from tests.virtual import Answer, Bench, Script, answered, failed
+from tests.support.virtual import Answer, Bench, Script, answered, failed
 
 Refusal = dict[str, Any]
 FORBIDDEN: Refusal = {"kind": ErrorKind.NOT_ALLOWED, "http_status": 403}

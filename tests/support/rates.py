@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 from pipeline.errors import ErrorKind
 from pipeline.records import Failure, Reply, Usage
 from pipeline.runner import Stop
-from tests.virtual import Answer, Bench
+from tests.support.virtual import Answer, Bench
 
 START = 1000.0
 REFUSAL_SECONDS = 0.05

@@ -17,9 +17,9 @@ from typing import Any
 from pipeline.records import Request, request_hash
 from pipeline.simulator import prompt_digest
 from tests.conftest import KEY
-from tests.oracle import Kill, Ledger, check_job, look_after_kill
+from tests.support.oracle import Kill, Ledger, check_job, look_after_kill
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
 MAX_TOKENS = 64
 
