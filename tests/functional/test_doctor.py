@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import namedtuple
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -154,6 +155,11 @@ def test_the_proxy_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch
     (wrong_one,) = wrong()
     assert wrong_one.name == "proxy"
     assert "secret" not in wrong_one.message
+    job = default_job()
+    endpoint = job.config.endpoint.model_copy(update={"transport": "standard"})
+    job = replace(job, config=job.config.model_copy(update={"endpoint": endpoint}))
+    found = next(check for check in run_checks(job, SOUND) if check.name == "proxy")
+    assert (found.is_ok, found.message) == (True, "127.0.0.1:3128, to cloud.dataoorts.com")
 
 
 def test_a_job_with_mistakes_is_refused(ws: Workspace) -> None:
