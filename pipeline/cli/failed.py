@@ -33,10 +33,11 @@ def list_failed(
 
     def action() -> None:
         from pipeline.app.jobs.scratch import scratch
-        from pipeline.app.use_cases.failed import COLUMNS, failed_rows
+        from pipeline.app.use_cases.failed import failed_rows, listed_columns
         from pipeline.exports.cells import safe_cell
 
         job = load(job_file, overrides, shard)
+        columns = listed_columns(job)
         with (
             scratch(job.checkpoint_path) as place,
             tempfile.SpooledTemporaryFile(_BYTES_IN_MEMORY, "w+", encoding="utf-8", newline="", dir=str(place)) as file,
@@ -45,12 +46,12 @@ def list_failed(
             if console.is_json:
                 file.write(f'{{"job": {json_text(job.config.name)}, "failed": [')
                 for number, row in enumerate(rows):
-                    file.write((", " if number else "") + json_text({name: _plain(row[name]) for name in COLUMNS}))
+                    file.write((", " if number else "") + json_text({name: _plain(row[name]) for name in columns}))
                 file.write("]}\n")
             else:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                writer.writerows([safe_cell(_visible(_plain(row[name]))) for name in COLUMNS] for row in rows)
+                writer.writerow(columns)
+                writer.writerows([safe_cell(_visible(_plain(row[name]))) for name in columns] for row in rows)
             file.seek(0)
             ignore_signals()
             shutil.copyfileobj(file, sys.stdout)

@@ -68,7 +68,10 @@ def _fields(row: ShownRow) -> Row:
 
 def _lines(row: ShownRow, is_simulated: bool) -> Iterator[str]:
     result = row.result
-    yield f"{result['row_id']}: {result['status']}"
+    cell = [result["variant"]] if "variant" in result else []
+    cell += [f"sample {result['sample_index']}"] if "sample_index" in result else []
+    which = f" ({', '.join(cell)})" if cell else ""
+    yield f"{result['row_id']}{which}: {result['status']}"
     if row.prompt is not None:
         yield from _labeled("prompt", row.prompt)
     if result["status"] == "failed":
@@ -103,6 +106,8 @@ def _figures(result: Row, is_simulated: bool) -> Iterator[str]:
         yield f"${_money(result['cost_usd'])}{' simulated' if is_simulated else ''}"
     elif result["attempts"]:
         yield "cost unknown" if result["status"] == "succeeded" else "nothing known to be billed"
+    if (payer := result.get("shared_from")) is not None:
+        yield "from the cache" if payer == "cache" else f"shared from {payer}"
     yield counted(result["attempts"], "request")
     if result.get("answer_attempts", 1) > 1:
         yield counted(result["answer_attempts"], "answer")

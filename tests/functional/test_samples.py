@@ -255,3 +255,19 @@ def test_ask_returns_a_frame_with_each_row_once_for_each_sample(
     assert len(endpoint.asked) == 4
     table = pipeline.ask(pa.table({"question": ["a", "b"]}), samples=3, **arguments)
     assert table.num_rows == 6 and len(endpoint.asked) == 6
+
+
+def test_lists_for_people_say_which_sample_and_variant_a_row_is(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: refusal(400, 5006) if asked.body["data"]["seed"] == 2 else answer("x")
+    ws.given([["k", "a"], ["l", "a"]], ["key", "question"])
+    sweep = {"parameters.temperature": [0.5]}
+    job(ws, 2, parameters={"seed": 1}, input={"id": "key"}, sweep=sweep, deduplicate=True)
+    ws.run(code=3)
+    listed = ws.pipeline("retry-failed", "job.yaml", "--list").out.splitlines()
+    assert [line.split(",")[:4] for line in listed] == [
+        ["row_id", "variant", "sample_index", "error_kind"],
+        ["k", "temperature=0.5", "1", "bad_request"],
+    ]
+    shown = ws.pipeline("show", "job.yaml", "-n", "9").out
+    assert "k (temperature=0.5, sample 1): failed" in shown
+    assert "l (temperature=0.5, sample 0): succeeded" in shown and "shared from k" in shown
