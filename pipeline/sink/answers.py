@@ -7,17 +7,27 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 from pyarrow.json import ParseOptions, ReadOptions, read_json
+from pydantic_core import from_json, to_json
 
 from pipeline.expect import Expected
 from pipeline.records import json_text
 from pipeline.surrogates import well_formed
 
+ERROR = b'"error_kind":'
+"""What stands in the text of a record with an error."""
+
+_ERRORS = ("error_kind", "error_message")
 ANSWER_ATTEMPTS = pa.field("answer_attempts", pa.int32(), nullable=False)
 
 
 def parsed_field(expected: Expected) -> pa.Field:
     """Return the column of the parsed values."""
     return pa.field("parsed", expected.expectation.type)
+
+
+def as_answer(text: bytes) -> bytes:
+    """Return the record of an answer that was invalid when it was recorded, and is valid by what is expected now."""
+    return to_json({name: value for name, value in from_json(text).items() if name not in _ERRORS})
 
 
 def answer_columns(expected: Expected, columns: Mapping[str, pa.Array], statuses: Sequence[str]) -> dict[str, pa.Array]:

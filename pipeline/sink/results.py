@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import InvalidInput
-from pipeline.journal import EventHead, Journal, State
+from pipeline.journal import ANSWERS, EventHead, Journal, State
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, adopted_by_payers, input_row_id, settled
+from pipeline.sink.answers import ERROR, as_answer
 from pipeline.sink.columns import KNOWN_NAMES, cell_columns, result_columns, result_fields, with_shared
 from pipeline.sources import pick, taken, written_column
 from pipeline.sources.files import is_touched
@@ -24,6 +25,7 @@ _MAX_ROWS_PER_SLICE = 512
 _ROWS_AT_FIRST = 16
 # As integers, as in a plan: comparing those with enum members is slow.
 _FAILED = frozenset(map(int, FAILED))
+_ANSWERED = frozenset(map(int, ANSWERS))
 _ADOPTED = frozenset({int(State.ADOPTED), int(State.ADOPTED_UNPRICED)})
 
 
@@ -176,7 +178,7 @@ class Results:
                 raise _changed()
             else:
                 shared_from.append(None)
-            texts.append(text)
+            texts.append(as_answer(text) if state in _ANSWERED and ERROR in text else text)
             known["row_id"].append(input_row_id(ids[offset]))
             known["status"].append("failed" if state in _FAILED else "succeeded")
             known["model"].append(facts.models[entry.settings_id])

@@ -213,6 +213,9 @@ def test_a_change_of_what_is_expected_judges_the_answers_on_disk_again(ws: Works
 
     # A wider one: what failed holds now, free.
     ws.job(expect={"regex": r"\w", "send": "none", "feedback": False})
+    assert ws.command("estimate")["rows"]["done"] == 3
+    lines = ws.pipeline("export", "job.yaml", "--to", "jsonl", "-").out.splitlines()
+    assert [(json.loads(line)["parsed"], json.loads(line)["error_kind"]) for line in lines][-1] == ("t", None)
     summary = ws.run()
     assert (summary["succeeded"], summary["job_cost_usd"]) == (3, cost)
     assert [row["parsed"] for row in ws.rows()] == ["1", "2", "t"]
@@ -408,6 +411,38 @@ def test_a_kill_between_two_answers_keeps_the_first_and_its_cost(ws: Workspace, 
     assert WORDS in json.dumps(endpoint.asked[0].body)
     (row,) = ws.rows()
     assert (row["attempts"], row["answer_attempts"], row["cost_usd"]) == (3, 2, 2 * Decimal(COST))
+
+
+def test_a_kill_while_changed_rows_are_asked_again_keeps_the_count_though_the_input_grows(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b", "c")
+    endpoint.reply = lambda asked: answer("1" if asked.prompt == "a" else "22")
+    ws.job(expect={"regex": r"\d", "send": "none", "feedback": False})
+    ws.run()
+    ws.job(expect={"regex": r"\d\d", "send": "none", "feedback": False})
+    held = threading.Event()
+    endpoint.forget()
+
+    def reply(_: Asked) -> Reply:
+        if len(endpoint.asked) > 1:
+            held.wait(30)
+        return answer("2")
+
+    endpoint.reply = reply
+    with ws.running("--on-change", "rerun") as process:
+        endpoint.wait_for(2)
+        process.kill()
+    held.set()
+    ws.questions("a", "b", "c", "d")
+    endpoint.reply = answers("33")
+    endpoint.forget()
+    summary = ws.run()
+    assert sorted(endpoint.prompts) == ["a", "d"]
+    row = ws.rows()[0]
+    assert (row["parsed"], row["answer_attempts"], row["attempts"]) == ("33", 3, 4)
+    assert row["cost_usd"] == 3 * Decimal(COST)
+    assert Decimal(summary["job_cost_usd"]) == 6 * Decimal(COST)
 
 
 def test_with_broken_answers_and_kills_the_costs_are_the_ledgers_and_nothing_is_bought_twice(
