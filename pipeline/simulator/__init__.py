@@ -1,6 +1,6 @@
-"""A scripted endpoint over real HTTP, with faults and a ledger of what it was asked and billed.
+"""A scripted endpoint over real HTTP, with faults and a ledger of requests and charges.
 
-It imports nothing else of this program, so that it cannot share its mistakes.
+It imports nothing else of this program, so it cannot have the same bugs.
 """
 
 from pipeline.simulator.chat_request import prompt_digest

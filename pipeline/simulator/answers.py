@@ -1,4 +1,4 @@
-"""The text of an answer: a function of the seed and the request alone, so that every server with one seed agrees."""
+"""The text of an answer: a function of the seed and the request only, so servers with the same seed agree."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ _LIST_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model made, before it is put into a wire form.
+    """An answer of the model, before it is put into an API's format.
 
-    `tool_calls` and `usage` are left out of the reply where they are None. The two counts are what is billed,
-    whatever `usage` says.
+    `tool_calls` and `usage` are omitted from the reply if None. The two counts are billed, whatever `usage` says.
     """
 
     response: object
@@ -37,13 +36,13 @@ class Answer:
     completion_tokens: int
     is_truncated: bool
     fields: Mapping[str, object] = field(default_factory=dict)
-    """What stands beside the response: a refusal, a reasoning."""
+    """Fields besides the response, such as a refusal or reasoning."""
 
 
 def make_answer(seed: int, chat: ChatRequest, *, breaks: bool = False) -> Answer:
     """Make the answer to a request; its text ends at max_tokens, and then its count is exactly max_tokens.
 
-    Where `breaks`, one that was asked for in a certain form has another.
+    With `breaks`, an answer that was requested in a certain format is not in that format.
     """
     full = _text(random.Random(int(digest([seed, chat.request]), 16)), chat, breaks)
     text, tokens, is_truncated = _truncate(full, chat.max_tokens)

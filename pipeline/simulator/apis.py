@@ -1,4 +1,4 @@
-"""The two wire forms the simulator speaks: Dataoorts' envelope, and OpenAI's chat completions."""
+"""The two API formats of the simulator: Dataoorts' envelope, and OpenAI's chat completions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pipeline.simulator.answers import Answer
 from pipeline.simulator.chat_request import ChatRequest, JsonObject, Refusal, parse_chat_request
 
-_CREATED = 1749600000  # a fixed moment: the same request must get the same bytes
+_CREATED = 1749600000  # constant: the same request must get the same bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """How one path reads a request and shapes what it sends back; every shape is a JSON object.
+    """How one path reads requests and formats replies, all of them JSON objects.
 
-    `nothing` is a success without a result, `unusable` a failure that tells the usage of the answer all the same.
+    `nothing` is a success without a result, `unusable` a failure that still contains the usage of the answer.
     """
 
     path: str
@@ -48,7 +48,7 @@ def _dataoorts_answer(chat: ChatRequest, answer: Answer) -> JsonObject:
 
 
 def _json_mode(chat: ChatRequest, response: object) -> object:
-    """Return the response as JSON mode gives it: as a JSON value, where it is one."""
+    """Return the response as in JSON mode: as a JSON value, if it is one."""
     if "response_format" not in chat.parameters or not isinstance(response, str):
         return response
     try:
@@ -74,7 +74,7 @@ def _read_openai(body: JsonObject) -> ChatRequest:
     options = body.get("stream_options")
     tells_usage = isinstance(options, dict) and options.get("include_usage") is True
     fields = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
-    # Servers of this kind take what they do not know, and have ranges of their own.
+    # Servers of this kind accept unknown parameters, and have their own ranges.
     chat = _read(body.get("model"), fields, strictly=False)
     return replace(chat, streams=body.get("stream") is True, tells_usage=tells_usage)
 

@@ -1,7 +1,7 @@
-"""When a fault comes and how long an answer takes: by marker, or drawn from a hash, never from the order of arrival.
+"""Whether a fault occurs and how long an answer takes: by marker or by a hash, never by the order of arrival.
 
-A marker in a prompt, `[[fault: NAME]]`, always brings that fault; `[[fault: NAME xN]]` brings it the first N times that
-this prompt is asked. Options stand between name and count as `key=value`.
+The marker `[[fault: NAME]]` in a prompt always causes that fault; `[[fault: NAME xN]]` causes it the first N times that
+the prompt is asked. Options are written between name and count, as `key=value`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STANDARD = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A fault asked for in a prompt; `times` is None where it always comes."""
+    """A fault requested in a prompt; `times` is None if it always occurs."""
 
     fault: Fault
     times: int | None
@@ -37,7 +37,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Three numbers in (0, 1) that belong to one asking of one prompt."""
+    """Three numbers in (0, 1) for one request with a prompt."""
 
     comes: float
     which: float
@@ -45,7 +45,7 @@ class Draw:
 
 
 def find_marker(texts: Iterable[str]) -> Marker | None:
-    """Return the first marker in a request's texts. Raises Refusal (400, 5006) for one that cannot be followed."""
+    """Return the first marker in a request's texts. Raises Refusal (400, 5006) for an invalid one."""
     for text in texts:
         if "[[fault:" in text:
             found = _MARKER.search(text)
@@ -63,7 +63,7 @@ def draw(seed: int, prompt: str, occurrence: int) -> Draw:
 
 
 def breaks(seed: int, prompt: str, occurrence: int, rate: float) -> bool:
-    """Return whether the answer to the n-th asking of a prompt is not in the form that it was asked for."""
+    """Return whether the answer to the n-th request with a prompt is not in the requested format."""
     return rate > 0 and draw(seed, f"{prompt} form", occurrence).comes < rate
 
 

@@ -1,4 +1,4 @@
-"""One chat request as the simulated endpoint understands it, with every reason to refuse it."""
+"""A chat request as the simulated endpoint parses it, with every reason to refuse it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pipeline.simulator.models import GUARD_PARAMETERS, MODELS, PARAMETERS, UNDOCUMENTED, Model
 
 JsonObject = dict[str, object]
-"""A JSON object as it comes in or goes out."""
+"""A JSON object of a request or a reply."""
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 TOKENS_PER_MESSAGE = 4
@@ -50,7 +50,7 @@ class ChatRequest:
 
     @property
     def max_tokens(self) -> int | None:
-        """The most tokens the answer may have; None where the request does not say."""
+        """The most tokens that the answer may have, None if the request does not say."""
         value = self.parameters.get("max_tokens")
         return int(value) if isinstance(value, int | float) else None
 
@@ -61,7 +61,7 @@ def digest(value: object, size: int = 8) -> str:
 
 
 def prompt_digest(messages: object) -> str:
-    """Return the 16 hexadecimal digits that stand in every answer to these messages, and in the ledger as `prompt`."""
+    """Return the 16 hexadecimal digits that identify these messages in every answer, and in the ledger as `prompt`."""
     return digest(messages)
 
 
@@ -71,7 +71,7 @@ def count_tokens(text: str) -> int:
 
 
 def check_key(authorization: str | None) -> None:
-    """Raise Refusal (401, 10000) unless the header has the form `Bearer KEY`; any key will do."""
+    """Raise Refusal (401, 10000) unless the header has the form `Bearer KEY`. Any key is accepted."""
     if authorization is None or not _BEARER.match(authorization):
         raise Refusal(401, 10000, "Authentication error: send the header 'Authorization: Bearer KEY'")
 
@@ -92,9 +92,9 @@ def read_json(content_type: str | None, body: bytes) -> JsonObject:
 def parse_chat_request(
     model: object, messages: object, parameters: JsonObject, *, strictly: bool = True
 ) -> ChatRequest:
-    """Make a request of these three. Raises Refusal where one of them is not as documented.
+    """Make a request from these three. Raises Refusal if one of them is not as documented.
 
-    Where not `strictly`, parameters without a meaning here may be anything.
+    Unless `strictly`, parameters that have no meaning here may be anything.
     """
     if not isinstance(model, str):
         raise Refusal(400, 7003, "Could not route: 'model' is missing or is no text")

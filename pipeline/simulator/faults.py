@@ -1,6 +1,6 @@
-"""Everything that can go wrong on purpose: one table, each fault a small function that makes the reply.
+"""All faults that the simulator can cause: one table, each fault with a small function that makes the reply.
 
-docs/simulator.md lists every name; `chance` says when a fault comes.
+docs/simulator.md lists every name; `chance` decides when a fault occurs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A reply, and the answer as a client can read it in there; None where neither text nor usage can be read."""
+    """A reply, and the answer as a client can read it from there, None if neither text nor usage can be read."""
 
     reply: Reply
     shown: Answer | None = None
@@ -55,8 +55,8 @@ Make = Callable[[Scene], Outcome]
 class Fault:
     """One row of the table.
 
-    `is_billed`: the model did its work, so the latency passes and the answer is billed, whatever the reply says.
-    `weight` is the share among the faults that come by chance; those of weight 0 come by marker only.
+    `is_billed` means that the model did its work: the latency passes and the answer is billed, whatever the reply says.
+    `weight` is the share among random faults; those of weight 0 occur by marker only.
     """
 
     name: str
@@ -67,14 +67,14 @@ class Fault:
 
 
 def good(scene: Scene) -> Outcome:
-    """Make the reply as it should be."""
+    """Make the correct reply."""
     if scene.chat.streams:
         return Outcome(stream_reply([*scene.api.stream(scene.chat, scene.answer), "[DONE]"]), scene.answer)
     return Outcome(json_reply(200, scene.api.answer(scene.chat, scene.answer)), scene.answer)
 
 
 def _half_streamed(*after: object) -> Make:
-    """Send half of the events of a stream, then others; a reply that is no stream ends at its half."""
+    """Send half of the events of a stream, then others; a reply that is not a stream ends halfway."""
 
     def make(scene: Scene) -> Outcome:
         if not scene.chat.streams:

@@ -1,7 +1,7 @@
-"""The simulator's own record of what it was asked and what it billed, as JSON lines.
+"""The simulator's record of requests and charges, as JSON lines.
 
-Each record is one write to a file opened for appending, so that it outlives a kill of the process, and several
-processes may share one file. docs/simulator.md describes the fields.
+Each record is a single write to a file opened for appending, so it survives a kill of the process, and several
+processes may share a file. docs/simulator.md describes the fields.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Record = dict[str, Any]
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 _START = b'{"event":"asked","server":'
-"""How the first record begins."""
+"""The beginning of the first record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What one answer costs: tokens, and USD exactly."""
+    """The exact cost of one answer, in tokens and USD."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -40,21 +40,21 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Two records that belong together; `answered` is None where the process ended before it could answer."""
+    """The records of one request; `answered` is None if the process ended before it could answer."""
 
     asked: Record
     answered: Record | None
 
 
 class Ledger:
-    """An open ledger; without a path it records nothing. Raises OSError where the file cannot be written."""
+    """An open ledger. Without a path it records nothing. Raises OSError if the file cannot be written."""
 
     def __init__(self, path: str | None) -> None:
         self._server = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._file = None if path is None else _open(Path(path))
 
     def asked(self, n: int, path: str, has_key: bool, chat: ChatRequest | None) -> None:
-        """Record a request on arrival. `chat` is None where it could not be read as one."""
+        """Record a request on arrival. `chat` is None if it is not a valid chat request."""
         if self._file is None:
             return
         self._write(
@@ -73,7 +73,7 @@ class Ledger:
         )
 
     def answered(self, n: int, fault: str | None, outcome: Outcome, bill: Bill, is_delivered: bool) -> None:
-        """Record what is about to be sent, and what it is billed at."""
+        """Record the reply that is about to be sent, and its charge."""
         if self._file is None:
             return
         shown = outcome.shown
@@ -95,7 +95,7 @@ class Ledger:
         )
 
     def undelivered(self, n: int) -> None:
-        """Take back the `delivered` of a record: the client went away while the reply was written."""
+        """Revoke the `delivered` of a record: the client disconnected while the reply was written."""
         if self._file is not None:
             self._write({"event": "undelivered", "server": self._server, "n": n, "at": time.time()})
 
@@ -111,7 +111,7 @@ class Ledger:
 
 
 def read_records(path: str | Path) -> Iterator[Record]:
-    """Read the records of a ledger in order; a torn line (a full disk) is passed over. No file: no records."""
+    """Read the records of a ledger in order; skip torn lines (a full disk). Without a file there are none."""
     if not Path(path).exists():
         return
     with open(path, encoding="utf-8", errors="replace") as lines:
@@ -123,7 +123,7 @@ def read_records(path: str | Path) -> Iterator[Record]:
 
 
 def read_ledger(path: str | Path) -> list[Exchange]:
-    """Return every request of a ledger in order of arrival, with its answer; `delivered` is put right."""
+    """Return every request of a ledger in order of arrival, with its answer; `delivered` is corrected."""
     asked: dict[tuple[str, int], Record] = {}
     answered: dict[tuple[str, int], Record] = {}
     for record in read_records(path):
@@ -139,7 +139,7 @@ def read_ledger(path: str | Path) -> list[Exchange]:
 
 
 def count_askings(path: str | Path) -> Counter[str]:
-    """Count how often each prompt was asked, by its digest; requests refused for their form or rate do not count."""
+    """Count the requests for each prompt, by its digest, except those refused for their format or rate."""
     counts: Counter[str] = Counter()
     unanswered: dict[tuple[str, int], str] = {}
     for record in read_records(path):

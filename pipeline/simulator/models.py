@@ -1,7 +1,7 @@
-"""What the endpoint's documentation says of its models and parameters, transcribed on its own.
+"""The endpoint's documentation of its models and parameters, transcribed independently.
 
-The prices are those published on 2025-06-11, in USD per million tokens. Nothing here is shared with the pipeline's own
-catalogue, so that a slip in one shows as a difference between the two.
+The prices are those published on 2025-06-11, in USD per million tokens. Nothing is shared with the pipeline's own
+catalogue, so a mistake in one of them shows as a difference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One served model: USD per million tokens, context window in tokens, and what is odd about its answers."""
+    """A model: USD per million tokens, context window in tokens, and peculiarities of its answers."""
 
     name: str
     input_usd: Decimal
@@ -29,7 +29,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The values a parameter may have, both ends included; `high` is None where no bound is documented."""
+    """The allowed values of a parameter, inclusive; `high` is None if no bound is documented."""
 
     low: int
     high: int | None
@@ -80,6 +80,6 @@ PARAMETERS = {
 }
 
 UNDOCUMENTED = frozenset({"response_format", "guided_json", "tools"})
-"""What Workers AI takes beside the parameters, and this endpoint most likely too."""
+"""Further parameters that Workers AI accepts, and this endpoint probably too."""
 
 GUARD_PARAMETERS = {name: PARAMETERS[name] for name in ("max_tokens", "temperature")}

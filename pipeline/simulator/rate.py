@@ -8,9 +8,9 @@ _MINUTE = 60.0
 
 
 class RateWindow:
-    """Remembers when requests were let in. Below one request a minute the window is as long as one request needs.
+    """Remembers when requests were admitted. Below one request a minute, the window is as long as one request needs.
 
-    `requests_per_minute` may be a fraction: 2.5 lets two requests into any minute. Times are seconds of any clock that
+    `requests_per_minute` may be a fraction: 2.5 admits two requests in any minute. Times are seconds of a clock that
     never goes back.
     """
 
@@ -20,7 +20,7 @@ class RateWindow:
         self._admitted: deque[float] = deque()
 
     def admit(self, now: float) -> float:
-        """Let a request in and return 0, or return the seconds until a place is free (then nothing is remembered)."""
+        """Admit a request and return 0, or return the seconds to wait (nothing is remembered then)."""
         while self._admitted and self._admitted[0] <= now - self._seconds:
             self._admitted.popleft()
         if len(self._admitted) >= self._places:
@@ -29,5 +29,5 @@ class RateWindow:
         return 0.0
 
     def withdraw(self) -> None:
-        """Forget the request let in last: it was refused for its rate after all."""
+        """Forget the last admitted request: it was refused for its rate after all."""
         self._admitted.pop()

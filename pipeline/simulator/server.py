@@ -1,4 +1,4 @@
-"""The simulator's life: in a thread of this process, or in the foreground of a process of its own."""
+"""Running the simulator: in a thread of this process, or in the foreground of its own process."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Simulator:
     """The endpoint as a server on loopback, in a daemon thread.
 
-    Use it as a context manager (it gives itself), or call `start` and `stop`; after a stop it can be started again.
-    `address` is where it listens, `http://127.0.0.1:PORT`.
+    Use it as a context manager, or call `start` and `stop`; it can be started again after a stop. `address` is where it
+    listens, `http://127.0.0.1:PORT`.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -34,7 +34,7 @@ class Simulator:
         self._stop: asyncio.Event
 
     def start(self) -> str:
-        """Listen, and return the address. Raises OSError where the port or the ledger cannot be had."""
+        """Listen, and return the address. Raises OSError if the port or the ledger cannot be opened."""
         if self._thread is not None:
             raise RuntimeError("the simulator is running already")
         listening: Future[str] = Future()
@@ -76,14 +76,14 @@ class Simulator:
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve in the foreground until SIGINT or SIGTERM; `announce` gets the base address once it listens.
 
-    Belongs in the main thread of a process. Raises OSError where the port or the ledger cannot be had.
+    Must run in the main thread of a process. Raises OSError if the port or the ledger cannot be opened.
     """
     _allow_connections()
     asyncio.run(_serve(settings, announce))
 
 
 def _allow_connections() -> None:
-    """Lift the limit on open files as far as allowed: each connection is one, and 1,024 is a usual limit."""
+    """Raise the limit on open files as far as allowed: each connection uses one, and 1,024 is a common limit."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over asyncio's streams: reading a full request, and sending a full reply or one of the ways that break.
+"""HTTP/1.1 over asyncio streams: reading requests, and sending replies correctly or in one of many broken ways.
 
 Only what the simulator needs: no pipelining, no trailers, no upgrade.
 """
@@ -21,7 +21,7 @@ _PAUSE_BEFORE_RESET_SECONDS = 0.05
 
 
 class Unreadable(Exception):
-    """What came is no HTTP request that can be read; `status` is the answer, after which the connection is closed."""
+    """The data is not a readable HTTP request. `status` is the answer, after which the connection is closed."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -50,11 +50,11 @@ class Connection:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the client has gone, as far as the kernel has said."""
+        """Whether the client has disconnected, as far as the kernel knows."""
         return self.reader.at_eof() or self.reader.exception() is not None or self.writer.is_closing()
 
     async def send(self, data: bytes) -> None:
-        """Write the bytes and wait until there is room for more. Raises ConnectionError once the client has gone."""
+        """Write the bytes and wait until there is room for more. Raises ConnectionError if the client is gone."""
         if self.is_closed:
             raise ConnectionResetError("the client has gone")
         self.writer.write(data)
@@ -69,7 +69,7 @@ class Connection:
 
 
 async def complete(connection: Connection, reply: Reply) -> None:
-    """Send the reply as it should be."""
+    """Send the reply correctly."""
     await connection.send(_head(reply, f"Content-Length: {len(reply.body)}") + reply.body)
 
 
@@ -103,7 +103,7 @@ async def truncate_chunk(connection: Connection, reply: Reply) -> None:
 
 
 async def endless(connection: Connection, reply: Reply) -> None:
-    """Send the body as a chunk, again and again, until the client gives up."""
+    """Send the body as a chunk repeatedly until the client gives up."""
     chunk = f"{len(reply.body):x}\r\n".encode() + reply.body + b"\r\n"
     await connection.send(_head(reply, "Transfer-Encoding: chunked"))
     while True:
@@ -134,9 +134,9 @@ def dripping(seconds: float) -> Sender:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back. `status` is None where no status line is ever sent; the framing header is the sender's.
+    """A reply. `status` is None if no status line is ever sent; the sender adds the framing header.
 
-    Where `is_complete` is False, the client never gets all of it, and the connection is closed.
+    If `is_complete` is False, the client never gets all of it, and the connection is closed.
     """
 
     status: int | None
@@ -168,7 +168,7 @@ def stream_reply(events: Iterable[object]) -> Reply:
 
 
 async def read_request(connection: Connection) -> HttpRequest | None:
-    """Read the next request, or None where the client closed the connection first. Raises Unreadable."""
+    """Return the next request, or None if the client closed the connection first. Raises Unreadable."""
     try:
         head = await connection.reader.readuntil(b"\r\n\r\n")
         method, target, version, headers = _parse_head(head)
