@@ -158,6 +158,12 @@ class StopKind(StrEnum):
         "rows that `retry-failed --kind truncated` sent again have failed; they keep the answers they have",
         "",
     )
+    SHARDS_UNFINISHED = (
+        "shards_unfinished",
+        Exit.ROWS_FAILED,
+        "`gather` found shards that are missing or not finished; the message names them, and nothing was written",
+        "first run these shards",
+    )
     RUN_STOPPED = (
         "run_stopped",
         Exit.ROWS_FAILED,

@@ -3,7 +3,8 @@ renamed.
 """
 
 from pipeline.sink.columns import RAW_REPLY, RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
-from pipeline.sink.metadata import JournalState, OutputMetadata, read_metadata
+from pipeline.sink.gathered import GatheredResults
+from pipeline.sink.metadata import JournalState, OutputMetadata, journals_together, read_metadata
 from pipeline.sink.names import is_foreign, is_own, partial_path, shows
 from pipeline.sink.parquet import OutOfTime
 from pipeline.sink.publishing import publish, remove
@@ -13,6 +14,7 @@ __all__ = [
     "RAW_REPLY",
     "RESULT_FIELDS",
     "RESULT_NAMES",
+    "GatheredResults",
     "Joined",
     "JournalState",
     "OutOfTime",
@@ -20,6 +22,7 @@ __all__ = [
     "Results",
     "is_foreign",
     "is_own",
+    "journals_together",
     "partial_path",
     "publish",
     "read_metadata",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -49,6 +49,20 @@ class JournalState:
             totals.possibly_billed_usd,
             totals.possibly_billed_requests,
         )
+
+
+def journals_together(states: Sequence[JournalState]) -> JournalState:
+    """Return the sum of what several journals had."""
+    counts = [one.possibly_billed_requests for one in states]
+    events = [one.events for one in states]
+    return JournalState(
+        states[0].simulated,
+        sum(one.commits for one in states),
+        sum(count for count in events if count is not None) if None not in events else None,
+        sum((one.cost_usd for one in states), Decimal(0)),
+        sum((one.possibly_billed_usd for one in states), Decimal(0)),
+        sum(count for count in counts if count is not None) if None not in counts else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,11 +15,38 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import CheckpointFailed
 from pipeline.sink.metadata import METADATA_KEY, OutputMetadata
-from pipeline.sink.results import Results
 
 _ROWS_PER_GROUP = 65_536
 _BYTES_PER_GROUP = 8 * 2**20
 _MAX_PIECES = 256
+
+
+class Publishable(Protocol):
+    """The rows of an output, and what they are from."""
+
+    @property
+    def checkpoint_id(self) -> str:
+        """What the output is written from."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many rows there are once all have an outcome."""
+        ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The output's schema."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of the result columns."""
+        ...
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield every row that has an outcome, in input order."""
+        ...
 
 
 class OutOfTime(Exception):
@@ -26,7 +54,7 @@ class OutOfTime(Exception):
 
 
 def write_rows(
-    results: Results, draft: Path, compression: str, metadata: OutputMetadata, give_up: float | None
+    results: Publishable, draft: Path, compression: str, metadata: OutputMetadata, give_up: float | None
 ) -> tuple[int, Decimal]:
     """Write the results to `draft`. Returns the number of rows and the sum of their cost, in USD.
 
@@ -85,7 +113,7 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(pieces)
 
 
-def check_file(draft: Path, results: Results, rows: int, cost: Decimal) -> None:
+def check_file(draft: Path, results: Publishable, rows: int, cost: Decimal) -> None:
     """Read the file back, and check its rows, schema and cost. Raises CheckpointFailed if they are not as written."""
     column = results.prefix + "cost_usd"
     with pq.ParquetFile(draft) as file:

@@ -10,13 +10,12 @@ import pyarrow as pa
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.sink.metadata import OutputMetadata
 from pipeline.sink.names import is_foreign
-from pipeline.sink.parquet import check_file, write_rows
-from pipeline.sink.results import Results
+from pipeline.sink.parquet import Publishable, check_file, write_rows
 from pipeline.storage import LOCAL
 
 
 def publish(
-    results: Results,
+    results: Publishable,
     path: Path,
     *,
     compression: str,
@@ -37,7 +36,7 @@ def publish(
         CheckpointFailed: the disk or the check failed; `path` is unchanged.
         InvalidInput: another program has put a file at `path`, which was left there.
     """
-    checkpoint_id = results.journal.checkpoint_id
+    checkpoint_id = results.checkpoint_id
     give_up = None if seconds is None else time.monotonic() + seconds
 
     def refuse_foreign(_: Path) -> None:
@@ -50,10 +49,8 @@ def publish(
     try:
         with LOCAL.publish(path, checkpoint_id, refuse_foreign) as draft:
             rows, cost = write_rows(results, draft, compression, metadata, give_up)
-            if whole and rows != len(results.plan):
-                raise CheckpointFailed(
-                    f"{path}: {rows} rows where the plan has {len(results.plan)}; it was not published"
-                )
+            if whole and rows != results.count:
+                raise CheckpointFailed(f"{path}: {rows} rows where the plan has {results.count}; it was not published")
             check_file(draft, results, rows, cost)
     except (OSError, pa.ArrowException) as error:
         raise CheckpointFailed(f"{path}: the output cannot be written: {error}") from error

@@ -65,6 +65,16 @@ class Results:
     states: tuple[State, ...] = (*SUCCEEDED, *FAILED)
 
     @property
+    def checkpoint_id(self) -> str:
+        """The checkpoint that they are from."""
+        return self.journal.checkpoint_id
+
+    @property
+    def count(self) -> int:
+        """How many rows the plan has."""
+        return len(self.plan)
+
+    @property
     def fields(self) -> list[pa.Field]:
         """The result columns, without the prefix."""
         rows = self.rows
@@ -95,60 +105,40 @@ class Results:
             InvalidInput: the input has changed since the plan was made.
             CheckpointFailed: the journal is damaged.
         """
-        facts = self._facts()
-        rows = _ROWS_AT_FIRST
-        # A file with another change time may hold other rows, even if its size and modification time are the same.
-        touched, digest = self._is_touched(), RowsDigest()
+        joining = self.joining()
         for start, batch in self.rows.batches():
-            stop = start + self.rows.count(batch)
-            if stop > len(self.plan):
-                raise _changed()
-            if touched:
-                ids, contents = self.rows.identities(start, batch)
-                digest.update(ids, contents)
-            else:
-                ids = self.rows.ids(start, batch)
-            unique = self.plan.row_ids(range(start, stop), ids)
-            offset = 0
-            while offset < stop - start:
-                joined = self._join(batch, start, offset, unique[offset : offset + rows], facts)
-                if joined is None:
-                    rows = max(1, rows // 4)
-                    continue
-                yield joined
-                offset += rows
-                if size := joined.rows.nbytes:
-                    rows = min(_MAX_ROWS_PER_SLICE, max(1, joined.rows.num_rows * _BYTES_PER_SLICE // size))
-        if digest.hexdigest() != self.plan.digest if touched else self._is_touched():
-            raise _changed()
+            yield from joining.batch(start, batch)
+        joining.finish()
 
-    def _is_touched(self) -> bool:
-        return any(is_touched(file) for file in self.rows.source.files)
+    def joining(self) -> Joining:
+        """Return what joins these results with their input, batch by batch."""
+        return Joining(self)
 
     def at(self, positions: Sequence[int]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
         """Yield the rows at ascending positions, one at a time: the input row, and what `batches` yields for it.
 
         Raises as `batches` does.
         """
-        facts, left = self._facts(), list(positions)
+        facts, left = self.facts(), list(positions)
         for start, batch in self.rows.batches(left[0]) if left else ():
             while left and left[0] < start + self.rows.count(batch):
                 position = left.pop(0)
                 row, cell = batch.slice((position - start) // self.rows.cells, 1), position % self.rows.cells
                 ids = self.plan.row_ids([position], [self.rows.ids(position, row)[cell]])
-                joined = self._join(row, position - cell, cell, ids, facts)
+                joined = self.join(row, position - cell, cell, ids, facts)
                 assert joined is not None  # a single row is never too large
                 yield row, joined.rows
             if not left:
                 return
 
-    def _facts(self) -> _Facts:
+    def facts(self) -> _Facts:
+        """Return what holds for all rows."""
         adopted = adopted_by_payers(self.plan) if self.rows.deduplicate else ()
         heads = self.journal.index() if adopted else ()
         adopters = {head.source: head.row_id for head in heads if head.source in adopted}
         return _Facts(self.journal.models(), self.schema, adopters)
 
-    def _join(self, batch: pa.RecordBatch, start: int, skipped: int, ids: list[str], facts: _Facts) -> Joined | None:
+    def join(self, batch: pa.RecordBatch, start: int, skipped: int, ids: list[str], facts: _Facts) -> Joined | None:
         """Return the rows with these ids and their results; None if they are several and take too many bytes at once.
 
         They are the rows that an input batch makes, which begins at position `start`, without the first `skipped` ones.
@@ -196,6 +186,49 @@ class Results:
             columns |= cell_columns([self.rows.variants[one].name for one in variants.tolist()], samples)
         rows = pa.RecordBatch.from_arrays([*carried, *(columns[field.name] for field in fields)], schema=schema)
         return Joined(rows, batch, finished + first)
+
+
+class Joining:
+    """The join of an input with its results, batch by batch in input order. Raises as `Results.joined` does."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._facts = results.facts()
+        self._rows = _ROWS_AT_FIRST
+        # A file with another change time may hold other rows, even if its size and modification time are the same.
+        self._was_touched = self._is_touched()
+        self._digest = RowsDigest()
+
+    def batch(self, start: int, batch: pa.RecordBatch) -> Iterator[Joined]:
+        """Yield the rows that the next batch makes, the first of which is at position `start`."""
+        results = self._results
+        stop = start + results.rows.count(batch)
+        if stop > len(results.plan):
+            raise _changed()
+        if self._was_touched:
+            ids, contents = results.rows.identities(start, batch)
+            self._digest.update(ids, contents)
+        else:
+            ids = results.rows.ids(start, batch)
+        unique = results.plan.row_ids(range(start, stop), ids)
+        offset = 0
+        while offset < stop - start:
+            joined = results.join(batch, start, offset, unique[offset : offset + self._rows], self._facts)
+            if joined is None:
+                self._rows = max(1, self._rows // 4)
+                continue
+            yield joined
+            offset += self._rows
+            if size := joined.rows.nbytes:
+                self._rows = min(_MAX_ROWS_PER_SLICE, max(1, joined.rows.num_rows * _BYTES_PER_SLICE // size))
+
+    def finish(self) -> None:
+        """Check that all of the input was what was planned."""
+        if self._digest.hexdigest() != self._results.plan.digest if self._was_touched else self._is_touched():
+            raise _changed()
+
+    def _is_touched(self) -> bool:
+        return any(is_touched(file) for file in self._results.rows.source.files)
 
 
 def _behind(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:

@@ -38,7 +38,7 @@ from tests.support.processes import COMMAND
 
 INPUT = "in.csv"
 
-COMMANDS_WITH_JOB = ("run", "validate", "estimate", "status", "retry-failed", "recover", "report", "export")
+COMMANDS_WITH_JOB = ("run", "validate", "estimate", "status", "retry-failed", "recover", "report", "export", "gather")
 COMMANDS = (*COMMANDS_WITH_JOB, "simulate", "init", "schema", "models")
 
 

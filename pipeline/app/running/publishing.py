@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.source_job import source_facts
 from pipeline.journal import Journal
@@ -43,17 +45,7 @@ def publish_rows(
     output = Path(config.output.path)
     partial = partial_path(output)
     results = Results(opened.rows, plan, journal, opened.carried, config.output.prefix)
-    facts: list[object] = [
-        plan.state_digest(),
-        config.output.model_dump(mode="json", exclude={"raw_reply"}),  # its column is in the schema
-        opened.carried,
-        str(results.schema),
-    ]
-    if opened.rows.has_variants:
-        facts.append([variant.name for variant in opened.rows.variants])
-    if opened.rows.expected is not None:
-        facts.append(opened.rows.expected.facts)
-    state = digest(facts)
+    state = state_of(opened, results.schema, plan.state_digest())
     path: Path | None = output if is_whole else partial
     assert path is not None
     is_current = True
@@ -63,7 +55,9 @@ def publish_rows(
                 results,
                 path,
                 compression=config.output.compression,
-                metadata=_metadata(opened, journal, state),
+                metadata=metadata_of(
+                    opened, journal.checkpoint_id, JournalState.of(journal), tuple(journal.runs()), state
+                ),
                 whole=is_whole,
                 overwrite=config.output.overwrite,
                 seconds=seconds,
@@ -78,16 +72,34 @@ def publish_rows(
     return path, is_current
 
 
-def _metadata(opened: OpenJob, journal: Journal, state: str) -> OutputMetadata:
-    """Return the metadata of the file. `state` is a digest of its content."""
+def state_of(opened: OpenJob, schema: pa.Schema, plan: str | list[str]) -> str:
+    """Return a digest of everything that an output shows. `plan` is the digest of its plan, or of each of them."""
+    config = opened.job.config.output
+    facts: list[object] = [
+        plan,
+        config.model_dump(mode="json", exclude={"raw_reply"}),  # its column is in the schema
+        opened.carried,
+        str(schema),
+    ]
+    if opened.rows.has_variants:
+        facts.append([variant.name for variant in opened.rows.variants])
+    if opened.rows.expected is not None:
+        facts.append(opened.rows.expected.facts)
+    return digest(facts)
+
+
+def metadata_of(
+    opened: OpenJob, checkpoint_id: str, journal: JournalState, run_ids: tuple[str, ...], state: str
+) -> OutputMetadata:
+    """Return the metadata of an output. `state` is a digest of its content."""
     return OutputMetadata(
         job=opened.job.config.name,
-        checkpoint_id=journal.checkpoint_id,
-        journal=JournalState.of(journal),
+        checkpoint_id=checkpoint_id,
+        journal=journal,
         version=__version__,
         configuration=opened.job.document,
         prices={model: terms.price for model, terms in opened.terms.items()},
-        run_ids=tuple(journal.runs()),
+        run_ids=run_ids,
         state=state,
         source_job=None if opened.job.source_job is None else source_facts(opened.job.source_job),
     )

@@ -1,0 +1,82 @@
+"""The rows of an output from several checkpoints: the results of a job's shards, in the order of the whole input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.plan import Rows
+from pipeline.sink.results import Joining, Results
+from pipeline.sources import pick, shard_numbers, taken
+
+_MOST_ROWS = 512
+"""Input rows that are put in order together: each shard joins its part of them by itself."""
+_BYTES = 8 * 2**20
+"""What these rows come to, by the ones before."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatheredResults:
+    """The results of all shards, the first shard's first. `rows` are those of the whole job."""
+
+    rows: Rows
+    parts: tuple[Results, ...]
+    checkpoint_id: str
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The output's schema, which is that of each shard's."""
+        return self.parts[0].schema
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of the result columns."""
+        return self.parts[0].prefix
+
+    @property
+    def count(self) -> int:
+        """How many rows the shards' plans have."""
+        return sum(part.count for part in self.parts)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield every row that has an outcome, in input order.
+
+        Raises:
+            InvalidInput: the input has changed since the plans were made.
+            CheckpointFailed: a journal is damaged.
+        """
+        joinings = [part.joining() for part in self.parts]
+        read, rows = [0] * len(self.parts), _MOST_ROWS
+        for _, batch in self.rows.batches():
+            numbers = np.array(shard_numbers(batch, len(self.parts), self.rows.id_columns), np.int64)
+            start = 0
+            while start < batch.num_rows:
+                stop = start + rows
+                ordered = self._ordered(batch.slice(start, rows), numbers[start:stop], joinings, read)
+                yield ordered
+                rows = min(_MOST_ROWS, max(1, rows * _BYTES // max(1, ordered.nbytes)))
+                start = stop
+        for joining in joinings:
+            joining.finish()
+
+    def _ordered(
+        self, batch: pa.RecordBatch, numbers: npt.NDArray[np.int64], joinings: list[Joining], read: list[int]
+    ) -> pa.RecordBatch:
+        """Return the results of some input rows, given the shard of each; `read` counts each shard's rows so far."""
+        cells = self.rows.cells
+        found: list[pa.RecordBatch] = []
+        places: list[npt.NDArray[np.int64]] = []
+        for part in np.unique(numbers) - 1:
+            offsets = np.flatnonzero(numbers == part + 1)
+            for joined in joinings[part].batch(read[part] * cells, pick(batch, offsets)):
+                rows, cell = np.divmod(joined.positions - read[part] * cells, cells)
+                found.append(joined.rows)
+                places.append(offsets[rows] * cells + cell)
+            read[part] += len(offsets)
+        if not found:
+            return pa.RecordBatch.from_pylist([], self.schema)
+        return taken(pa.concat_batches(found), np.argsort(np.concatenate(places)))
