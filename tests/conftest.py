@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,10 @@ KEY = "acceptance-key-4b1d"
 # profile in force, so that CI keeps the fixed seed that Hypothesis gives it there.
 settings.register_profile("repository", settings(), deadline=None)
 settings.load_profile("repository")
+
+# A shell starts what is in its background with SIGINT ignored, and processes would inherit that from these tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -295,8 +295,7 @@ def test_status_after_a_kill_counts_what_is_on_disk_and_what_may_have_been_bille
     ws.job(limits={"concurrency": 2})
     endpoint.reply = lambda asked: answer("x", wait=20.0 if asked.prompt in "45" else 0.0)
     with ws.running() as process:
-        endpoint.wait_for(6)
-        time.sleep(0.2)
+        endpoint.wait_for(6)  # of which two are under way: what was answered before them is on disk
         process.kill()
         process.wait()
     found = ws.command("status")
