@@ -1,4 +1,4 @@
-"""What makes two requests one to a cache: everything that could make their answers differ."""
+"""When a cache treats two requests as the same: nothing that could make their answers differ is different."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pipeline.runner.messages import loggable
 from pipeline.runner.progress import Stop, StopRequest
 from pipeline.wording import lasting
 
-_PASSED_BY = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER})
+_MOOT_WHEN_DONE = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER})
 """Stops that mean nothing any more once every row has an outcome."""
 
 
@@ -149,7 +149,7 @@ class Stops:
     @property
     def may_lapse(self) -> bool:
         """Whether the stop means nothing once every row has an outcome."""
-        return self.stop is not None and self.stop.kind in _PASSED_BY
+        return self.stop is not None and self.stop.kind in _MOOT_WHEN_DONE
 
     def lapse(self) -> None:
         """Withdraw the stop."""
