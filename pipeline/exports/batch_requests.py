@@ -8,8 +8,6 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import State
 from pipeline.plan import TO_SEND, Plan, Rows, UnsentFailure
@@ -86,12 +84,7 @@ class _Files:
 
 def _lines(rows: Rows, plan: Plan, endpoint: Endpoint) -> Iterator[bytes | None]:
     """Yield the line of each row that is not answered; None for one that makes no request."""
-    wanted = plan.which(_STATES)
-    for start, batch in rows.batches():
-        offsets = np.flatnonzero(wanted[start : start + rows.count(batch)])
-        if not len(offsets):
-            continue
-        part = rows.part(start, batch, offsets)
+    for part in rows.wanted_parts(plan.which(_STATES)):
         ids = plan.row_ids(part.positions, part.ids)
         for position, row_id, (request, _) in zip(part.positions, ids, part.requests(), strict=True):
             if isinstance(request, UnsentFailure):

@@ -208,6 +208,17 @@ class Rows:
             self,
         )
 
+    def wanted_parts(self, wanted: npt.NDArray[np.bool_]) -> Iterator[RowPart]:
+        """Yield the rows at the positions where `wanted` is true, a part for each input batch that makes some."""
+        left = int(wanted.sum())
+        for start, batch in self.batches(int(np.argmax(wanted))) if left else ():
+            offsets = np.flatnonzero(wanted[start : start + self.count(batch)])
+            if len(offsets):
+                yield self.part(start, batch, offsets)
+                left -= len(offsets)
+                if not left:
+                    return
+
     def request(self, row: Row, content: str, position: int) -> tuple[Request | UnsentFailure, str]:
         """Return the request of the row at a position and its hash, rendered from the values of its input row."""
         variant, sample = self.cell(position)

@@ -158,14 +158,7 @@ def feed(
         chosen = np.zeros_like(wanted)
         chosen[list(only)] = True
         wanted &= chosen
-    left = int(wanted.sum())
-    if not left:
-        return
-    for start, batch in rows.batches(int(np.argmax(wanted))):
-        offsets = np.flatnonzero(wanted[start : start + rows.count(batch)])
-        if not len(offsets):
-            continue
-        part = rows.part(start, batch, offsets)
+    for part in rows.wanted_parts(wanted):
         histories = _histories(plan, journal, part.positions, rows.expected)
         for position, row_id, content, (request, request_hash) in zip(
             part.positions, plan.row_ids(part.positions, part.ids), part.contents, part.requests(), strict=True
@@ -184,9 +177,6 @@ def feed(
                 yield work
             else:
                 yield Event(plan.number, position, State.ANSWERED, row_id, request_hash, number, content, taken)
-        left -= len(offsets)
-        if not left:
-            return
 
 
 def while_unchanged(

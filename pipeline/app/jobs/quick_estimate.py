@@ -7,8 +7,6 @@ from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import islice
 
-import numpy as np
-
 from pipeline.app.jobs.job import OpenJob
 from pipeline.estimate import Estimate, Part, Range, Sizes, estimate_parts
 from pipeline.journal import State
@@ -21,14 +19,9 @@ _DIGITS = 6
 
 def requests_to_send(opened: OpenJob, plan: Plan, states: Collection[State] = TO_SEND) -> Iterator[Request | None]:
     """Yield the request of each row that would be sent, in input order; None for a row that has none."""
-    wanted = plan.which(states)
-    if not wanted.any():
-        return
-    for start, batch in opened.rows.batches(int(np.argmax(wanted))):
-        offsets = np.flatnonzero(wanted[start : start + opened.rows.count(batch)])
-        if len(offsets):
-            for request, _ in opened.rows.part(start, batch, offsets).requests():
-                yield None if isinstance(request, UnsentFailure) else request
+    for part in opened.rows.wanted_parts(plan.which(states)):
+        for request, _ in part.requests():
+            yield None if isinstance(request, UnsentFailure) else request
 
 
 def quick_estimate(opened: OpenJob, plan: Plan, states: Collection[State]) -> Estimate:
