@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from tests.functional.conftest import (
     answer,
     ended,
     usual,
+    wait_until,
 )
 from tests.support.processes import COMMAND
 
@@ -274,7 +274,8 @@ def test_status_before_during_and_after(ws: Workspace, endpoint: Endpoint) -> No
     endpoint.reply = reply
     with ws.running() as process:
         endpoint.wait_for(4)
-        time.sleep(1.5)  # the figures that status reads are up to a second old
+        # The figures that status reads are up to a second old.
+        wait_until(lambda: ws.command("status")["succeeded"] == 3)
         during = ws.command("status")
         endpoint.gate.set()
         done = ended(process).data

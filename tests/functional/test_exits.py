@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from pipeline.journal import lock
 from tests.functional.conftest import (
     RUN_KEYS,
     Asked,
@@ -194,7 +195,10 @@ def test_an_outage_that_passes_is_no_rows_fault(ws: Workspace, endpoint: Endpoin
     assert found["succeeded"] == 12
 
 
-def test_exit_75_while_another_run_holds_the_lock_and_nothing_is_touched(ws: Workspace, endpoint: Endpoint) -> None:
+def test_exit_75_while_another_run_holds_the_lock_and_nothing_is_touched(
+    ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_PATIENCE_SECONDS", 0.05)
     ws.questions(*range(4))
     ws.job(limits={"concurrency": 1})
     endpoint.gate.clear()

@@ -31,7 +31,7 @@ def job(ws: Workspace) -> None:
     ws.questions(*(f"q{number}" for number in range(ROWS)))
     ws.job(
         endpoint={"kind": "openai", "url": ws.url.replace("/api/v1", "/v1"), "model": "tiny"},
-        retry={"max_attempts": 2, "initial_seconds": 0.05, "max_seconds": 0.1, "max_elapsed_seconds": 1.5},
+        retry={"max_attempts": 2, "initial_seconds": 0.05, "max_seconds": 0.1, "max_elapsed_seconds": 0.8},
     )
 
 
