@@ -73,6 +73,14 @@ def test_examples_are_part_of_what_is_asked_wherever_they_are_written(ws: Worksp
     assert ws.rows()[0]["request_hash"] != before["request_hash"]
 
 
+def test_numbers_in_examples_are_written_as_they_are(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("5 + 5")
+    (ws.path / "shots.jsonl").write_text('{"user": "1 + 1", "assistant": 2}\n', encoding="utf-8")
+    ws.job(prompt={"user": "{{ question }}", "examples": {"path": "shots.jsonl"}})
+    ws.run()
+    assert asked(endpoint)[0][1] == {"role": "assistant", "content": "2"}
+
+
 def test_examples_can_be_swept(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions("5 + 5")
     shots(ws, "shots.csv")

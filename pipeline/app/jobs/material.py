@@ -12,6 +12,7 @@ from pipeline.config import JobConfig, JobVariant, variants
 from pipeline.config.models import Example, ExamplesFile, InputConfig
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.prompts import missing_column
+from pipeline.prompts.texts import scalar_text
 from pipeline.records import JsonObject
 from pipeline.sources import open_source
 from pipeline.sources.identity import row_values
@@ -67,12 +68,11 @@ def _examples(given: ExamplesFile) -> Iterator[Example]:
 
 
 def _text(value: Any, column: str, path: str, position: int) -> str:
-    if isinstance(value, str) and value:
-        return str(value)
-    what = "is empty" if value in (None, "") else "is not text"
-    raise _mistake(
-        "prompt.examples", f"{path}: the {column!r} of row {position + 1} {what}", "an example has two texts"
-    )
+    if text := scalar_text(value):
+        return text
+    what = "is empty" if text == "" else "is a list or a struct"
+    message = f"{path}: the {column!r} of row {position + 1} {what}"
+    raise _mistake("prompt.examples", message, "an example has two texts")
 
 
 def _tools(path: str) -> list[JsonObject]:
