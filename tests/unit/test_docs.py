@@ -15,6 +15,11 @@ from pipeline.config import MetricsConfig, NotifyConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_NAME = re.compile(r"`([\w/]+\.py)::(\w+)`")
+OTHER_TOOLS = {
+    *("--now",),  # of systemctl
+    *("--array", "--job-name", "--open-mode", "--output", "--requeue", "--signal", "--time"),  # of Slurm
+    *("--joblog", "--resume-failed", "--termseq"),  # of GNU parallel
+}
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
@@ -78,9 +83,7 @@ def test_the_flags_in_the_runbook_and_the_examples_are_there() -> None:
     examples = [path for path in (REPOSITORY / "examples").rglob("*") if path.is_file()]
     pages = [OPERATIONS, *(path.read_text(encoding="utf-8") for path in examples)]
     known = {word for command in commands.commands.values() for option in command.params for word in option.opts}
-    flags = {flag for page in pages for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)} - {
-        "--now"
-    }  # of systemctl
+    flags = {flag for page in pages for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)} - OTHER_TOOLS
     assert "--log-file" in flags and flags - known == set()
 
 
