@@ -150,6 +150,7 @@ def test_the_document_keeps_variables_as_written(tmp_path: Path) -> None:
         "deadline_seconds": None,
         "timeout_seconds": 300,
         "idle_seconds": None,
+        "wait_for_quota_seconds": 0.0,
         "drain_seconds": 60,
     }
     assert job.document["prompt"]["system"] == "$${A} ${B:-b}"
