@@ -19,11 +19,13 @@ SECONDS = 1.0
 _STARTUP_SECONDS = 30.0
 _PIECE = 65_536
 _PROGRAM = """
-import json, re, sys
+import json, re, signal, sys
 print(flush=True)
 for line in sys.stdin:
     pattern, text = json.loads(line)
+    signal.alarm(3)  # whoever asked may be dead
     found = re.search(pattern, text)
+    signal.alarm(0)
     print(json.dumps(None if found is None else [found[0], found.groupdict()]), flush=True)
 """
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from benchmarks.structured import ANSWER, SCHEMA, microseconds
 from pipeline.errors import ErrorKind
 from pipeline.expect import Expected, Form, Telling
 from pipeline.expect.expectation import ChoiceExpectation, Invalid, PatternExpectation, SchemaExpectation
+from pipeline.expect.matching import Matcher
 from pipeline.records import Message, Request
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}, "required": ["name"]}
@@ -85,6 +87,18 @@ def test_a_pattern_has_a_second_for_an_answer() -> None:
         found.read("a" * 40 + "b")
     assert time.monotonic() - began < 10
     assert found.read("aaa") == "aaa"
+
+
+def test_a_search_ends_by_itself_where_whoever_asked_for_it_is_dead() -> None:
+    matcher = Matcher()
+    matcher.search("a", "a")
+    process = matcher._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(["(a+)+$", "a" * 40 + "b"]).encode() + b"\n")
+    process.stdin.close()
+    assert process.wait(timeout=20) == -signal.SIGALRM
+    matcher.close()
 
 
 def test_a_row_is_asked_until_it_has_had_all_of_its_answers() -> None:
