@@ -26,6 +26,7 @@ from tests.functional.conftest import (
     COST,
     KEY,
     KEY_VARIABLE,
+    USUAL_USAGE,
     Asked,
     Endpoint,
     Reply,
@@ -414,6 +415,21 @@ def test_an_output_that_is_older_than_the_journal_overrides_nothing_in_it(at: Wo
     assert made_sound().answers == 1
     summary = run()
     assert (summary["failed"], summary["requests"]) == (1, 0)
+
+
+def test_requests_that_may_have_been_billed_come_back_from_the_output(at: Workspace, endpoint: Endpoint) -> None:
+    at.questions("a", "b")
+    at.job()
+    endpoint.reply = lambda asked: answer(
+        f"answer to {asked.prompt}", usage=None if asked.prompt == "a" else USUAL_USAGE
+    )
+    before = run()
+    assert before["possibly_billed_requests"] == 1
+    shutil.rmtree(CHECKPOINT)
+    assert made_sound().answers == 2
+    after = run()
+    figures = ("possibly_billed_requests", "possibly_billed_usd", "requests")
+    assert [after[name] for name in figures] == [1, before["possibly_billed_usd"], 0]
 
 
 def test_what_is_not_the_jobs_own_output_is_nothing_to_recover_from(at: Workspace, endpoint: Endpoint) -> None:
