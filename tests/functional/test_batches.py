@@ -83,6 +83,9 @@ def test_rows_are_bought_by_batches_at_half_the_price(ws: Workspace, provider: M
     ws.job(endpoint={"kind": "openai", "url": bought.url, "model": MODEL}, name="full", output={"path": "full.parquet"})
     full = ws.run()
     assert Decimal(full["cost_usd"]) == 2 * Decimal(summary["cost_usd"])
+    single = ws.command("estimate", "--set", "name=new")["cost_usd"]["high"]
+    bought.job(name="another")
+    assert Decimal(ws.command("estimate")["cost_usd"]["high"]) == Decimal(single) / 2
     assert [row["response"] for row in ws.rows("full.parquet")] == [row["response"] for row in ws.rows()]
 
 

@@ -32,8 +32,16 @@ class OpenJob:
     job: Job
     rows: Rows
     variants: tuple[JobVariant, ...]
-    terms: Mapping[str, Terms]
-    """By model, in the order of the variants."""
+    terms_of_single: Mapping[str, Terms]
+    """By model, in the order of the variants, for requests that are sent one by one."""
+
+    @property
+    def terms(self) -> Mapping[str, Terms]:
+        """What this job pays, by model: a part of the price where it buys by batches."""
+        batch = self.job.config.endpoint.batch
+        if batch is None:
+            return self.terms_of_single
+        return {model: one.times(batch.price_factor) for model, one in self.terms_of_single.items()}
 
     @property
     def settings(self) -> list[JsonObject]:

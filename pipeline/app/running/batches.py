@@ -133,11 +133,10 @@ class BatchRun:
                 timeout_seconds=config.limits.timeout_seconds,
                 most_seconds=config.retry.max_elapsed_seconds,
             )
-            terms, factor = self._opened.terms, Decimal(1) if batch is None else batch.price_factor
             admission = Admission(
                 # Rates and concurrency are of requests one by one.
                 config.limits.model_copy(update={"requests_per_minute": None, "tokens_per_minute": None}),
-                terms={model: one.times(factor) for model, one in terms.items()},
+                terms=self._opened.terms,
                 spent=journal.totals.cost_usd + journal.totals.possibly_billed_usd + open_lines(journal)[1],
             )
             expected = self._opened.rows.expected
@@ -145,7 +144,7 @@ class BatchRun:
             book = Book(
                 journal,
                 plan,
-                terms=terms,
+                terms=self._opened.terms_of_single,
                 max_attempts=config.retry.max_attempts,
                 admission=admission,
                 cached=cached,
