@@ -11,7 +11,7 @@ import pytest
 from pipeline.limits.auto import AutoConcurrency
 from pipeline.limits.corner import Level, find_corner
 from pipeline.limits.in_flight import InFlightLimit
-from tests.saturating import Fixed, Queueing, Server, Sharing, constant, lognormal, mixed, play
+from tests.support.saturating import Fixed, Queueing, Server, Sharing, constant, lognormal, mixed, play
 
 MOST = 20_000
 WORKS = {
@@ -64,7 +64,8 @@ def test_after_a_minute_it_is_as_fast_as_seven_hundred(server: type[Server], wor
 @pytest.mark.parametrize(("before", "after"), [(64, 200), (200, 64), (8, 64), (100, 25)])
 @pytest.mark.parametrize("server", [Sharing, Queueing])
 def test_it_follows_a_best_number_that_moves(server: type[Server], before: int, after: int) -> None:
-    rate, latency = measured(server, "half", lambda now: before if now < 150 else after, 210.0, 330.0)
+    seeds = SEEDS if max(before, after) <= 100 else range(1)  # a large number varies less, and takes longer
+    rate, latency = measured(server, "half", lambda now: before if now < 150 else after, 210.0, 330.0, seeds)
     assert rate >= LEAST_RATE
     assert latency <= MOST_LATENCY
 
@@ -156,9 +157,9 @@ def test_what_the_endpoint_refuses_is_not_tried_again_at_once() -> None:
     while now < since + 50:
         answer(1)
         assert limit.limit <= cut
-    while now < since + 300:
+    while limit.limit <= cut:
         answer(1)
-    assert limit.limit > cut
+        assert now < since + 300
 
 
 def test_a_number_can_be_set_and_found_again() -> None:
