@@ -20,7 +20,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .PHONY: help all again setup test acceptance browser notebook chaos crash soak cron fuzz protections findings lint \
-    format docs demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery profile
+    format docs demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery bench-kills bench-auto profile
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -122,6 +122,12 @@ bench-peers: $(measuring) $(mock_server) ## Other tools with the same work, into
 
 bench-recovery: $(measuring) ## How soon refused rows are answered, compared with other tools, into docs/performance.md
 	$(bin)/python -m benchmarks.recovery --document $(ARGS)
+
+bench-kills: $(measuring) $(mock_server) ## What a kill costs, compared with other tools, into docs/performance.md
+	$(bin)/python -m benchmarks.kills --document $(ARGS)
+
+bench-auto: $(measuring) ## How good the number of requests in flight is that a run finds, into docs/performance.md
+	$(bin)/python -m benchmarks.auto --document $(ARGS)
 
 profile: $(measuring) $(mock_server) ## Where a run spends its time (ARGS=--gil: only threads that hold the lock)
 	$(bin)/python -m benchmarks.profile $(ARGS)

@@ -38,6 +38,7 @@ _CLEAR_RISE = 0.1
 _BEYOND = 1.5
 _QUEUED_SHARE = 0.1
 _MIN_QUEUED = 2
+_CLEARLY_FEWER = 0.9
 _BAR_SECONDS = 60.0
 _MAX_BAR_SECONDS = 960.0
 
@@ -114,7 +115,7 @@ class AutoConcurrency:
         if waiting < max(_MIN_QUEUED, _QUEUED_SHARE * (running + waiting)):
             return
         served = max(1.0, self._in_flight * running / (running + waiting))
-        if self._is_climbing or served < self._number:
+        if self._is_climbing or served < _CLEARLY_FEWER * self._number:
             self._settle_at(min(self._number, served))
             self._begin(now)
 

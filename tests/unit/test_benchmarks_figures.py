@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from benchmarks.document import replace_between
 from benchmarks.inputs import answer, marker, text
 from benchmarks.job import Run
+from benchmarks.kills import outcome
 from benchmarks.latencies import perfect_schedule
 from benchmarks.peers.__main__ import OURS, Result, right_rows, rows_of
 from benchmarks.process import Measured, Tree, descendants, held_bytes, measure
@@ -144,3 +145,12 @@ def test_the_ratio_to_the_best_peer_is_that_of_the_same_turns() -> None:
     assert ours.bar.endswith("4.00")
     slower = [replace(one, run=replace(one.run, measured=replace(one.run.measured, wall=1.5))) for one in noisy]
     assert next(iter(rows_of({OURS: quiet, "peer": slower}, 10, {}))).what == "peer"
+
+
+def test_rows_that_are_lost_doubled_or_wrong_after_a_kill_are_counted(tmp_path: Path) -> None:
+    output = tmp_path / "answers.parquet"
+    assert outcome(output, 5) == (0, 5, 0)
+    ids = [0, 1, 1, 3]
+    responses = [answer(0), answer(1), answer(1), "something else"]
+    pq.write_table(pa.table({"id": ids, "response": responses}), output)
+    assert outcome(output, 5) == (1, 2, 1)
