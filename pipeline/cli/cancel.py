@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import ended, job_options, load
+from pipeline.cli.options import ended, job_options, load_one, shard_option
+
+if TYPE_CHECKING:
+    from pipeline.config import Shard
 
 
 @click.command()
 @job_options
-def cancel(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
+@shard_option
+def cancel(job_file: str, overrides: Sequence[str], is_json: bool, shard: Shard | None) -> None:
     """Cancel the batches that are out at the provider, and keep what they have answered.
 
     It waits up to limits.timeout_seconds for their end; what is still ending is collected by the next run.
@@ -27,7 +32,7 @@ def cancel(job_file: str, overrides: Sequence[str], is_json: bool) -> None:
         from pipeline.app.running.run import Run
         from pipeline.cli.summary import counts_text
 
-        job = load(job_file, overrides)
+        job = load_one(job_file, overrides, shard)
         summary, cancelled = known(job).summary, 0
         if has_open_batches(job):
             run = Run(job, RunOptions(cancel=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported, shard_option
+from pipeline.cli.options import job_options, load_one, reported, shard_option
 from pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def control(
     if setting is not None:
         key = setting.partition("=")[0].strip()
         settable_key(key)
-    job = load(job_file, overrides if setting is None else [*overrides, setting], shard)
+    job = load_one(job_file, overrides if setting is None else [*overrides, setting], shard)
     said = order(job, action, key)
     console.result(f"{job.config.name}: {said}", {"job": job.config.name, "action": action, "said": said})
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported, shard_option
+from pipeline.cli.options import job_options, load_one, reported, shard_option
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
@@ -75,7 +75,7 @@ def export(
     selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "columns")})
     target = None if path == "-" else Path(path)
     done = export_answers(
-        load(job_file, overrides, shard), to, target, ExportOptions(selection, **choices), overwrite=overwrite
+        load_one(job_file, overrides, shard), to, target, ExportOptions(selection, **choices), overwrite=overwrite
     )
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items())
     if left_out:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.app.jobs.signals import ignore_signals
 from pipeline.cli.console import Console, json_text
-from pipeline.cli.options import ended, load
+from pipeline.cli.options import ended, load_one
 
 if TYPE_CHECKING:
     from pipeline.config import Shard
@@ -36,7 +36,7 @@ def list_failed(
         from pipeline.app.use_cases.failed import failed_rows, listed_columns
         from pipeline.exports.cells import safe_cell
 
-        job = load(job_file, overrides, shard)
+        job = load_one(job_file, overrides, shard)
         columns = listed_columns(job)
         with (
             scratch(job.checkpoint_path) as place,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console, printable
-from pipeline.cli.options import job_options, load, reported, shard_option
+from pipeline.cli.options import job_options, load_one, reported, shard_option
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
@@ -84,7 +84,7 @@ def clean(console: Console, job_file: str, overrides: Sequence[str], shard: Shar
 
     from pipeline.app.use_cases.clean import clean as remove
 
-    found, is_removed = remove(load(job_file, overrides, shard), confirm)
+    found, is_removed = remove(load_one(job_file, overrides, shard), confirm)
     text = f"removed {found.path}; {found.output} holds its {_words(found)}{_left(found)}"
     if not is_removed:
         text = "nothing was removed"

@@ -13,7 +13,7 @@ from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.failures import Failure, error_alone
 from pipeline.endings import Exit
-from pipeline.errors import JobLocked, PipelineError
+from pipeline.errors import InvalidInput, JobLocked, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.config import Job, Shard
@@ -72,6 +72,20 @@ def load(job_file: str, overrides: Sequence[str], shard: Shard | None = None) ->
 
         job = load_job(job_file, overrides)
     return job if shard is None else job.in_shard(shard)
+
+
+def load_one(job_file: str, overrides: Sequence[str], shard: Shard | None) -> Job:
+    """Return what `load` does, for a command that needs one checkpoint.
+
+    Raises InvalidInput if the job was divided and no shard is named.
+    """
+    from pipeline.app.jobs.sharding import latest_shards
+
+    job = load(job_file, overrides, shard)
+    if shard is None and (parts := latest_shards(job)):
+        count = len(parts)
+        raise InvalidInput(f"{job.config.name!r} runs in {count:,} shards: say which with --shard I/{count}")
+    return job
 
 
 def ended(console: Console, action: Callable[[], None], failure: Failure = error_alone) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported, shard_option
+from pipeline.cli.options import job_options, load_one, reported, shard_option
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def recover(console: Console, job_file: str, overrides: Sequence[str], shard: Sh
     """
     from pipeline.app.use_cases.recover import recover as make_sound
 
-    job = load(job_file, overrides, shard)
+    job = load_one(job_file, overrides, shard)
     found = make_sound(job)
     console.result(_text(found, job_file, job.command("run")), found.as_json())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported, shard_option
+from pipeline.cli.options import job_options, load_one, reported, shard_option
 
 if TYPE_CHECKING:
     from pipeline.config import Shard
@@ -29,7 +29,7 @@ def report(console: Console, job_file: str, overrides: Sequence[str], shard: Sha
     """
     from pipeline.app.use_cases.report import report as write
 
-    job = load(job_file, overrides, shard)
+    job = load_one(job_file, overrides, shard)
     made = write(job, None if out is None else Path(out))
     data = {"job": job.config.name, "path": str(made.path), "rows": made.rows, "running": made.running}
     console.result(str(made.path), data)

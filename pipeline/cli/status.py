@@ -21,6 +21,7 @@ from pipeline.records import JsonObject
 from pipeline.wording import LONG_SECONDS, counted, lasting
 
 if TYPE_CHECKING:
+    from pipeline.app.observe.shards import ShardState
     from pipeline.app.observe.status import JobStatus
     from pipeline.config import Job, JobCall, Shard
 
@@ -97,7 +98,9 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     lines: list[tuple[str, str]] = []
     if summary.rows is not None:
         lines.append(("rows", counts_text(summary, with_kinds=not data["errors"])))
-    if found.is_running:
+    if found.shards:
+        lines.append(("shards", _shards_text(found.shards)))
+    elif found.is_running:
         lines += _speed(data)
     if summary.requests:
         lines.append(("requests", f"{requests_text(summary)} in {duration(summary.seconds)}"))
@@ -114,7 +117,37 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     if summary.output:
         lines.append(("output", summary.output))
     shown = [f"{summary.job}: {_state(found, data)}", *(f"  {name:<9} {text}" for name, text in lines)]
-    return "\n".join(shown if found.is_running else [*shown, *told.next_lines("  next      ")])
+    if found.is_running:
+        return "\n".join(shown)
+    if found.shards:
+        return "\n".join([*shown, f"  next      {_after_shards(found.shards, call)}"])
+    return "\n".join([*shown, *told.next_lines("  next      ")])
+
+
+def _shards_text(shards: Sequence[ShardState]) -> str:
+    numbers: dict[str, list[int]] = {}
+    for one in shards:
+        numbers.setdefault(one.state, []).append(one.shard.number)
+    told = (f"{len(found):,} {state.replace('_', ' ')} ({_ranges(found)})" for state, found in numbers.items())
+    return ", ".join(told)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as text: `1-3,7`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
+
+
+def _after_shards(shards: Sequence[ShardState], call: JobCall) -> str:
+    left = next((one.shard for one in shards if one.state not in ("succeeded", "failed_rows")), None)
+    if left is None:
+        return call.command("gather", "--shards", str(len(shards)))
+    return call.command("run", "--shard", str(left))
 
 
 def _batch_text(batch: JsonObject) -> str:

@@ -205,3 +205,15 @@ def test_an_input_without_rows_gives_an_empty_output(ws: Workspace) -> None:
     run_all(ws)
     assert gather(ws)["rows"] == 0
     assert ws.rows() == []
+
+
+def test_a_gathered_output_can_be_another_jobs_input(divided: Workspace) -> None:
+    run_all(divided)
+    chained = {"path": {"job": "job.yaml"}, "columns": ["question"]}
+    divided.job("next.yaml", name="next", input=chained, output={"path": "next.parquet"})
+    refused = divided.pipeline("run", "next.yaml")
+    assert refused.code == 2
+    assert "gather job.yaml --shards 4" in refused.err
+    gather(divided)
+    assert divided.pipeline("run", "next.yaml").code == 0
+    assert len(divided.rows("next.parquet")) == ROWS

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.limits import shared
 from tests.functional.conftest import COST, Endpoint, Workspace
 
 SHARDS = range(1, 5)
@@ -160,3 +162,48 @@ def test_commands_on_a_job_take_a_shard(divided: Workspace) -> None:
 def test_a_suggested_command_carries_the_shard(divided: Workspace) -> None:
     divided.run("--shard", "1/4", "--limit", "1")
     assert "pipeline run job.yaml --shard 1/4" in divided.pipeline("status", "job.yaml", "--shard", "1/4").out
+
+
+def test_status_says_which_shards_are_left_and_what_to_type(divided: Workspace) -> None:
+    for number in (1, 2, 4):
+        divided.run("--shard", f"{number}/4")
+    told = divided.pipeline("status", "job.yaml").out
+    assert "3 succeeded (1-2,4), 1 not started (3)" in told
+    assert told.endswith("pipeline run job.yaml --shard 3/4\n")
+    divided.run("--shard", "3/4")
+    assert divided.pipeline("status", "job.yaml").out.endswith("pipeline gather job.yaml --shards 4\n")
+
+
+@pytest.mark.parametrize(
+    "words", [("show",), ("report",), ("clean", "--yes"), ("recover",), ("cancel",), ("retry-failed", "--list")]
+)
+def test_a_command_that_needs_one_checkpoint_asks_for_a_shard(divided: Workspace, words: tuple[str, ...]) -> None:
+    divided.run("--shard", "1/4")
+    command, *flags = words
+    refused = divided.pipeline(command, "job.yaml", *flags)
+    assert refused.code == 2
+    assert "--shard I/4" in refused.err
+
+
+def test_the_list_of_jobs_has_every_shard(divided: Workspace) -> None:
+    run_all(divided)
+    jobs = json.loads(divided.pipeline("list", "--json").out)["jobs"]
+    assert [one["checkpoint"] for one in jobs] == [f".checkpoints/job/shard-{number}-of-4" for number in SHARDS]
+    assert sum(one["rows"] for one in jobs) == 40
+
+
+def test_shards_on_one_machine_keep_the_whole_shared_rate_together(
+    divided: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float | None] = []
+    made = shared.SharedLimit.__init__
+
+    def spied(limit: shared.SharedLimit, path: Path, **rates: Any) -> None:
+        given.append(rates["requests_per_minute"])
+        made(limit, path, **rates)
+
+    monkeypatch.setattr(shared.SharedLimit, "__init__", spied)
+    divided.job(input={"id": "id"}, limits={"requests_per_minute": 6000, "shared": "shards-test"})
+    found = divided.run("--shard", "1/4")
+    assert given == [6000]
+    assert limits_of(divided, found["output"])["requests_per_minute"] == 1500

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config import Job, Shard
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal, read_progress
+from pipeline.records import digest
 from pipeline.wording import counted, listed
 
 
@@ -36,6 +38,11 @@ def latest_shards(job: Job) -> list[Job]:
     if Journal.exists(job.checkpoint_path) and _active_at(job) > max(map(_active_at, divisions[latest])):
         return []
     return [job.in_shard(Shard(number, latest)) for number in range(1, latest + 1)]
+
+
+def gathered_id(checkpoint_ids: Sequence[str]) -> str:
+    """Return what the checkpoints of all shards are called together, as a gathered output names them."""
+    return digest(list(checkpoint_ids))
 
 
 def is_of_same_job(job: Job, checkpoint: Path) -> bool:

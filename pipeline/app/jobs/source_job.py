@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.app.jobs.locking import reading
+from pipeline.app.jobs.sharding import gathered_id, latest_shards
 from pipeline.config import Job
 from pipeline.errors import InvalidJob, JobLocked, Mistake
 from pipeline.plan import FAILED, SUCCEEDED
@@ -23,24 +24,31 @@ def source_mistakes(other: Job) -> Iterator[Mistake]:
 
     Raises CheckpointFailed where its checkpoint cannot be trusted.
     """
-    from pipeline.app.jobs.job import open_job
+    from pipeline.app.jobs.job import in_shards, open_job
     from pipeline.app.jobs.planning import plan_unsaved
 
-    first = f"run it first: {other.command('run')}"
+    divided = latest_shards(other)
+    command = other.command("gather", "--shards", str(len(divided))) if divided else other.command("run")
+    first = f"run it first: {command}"
     try:
-        opened = open_job(other, for_sending=False)
-        with reading(other) as journal:
-            if journal is None:
-                yield Mistake(f"{other.file} has no answers yet", key=_KEY, suggestion=first)
-                return
-            plan = plan_unsaved(opened, journal)
-            pending = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
-            if pending:
-                words = f"{other.file} is not complete: {pending:,} of {counted(len(plan), 'row')} have no outcome yet"
-                yield Mistake(words, key=_KEY, suggestion=first)
-            elif not is_own(Path(other.config.output.path), journal.checkpoint_id):
-                words = f"{other.file} has not published its output, {other.config.output.path}"
-                yield Mistake(words, key=_KEY, suggestion=first)
+        checkpoint_ids: list[str] = []
+        rows = pending = 0
+        for part in in_shards(open_job(other, for_sending=False)):
+            with reading(part.job) as journal:
+                if journal is None:
+                    which = "" if part.job.shard is None else f" in shard {part.job.shard}"
+                    yield Mistake(f"{other.file} has no answers yet{which}", key=_KEY, suggestion=first)
+                    return
+                plan = plan_unsaved(part, journal)
+                rows, pending = rows + len(plan), pending + len(plan) - plan.rows(*SUCCEEDED, *FAILED)
+                checkpoint_ids.append(journal.checkpoint_id)
+        own = gathered_id(checkpoint_ids) if divided else checkpoint_ids[0]
+        if pending:
+            words = f"{other.file} is not complete: {pending:,} of {counted(rows, 'row')} have no outcome yet"
+            yield Mistake(words, key=_KEY, suggestion=first)
+        elif not is_own(Path(other.config.output.path), own):
+            words = f"{other.file} has not published its output, {other.config.output.path}"
+            yield Mistake(words, key=_KEY, suggestion=first)
     except JobLocked:
         yield Mistake(f"{other.file} is being run", key=_KEY, suggestion="wait until it has ended")
     except InvalidJob as error:

@@ -117,10 +117,10 @@ def _of_shards(job: Job, parts: Sequence[Job]) -> JobStatus:
     if caches:
         saved = sum((Decimal(one["saved_usd"]) for one in caches), Decimal(0))
         cache = {"hits": sum(one["hits"] for one in caches), "saved_usd": money(saved)}
-    errors = [error for _, one in found for error in one.facts.get("errors", [])]
+    facts = {name: [fact for _, one in found for fact in one.facts.get(name, [])] for name in ("errors", "batches")}
     is_running = any(one.is_running for _, one in found)
     summary = together(job.config.name, summaries)
-    return JobStatus(summary, is_running, facts={"errors": errors}, cache=cache, shards=states)
+    return JobStatus(summary, is_running, facts=facts, cache=cache, shards=states)
 
 
 def cache_facts(totals: Totals) -> JsonObject:

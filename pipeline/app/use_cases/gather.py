@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -14,7 +13,7 @@ from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.paths import path_mistakes
 from pipeline.app.jobs.planning import plan_unsaved
-from pipeline.app.jobs.sharding import shards_of
+from pipeline.app.jobs.sharding import gathered_id, shards_of
 from pipeline.app.observe.answer_counts import counts_of_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, RunError, Summary
@@ -171,7 +170,11 @@ def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Path:
     job = opened.job
     config = job.config.output
     output = Path(config.path)
-    results = GatheredResults(opened.rows, tuple(part.results() for part in parts), _checkpoint_id(parts))
+    results = GatheredResults(
+        opened.rows,
+        tuple(part.results() for part in parts),
+        gathered_id([part.journal.checkpoint_id for part in parts]),
+    )
     for path in (output, partial_path(output)):
         if is_foreign(path, results.checkpoint_id) and not config.overwrite:
             message = f"{path} exists and was not gathered from these shards"
@@ -194,11 +197,6 @@ def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Path:
     with suppress(OSError):  # what a killed run left there is only in the way
         draft_path(output, results.checkpoint_id).unlink(missing_ok=True)
     return output
-
-
-def _checkpoint_id(parts: Sequence[_Part]) -> str:
-    """Return what the checkpoints are called together, as the output's metadata names them."""
-    return hashlib.blake2b(" ".join(part.journal.checkpoint_id for part in parts).encode(), digest_size=16).hexdigest()
 
 
 def _journal_state(parts: Sequence[_Part]) -> JournalState:

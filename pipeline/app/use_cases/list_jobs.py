@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from pipeline.app.observe.summary import Summary
+from pipeline.config import Shard
 from pipeline.errors import CheckpointFailed, JobLocked
 from pipeline.journal import JobLock, Journal, read_progress
 from pipeline.journal.lock import FILE_NAME as LOCK_NAME
@@ -70,8 +71,18 @@ def list_jobs(directory: Path = CHECKPOINTS) -> list[JobInfo]:
         return []
     except OSError as error:
         raise CheckpointFailed(f"{directory} cannot be read: {error.strerror}") from error
+    parts = (part for place in places for part in (place, *_shards(place)))
     # A recovery keeps what was damaged under such a name.
-    return [_inspect(place) for place in places if ".damaged-" not in place.name and Journal.exists(place)]
+    return [_inspect(place) for place in parts if ".damaged-" not in place.name and Journal.exists(place)]
+
+
+def _shards(place: Path) -> list[Path]:
+    """Return the directories in a checkpoint's that are its shards', in order."""
+    with suppress(OSError):
+        named = ((Shard.named(path.name), path) for path in place.iterdir())
+        found = [((shard.count, shard.number), path) for shard, path in named if shard is not None]
+        return [path for _, path in sorted(found)]
+    return []
 
 
 def _inspect(place: Path) -> JobInfo:
