@@ -73,12 +73,14 @@ class Variant:
         except PromptFailure as failure:
             unsent = UnsentFailure(failure.kind, failure.message)
             return unsent, digest(["unsent", self.endpoint_kind, self.model, unsent.kind, content])
-        return self.sampled(request, sample)
+        return self.sampled(request, request_hash(self.endpoint_kind, request), sample)
 
-    def sampled(self, request: Request, sample: int) -> tuple[Request, str]:
-        """Return the request of another sample of the same row, and its hash."""
-        request = self.builder.sampled(request, sample)
-        return request, request_hash(self.endpoint_kind, request)
+    def sampled(self, first: Request, first_hash: str, sample: int) -> tuple[Request, str]:
+        """Return the request of another sample of the row whose first one asks so, and its hash: without a seed, the
+        same. A long request takes a while to hash.
+        """
+        request = self.builder.sampled(first, sample)
+        return request, first_hash if request is first else request_hash(self.endpoint_kind, request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +238,9 @@ class Rows:
             variant, sample = self.cell(position)
             if asked is None or of != position // samples:
                 of, asked = position // samples, variant.request(row, content)
-            if sample and isinstance(asked[0], Request):
-                yield variant.sampled(asked[0], sample)
+            first, first_hash = asked
+            if sample and isinstance(first, Request):
+                yield variant.sampled(first, first_hash, sample)
             else:
                 yield asked
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
 import pytest
 
+from pipeline.plan import Rows, Variant
 from pipeline.plan.cells import cell_mark, cell_marks, input_row_id, with_occurrence
 from pipeline.prompts.parameters import moved_seed
 from pipeline.providers import UNBOUNDED
 from pipeline.providers.dataoorts import PARAMETERS
+from pipeline.records import Request, Row
+from pipeline.sources import TableSource
 
 
 def test_the_first_sample_has_no_mark_and_every_cell_another_one() -> None:
@@ -37,3 +44,33 @@ def test_a_seed_for_dataoorts_wraps_from_the_largest_to_1(seed: int, steps: int,
 )
 def test_a_seed_for_other_servers_wraps_from_the_largest_int64_to_0(seed: int, steps: int, moved: int) -> None:
     assert moved_seed(seed, steps, UNBOUNDED["seed"]) == moved
+
+
+class Builder:
+    """Makes requests, with a seed or without, and counts how often it renders one."""
+
+    def __init__(self, parameters: dict[str, int]) -> None:
+        self.parameters = parameters
+        self.rendered = 0
+
+    def request(self, row: Row) -> Request:
+        self.rendered += 1
+        return Request("m", ({"role": "user", "content": str(row["q"])},), self.parameters)
+
+    def sampled(self, request: Request, sample: int) -> Request:
+        seed = request.parameters.get("seed")
+        return request if seed is None else replace(request, parameters={"seed": int(str(seed)) + sample})
+
+
+@pytest.mark.parametrize(("parameters", "different"), [({}, 1), ({"seed": 3}, 4)])
+def test_the_samples_of_a_row_are_rendered_once_and_hashed_once_where_they_ask_the_same(
+    parameters: dict[str, int], different: int
+) -> None:
+    builder: Any = Builder(parameters)
+    rows = Rows(TableSource(pa.table({"q": ["a", "b"]})), (), (Variant(builder, "dataoorts", "m"),), 4)
+    values = [{"q": text} for text in "ab" for _ in range(4)]
+    asked = list(rows.requests(range(8), values, ["c"] * 8))
+    assert builder.rendered == 2
+    for own in (asked[:4], asked[4:]):
+        assert len({id(request) for request, _ in own}) == len({hashed for _, hashed in own}) == different
+    assert [rows.request(values[at], "c", at) for at in range(8)] == asked
