@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from pipeline.addresses import is_loopback
-from pipeline.endpoints.gauges import Load, metrics_url, read_load
+from pipeline.providers.gauges import Load, metrics_url, read_load
 
 _SECONDS_A_LOOK = 2.0
 _MOST_SECONDS = 2.0

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from pipeline.config.models import LimitsConfig
-from pipeline.endpoints.gauges import Load
 from pipeline.errors import ErrorKind
 from pipeline.limits import RAMP_STEP_SECONDS, InFlightLimit, Outage, Pause, QuotaWait, Servers, ramp
+from pipeline.providers.gauges import Load
 from pipeline.records import Failure
 from pipeline.runner.admission import Admission, Reservation
 from pipeline.runner.first_refusals import FirstRefusals, Refusal

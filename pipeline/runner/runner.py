@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Terms
 from pipeline.config.models import LimitsConfig, RetryConfig
-from pipeline.endpoints.gauges import Load
 from pipeline.journal import Event, Journal
 from pipeline.limits import Outage, Pause, QuotaWait, Servers
 from pipeline.plan import SUCCEEDED, Plan
+from pipeline.providers.gauges import Load
 from pipeline.retry import Backoff
 from pipeline.runner.admission import Admission
 from pipeline.runner.asking import Asking

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.endpoints.gauges import Load, metrics_url, read_load
 from pipeline.engines.gauges import Gauges
+from pipeline.providers.gauges import Load, metrics_url, read_load
 
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge

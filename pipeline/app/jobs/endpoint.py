@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from pipeline.config import AuthConfig, EndpointConfig, Job, JobConfig, api_key, variants
 from pipeline.config.wire import make_endpoint, other_urls
-from pipeline.endpoints.gauges import Load
 from pipeline.engines import most_in_flight
 from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import InvalidInput
+from pipeline.providers.gauges import Load
 from pipeline.version import __version__
 
 """What an engine is made for. How many are in flight is the runner's to say, and `pipeline control` may raise it."""
