@@ -217,3 +217,13 @@ def test_a_gathered_output_can_be_another_jobs_input(divided: Workspace) -> None
     gather(divided)
     assert divided.pipeline("run", "next.yaml").code == 0
     assert len(divided.rows("next.parquet")) == ROWS
+
+
+def test_starting_over_as_a_whole_replaces_the_gathered_output_only_when_told(divided: Workspace) -> None:
+    run_all(divided)
+    gather(divided)
+    before = (divided.path / "out.parquet").read_bytes()
+    refused = divided.run("--on-change", "rerun", code=2)
+    assert "output.overwrite" in refused["error"]["message"]
+    assert (divided.path / "out.parquet").read_bytes() == before
+    assert divided.run("--on-change", "rerun", "--set", "output.overwrite=true")["requests"] == ROWS

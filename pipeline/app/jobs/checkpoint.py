@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.app.jobs.job import OpenJob
+from pipeline.app.jobs.sharding import shards_of
 from pipeline.catalogue import cost
 from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
@@ -36,13 +37,14 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
     """
     output = Path(job.config.output.path)
     has_answers = journal is not None and journal.totals.events > 0
+    may_be_gathered = job.shard is None and bool(shards_of(job))
     for path in (output, partial_path(output)) if job.writes_output else ():
         if not os.path.lexists(path):
             continue
         metadata = read_metadata(path)
         if journal is not None and metadata is not None and metadata.checkpoint_id == journal.checkpoint_id:
             refuse_older_journal(directory, journal, metadata, path)
-        elif not has_answers and metadata is not None and metadata.job == job.config.name:
+        elif not (has_answers or may_be_gathered) and metadata is not None and metadata.job == job.config.name:
             raise CheckpointDamaged(
                 f"{directory}: the checkpoint is missing here ({os.getcwd()}), though {path} was written from it: run"
                 f" the job in the directory where it is, or put it back; to start over and pay again, move {path} away"
