@@ -63,6 +63,9 @@ class Progress:
     empty: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of the prompts' tokens that was read from a cache."""
+    reasoning_tokens: int = 0
     cost_usd: Decimal = Decimal(0)
     possibly_billed_usd: Decimal = Decimal(0)
     over_reserve_usd: Decimal = Decimal(0)

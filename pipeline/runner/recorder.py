@@ -93,6 +93,8 @@ class Recorder:
         if result.usage is not None:
             progress.prompt_tokens += result.usage.prompt_tokens or 0
             progress.completion_tokens += result.usage.completion_tokens or 0
+            progress.cached_tokens += result.usage.cached_tokens or 0
+            progress.reasoning_tokens += result.usage.reasoning_tokens or 0
         progress.cost_usd += charge.known or 0
         progress.possibly_billed_usd += charge.at_most or 0
 

@@ -25,6 +25,7 @@ from tests.functional.conftest import (
     COST,
     KEY,
     RUN_KEYS,
+    USUAL_USAGE,
     Endpoint,
     Workspace,
     answer,
@@ -350,6 +351,18 @@ def test_metrics_go_on_from_run_to_run(ws: Workspace, endpoint: Endpoint) -> Non
     (ws.path / "figures.prom").write_text("no such file {")
     ws.run(code=2)
     assert (ws.path / "figures.prom").read_text() == "no such file {"
+
+
+def test_metrics_count_cached_and_reasoning_tokens_from_run_to_run(ws: Workspace, endpoint: Endpoint) -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 8}, "completion_tokens_details": {"reasoning_tokens": 15}}
+    endpoint.reply = lambda asked: answer("yes", usage={**USUAL_USAGE, **details})
+    ws.job(metrics={"textfile": "figures.prom"})
+    for rows, cached, reasoning in ((2, 16, 30), (3, 24, 45)):
+        ws.questions(*"abc"[:rows])
+        ws.run()
+        found = metrics(ws)
+        assert (found["cached_tokens_total"], found["reasoning_tokens_total"]) == (cached, reasoning)
+        assert (found["tokens_total prompt"], found["tokens_total completion"]) == (10 * rows, 20 * rows)
 
 
 def test_metrics_that_cannot_be_written_fail_no_run(ws: Workspace, endpoint: Endpoint) -> None:

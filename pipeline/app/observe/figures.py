@@ -59,6 +59,8 @@ class Figures:
             retries=progress.retries,
             prompt_tokens=progress.prompt_tokens,
             completion_tokens=progress.completion_tokens,
+            cached_tokens=progress.cached_tokens,
+            reasoning_tokens=progress.reasoning_tokens,
             cost_usd=progress.cost_usd,
             over_reserve_usd=progress.over_reserve_usd,
             concurrency=None if progress.limited_by is None else progress.slots,

@@ -57,19 +57,27 @@ def families(job: str, summary: Summary, now: float, before: dict[tuple[str, str
         help_text = "The most that requests whose end is unknown may have cost besides."
         yield _gauge("possibly_billed_usd", help_text, job, summary.possibly_billed_usd)
     runs = "of the runs that have written this file"
-    requests = CounterMetricFamily(f"{_PREFIX}requests", f"Requests sent, {runs}.", labels=("job",))
-    requests.add_metric((job,), before.get((f"{_PREFIX}requests_total", ""), 0) + summary.requests)
-    yield requests
+    yield _counter("requests", f"Requests sent, {runs}.", job, summary.requests, before)
     tokens = CounterMetricFamily(f"{_PREFIX}tokens", f"Tokens by kind, {runs}.", labels=("job", "kind"))
     for kind, count in (("prompt", summary.prompt_tokens), ("completion", summary.completion_tokens)):
         tokens.add_metric((job, kind), before.get((f"{_PREFIX}tokens_total", kind), 0) + count)
     yield tokens
+    # Not further kinds of `tokens`, whose sum has to stay the tokens that there were.
+    help_text = f"Prompt tokens read from the endpoint's cache, {runs}."
+    yield _counter("cached_tokens", help_text, job, summary.cached_tokens, before)
+    yield _counter("reasoning_tokens", f"Tokens of reasoning, {runs}.", job, summary.reasoning_tokens, before)
 
 
 def _gauge(name: str, help_text: str, job: str, value: float | Decimal) -> Metric:
     gauge = GaugeMetricFamily(f"{_PREFIX}{name}", help_text, labels=("job",))
     gauge.add_metric((job,), float(value))
     return gauge
+
+
+def _counter(name: str, help_text: str, job: str, value: int, before: dict[tuple[str, str], float]) -> Metric:
+    counter = CounterMetricFamily(f"{_PREFIX}{name}", help_text, labels=("job",))
+    counter.add_metric((job,), before.get((f"{_PREFIX}{name}_total", ""), 0) + value)
+    return counter
 
 
 def _samples(path: Path, job: str) -> dict[tuple[str, str], float]:

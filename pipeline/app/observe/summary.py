@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan
 
 _MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd", "over_reserve_usd")
-_NOT_WRITTEN = ("exit_code", "is_idle", "is_said")
+_NOT_WRITTEN = ("cached_tokens", "reasoning_tokens", "exit_code", "is_idle", "is_said")
 _OF_THE_JOB = (
     "job",
     "rows",
@@ -71,6 +71,8 @@ class Summary:
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
     cost_usd: Decimal = Decimal(0)
     job_cost_usd: Decimal | None = None
     unpriced_rows: int | None = None
