@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline import engines
 from pipeline.endings import LimitedBy
 from tests.functional.conftest import Endpoint, Workspace, ended, usual
 
@@ -41,11 +42,23 @@ def test_a_run_says_how_many_it_had_in_flight_and_why_no_more(ws: Workspace, kin
     assert "in flight up to" in told.out + told.err
 
 
-def test_the_standard_transport_has_its_cap(ws: Workspace) -> None:
-    simulated(ws, 3000, endpoint={"transport": "standard"}, simulator={"latency_seconds": 0.3})
-    found = ws.run()
-    assert found["succeeded"] == 3000
-    assert found["concurrency"] <= 256
+def test_the_standard_transport_has_its_cap(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert engines._MOST_IN_THREADS == 256
+    monkeypatch.setattr(engines, "_MOST_IN_THREADS", 12)
+    most = {"lean": 0, "standard": 0}
+    for transport in most:
+        simulated(
+            ws,
+            600,
+            name=transport,
+            endpoint={"transport": transport},
+            output={"path": f"{transport}.parquet"},
+            simulator={"latency_seconds": 0.1},
+        )
+        found = ws.run()
+        assert found["succeeded"] == 600
+        most[transport] = found["concurrency"]
+    assert most["standard"] <= 12 < most["lean"]
 
 
 def test_several_processes_send_what_is_found(ws: Workspace) -> None:
