@@ -216,9 +216,9 @@ def test_what_is_no_file_is_a_mistake(tmp_path: Path, name: str) -> None:
     "text", ["a: !" + "x" * 500_000, "[" * 500_000, "k: " + "x " * 250_000, "!" * 500_000, "\n" * 500_000]
 )
 def test_hostile_text_is_refused_quickly(tmp_path: Path, text: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     mistakes(tmp_path, text)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_keys_are_texts_whatever_they_look_like(tmp_path: Path) -> None:
