@@ -55,6 +55,6 @@ def _text(found: Gathered, job: Job) -> str:
     summary = found.summary
     told = SummaryText(summary, JobCall(job.file, job.overrides), job)
     lines = [f"{summary.job}: {told.cause}", f"  rows      {counts_text(summary)} in {len(found.shards):,} shards"]
-    if (cost := told.cost()) is not None:
+    if (cost := told.cost(has_run=False)) is not None:
         lines.append(f"  cost      {cost}")
     return "\n".join([*lines, f"  output    {summary.output}"])

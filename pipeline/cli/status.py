@@ -102,10 +102,10 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
         lines.append(("shards", _shards_text(found.shards)))
     elif found.is_running:
         lines += _speed(data)
-    if summary.requests:
+    if summary.requests and not found.shards:  # their last runs were several, at several times
         lines.append(("requests", f"{requests_text(summary)} in {duration(summary.seconds)}"))
         lines.append(("tokens", tokens_text(summary)))
-    if (cost := told.cost()) is not None:
+    if (cost := told.cost(has_run=not found.shards)) is not None:
         projected = data["projected_cost_usd"] if summary.pending else None
         lines.append(("cost", cost if projected is None else f"{cost}; about ${projected} in the end"))
     if found.cache is not None:

@@ -104,8 +104,8 @@ class SummaryText:
             return "at an unknown cost"
         return f"${money(summary.cost_usd)}{' simulated' if self.is_simulated else ''}"
 
-    def cost(self) -> str | None:
-        """Return what was spent; None where nothing is known of it."""
+    def cost(self, *, has_run: bool = True) -> str | None:
+        """Return what was spent; None where nothing is known of it. `has_run`: also by the run alone."""
         summary = self.summary
         if summary.job_cost_usd is None:
             return None
@@ -113,7 +113,8 @@ class SummaryText:
         if unpriced and not summary.job_cost_usd:
             cost = f"unknown for {counted(unpriced, 'answer')}"
         else:
-            cost = f"${money(summary.cost_usd)} this run, ${money(summary.job_cost_usd)} the whole job"
+            run = f"${money(summary.cost_usd)} this run, " if has_run else ""
+            cost = f"{run}${money(summary.job_cost_usd)} the whole job"
             if unpriced:
                 cost += f"; the cost of {counted(unpriced, 'answer')} is unknown"
         if summary.possibly_billed_usd or summary.possibly_billed_requests:

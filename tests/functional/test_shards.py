@@ -169,6 +169,7 @@ def test_status_says_which_shards_are_left_and_what_to_type(divided: Workspace) 
         divided.run("--shard", f"{number}/4")
     told = divided.pipeline("status", "job.yaml").out
     assert "3 succeeded (1-2,4), 1 not started (3)" in told
+    assert "this run" not in told
     assert told.endswith("pipeline run job.yaml --shard 3/4\n")
     divided.run("--shard", "3/4")
     assert divided.pipeline("status", "job.yaml").out.endswith("pipeline gather job.yaml --shards 4\n")
