@@ -515,7 +515,7 @@ def test_the_deadline_bounds_the_whole_attempt_however_the_server_drips(script: 
 def test_the_deadline_bounds_a_server_that_does_not_read(adapter: str) -> None:
     with (
         serving(lambda peer: peer.pause()) as server,
-        transport_to(server.url, timeout_seconds=0.2) as transport,
+        transport_to(server.url, timeout_seconds=0.6) as transport,
         pytest.raises(TransportError) as caught,
     ):
         transport.post(b"x" * 50_000_000)
