@@ -515,7 +515,7 @@ def test_the_deadline_bounds_the_whole_attempt_however_the_server_drips(script: 
 def test_the_deadline_bounds_a_server_that_does_not_read(adapter: str) -> None:
     with (
         serving(lambda peer: peer.pause()) as server,
-        transport_to(server.url, timeout_seconds=0.6) as transport,
+        transport_to(server.url, timeout_seconds=1.5) as transport,
         pytest.raises(TransportError) as caught,
     ):
         transport.post(b"x" * 50_000_000)
@@ -1067,7 +1067,7 @@ def test_abandoning_right_before_a_connection_stands_sends_nothing(monkeypatch: 
                 if _chosen.standard:  # else this is the thread that turns the loop
                     is_abandoned = threading.Event()
                     transport.loop.call(is_abandoned.set)
-                    assert is_abandoned.wait(10)
+                    is_abandoned.wait(1)  # never set where the loop has ended by then, which abandons before
                 super().connect(address)  # type: ignore[arg-type]
 
         monkeypatch.setattr(socket, "socket", Late)
