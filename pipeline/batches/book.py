@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ from pipeline.client import Attempt
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State
 from pipeline.journal.batches import OpenBatch
 from pipeline.plan import Plan
-from pipeline.records import Failure, Reply
+from pipeline.records import NO_USAGE, Failure, Reply
 from pipeline.retry import PASSING, Decision, decide
 from pipeline.runner import Asking, CachedAnswers
 from pipeline.runner.accounting import Charge, charge_of, failed_record, record_of
@@ -44,8 +44,8 @@ class Book:
     """Keeps the open claims of batches, and records what comes of them.
 
     `terms` are those of single requests by model, `admission` holds the caps, `cached` keeps the answers for other jobs
-    where the job has a cache, `asking` judges the answers where the job says what they have to be, `wall_clock` gives
-    Unix seconds.
+    where the job has a cache, `asking` judges the answers where the job says what they have to be, `recorded` hears
+    of the events once they are on disk, `wall_clock` gives Unix seconds.
     `asks_again` tells that rows are left that this run sends again; `is_stale` that an answer was recorded for a row
     whose place in the plan is not known, so that the next run has to plan anew.
     """
@@ -60,6 +60,7 @@ class Book:
         admission: Admission,
         cached: CachedAnswers | None = None,
         asking: Asking | None = None,
+        recorded: Callable[[Sequence[Event]], None] = lambda events: None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
@@ -73,6 +74,7 @@ class Book:
         self._reserved: dict[int, Reservation] = {}
         self._cached = cached
         self._asking = asking
+        self._recorded = recorded
         self._in_form: set[int] = set()
         """The lines whose requests tell the endpoint in a form that it may refuse."""
         self._cached_as: dict[int, tuple[str, int]] = {}
@@ -238,6 +240,7 @@ class Book:
         self._plan.take(first, group.events)
         if self._cached is not None:
             self._cached.keep_as(group.bought)
+        self._recorded(group.events)
 
     def _commit_if_many(self) -> None:
         if len(self._group.events) + len(self._group.release) >= _COMMIT_EVENTS:
@@ -260,11 +263,7 @@ class Book:
         progress = self.progress
         progress.requests += 1
         progress.retries += claim.history.attempts > 0
-        if result.usage is not None:
-            progress.prompt_tokens += result.usage.prompt_tokens or 0
-            progress.completion_tokens += result.usage.completion_tokens or 0
-            progress.cached_tokens += result.usage.cached_tokens or 0
-            progress.reasoning_tokens += result.usage.reasoning_tokens or 0
+        progress.count(result.usage or NO_USAGE)
         progress.cost_usd += charge.known or 0
         progress.possibly_billed_usd += charge.at_most or 0
 

@@ -42,6 +42,7 @@ from pipeline.config.models import (
     PromptConfig,
     RetryConfig,
     SimulatorConfig,
+    TelemetryConfig,
 )
 from pipeline.config.schema import job_schema
 from pipeline.config.shard import CAPS, RATES, Shard
@@ -74,6 +75,7 @@ __all__ = [
     "RetryConfig",
     "Shard",
     "SimulatorConfig",
+    "TelemetryConfig",
     "api_key",
     "environment_mistakes",
     "format_mistake",

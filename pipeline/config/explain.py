@@ -26,7 +26,13 @@ from pipeline.wording import listed
 
 _NAME_THE_VARIABLE = "a key is never written here: name the environment variable that holds it in `api_key_env`"
 _NEVER_SHOWN: frozenset[KeyPath] = frozenset(
-    {("endpoint", "api_key_env"), ("endpoint", "url"), ("notify", "ping_url"), ("notify", "webhook_url")}
+    {
+        ("endpoint", "api_key_env"),
+        ("endpoint", "url"),
+        ("notify", "ping_url"),
+        ("notify", "webhook_url"),
+        ("telemetry", "otlp"),
+    }
 )
 _MAX_REFUSED = 60
 _MEANT_FALSE = frozenset({"no", "n", "off", "0"})

@@ -59,7 +59,6 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
 
 _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
-        (): frozenset({"telemetry"}),
         ("input",): frozenset({"storage"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
         ("output",): frozenset({"rows_per_file", "storage"}),

@@ -11,7 +11,7 @@ from pipeline.config.reading.environment import is_variable
 from pipeline.config.schema import KeyPath
 from pipeline.records import JsonObject
 
-_SECRETS: frozenset[KeyPath] = frozenset({("notify", "ping_url"), ("notify", "webhook_url")})
+_SECRETS: frozenset[KeyPath] = frozenset({("notify", "ping_url"), ("notify", "webhook_url"), ("telemetry", "otlp")})
 _NOT_SHOWN = "(not shown)"
 _HEADER_VALUE = "***"
 

@@ -11,6 +11,7 @@ from pipeline.endings import LimitedBy, StopKind
 from pipeline.errors import SECONDS_BETWEEN_SIGNALS
 from pipeline.limits import QuotaNotice, Trouble
 from pipeline.plan import FailureKinds
+from pipeline.records import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,10 @@ class Progress:
     """The rows that failed in this run."""
     trouble: Trouble | None = None
     """Why nothing usable comes in, where nothing does."""
+
+    def count(self, usage: Usage) -> None:
+        """Add the tokens of an attempt."""
+        self.prompt_tokens += usage.prompt_tokens or 0
+        self.completion_tokens += usage.completion_tokens or 0
+        self.cached_tokens += usage.cached_tokens or 0
+        self.reasoning_tokens += usage.reasoning_tokens or 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from pipeline.catalogue import Excess
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State, lost_claims
 from pipeline.plan import TO_SEND, Plan
-from pipeline.records import Failure, Reply
+from pipeline.records import NO_USAGE, Failure, Reply
 from pipeline.runner.accounting import Charge
 from pipeline.runner.admission import Reservation
 from pipeline.runner.cached import CachedAnswers
@@ -37,7 +37,7 @@ class Recorder:
     """Collects events, charges and the endpoint's pause for the next commit, and keeps the run's figures up to date.
 
     `unfinished` is the number of rows without an outcome. `wall_clock` returns Unix seconds. `cached` receives the
-    answers once they are on disk.
+    answers once they are on disk, `recorded` all events.
     """
 
     def __init__(
@@ -46,8 +46,10 @@ class Recorder:
         plan: Plan,
         wall_clock: Callable[[], float],
         cached: CachedAnswers | None = None,
+        recorded: Callable[[Sequence[Event]], None] = lambda events: None,
     ) -> None:
         self._cached = cached
+        self._recorded = recorded
         self._journal = journal
         self._plan = plan
         self._wall_clock = wall_clock
@@ -90,11 +92,7 @@ class Recorder:
         if isinstance(result, Reply) or result.sent:
             progress.requests += 1
             progress.retries += work.history.attempts > 0
-        if result.usage is not None:
-            progress.prompt_tokens += result.usage.prompt_tokens or 0
-            progress.completion_tokens += result.usage.completion_tokens or 0
-            progress.cached_tokens += result.usage.cached_tokens or 0
-            progress.reasoning_tokens += result.usage.reasoning_tokens or 0
+        progress.count(result.usage or NO_USAGE)
         progress.cost_usd += charge.known or 0
         progress.possibly_billed_usd += charge.at_most or 0
 
@@ -183,3 +181,4 @@ class Recorder:
             self._plan.take(first, group.events)
             if self._cached is not None:
                 self._cached.keep(group.bought)
+            self._recorded(group.events)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ class Runner:
         servers: the equal servers behind the job's queue, if there are several; `pause` has one for each.
         asking: judges the answers, if the job says what they have to be.
         cached: keeps the answers for other jobs, if the job has a cache.
+        recorded: called with the events of each commit, once they are on disk.
         observe: called about every half second, and at the end.
         load: what the endpoint's servers last said about their load.
         poll: called in every iteration with the time on `clock`; it may call `hold` and `change_limits`.
@@ -76,6 +77,7 @@ class Runner:
         servers: Servers | None = None,
         asking: Asking | None = None,
         cached: CachedAnswers | None = None,
+        recorded: Callable[[Sequence[Event]], None] = lambda events: None,
         started: float | None = None,
         observe: Callable[[Progress], None] = lambda progress: None,
         poll: Callable[[float, Runner], None] = lambda now, runner: None,
@@ -92,7 +94,7 @@ class Runner:
         self._clock = clock
         self._in_flight: dict[int, Flight] = {}
         totals = journal.totals
-        self._recorder = Recorder(journal, plan, wall_clock, cached)
+        self._recorder = Recorder(journal, plan, wall_clock, cached, recorded)
         self._admission = Admission(
             limits,
             terms=terms,

@@ -1,4 +1,4 @@
-"""`notify` and `metrics`: addresses that are secrets, and a place for figures."""
+"""`notify`, `metrics` and `telemetry`: addresses that are secrets, and a place for figures."""
 
 from __future__ import annotations
 
@@ -85,6 +85,25 @@ def test_of_an_address_nothing_but_a_variables_name_stands_in_the_document(tmp_p
         "webhook_url": None,
         "allow_insecure_http": False,
     }
+
+
+def test_a_collector_s_address_is_checked_and_kept_secret_too(tmp_path: Path) -> None:
+    found = only(tmp_path, "telemetry:\n  otlp: ftp://hush\n")
+    assert (found.key, found.line) == ("telemetry.otlp", 7) and "hush" not in format_mistake(found)
+    exposed = "telemetry:\n  otlp: http://10.0.0.1:4318/hush\n"
+    found = only(tmp_path, exposed)
+    assert "below `telemetry:`" in str(found.suggestion) and "hush" not in format_mistake(found)
+    job = load(tmp_path, exposed + "  allow_insecure_http: true\n  sample_rate: 0.5\n")
+    assert job.document["telemetry"] == {"otlp": "(not shown)", "sample_rate": 0.5, "allow_insecure_http": True}
+    assert "hush" not in json.dumps(job.document) + repr(job)
+    assert (
+        load(tmp_path, "telemetry: {otlp: '${OTLP}'}", OTLP="https://hush").document["telemetry"]["otlp"] == "${OTLP}"
+    )
+
+
+@pytest.mark.parametrize("rate", ["-0.1", "1.5", ".nan", "often"])
+def test_a_sample_rate_is_a_share(tmp_path: Path, rate: str) -> None:
+    assert only(tmp_path, f"telemetry: {{sample_rate: {rate}}}").key == "telemetry.sample_rate"
 
 
 def test_a_textfile_has_the_ending_that_node_exporter_reads(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.app.observe.metrics import families
 from pipeline.app.observe.summary import Summary
 from pipeline.cli import commands
-from pipeline.config import MetricsConfig, NotifyConfig
+from pipeline.config import MetricsConfig, NotifyConfig, TelemetryConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_NAME = re.compile(r"`([\w/]+\.py)::(\w+)`")
@@ -73,9 +73,10 @@ def test_the_runbook_has_every_metric_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("page", ["docs/operations.md", "configs/examples/dataoorts.yaml"])
-def test_every_key_of_notify_and_metrics_is_described(page: str) -> None:
+def test_every_key_of_notify_metrics_and_telemetry_is_described(page: str) -> None:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     keys = ["notify", *NotifyConfig.model_fields, "metrics", *MetricsConfig.model_fields]
+    keys += ["telemetry", *TelemetryConfig.model_fields]
     assert [key for key in keys if f"{key}:" not in text] == []
 
 

@@ -27,6 +27,7 @@ from pipeline.sources.identity import row_values
 
 _READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
 _WHERE = "input.where"
+_OTEL_PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
 
 
@@ -140,10 +141,21 @@ def _condition(text: str, columns: Sequence[str]) -> Callable[[pa.RecordBatch], 
 
 def _missing_packages(config: JobConfig) -> Iterator[Mistake]:
     if config.metrics.textfile is not None and find_spec("prometheus_client") is None:
-        suggestion = "pip install 'llm-batch-pipeline[metrics]', or leave `metrics` out"
-        yield Mistake(
-            "needs the extra `metrics`, which is not installed", key="metrics.textfile", suggestion=suggestion
-        )
+        yield _missing_extra("metrics", "metrics.textfile")
+    if config.telemetry.otlp is not None and not _has_otel():
+        yield _missing_extra("otel", "telemetry.otlp")
+
+
+def _missing_extra(extra: str, key: str) -> Mistake:
+    suggestion = f"pip install 'llm-batch-pipeline[{extra}]', or leave `{key.partition('.')[0]}` out"
+    return Mistake(f"needs the extra `{extra}`, which is not installed", key=key, suggestion=suggestion)
+
+
+def _has_otel() -> bool:
+    try:
+        return all(find_spec(name) is not None for name in _OTEL_PACKAGES)
+    except ModuleNotFoundError:  # the package that it is within is not there
+        return False
 
 
 def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> Iterator[Mistake]:

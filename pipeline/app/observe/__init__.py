@@ -1,1 +1,1 @@
-"""Observers of a job: its figures, status, next steps, notifications and metrics."""
+"""Observers of a job: its figures, status, next steps, notifications, metrics and traces."""

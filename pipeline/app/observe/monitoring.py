@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +17,19 @@ from pipeline.errors import Interrupted
 if TYPE_CHECKING:
     from pipeline.app.observe.expectation import Exceeded
     from pipeline.app.observe.notify import Notifier
+    from pipeline.app.observe.spans import Spans
+    from pipeline.journal import Event, Journal
 
 
 class Monitoring:
-    """Reports one run to the job's `notify` and `metrics`; `warn` gets what could not be delivered."""
+    """Reports one run to the job's `notify`, `metrics` and `telemetry`; `warn` gets what could not be delivered."""
 
     def __init__(self, config: JobConfig, warn: Callable[[str], None]) -> None:
         self._config = config
         self._warn = warn
         self._notifier: Notifier | None = None
+        self._spans: Spans | None = None
+        self._tells_rows = True
 
     def started(self) -> None:
         """Tell that the run holds the job's lock. Waits for nothing."""
@@ -33,6 +37,19 @@ class Monitoring:
             self._notifier = self._new_notifier()
             if self._notifier is not None:
                 self._notifier.started()
+        with self._harmless("telemetry"):
+            if self._config.telemetry.otlp is not None:
+                from pipeline.app.observe.spans import Spans
+
+                self._spans = Spans(self._config, self._config.telemetry.otlp)
+
+    def recorded(self, events: Sequence[Event], journal: Journal) -> None:
+        """Tell what is on disk of rows. Waits for nothing."""
+        if self._spans is not None and self._tells_rows:
+            self._tells_rows = False  # after an error
+            with self._harmless("telemetry"):
+                self._spans.recorded(events, journal.models)
+                self._tells_rows = True
 
     def exceeded(self, summary: Summary, exceeded: Exceeded) -> None:
         """Tell that the run has left the range of its estimate. Waits for nothing."""
@@ -53,6 +70,9 @@ class Monitoring:
                 notifier = self._notifier or self._new_notifier()
                 for fault in notifier.ended(summary) if notifier is not None else ():
                     self._warn(fault)
+            with self._harmless("telemetry"):
+                if self._spans is not None and (lost := self._spans.ended(summary)) is not None:
+                    self._warn(lost)
 
     def _new_notifier(self) -> Notifier | None:
         notify = self._config.notify

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 
@@ -58,7 +58,9 @@ def without_open_lines(works: Iterator[Work | Event], journal: Journal) -> Itera
 
 
 class BatchRun:
-    """The part of a run that has to do with batches; it keeps `figures` up to date."""
+    """The part of a run that has to do with batches; it keeps `figures` up to date, and `recorded` hears of the events
+    that are on disk.
+    """
 
     def __init__(
         self,
@@ -68,7 +70,9 @@ class BatchRun:
         watcher: Watcher,
         signals: Signals,
         stop_request: StopRequest,
+        recorded: Callable[[Sequence[Event], Journal], None],
     ) -> None:
+        self._recorded = recorded
         self._opened = opened
         self._config = opened.job.config
         self._options = options
@@ -149,6 +153,7 @@ class BatchRun:
                 admission=admission,
                 cached=cached,
                 asking=asking,
+                recorded=lambda events: self._recorded(events, journal),
             )
             calls = Calls(self._stop_request)
             creation = Creation(book, api, calls, poll_seconds=polling)

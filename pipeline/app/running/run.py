@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from pipeline.app.running.send import RowSender
 from pipeline.config import Job
 from pipeline.endings import StopKind
 from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError
-from pipeline.journal import State, read_progress
+from pipeline.journal import Event, Journal, State, read_progress
 from pipeline.journal.orders import withdraw_orders
 from pipeline.plan import FailureKinds, Plan, failure_kinds
 from pipeline.records import JsonObject
@@ -176,7 +177,7 @@ class Run:
     def _send(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint) -> Stop | None:
         """Send what is to be sent, one by one or by batches, and collect what is out in batches."""
         assert held.journal is not None
-        parts = (opened, self._options, self._figures, self._watcher, self._signals, self._stop_request)
+        parts = (opened, self._options, self._figures, self._watcher, self._signals, self._stop_request, self._recorded)
         buys_batches, is_out = self._job.config.endpoint.batch is not None, bool(held.journal.totals.batches)
         if self._options.no_wait and not buys_batches and not is_out:
             raise InvalidInput("--no-wait is for `endpoint.batch`: no row waits in a batch; leave it out")
@@ -195,6 +196,10 @@ class Run:
             self._figures.update(is_idle=False)
             stop = BatchRun(*parts).send(plan, held, progress, only_collect=not buys_batches)
         return stop
+
+    def _recorded(self, events: Sequence[Event], journal: Journal) -> None:
+        if self._monitoring is not None:
+            self._monitoring.recorded(events, journal)
 
     def _exceeded(self, exceeded: Exceeded) -> None:
         self._watcher.warned(exceeded.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import Interrupted, InvalidInput, PipelineError
-from pipeline.journal import Journal
+from pipeline.journal import Event, Journal
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
 from pipeline.runner import Asking, Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 class RowSender:
     """Sends the rows that a plan names, and keeps `figures` up to date and `watcher` informed.
 
-    `tell` hears once of each measure of the run that leaves the range of its estimate.
+    `recorded` hears of the events that are on disk. `tell` hears once of each measure of the run that leaves the range
+    of its estimate.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class RowSender:
         watcher: Watcher,
         signals: Signals,
         stop_request: StopRequest,
+        recorded: Callable[[Sequence[Event], Journal], None],
         tell: Callable[[Exceeded], None] = lambda exceeded: None,
     ) -> None:
         self._tell = tell
+        self._recorded = recorded
         self._expectation: Expectation | None = None
         self._opened = opened
         self._job = opened.job
@@ -126,6 +129,7 @@ class RowSender:
                 servers=Servers(names, pause, self._watcher.warned) if len(names) > 1 else None,
                 asking=None if expected is None else Asking(expected, self._watcher.warned),
                 cached=cached,
+                recorded=lambda events: self._recorded(events, journal),
                 started=self._figures.started,
                 observe=lambda progress: self._observe(progress, plan, held),
                 poll=controls.poll,

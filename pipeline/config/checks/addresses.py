@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pipeline.addresses import is_loopback
 from pipeline.config.checks.findings import Finding, path
-from pipeline.config.models import NotifyConfig
+from pipeline.config.models import JobConfig
 
 _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
@@ -39,18 +39,23 @@ def is_exposed(url: str) -> bool:
     return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
-def check_notify(notify: NotifyConfig) -> Iterator[Finding]:
-    """Yield what is wrong with the addresses that are notified of runs."""
-    for name in ("ping_url", "webhook_url"):
-        url = getattr(notify, name)
-        if url is None:
-            continue
-        if error := address_error(url):
-            yield Finding(("notify", name), error, "write a full address that begins with https://")
-        elif is_exposed(url) and not notify.allow_insecure_http:
-            yield Finding(
-                ("notify", name),
-                "the address, which is a secret, would go over the network unencrypted",
-                "use https://, or set `allow_insecure_http: true` below `notify:` where the network is trusted",
-                (path("notify.allow_insecure_http"),),
-            )
+def check_observers(config: JobConfig) -> Iterator[Finding]:
+    """Yield what is wrong with the addresses that hear of runs."""
+    notify, telemetry = config.notify, config.telemetry
+    yield from _check_secret("notify", "ping_url", notify.ping_url, allow_http=notify.allow_insecure_http)
+    yield from _check_secret("notify", "webhook_url", notify.webhook_url, allow_http=notify.allow_insecure_http)
+    yield from _check_secret("telemetry", "otlp", telemetry.otlp, allow_http=telemetry.allow_insecure_http)
+
+
+def _check_secret(section: str, name: str, url: str | None, *, allow_http: bool) -> Iterator[Finding]:
+    if url is None:
+        return
+    if error := address_error(url):
+        yield Finding((section, name), error, "write a full address that begins with https://")
+    elif is_exposed(url) and not allow_http:
+        yield Finding(
+            (section, name),
+            "the address, which is a secret, would go over the network unencrypted",
+            f"use https://, or set `allow_insecure_http: true` below `{section}:` where the network is trusted",
+            (path(f"{section}.allow_insecure_http"),),
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pipeline.config.checks.addresses import check_notify
+from pipeline.config.checks.addresses import check_observers
 from pipeline.config.checks.credentials import check_endpoint
 from pipeline.config.checks.expect import check_expect
 from pipeline.config.checks.findings import Finding, path
@@ -34,7 +34,7 @@ def _check_variant(config: JobConfig) -> Iterator[Finding]:
     yield from check_endpoint(config.endpoint)
     yield from check_additions(config)
     yield from check_expect(config)
-    yield from check_notify(config.notify)
+    yield from check_observers(config)
     yield from check_pricing(config)
     yield from _check_model(config)
     yield from _check_parameters(config)

@@ -11,7 +11,7 @@ from pipeline.config.models.expect import ExpectConfig
 from pipeline.config.models.input import CsvConfig, InputConfig
 from pipeline.config.models.job import JobConfig
 from pipeline.config.models.limits import LimitsConfig, RetryConfig
-from pipeline.config.models.observers import MetricsConfig, NotifyConfig
+from pipeline.config.models.observers import MetricsConfig, NotifyConfig, TelemetryConfig
 from pipeline.config.models.output import CheckpointConfig, OutputConfig
 from pipeline.config.models.parameters import ParametersConfig
 from pipeline.config.models.paths import OtherJob
@@ -50,4 +50,5 @@ __all__ = [
     "SimulatorConfig",
     "SweepConfig",
     "SweptValue",
+    "TelemetryConfig",
 ]

@@ -13,7 +13,7 @@ from pipeline.config.models.endpoint import EndpointConfig
 from pipeline.config.models.expect import ExpectConfig
 from pipeline.config.models.input import InputConfig
 from pipeline.config.models.limits import LimitsConfig, RetryConfig
-from pipeline.config.models.observers import MetricsConfig, NotifyConfig
+from pipeline.config.models.observers import MetricsConfig, NotifyConfig, TelemetryConfig
 from pipeline.config.models.output import CheckpointConfig, OutputConfig
 from pipeline.config.models.parameters import ParametersConfig
 from pipeline.config.models.pricing import PricingConfig
@@ -68,6 +68,7 @@ class JobConfig(Section):
     output: OutputConfig = Field(description="Where the answers go.", examples=[{"path": "data/out/answers.parquet"}])
     notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is notified of runs.")
     metrics: MetricsConfig = Field(default=MetricsConfig(), description="Metrics for Prometheus.")
+    telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces for OpenTelemetry.")
     pricing: PricingConfig | None = Field(default=None, description="Prices; without them, those of the catalogue.")
     catalogue: CatalogueConfig | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""`notify` and `metrics`: who is notified of runs, and how they are measured."""
+"""`notify`, `metrics` and `telemetry`: who is notified of runs, and how they are measured and traced."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ class MetricsConfig(Section):
         "collector; needs the extra `metrics`.",
         examples=["/var/lib/node_exporter/answers.prom"],
     )
+
+
+class TelemetryConfig(Section):
+    """Traces for OpenTelemetry: figures, names and stable words, never a prompt or an answer."""
+
+    otlp: Text | None = Field(
+        default=None,
+        repr=False,
+        description="A collector's address for OTLP over HTTP, which is a secret: it gets a span of each run and of a "
+        "sample of its rows; needs the extra `otel`.",
+        examples=["${OTLP_URL}"],
+    )
+    sample_rate: float = Field(
+        default=0.01, ge=0, le=1, allow_inf_nan=False, description="The share of rows that get a span of their own."
+    )
+    allow_insecure_http: bool = Field(default=False, description="Whether plain http:// to another machine is allowed.")

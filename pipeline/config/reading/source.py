@@ -24,7 +24,7 @@ _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _MAX_SHOWN = 1_000
 """Characters of a line that is shown; a longer one is not searched for secrets."""
 
-_SECRET_NAME = r"(?:key|secret|password|passwd|authorization|bearer|(?<!max_)token|(?:ping|webhook)_url)"
+_SECRET_NAME = r"(?:key|secret|password|passwd|authorization|bearer|(?<!max_)token|(?:ping|webhook)_url|otlp)"
 _ENDS_AS_SECRET = re.compile(_SECRET_NAME + r"\Z", re.I)
 _SECRET_KEY = re.compile(rf"(?:{_SECRET_NAME}|headers(?:\.[^\s:=]+)?)" + r"""["']?\s*[:=]\s*(.*)""", re.I)
 _SECRET_TEXT = re.compile(
