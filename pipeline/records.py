@@ -14,6 +14,8 @@ from pipeline.images import Image
 MAX_INT64 = 2**63 - 1
 REQUEST_HASH_VERSION = 1
 
+_MAX_TOKENS_NAMES = ("max_tokens", "max_completion_tokens")
+
 ResponseType = Literal["text", "json", "refusal", "empty"]
 
 JsonObject = Mapping[str, Any]
@@ -55,7 +57,7 @@ class Request:
         """The bytes of all images in the messages."""
         held = 0
         for message in self.messages:
-            content = message.get("content", "")
+            content = message.get("content") or ""
             for part in () if isinstance(content, str) else content:
                 image = part.get("image_url", {}).get("url")
                 held += len(image.data) if isinstance(image, Image) else 0
@@ -63,9 +65,11 @@ class Request:
 
     @property
     def max_tokens(self) -> int | None:
-        """The maximum number of tokens of the answer; None if the job sets none. Some servers accept -1 for that."""
-        value = self.parameters.get("max_tokens")
-        return int(value) if isinstance(value, int | float) and value >= 1 else None
+        """The maximum number of tokens of the answer, also where a key of the body sets it; None if nothing does. Some
+        servers accept -1 for that.
+        """
+        values = [self.parameters.get("max_tokens"), *(self.extra_body.get(name) for name in _MAX_TOKENS_NAMES)]
+        return max((int(one) for one in values if isinstance(one, int | float) and one >= 1), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +229,12 @@ def message_texts(messages: Sequence[Message]) -> list[str]:
     """Return every piece of text in the messages, for bounds on size; tool calls as JSON text."""
     texts: list[str] = []
     for message in messages:
-        content = message.get("content", "")
+        content = message.get("content") or ""
         if isinstance(content, str):
             texts.append(content)
         else:
             texts.extend(part["text"] for part in content if isinstance(part.get("text"), str))
-        texts += [message[name] for name in _FURTHER_TEXTS if name in message]
+        texts += [text for name in _FURTHER_TEXTS if isinstance(text := message.get(name), str)]
         if "tool_calls" in message:
             texts.append(json_text(message["tool_calls"]))
     return texts

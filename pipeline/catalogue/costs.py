@@ -118,7 +118,7 @@ def max_prompt_tokens(messages: Sequence[Message], model: str = "") -> int:
     tokens = TOKENS_PER_CONVERSATION + instructions + TOKENS_PER_MESSAGE * len(messages)
     tokens += sum(map(_utf8_length, message_texts(messages)))
     for message in messages:
-        content = message.get("content", "")
+        content = message.get("content") or ""
         for part in () if isinstance(content, str) else content:
             if not (part.get("type") == "text" and isinstance(part.get("text"), str)):
                 tokens += TOKENS_PER_PART + len(json.dumps(part, default=lambda image: ""))

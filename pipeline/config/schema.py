@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from pipeline.config.models import PROMPT_KEYS, JobConfig
+from pipeline.config.models import BATCH_FORMAT, PROMPT_KEYS, JobConfig
 from pipeline.records import JsonObject
 from pipeline.wording import listed, range_text
 
@@ -27,11 +27,15 @@ def job_schema() -> JsonObject:
         {"required": ["from", "provider"]},
         {"required": ["by_model"]},
     ]
+    asked = {"properties": {"prompt": {"oneOf": one_prompt}}}
+    from_bodies = {"required": ["format"], "properties": {"format": {"const": BATCH_FORMAT}}}
+    bodies = {"required": ["input"], "properties": {"input": from_bodies}}
     # What a sweep brings, the job itself may leave out.
     endpoint = {**definitions["EndpointConfig"]}
     needed = [
         {"if": _swept("endpoint.model"), "else": {"properties": {"endpoint": {"required": endpoint.pop("required")}}}},
-        {"if": _swept("prompt.user"), "else": {"properties": {"prompt": {"oneOf": one_prompt}}}},
+        {"if": bodies, "then": {"not": {"anyOf": [{"required": ["prompt"]}, {"required": ["parameters"]}]}}},
+        {"if": {"not": {"anyOf": [_swept("prompt.user"), bodies]}}, "then": {"required": ["prompt"], **asked}},
     ]
     variable = {
         "type": "string",

@@ -35,7 +35,7 @@ class Answered:
     def is_text(self) -> bool:
         """Whether the prompt is one text, and so is the answer."""
         (first, *others) = self.request.messages
-        is_one = not others and first["role"] == "user" and isinstance(first["content"], str)
+        is_one = not others and first["role"] == "user" and isinstance(first.get("content"), str)
         return is_one and "tool_calls" not in self.answer and "tools" not in self.request.extra_body
 
     @property

@@ -175,7 +175,7 @@ def _refuse_duplicates(scratch: sqlite3.Connection, rows: Rows) -> None:
         more = ", and more" if len(found) > 5 else ""
         of = f"column{'s' if len(rows.id_columns) > 1 else ''} {', '.join(map(repr, rows.id_columns))}"
         message = f"the {of} must be unique, but these ids stand twice: {', '.join(named)}{more}"
-        hint = "give each row an id of its own, or leave out `input.id`"
+        hint = "give each row an id of its own; without `input.id`, rows of CSV, Parquet and JSONL are known by content"
         raise InvalidJob([Mistake(message, key="input.id", suggestion=hint)])
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline.errors import ErrorKind
 from pipeline.expect import Expected
 from pipeline.plan.cells import SEPARATOR, cell_marks
-from pipeline.prompts import PromptFailure, RequestBuilder
+from pipeline.prompts import Builder, PromptFailure
 from pipeline.records import Request, Row, digest, request_hash
 from pipeline.sources import Source, pick
 from pipeline.sources.identity import content_keys, id_texts, row_values
@@ -58,7 +58,7 @@ class Variant:
     without one.
     """
 
-    builder: RequestBuilder
+    builder: Builder
     endpoint_kind: str
     model: str
     name: str = ""

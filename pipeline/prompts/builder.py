@@ -7,19 +7,19 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.catalogue import min_prompt_tokens
-from pipeline.catalogue.costs import MAX_BYTES_PER_TOKEN
 from pipeline.config.models import PROMPT_KEYS, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.expect import Telling
 from pipeline.prompts.chat import INSTRUCTING, read_messages
 from pipeline.prompts.failures import PromptFailure, missing_column
 from pipeline.prompts.images import image_parts
+from pipeline.prompts.interface import RENDER_SECONDS
 from pipeline.prompts.parameters import ParameterReader, moved_seed
 from pipeline.prompts.texts import is_blank, scalar_text
 from pipeline.prompts.trial import Trial, same_for_all_rows, try_rows
+from pipeline.prompts.window import check_window
 from pipeline.providers import ParameterValues
-from pipeline.records import JsonObject, Message, PrintedList, PrintedObject, Request, Row, message_texts
+from pipeline.records import JsonObject, Message, PrintedList, PrintedObject, Request, Row
 from pipeline.surrogates import well_formed
 from pipeline.wording import listed
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from pipeline.prompts.templates import Template
 
 _T = TypeVar("_T")
-_MAX_BYTES_PER_CHARACTER = 4
-
-RENDER_SECONDS = 5.0
-"""The longest that one rendering of a template may take."""
 
 
 class RequestBuilder:
@@ -99,7 +95,7 @@ class RequestBuilder:
         request = Request(self._model, messages, self._read_parameters(row), self._extra_body)
         if self._telling is not None:
             request = self._telling.told(request)
-        self._check_window(request.messages)
+        check_window(request.messages, self._context_window)
         return request
 
     def sampled(self, request: Request, sample: int) -> Request:
@@ -145,18 +141,6 @@ class RequestBuilder:
     def _system_message(self, row: Row, seconds: float) -> tuple[Message, ...]:
         text = self._system.render(row, seconds) if self._system is not None else ""
         return () if is_blank(text) else ({"role": "system", "content": text},)
-
-    def _check_window(self, messages: tuple[Message, ...]) -> None:
-        if self._context_window is None:
-            return
-        # Counting is slow; most prompts are too short to need it, whatever they say.
-        max_bytes = _MAX_BYTES_PER_CHARACTER * sum(map(len, message_texts(messages)))
-        if max_bytes <= self._context_window * MAX_BYTES_PER_TOKEN:
-            return
-        fewest = min_prompt_tokens(messages)
-        if fewest > self._context_window:
-            message = f"the prompt has at least {fewest:,} tokens; the model takes {self._context_window:,}"
-            raise PromptFailure(ErrorKind.CONTEXT_WINDOW_EXCEEDED, message)
 
 
 def template_mistakes(prompt: PromptConfig) -> list[Mistake]:

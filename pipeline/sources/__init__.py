@@ -1,4 +1,4 @@
-"""CSV, Parquet and JSONL files as one stream of typed rows with stable identities.
+"""CSV, Parquet, JSONL and request files of OpenAI's Batch API as one stream of typed rows with stable identities.
 
 | module | does |
 |---|---|
@@ -7,6 +7,7 @@
 | shards | a row -> its shard |
 | files | `input.path` -> the files, their order, format and facts |
 | csv, parquet, jsonl | a file -> its columns and its rows in chunks |
+| batch_requests | a request file -> its ids and bodies, in chunks of jsonl |
 | tables | directories of table formats, which are refused |
 | widening | types that differ only in storage -> the wider one |
 | utf8 | text columns that hold other bytes |

@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.records import JsonObject
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
 from pipeline.sources.files import InputFile, watched
 from pipeline.sources.json_columns import ABSENT, MAX_LEVELS, Written, is_json, json_array, json_field
@@ -51,9 +52,8 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
     rows = 0
     for file in files:
         with watched(file):
-            for number, line in _lines(file.path):
+            for _, row in objects(file.path):
                 rows += 1
-                row = _parse(file.path, number, line)
                 had.update(row.keys())
                 for name, value in row.items():
                     kinds[name] = _joined(kinds.get(name), _kind(value))
@@ -61,7 +61,7 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
         raise input_error(f"{files[0].path}: the objects have no keys, so there are no columns")
     written = pa.schema([pa.field(name, _TYPES.get(kind or "str", pa.string())) for name, kind in kinds.items()])
     read = pa.schema([_field(field, kinds[field.name], had[field.name] == rows) for field in written])
-    return [FileReader(file, written, partial(_chunks, file.path, read)) for file in files]
+    return [FileReader(file, written, partial(chunks, file.path, read)) for file in files]
 
 
 def _field(written: pa.Field, kind: str | None, everywhere: bool) -> pa.Field:
@@ -86,7 +86,14 @@ def _joined(before: str | None, kind: str | None) -> str | None:
     return JSON_TEXT
 
 
-def _chunks(path: str, schema: pa.Schema) -> Iterator[Chunk]:
+def objects(path: str) -> Iterator[tuple[Place, JsonObject]]:
+    """Yield each line's object, with its place. Raises InvalidJob as `readers` does."""
+    for number, line in _lines(path):
+        yield Place(path, number), _parse(path, number, line)
+
+
+def chunks(path: str, schema: pa.Schema) -> Iterator[Chunk]:
+    """Yield a file's rows in the columns of `schema`, whatever other keys they have."""
     lines: list[bytes] = []
     size = first = 0
     for number, line in _lines(path):

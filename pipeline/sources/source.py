@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.config.models import InputConfig
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.records import digest
-from pipeline.sources import csv, jsonl, parquet
+from pipeline.sources import batch_requests, csv, jsonl, parquet
 from pipeline.sources.chosen import ChosenRows
 from pipeline.sources.chunks import FileReader
 from pipeline.sources.files import InputFile, check_unchanged, find_files, watched
@@ -103,20 +103,22 @@ def _cast(column: pa.Array, field: pa.Field, path: str) -> pa.Array:
         raise input_error(message, "write the files with one type") from error
 
 
-def open_source(config: InputConfig) -> Source:
+def open_source(config: InputConfig, models: Sequence[str] = ()) -> Source:
     """Find the files, read their columns and check what can be checked so; JSONL is read whole, once, for its types.
 
     Several files must have the same columns, in any order; the order of the first file counts. Types that differ only
-    in how values are stored are read as the wider one.
+    in how values are stored are read as the wider one. Batch files have to be for `models`.
 
     Raises InvalidJob if no file matches, one cannot be read or holds nothing, the columns are invalid or differ between
     files, `input.id` or one of `input.columns` is missing, or the id is neither text, integer nor UUID.
     """
-    files, file_format = find_files(config.paths, config.format)
+    files, file_format = find_files(config.paths, config.file_format)
     if file_format == "csv":
         readers = csv.readers(files, config.csv)
     elif file_format == "parquet":
         readers = parquet.readers(files)
+    elif config.has_bodies:
+        readers = batch_requests.readers(files, models)
     else:
         readers = jsonl.readers(files)
     source = _FileSource(readers)

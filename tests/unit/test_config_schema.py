@@ -108,12 +108,22 @@ def test_the_schema_takes_variables_wherever_values_stand(section: dict[str, Any
         {"output": None},
         {"prompt": {}},
         {"prompt": {"user": "x", "column": "y"}},
+        {"parameters": {"top_p": 1}, "input": {"path": "x", "format": "openai-batch"}},
         {"name": "two words"},
         {"colour": "red"},
     ],
 )
 def test_the_schema_marks_mistakes(section: dict[str, Any]) -> None:
     assert not fits(JOB | section)
+
+
+def test_the_schema_wants_a_prompt_unless_the_rows_bring_their_requests() -> None:
+    job = {name: section for name, section in JOB.items() if name != "prompt"}
+    requests = {"path": "x.jsonl", "format": "openai-batch"}
+    assert not fits(job)
+    assert not fits(job | {"input": {"path": "x.jsonl", "format": "jsonl"}})
+    assert fits(job | {"input": requests})
+    assert not fits(JOB | {"input": requests})
 
 
 def test_the_document_of_a_job_fits_the_schema(tmp_path: Path) -> None:

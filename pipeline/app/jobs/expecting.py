@@ -46,8 +46,10 @@ def expected_of(config: JobConfig) -> tuple[Expected | None, list[Mistake]]:
 def _telling(config: JobConfig, schema: JsonObject | None, paragraph: str) -> Telling:
     assert config.expect is not None
     provider, send = config.endpoint.provider, config.expect.send
-    is_auto = send == "auto"
-    if is_auto:
+    is_auto = send == "auto" and not config.input.has_bodies
+    if config.input.has_bodies:
+        send = "none"
+    elif is_auto:
         model = config.model_facts
         takes_schemas = provider.always_takes_schemas or (model is not None and model.takes_schemas)
         send = "response_format" if schema is not None and takes_schemas else "prompt"

@@ -15,14 +15,22 @@ from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.paths import path_mistakes
 from pipeline.app.jobs.source_job import source_mistakes
 from pipeline.catalogue import Model
-from pipeline.config import Job, JobConfig, environment_mistakes, in_order
+from pipeline.config import Job, JobConfig, environment_mistakes, in_order, variants
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.expect import Expected
 from pipeline.plan import Variant
-from pipeline.prompts import PromptFailure, RequestBuilder, condition_mistakes, template_mistakes
+from pipeline.prompts import (
+    BodyBuilder,
+    Builder,
+    PromptFailure,
+    RequestBuilder,
+    condition_mistakes,
+    template_mistakes,
+)
 from pipeline.providers import UNBOUNDED, ParameterValues
 from pipeline.sink import result_fields
 from pipeline.sources import ChosenRows, Source, TableSource, column_mistakes, open_source, rows_of
+from pipeline.sources.batch_requests import BODY_COLUMN, ID_COLUMN
 from pipeline.sources.identity import row_values
 
 _READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
@@ -83,6 +91,8 @@ def wrong(keys: Sequence[str], job: Job | None, mistakes: Sequence[Mistake]) -> 
 
 def carried_columns(config: JobConfig, columns: Sequence[str]) -> Sequence[str] | None:
     """Return which of the input's columns the output has; None for all. Images are carried only if they are named."""
+    if config.input.has_bodies and config.input.columns is None:
+        return [ID_COLUMN]
     images = config.prompt.images
     if config.input.columns is not None or images is None:
         return config.input.columns
@@ -106,10 +116,13 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
         return None, []
     if job.source_job is not None and (found := list(source_mistakes(job.source_job))):
         return None, [*found, *condition_mistakes(section.where)]
+    if section.has_bodies and job.table is not None:
+        suggestion = "leave it out, or name the file in `input.path`"
+        return None, [Mistake("a frame is no file of requests", key="input.format", suggestion=suggestion)]
     try:
         # A wrong id or column must not hide what is wrong with the templates.
         whole = section.model_copy(update={"id": None, "columns": None})
-        source = open_source(whole) if job.table is None else TableSource(job.table)
+        source = open_source(whole, _models(job.config)) if job.table is None else TableSource(job.table)
     except InvalidJob as error:
         return None, [*error.mistakes, *condition_mistakes(section.where)]
     mistakes = column_mistakes(source.schema, section)
@@ -121,6 +134,10 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     if job.shard is not None and not mistakes:
         source = ChosenRows(source, rows_of(job.shard, section.id_columns))
     return source, mistakes
+
+
+def _models(config: JobConfig) -> list[str]:
+    return [variant.config.endpoint.model for variant in variants(config)]
 
 
 def _condition(text: str, columns: Sequence[str]) -> Callable[[pa.RecordBatch], Iterator[bool]]:
@@ -192,7 +209,7 @@ def _asked(job: Job, source: Source | None) -> tuple[tuple[Variant, ...], list[M
     return tuple(asked) if len(asked) == len(named) else (), list(dict.fromkeys(mistakes))
 
 
-def builder_of(job: Job, source: Source | None) -> tuple[RequestBuilder | None, list[Mistake]]:
+def builder_of(job: Job, source: Source | None) -> tuple[Builder | None, list[Mistake]]:
     """Return the request builder of a job, None if there can be none, and what is wrong with it."""
     expected, _ = expected_of(job.config)
     telling = expected.telling if expected is not None else None
@@ -200,6 +217,14 @@ def builder_of(job: Job, source: Source | None) -> tuple[RequestBuilder | None, 
     if source is None:
         return None, template_mistakes(config.prompt)
     model = config.model_facts
+    if config.input.has_bodies:
+        return BodyBuilder(
+            BODY_COLUMN,
+            config.endpoint.model,
+            model.context_window if model else None,
+            needs_max_tokens=needs_max_tokens(config),
+            extra_body=config.endpoint.extra_body,
+        ), []
     try:
         return RequestBuilder(
             config.prompt,

@@ -145,7 +145,7 @@ def _input_files(job: Job) -> Iterator[Path]:
         if not os.path.isdir(entry):
             yield Path(entry)
     with suppress(InvalidInput, OSError):
-        yield from (Path(file.path) for file in find_files(section.paths, section.format)[0])
+        yield from (Path(file.path) for file in find_files(section.paths, section.file_format)[0])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -86,7 +86,7 @@ def _text(messages: Sequence[Message]) -> str:
 
 
 def _content(message: Message) -> str:
-    content = message.get("content", "")
+    content = message.get("content") or ""
     if "tool_calls" in message:
         return "\n".join(filter(None, [content if isinstance(content, str) else "", json_text(message["tool_calls"])]))
     if isinstance(content, str):

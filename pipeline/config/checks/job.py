@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from pipeline.config.checks.addresses import check_observers
+from pipeline.config.checks.batch_input import check_batch_input
 from pipeline.config.checks.credentials import check_endpoint
 from pipeline.config.checks.expect import check_expect
 from pipeline.config.checks.findings import Finding, path
@@ -30,6 +31,7 @@ def check_job(config: JobConfig) -> Iterator[Finding]:
 
 def _check_variant(config: JobConfig) -> Iterator[Finding]:
     yield from _check_input(config.input)
+    yield from check_batch_input(config)
     yield from _check_prompt(config)
     yield from check_endpoint(config.endpoint)
     yield from check_additions(config)
@@ -55,6 +57,11 @@ def _check_input(section: InputConfig) -> Iterator[Finding]:
 
 
 def _check_prompt(config: JobConfig) -> Iterator[Finding]:
+    if config.input.has_bodies:
+        return
+    if "prompt" not in config.model_fields_set:
+        yield Finding(("prompt",), "required, but missing", 'add `prompt: {user: "{{ question }}"}`')
+        return
     given = config.prompt.given
     others = tuple(("prompt", name) for name in PROMPT_KEYS)
     if not given:
@@ -126,7 +133,7 @@ def _check_caps(config: JobConfig) -> Iterator[Finding]:
         if getattr(config.limits, name) is None:
             continue
         cap = ("limits", name)
-        if config.parameters.max_tokens is None:
+        if config.parameters.max_tokens is None and not config.input.has_bodies:
             hint = "set `parameters.max_tokens`, so that requests in flight have a worst-case cost"
             yield Finding(cap, "a cap on cost needs `parameters.max_tokens`", hint, (path("parameters.max_tokens"),))
         if not has_price(config) and not is_said:

@@ -8,7 +8,7 @@ from pipeline.config.models.batch import BatchConfig
 from pipeline.config.models.cache import CacheConfig
 from pipeline.config.models.endpoint import SIMULATOR_URL, AuthConfig, EndpointConfig
 from pipeline.config.models.expect import ExpectConfig
-from pipeline.config.models.input import CsvConfig, InputConfig
+from pipeline.config.models.input import BATCH_FORMAT, CsvConfig, InputConfig
 from pipeline.config.models.job import JobConfig
 from pipeline.config.models.limits import LimitsConfig, RetryConfig
 from pipeline.config.models.observers import MetricsConfig, NotifyConfig, TelemetryConfig
@@ -22,6 +22,7 @@ from pipeline.config.models.sweep import SweepConfig, SweptValue
 from pipeline.config.models.values import PRICE_DECIMALS, TAGS, ColumnReference
 
 __all__ = [
+    "BATCH_FORMAT",
     "PRICE_DECIMALS",
     "PROMPT_KEYS",
     "SIMULATOR_URL",

@@ -12,6 +12,8 @@ from pipeline.config.models.paths import InputPaths, OtherJob
 from pipeline.config.models.section import Section
 from pipeline.config.models.values import OneOrManyColumns, Text
 
+BATCH_FORMAT = "openai-batch"
+
 
 def _check_delimiter(delimiter: str) -> str:
     if delimiter in '"\r\n\0':
@@ -55,8 +57,11 @@ class InputConfig(Section):
         "`{job: JOB.yaml}` for the output of another job, which has to be complete.",
         examples=["data/problems.parquet"],
     )
-    format: Literal["csv", "parquet", "jsonl"] | None = Field(
-        default=None, description="The files' format; without it, by their ending.", examples=["parquet"]
+    format: Literal["csv", "parquet", "jsonl", "openai-batch"] | None = Field(
+        default=None,
+        description="The files' format; without it, by their ending. `openai-batch` is for request files of OpenAI's "
+        "Batch API, whose bodies are sent as they are.",
+        examples=["parquet"],
     )
     id: OneOrManyColumns | None = Field(
         default=None,
@@ -78,8 +83,20 @@ class InputConfig(Section):
     csv: CsvConfig = Field(default=CsvConfig(), description="How CSV files are written.")
 
     @property
+    def has_bodies(self) -> bool:
+        """Whether the rows bring the bodies of their requests."""
+        return self.format == BATCH_FORMAT
+
+    @property
+    def file_format(self) -> Literal["csv", "parquet", "jsonl"] | None:
+        """How the files are written; None where their ending says it."""
+        return "jsonl" if self.format == "openai-batch" else self.format
+
+    @property
     def id_columns(self) -> tuple[str, ...]:
         """The columns that make the id; none where rows are known by their content."""
+        if self.has_bodies and self.id is None:
+            return ("custom_id",)
         return () if self.id is None else (self.id,) if isinstance(self.id, str) else self.id
 
     @property

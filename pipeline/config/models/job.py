@@ -37,7 +37,11 @@ class JobConfig(Section):
         examples=["my-answers"],
     )
     input: InputConfig = Field(description="Where the rows come from.", examples=[{"path": "data/problems.parquet"}])
-    prompt: PromptConfig = Field(description="What is asked of each row.", examples=[{"user": "{{ question }}"}])
+    prompt: PromptConfig = Field(
+        default=PromptConfig(),
+        description="What is asked of each row; needed unless `input.format` is `openai-batch`.",
+        examples=[{"user": "{{ question }}"}],
+    )
     endpoint: EndpointConfig = Field(
         description="Who is asked.", examples=[{"model": "meta/llama-4-scout-17b-16e-instruct"}]
     )
