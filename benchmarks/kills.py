@@ -35,7 +35,6 @@ PEERS = {
     "distilabel": "distilabel",
     "saturate_pump": "saturate",
     "flexllm_batch": "flexllm",
-    "accrue_step": "accrue",
 }
 """The environment of each peer that keeps answers on disk, by the name of its module."""
 _PREFIX = "/fixed/0.1"
