@@ -25,6 +25,10 @@ settings.load_profile("repository")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A make that a test starts is none below `make test`.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(name, None)
+
 
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
