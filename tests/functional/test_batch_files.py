@@ -9,8 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+import pipeline
+from pipeline.errors import InvalidJob
 from pipeline.simulator import Settings, Simulator, read_ledger
 from tests.functional.conftest import KEY_VARIABLE, Asked, Endpoint, Reply, Workspace
 
@@ -241,3 +244,16 @@ def test_rows_can_be_chosen_shown_and_exported(ws: Workspace, endpoint: Endpoint
     ws.pipeline("export", "job.yaml", "--to", "messages", "chats.jsonl")
     (chats,) = Path(ws.path / "chats.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(chats)["messages"][-1] == {"role": "assistant", "content": "yes"}
+
+
+def test_only_files_hold_requests(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    ws.job("other.yaml")
+    batch_job(ws, input={"path": {"job": "other.yaml"}})
+    assert "input.format: the output of a job is no file of requests" in refusal(ws)
+    job = json.loads((ws.path / "job.yaml").read_text(encoding="utf-8"))
+    del job["input"]["path"]
+    frame = pa.table({"custom_id": ["a"], "body": ["{}"]})
+    with pytest.raises(InvalidJob, match=r"input\.format.* a frame is no file of requests"):
+        pipeline.Job(job, input=frame).run()
+    assert endpoint.asked == []
