@@ -36,6 +36,7 @@ def test_a_run_pauses_goes_on_and_is_faster_with_more_slots(slow: Workspace, end
         asked = len(endpoint.asked)
         time.sleep(0.6)
         assert len(endpoint.asked) == asked
+        wait_until(lambda: ws.command("status")["in_flight"] == 0)  # the figures are written once a second
         found = ws.command("status")
         assert (found["running"], found["paused"], found["in_flight"]) == (True, True, 0)
         assert "paused    by `pipeline control`" in ws.pipeline("status", "job.yaml").out
