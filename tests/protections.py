@@ -160,7 +160,7 @@ PROTECTIONS = (
         "the look for a foreign file right before a report takes its place",
         "pipeline/report/file.py",
         "        if not overwrite:\n            refuse_foreign(path, job)\n",
-        "",
+        "        pass\n",
         "tests/unit/test_report.py",
     ),
     Protection(
