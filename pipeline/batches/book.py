@@ -12,7 +12,7 @@ from pipeline.batches.known import price_under, request_under
 from pipeline.batches.lines import line_id
 from pipeline.catalogue import Price, Terms
 from pipeline.client import Attempt
-from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State
+from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State, worst_of
 from pipeline.journal.batches import OpenBatch
 from pipeline.plan import Plan
 from pipeline.records import NO_USAGE, Failure, Reply
@@ -93,7 +93,7 @@ class Book:
     @property
     def worst_usd(self) -> Decimal:
         """What the open lines may cost at most, in USD, as far as prices are known."""
-        return sum((Decimal(claim.worst_cost or 0) for claim in self.claims.values()), Decimal(0))
+        return worst_of(self.claims.values())
 
     def is_out(self, work: Work) -> bool:
         """Return whether a row is in an open batch, or was answered out of one by this run; learn its place."""

@@ -11,6 +11,7 @@ from pipeline.journal.events import (
     EventPlace,
     State,
     lost_claims,
+    worst_of,
 )
 from pipeline.journal.lock import Holder, JobLock, read_holder
 from pipeline.journal.outcome import Outcome
@@ -46,5 +47,6 @@ __all__ = [
     "refuse_newer",
     "replacement",
     "salvaged",
+    "worst_of",
     "write_progress",
 ]

@@ -210,6 +210,11 @@ def checksum(number: int, packed: bytes) -> int:
     return zlib.crc32(packed, number)
 
 
+def worst_of(claims: Iterable[Claim]) -> Decimal:
+    """Return what the requests of claims may cost at most together, in USD, as far as prices are known."""
+    return sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0))
+
+
 def lost_claims(claims: Iterable[Claim]) -> tuple[list[Event], list[int], Decimal]:
     """Turn the claims that a kill left open into events: each request may have been billed.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Terms
 from pipeline.config.models import LimitsConfig, RetryConfig
-from pipeline.journal import Event, Journal
+from pipeline.journal import Event, Journal, worst_of
 from pipeline.limits import Outage, Pause, QuotaWait, Servers
 from pipeline.plan import SUCCEEDED, Plan
 from pipeline.providers.gauges import Load
@@ -247,4 +247,4 @@ def _worst_out(journal: Journal) -> Decimal:
     """Return the maximum cost of the lines in open batches, in USD."""
     if not journal.totals.batches:
         return Decimal(0)
-    return sum((Decimal(claim.worst_cost or 0) for claim in journal.claims()), Decimal(0))
+    return worst_of(journal.claims())

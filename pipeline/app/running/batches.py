@@ -23,7 +23,7 @@ from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running.options import RunOptions
 from pipeline.batches import BatchApi, BatchSender, Book, Calls, Creation, Incoming, Outgoing
 from pipeline.config import Job, shown_address
-from pipeline.journal import Event, Journal
+from pipeline.journal import Event, Journal, worst_of
 from pipeline.plan import Plan
 from pipeline.redaction import Redaction
 from pipeline.runner import Asking, CachedAnswers, Progress, Stop, StopRequest, Work, feed, while_unchanged
@@ -43,7 +43,7 @@ def open_lines(journal: Journal) -> tuple[int, Decimal]:
     if not journal.totals.batches:
         return 0, Decimal(0)
     claims = [claim for claim in journal.claims() if claim.batch]
-    return len(claims), sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0))
+    return len(claims), worst_of(claims)
 
 
 def without_open_lines(works: Iterator[Work | Event], journal: Journal) -> Iterator[Work | Event]:
