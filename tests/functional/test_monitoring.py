@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -34,56 +33,28 @@ from tests.functional.conftest import (
     usual,
     wait_until,
 )
+from tests.support.receiver import Receiver
 
 SECRET = "6f1c2a7e"
 """Part of the addresses."""
 
 
-class Listener:
-    """A server that is told of runs: `told` holds the path and body of each POST. It replies with `status`; while
-    `gate` is not set, byte by byte and to no end.
-    """
+class Listener(Receiver):
+    """A server that is told of runs."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
-        self.status = 200
-        self.gate = threading.Event()
-        self.gate.set()
-        listener = self
+        super().__init__()
+        self.location = f"{self.address}/elsewhere"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                listener.told.append((self.path, body))
-                if not listener.gate.is_set():
-                    self.wfile.write(b"HTTP/1.0 200 O")
-                    while not listener.gate.wait(0.05):
-                        self.wfile.write(b"O")
-                    self.wfile.write(b"K\r\n\r\n")
-                    return
-                self.send_response(listener.status)
-                self.send_header("Location", f"{listener.url}/elsewhere")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def handle(self) -> None:
-                try:
-                    super().handle()
-                except ConnectionError:
-                    self.close_connection = True
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """The path and body of each POST."""
+        return [(path, body.decode()) for path, _, body in self.posts]
 
     @property
     def section(self) -> dict[str, str]:
         """The job's `notify`."""
-        return {"ping_url": f"{self.url}/ping/{SECRET}?create=1", "webhook_url": f"{self.url}/hook/{SECRET}"}
+        return {"ping_url": f"{self.address}/ping/{SECRET}?create=1", "webhook_url": f"{self.address}/hook/{SECRET}"}
 
     @property
     def pings(self) -> list[str]:
@@ -96,12 +67,6 @@ class Listener:
     def hooks(self) -> list[dict[str, Any]]:
         """What the webhook was sent."""
         return [json.loads(body) for path, body in self.told if path == f"/hook/{SECRET}"]
-
-    def close(self) -> None:
-        self.gate.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -221,7 +186,7 @@ def test_listeners_that_are_dead_or_refuse_fail_no_run_and_are_a_warning_in_the_
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             section = {
-                name: url.replace(listener.url, f"http://127.0.0.1:{free.getsockname()[1]}")
+                name: url.replace(listener.address, f"http://127.0.0.1:{free.getsockname()[1]}")
                 for name, url in section.items()
             }
     else:

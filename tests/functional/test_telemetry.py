@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,51 +17,24 @@ from pipeline.app.running.run import Run
 from pipeline.errors import InvalidJob
 from pipeline.simulator import Settings, Simulator
 from tests.functional.conftest import COST, KEY, MODEL, USUAL_USAGE, Endpoint, Workspace, answer, refusal, usual
+from tests.support.receiver import Receiver
 
 SECRET = "6f1c2a7e"
 """Part of the address."""
 
 
-class Collector:
-    """A collector of spans: `told` holds the path, headers and body of each POST. It replies with `status`; while
-    `gate` is not set, byte by byte and to no end.
-    """
+class Collector(Receiver):
+    """A collector of spans."""
 
-    def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, str], bytes]] = []
-        self.status = 200
-        self.gate = threading.Event()
-        self.gate.set()
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.told.append((self.path, dict(self.headers), body))
-                while not collector.gate.wait(0.05):
-                    self.wfile.write(b"O")
-                self.send_response(collector.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def handle(self) -> None:
-                try:
-                    super().handle()
-                except ConnectionError:
-                    self.close_connection = True
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/{SECRET}?token={SECRET}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+    @property
+    def url(self) -> str:
+        """Where the job sends its spans."""
+        return f"{self.address}/{SECRET}?token={SECRET}"
 
     @property
     def spans(self) -> list[Any]:
         """Every span that arrived, in order of arrival."""
-        requests = [ExportTraceServiceRequest.FromString(body) for _, _, body in self.told]
+        requests = [ExportTraceServiceRequest.FromString(body) for _, _, body in self.posts]
         return [
             span
             for request in requests
@@ -71,12 +42,6 @@ class Collector:
             for scope in resource.scope_spans
             for span in scope.spans
         ]
-
-    def close(self) -> None:
-        self.gate.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -146,7 +111,7 @@ def test_a_run_and_its_rows_are_spans_by_the_conventions(
         }.items()
     )
     assert "error.type" not in told and run.status.code == 0
-    paths = {(path, headers["x-token"]) for path, headers, _ in collector.told}
+    paths = {(path, headers["x-token"]) for path, headers, _ in collector.posts}
     assert paths == {(f"/{SECRET}/v1/traces?token={SECRET}", "1")}
 
 
@@ -194,10 +159,10 @@ def test_no_words_are_told_and_the_address_stands_nowhere(
     run = next(span for span in collector.spans if span.name == "run job")
     assert (run.status.code, run.status.message) == (2, "") and attributes(run)["error.type"]
     shown += ws.pipeline("config", "job.yaml").out + ws.pipeline("validate", "job.yaml").out
-    assert len(collector.told) >= 3 and not [
-        body for _, _, body in collector.told if b"hyacinth" in body or b"dahlia" in body
+    assert len(collector.posts) >= 3 and not [
+        body for _, _, body in collector.posts if b"hyacinth" in body or b"dahlia" in body
     ]
-    assert not [body for _, _, body in collector.told if KEY.encode() in body]
+    assert not [body for _, _, body in collector.posts if KEY.encode() in body]
     assert SECRET not in shown
     (ws.path / "job.yaml").unlink()
     assert [name for name, content in ws.files().items() if SECRET.encode() in content] == []
@@ -215,7 +180,7 @@ def test_what_the_exporter_logs_reaches_no_log_of_a_program_around_a_run(
     ws.questions("a")
     ws.job(telemetry={"otlp": collector.url, "sample_rate": 1})
     assert run_here().execute().exit_code == 0
-    assert collector.told and [one for one in caplog.records if one.name.startswith("opentelemetry")] == []
+    assert collector.posts and [one for one in caplog.records if one.name.startswith("opentelemetry")] == []
 
 
 @pytest.mark.parametrize("how", ["dead", "refusing", "silent"])
