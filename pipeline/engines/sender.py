@@ -6,7 +6,7 @@ import os
 import socket
 import traceback
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Any, Literal
 
 from pipeline.client import Attempt, Client
 from pipeline.engines.channel import Channel, receive_first
@@ -15,8 +15,6 @@ from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.limits import Pause
 from pipeline.transport.loop import READ, WRITE
-
-_SECONDS_BETWEEN_LOOKS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +47,33 @@ def main(connection_number: int, pause_number: int) -> None:
     channel = Channel(connection)
     sender = None
     try:
-        sender = _Sender(channel, config.client(Pause.join(pause_number)))
+        sender = SenderLoop(channel, config.client(Pause.join(pause_number)))
         sender.run()
+        os._exit(0)  # the run is over
     except BaseException as error:
         connection.setblocking(True)
         if sender is not None:
             sender.hand_over()  # first what was answered
-        channel.put(_fault(error))
+        channel.put(fault_of(error))
         os._exit(1)
 
 
-class _Sender:
+class SenderLoop:
     """Sends requests and talks to the run on one loop. Neither side ever waits for the other."""
 
-    def __init__(self, channel: Channel, client: Client) -> None:
+    def __init__(self, channel: Channel, client: Client, seconds_between_looks: float = 60.0) -> None:
         self._channel = channel
         self._client = client
+        self._seconds_between_looks = seconds_between_looks
         self._ended: list[Attempt] = []
         self._events = READ
 
-    def run(self) -> NoReturn:
+    def run(self) -> None:
+        """Send what arrives until the connection closes."""
         loop, room = self._client.loop, 0
         loop.watch(self._channel.fileno(), READ, self._ready)
-        while True:
+        while not self._channel.is_over:
+            self.look()
             self.hand_over()
             if self._client.slots != room:
                 room = self._client.slots
@@ -80,7 +82,14 @@ class _Sender:
             if events != self._events:
                 loop.change(self._channel.fileno(), events, self._ready)
                 self._events = events
-            loop.turn(_SECONDS_BETWEEN_LOOKS)
+            loop.turn(self._seconds_between_looks)
+
+    def look(self) -> None:
+        """Do what is to be done in each iteration."""
+
+    def take(self, message: Any) -> None:
+        """Handle a message of the run: tasks to send."""
+        self._client.start(message, self._add)
 
     def hand_over(self) -> None:
         """Pass on the attempts that have ended since the last call."""
@@ -92,16 +101,15 @@ class _Sender:
         if events & WRITE:
             self._channel.flush()
         if events & READ:
-            for tasks in self._channel.take():
-                self._client.start(tasks, self._add)
-            if self._channel.is_over:
-                os._exit(0)  # the run is over
+            for message in self._channel.take():
+                self.take(message)
 
     def _add(self, attempt: Attempt) -> None:
         self._ended.append(attempt)
 
 
-def _fault(error: BaseException) -> Fault:
+def fault_of(error: BaseException) -> Fault:
+    """Return an error as the run is told of it."""
     if isinstance(error, InvalidInput):
         return Fault("input", str(error))
     if isinstance(error, PipelineError):

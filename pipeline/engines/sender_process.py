@@ -9,9 +9,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.engines.channel import Channel
+from pipeline.engines.crew import Sender, SenderEnded
 from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import PipelineError
 
@@ -25,18 +26,11 @@ _LONG_SECRET = 8
 _LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
 
-@dataclass(slots=True)
-class SenderProcess:
-    """A sender process and its tasks in flight."""
+@dataclass(slots=True, kw_only=True)
+class SenderProcess(Sender):
+    """A sender that is a process of this machine."""
 
     process: subprocess.Popen[bytes]
-    channel: Channel
-    slots: int | None = None
-    """How many requests it can have in flight; None until it is ready."""
-    in_flight: dict[int, float] = field(default_factory=dict)
-    """When each task was handed over, in Unix seconds, by its number."""
-    silent: float = 0.0
-    """For how many seconds it has sent nothing while it was starting or had a task in flight."""
 
     @classmethod
     def start(cls, config: SenderConfig, pause: int) -> SenderProcess:
@@ -62,7 +56,7 @@ class SenderProcess:
             theirs.close()
         channel = Channel(ours)
         channel.put(config)
-        return cls(process, channel)
+        return cls(channel, process=process)
 
     def end(self, seconds: float) -> int | None:
         """Wait up to `seconds` for the process to exit, then kill it. Return its exit code, None if even that fails."""
@@ -79,17 +73,6 @@ class SenderProcess:
         if code is None:
             return SenderEnded("it cannot even be killed")
         return SenderEnded(f"killed by signal {-code}" if code < 0 else f"exit code {code}")
-
-
-class SenderEnded(PipelineError):
-    """A sender process exited; `cause` says how."""
-
-    def __init__(self, cause: str) -> None:
-        self.cause = f"a process that sends came to an end ({cause})"
-        super().__init__(
-            f"{self.cause}; every acknowledged answer is safe: run the job again, and if memory was short, with a lower"
-            " limits.concurrency or limits.processes: 1"
-        )
 
 
 def cannot_start(error: OSError) -> PipelineError:
