@@ -10,7 +10,8 @@ from pipeline.records import Usage
 
 # UTF-8 bytes a token, counted with the tokenizers of Llama 3 and 4 (docs/estimate.md): English prose has 4 to 4.7, that
 # of 26 languages at most 8.6; no text has less than 1, and scripts that a vocabulary leaves out have that.
-_BYTES_A_TOKEN = {"low": 10.0, "expected": 4.0, "high": 1.0}
+BYTES_A_TOKEN = {"low": 10.0, "expected": 4.0, "high": 1.0}
+"""UTF-8 bytes a prompt token, by the bound of the tokens."""
 # Where a model's own template has not been counted: none to speak of, Llama's, and the allowance of the caps.
 _OTHER_TEMPLATES = {
     "low": ChatTemplate(conversation=0, message=1),
@@ -24,7 +25,7 @@ _LATENCY_SECONDS = {"low": 0.5, "expected": 4.0, "high": 20.0}
 
 def assumed_totals(sizes: Sizes, price: Price | None, template: ChatTemplate | None = None) -> Totals:
     """Return the totals by the ratios that `assumptions` names, and by the model's chat template if known."""
-    prompt = {b: round(sizes.bytes / _BYTES_A_TOKEN[b]) + _template_tokens(sizes, template, b) for b in BOUNDS}
+    prompt = {b: round(sizes.bytes / BYTES_A_TOKEN[b]) + _template_tokens(sizes, template, b) for b in BOUNDS}
     completion = {
         b: round(sizes.max_tokens * _SHARE_OF_MAX_TOKENS[b]) + sizes.without_max_tokens * _COMPLETION_TOKENS[b]
         for b in BOUNDS
@@ -51,8 +52,8 @@ def _template_tokens(sizes: Sizes, known: ChatTemplate | None, bound: str) -> in
 def assumptions() -> str:
     """Return the ratios, in a sentence."""
     return (
-        f"nothing learned yet: assumes {_BYTES_A_TOKEN['expected']:g} bytes a prompt token"
-        f" ({_BYTES_A_TOKEN['high']:g} to {_BYTES_A_TOKEN['low']:g}), answers of"
+        f"nothing learned yet: assumes {BYTES_A_TOKEN['expected']:g} bytes a prompt token"
+        f" ({BYTES_A_TOKEN['high']:g} to {BYTES_A_TOKEN['low']:g}), answers of"
         f" {_SHARE_OF_MAX_TOKENS['expected']:.0%} of max_tokens ({_SHARE_OF_MAX_TOKENS['low']:.0%} to"
         f" {_SHARE_OF_MAX_TOKENS['high']:.0%}; {_COMPLETION_TOKENS['expected']} tokens where it is not set), and"
         f" {_LATENCY_SECONDS['expected']:g} s a request ({_LATENCY_SECONDS['low']:g} to {_LATENCY_SECONDS['high']:g});"

@@ -76,6 +76,17 @@ def extrapolate(
     return Range(rows * each / factor, rows * each, rows * each * factor)
 
 
+def share_range(count: int, of: int) -> Range[float]:
+    """Return the share of all rows that something holds for, by a sample of which it holds for `count` (E. B. Wilson,
+    Probable Inference, the Law of Succession, and Statistical Inference, 1927).
+    """
+    z = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2)
+    share, weight = count / of, z * z / of
+    center = (share + weight / 2) / (1 + weight)
+    spread = z * math.sqrt(share * (1 - share) / of + weight / (4 * of)) / (1 + weight)
+    return Range(max(0.0, min(share, center - spread)), share, min(1.0, max(share, center + spread)))
+
+
 def student(confidence: float, freedom: int) -> float:
     """Return the quantile of Student's distribution that bounds it on both sides with this confidence.
 

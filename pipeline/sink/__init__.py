@@ -8,7 +8,7 @@ from pipeline.sink.metadata import JournalState, OutputMetadata, journals_togeth
 from pipeline.sink.names import is_foreign, is_own, partial_path, shows
 from pipeline.sink.parquet import OutOfTime
 from pipeline.sink.publishing import publish, remove
-from pipeline.sink.results import Joined, Results
+from pipeline.sink.results import Joined, Results, output_schema
 
 __all__ = [
     "RAW_REPLY",
@@ -23,6 +23,7 @@ __all__ = [
     "is_foreign",
     "is_own",
     "journals_together",
+    "output_schema",
     "partial_path",
     "publish",
     "read_metadata",

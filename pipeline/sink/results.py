@@ -77,21 +77,12 @@ class Results:
     @property
     def fields(self) -> list[pa.Field]:
         """The result columns, without the prefix."""
-        rows = self.rows
-        return result_fields(
-            has_variants=rows.has_variants,
-            has_samples=rows.samples is not None,
-            expected=rows.expected,
-            has_replies=rows.has_replies,
-            shares=rows.shares,
-        )
+        return fields_of(self.rows)
 
     @property
     def schema(self) -> pa.Schema:
         """The output's schema; it does not depend on the data."""
-        source = self.rows.source.schema
-        carried = [source.field(name) for name in (source.names if self.columns is None else self.columns)]
-        return pa.schema([*carried, *(field.with_name(self.prefix + field.name) for field in self.fields)])
+        return output_schema(self.rows, self.columns, self.prefix)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield every row of these states, in input order. Raises as `joined` does."""
@@ -186,6 +177,24 @@ class Results:
             columns |= cell_columns([self.rows.variants[one].name for one in variants.tolist()], samples)
         rows = pa.RecordBatch.from_arrays([*carried, *(columns[field.name] for field in fields)], schema=schema)
         return Joined(rows, batch, finished + first)
+
+
+def fields_of(rows: Rows) -> list[pa.Field]:
+    """Return the columns that an output of these rows adds to its input's, without a prefix."""
+    return result_fields(
+        has_variants=rows.has_variants,
+        has_samples=rows.samples is not None,
+        expected=rows.expected,
+        has_replies=rows.has_replies,
+        shares=rows.shares,
+    )
+
+
+def output_schema(rows: Rows, columns: Sequence[str] | None, prefix: str) -> pa.Schema:
+    """Return the schema of an output of these rows; `columns` are the input columns that it has, None for all."""
+    source = rows.source.schema
+    carried = [source.field(name) for name in (source.names if columns is None else columns)]
+    return pa.schema([*carried, *(field.with_name(prefix + field.name) for field in fields_of(rows))])
 
 
 class Joining:

@@ -33,13 +33,14 @@ def quick_estimate(opened: OpenJob, plan: Plan, states: Collection[State]) -> Es
         if request is not None:
             sizes[request.model].add(request)
     parts = [
-        Part(_scaled(sizes[model], share), terms.price, template=terms.chat_template)
+        Part(scaled(sizes[model], share), terms.price, template=terms.chat_template)
         for model, terms in opened.terms.items()
     ]
     return estimate_parts(parts, opened.job.config.limits)
 
 
-def _scaled(sizes: Sizes, share: float) -> Sizes:
+def scaled(sizes: Sizes, share: float) -> Sizes:
+    """Return the sizes of so many times as many requests."""
     counts = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__ if name != "answers"}
     return replace(sizes, **counts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass
 from datetime import date
 from decimal import Decimal
@@ -16,7 +16,8 @@ from pipeline.app.running.options import RunOptions, select_retries
 from pipeline.app.use_cases.survey import survey
 from pipeline.config import Job
 from pipeline.estimate import BOUNDS, Estimate, Part, Range, estimate_parts
-from pipeline.plan import Counts
+from pipeline.journal import Journal
+from pipeline.plan import Counts, Plan
 from pipeline.records import JsonObject
 from pipeline.wording import money
 
@@ -60,11 +61,11 @@ class Forecast:
             "requests": self.estimate.requests,
             "prompt_tokens": self.estimate.prompt_tokens.as_json(),
             "completion_tokens": self.estimate.completion_tokens.as_json(),
-            "cost_usd": _usd(self.cost_usd),
+            "cost_usd": usd_json(self.cost_usd),
             "seconds": self.seconds.as_json(),
             "spent_usd": money(self.spent_usd),
             "possibly_billed_usd": money(self.possibly_billed_usd),
-            "whole_job_usd": _usd(self.whole_job_usd),
+            "whole_job_usd": usd_json(self.whole_job_usd),
             "affordable_rows": {cap: rows and rows.as_json() for cap, rows in self.affordable_rows.items()},
             "learned_from": self.estimate.learned_from,
             "assumptions": self.assumptions,
@@ -78,6 +79,41 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
         pilot_from: the number of the first event that a pilot has recorded, to learn from it; 0 if there was none.
     """
     opened = open_job(job, for_sending=False)
+    found = look_over(opened, options, lambda part, plan, journal: survey(part, plan, journal, pilot_from))
+    limits = job.config.limits
+    estimate = estimate_parts(found.parts, limits)
+    left: dict[str, Decimal] = {}
+    if limits.max_cost_usd is not None:
+        left["max_cost_usd"] = limits.max_cost_usd - found.spent_usd - found.possibly_billed_usd
+    if limits.max_run_cost_usd is not None:
+        left["max_run_cost_usd"] = limits.max_run_cost_usd
+    return Forecast(
+        job=job.config.name,
+        rows=found.rows,
+        estimate=estimate,
+        spent_usd=found.spent_usd,
+        possibly_billed_usd=found.possibly_billed_usd,
+        affordable_rows={cap: estimate.affordable_rows(usd) for cap, usd in left.items()},
+        assumptions=_assumptions(estimate, opened),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LookedOver:
+    """What the plan and the journal of a job say, over all its shards: its rows, the requests to each model that it
+    would send, and what it has spent.
+    """
+
+    rows: Counts
+    parts: list[Part]
+    spent_usd: Decimal
+    possibly_billed_usd: Decimal
+
+
+def look_over(
+    opened: OpenJob, options: RunOptions, measure: Callable[[OpenJob, Plan, Journal | None], list[Part]]
+) -> LookedOver:
+    """Plan a job, each shard by itself where it was divided; `measure` returns the requests that one would send."""
     spent = possibly = Decimal(0)
     parts: list[Part] = []
     counts: list[Counts] = []
@@ -85,30 +121,16 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
         with reading(part.job) as journal:
             plan = plan_unsaved(part, journal)
             if journal is not None:
-                select_retries(plan, journal, job.config.retry.max_runs, options, opened.expect)
+                select_retries(plan, journal, opened.job.config.retry.max_runs, options, opened.expect)
                 billed = MoneyFigures.of(journal)
                 spent, possibly = spent + billed.job_cost_usd, possibly + billed.possibly_billed_usd
-            parts += survey(part, plan, journal, pilot_from)
+            parts += measure(part, plan, journal)
             counts.append(plan.counts())
-    limits = job.config.limits
-    found = estimate_parts(parts, limits)
-    left: dict[str, Decimal] = {}
-    if limits.max_cost_usd is not None:
-        left["max_cost_usd"] = limits.max_cost_usd - spent - possibly
-    if limits.max_run_cost_usd is not None:
-        left["max_run_cost_usd"] = limits.max_run_cost_usd
-    return Forecast(
-        job=job.config.name,
-        rows=Counts(*map(sum, zip(*map(astuple, counts), strict=True))),
-        estimate=found,
-        spent_usd=spent,
-        possibly_billed_usd=possibly,
-        affordable_rows={cap: found.affordable_rows(usd) for cap, usd in left.items()},
-        assumptions=_assumptions(found, opened),
-    )
+    return LookedOver(Counts(*map(sum, zip(*map(astuple, counts), strict=True))), parts, spent, possibly)
 
 
-def _usd(amounts: Range[Decimal] | None) -> JsonObject:
+def usd_json(amounts: Range[Decimal] | None) -> JsonObject:
+    """Return a range of USD as `--json` prints it."""
     return dict.fromkeys(BOUNDS) if amounts is None else amounts.map(money).as_json()
 
 

@@ -34,31 +34,41 @@ class _Known:
     measure: Measure
 
 
-def survey(opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int = 0) -> list[Part]:
+def survey(
+    opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int = 0, *, learns: bool = False
+) -> list[Part]:
     """Measure all requests that would be sent, and draw a sample of finished ones, by model and in one pass over the
     input.
 
     Where a pilot has sent enough rows, the sample is of those: rows whose last event has the number `pilot_from` or a
     later one. Else it is of all that the journal knows of the model, answers under former settings only where there
-    are hardly others. Requests that the job's cache answers are not sent.
+    are hardly others. Requests that the job's cache answers are not sent. `learns` draws it also where no request would
+    be sent.
     """
     with reading_cache(opened.job, opened.rows.expected) as cached:
-        return _survey(opened, plan, journal, pilot_from, cached)
+        return _survey(opened, plan, journal, pilot_from, cached, learns=learns)
 
 
 def _survey(
-    opened: OpenJob, plan: Plan, journal: Journal | None, pilot_from: int, cached: CachedAnswers | None
+    opened: OpenJob,
+    plan: Plan,
+    journal: Journal | None,
+    pilot_from: int,
+    cached: CachedAnswers | None,
+    *,
+    learns: bool,
 ) -> list[Part]:
+    looks = bool(learns or plan.count(*TO_SEND))
     sizes = {model: Sizes(answers=opened.answers) for model in opened.terms}
     known: dict[int, _Known] = {}
     is_drawn = False
-    if journal is not None and plan.count(*TO_SEND):
+    if journal is not None and looks:
         positions, is_drawn = _sampled(plan, pilot_from)
         known = _known(opened, plan, journal, positions)
     samples = {model: Sample(is_drawn) for model in opened.terms}
     sampled = np.asarray(sorted(known), np.int64)
     wanted = [int(state) for state in TO_SEND]
-    for start, batch in opened.rows.batches() if plan.count(*TO_SEND) else ():
+    for start, batch in opened.rows.batches() if looks else ():
         stop = start + opened.rows.count(batch)
         is_sent = np.isin(plan.states(start, stop), wanted)
         if is_sent.any():
