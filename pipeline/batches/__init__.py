@@ -5,7 +5,8 @@ from pipeline.batches.book import Book
 from pipeline.batches.calls import Calls
 from pipeline.batches.creation import Creation
 from pipeline.batches.incoming import Incoming
+from pipeline.batches.orders import Orders
 from pipeline.batches.outgoing import Outgoing
 from pipeline.batches.sender import BatchSender
 
-__all__ = ["BatchApi", "BatchSender", "Book", "Calls", "Creation", "Incoming", "Outgoing"]
+__all__ = ["BatchApi", "BatchSender", "Book", "Calls", "Creation", "Incoming", "Orders", "Outgoing"]

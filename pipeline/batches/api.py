@@ -16,15 +16,17 @@ from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from pipeline.addresses import is_loopback
 from pipeline.endings import StopKind
 from pipeline.errors import ErrorKind
+from pipeline.limits import Pause
 from pipeline.providers import Endpoint
 from pipeline.records import Failure, JsonObject
 from pipeline.redaction import Redaction
 from pipeline.retry import Decision, asked_wait, decide
+from pipeline.wording import lasting
 
 METADATA_KEY = "llm-batch-pipeline"
 """The name under which a batch's metadata holds its key."""
@@ -34,6 +36,7 @@ LINE_URL = "/v1/chat/completions"
 _CHAT = "/chat/completions"
 _PAGE = 100
 _PIECE = 1 << 18
+_LONGEST_SLEEP = 60.0
 _BOUNDARY = "llm-batch-pipeline-2f6b1d"
 
 Result = TypeVar("Result")
@@ -48,11 +51,7 @@ class Refused(Exception):
 
 
 class Unanswered(Exception):
-    """A call has no usable reply for a cause that may pass. `retry_after` is in seconds, where the provider asked."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    """A call has no usable reply for a cause that may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,8 @@ class BatchApi:
     """Calls to one provider. `headers` go with each, `timeout_seconds` bounds each, and `most_seconds` the time that a
     call which may be repeated is repeated for.
 
-    Methods raise Refused, and Unanswered where no call within that time has a usable reply.
+    Each waits for the end of the `pause`, which the provider extends by Retry-After. Methods raise Refused, also where
+    it asks for more than `most_pause_seconds`, and Unanswered where no call within the time has a usable reply.
     """
 
     def __init__(
@@ -110,13 +110,17 @@ class BatchApi:
         headers: Mapping[str, str],
         redaction: Redaction,
         *,
+        pause: Pause,
         timeout_seconds: float,
         most_seconds: float,
+        most_pause_seconds: float,
     ) -> None:
         self._endpoint = endpoint
         self._redaction = redaction
         self._timeout = timeout_seconds
         self._most_seconds = most_seconds
+        self._pause = pause
+        self._most_pause_seconds = most_pause_seconds
         parts = urlsplit(endpoint.url)
         self._base = parts._replace(path=parts.path.removesuffix(_CHAT))
         self._session = requests.Session()
@@ -194,7 +198,7 @@ class BatchApi:
     def _repeated(self, call: Callable[[], Result]) -> Result:
         repeated = Retrying(
             retry=retry_if_exception_type(Unanswered),
-            wait=_Wait(),
+            wait=wait_random_exponential(multiplier=0.5, max=30),
             stop=stop_after_delay(self._most_seconds),
             reraise=True,
         )
@@ -212,6 +216,8 @@ class BatchApi:
 
     def _sent(self, method: str, path: str, **options: Any) -> requests.Response:
         url = urlunsplit(self._base._replace(path=self._base.path + path))
+        while (left := self._pause.until - time.monotonic()) > 0:
+            time.sleep(min(left, _LONGEST_SLEEP))
         try:
             reply = self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **options)
         except requests.RequestException as error:
@@ -231,23 +237,18 @@ class BatchApi:
             return Refused(stop_kind(failure), words)
         if failure.kind is ErrorKind.BAD_REQUEST:
             return Refused(StopKind.BATCH_FAILED, words)
-        return Unanswered(words, asked_wait(reply.status_code, reply.headers, datetime.now(UTC)))
+        asked = asked_wait(reply.status_code, reply.headers, datetime.now(UTC))
+        if asked is not None:
+            self._pause.extend(time.monotonic() + asked)
+            if asked > self._most_pause_seconds:
+                words = f"the endpoint asks for a pause of {lasting(asked)}, longer than this run waits: {words}"
+                return Refused(StopKind.RETRY_AFTER, words)
+        return Unanswered(words)
 
 
 def stop_kind(failure: Failure) -> StopKind:
     """Return the word for a run that ends because every request would fail so."""
     return StopKind[failure.kind.name]
-
-
-class _Wait:
-    """Waits as the provider asks, else longer with each call that fails."""
-
-    _usual = wait_random_exponential(multiplier=0.5, max=30)
-
-    def __call__(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        asked = error.retry_after if isinstance(error, Unanswered) else None
-        return self._usual(state) if asked is None else asked
 
 
 class _Form:

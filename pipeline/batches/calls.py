@@ -1,11 +1,14 @@
-"""Calls to a provider whose end a signal does not wait for."""
+"""Calls to a provider, and what a run heeds while it makes them."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from pipeline.journal import Journal
+from pipeline.limits import Pause
 from pipeline.runner.progress import StopRequest
 
 _LOOK_SECONDS = 0.05
@@ -18,10 +21,34 @@ class CallInterrupted(Exception):
 
 
 class Calls:
-    """Makes calls, each in a thread of its own."""
+    """Makes calls, each in a thread of its own, whose end a signal does not wait for.
 
-    def __init__(self, stop_request: StopRequest) -> None:
+    Meanwhile `poll` is called with the time, to follow orders, and the `pause` that the provider asks for is put on
+    disk, for later runs.
+    """
+
+    def __init__(
+        self,
+        stop_request: StopRequest,
+        journal: Journal,
+        pause: Pause,
+        poll: Callable[[float], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._stop_request = stop_request
+        self._journal = journal
+        self._pause = pause
+        self._recorded = pause.until
+        self._poll = poll
+        self._clock = clock
+        self._wall_clock = wall_clock
+
+    @property
+    def paused_seconds(self) -> float:
+        """For how long the provider wants no further call."""
+        return max(0.0, self._pause.until - self._clock())
 
     def __call__(self, call: Callable[[], Result]) -> Result:
         """Return what the call returns, or raise what it raises; raises CallInterrupted once a signal came."""
@@ -38,8 +65,22 @@ class Calls:
         thread.start()
         while thread.is_alive():
             thread.join(_LOOK_SECONDS)
+            self._heed()
             if self._stop_request.signal is not None and thread.is_alive():
                 raise CallInterrupted
         if failed:
             raise failed[0]
         return found[0]
+
+    def look(self) -> None:
+        """Heed what has come in; for whoever is busy for long without a call. Raises CallInterrupted after a signal."""
+        self._heed()
+        if self._stop_request.signal is not None:
+            raise CallInterrupted
+
+    def _heed(self) -> None:
+        self._poll(self._clock())
+        if (until := self._pause.until) > self._recorded:
+            self._recorded = until
+            now = self._wall_clock()
+            self._journal.commit(pause=(now, now + until - self._clock()))

@@ -82,8 +82,9 @@ class Creation:
         self._book.update(batch)
         try:
             state = self._calls(lambda: self._api.create(batch.file_id or "", batch.window, batch.key))
-        except Refused:
-            self.drop(batch)
+        except Refused as refusal:
+            if refusal.kind is not StopKind.RETRY_AFTER:  # who says when to come back may have created it
+                self.drop(batch)
             raise
         except Unanswered:
             return  # whether it exists is looked for

@@ -85,6 +85,7 @@ class Incoming:
             with_words = 0
             for answer in read_answers(self._downloaded(state), self._endpoint, self._redaction):
                 with_words += 1
+                self._calls.look()
                 if (number := known.pop(answer.custom_id, None)) is None:
                     continue
                 if answer.result is None:

@@ -14,6 +14,7 @@ from pipeline.batches.book import Book
 from pipeline.batches.calls import CallInterrupted, Calls
 from pipeline.batches.creation import Creation
 from pipeline.batches.lines import line_id, request_line
+from pipeline.batches.orders import Orders
 from pipeline.config.models import BatchConfig
 from pipeline.journal import Claim, Event
 from pipeline.journal.batches import OpenBatch
@@ -24,13 +25,16 @@ from pipeline.runner.feed import Work
 
 _MEGABYTE = 1_000_000
 
+_Made = tuple[OpenBatch, Path, list[Claim]]
+"""A batch that is not on disk yet, the file of its lines, and their claims."""
+
 
 class Outgoing:
     """Puts rows into batches.
 
     `works` gives the rows to send, in order, each time that it is called; `limit` is the most lines to send, None for
-    all. `asking` makes what a row asks after an invalid answer. `over_budget` says which cap holds the next row back,
-    None where none does.
+    all. `asking` makes what a row asks after an invalid answer. Nothing goes out while `orders` hold the run.
+    `over_budget` says which cap holds the next row back, None where none does.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Outgoing:
         api: BatchApi,
         calls: Calls,
         creation: Creation,
+        orders: Orders,
         *,
         job: str,
         config: BatchConfig,
@@ -56,6 +61,7 @@ class Outgoing:
         self._api = api
         self._calls = calls
         self._creation = creation
+        self._orders = orders
         self._job = job
         self._config = config
         self._endpoint = endpoint
@@ -67,13 +73,14 @@ class Outgoing:
         self._wall_clock = wall_clock
         self._feed: Iterator[Work | Event] | None = None
         self._next: Work | None = None
+        self._made: _Made | None = None
         self._is_fed = False
         self.over_budget: str | None = None
 
     @property
     def has_more(self) -> bool:
         """Whether there may be rows that this run still puts into a batch."""
-        return self._lines_left > 0 and (not self._is_fed or self._book.asks_again)
+        return self._made is not None or (self._lines_left > 0 and (not self._is_fed or self._book.asks_again))
 
     def form(self, *, try_again: bool) -> bool:
         """Put rows into batches until none is left or a cap is reached; one that was reached before holds until
@@ -84,7 +91,12 @@ class Outgoing:
         if self.over_budget is not None:
             return False
         has_made = False
-        while (made := self._fill()) is not None:
+        while not self._orders.is_held and (made := self._made or self._fill()) is not None:
+            self._made = made
+            self._calls.look()
+            if self._orders.is_held:
+                break
+            self._made = None
             batch, path, claims = made
             self._book.open(batch, claims)
             try:
@@ -97,12 +109,13 @@ class Outgoing:
             has_made = True
         return has_made
 
-    def _fill(self) -> tuple[OpenBatch, Path, list[Claim]] | None:
+    def _fill(self) -> _Made | None:
         """Write the lines of the next batch to a file; None where there is no row for one."""
         key, claims, size = new_key(self._job), list[Claim](), 0
         path = self._scratch / "requests.jsonl"
         with path.open("wb") as file:
             while len(claims) < self._config.requests and self._lines_left > 0:
+                self._calls.look()
                 if (work := self._next_work()) is None:
                     break
                 if self._asking is not None:

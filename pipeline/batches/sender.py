@@ -11,6 +11,7 @@ from pipeline.batches.book import Book
 from pipeline.batches.calls import CallInterrupted, Calls
 from pipeline.batches.creation import Creation
 from pipeline.batches.incoming import Incoming
+from pipeline.batches.orders import Orders
 from pipeline.batches.outgoing import Outgoing
 from pipeline.endings import StopKind
 from pipeline.runner.progress import Progress, Stop, StopRequest
@@ -25,7 +26,6 @@ class BatchSender:
         outgoing: puts rows into batches; None where those that are out are only collected.
         poll_seconds: how often the batches that are out are looked at.
         waits: whether to wait for their end.
-        deadline: the moment by which the run ends, on `clock`.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class BatchSender:
         creation: Creation,
         incoming: Incoming,
         outgoing: Outgoing | None,
+        orders: Orders,
         *,
         poll_seconds: float,
         waits: bool,
-        deadline: float,
         stop_request: StopRequest,
         observe: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
@@ -52,7 +52,7 @@ class BatchSender:
         self._outgoing = outgoing
         self._poll_seconds = poll_seconds
         self._waits = waits
-        self._deadline = deadline
+        self._orders = orders
         self._stop_request = stop_request
         self._observe = observe
         self._clock = clock
@@ -79,7 +79,7 @@ class BatchSender:
                 if found is not None and (batch_id := found.batch_id) is not None:
                     self._calls(lambda batch_id=batch_id: self._api.cancel(batch_id))  # type: ignore[misc]
                     asked += 1
-            while self._book.batches and self._clock() < self._deadline and self._stop_request.signal is None:
+            while self._book.batches and self._clock() < self._orders.deadline and self._stop_request.signal is None:
                 if not self._incoming.advance():
                     self._sleep(min(self._poll_seconds, _TICK_SECONDS))
 
@@ -100,12 +100,13 @@ class BatchSender:
         return stop
 
     def _run(self) -> Stop | None:
+        has_news = False
         while True:
             if (stop := self._asked_to_stop()) is not None:
                 return stop
             has_moved = self._incoming.advance()
             if self._outgoing is not None:
-                has_moved = self._outgoing.form(try_again=has_moved) or has_moved
+                has_moved = self._outgoing.form(try_again=has_moved or has_news) or has_moved
             self._show()
             if not self._book.batches and (self._outgoing is None or not self._outgoing.has_more):
                 return None
@@ -115,24 +116,30 @@ class BatchSender:
                 lines, batches = len(self._book.claims), len(self._book.batches)
                 words = f"{lines:,} rows are waiting in {'a batch' if batches == 1 else f'{batches:,} batches'}"
                 return Stop(StopKind.BATCH_WAITING, words)
-            if not has_moved:
-                self._sleep(self._poll_seconds)
+            has_news = not has_moved and self._sleep(self._poll_seconds)
 
     def _asked_to_stop(self) -> Stop | None:
-        if self._clock() >= self._deadline:
+        if self._clock() >= self._orders.deadline:
             return Stop(StopKind.DEADLINE, "limits.deadline_seconds is over; the batches go on at the provider")
         return self._stop_request.stop()
 
-    def _sleep(self, seconds: float) -> None:
-        """Wait, but not beyond the deadline, nor after a signal; whoever watches hears of the run meanwhile."""
-        until = min(self._clock() + seconds, self._deadline)
-        while (left := until - self._clock()) > 0 and self._stop_request.signal is None:
+    def _sleep(self, seconds: float) -> bool:
+        """Wait, but not beyond the deadline; whoever watches hears of the run meanwhile. Returns whether an order ended
+        the wait. Raises CallInterrupted after a signal.
+        """
+        until = self._clock() + seconds
+        while (left := min(until, self._orders.deadline) - self._clock()) > 0:
+            if self._orders.take_news():
+                return True
             self._woken.wait(min(left, _TICK_SECONDS))
             self._woken.clear()
+            self._calls.look()
             self._show()
+        return False
 
     def _show(self) -> None:
         progress = self._book.progress
         progress.in_flight = len(self._book.claims)
         progress.in_doubt_usd = self._book.worst_usd
+        progress.paused_seconds = self._calls.paused_seconds
         self._observe(progress)

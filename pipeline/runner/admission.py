@@ -76,12 +76,16 @@ class Admission:
         self, limits: LimitsConfig, now: float, sent: Iterable[tuple[float, float]], in_flight: Iterable[Reservation]
     ) -> None:
         """Change the rates and caps. A new rate counts `sent`, as in `remember`, and what is in flight."""
-        self._budget.set_caps(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd)
+        self.change_caps(limits)
         past, held = list(sent), list(in_flight)
         requests = [(age, 1.0) for age, _ in past], [1.0 for _ in held]
         tokens = past, [float(one.most_tokens) for one in held]
         self._requests = _changed(self._requests, limits.requests_per_minute, now, *requests)
         self._tokens = _changed(self._tokens, limits.tokens_per_minute, now, *tokens)
+
+    def change_caps(self, limits: LimitsConfig) -> None:
+        """Change the caps, and leave the rates."""
+        self._budget.set_caps(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd)
 
     def reserve(self, request: Request, now: float) -> Reservation | float:
         """Reserve the maximum of a request, or return how many seconds to wait before asking again.

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.simulator import Settings, Simulator, read_ledger
+from pipeline.simulator import Settings, Simulator, read_ledger, wire
 from pipeline.simulator.apis import APIS
+from pipeline.simulator.batches import Batches
 from pipeline.simulator.chat_request import Refusal
-from tests.functional.conftest import Endpoint, Workspace, wait_until
+from tests.functional.conftest import Endpoint, Workspace, ended, wait_until
 
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
 
@@ -356,3 +357,63 @@ def test_images_go_into_the_lines_of_a_batch(ws: Workspace, provider: Make) -> N
     bought.job(prompt={"user": "{{ question }}", "images": ["photo"]})
     assert ws.run()["succeeded"] == 1
     assert ws.rows()[0]["prompt_tokens"] > 1000
+
+
+def test_a_run_that_waits_for_batches_pauses_goes_on_and_takes_other_caps(ws: Workspace, provider: Make) -> None:
+    bought = provider(20, batch_seconds=0.5)
+    bought.job({"requests": 5, "poll_seconds": 0.1}, limits={"max_cost_usd": 0.00004}, parameters={"max_tokens": 100})
+    with ws.running() as run:
+        wait_until(lambda: bought.batches >= 1)
+        assert ws.command("control", "pause")["said"] == "paused: nothing new is sent"
+        wait_until(lambda: ws.command("status")["paused"] and ws.command("status")["in_flight"] == 0)
+        batches = bought.batches
+        ws.command("control", "set", "limits.max_cost_usd=1")
+        time.sleep(0.4)
+        assert (bought.batches, run.poll()) == (batches, None)
+        refused = ws.pipeline("control", "job.yaml", "set", "limits.concurrency=3")
+        assert (refused.code, "sent one by one" in refused.err) == (2, True)
+        ws.command("control", "resume")
+        assert ended(run).data["succeeded"] == 20
+    assert set(bought.prompts.values()) == {1}
+
+
+def test_a_deadline_that_is_set_ends_the_wait_for_a_batch(ws: Workspace, provider: Make) -> None:
+    bought = provider(batch_seconds=30)
+    bought.job({"poll_seconds": 30})
+    with ws.running() as run:
+        wait_until(lambda: bought.batches == 1)
+        ws.command("control", "set", "limits.deadline_seconds=1")
+        result = ended(run, 5)
+    assert (result.code, result.data["error"]["kind"]) == (4, "deadline")
+
+
+@pytest.mark.parametrize("call", ["_upload", "_create", "_listed"])
+def test_a_pause_that_a_batch_call_is_asked_for_holds_for_later_runs(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    calls: list[float] = []
+    reply = Batches.reply
+
+    def refused(*_: object) -> wire.Reply:
+        return wire.Reply(429, {"Retry-After": "1"}, b'{"error": {"message": "too many batches"}}')
+
+    def counted(batches: Batches, request: wire.HttpRequest) -> wire.Reply | None:
+        calls.append(time.monotonic())
+        return reply(batches, request)
+
+    monkeypatch.setattr(Batches, "reply", counted)
+    bought = provider()
+    bought.job(retry={"max_elapsed_seconds": 0.5})
+    with monkeypatch.context() as refusing:
+        refusing.setattr(Batches, call, refused)
+        summary = ws.run(code=5)
+    assert (summary["error"]["kind"], summary["pending"]) == ("retry_after", 10)
+    assert "pause of 1 s" in summary["error"]["message"]
+    assert "too many batches" in summary["error"]["message"]
+    refused_at, asked = calls[-1], len(calls)
+    assert ws.run(code=5)["error"]["kind"] == "retry_after"
+    assert len(calls) == asked
+    bought.job(retry={"max_elapsed_seconds": 60})
+    assert ws.run()["succeeded"] == 10
+    assert calls[asked] - refused_at >= 1
+    assert set(bought.prompts.values()) == {1}

@@ -36,13 +36,15 @@ _MOST_SECONDS = 10.0
 
 
 class Controllable(Protocol):
-    """What the orders act on: a `Runner`."""
+    """What the orders act on: a `Runner`, or `Orders` where a run buys by batches."""
 
     def hold(self, on: bool) -> None:
         """Send nothing new while it is on."""
 
     def change_limits(self, limits: LimitsConfig, sent: Iterable[tuple[float, float]]) -> None:
-        """Use other limits from now on; `sent` is what counts against a new rate."""
+        """Use other limits from now on; `sent` is what counts against a new rate. Raises InvalidInput where it cannot
+        use them now.
+        """
 
 
 def order(job: Job, action: str, key: str = "") -> str:
@@ -98,7 +100,8 @@ class Controls:
 
     def __init__(self, directory: Path, limits: LimitsConfig, journal: Callable[[], Journal], run_id: str) -> None:
         self._directory = directory
-        self._limits = limits
+        self.limits = limits
+        """Those that hold now."""
         self._journal = journal
         self._run_id = run_id
         self._next_look = 0.0
@@ -130,13 +133,15 @@ class Controls:
             return Reply("paused: nothing new is sent" if self.is_paused else "resumed")
         try:
             name = settable_key(given.key)
-            limits = _with(self._limits, name, given.value)
+            limits = _with(self.limits, name, given.value)
+            if limits.shared is not None and name in _RATES:
+                raise InvalidInput(
+                    f"{given.key} is shared with other jobs by limits.shared; stop them all to change it"
+                )
+            run.change_limits(limits, sent_lately(self._journal(), limits, time.time()) if name in _RATES else ())
         except (InvalidInput, ValidationError, ArithmeticError, ValueError) as error:
             return Reply(str(error), is_refused=True)
-        if self._limits.shared is not None and name in _RATES:
-            return Reply(f"{given.key} is shared with other jobs by limits.shared; stop them all to change it", True)
-        self._limits = limits
-        run.change_limits(limits, sent_lately(self._journal(), limits, time.time()) if name in _RATES else ())
+        self.limits = limits
         self.changed[given.key] = given.value
         return Reply(f"{given.key} is {given.value} for the rest of this run")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 
+from pipeline.app.jobs import recent_sends
 from pipeline.app.jobs.caching import open_cache
 from pipeline.app.jobs.checkpoint import forget_plan, register_settings
 from pipeline.app.jobs.endpoint import endpoint_address, sender_config
@@ -16,14 +17,17 @@ from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.scratch import scratch
 from pipeline.app.jobs.signals import Signals
+from pipeline.app.observe.control import Controls
 from pipeline.app.observe.figures import Figures
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
 from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running.options import RunOptions
-from pipeline.batches import BatchApi, BatchSender, Book, Calls, Creation, Incoming, Outgoing
-from pipeline.config import Job, shown_address
+from pipeline.app.running.pauses import longest_pause, resume_pause
+from pipeline.batches import BatchApi, BatchSender, Book, Calls, Creation, Incoming, Orders, Outgoing
+from pipeline.config import Job, LimitsConfig, shown_address
 from pipeline.journal import Event, Journal, worst_of
+from pipeline.limits import Pause
 from pipeline.plan import Plan
 from pipeline.redaction import Redaction
 from pipeline.runner import Asking, CachedAnswers, Progress, Stop, StopRequest, Work, feed, while_unchanged
@@ -81,6 +85,10 @@ class BatchRun:
         self._signals = signals
         self._stop_request = stop_request
 
+    @property
+    def _run_id(self) -> str:
+        return self._figures.summary.run_id or ""
+
     def send(self, plan: Plan, held: HeldCheckpoint, progress: Progress, *, only_collect: bool) -> Stop | None:
         """Buy the rows that a plan names by batches, unless they are only to be collected, and wait for all that are
         out. `progress` is what the run has done before. Returns what stopped it.
@@ -88,7 +96,11 @@ class BatchRun:
         Raises:
             PipelineError: nothing could be sent, or the checkpoint failed.
         """
-        with self._sender(plan, held, only_collect=only_collect) as (sender, book):
+        pause = Pause()
+        if (too_long := self._resume(pause, held)) is not None:
+            return too_long
+        limits = self._config.limits if self._figures.controls is None else self._figures.controls.limits
+        with self._sender(plan, held, pause, limits, only_collect=only_collect) as (sender, book):
             book.progress = progress
             with self._signals.draining(self._stop_request, sender.wake):
                 try:
@@ -101,9 +113,12 @@ class BatchRun:
         """Ask for every open batch to be canceled, wait up to `limits.timeout_seconds` for their ends, and collect what
         was answered. Returns how many were asked for, and what stopped it.
         """
-        seconds = self._config.limits.timeout_seconds
+        pause, limits = Pause(), self._config.limits
+        if (too_long := self._resume(pause, held)) is not None:
+            return 0, too_long
+        limits = limits.model_copy(update={"deadline_seconds": limits.timeout_seconds})
         with (
-            self._sender(plan, held, only_collect=True, seconds=seconds) as (sender, book),
+            self._sender(plan, held, pause, limits, only_collect=True) as (sender, book),
             self._signals.draining(self._stop_request, sender.wake),
         ):
             try:
@@ -111,14 +126,20 @@ class BatchRun:
             finally:
                 self._end(book, plan, held)
 
+    def _resume(self, pause: Pause, held: HeldCheckpoint) -> Stop | None:
+        """Keep the pause that an earlier run was asked for, or return a stop where it is too long."""
+        journal, now = held.writer(), time.time()
+        recent_sends.see(journal, (), now)
+        return resume_pause(pause, self._config, journal, now)
+
     @contextmanager
     def _sender(
-        self, plan: Plan, held: HeldCheckpoint, *, only_collect: bool, seconds: float | None = None
+        self, plan: Plan, held: HeldCheckpoint, pause: Pause, limits: LimitsConfig, *, only_collect: bool
     ) -> Iterator[tuple[BatchSender, Book]]:
         journal, config = held.writer(), self._config
         settings = register_settings(self._opened, journal)
         if not only_collect or not self._figures.summary.requests:
-            journal.register_run(self._figures.summary.run_id or "")
+            journal.register_run(self._run_id)
         where = " and ".join(map(shown_address, config.endpoint.urls))
         self._figures.tracker = Tracker(plan.count(*self._options.to_send), self._figures.left_alone, where=where)
         batch = None if only_collect else config.endpoint.batch
@@ -134,12 +155,14 @@ class BatchRun:
                 sending.endpoint,
                 sending.headers,
                 redaction,
-                timeout_seconds=config.limits.timeout_seconds,
+                pause=pause,
+                timeout_seconds=limits.timeout_seconds,
                 most_seconds=config.retry.max_elapsed_seconds,
+                most_pause_seconds=longest_pause(config),
             )
             admission = Admission(
                 # Rates and concurrency are of requests one by one.
-                config.limits.model_copy(update={"requests_per_minute": None, "tokens_per_minute": None}),
+                limits.model_copy(update={"requests_per_minute": None, "tokens_per_minute": None}),
                 terms=self._opened.terms,
                 spent=journal.totals.cost_usd + journal.totals.possibly_billed_usd + open_lines(journal)[1],
             )
@@ -155,7 +178,10 @@ class BatchRun:
                 asking=asking,
                 recorded=lambda events: self._recorded(events, journal),
             )
-            calls = Calls(self._stop_request)
+            controls = self._figures.controls or Controls(held.directory, limits, held.writer, self._run_id)
+            self._figures.controls = controls
+            orders = Orders(limits, admission, started=self._figures.started, is_held=controls.is_paused)
+            calls = Calls(self._stop_request, journal, pause, lambda now: controls.poll(now, orders))
             creation = Creation(book, api, calls, poll_seconds=polling)
             common = (book, api, calls, creation)
             outgoing = None
@@ -163,6 +189,7 @@ class BatchRun:
                 outgoing = Outgoing(
                     lambda: self._works(plan, journal, settings, cached),
                     *common,
+                    orders,
                     job=config.name,
                     config=batch,
                     endpoint=sending.endpoint,
@@ -178,14 +205,13 @@ class BatchRun:
                 scratch=place,
                 keeps_replies=sending.keeps_replies,
             )
-            seconds = seconds or config.limits.deadline_seconds
             sender = BatchSender(
                 *common,
                 incoming,
                 outgoing,
+                orders,
                 poll_seconds=polling,
                 waits=not self._options.no_wait,
-                deadline=math.inf if seconds is None else self._figures.started + seconds,
                 stop_request=self._stop_request,
                 observe=lambda progress: self._observe(progress, plan, held),
             )

@@ -27,8 +27,8 @@ from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running.batches import open_lines, without_open_lines
 from pipeline.app.running.limited import Work, of_machine
 from pipeline.app.running.options import RunOptions
+from pipeline.app.running.pauses import resume_pause
 from pipeline.config import LimitsConfig, shown_address
-from pipeline.endings import StopKind
 from pipeline.engines import most_in_flight, processes_for
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
@@ -38,7 +38,7 @@ from pipeline.journal import Event, Journal
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
 from pipeline.runner import Asking, Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
-from pipeline.wording import lasting, money
+from pipeline.wording import money
 
 if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
@@ -91,14 +91,13 @@ class RowSender:
         pause, now = Pause(len(names)), time.time()
         sent = recent_sends.sent_lately(journal, config.limits, now)
         recent_sends.see(journal, sent, now)
-        if (too_long := self._wait_out_pause(journal, pause, now)) is not None:
+        if (too_long := resume_pause(pause, self._job.config, journal, now)) is not None:
             return too_long
         settings = checkpoint.register_settings(self._opened, journal)
         run_id = self._figures.summary.run_id or ""
         journal.register_run(run_id)
         self._figures.out = open_lines(journal)
-        controls = Controls(held.directory, config.limits, held.writer, run_id)
-        self._figures.controls = controls
+        controls = self._figures.controls = Controls(held.directory, config.limits, held.writer, run_id)
         expected = self._opened.rows.expected
         processes = processes_for(config.limits, rows)
         begun = Work.now()
@@ -167,24 +166,6 @@ class RowSender:
         self._figures.left_alone = failure_kinds(plan, journal, others)
         where = " and ".join(map(shown_address, self._job.config.endpoint.urls))
         self._figures.tracker = Tracker(rows, self._figures.left_alone, where=where)
-
-    def _wait_out_pause(self, journal: Journal, pause: Pause, now: float) -> Stop | None:
-        """Keep the endpoint's Retry-After of an earlier run, or stop where it is too long for this one."""
-        endpoint = self._job.config.endpoint
-        if len(endpoint.urls) > 1:
-            for number, url in enumerate(endpoint.urls):
-                pause.extend(time.monotonic() + journal.totals.server_pause_left(url, now), number)
-        left = max(journal.totals.pause_left(now), pause.until - time.monotonic())
-        config = self._job.config
-        if left > max(config.retry.max_elapsed_seconds, config.limits.wait_for_quota_seconds):
-            longer = " and limits.wait_for_quota_seconds allow" if config.limits.wait_for_quota_seconds else ""
-            return Stop(
-                StopKind.RETRY_AFTER,
-                f"the endpoint asked for a pause with {lasting(left)} left, longer than retry.max_elapsed_seconds"
-                f"{longer}",
-            )
-        pause.extend(time.monotonic() + left)
-        return None
 
     def _engine(self, sender: SenderConfig, processes: int, pause: Pause) -> Engine:
         limits = self._job.config.limits
