@@ -184,6 +184,12 @@ class StopKind(StrEnum):
         "the disk or the checkpoint failed; the message names the remedy, see [recovery.md](recovery.md)",
         "first do what the message says",
     )
+    STORE_FAILED = (
+        "store_failed",
+        Exit.CHECKPOINT,
+        "an object store cannot be reached, fails, or refuses what it allowed before",
+        "once the store works again",
+    )
     JOB_LOCKED = ("job_locked", Exit.LOCKED, "another run of this job is under way", "")
     INTERNAL_ERROR = ("internal_error", Exit.FAULT, "a fault of the program; its traceback is on stderr", "")
 

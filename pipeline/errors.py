@@ -3,9 +3,11 @@
     PipelineError                 carries the exit code of the command
     ├── InvalidInput              2   the job file, the input or a flag is wrong; nothing was sent
     │   ├── InvalidJob            2   ... with every mistake and its place
-    │   └── NoCheckpoint          2   there are no answers yet: nothing was run
+    │   ├── NoCheckpoint          2   there are no answers yet: nothing was run
+    │   └── StoreRefused          2   an object store refuses (credentials, bucket) before anything was sent
     ├── CheckpointFailed          6   the disk or the checkpoint failed
-    │   └── CheckpointDamaged     6   ... its content cannot be trusted: `pipeline recover` rebuilds it
+    │   ├── CheckpointDamaged     6   ... its content cannot be trusted: `pipeline recover` rebuilds it
+    │   └── StoreFailed           6   an object store cannot be reached, or refuses what it allowed before
     ├── JobLocked                75   another run of this job is under way
     ├── RunStopped           3, 4, 5  a run ended before every row had an answer (only where answers are returned)
     └── Interrupted     128 + n   signal n came while nothing was being sent (129 hangup, 130 Ctrl-C, 143 TERM)
@@ -75,6 +77,10 @@ class NoCheckpoint(InvalidInput):
     kind = StopKind.NO_CHECKPOINT
 
 
+class StoreRefused(InvalidInput):
+    """An object store refuses what the job needs of it, in its own words: credentials, a bucket that is not there."""
+
+
 class RunStopped(PipelineError):
     """A run ended before every row had an outcome, where the caller asked for the answers themselves. What was
     answered is saved: the same call continues from there. `exit_code` is that of the run.
@@ -127,6 +133,12 @@ class CheckpointDamaged(CheckpointFailed):
         first = "" if remedy is None else f"{remedy}, then "
         message = PipelineError.__str__(self)
         return f"{message}; {first}`{self.command}` rebuilds the checkpoint from everything intact"
+
+
+class StoreFailed(CheckpointFailed):
+    """An object store cannot be reached, or fails. Everything acknowledged is in the checkpoint."""
+
+    kind = StopKind.STORE_FAILED
 
 
 class JobLocked(PipelineError):

@@ -15,6 +15,7 @@ from pipeline.config.schema import KeyPath
 from pipeline.config.shard import CAPS, RATES, Shard
 from pipeline.errors import Mistake
 from pipeline.records import JsonObject
+from pipeline.storage import Location, StoreOptions, location
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Job:
     def checkpoint_path(self) -> Path:
         """The directory of the job's checkpoint: `checkpoint.path`, or `.checkpoints/<name>`."""
         return Path(self.config.checkpoint.path or default_checkpoint(self.config.name))
+
+    @property
+    def output(self) -> Location:
+        """Where the output goes."""
+        return location(self.config.output.path, StoreOptions(), self.checkpoint_path)
 
     def is_doubtful(self, key: str) -> bool:
         """Return whether nothing can be concluded from the value of a key, or of something in it."""

@@ -51,7 +51,7 @@ class Shard:
 
     def output(self, whole: str) -> str:
         """Return the path of its output, given that of the whole job."""
-        return str(Path(whole).with_name(f"{Path(whole).name.removesuffix('.parquet')}.{self.name}.parquet"))
+        return f"{whole.removesuffix('.parquet')}.{self.name}.parquet"
 
     def share(self, whole: Decimal, unit: Decimal) -> Decimal:
         """Return its share of an amount, in whole units; what does not divide goes to the first shards."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,7 @@ from pipeline.catalogue import Price
 from pipeline.journal import Journal
 from pipeline.journal.checks import is_amount, is_count
 from pipeline.records import JsonObject
-from pipeline.storage import LOCAL
+from pipeline.storage import Location, storage_of
 
 METADATA_KEY = b"llm-batch-pipeline"
 """The key of the file's metadata under which it is stored, as JSON."""
@@ -105,21 +105,34 @@ class OutputMetadata:
         return json.dumps(content, ensure_ascii=False).encode()
 
 
-def read_metadata(path: Path) -> OutputMetadata | None:
-    """Return what an output records about itself, as far as it is valid; None if the file is not an output of this
-    program.
+class Footer(NamedTuple):
+    """What the end of an output tells: what it records about itself, and the number of its rows."""
 
-    `version`, `configuration` and `prices` are not read back.
+    metadata: OutputMetadata
+    rows: int
+
+
+def read_metadata(path: Location) -> OutputMetadata | None:
+    """Return what an output records about itself; see `read_footer`."""
+    found = read_footer(path)
+    return None if found is None else found.metadata
+
+
+def read_footer(path: Location) -> Footer | None:
+    """Return what the end of an output tells, as far as it is valid; None if the file is not an output of this program.
+
+    `version`, `configuration` and `prices` are not read back. Raises StoreRefused, StoreFailed.
     """
     try:
-        if not path.is_file():  # reading a pipe would wait
+        if isinstance(path, Path) and not path.is_file():  # reading a pipe would wait
             return None
-        with LOCAL.open(path) as file:
-            text = (pq.read_schema(file).metadata or {}).get(METADATA_KEY)
+        with storage_of(path).open(path) as file:
+            footer = pq.read_metadata(file)
+        text = (footer.metadata or {}).get(METADATA_KEY)
         found = None if text is None else json.loads(text)
     except (OSError, pa.ArrowException, ValueError, RecursionError):
         return None
-    return _parsed(found) if isinstance(found, dict) else None
+    return Footer(_parsed(found), footer.num_rows) if isinstance(found, dict) else None
 
 
 def _parsed(found: JsonObject) -> OutputMetadata:

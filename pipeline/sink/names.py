@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TypeVar
 
-import pyarrow.parquet as pq
+from pipeline.sink.metadata import read_footer, read_metadata
+from pipeline.storage import Location, is_taken
 
-from pipeline.sink.metadata import read_metadata
+_Place = TypeVar("_Place", bound=Location)
 
 
-def partial_path(output: Path) -> Path:
+def partial_path(output: _Place) -> _Place:
     """Return where a run that stops early writes what it has."""
-    return output.with_name(output.name.removesuffix(".parquet") + ".partial.parquet")
+    return output.with_name(output.name.removesuffix(".parquet") + ".partial.parquet")  # type: ignore[return-value]
 
 
-def is_own(path: Path, checkpoint_id: str) -> bool:
+def is_own(path: Location, checkpoint_id: str) -> bool:
     """Return whether the file at `path` is an output that was written from this checkpoint."""
     return (metadata := read_metadata(path)) is not None and metadata.checkpoint_id == checkpoint_id
 
 
-def is_foreign(path: Path, checkpoint_id: str) -> bool:
+def is_foreign(path: Location, checkpoint_id: str) -> bool:
     """Return whether there is any other file at `path`."""
-    return path.exists() and not is_own(path, checkpoint_id)
+    return is_taken(path) and not is_own(path, checkpoint_id)
 
 
-def shows(path: Path, state: str, rows: int) -> bool:
+def shows(path: Location, state: str, rows: int) -> bool:
     """Return whether the file at `path` is the output of this state, with so many rows."""
-    metadata = read_metadata(path)
-    return metadata is not None and metadata.state == state and pq.read_metadata(path).num_rows == rows
+    found = read_footer(path)
+    return found is not None and found.metadata.state == state and found.rows == rows

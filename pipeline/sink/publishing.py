@@ -11,12 +11,12 @@ from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.sink.metadata import OutputMetadata
 from pipeline.sink.names import is_foreign
 from pipeline.sink.parquet import Publishable, check_file, write_rows
-from pipeline.storage import LOCAL
+from pipeline.storage import Location, storage_of
 
 
 def publish(
     results: Publishable,
-    path: Path,
+    path: Location,
     *,
     compression: str,
     metadata: OutputMetadata,
@@ -47,7 +47,7 @@ def publish(
             )
 
     try:
-        with LOCAL.publish(path, checkpoint_id, refuse_foreign) as draft:
+        with storage_of(path).publish(path, checkpoint_id, refuse_foreign) as draft:
             rows, cost = write_rows(results, draft, compression, metadata, give_up)
             if whole and rows != results.count:
                 raise CheckpointFailed(f"{path}: {rows} rows where the plan has {results.count}; it was not published")
@@ -57,9 +57,9 @@ def publish(
     return rows
 
 
-def remove(path: Path) -> None:
+def remove(path: Location) -> None:
     """Remove an output that is superseded, if it exists. Raises CheckpointFailed."""
     try:
-        path.unlink(missing_ok=True)
+        storage_of(path).remove(path)
     except OSError as error:
         raise CheckpointFailed(f"{path}: superseded, and cannot be removed: {error.strerror}") from error

@@ -3,13 +3,23 @@
 from pipeline.storage.atomic import replacing, sync_directory, sync_file, sync_path
 from pipeline.storage.interface import Storage, Version
 from pipeline.storage.local import LOCAL, draft_path
+from pipeline.storage.location import SCHEMES, Location, StoreOptions, StorePath, location, split_uri
+from pipeline.storage.stores import is_taken, storage_of
 
 __all__ = [
     "LOCAL",
+    "SCHEMES",
+    "Location",
     "Storage",
+    "StoreOptions",
+    "StorePath",
     "Version",
     "draft_path",
+    "is_taken",
+    "location",
     "replacing",
+    "split_uri",
+    "storage_of",
     "sync_directory",
     "sync_file",
     "sync_path",

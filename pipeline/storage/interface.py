@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
+
+from pipeline.storage.location import Location
 
 
 class Version(NamedTuple):
     """What distinguishes a file from an earlier one at its path: its size in bytes, and a mark that each write changes.
 
-    The mark of a local file is the time at which it was written, in nanoseconds.
+    The mark of a local file is the time at which it was written, in nanoseconds; that of an object is what its store
+    calls the version.
     """
 
     size: int
@@ -19,16 +23,19 @@ class Version(NamedTuple):
 
 
 class Storage(Protocol):
-    """A place that keeps files. Whatever fails raises OSError."""
+    """A place that keeps files; `storage_of` gives the one of a location. Whatever fails raises OSError."""
 
-    def version(self, path: Path) -> Version | None:
+    def version(self, path: Location) -> Version | None:
         """Return the version of the file at `path`; None where there is none."""
 
-    def open(self, path: Path) -> BinaryIO:
+    def open(self, path: Location) -> BufferedReader:
         """Open the file at `path` for reading at any position."""
 
+    def draft(self, path: Location, owner: str) -> Path:
+        """Return where, on this machine, an owner's file for `path` is written first. A killed run leaves it there."""
+
     def publish(
-        self, path: Path, owner: str, before: Callable[[Path], None] | None = None
+        self, path: Location, owner: str, before: Callable[[Path], None] | None = None
     ) -> AbstractContextManager[Path]:
         """Give a local file to write to; when the block ends, it takes the place of `path`, complete and durable.
 
@@ -38,3 +45,6 @@ class Storage(Protocol):
             owner: a word that keeps apart those who may publish at one path.
             before: called with the complete file right before it takes its place; what it raises keeps it from that.
         """
+
+    def remove(self, path: Location) -> None:
+        """Remove the file at `path`, if there is one."""

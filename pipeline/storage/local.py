@@ -4,40 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from pipeline.storage.atomic import replacing
 from pipeline.storage.interface import Storage, Version
+from pipeline.storage.location import Location
 
 
 class _Local:
     """See Storage. Directories that are missing are made."""
 
-    def version(self, path: Path) -> Version | None:
+    def version(self, path: Location) -> Version | None:
         """Return the version of the file at `path`; None where there is none."""
         try:
-            found = path.stat()
+            found = _local(path).stat()
         except FileNotFoundError:
             return None
         return Version(found.st_size, found.st_mtime_ns)
 
-    def open(self, path: Path) -> BinaryIO:
+    def open(self, path: Location) -> BufferedReader:
         """Open the file at `path` for reading at any position."""
-        return path.open("rb")
+        return _local(path).open("rb")
+
+    def draft(self, path: Location, owner: str) -> Path:
+        """Return the place in the same directory where the file for `path` is written first."""
+        return draft_path(_local(path), owner)
 
     def publish(
-        self, path: Path, owner: str, before: Callable[[Path], None] | None = None
+        self, path: Location, owner: str, before: Callable[[Path], None] | None = None
     ) -> AbstractContextManager[Path]:
         """Give a file in the same directory to write to; when the block ends, it takes the place of `path`."""
+        path = _local(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         return replacing(path, draft=draft_path(path, owner), before=before)
 
+    def remove(self, path: Location) -> None:
+        """Remove the file at `path`, if there is one."""
+        _local(path).unlink(missing_ok=True)
+
 
 LOCAL: Storage = _Local()
-"""Where job files, inputs, outputs and checkpoints are."""
+"""Where job files and checkpoints are, and inputs and outputs whose paths name no store."""
 
 
 def draft_path(path: Path, owner: str) -> Path:
     """Return where the file for `path` is written first: each owner has a place of its own, so that no two meet."""
     return path.with_name(f".{path.name}.{owner}.writing")
+
+
+def _local(path: Location) -> Path:
+    assert isinstance(path, Path)
+    return path

@@ -20,6 +20,7 @@ from pipeline.journal.files import PLAN_NAME
 from pipeline.plan import SUCCEEDED, Change, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
 from pipeline.records import Usage, digest
 from pipeline.sink import OutputMetadata, partial_path, read_metadata
+from pipeline.storage import Location, is_taken
 from pipeline.wording import counted, money
 
 _EVENTS_A_COMMIT = 1000
@@ -35,11 +36,11 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
         InvalidJob: it is another job's, or no output at all.
         CheckpointDamaged: it is this job's, and the checkpoint that it was written from is gone, or older than it.
     """
-    output = Path(job.config.output.path)
+    output = job.output
     has_answers = journal is not None and journal.totals.events > 0
     may_be_gathered = job.shard is None and bool(shards_of(job))
     for path in (output, partial_path(output)) if job.writes_output else ():
-        if not os.path.lexists(path):
+        if not is_taken(path):
             continue
         metadata = read_metadata(path)
         if journal is not None and metadata is not None and metadata.checkpoint_id == journal.checkpoint_id:
@@ -56,7 +57,7 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
             raise InvalidJob([job.placed(Mistake(message, key="output.path", suggestion=hint))])
 
 
-def refuse_older_journal(directory: Path, journal: Journal, metadata: OutputMetadata, path: Path) -> None:
+def refuse_older_journal(directory: Path, journal: Journal, metadata: OutputMetadata, path: Location) -> None:
     """Refuse to go on with a journal that lacks what its own output was written from. Raises CheckpointDamaged."""
     commits = metadata.journal.commits
     if commits > journal.totals.commits:

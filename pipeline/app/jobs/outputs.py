@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +17,7 @@ from pipeline.plan import cell_mark
 from pipeline.records import Row, Usage
 from pipeline.retry import PASSING
 from pipeline.sink import RAW_REPLY, RESULT_NAMES, OutputMetadata, partial_path, read_metadata, result_names
+from pipeline.storage import Location, storage_of
 
 _MICROSECONDS = 1_000_000
 _ROWS_A_BATCH = 1024
@@ -29,7 +29,7 @@ _COLUMNS = (*("cost_usd" if name == "cost" else name for name in PUBLISHED), "an
 class Output:
     """One output file of a job, with what its metadata tells."""
 
-    path: Path
+    path: Location
     metadata: OutputMetadata
 
     @property
@@ -53,7 +53,11 @@ class Output:
         the file is left out. `has_ids`: the job names an id column; else a row's id is the key of its content. `marks`
         has what the journal calls each variant that the job has now.
         """
-        with suppress(OSError, pa.ArrowException), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+        with (
+            suppress(OSError, pa.ArrowException),
+            storage_of(self.path).open(self.path) as opened,
+            pq.ParquetFile(opened, page_checksum_verification=True) as file,
+        ):
             names = file.schema_arrow.names
             prefix = names[-1].removesuffix(RAW_REPLY.name).removesuffix(RESULT_NAMES[-1])
             found = result_names(names, prefix)
@@ -69,8 +73,8 @@ class Output:
 
 def outputs(job: Job) -> list[Output]:
     """Return the job's output and partial output, those that exist and can be read, the newest first."""
-    output = Path(job.config.output.path)
-    found = []
+    output = job.output
+    found: list[Output] = []
     for path in (output, partial_path(output)):
         metadata = read_metadata(path)
         if metadata is not None and metadata.job == job.config.name and metadata.checkpoint_id is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.sharding import gathered_id, latest_shards
@@ -13,6 +12,7 @@ from pipeline.errors import InvalidJob, JobLocked, Mistake
 from pipeline.plan import FAILED, SUCCEEDED
 from pipeline.records import JsonObject
 from pipeline.sink import is_own, read_metadata
+from pipeline.storage import storage_of
 from pipeline.wording import counted
 
 _KEY = "input.path.job"
@@ -46,7 +46,7 @@ def source_mistakes(other: Job) -> Iterator[Mistake]:
         if pending:
             words = f"{other.file} is not complete: {pending:,} of {counted(rows, 'row')} have no outcome yet"
             yield Mistake(words, key=_KEY, suggestion=first)
-        elif not is_own(Path(other.config.output.path), own):
+        elif not is_own(other.output, own):
             words = f"{other.file} has not published its output, {other.config.output.path}"
             yield Mistake(words, key=_KEY, suggestion=first)
     except JobLocked:
@@ -58,9 +58,9 @@ def source_mistakes(other: Job) -> Iterator[Mistake]:
 
 def source_facts(other: Job) -> JsonObject:
     """Return what an output says of the job that it was made from, by that job's own output. Raises OSError."""
-    path = Path(other.config.output.path)
+    path = other.output
     metadata = read_metadata(path)
-    with path.open("rb") as file:
+    with storage_of(path).open(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "name": other.config.name,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
 from pipeline.plan import SUCCEEDED, Plan
+from pipeline.storage import Location, storage_of
 
 # As the journal writes them. Within a text of the record the quotes would be escaped.
 _TRUNCATED = b'"truncated":true'
@@ -28,7 +28,7 @@ class AnswerCounts:
         return AnswerCounts(self.truncated + truncated, self.empty + empty)
 
 
-def counts_of_output(path: Path, prefix: str) -> AnswerCounts:
+def counts_of_output(path: Location, prefix: str) -> AnswerCounts:
     """Count the answers in an output, the names of whose columns begin with `prefix`.
 
     Raises:
@@ -40,7 +40,7 @@ def counts_of_output(path: Path, prefix: str) -> AnswerCounts:
     columns = [f"{prefix}truncated", f"{prefix}response_type"]
     truncated = empty = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with storage_of(path).open(path) as opened, pq.ParquetFile(opened) as file:
             for batch in file.iter_batches(columns=columns):
                 truncated += batch.column(0).true_count
                 # To compare with a Python value, pyarrow would import pandas.

@@ -22,7 +22,7 @@ from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
 from pipeline.journal.totals import Totals
 from pipeline.records import JsonObject
-from pipeline.storage import LOCAL
+from pipeline.storage import LOCAL, StorePath, split_uri
 from pipeline.wording import money
 
 _WHILE_SENDING = (
@@ -149,18 +149,23 @@ def known_of_file(path: str, overrides: Sequence[str], shard: Shard | None = Non
 
 
 def written_output(job: Job, checkpoint_id: str) -> str | None:
-    """Return the latest output that the checkpoint has written, the whole or the partial one; None if there is none."""
-    from pipeline.sink import is_own, partial_path
+    """Return the latest output that the checkpoint has written, the whole or the partial one; None if there is none.
 
-    output = Path(job.config.output.path)
-    ours = [path for path in (output, partial_path(output)) if is_own(path, checkpoint_id)]
-    return str(max(ours, key=lambda path: path.stat().st_mtime_ns)) if ours else None
+    Raises StoreRefused, StoreFailed.
+    """
+    from pipeline.sink import partial_path, read_metadata
+
+    output = job.output
+    found = [(path, read_metadata(path)) for path in (output, partial_path(output))]
+    ours = [(path, one) for path, one in found if one is not None and one.checkpoint_id == checkpoint_id]
+    latest = max(ours, key=lambda one: (one[1].run_ids[-1:], one[1].journal.commits), default=None)
+    return None if latest is None else str(latest[0])
 
 
 def file_stamp(path: str | None) -> list[int | str] | None:
-    """Return the version of a file, as it is kept in JSON; None where there is no file."""
+    """Return the version of a file on this machine, as it is kept in JSON; None where there is none."""
     try:
-        version = None if path is None else LOCAL.version(Path(path))
+        version = None if path is None or split_uri(path) else LOCAL.version(Path(path))
     except OSError:
         return None
     return None if version is None else list(version)
@@ -179,17 +184,22 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
     """Return the status of a job that is not running: as its last run wrote it, or by the journal after a kill."""
     last, facts = _last_written(job)
     if not _is_as_written(last.output, facts):
-        last = replace(last, output=written_output(job, journal.checkpoint_id))
+        last = replace(last, output=_output_now(job, journal, last))
     has_died = journal.totals.claims > sum(batch.requests for batch in journal.totals.batches)
     if facts.get("events") == journal.totals.events and last.status != "running" and not has_died:
         return JobStatus(last, facts=facts)
     run_id = journal.runs()[-1] if journal.runs() else None
     if last.run_id != run_id:
-        last = Summary(job=job.config.name, run_id=run_id, output=written_output(job, journal.checkpoint_id))
+        last = Summary(job=job.config.name, run_id=run_id, output=_output_now(job, journal, last))
     interrupted, errors = _found_in(
         journal, job.checkpoint_path, job.config.retry.max_runs, replace(last, status="interrupted", error=None)
     )
     return JobStatus(interrupted, facts={**facts, "errors": errors})
+
+
+def _output_now(job: Job, journal: Journal, last: Summary) -> str | None:
+    """Return the latest output that is there; for one in a store, which is not asked, the last one that is known."""
+    return last.output if isinstance(job.output, StorePath) else written_output(job, journal.checkpoint_id)
 
 
 def _is_as_written(output: str | None, facts: JsonObject) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -23,13 +22,13 @@ from pipeline.sink import (
     remove,
     shows,
 )
-from pipeline.storage import draft_path
+from pipeline.storage import Location, is_taken, storage_of
 from pipeline.version import __version__
 
 
 def publish_rows(
     opened: OpenJob, plan: Plan, journal: Journal, *, is_whole: bool, seconds: float | None
-) -> tuple[Path | None, bool]:
+) -> tuple[Location | None, bool]:
     """Publish every row that has an outcome, unless the output is current, and delete what it supersedes.
 
     Args:
@@ -42,11 +41,11 @@ def publish_rows(
     if not opened.job.writes_output:
         return None, True
     config = opened.job.config
-    output = Path(config.output.path)
+    output = opened.job.output
     partial = partial_path(output)
     results = Results(opened.rows, plan, journal, opened.carried, config.output.prefix)
     state = state_of(opened, results.schema, plan.state_digest())
-    path: Path | None = output if is_whole else partial
+    path: Location | None = output if is_whole else partial
     assert path is not None
     is_current = True
     if not shows(path, state, plan.rows(*SUCCEEDED, *FAILED)):
@@ -63,12 +62,12 @@ def publish_rows(
                 seconds=seconds,
             )
         except OutOfTime:
-            path, is_current = path if path.exists() else None, False
+            path, is_current = path if is_taken(path) else None, False
     if is_whole and (config.output.overwrite or not is_foreign(partial, journal.checkpoint_id)):
         remove(partial)
     for place in (output, partial):
         with suppress(OSError):  # what a killed run left there is only in the way
-            draft_path(place, journal.checkpoint_id).unlink(missing_ok=True)
+            storage_of(place).draft(place, journal.checkpoint_id).unlink(missing_ok=True)
     return path, is_current
 
 
@@ -77,7 +76,7 @@ def state_of(opened: OpenJob, schema: pa.Schema, plan: str | list[str]) -> str:
     config = opened.job.config.output
     facts: list[object] = [
         plan,
-        config.model_dump(mode="json", exclude={"raw_reply"}),  # its column is in the schema
+        config.model_dump(mode="json", exclude={"raw_reply", "storage"}),  # its column is in the schema
         opened.carried,
         str(schema),
     ]

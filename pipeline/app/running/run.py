@@ -31,7 +31,7 @@ from pipeline.app.running.publishing import publish_rows
 from pipeline.app.running.send import RowSender
 from pipeline.config import Job
 from pipeline.endings import StopKind
-from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError
+from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError, StoreFailed, StoreRefused
 from pipeline.journal import Event, Journal, State, read_progress
 from pipeline.journal.orders import withdraw_orders
 from pipeline.plan import FailureKinds, Plan, failure_kinds
@@ -124,7 +124,7 @@ class Run:
         """Have the summary say what ended the run, and what is valid all the same."""
         self._figures.update()
         if self._held is not None:
-            if self._held.checkpoint_id is not None:
+            if self._held.checkpoint_id is not None and not isinstance(error, StoreRefused | StoreFailed):
                 with suppress(OSError):
                     self._figures.update(output=written_output(self._job, self._held.checkpoint_id))
             self._held.close()

@@ -21,6 +21,7 @@ from pipeline.journal.files import foreign_names, own_files, remove_own
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
 from pipeline.records import JsonObject
 from pipeline.sink import Results, is_own, result_names
+from pipeline.storage import Location, is_taken, storage_of
 from pipeline.wording import counted, money
 
 _ROWS_A_BATCH = 1024
@@ -34,7 +35,7 @@ class CleanupPlan:
 
     job: str
     path: Path
-    output: Path
+    output: Location
     succeeded: int
     failed: int
     job_cost_usd: Decimal
@@ -95,8 +96,8 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan
             f"the checkpoint of {config.name!r} holds {counted(plan.orphaned, 'paid answer')} of rows that left the"
             " input, and no output does; the checkpoint is left as it is"
         )
-    output = Path(config.output.path)
-    if not output.exists():
+    output = opened.job.output
+    if not is_taken(output):
         raise InvalidInput(f"{output} is not there, and nothing else holds the answers of {config.name!r}; {again}")
     if not is_own(output, journal.checkpoint_id):
         raise InvalidInput(
@@ -119,10 +120,13 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan
     )
 
 
-def _holds(output: Path, results: Results) -> bool:
+def _holds(output: Location, results: Results) -> bool:
     """Return whether the output, read whole, has each row as the checkpoint has it."""
     try:
-        with pq.ParquetFile(output, page_checksum_verification=True) as file:
+        with (
+            storage_of(output).open(output) as opened,
+            pq.ParquetFile(opened, page_checksum_verification=True) as file,
+        ):
             columns = [results.prefix + name for name in result_names(file.schema_arrow.names, results.prefix)]
             if not columns:
                 return False

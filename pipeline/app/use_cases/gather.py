@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.job import OpenJob, open_job
@@ -35,7 +34,7 @@ from pipeline.sink import (
     remove,
     shows,
 )
-from pipeline.storage import draft_path
+from pipeline.storage import Location, storage_of
 from pipeline.wording import counted
 
 _MISSING, _RUNNING = "missing", "running"
@@ -166,10 +165,9 @@ def _told(state: ShardState) -> str:
     return f"shard {state.shard} has {counted(state.pending or 0, 'pending row')}"
 
 
-def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Path:
+def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Location:
     job = opened.job
-    config = job.config.output
-    output = Path(config.path)
+    config, output = job.config.output, job.output
     results = GatheredResults(
         opened.rows,
         tuple(part.results() for part in parts),
@@ -195,7 +193,7 @@ def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Path:
         )
     remove(partial_path(output))
     with suppress(OSError):  # what a killed run left there is only in the way
-        draft_path(output, results.checkpoint_id).unlink(missing_ok=True)
+        storage_of(output).draft(output, results.checkpoint_id).unlink(missing_ok=True)
     return output
 
 
