@@ -8,13 +8,13 @@ from pipeline.journal.events import (
     Claim,
     Event,
     EventHead,
-    EventPlace,
     State,
     lost_claims,
     worst_of,
 )
 from pipeline.journal.lock import Holder, JobLock, read_holder
 from pipeline.journal.outcome import Outcome
+from pipeline.journal.places import EventPlaces
 from pipeline.journal.progress import read_progress, write_progress
 from pipeline.journal.recovery import replacement
 from pipeline.journal.recovery.rebuild import Published, Recovered, rebuild
@@ -29,7 +29,7 @@ __all__ = [
     "Claim",
     "Event",
     "EventHead",
-    "EventPlace",
+    "EventPlaces",
     "Holder",
     "Identity",
     "JobLock",

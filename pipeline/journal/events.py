@@ -75,16 +75,6 @@ class EventHead(NamedTuple):
     source: int
 
 
-class EventPlace(NamedTuple):
-    """The part of an event's head that a plan of known rows needs; see `EventHead`."""
-
-    seq: int
-    plan: int
-    position: int
-    state: int
-    source: int
-
-
 @dataclass(frozen=True, slots=True)
 class Event:
     """One fact about a row.
@@ -148,14 +138,6 @@ def pack_event(event: Event) -> bytes:
 def unpack_head(seq: int, packed: bytes) -> EventHead:
     """Return the head of event number `seq`."""
     return EventHead(seq, *from_json(packed[: packed.index(b"\n")]))  # the list is that of pack_event
-
-
-def unpack_place(seq: int, packed: bytes) -> EventPlace:
-    """Return the part of an event's head that a plan of known rows needs, without reading the rest."""
-    plan, position, state, _ = packed.split(b",", 3)
-    found = int(state)
-    source = from_json(packed[: packed.index(b"\n")])[-1] if found in ADOPTIONS else 0
-    return EventPlace(seq, int(plan[1:]), int(position), found, source)
 
 
 def record_text(packed: bytes) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal import ADOPTIONS, Event, State
+from pipeline.journal import ADOPTIONS, Event, EventPlaces, State
 from pipeline.plan.cells import with_occurrence
 
 _ROWS_PER_CHUNK = 65_536
@@ -188,17 +188,14 @@ class Plan:
             orphaned=self.orphaned,
         )
 
-    def apply(self, events: Iterable[tuple[int, int, int, int, int]]) -> None:
-        """Bring the plan up to date with every event that was recorded under its number.
-
-        Of each event, oldest first: its number, plan, position, state, and the number of the event that it adopts (else
-        0).
-        """
-        number, latest = self.number, self.latest
+    def apply(self, events: Iterable[EventPlaces]) -> None:
+        """Bring the plan up to date with every event that was recorded under its number, oldest first."""
         self._counts = None
-        for seq, plan, position, state, source in events:
-            if plan == number:
-                latest[position] = ((source or seq) << _BITS) | state
+        for places in events:
+            own = places.plans == self.number
+            told_by = np.where(places.sources > 0, places.sources, places.numbers)
+            # Of a row's events the last one counts: so does numpy's last assignment to a position.
+            self.latest[places.positions[own]] = ((told_by << _BITS) | places.states)[own]
 
     def take(self, first: int, events: Iterable[Event]) -> None:
         """Add events as they are committed; `first` is the number of the first one."""

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import Event, EventHead, Outcome, State
+from pipeline.journal import Event, EventHead, EventPlaces, Outcome, State
 from pipeline.plan import Change, Plan, PlanDraft, Rows, Variant, draft_plan, load_plan, save_plan
 from pipeline.prompts import RequestBuilder
 from pipeline.providers.dataoorts import PARAMETERS
@@ -343,7 +343,8 @@ def test_counts_are_the_same_whether_kept_up_or_counted_anew() -> None:
 def test_events_of_another_plan_do_not_touch_this_one() -> None:
     plan = make_plan()
     plan.take(1, [make_event(0, State.ANSWERED, plan=2)])
-    plan.apply([(1, 2, 0, State.ANSWERED, 0), (2, 1, 3, State.ADOPTED, 1)])
+    columns = ([2, 1, 1], [0, 3, 3], [State.ANSWERED, State.FAILED, State.ADOPTED], [0, 0, 1])
+    plan.apply([EventPlaces(1, *(np.array(column, np.int64) for column in columns))])
     assert states(plan) == [NEW, NEW, NEW, ADOPTED]
     assert plan.event(3) == 1
 
