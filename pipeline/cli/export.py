@@ -40,6 +40,11 @@ _FORMATS = (
     type=click.Choice(("exact", "near")),
     help="Of rows with the same prompt and answer the first; near: with 80% of their words in common.",
 )
+@click.option(
+    "--vote",
+    metavar="FIELD",
+    help="Of a row's samples one that has the most frequent FIELD (a column, or parsed.NAME); ties are left out.",
+)
 @click.option("--columns", metavar="A,B", help="Only these columns of the output, in this order.")
 @click.option("--score", metavar="COLUMN", help="preference: the column that says how good an answer is.")
 @click.option("--split", metavar="A=0.9,B=0.1", help="hf: the share of each split.")
@@ -72,7 +77,7 @@ def export(
         raise InvalidInput("PATH - and --json both write to stdout; leave one of them out")
     columns = None if choices["columns"] is None else tuple(choices.pop("columns").split(","))
     choices["columns"] = columns
-    selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "columns")})
+    selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "vote", "columns")})
     target = None if path == "-" else Path(path)
     done = export_answers(
         load_one(job_file, overrides, shard), to, target, ExportOptions(selection, **choices), overwrite=overwrite

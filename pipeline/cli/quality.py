@@ -14,6 +14,7 @@ from pipeline.records import JsonObject
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
+    from pipeline.expect.votes import Agreement
     from pipeline.quality import Comparison, Inspected
     from pipeline.quality.quantiles import Quantiles
 
@@ -58,6 +59,8 @@ def _figures(found: Inspected) -> JsonObject:
     from pipeline.wording import money
 
     figures = asdict(found)
+    if figures["agreement"] is None:
+        del figures["agreement"]
     if figures["variants"] is None:
         del figures["variants"]
     else:
@@ -73,6 +76,8 @@ def _lines(found: Inspected) -> Iterator[str]:
     yield f"  duplicates    {repeated.exact:,} to the letter{near}"
     if found.distinct_per_prompt is not None:
         yield f"  samples       {found.distinct_per_prompt:g} different answers a row on average"
+    for name, agreed in (found.agreement or {}).items():
+        yield f"  agreement     {_agreement(name, agreed)}"
     for name, figures in (("prompt", found.prompt), ("response", found.response)):
         yield f"  {name:<12}  characters {_quantiles(figures.characters)}"
         yield f"  {'':<12}  tokens     {_quantiles(figures.tokens)}"
@@ -90,6 +95,13 @@ def _lines(found: Inspected) -> Iterator[str]:
     yield f"  {'column':<24} {'null':>7} {'distinct':>10}"
     for name, column in found.columns.items():
         yield f"  {name[:24]:<24} {column.null_rate:>7.1%} {column.distinct:>10,}"
+
+
+def _agreement(name: str, its: Agreement) -> str:
+    if its.share is None:
+        return f"of {name}: unknown"
+    of = counted(its.rows, "row")
+    return f"of {name}: {its.share:.1%} on average over {of}; {its.unanimous:,} unanimous, {its.tied:,} tied"
 
 
 def _quantiles(found: Quantiles) -> str:

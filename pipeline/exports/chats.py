@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import InvalidInput
 from pipeline.exports.cells import json_text
-from pipeline.exports.selection import Chosen, unknown_column
+from pipeline.exports.fields import find_field
+from pipeline.exports.selection import Chosen
 from pipeline.exports.text import as_text
 from pipeline.records import JsonObject, Request, Row
 from pipeline.sources.identity import row_values
 
-_PARSED = "parsed."
 NO_PAIR = "without a best and a worst answer"
 
 
@@ -67,8 +67,8 @@ def preference_writer(score: str | None) -> Callable[[Chosen, BinaryIO], int]:
         raise InvalidInput("--to preference needs --score COLUMN, the column that says how good an answer is")
 
     def write(chosen: Chosen, file: BinaryIO) -> int:
-        value = _score_of(score, chosen)
-        return _write_lines(_pairs(chosen, value), file)
+        field = find_field(score, chosen.results, "--score")
+        return _write_lines(_pairs(chosen, lambda row: _number(field.value(row))), file)
 
     return write
 
@@ -86,28 +86,6 @@ def _pairs(chosen: Chosen, score: Callable[[Row], Decimal | None]) -> Iterator[J
             continue
         pair = {"prompt": best.prompt, "chosen": best.completion, "rejected": worst.completion}
         yield _with_tools(pair, best)
-
-
-def _score_of(name: str, chosen: Chosen) -> Callable[[Row], Decimal | None]:
-    names = chosen.results.schema.names
-    parsed = chosen.column("parsed")
-    if name.startswith(_PARSED) and name not in names and parsed in names:
-        keys = name.removeprefix(_PARSED).split(".")
-        kind = chosen.results.schema.field(parsed).type
-        fields = [field.name for field in kind] if hasattr(kind, "num_fields") else []
-        if keys[0] not in fields:
-            raise InvalidInput(f"--score: {unknown_column(name, [_PARSED + field for field in fields])}")
-
-        def read(row: Row) -> Decimal | None:
-            value: Any = row[parsed]
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
-            return _number(value)
-
-        return read
-    if name not in names:
-        raise InvalidInput(f"--score: {unknown_column(name, names)}")
-    return lambda row: _number(row[name])
 
 
 def _number(value: Any) -> Decimal | None:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.exports.selection import FAILED, TRUNCATED, Chosen
+from pipeline.exports.voting import TIES
 from pipeline.sources import pick
 from pipeline.storage import draft_path, sync_file, sync_path
 
@@ -208,7 +209,6 @@ def _card(chosen: Chosen, figures: Figures, names: Mapping[str, list[str]], fact
         "---",
     ]
     left_out = chosen.left_out
-    asked = rows + sum(left_out.values())
     lines = [
         f"# {facts.name}",
         "",
@@ -222,11 +222,17 @@ def _card(chosen: Chosen, figures: Figures, names: Mapping[str, list[str]], fact
         f"| cost of these rows | ${figures.cost.normalize():f} |",
         f"| prompt tokens | {figures.tokens['prompt_tokens']:,} |",
         f"| completion tokens | {figures.tokens['completion_tokens']:,} |",
-        f"| failed, left out | {_share(left_out[FAILED], asked)} |",
-        f"| truncated, left out | {_share(left_out[TRUNCATED], asked)} |",
+        f"| failed, left out | {_share(left_out[FAILED], chosen.read)} |",
+        f"| truncated, left out | {_share(left_out[TRUNCATED], chosen.read)} |",
+        *([] if chosen.selection.vote is None else [_vote_line(chosen)]),
         "",
     ]
     return "\n".join([*metadata, "", *lines])
+
+
+def _vote_line(chosen: Chosen) -> str:
+    ties = chosen.left_out[TIES]
+    return f"| vote | of each row's samples one that says the most frequent `{chosen.selection.vote}`; {ties:,} ties |"
 
 
 def _share(count: int, of: int) -> str:

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InvalidInput, InvalidJob
 from pipeline.exports.duplicates import Duplicates, Exact, Near
+from pipeline.exports.fields import unknown_column
+from pipeline.exports.voting import Vote
 from pipeline.plan import UnsentFailure
 from pipeline.prompts import PromptFailure
 from pipeline.prompts.conditions import Condition
@@ -20,7 +22,6 @@ from pipeline.records import Message, Request
 from pipeline.sink import Joined, Results
 from pipeline.sources import pick
 from pipeline.sources.identity import row_values
-from pipeline.suggest import did_you_mean, nearest
 
 FAILED, TRUNCATED, CONDITION, DUPLICATES = "failed", "truncated", "not chosen by --where", "duplicates"
 
@@ -30,13 +31,14 @@ class Selection:
     """What an export holds.
 
     `failed` adds failed and truncated rows. `where` is a condition on the output's row. `dedup` keeps the first of
-    several rows with the same, or nearly the same, prompt and answer. `columns` are those of the output to write, in
-    that order; None for all.
+    several rows with the same, or nearly the same, prompt and answer. `vote` is the field by which the majority of a
+    row's samples is kept. `columns` are those of the output to write, in that order; None for all.
     """
 
     failed: bool = False
     where: str | None = None
     dedup: Literal["exact", "near"] | None = None
+    vote: str | None = None
     columns: tuple[str, ...] | None = None
 
 
@@ -50,7 +52,8 @@ class Part:
 
 @dataclass(slots=True)
 class Chosen:
-    """The rows of an export, in input order; `left_out` counts the others by reason while they are read.
+    """The rows of an export, in input order. While they are read, `left_out` counts the others by reason, and `read`
+    all with an outcome.
 
     `with_failed`: the shape has a place for failed rows, so they are there whatever the selection says.
     """
@@ -59,10 +62,11 @@ class Chosen:
     selection: Selection
     with_failed: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
+    read: int = 0
 
     def __post_init__(self) -> None:
         """Raise InvalidInput for a column that the output does not have, or a condition that is none."""
-        names = self.results.schema.names
+        names = self._whole_schema().names
         for name in self.selection.columns or ():
             if name not in names:
                 raise InvalidInput(f"--columns: {unknown_column(name, names)}")
@@ -71,10 +75,12 @@ class Chosen:
     @property
     def schema(self) -> pa.Schema:
         """The columns to write."""
-        schema = self.results.schema
-        return (
-            schema if self.selection.columns is None else pa.schema([schema.field(n) for n in self.selection.columns])
-        )
+        schema, names = self._whole_schema(), self.selection.columns
+        return schema if names is None else pa.schema([schema.field(name) for name in names])
+
+    def _whole_schema(self) -> pa.Schema:
+        vote = self._vote()
+        return self.results.schema if vote is None else pa.schema([*self.results.schema, *vote.fields])
 
     def column(self, name: str) -> str:
         """Return what a column of the output's own is called in this job."""
@@ -87,13 +93,18 @@ class Chosen:
             InvalidInput: the condition fails on a row, or the input changed.
             CheckpointFailed: the journal is damaged.
         """
-        condition, duplicates = self._condition(), self._duplicates()
-        for joined in self.results.joined():
-            kept = self._with_answers(joined.rows)
+        condition, duplicates, vote = self._condition(), self._duplicates(), self._vote()
+        found = self.results.joined()
+        for whole in found if vote is None else vote.whole_rows(found):
+            self.read += whole.rows.num_rows
+            kept, joined = self._with_answers(whole.rows), whole
             if condition is not None:
-                kept = self._holding(condition, joined.rows, kept)
+                kept = self._holding(condition, whole.rows, kept)
+            if vote is not None:
+                joined = vote.picked(whole, kept, self.left_out)
+                kept = range(joined.rows.num_rows)
             part = self._part(joined, kept)
-            if duplicates is not None and len(kept):
+            if duplicates is not None and kept:
                 kept = self._first_ones(duplicates, part, kept)
                 part = self._part(joined, kept)
             if len(kept):
@@ -108,6 +119,9 @@ class Chosen:
             (first, *_) = error.mistakes
             hint = f"; {first.suggestion}" if first.suggestion else ""
             raise InvalidInput(f"--where: {first.message}{hint}") from None
+
+    def _vote(self) -> Vote | None:
+        return None if self.selection.vote is None else Vote(self.selection.vote, self.results)
 
     def _duplicates(self) -> Duplicates | None:
         match self.selection.dedup:
@@ -166,9 +180,3 @@ def prompt_text(request: Request | None) -> str:
 
 def _content(message: Message) -> str:
     return f"{message['role']}: {message['content']}"
-
-
-def unknown_column(name: str, names: Sequence[str]) -> str:
-    """Return what there is to say of a column that the output does not have."""
-    hint = did_you_mean([repr(one) for one in nearest(name, names)]) or f"it has {', '.join(map(repr, names))}"
-    return f"the output has no column {name!r}; {hint}"

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.expect.votes import Agreement
 from pipeline.exports.duplicates import Duplicates, Exact, Near
 from pipeline.exports.selection import prompt_text
 from pipeline.plan import UnsentFailure
 from pipeline.quality.distinct import DistinctCount
 from pipeline.quality.quantiles import Amounts, Quantiles
+from pipeline.quality.samples import BySample
 from pipeline.quality.variants import ByVariant, VariantFigures
 from pipeline.records import Request, message_texts
 from pipeline.sink import Joined, Results
@@ -69,7 +71,8 @@ class Opening:
 class Inspected:
     """What the rows with an outcome are like. Lengths, repetitions and openings are of those that were answered.
 
-    `distinct_per_prompt` is how many different answers the samples of one row have, on average; None without samples.
+    `distinct_per_prompt` is how many different answers the samples of one row have, on average; `agreement` is how far
+    they say the same, by field of `parsed`, or else in the response. Both are None without samples.
     `variants` has the figures of each variant by its name; None without a sweep.
     """
 
@@ -82,6 +85,7 @@ class Inspected:
     refused: int
     duplicates: Repeated
     distinct_per_prompt: float | None
+    agreement: dict[str, Agreement] | None
     openings: list[Opening]
     variants: dict[str, VariantFigures] | None
 
@@ -108,7 +112,7 @@ class _Looking:
         self._exact: Duplicates = Exact()
         self._near: Duplicates | None = Near() if near else None
         self._openings: Counter[str] = Counter()
-        self._samples = _Samples() if results.rows.samples is not None else None
+        self._samples = None if results.rows.samples is None else BySample(results.rows.samples, results.rows.expected)
         self._variants = ByVariant(results.rows, results.prefix)
 
     def add(self, joined: Joined) -> None:
@@ -136,7 +140,7 @@ class _Looking:
         self._repeated(requests, responses)
         self._open(responses)
         if self._samples is not None:
-            self._samples.add(joined.positions[answered].tolist(), self._results.rows.samples or 1, responses)
+            self._samples.add(joined.positions[answered].tolist(), responses, self._parsed(rows))
 
     def result(self) -> Inspected:
         """Return the figures."""
@@ -158,13 +162,17 @@ class _Looking:
             self._counts["empty"],
             self._counts["refused"],
             repeated,
-            None if self._samples is None else self._samples.mean(),
+            None if self._samples is None else self._samples.distinct(),
+            None if self._samples is None else self._samples.agreement(),
             openings,
             self._variants.figures(),
         )
 
     def _own(self, rows: pa.RecordBatch, name: str) -> pa.Array:
         return rows.column(self._results.prefix + name)
+
+    def _parsed(self, rows: pa.RecordBatch) -> list[Any]:
+        return self._own(rows, "parsed").to_pylist() if self._results.rows.expected else [None] * rows.num_rows
 
     def _requests(self, asked: pa.RecordBatch, positions: list[int]) -> list[Request | None]:
         values = row_values(asked)
@@ -185,30 +193,3 @@ class _Looking:
         )
         if len(self._openings) > _MOST_OPENINGS:
             self._openings = Counter(dict(self._openings.most_common(_MOST_OPENINGS // 2)))
-
-
-class _Samples:
-    """Counts the different answers of each row, whose samples come together."""
-
-    def __init__(self) -> None:
-        self._prompts = self._distinct = 0
-        self._open: tuple[int, set[str]] = (-1, set())
-
-    def add(self, positions: list[int], samples: int, responses: list[str]) -> None:
-        """Take in further answers at ascending positions."""
-        pairs = zip((position // samples for position in positions), responses, strict=True)
-        for of, group in groupby(pairs, lambda pair: pair[0]):
-            if of != self._open[0]:
-                self._close()
-                self._open = (of, set())
-            self._open[1].update(response for _, response in group)
-
-    def mean(self) -> float | None:
-        """Return how many different answers a row has on average."""
-        self._close()
-        self._open = (-1, set())
-        return round(self._distinct / self._prompts, 3) if self._prompts else None
-
-    def _close(self) -> None:
-        self._prompts += bool(self._open[1])
-        self._distinct += len(self._open[1])

@@ -128,7 +128,7 @@ def _environment() -> Environment:
         finalize=_visible,
     )
     environment.filters.update(
-        number=_number, short_number=_short_number, seconds=_seconds, usd=_usd, stamp=_stamp, short=_short
+        number=_number, short_number=_short_number, seconds=_seconds, usd=_usd, stamp=_stamp, short=_short, share=_share
     )
     return environment
 
@@ -150,6 +150,10 @@ def _short(text: str, most: int) -> str:
 
 def _number(value: int | None) -> str:
     return _UNKNOWN if value is None else f"{value:,}"
+
+
+def _share(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.1%}"
 
 
 def _short_number(value: int) -> str:

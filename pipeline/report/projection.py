@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.expect.votes import Agreement
 from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, EventHead, Journal, Outcome
 from pipeline.plan import FAILED, SUCCEEDED, Plan, input_row_id
+from pipeline.report.agreement import SampleAgreement
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.runs import RunTable
 from pipeline.report.timeline import Timeline
@@ -119,10 +121,15 @@ class Figures:
     prices: dict[Price, None] = field(default_factory=dict)
     runs: RunTable = field(default_factory=RunTable)
     variants: Variants = field(default_factory=lambda: Variants({}))
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
 
 
 def project(
-    journal: Journal, plan: Plan | None, now: float | None = None, variants: Mapping[str, str] | None = None
+    journal: Journal,
+    plan: Plan | None,
+    now: float | None = None,
+    variants: Mapping[str, str] | None = None,
+    agreement: SampleAgreement | None = None,
 ) -> Figures:
     """Read every event of a journal once, in order.
 
@@ -130,6 +137,7 @@ def project(
         plan: the states of the rows, updated from the journal; without one every outcome counts.
         now: Unix seconds, where a run is under way: its open claims are requests in flight.
         variants: the names of the variants of a sweep, by what the journal calls them.
+        agreement: takes in the answers, where rows have several.
 
     Raises CheckpointDamaged.
     """
@@ -149,7 +157,11 @@ def project(
                 _take_answer(figures, record)
             if state in ANSWERS or state in FAILURES:
                 figures.variants.add(entry, record)
+                if agreement is not None:
+                    agreement.add(entry, record)
                 _take_row(figures, seq, input_row_id(entry.row_id), record)
+    if agreement is not None:
+        figures.agreement = agreement.figures
     if now is not None:
         for claim in journal.claims():
             figures.timeline.add_in_flight(min(now, claim.claimed_at), now)

@@ -260,3 +260,75 @@ def test_request_files_are_put_beside_others_only_when_told_to(ws: Workspace) ->
     assert ws.pipeline("export", "job.yaml", "--to", "openai-batch-requests", "requests", "--overwrite").code == 0
     assert (ws.path / "requests/notes.txt").read_text() == "mine"
     assert len(lines(ws, "requests/requests-00001.jsonl")) == 1
+
+
+@pytest.fixture
+def voted(ws: Workspace, endpoint: Endpoint) -> Workspace:
+    """Five answers to each question: each digit of it is one; `x` fails."""
+    said: dict[str, int] = {}
+
+    def reply(asked: Asked) -> Reply:
+        said[asked.prompt] = said.get(asked.prompt, -1) + 1
+        one = asked.prompt[said[asked.prompt]]
+        return refusal(400, 7, "no") if one == "x" else answer(json.dumps({"n": int(one), "why": str(said)}))
+
+    endpoint.reply = reply
+    questions = ["11211", "12121", "12345", "2211x", "333xx", "xxxxx"]
+    ws.given([[str(n), question] for n, question in enumerate(questions)], ["id", "question"])
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}, "why": {"type": "string"}}}
+    ws.job(
+        input={"id": "id"},
+        prompt={"user": "{{ question }}", "samples": 5},
+        expect={"json_schema": schema, "send": "none", "attempts": 1},
+        limits={"concurrency": 1},
+    )
+    ws.run(code=3)
+    return ws
+
+
+def test_the_majority_of_a_row_s_samples_is_kept_with_its_share(voted: Workspace) -> None:
+    result = export(voted, "jsonl", "--vote", "parsed.n")
+    assert result["rows"] == 3
+    assert result["left_out"] == {"failed": 8, "rows with a tie": 2}
+    found = [(row["id"], row["sample_index"], row["vote"], row["vote_share"]) for row in lines(voted)]
+    assert found == [("0", 0, 1, 0.8), ("1", 0, 1, 0.6), ("4", 0, 3, 1.0)]
+    # A condition says who has a vote; the share is of those.
+    export(
+        voted, "csv", "--vote", "parsed.n", "--where", "parsed.n != 1", "--columns", "id,vote,vote_share", path="o.csv"
+    )
+    assert (voted.path / "o.csv").read_text() == "id,vote,vote_share\n0,2,1.0\n1,2,1.0\n3,2,1.0\n4,3,1.0\n"
+    export(voted, "parquet", "--vote", "parsed.n", path="o.parquet")
+    assert str(pq.read_schema(voted.path / "o.parquet").field("vote").type) == "int64"
+    export(voted, "messages", "--vote", "parsed.n")
+    assert [json.loads(line["messages"][-1]["content"])["n"] for line in lines(voted)] == [1, 1, 3]
+    export(voted, "hf", "--vote", "parsed.n", path="folder")
+    card = (voted.path / "folder/README.md").read_text()
+    assert "| failed, left out | 8 (26.7%) |" in card
+    assert "the most frequent `parsed.n`; 2 ties |" in card
+
+
+def test_a_vote_does_not_depend_on_how_rows_are_read(voted: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(voted, "jsonl", "--vote", "parsed.n")
+    before = lines(voted)
+    monkeypatch.setattr("pipeline.sink.results._ROWS_AT_FIRST", 2)
+    monkeypatch.setattr("pipeline.sink.results._MAX_ROWS_PER_SLICE", 3)
+    export(voted, "jsonl", "--vote", "parsed.n")
+    assert lines(voted) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--to", "jsonl", "--vote", "parsed.m"], "no column 'parsed.m'; did you mean 'parsed.n'?"),
+        (["--to", "jsonl", "--vote", "respons"], "did you mean 'response'?"),
+        (["--to", "preference", "--score", "parsed.n", "--vote", "parsed.n"], "--to preference needs them all"),
+    ],
+)
+def test_votes_on_what_is_not_there_are_refused(voted: Workspace, flags: list[str], words: str) -> None:
+    refused = voted.pipeline("export", "job.yaml", *flags, "x.jsonl")
+    assert (refused.code, words in refused.err) == (2, True), refused.err
+
+
+def test_rows_without_samples_have_no_vote(done: Workspace) -> None:
+    refused = done.pipeline("export", "job.yaml", "--to", "jsonl", "--vote", "response", "x.jsonl")
+    assert (refused.code, "prompt.samples" in refused.err) == (2, True), refused.err

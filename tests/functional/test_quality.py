@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ def test_the_figures_of_a_job_s_answers(done: Workspace) -> None:
     assert (found["truncated"], found["empty"], found["refused"]) == (1, 1, 0)
     assert found["duplicates"] == {"exact": 1, "near": 1, "compared": 6}
     assert found["distinct_per_prompt"] is None
+    assert "agreement" not in found
     assert found["openings"][0] == {"opening": "I think that it", "rows": 3}
     lengths = found["response"]["characters"]
     assert (lengths["min"], lengths["max"]) == (0, len("I think that it goes on"))
@@ -68,6 +70,45 @@ def test_samples_are_counted_as_different_answers_of_a_row(ws: Workspace, endpoi
     ws.run()
     assert ws.command("inspect", "--no-near")["distinct_per_prompt"] == 2.0
     assert "2 different answers a row" in ws.pipeline("inspect", "job.yaml", "--no-near").out
+
+
+@pytest.fixture
+def sampled(ws: Workspace, endpoint: Endpoint) -> Workspace:
+    """Three answers to each question in two variants: each digit of it is one; the last one fails."""
+    said: dict[tuple[str, float], int] = {}
+
+    def reply(asked: Asked) -> Reply:
+        key = (asked.prompt, asked.body["data"]["temperature"])
+        said[key] = said.get(key, -1) + 1
+        one = asked.prompt[said[key]]
+        return refusal(400, 7, "no") if one == "x" else answer(json.dumps({"n": int(one), "mood": {"good": True}}))
+
+    endpoint.reply = reply
+    ws.questions("111", "112", "123", "12x", "1xx")
+    properties = {"n": {"type": "number"}, "mood": {"type": "object", "properties": {"good": {"type": "boolean"}}}}
+    ws.job(
+        prompt={"user": "{{ question }}", "samples": 3},
+        expect={"json_schema": {"type": "object", "properties": properties}, "send": "none", "attempts": 1},
+        sweep={"parameters.temperature": [0, 1]},
+        limits={"concurrency": 1},
+    )
+    ws.run(code=3)
+    return ws
+
+
+def test_the_agreement_of_samples_is_the_same_in_inspect_and_in_the_report(sampled: Workspace) -> None:
+    share = round((1 + 2 / 3 + 1 / 3 + 1 / 2) / 4, 6)
+    found = sampled.command("inspect", "--no-near")["agreement"]
+    assert found == {
+        "n": {"rows": 8, "share": pytest.approx(share, abs=1e-6), "unanimous": 2, "tied": 4},
+        "mood": {"rows": 8, "share": 1.0, "unanimous": 8, "tied": 0},
+    }
+    words = "agreement     of n: 62.5% on average over 8 rows; 2 unanimous, 4 tied"
+    assert words in sampled.pipeline("inspect", "job.yaml", "--no-near").out
+    assert sampled.pipeline("report", "job.yaml").code == 0
+    page = (sampled.path / "out.html").read_text()
+    assert '<td class="n">8</td><td class="n">62.5%</td><td class="n">2</td><td class="n">4</td>' in page
+    assert '<td class="n">8</td><td class="n">100.0%</td><td class="n">8</td><td class="n">0</td>' in page
 
 
 def test_a_job_that_never_ran_has_nothing_to_look_at(ws: Workspace) -> None:

@@ -148,6 +148,8 @@ def _check_options(to: str, options: ExportOptions) -> None:
         if getattr(options, name) and to not in formats:
             flag = "--" + name.replace("_", "-")
             raise InvalidInput(f"{flag} is for --to {' and '.join(formats)}; leave it out")
+    if options.selection.vote is not None and to in (BATCH, REQUESTS, "preference"):
+        raise InvalidInput(f"--vote picks one of a row's samples; --to {to} needs them all, so leave it out")
     if options.selection.columns is not None and to not in ("jsonl", "csv", "parquet", FOLDER):
         raise InvalidInput(f"--columns is for shapes with columns; --to {to} has its own")
 

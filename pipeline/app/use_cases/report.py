@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from pipeline.app.jobs.expecting import expected_of
+from pipeline.app.jobs.inspection import samples_of
 from pipeline.app.jobs.moment import at_a_moment
 from pipeline.app.jobs.paths import refuse_to_write
 from pipeline.app.observe.next_steps import next_steps
@@ -18,6 +19,7 @@ from pipeline.engines import most_asked
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
 from pipeline.plan import Plan, load_plan
+from pipeline.report.agreement import SampleAgreement
 from pipeline.report.file import publish, refuse_foreign, report_path
 from pipeline.report.page import JobState, page
 from pipeline.report.projection import project
@@ -66,13 +68,20 @@ def report(job: Job, out: Path | None = None) -> Report:
         now = time.time()
         plan = _plan(job, journal)
         names = {one.mark: one.name for one in variants(config) if one.mark}
-        figures = project(journal, plan, now if is_running else None, names)
+        figures = project(journal, plan, now if is_running else None, names, _agreement(job, journal))
         state = _job_state(job, journal, plan, is_running, now)
         most = config.limits.max_cost_usd
         plots = draw(figures, concurrency=most_asked(config.limits), max_cost_usd=None if most is None else float(most))
         text = page(figures, plots, state)
         publish(text, path, config.name, journal.checkpoint_id, overwrite=config.output.overwrite)
     return Report(path, None if plan is None else len(plan), is_running)
+
+
+def _agreement(job: Job, journal: Journal) -> SampleAgreement | None:
+    if samples_of(job.config) is None:
+        return None
+    expected, _ = expected_of(job.config)
+    return SampleAgreement(expected, journal.index())
 
 
 def _plan(job: Job, journal: Journal) -> Plan | None:
