@@ -15,8 +15,9 @@ async def run(task: Task, http_client: Any = None) -> None:
     async with AsyncOpenAI(base_url=task.base, api_key=KEY, http_client=http_client) as client:
 
         async def ask(prompt: str) -> str:
+            asked: Any = messages(prompt)
             reply = await client.chat.completions.create(
-                model=task.model, messages=messages(prompt), max_tokens=MAX_TOKENS, temperature=TEMPERATURE
+                model=task.model, messages=asked, max_tokens=MAX_TOKENS, temperature=TEMPERATURE
             )
             return str(reply.choices[0].message.content)
 

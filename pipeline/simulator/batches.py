@@ -1,4 +1,4 @@
-"""The Files and Batches API (platform.openai.com/docs/api-reference/batch): files and batches are kept in memory.
+"""The Batches API (platform.openai.com/docs/api-reference/batch), in memory, over the files of `files.py`.
 
 A batch is worked on `batch_seconds` after its creation; its answers come back in a drawn order, at half the price. The
 first batch meets the first of the faults that the settings name, the second the second, and so on.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from pipeline.simulator.wire import HttpRequest, Reply, hang, json_reply, truncate
+from pipeline.simulator.files import Files
+from pipeline.simulator.wire import HttpRequest, Reply, hang, json_reply
 
 FAULTS = ("none", "create_never", "create_late", "lines_lost", "lines_failed", "expired", "failed", "cut_file")
 """`create_never` creates a batch and does not answer; `create_late` answers a minute late; `lines_lost` and
@@ -73,18 +73,14 @@ class Batches:
         self._seconds = seconds
         self._faults = list(faults)
         self._seed = seed
-        self._files: dict[str, bytes] = {}
+        self._files = Files()
         self._batches: dict[str, _Batch] = {}
-        self._cut: set[str] = set()
 
     def reply(self, request: HttpRequest) -> Reply | None:
         """Return the reply to a request; None where the path is none of these APIs."""
-        parts = request.path.removeprefix("/v1/").split("/")
-        match request.method, parts:
-            case "POST", ["files"]:
-                return self._upload(request)
-            case "GET", ["files", name, "content"] if name in self._files:
-                return self._content(name)
+        if (reply := self._files.reply(request)) is not None:
+            return reply
+        match request.method, request.path.removeprefix("/v1/").split("/"):
             case "POST", ["batches"]:
                 return self._create(request)
             case "GET", ["batches"]:
@@ -96,25 +92,6 @@ class Batches:
             case _, ["files" | "batches", *_]:
                 return _error(404, "no such file or batch")
         return None
-
-    def _upload(self, request: HttpRequest) -> Reply:
-        boundary = re.search(r"boundary=([^;]+)", request.headers.get("content-type", ""))
-        if boundary is None:
-            return _error(400, "a form with the parts purpose and file is wanted")
-        parts = request.body.split(b"--" + boundary[1].encode())
-        content = next((part.partition(b"\r\n\r\n")[2] for part in parts if b'name="file"' in part), None)
-        if content is None or not any(b'name="purpose"' in part and b"batch" in part for part in parts):
-            return _error(400, "a form with the parts purpose and file is wanted")
-        name = f"file-{len(self._files) + 1:06}"
-        self._files[name] = content.removesuffix(b"\r\n")
-        return json_reply(200, {"id": name, "object": "file", "purpose": "batch", "bytes": len(self._files[name])})
-
-    def _content(self, name: str) -> Reply:
-        reply = Reply(200, {"Content-Type": "application/octet-stream"}, self._files[name])
-        if name in self._cut:
-            self._cut.remove(name)
-            return Reply(200, reply.headers, reply.body, truncate, is_complete=False)
-        return reply
 
     def _create(self, request: HttpRequest) -> Reply:
         try:
@@ -162,7 +139,7 @@ class Batches:
             batch.status = "failed"
             batch.errors = [{"code": "invalid_file", "message": "the simulator failed this batch"}]
             return batch
-        lines = [json.loads(line) for line in self._files[batch.input_file_id].splitlines() if line]
+        lines = [json.loads(line) for line in self._files.content(batch.input_file_id).splitlines() if line]
         batch.lines = len(lines)
         answers: list[JsonObject] = []
         errors: list[JsonObject] = []
@@ -179,20 +156,18 @@ class Batches:
             (answers if status == 200 else errors).append(_line(line, (status, body), None))
         batch.completed, batch.failed = len(answers), len(errors)
         drawn = random.Random(f"{self._seed}-{batch.id}")
-        batch.output_file_id = self._keep(answers, drawn)
-        batch.error_file_id = self._keep(errors, drawn)
+        batch.output_file_id = self._keep(answers, f"{batch.id}_output.jsonl", drawn)
+        batch.error_file_id = self._keep(errors, f"{batch.id}_error.jsonl", drawn)
         if batch.fault == "cut_file" and batch.output_file_id is not None:
-            self._cut.add(batch.output_file_id)
+            self._files.cut_once(batch.output_file_id)
         batch.status = "expired" if batch.fault == "expired" else "completed"
         return batch
 
-    def _keep(self, lines: list[JsonObject], drawn: random.Random) -> str | None:
+    def _keep(self, lines: list[JsonObject], filename: str, drawn: random.Random) -> str | None:
         if not lines:
             return None
         drawn.shuffle(lines)
-        name = f"file-{len(self._files) + 1:06}"
-        self._files[name] = "".join(json.dumps(line) + "\n" for line in lines).encode()
-        return name
+        return self._files.keep("".join(json.dumps(line) + "\n" for line in lines).encode(), filename)
 
 
 def _line(line: JsonObject, response: tuple[int, JsonObject] | None, error: JsonObject | None) -> JsonObject:

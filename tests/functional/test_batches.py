@@ -387,29 +387,27 @@ def test_a_deadline_that_is_set_ends_the_wait_for_a_batch(ws: Workspace, provide
     assert (result.code, result.data["error"]["kind"]) == (4, "deadline")
 
 
-@pytest.mark.parametrize("call", ["_upload", "_create", "_listed"])
+@pytest.mark.parametrize("call", ["POST /v1/files", "POST /v1/batches", "GET /v1/batches"])
 def test_a_pause_that_a_batch_call_is_asked_for_holds_for_later_runs(
     ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     calls: list[float] = []
-    reply = Batches.reply
+    refused, reply = {call}, Batches.reply
 
-    def refused(*_: object) -> wire.Reply:
-        return wire.Reply(429, {"Retry-After": "1"}, b'{"error": {"message": "too many batches"}}')
-
-    def counted(batches: Batches, request: wire.HttpRequest) -> wire.Reply | None:
+    def replied(batches: Batches, request: wire.HttpRequest) -> wire.Reply | None:
         calls.append(time.monotonic())
+        if f"{request.method} {request.path}" in refused:
+            return wire.Reply(429, {"Retry-After": "1"}, b'{"error": {"message": "too many batches"}}')
         return reply(batches, request)
 
-    monkeypatch.setattr(Batches, "reply", counted)
+    monkeypatch.setattr(Batches, "reply", replied)
     bought = provider()
     bought.job(retry={"max_elapsed_seconds": 0.5})
-    with monkeypatch.context() as refusing:
-        refusing.setattr(Batches, call, refused)
-        summary = ws.run(code=5)
+    summary = ws.run(code=5)
     assert (summary["error"]["kind"], summary["pending"]) == ("retry_after", 10)
     assert "pause of 1 s" in summary["error"]["message"]
     assert "too many batches" in summary["error"]["message"]
+    refused.clear()
     refused_at, asked = calls[-1], len(calls)
     assert ws.run(code=5)["error"]["kind"] == "retry_after"
     assert len(calls) == asked
