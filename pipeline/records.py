@@ -68,7 +68,9 @@ class Request:
         """The maximum number of tokens of the answer, also where a key of the body sets it; None if nothing does. Some
         servers accept -1 for that.
         """
-        values = [self.parameters.get("max_tokens"), *(self.extra_body.get(name) for name in _MAX_TOKENS_NAMES)]
+        values = [self.parameters.get("max_tokens")]
+        if self.extra_body:
+            values += [self.extra_body.get(name) for name in _MAX_TOKENS_NAMES]
         return max((int(one) for one in values if isinstance(one, int | float) and one >= 1), default=None)
 
 
@@ -101,9 +103,8 @@ class Usage:
     @property
     def billed_tokens(self) -> int | None:
         """Prompt and output together; None if one of them is not valid."""
-        if self.prompt_tokens is None or self.output_tokens is None:
-            return None
-        return self.prompt_tokens + self.output_tokens
+        output = self.output_tokens
+        return None if self.prompt_tokens is None or output is None else self.prompt_tokens + output
 
     @property
     def is_priceable(self) -> bool:
@@ -183,6 +184,13 @@ def _as_identity(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
+# Made once, because json.dumps makes a new one for each call with options.
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=as_written)
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_identity
+)
+
+
 class PrintedList(list[object]):
     """A JSON array of the input; a prompt prints it as compact JSON."""
 
@@ -201,14 +209,12 @@ def json_text(value: object) -> str:
     """Return the value as compact JSON text, keys in their order, images as data: URLs. Raises ValueError at NaN and
     infinity.
     """
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=as_written)
+    return _COMPACT.encode(value)
 
 
 def canonical_json(value: object) -> str:
     """Return JSON text that is the same for equal values: sorted keys, no whitespace, no NaN, images by digest."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_identity
-    )
+    return _CANONICAL.encode(value)
 
 
 def digest(value: object) -> str:
@@ -234,7 +240,8 @@ def message_texts(messages: Sequence[Message]) -> list[str]:
             texts.append(content)
         else:
             texts.extend(part["text"] for part in content if isinstance(part.get("text"), str))
-        texts += [text for name in _FURTHER_TEXTS if isinstance(text := message.get(name), str)]
-        if "tool_calls" in message:
-            texts.append(json_text(message["tool_calls"]))
+        if len(message) > 2 or "content" not in message:  # more than role and content
+            texts += [text for name in _FURTHER_TEXTS if isinstance(text := message.get(name), str)]
+            if "tool_calls" in message:
+                texts.append(json_text(message["tool_calls"]))
     return texts

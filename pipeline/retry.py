@@ -73,6 +73,7 @@ def decide(failure: Failure) -> Decision:
 
 
 _TOO_MANY_REQUESTS = 429
+_WAIT_HEADERS = frozenset({"retry-after-ms", "retry-after", "llm_provider-retry-after"})
 _NONE_LEFT = re.compile(r"\+?0+(\.0*)?", re.ASCII)
 _UNITS: Mapping[str, float] = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _DURATION_PART = re.compile(r"(\d{1,15}(?:\.\d{0,15})?)(ms|us|µs|ns|[dhms])", re.ASCII)
@@ -93,6 +94,8 @@ def asked_wait(status: int, headers: Mapping[str, str], now: datetime) -> float 
     these may tell when a limit that is used up is full again: `x-ratelimit-reset-requests` and `-tokens` with a
     remaining count of 0 ("Rate limits" in OpenAI's guide). The longer of both counts.
     """
+    if status != _TOO_MANY_REQUESTS and not any(name.lower() in _WAIT_HEADERS for name in headers):
+        return None  # as nearly every answer
     milliseconds = [_milliseconds(value) for value in _header(headers, "retry-after-ms")]
     found = max((seconds for seconds in milliseconds if seconds is not None), default=None)
     if found is None:

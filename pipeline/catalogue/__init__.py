@@ -2,11 +2,11 @@
 
 from pipeline.catalogue.costs import (
     NO_EXCESS,
+    Bounds,
     Excess,
     Price,
     as_column,
     cost,
-    excess,
     max_prompt_tokens,
     min_prompt_tokens,
     worst_cost,
@@ -22,6 +22,7 @@ from pipeline.catalogue.terms import Terms
 
 __all__ = [
     "NO_EXCESS",
+    "Bounds",
     "Catalogue",
     "ChatTemplate",
     "Excess",
@@ -33,7 +34,6 @@ __all__ = [
     "as_column",
     "built_in",
     "cost",
-    "excess",
     "list_version",
     "listed_models",
     "listed_price",

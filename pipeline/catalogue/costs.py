@@ -22,7 +22,7 @@ from decimal import (
 )
 
 from pipeline.catalogue.facts import built_in
-from pipeline.records import Message, Usage, message_texts
+from pipeline.records import Message, Request, Usage, json_text, message_texts
 
 TOKENS_PER_MESSAGE = 32
 """Allowance for what a chat template puts around one message: role, separators."""
@@ -76,7 +76,8 @@ class Price:
     @property
     def max_input_usd_per_million(self) -> Decimal:
         """The maximum price of a prompt token, cached or not."""
-        return max(self.input_usd_per_million, self.cached_input_usd_per_million or Decimal(0))
+        cached = self.cached_input_usd_per_million
+        return self.input_usd_per_million if cached is None else max(self.input_usd_per_million, cached)
 
 
 def cost(price: Price | None, usage: Usage) -> Decimal | None:
@@ -85,10 +86,11 @@ def cost(price: Price | None, usage: Usage) -> Decimal | None:
     Tokens generated beside the completion cost the same. None if the price or a count is unknown, or where the
     amount does not fit decimal128(18,12).
     """
-    if price is None or usage.prompt_tokens is None or usage.output_tokens is None:
+    output_tokens = usage.output_tokens
+    if price is None or usage.prompt_tokens is None or output_tokens is None:
         return None
     try:
-        amount = _amount(price.input_usd_per_million, price, usage.prompt_tokens, usage.output_tokens, _EXACT)
+        amount = _amount(price.input_usd_per_million, price, usage.prompt_tokens, output_tokens, _EXACT)
         if price.cached_input_usd_per_million is not None and usage.cached_tokens is not None:
             difference = _EXACT.subtract(price.cached_input_usd_per_million, price.input_usd_per_million)
             saved = _EXACT.scaleb(_EXACT.multiply(difference, Decimal(usage.cached_tokens)), -6)
@@ -153,35 +155,48 @@ class Excess:
 NO_EXCESS = Excess()
 
 
-def excess(usage: Usage, messages: Sequence[Message], max_completion_tokens: int | None, model: str = "") -> Excess:
-    """Return what a usage has beyond the most that was assumed; nothing where a count is not known."""
-    if usage.prompt_tokens is None or usage.output_tokens is None:
-        return NO_EXCESS
-    completion = 0 if max_completion_tokens is None else usage.output_tokens - max_completion_tokens
-    return Excess(max(0, usage.prompt_tokens - max_prompt_tokens(messages, model)), max(0, completion))
-
-
-def worst_cost(
-    price: Price | None,
-    messages: Sequence[Message],
-    max_tokens: int | None,
-    context_window: int | None,
-    model: str = "",
-    beyond: Excess = NO_EXCESS,
-) -> Decimal | None:
-    """Return the most that the request can cost, in USD, rounded up if at all; it may exceed what the output column can
-    hold.
-
-    The completion is bounded by `max_tokens`, or else by the context window; `beyond` comes on top. None if the price
-    or both bounds are unknown.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most tokens that a request can be billed for: of its prompt, and of its completion, None if nothing bounds
+    that.
     """
-    max_completion_tokens = max_tokens if max_tokens is not None else context_window
-    if price is None or max_completion_tokens is None:
+
+    prompt_tokens: int
+    completion_tokens: int | None
+
+    @classmethod
+    def of(cls, request: Request, context_window: int | None) -> Bounds:
+        """Return the bounds of a request. Without max_tokens the completion is bounded by the context window.
+
+        Further keys of the body, such as tools, can add one token per byte to the prompt.
+        """
+        prompt = max_prompt_tokens(request.messages, request.model)
+        if request.extra_body:
+            prompt += len(json_text(request.extra_body).encode())
+        completion = request.max_tokens
+        return cls(prompt, context_window if completion is None else completion)
+
+    def excess(self, usage: Usage) -> Excess:
+        """Return what a usage has beyond them; nothing where a count is not known."""
+        output = usage.output_tokens
+        if usage.prompt_tokens is None or output is None:
+            return NO_EXCESS
+        prompt = usage.prompt_tokens - self.prompt_tokens
+        completion = 0 if self.completion_tokens is None else output - self.completion_tokens
+        return Excess(max(0, prompt), max(0, completion)) if prompt > 0 or completion > 0 else NO_EXCESS
+
+
+def worst_cost(price: Price | None, bounds: Bounds, beyond: Excess = NO_EXCESS) -> Decimal | None:
+    """Return the most that a request within its bounds can cost, in USD, rounded up if at all; it may exceed what the
+    output column can hold.
+
+    `beyond` comes on top of the bounds. None if the price or the completion's bound is unknown.
+    """
+    if price is None or bounds.completion_tokens is None:
         return None
-    prompt_tokens = max_prompt_tokens(messages, model) + beyond.prompt_tokens
-    return _amount(
-        price.max_input_usd_per_million, price, prompt_tokens, max_completion_tokens + beyond.completion_tokens, _UPWARD
-    )
+    prompt_tokens = bounds.prompt_tokens + beyond.prompt_tokens
+    completion_tokens = bounds.completion_tokens + beyond.completion_tokens
+    return _amount(price.max_input_usd_per_million, price, prompt_tokens, completion_tokens, _UPWARD)
 
 
 def _amount(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.catalogue import Price, cost, max_prompt_tokens
+from pipeline.catalogue import Bounds, Price, cost
 from pipeline.estimate.ranges import Range
-from pipeline.records import Request, Usage, json_text, message_texts
+from pipeline.records import Request, Usage, message_texts
 
 _FEEDBACK_TOKENS = 2_500
 """The most tokens that a question adds about the answer before, which comes on top: 600 characters, two messages."""
@@ -32,12 +32,12 @@ class Sizes:
         self.requests += 1
         self.messages += len(request.messages)
         self.bytes += size(request)
-        further = len(json_text(request.extra_body).encode()) if request.extra_body else 0
-        self.max_prompt_tokens += max_prompt_tokens(request.messages, request.model) + further
-        if request.max_tokens is None:
+        bounds = Bounds.of(request, None)
+        self.max_prompt_tokens += bounds.prompt_tokens
+        if bounds.completion_tokens is None:
             self.without_max_tokens += 1
         else:
-            self.max_tokens += request.max_tokens
+            self.max_tokens += bounds.completion_tokens
 
     @property
     def most_prompt_tokens(self) -> int:

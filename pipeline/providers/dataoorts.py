@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from pipeline.providers import openai
@@ -58,18 +58,19 @@ def find_answer(document: JsonObject) -> Answer:
         return Answer(usage=document.get("usage"))
     if "response" not in result and "choices" in result:
         return openai.find_answer(result)
-    answer = Answer(
+    tool_calls, refusal = result.get("tool_calls"), result.get("refusal")
+    reasoning = first_text([result.get("reasoning_content"), result.get("reasoning")])
+    is_there = "response" in result or tool_calls or reasoning or refusal
+    return Answer(
+        found=document.get("success") is not False and bool(is_there),
         response=result.get("response"),
-        tool_calls=result.get("tool_calls"),
+        tool_calls=tool_calls,
         usage=result.get("usage"),
         finish_reason=result.get("finish_reason"),
-        reasoning=first_text([result.get("reasoning_content"), result.get("reasoning")]),
-        refusal=result.get("refusal"),
+        reasoning=reasoning,
+        refusal=refusal,
         model=result.get("model"),
     )
-    shown = (answer.tool_calls, answer.reasoning, answer.refusal)
-    found = document.get("success") is not False and ("response" in result or any(shown))
-    return replace(answer, found=found)
 
 
 def _wire(settings: WireSettings) -> Dataoorts:

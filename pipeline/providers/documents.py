@@ -52,7 +52,7 @@ def read_document(text: str) -> Any:
     if openings + text.count(",") > MAX_VALUES and _has_too_many_values(text):
         raise DocumentTooLarge(f"the reply holds more than {MAX_VALUES:,} values")
     try:
-        document = json.loads(text, strict=False, parse_int=_whole_number, parse_constant=lambda _: None)
+        document = _DECODER.decode(text)
     except ValueError:
         return None
     except RecursionError:
@@ -66,9 +66,9 @@ def read_document(text: str) -> Any:
 def json_text(value: Any) -> str:
     """Return the value as compact JSON text, keys in the order they came in, null for a number that is not finite."""
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _ENCODER.encode(value)
     except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+        text = _ENCODER.encode(_finite(value))
     return well_formed(text)
 
 
@@ -84,6 +84,11 @@ def _too_deep() -> DocumentTooLarge:
 def _whole_number(digits: str) -> int | str:
     # As text, a number too long for Python is at least whole.
     return int(digits) if len(digits) <= _MAX_DIGITS else digits
+
+
+# Made once, because json.loads and json.dumps make new ones for each call with options.
+_DECODER = json.JSONDecoder(strict=False, parse_int=_whole_number, parse_constant=lambda _: None)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

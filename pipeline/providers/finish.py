@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 _AT_LIMIT = re.compile(
@@ -45,5 +46,10 @@ def explains_emptiness(reason: str | None) -> bool:
 
 
 def _plain(reason: str | None) -> str:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", (reason or "")[:100].strip())
+    return _spelled_plainly((reason or "")[:100])
+
+
+@lru_cache(maxsize=64)
+def _spelled_plainly(reason: str) -> str:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", reason.strip())
     return re.sub(r"[\s.-]+", "_", words).lower().removeprefix("finish_reason_")

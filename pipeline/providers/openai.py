@@ -7,7 +7,7 @@ Source: OpenAI's API reference, "Create chat completion"; vLLM and others follow
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -76,23 +76,25 @@ def find_answer(document: JsonObject) -> Answer:
         message = {"content": choice["text"]} if "text" in choice else {}
     content = message.get("content")
     parts = _Parts.of(content)
-    answer = Answer(
+    reason = finish_reason(choice.get("finish_reason"))
+    thinking = [message.get("reasoning_content"), message.get("reasoning"), parts.thinking if parts else None]
+    tool_calls, reasoning, error = message.get("tool_calls"), first_text(thinking), choice.get("error")
+    refusal = message.get("refusal") or (parts.refusal if parts else None)
+    return Answer(
+        found="content" in message
+        or any((tool_calls, reasoning, refusal, error))
+        or explains_emptiness(reason)
+        or broke_off(reason)
+        or read_usage(usage, answered=False).is_priceable,
         response=content if parts is None else parts.text,
-        tool_calls=message.get("tool_calls"),
+        tool_calls=tool_calls,
         usage=usage,
         finish_reason=choice.get("finish_reason"),
-        reasoning=first_text(
-            [message.get("reasoning_content"), message.get("reasoning"), parts.thinking if parts else None]
-        ),
-        refusal=message.get("refusal") or (parts.refusal if parts else None),
+        reasoning=reasoning,
+        refusal=refusal,
         model=document.get("model"),
-        error=choice.get("error"),
+        error=error,
     )
-    shown = (answer.tool_calls, answer.reasoning, answer.refusal, answer.error)
-    reason = finish_reason(answer.finish_reason)
-    is_explained = explains_emptiness(reason) or broke_off(reason)
-    is_billed = read_usage(usage, answered=False).is_priceable
-    return replace(answer, found="content" in message or any(shown) or is_explained or is_billed)
 
 
 @dataclass(frozen=True, slots=True)

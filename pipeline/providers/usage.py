@@ -27,21 +27,15 @@ def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
     prompt = valid_count(value.get("prompt_tokens")) or None
     completion = valid_count(value.get("completion_tokens"))
     total = valid_count(value.get("total_tokens")) or None
-    counted = Usage(prompt, completion, total, raw)
-    if completion == 0 and (answered or (reasoned and not counted.beside_completion)):
-        counted = Usage(prompt, None, total, raw)
+    if completion == 0 and (answered or (reasoned and not Usage(prompt, completion, total).beside_completion)):
+        completion = None
     cached = _detail(value, "prompt_tokens_details", "cached_tokens", "prompt_cache_hit_tokens")
     reasoning = _detail(value, "completion_tokens_details", "reasoning_tokens", "reasoning_tokens")
     if reasoning == 0 and reasoned:
         reasoning = None
-    return Usage(
-        counted.prompt_tokens,
-        counted.completion_tokens,
-        total,
-        raw,
-        cached_tokens=_within(cached, prompt),
-        reasoning_tokens=_within(reasoning, counted.output_tokens),
-    )
+    if reasoning is not None:
+        reasoning = _within(reasoning, Usage(prompt, completion, total).output_tokens)
+    return Usage(prompt, completion, total, raw, _within(cached, prompt), reasoning)
 
 
 def _detail(usage: JsonObject, details: str, name: str, else_name: str) -> int | None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pipeline.catalogue import NO_EXCESS, Excess, Terms, excess, max_prompt_tokens, worst_cost
+from pipeline.catalogue import NO_EXCESS, Bounds, Excess, Terms, worst_cost
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import SEND_WITHIN_SECONDS, Budget, Entry, LearnedRate, SlidingWindow
-from pipeline.records import Request, Usage, json_text
+from pipeline.records import Request, Usage
 from pipeline.runner.accounting import Charge
 
 if TYPE_CHECKING:
@@ -22,12 +22,14 @@ _COMPLETION_TOKENS_UNKNOWN = 1024
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a request in flight reserves: its maximum cost in USD (None if unknown) and its maximum number of tokens.
+    """What a request in flight reserves: its maximum cost in USD (None if unknown) and its maximum number of tokens, by
+    its `bounds`.
 
     It was let in at `taken_at`, and may be sent until `send_by`, in monotonic seconds.
     """
 
     worst: Decimal | None
+    bounds: Bounds
     most_tokens: int
     taken_at: float
     send_by: float
@@ -92,17 +94,12 @@ class Admission:
 
         Raises OverBudget, and CheckpointFailed if the file of a shared limit cannot be used.
         """
-        beyond = self._excess.get(request.model, NO_EXCESS)
-        further = _tokens_of_extra_body(request)
-        beyond = Excess(beyond.prompt_tokens + further, beyond.completion_tokens)
         known = self._terms[request.model]
-        worst = worst_cost(
-            known.price, request.messages, request.max_tokens, known.context_window, request.model, beyond
-        )
+        bounds = Bounds.of(request, known.context_window)
+        worst = worst_cost(known.price, bounds, self._excess.get(request.model, NO_EXCESS))
         if not self._budget.allows(worst):
             raise OverBudget(self._budget.refusal(worst))
-        completion = request.max_tokens or known.context_window or _COMPLETION_TOKENS_UNKNOWN
-        most_tokens = max_prompt_tokens(request.messages, request.model) + further + completion
+        most_tokens = bounds.prompt_tokens + (bounds.completion_tokens or _COMPLETION_TOKENS_UNKNOWN)
         wait = max(
             self._requests.wait(1, now) if self._requests else 0.0,
             self._tokens.wait(most_tokens, now) if self._tokens else 0.0,
@@ -118,6 +115,7 @@ class Admission:
         send_by = now + SEND_WITHIN_SECONDS if self._requests or self._tokens else math.inf
         return Reservation(
             worst,
+            bounds,
             most_tokens,
             now,
             send_by,
@@ -136,18 +134,16 @@ class Admission:
         if self._shared and reservation.shared:
             self._shared.settle(reservation.shared, charge.tokens, sent_at)
 
-    def learn(self, request: Request, usage: Usage) -> Excess | None:
-        """Reserve for every later request of the model what this one was billed beyond the assumed maximum.
+    def learn(self, model: str, bounds: Bounds, usage: Usage) -> Excess | None:
+        """Reserve for every later request of the model what one was billed beyond its bounds.
 
         Returns the largest excess so far if this one had any, else None.
         """
-        window = self._terms[request.model].context_window
-        most = request.max_tokens if request.max_tokens is not None else window
-        found = excess(usage, request.messages, most, request.model)
+        found = bounds.excess(usage)
         if found == NO_EXCESS:
             return None
-        self._excess[request.model] = found.largest(self._excess.get(request.model, NO_EXCESS))
-        return self._excess[request.model]
+        self._excess[model] = found.largest(self._excess.get(model, NO_EXCESS))
+        return self._excess[model]
 
     def withdraw(self, reservation: Reservation) -> None:
         """Release everything that a request had reserved: it certainly never reached the endpoint."""
@@ -181,11 +177,6 @@ class Admission:
     def refused(self, reservation: Reservation, now: float, resumes_at: float) -> None:
         """Count a request that was refused for its rate; `resumes_at` is when its Retry-After is over."""
         self._learned.refused(reservation.taken_at, now, resumes_at)
-
-
-def _tokens_of_extra_body(request: Request) -> int:
-    """Return how many tokens further keys of the body, such as tools, can add to the prompt at most: one per byte."""
-    return len(json_text(request.extra_body).encode()) if request.extra_body else 0
 
 
 def _changed(

@@ -101,7 +101,10 @@ class Settler:
     def _learn_excess(self, flight: Flight, result: Reply | Failure, charge: Charge) -> None:
         """Record what a request was billed beyond the assumed maximum."""
         request = flight.work.request
-        if result.usage is not None and (most := self._admission.learn(request, result.usage)) is not None:
+        if result.usage is None:
+            return
+        most = self._admission.learn(request.model, flight.reserved.bounds, result.usage)
+        if most is not None:
             over = (charge.known or Decimal(0)) - (flight.reserved.worst or Decimal(0))
             self._recorder.exceeded(request.model, most, max(Decimal(0), over))
 

@@ -6,6 +6,9 @@ from decimal import Decimal
 import pytest
 
 from pipeline.catalogue import (
+    NO_EXCESS,
+    Bounds,
+    Excess,
     Price,
     as_column,
     built_in,
@@ -17,7 +20,7 @@ from pipeline.catalogue import (
 from pipeline.config.models import ParametersConfig
 from pipeline.providers import PROVIDERS, UNBOUNDED, ParameterRange
 from pipeline.providers.dataoorts import PARAMETERS
-from pipeline.records import Message, Usage
+from pipeline.records import Message, Request, Usage
 
 RANGES = PROVIDERS["dataoorts"].ranges
 SCOUT = Price(Decimal("0.32"), Decimal("0.34"), "2025-06-11")
@@ -25,6 +28,14 @@ SCOUT = Price(Decimal("0.32"), Decimal("0.34"), "2025-06-11")
 
 def user(content: str) -> list[Message]:
     return [{"role": "user", "content": content}]
+
+
+def request(content: str, max_tokens: int | None, model: str = "m") -> Request:
+    return Request(model, tuple(user(content)), {} if max_tokens is None else {"max_tokens": max_tokens})
+
+
+def bounds(content: str, max_tokens: int, model: str = "m") -> Bounds:
+    return Bounds.of(request(content, max_tokens, model), None)
 
 
 def test_the_twelve_published_models_have_a_dated_price_and_a_window() -> None:
@@ -89,7 +100,7 @@ def test_an_unsound_usage_has_no_cost(usage: Usage) -> None:
 
 def test_without_a_price_nothing_has_a_cost() -> None:
     assert cost(None, Usage(1, 1)) is None
-    assert worst_cost(None, user("a"), 1, 1) is None
+    assert worst_cost(None, bounds("a", 1)) is None
 
 
 @pytest.mark.parametrize("price", ["1000000000000", "1E+400", "0." + "3" * 300])
@@ -120,7 +131,7 @@ def test_an_image_counts_at_least_its_json_and_what_an_image_can_be() -> None:
 def test_a_model_with_instructions_of_its_own_is_allowed_more() -> None:
     guard = "meta/llama-guard-3-8b"
     assert max_prompt_tokens(user(""), guard) >= 195 + 10 + max_prompt_tokens(user("")) - 64
-    assert worst_cost(SCOUT, user("hi"), 1, None, guard) > worst_cost(SCOUT, user("hi"), 1, None)  # type: ignore[operator]
+    assert bounds("hi", 1, guard).prompt_tokens > bounds("hi", 1).prompt_tokens
 
 
 def test_the_lower_bound_is_what_the_longest_tokens_would_make() -> None:
@@ -142,11 +153,22 @@ def test_the_bounds_do_not_cross() -> None:
 
 def test_the_worst_case_takes_max_tokens_or_else_the_window() -> None:
     prompt = (64 + 32 + 2) * Decimal("0.32")
-    assert worst_cost(SCOUT, user("hi"), 100, 130_000) == (prompt + 100 * Decimal("0.34")) / 10**6
-    assert worst_cost(SCOUT, user("hi"), None, 130_000) == (prompt + 130_000 * Decimal("0.34")) / 10**6
-    assert worst_cost(SCOUT, user("hi"), None, None) is None
+    asked, open_ended = request("hi", 100), request("hi", None)
+    assert worst_cost(SCOUT, Bounds.of(asked, 130_000)) == (prompt + 100 * Decimal("0.34")) / 10**6
+    assert worst_cost(SCOUT, Bounds.of(open_ended, 130_000)) == (prompt + 130_000 * Decimal("0.34")) / 10**6
+    assert worst_cost(SCOUT, Bounds.of(open_ended, None)) is None
+
+
+def test_what_was_billed_beyond_the_bounds_is_the_excess() -> None:
+    tools = Request("m", tuple(user("hi")), {"max_tokens": 10}, {"tools": ["a" * 100]})
+    most = 64 + 32 + 2 + len('{"tools":[""]}') + 100
+    assert Bounds.of(tools, None) == Bounds(most, 10)
+    assert Bounds.of(tools, None).excess(Usage(most, 10, most + 10)) == NO_EXCESS
+    assert Bounds.of(tools, None).excess(Usage(most + 5, 9, most + 14)) == Excess(5, 0)
+    assert Bounds.of(tools, None).excess(Usage(most, 12, most + 12)) == Excess(0, 2)
+    assert Bounds(most, None).excess(Usage(None, 12)) == NO_EXCESS
 
 
 def test_a_worst_case_beyond_the_column_is_still_known() -> None:
-    worst = worst_cost(SCOUT, user("hi"), 10**15, None)
+    worst = worst_cost(SCOUT, bounds("hi", 10**15))
     assert worst is not None and worst > 10**6

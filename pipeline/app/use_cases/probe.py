@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.app.jobs.endpoint import endpoint_address, sender_config
 from pipeline.app.jobs.pricing import price_of
 from pipeline.app.use_cases.doctor import Check
-from pipeline.catalogue import cost, worst_cost
+from pipeline.catalogue import Bounds, cost, worst_cost
 from pipeline.client import Client, Task
 from pipeline.config import Job
 from pipeline.endings import Exit, StopKind
@@ -27,8 +27,9 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
     """Ask the endpoint for one token. `announce` gets the maximum cost as text before anything is sent."""
     config = job.config
     messages: tuple[Message, ...] = ({"role": "user", "content": "Hi"},)
-    price, model = price_of(config), config.known_models.find(config.endpoint.model)
-    worst = worst_cost(price, messages, 1, model.context_window if model else None, config.endpoint.model)
+    request = Request(config.endpoint.model, messages, {"max_tokens": 1}, config.endpoint.extra_body or {})
+    price = price_of(config)
+    worst = worst_cost(price, Bounds.of(request, None))
     most = "an unknown price" if worst is None else f"at most ${money(worst)}"
     announce(f"asking {config.endpoint.model} for one token, for {most}")
     try:
@@ -42,7 +43,6 @@ def ask(job: Job, environ: Mapping[str, str], announce: Callable[[str], None]) -
                 standard=sender.standard,
             )
             try:
-                request = Request(config.endpoint.model, messages, {"max_tokens": 1}, config.endpoint.extra_body or {})
                 redaction = Redaction(sender.key, sender.header_values)
                 attempt = Client(sender.endpoint, transport, Pause(), redaction).attempt(Task(1, request))
             finally:
