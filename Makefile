@@ -20,7 +20,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .PHONY: help all again setup test acceptance browser notebook chaos crash soak cron fuzz protections findings lint \
-    format docs demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery bench-kills bench-auto profile
+    format docs demo dataset-demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery bench-kills bench-auto profile
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -157,6 +157,9 @@ docs: $(installed) ## Write the pages and tables that are generated from the cod
 
 demo: $(installed) ## A job on the simulator, killed halfway and finished by a second run
 	@.ci/demo
+
+dataset-demo: $(installed) ## A chain on the simulator: answers, marks, preference pairs, a folder for the hub
+	+@MAKE='$(MAKE)' .ci/dataset-demo
 
 # `exec` puts the command in the shell's place, so that a signal to make reaches it and it can drain.
 run: $(installed) ## Run JOB from its present state

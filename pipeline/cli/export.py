@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load_one, reported, shard_option
+from pipeline.cli.options import job_options, load, load_one, reported, shard_option
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
@@ -45,6 +45,12 @@ _FORMATS = (
     metavar="FIELD",
     help="Of a row's samples one that has the most frequent FIELD (a column, or parsed.NAME); ties are left out.",
 )
+@click.option(
+    "--with",
+    "beside",
+    metavar="JOB",
+    help="Add the columns that this job's output has for the rows: a job that reads the output of the first one.",
+)
 @click.option("--columns", metavar="A,B", help="Only these columns of the output, in this order.")
 @click.option("--score", metavar="COLUMN", help="preference: the column that says how good an answer is.")
 @click.option("--split", metavar="A=0.9,B=0.1", help="hf: the share of each split.")
@@ -63,6 +69,7 @@ def export(
     to: str,
     path: str,
     overwrite: bool,
+    beside: str | None,
     **choices: Any,
 ) -> None:
     """Write the answers so far to PATH in another format; `-` is stdout. Failed and truncated rows are left out.
@@ -79,9 +86,9 @@ def export(
     choices["columns"] = columns
     selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "vote", "columns")})
     target = None if path == "-" else Path(path)
-    done = export_answers(
-        load_one(job_file, overrides, shard), to, target, ExportOptions(selection, **choices), overwrite=overwrite
-    )
+    other = None if beside is None else load(beside, ())
+    options = ExportOptions(selection, beside=other, **choices)
+    done = export_answers(load_one(job_file, overrides, shard), to, target, options, overwrite=overwrite)
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items())
     if left_out:
         click.echo(f"left out: {left_out}", err=True)

@@ -68,6 +68,7 @@ def schema() -> None:
     show_default=True,
     help="Share of structured answers that are not what was asked for.",
 )
+@click.option("--varies", is_flag=True, help="Answer a request that is asked again differently, unless it has a seed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Makes answers, latencies and faults repeatable.")
 @click.option(
     "--batch-seconds", type=click.FloatRange(min=0), default=0.0, show_default=True, help="How long a batch takes."

@@ -11,7 +11,7 @@ import click
 from pipeline.cli.console import Console
 from pipeline.cli.options import job_options, load, reported, set_and_json
 from pipeline.records import JsonObject
-from pipeline.wording import counted
+from pipeline.wording import counted, money
 
 if TYPE_CHECKING:
     from pipeline.expect.votes import Agreement
@@ -56,8 +56,6 @@ COMMANDS = (inspect, compare)
 
 
 def _figures(found: Inspected) -> JsonObject:
-    from pipeline.wording import money
-
     figures = asdict(found)
     if figures["agreement"] is None:
         del figures["agreement"]
@@ -87,7 +85,8 @@ def _lines(found: Inspected) -> Iterator[str]:
             f"    {counted(its.rows, 'row')}, {its.failed:,} failed, {its.truncated:,} truncated,"
             f" {its.distinct_answers:,} different answers"
         )
-        yield f"    ${its.cost_usd:f}, {its.prompt_tokens:,} prompt tokens, {its.completion_tokens:,} completion tokens"
+        tokens = f"{its.prompt_tokens:,} prompt tokens, {its.completion_tokens:,} completion tokens"
+        yield f"    ${money(its.cost_usd)}, {tokens}"
     if found.openings:
         yield "  openings"
         for one in found.openings:
@@ -111,8 +110,6 @@ def _quantiles(found: Quantiles) -> str:
 
 
 def _compared(found: Comparison, a: str, b: str) -> Iterator[str]:
-    from pipeline.wording import money
-
     yield f"{a} and {b}: {counted(found.same, 'answer')} the same, {found.changed:,} changed"
     yield f"  only in {a}: {found.only_a:,}; only in {b}: {found.only_b:,}"
     yield f"  failed in {a}: {found.failed_a:,}; failed in {b}: {found.failed_b:,}"
@@ -123,8 +120,6 @@ def _compared(found: Comparison, a: str, b: str) -> Iterator[str]:
 
 
 def _plain(found: Comparison) -> JsonObject:
-    from pipeline.wording import money
-
     cost = {name: money(getattr(found.cost_usd, name)) for name in ("a", "b", "difference")}
     tokens = {name: int(getattr(found.tokens, name)) for name in ("a", "b", "difference")}
     return {**asdict(found), "cost_usd": cost, "tokens": tokens}

@@ -129,7 +129,7 @@ def _wrong_value(path: KeyPath, detail: ErrorDetails, filled: Filled) -> Mistake
     suggestion = _fixed(path, value, filled)
     refused = _refused(path, value, filled)
     match detail["type"]:
-        case "path" | "delimiter" | "encoding" | "json" | "date":
+        case "path" | "delimiter" | "encoding" | "json" | "date" | "pattern":
             message, suggestion = detail["msg"], context.get("suggestion")
         case "finite_number":
             message = f"this number is infinite, too large or not a number; it must be {wanted}"

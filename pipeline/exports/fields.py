@@ -1,4 +1,4 @@
-"""A value that each row of an output has: a column, or a field of its `parsed`."""
+"""A value that each row of an output has: a column, or a field of one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InvalidInput
+from pipeline.exports.beside import Answers
 from pipeline.records import Row
-from pipeline.sink import Results
 from pipeline.suggest import did_you_mean, nearest
 
-_PARSED = "parsed."
+_PARSED = "parsed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +39,24 @@ class Field:
         return pc.struct_field(column, keys) if keys else column
 
 
-def find_field(name: str, results: Results, flag: str) -> Field:
-    """Return the column of a name, or for `parsed.NAME` the field. Raises InvalidInput where there is none."""
+def find_field(name: str, results: Answers, flag: str) -> Field:
+    """Return the column of a name, or the field of a struct: `parsed.NAME`, without the output's prefix, or
+    `COLUMN.NAME`. Raises InvalidInput where there is none.
+    """
     schema = results.schema
     if name in schema.names:
         return Field((name,), schema.field(name).type)
-    parsed = results.prefix + "parsed"
-    if not name.startswith(_PARSED) or parsed not in schema.names:
+    first, *keys = name.split(".")
+    column = results.prefix + first if first == _PARSED else first
+    if not keys or column not in schema.names:
         raise InvalidInput(f"{flag}: {unknown_column(name, schema.names)}")
-    keys, kind, known = name.removeprefix(_PARSED).split("."), schema.field(parsed).type, _PARSED
+    kind, known = schema.field(column).type, first
     for key in keys:
         fields = [field.name for field in kind] if pa.types.is_struct(kind) else []
         if key not in fields:
-            raise InvalidInput(f"{flag}: {unknown_column(name, [known + field for field in fields])}")
-        kind, known = kind.field(key).type, f"{known}{key}."
-    return Field((parsed, *keys), kind)
+            raise InvalidInput(f"{flag}: {unknown_column(name, [f'{known}.{field}' for field in fields])}")
+        kind, known = kind.field(key).type, f"{known}.{key}"
+    return Field((column, *keys), kind)
 
 
 def unknown_column(name: str, names: Sequence[str]) -> str:

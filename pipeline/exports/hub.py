@@ -218,7 +218,7 @@ def _card(chosen: Chosen, figures: Figures, names: Mapping[str, list[str]], fact
         "| | |",
         "|---|---|",
         *(f"| {word} | {value} |" for word, value in facts.told.items()),
-        *(f"| rows in `{split}` | {count:,} |" for split, count in figures.rows.items()),
+        *(f"| rows in `{split}` | {figures.rows[split]:,} |" for split in names),
         f"| cost of these rows | ${figures.cost.normalize():f} |",
         f"| prompt tokens | {figures.tokens['prompt_tokens']:,} |",
         f"| completion tokens | {figures.tokens['completion_tokens']:,} |",

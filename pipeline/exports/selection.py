@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InvalidInput, InvalidJob
+from pipeline.exports.beside import Answers
 from pipeline.exports.duplicates import Duplicates, Exact, Near
 from pipeline.exports.fields import unknown_column
 from pipeline.exports.voting import Vote
@@ -19,7 +20,7 @@ from pipeline.plan import UnsentFailure
 from pipeline.prompts import PromptFailure
 from pipeline.prompts.conditions import Condition
 from pipeline.records import Message, Request
-from pipeline.sink import Joined, Results
+from pipeline.sink import Joined
 from pipeline.sources import pick
 from pipeline.sources.identity import row_values
 
@@ -58,7 +59,7 @@ class Chosen:
     `with_failed`: the shape has a place for failed rows, so they are there whatever the selection says.
     """
 
-    results: Results
+    results: Answers
     selection: Selection
     with_failed: bool = False
     left_out: Counter[str] = field(default_factory=Counter)

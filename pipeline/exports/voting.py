@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from pipeline.errors import InvalidInput
 from pipeline.expect.votes import ballot_of, majority
+from pipeline.exports.beside import Answers
 from pipeline.exports.fields import Field, find_field
-from pipeline.sink import Joined, Results
+from pipeline.sink import Joined
 from pipeline.sources import pick
 
 TIES, ABSTAINED = "rows with a tie", "rows without a vote"
@@ -25,7 +26,7 @@ class Vote:
     Raises InvalidInput where the output has no such field, or a row no samples.
     """
 
-    def __init__(self, name: str, results: Results) -> None:
+    def __init__(self, name: str, results: Answers) -> None:
         if results.rows.samples is None:
             raise InvalidInput("--vote counts the samples of each row; this job does not set prompt.samples")
         self._field: Field = find_field(name, results, "--vote")

@@ -1,4 +1,4 @@
-"""The text of an answer: a function of the seed and the request only, so servers with the same seed agree."""
+"""The text of an answer: a function of the seed, the request and a number, so servers with the same seed agree."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ class Answer:
     """Fields besides the response, such as a refusal or reasoning."""
 
 
-def make_answer(seed: int, chat: ChatRequest, *, breaks: bool = False) -> Answer:
-    """Make the answer to a request; its text ends at max_tokens, and then its count is exactly max_tokens.
+def make_answer(seed: int, chat: ChatRequest, number: int = 0, *, breaks: bool = False) -> Answer:
+    """Make the answer to a request, or with a `number` another one; its text ends at max_tokens, and then its count is
+    exactly max_tokens.
 
     With `breaks`, an answer that was requested in a certain format is not in that format.
     """
-    full = _text(random.Random(int(digest([seed, chat.request]), 16)), chat, breaks)
+    full = _text(random.Random(int(digest([seed, chat.request, *([number] if number else [])]), 16)), chat, breaks)
     text, tokens, is_truncated = _truncate(full, chat.max_tokens)
     total = tokens + chat.prompt_tokens
     return Answer(

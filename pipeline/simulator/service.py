@@ -29,7 +29,8 @@ class Settings:
 
     `latency_seconds` is the mean of a log-normal latency and `latency_spread` the standard deviation of its logarithm.
     `fault_rate` is the probability of a fault by chance, `broken_json_rate` that of a structured answer that is not
-    what was asked for. `requests_per_minute` holds over every 60 s; None is no limit.
+    what was asked for. With `varies`, a request that is asked again gets another answer, unless it has a seed or the
+    temperature 0. `requests_per_minute` holds over every 60 s; None is no limit.
     `best_concurrency` is how many requests are worked on at once, None any number; the others wait.
     A batch is worked on after `batch_seconds`; the first one meets the first of `batch_faults`, and so on.
     `ledger` is a file to append to; `port` 0 picks a free one. Raises ValueError for a value out of range.
@@ -39,6 +40,7 @@ class Settings:
     latency_spread: float = 0.0
     fault_rate: float = 0.0
     broken_json_rate: float = 0.0
+    varies: bool = False
     seed: int = 0
     requests_per_minute: float | None = None
     best_concurrency: int | None = None
@@ -155,7 +157,7 @@ class Service:
         elif marker is None:
             fault = chance.fault_by_chance(drawn, self._settings.fault_rate)
         breaks = chance.breaks(self._settings.seed, chat.prompt, occurrence, self._settings.broken_json_rate)
-        answer = make_answer(self._settings.seed, chat, breaks=breaks)
+        answer = make_answer(self._settings.seed, chat, self._number(chat, occurrence), breaks=breaks)
         outcome = (fault.make if fault else good)(Scene(api, chat, answer, options))
         if outcome.reply.status == 429 and self._window is not None:
             self._window.withdraw()
@@ -196,8 +198,9 @@ class Service:
             outcome = _refuse(api, refusal)
         else:
             self._ledger.asked(n, _BATCHES, True, chat)
-            breaks = chance.breaks(self._settings.seed, chat.prompt, 0, self._settings.broken_json_rate)
-            answer = make_answer(self._settings.seed, chat, breaks=breaks)
+            occurrence = self._count(chat, None)
+            breaks = chance.breaks(self._settings.seed, chat.prompt, occurrence, self._settings.broken_json_rate)
+            answer = make_answer(self._settings.seed, chat, self._number(chat, occurrence), breaks=breaks)
             outcome = good(Scene(api, chat, answer, {}))
             cost = chat.model.cost(answer.prompt_tokens, answer.completion_tokens) / 2
             bill = Bill(answer.prompt_tokens, answer.completion_tokens, cost)
@@ -214,11 +217,18 @@ class Service:
     def _count(self, chat: ChatRequest, marker: chance.Marker | None) -> int:
         """Count how often this prompt was asked before, unless nothing depends on it: the counts take memory."""
         settings = self._settings
-        if not (settings.fault_rate or settings.broken_json_rate or settings.latency_spread or marker):
+        if not (
+            settings.fault_rate or settings.broken_json_rate or settings.latency_spread or settings.varies or marker
+        ):
             return 0
         occurrence = self._askings[chat.prompt]
         self._askings[chat.prompt] = occurrence + 1
         return occurrence
+
+    def _number(self, chat: ChatRequest, occurrence: int) -> int:
+        """Return which of the answers to a request it gets."""
+        is_fixed = "seed" in chat.parameters or chat.parameters.get("temperature") == 0
+        return occurrence if self._settings.varies and not is_fixed else 0
 
     async def _deliver(self, connection: Connection, n: int, fault: Fault | None, outcome: Outcome, bill: Bill) -> bool:
         # The record comes first: a reply that a client has, but no ledger, would make the ledger useless as a witness.

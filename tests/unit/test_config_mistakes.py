@@ -492,3 +492,9 @@ def test_prices_are_one_s_own_or_those_of_a_list(
     assert mistake.key == key
     assert message in mistake.message
     assert suggestion in (mistake.suggestion or "")
+
+
+def test_a_pattern_that_is_none_says_why(tmp_path: Path) -> None:
+    found = only(tmp_path, JOB + 'expect: {regex: "a("}\n')
+    assert (found.key, found.line) == ("expect.regex", 6)
+    assert "unterminated subpattern at position 1" in found.message

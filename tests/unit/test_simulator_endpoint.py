@@ -77,6 +77,14 @@ def test_one_request_gets_the_same_bytes_again_and_from_another_server_with_the_
     assert post(address, asking(temperature=0.2)) != first
 
 
+def test_answers_differ_each_time_where_a_model_s_would() -> None:
+    with Simulator(Settings(varies=True)) as simulator:
+        for parameters, different in (({}, 3), ({"temperature": 0.7}, 3), ({"temperature": 0}, 1), ({"seed": 5}, 1)):
+            found = [post(simulator.address, asking(**parameters))[1]["result"]["response"] for _ in range(3)]
+            assert len(set(found)) == different
+            assert {text[:18] for text in found} == {found[0][:18]}
+
+
 def test_answers_vary_in_length(address: str) -> None:
     lengths = {len(post(address, asking(f"question {number}"))[1]["result"]["response"]) for number in range(50)}
     assert len(lengths) > 25

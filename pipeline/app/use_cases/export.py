@@ -7,20 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.app.jobs.inspection import samples_of
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.paths import refuse_to_write
 from pipeline.app.jobs.places import kind_of_special
 from pipeline.app.jobs.planning import plan_unsaved
+from pipeline.app.jobs.source_job import source_mistakes
 from pipeline.app.use_cases.own_exports import is_own_export, is_own_folder, record_export, record_folder
 from pipeline.catalogue import Price
 from pipeline.config import Job
 from pipeline.config.wire import make_endpoint
 from pipeline.errors import InvalidInput
 from pipeline.exports import (
+    Answers,
     Chosen,
     JobFacts,
+    OtherOutput,
     Selection,
+    WithOther,
     Writer,
     csv_writer,
     preference_writer,
@@ -48,7 +53,8 @@ REQUESTS = "openai-batch-requests"
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """How an export is written. `score` is the column by which answers are compared, `split` the shares of the splits
-    as text; `raw_cells` leaves CSV cells as they are, `bom` begins the file with a byte-order mark.
+    as text; `raw_cells` leaves CSV cells as they are, `bom` begins the file with a byte-order mark. `beside` is a job
+    that reads the output, whose columns are added.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -56,6 +62,7 @@ class ExportOptions:
     split: str | None = None
     raw_cells: bool = False
     bom: bool = False
+    beside: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,9 @@ def export_answers(
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
         plan = plan_unsaved(opened, journal)
-        results = Results(opened.rows, plan, journal, opened.carried, job.config.output.prefix)
+        results: Answers = Results(opened.rows, plan, journal, opened.carried, job.config.output.prefix)
+        if options.beside is not None:
+            results = WithOther(results, _output_of(options.beside, job))
         chosen = Chosen(results, options.selection, with_failed=to == BATCH)
         chosen.left_out["pending"] = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
         if path is not None and to == FOLDER:
@@ -119,6 +128,18 @@ def export_answers(
         else:
             rows = write_file(chosen, _WRITERS[to](options), path, lambda draft: record_export(directory, draft, path))
     return Exported(rows, {reason: count for reason, count in chosen.left_out.items() if count})
+
+
+def _output_of(other: Job, job: Job) -> OtherOutput:
+    """Return the output of a job that reads this job's output, one row for each of its rows. Raises InvalidInput."""
+    config = other.config
+    if other.source_job is None or os.path.realpath(other.source_job.file) != os.path.realpath(job.file):
+        raise InvalidInput(f"--with: {other.file} does not read the output of {job.file} (input.path: {{job: …}})")
+    if config.sweep is not None or samples_of(config) is not None:
+        raise InvalidInput(f"--with: {other.file} makes several rows of each; name a job without samples and sweep")
+    if mistakes := list(source_mistakes(other)):
+        raise InvalidInput(f"--with: {mistakes[0].message}; {mistakes[0].suggestion}")
+    return OtherOutput(Path(config.output.path), config.output.prefix, config.input.id_columns)
 
 
 def _write_requests(opened: OpenJob, journal: Journal | None, path: Path) -> Exported:
@@ -150,6 +171,8 @@ def _check_options(to: str, options: ExportOptions) -> None:
             raise InvalidInput(f"{flag} is for --to {' and '.join(formats)}; leave it out")
     if options.selection.vote is not None and to in (BATCH, REQUESTS, "preference"):
         raise InvalidInput(f"--vote picks one of a row's samples; --to {to} needs them all, so leave it out")
+    if options.beside is not None and to in (BATCH, REQUESTS):
+        raise InvalidInput(f"--with adds columns; --to {to} has none for them, so leave it out")
     if options.selection.columns is not None and to not in ("jsonl", "csv", "parquet", FOLDER):
         raise InvalidInput(f"--columns is for shapes with columns; --to {to} has its own")
 

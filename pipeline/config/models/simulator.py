@@ -26,6 +26,11 @@ class SimulatorConfig(Section):
         allow_inf_nan=False,
         description="The share of structured answers that are not what was asked for.",
     )
+    varies: bool = Field(
+        default=False,
+        description="Whether a request that is asked again gets another answer, as from a model, unless it has a seed "
+        "or the temperature 0.",
+    )
     seed: int = Field(default=0, description="Decides which request gets which fault and latency.")
     requests_per_minute: Positive | None = Field(
         default=None, description="The rate beyond which the simulator answers 429.", examples=[600]

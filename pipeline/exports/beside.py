@@ -1,0 +1,132 @@
+"""The output of a job together with what another job has said of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import InvalidInput
+from pipeline.journal import Journal
+from pipeline.plan import Rows
+from pipeline.sink import Joined
+from pipeline.sources.identity import id_texts
+
+_BATCH_ROWS = 1024
+
+
+class Answers(Protocol):
+    """What an export reads: rows of an output in input order, in the columns of `schema`."""
+
+    @property
+    def rows(self) -> Rows:
+        """The rows of the job."""
+
+    @property
+    def journal(self) -> Journal:
+        """Where the answers are."""
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of the output's own columns."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns."""
+
+    def joined(self) -> Iterator[Joined]:
+        """Yield the rows that have an outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherOutput:
+    """The output of a job that reads this one's: its file, the prefix of its own columns, and the columns of this one
+    that make the ids of its rows.
+    """
+
+    path: Path
+    prefix: str
+    id_columns: Sequence[str]
+
+
+class WithOther:
+    """An output with the columns that another job has added to it. They are null in rows that the other job left out.
+
+    Raises InvalidInput where the other job has named none of them so that they can be told apart.
+    """
+
+    def __init__(self, answers: Answers, other: OtherOutput) -> None:
+        self._answers = answers
+        self._other = other
+        self.rows, self.journal, self.prefix = answers.rows, answers.journal, answers.prefix
+        known = pq.read_schema(other.path)
+        taken = set(answers.schema.names)
+        self._added = [
+            one.with_nullable(True) for one in known if one.name.startswith(other.prefix) and one.name not in taken
+        ]
+        if not other.prefix or f"{other.prefix}row_id" not in known.names or f"{other.prefix}row_id" in taken:
+            raise InvalidInput(
+                f"--with: the columns of {other.path} cannot be told from this output's; set output.prefix in its job"
+            )
+        self.schema = pa.schema([*answers.schema, *self._added])
+
+    def joined(self) -> Iterator[Joined]:
+        """Yield the rows as `Results.joined` does.
+
+        Raises InvalidInput where the other output has rows that this one does not.
+        """
+        with pq.ParquetFile(self._other.path) as file:
+            names = [field.name for field in self._added]
+            schema = pa.schema(self._added)
+            batches = (batch.cast(schema) for batch in file.iter_batches(_BATCH_ROWS, columns=names))
+            others = _Ahead(batches, schema, self._other.prefix + "row_id")
+            for joined in self._answers.joined():
+                found = others.rows_of(id_texts(joined.rows, self._other.id_columns))
+                columns = [*joined.rows.columns, *(_one(found.column(field.name)) for field in self._added)]
+                yield replace(joined, rows=pa.RecordBatch.from_arrays(columns, schema=self.schema))
+            if others.has_more():
+                raise InvalidInput(
+                    f"--with: {self._other.path} has rows that this output does not have; run its job again"
+                )
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+class _Ahead:
+    """The rows of the other output, which has some of this one's in the same order."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema, id_column: str) -> None:
+        self._batches = batches
+        self._id = id_column
+        self._waiting = schema.empty_table()
+        self._ids: list[str] = []
+
+    def has_more(self) -> bool:
+        """Return whether rows are left."""
+        self._fill(1)
+        return bool(self._ids)
+
+    def rows_of(self, ids: Sequence[str | None]) -> pa.Table:
+        """Return the other's row for each of these ids, in order; nulls where it has none."""
+        self._fill(len(ids))
+        at: list[int | None] = []
+        used = 0
+        for one in ids:
+            matches = used < len(self._ids) and self._ids[used] == one
+            at.append(used if matches else None)
+            used += matches
+        found = self._waiting.take(pa.array(at, pa.int64())).combine_chunks()
+        self._waiting, self._ids = self._waiting.slice(used), self._ids[used:]
+        return found
+
+    def _fill(self, rows: int) -> None:
+        """Read on until so many rows are waiting, or all that are left."""
+        while len(self._ids) < rows and (batch := next(self._batches, None)) is not None:
+            self._ids += batch.column(self._id).to_pylist()
+            self._waiting = pa.concat_tables([self._waiting, pa.Table.from_batches([batch])]).combine_chunks()
