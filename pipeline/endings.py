@@ -129,6 +129,13 @@ class StopKind(StrEnum):
         " machine, such as name resolution. These requests count as possibly billed",
         "",
     )
+    NO_SENDERS = (
+        "no_senders",
+        Exit.REFUSED,
+        "`--engine ray`: the cluster has ended, cannot be reached any more, or has no room for a sender; what was"
+        " acknowledged is saved",
+        "once the cluster works again, or with the local engine",
+    )
     BATCH_FAILED = (
         "batch_failed",
         Exit.REFUSED,

@@ -109,6 +109,8 @@ class Job:
         *,
         limit: int | None = None,
         on_change: Literal["refuse", "rerun", "keep"] = "refuse",
+        engine: Literal["local", "ray"] = "local",
+        address: str | None = None,
         progress: bool = False,
     ) -> Result:
         """Run the job from its present state, as `pipeline run` does, and return the result.
@@ -119,6 +121,8 @@ class Job:
         Args:
             limit: the most rows to send, the first in input order.
             on_change: what to do about finished rows whose request changed.
+            engine: what sends: this machine, or actors of a Ray cluster (extra `ray`).
+            address: the address of the cluster; by default this machine's own, or one that is started here.
             progress: show a bar on stderr.
 
         Raises:
@@ -131,9 +135,12 @@ class Job:
             raise InvalidInput(f"limit must be an integer of at least 0, not {limit!r}")
         if on_change not in ("refuse", "rerun", "keep"):
             raise InvalidInput(f'on_change: "refuse", "rerun" or "keep" is needed, not {on_change!r}')
+        if engine not in ("local", "ray"):
+            raise InvalidInput(f'engine: "local" or "ray" is needed, not {engine!r}')
         with python_words():
             job = self._load()
-            _, summary = self._run(job, RunOptions(limit=limit, on_change=on_change), progress=progress)
+            options = RunOptions(limit=limit, on_change=on_change, engine=engine, address=address)
+            _, summary = self._run(job, options, progress=progress)
         return Result(job, summary=summary)
 
     def results(self) -> Results:

@@ -12,6 +12,8 @@ from pipeline.errors import InvalidJob, PipelineError
 _FLAGS = (
     (re.compile(r"--on-change (refuse|rerun|keep)"), r'on_change="\1"'),
     (re.compile(r"--on-change"), "on_change"),
+    (re.compile(r"--engine ray"), 'engine="ray"'),
+    (re.compile(r"--address"), "address"),
     (re.compile(r"--set '?([a-z_.]+)=(?:…|VALUE)?'?"), r'overrides["\1"]'),
     (re.compile(r"--(limit|pilot|seed)\b"), r"\1"),
     (re.compile(r"`?pipeline run the job`?"), "call run()"),

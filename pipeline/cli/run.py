@@ -35,6 +35,7 @@ class _Flags:
     limit: int | None
     on_change: Literal["refuse", "rerun", "keep"]
     engine: Literal["local", "ray"]
+    address: str | None
     shard: Shard | None
     no_wait: bool
 
@@ -89,7 +90,12 @@ def _run_options(command: Command) -> Command:
                 type=click.Choice(["local", "ray"]),
                 default="local",
                 show_default=True,
-                help="What sends the requests (ray is not built yet).",
+                help="What sends the requests: this machine, or actors of a Ray cluster.",
+            ),
+            click.option(
+                "--address",
+                metavar="ADDRESS",
+                help="The Ray cluster; default: this machine's, or one started here.",
             ),
             click.option("--no-wait", is_flag=True, help="endpoint.batch: submit, collect what is ready, and end."),
         )
@@ -150,6 +156,7 @@ def _execute(job_file: str, flags: _Flags, **retry: Any) -> None:
         limit=flags.limit,
         on_change=flags.on_change,
         engine=flags.engine,
+        address=flags.address,
         no_wait=flags.no_wait,
         **retry,
     )
@@ -177,9 +184,7 @@ def _say_error(console: Console, error: PipelineError, summary: Summary) -> None
         console.warn(f"{summary.job}: {error}: {counts_text(summary)}", kind=error.kind)
 
 
-def _run_and_summarize(
-    console: Console, call: JobCall, *, engine: Literal["local", "ray"], **options: Any
-) -> tuple[SummaryText, PipelineError | None]:
+def _run_and_summarize(console: Console, call: JobCall, **options: Any) -> tuple[SummaryText, PipelineError | None]:
     """Run, and say how it ended; an error is given beside the summary of what is known."""
     from pipeline.app.observe.status import known_of_file
     from pipeline.app.observe.summary import RunError, Summary
@@ -192,8 +197,6 @@ def _run_and_summarize(
     started: Run | None = None
     try:
         with Signals():
-            if engine == "ray":
-                raise InvalidInput("--engine ray is not built yet; leave it out to use the local engine")
             job = load(call.file, call.overrides, call.shard)
             with ConsoleWatcher(console) as watcher:
                 started = Run(job, RunOptions(**options), watcher)

@@ -123,11 +123,12 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
 
 def receive_first(end: socket.socket) -> Any:
     """Wait for the next message from a socket and return it. Raises EOFError and OSError."""
-    (size,) = _HEAD.unpack(_exactly(end, _HEAD.size))
-    return pickle.loads(_exactly(end, size))
+    (size,) = _HEAD.unpack(exactly(end, _HEAD.size))
+    return pickle.loads(exactly(end, size))
 
 
-def _exactly(end: socket.socket, size: int) -> bytearray:
+def exactly(end: socket.socket, size: int) -> bytearray:
+    """Wait for so many bytes from a socket and return them. Raises EOFError and OSError."""
     data = bytearray(size)
     with memoryview(data) as rest:
         done = 0

@@ -85,6 +85,10 @@ class Crew(ABC, Generic[Member]):
     def _give_up(self, sender: Member, attempts: list[Attempt]) -> None:
         """Handle a sender that was silent for too long."""
 
+    def _is_known(self, fault: SenderEnded) -> bool:
+        """Return whether the user was told before that a sender ended so."""
+        return False
+
     def _hear(self, sender: Member, message: object) -> None:
         """Handle a message that is neither attempts nor known to all senders."""
         raise TypeError(f"a sender sent {message!r}")
@@ -93,6 +97,11 @@ class Crew(ABC, Generic[Member]):
     def slots(self) -> int:
         """The maximum number of requests in flight, over all senders."""
         return min(self._slots, sum(sender.slots or 0 for sender in self._senders))
+
+    @property
+    def over(self) -> str | None:
+        """Why nothing more can be sent, though what is in flight may still end; None while all is well."""
+        return None
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Give tasks to the senders with the fewest in flight. This never waits."""
@@ -197,9 +206,9 @@ class Crew(ABC, Generic[Member]):
         """Continue without a sender."""
         self._senders.remove(sender)
         sender.channel.close()
-        self._warn(
-            f"{fault.cause}; {counted(len(sender.in_flight), 'request')} may have been billed, and will be sent again"
-        )
+        if sender.in_flight or not self._is_known(fault):
+            lost = counted(len(sender.in_flight), "request")
+            self._warn(f"{fault.cause}; {lost} may have been billed, and will be sent again")
         now = time.time()
         failure = Failure(ErrorKind.CONNECTION_ERROR, fault.cause, possibly_billed=True)
         attempts += [

@@ -65,6 +65,11 @@ class LocalEngine:
             self._warn(fewer_threads(self._slots))
         return self._slots
 
+    @property
+    def over(self) -> str | None:
+        """Why nothing more can be sent: nothing keeps this thread from it but a bug, which `receive` raises."""
+        return None
+
     def send(self, tasks: Sequence[Task]) -> None:
         """Start sending. This never waits."""
         self._client.loop.call(lambda: self._start(tasks))

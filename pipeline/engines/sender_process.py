@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ class SenderProcess(Sender):
             process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code],
                 pass_fds=(theirs.fileno(), pause),
-                env=_environment(config, os.environ),
+                env=without_secrets(config.secrets, os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -80,11 +80,11 @@ def cannot_start(error: OSError) -> PipelineError:
     return PipelineError(f"no process can be started to send from: {error.strerror}; set limits.processes: 1")
 
 
-def _environment(config: SenderConfig, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a sender: all but variables with a secret, which it gets over its connection."""
+def without_secrets(secrets: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of what sends: all but variables with a secret, which it gets over its connection."""
     kept = dict(_LITTLE_MEMORY)
     for name, value in environ.items():
-        if not any(_holds(value, secret) for secret in config.secrets):
+        if not any(_holds(value, secret) for secret in secrets):
             kept[name] = value
     return kept
 

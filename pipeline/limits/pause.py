@@ -33,6 +33,10 @@ class Pause:
         for number in range(len(self._cells)) if server is None else (server,):
             self._cells[number] = max(self._cells[number], until)
 
+    def left(self, now: float) -> tuple[float, ...]:
+        """Return for how many more seconds each server is paused; negative if its pause is over."""
+        return tuple(until - now for until in self._cells)
+
     def share(self) -> int:
         """Move the pause to shared memory, and return the file descriptor by which other processes `join` it.
 

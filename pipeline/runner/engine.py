@@ -15,6 +15,10 @@ class Engine(Protocol):
     def slots(self) -> int:
         """How many tasks can be in flight. It is reduced if the system lacks resources for them."""
 
+    @property
+    def over(self) -> str | None:
+        """Why nothing more can be sent, though what is in flight may still end; None while all is well."""
+
     def send(self, tasks: Sequence[Task]) -> None:
         """Start sending. This never waits."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Terms
 from pipeline.config.models import LimitsConfig, RetryConfig
+from pipeline.endings import StopKind
 from pipeline.journal import Event, Journal, worst_of
 from pipeline.limits import Outage, Pause, QuotaWait, Servers
 from pipeline.plan import SUCCEEDED, Plan
@@ -184,6 +185,8 @@ class Runner:
         while True:
             now = self._clock()
             self._poll(now, self)
+            if (over := self._engine.over) is not None:
+                stops.add(Stop(StopKind.NO_SENDERS, over))
             hangs = self._watchdog.stop(len(self._in_flight))
             stops.check(now, shared_pause_until=self._admission.paused_until(), hangs=hangs)
             self._pace.loaded(self._load(), now)

@@ -14,7 +14,7 @@ from pipeline.runner.messages import loggable
 from pipeline.runner.progress import Stop, StopRequest
 from pipeline.wording import lasting
 
-_MOOT_WHEN_DONE = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER})
+_MOOT_WHEN_DONE = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER, StopKind.NO_SENDERS})
 """Stops that mean nothing any more once every row has an outcome."""
 
 

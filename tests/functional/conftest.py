@@ -372,6 +372,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture(autouse=True)
+def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has no command find Ray, where it is installed: `make test-ray` is for what needs it."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     served = Endpoint()

@@ -58,7 +58,7 @@ def test_every_command_has_help(ws: Workspace, command: str) -> None:
         assert "--set" in shown.out
         assert "--json" in shown.out
     if command in ("run", "retry-failed"):
-        flags = ("--limit", "--quiet", "--verbose", "--log-format", "--on-change", "--engine")
+        flags = ("--limit", "--quiet", "--verbose", "--log-format", "--on-change", "--engine", "--address")
         assert all(flag in shown.out for flag in flags)
 
 
@@ -74,10 +74,32 @@ def test_python_m_pipeline_is_the_same_and_help_imports_neither_pandas_nor_pyarr
 
 
 @pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        (
+            "--engine ray",
+            "--engine ray: Ray is not installed; install the extra: pip install 'llm-batch-pipeline[ray]'",
+        ),
+        ("--address 10.0.0.1:6379", "--address names a Ray cluster; add --engine ray, or leave it out"),
+        ("--engine ray --address ray://10.0.0.1:10001", "the run, which has to be a node of the cluster"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "retry-failed"])
+def test_an_engine_that_cannot_be_used_is_refused_before_anything_is_written(
+    ws: Workspace, endpoint: Endpoint, command: str, flags: str, wanted: str
+) -> None:
+    ws.questions("a")
+    ws.job()
+    refused = ws.pipeline(command, "job.yaml", *flags.split())
+    assert refused.code == 2
+    assert wanted in refused.err
+    assert not endpoint.asked
+    assert not ws.exists(".checkpoints")
+
+
+@pytest.mark.parametrize(
     ("command", "name"),
     [
-        ("run job.yaml --engine ray", "--engine ray"),
-        ("retry-failed job.yaml --engine ray", "--engine ray"),
         ("run job.yaml --set input.path=s3://bucket/in.csv", "s3://"),
         ("run job.yaml --set input.path=[gs://bucket/in.csv]", "gs://"),
         ("run job.yaml --set output.path=s3://bucket/out.parquet", "s3://"),

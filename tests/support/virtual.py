@@ -56,12 +56,17 @@ class ScriptedEngine:
         self.most_in_flight = 0
         self.at_send: Callable[[], None] = lambda: None
         self.never_ends = False
+        self.is_over: str | None = None
         self._ends: list[tuple[float, int, Attempt]] = []
         self._turns = itertools.count()
 
     @property
     def slots(self) -> int:
         return 1_000_000
+
+    @property
+    def over(self) -> str | None:
+        return self.is_over
 
     def send(self, tasks: Sequence[Task]) -> None:
         open_claims = {claim.number for claim in self.journal.claims()}

@@ -180,6 +180,17 @@ def test_changed_rows_are_refused_unless_the_caller_decides() -> None:
     assert (again.exit_code, again.summary.requests) == (0, 5)
 
 
+def test_an_engine_that_cannot_be_used_is_refused_in_python_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = pipeline.Job(JOB, input=frame())
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(errors.InvalidInput, match=r'^engine="ray": Ray is not installed'):
+        job.run(engine="ray")
+    with pytest.raises(errors.InvalidInput, match=r'^address names a Ray cluster; add engine="ray", or leave it out'):
+        job.run(address="10.0.0.1:6379")
+    with pytest.raises(errors.InvalidInput, match=r"engine: .*'rey'"):
+        job.run(engine="rey")  # type: ignore[arg-type]
+
+
 def test_money_is_decimal_and_a_time_is_a_datetime() -> None:
     result = pipeline.Job(JOB, input=frame()).run()
     (batch,) = result.batches()

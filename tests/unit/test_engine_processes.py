@@ -439,7 +439,7 @@ def test_a_number_of_processes_is_taken_as_it_is() -> None:
 def test_a_sender_inherits_no_variable_with_a_fixed_header_s_value(config: SenderConfig) -> None:
     config = replace(config, header_values=("hunter2-team", "short"))
     environ = {"TEAM": "hunter2-team", "WRAPPED": "Team hunter2-team", "SHORT": "short", "OTHER": "in short"}
-    assert sender_process._environment(config, environ).keys() & environ.keys() == {"OTHER"}
+    assert sender_process.without_secrets(config.secrets, environ).keys() & environ.keys() == {"OTHER"}
 
 
 @pytest.mark.usefixtures("all_stopped")

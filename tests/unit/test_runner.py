@@ -598,3 +598,30 @@ def test_a_cap_holds_where_the_server_bills_more_than_the_assumed_worst_case(ben
     job.run(concurrency=1, max_cost_usd=120 * cost)  # a later run knows it from its first request on
     assert job.runner.progress.over_reserve_usd == 0
     assert job.journal.totals.cost_usd <= 120 * cost
+
+
+def test_a_run_whose_engine_is_over_lets_what_is_in_flight_end_and_stops(bench: Callable[..., Bench]) -> None:
+    job = bench(100)
+
+    def end() -> None:
+        if len(job.engine.sent) > 20:
+            job.engine.is_over = "the cluster is gone"
+
+    job.engine.at_send = end
+    stop = job.run(concurrency=4)
+    assert stop is not None
+    assert (stop.exit_code, stop.kind, stop.message) == (5, "no_senders", "the cluster is gone")
+    assert job.count(State.ANSWERED) == len(job.engine.sent) < 100
+    assert job.count(State.NEW) == 100 - len(job.engine.sent)
+    assert job.journal.totals.possibly_billed_usd == 0
+
+
+def test_an_engine_that_is_over_once_every_row_is_answered_stops_nothing(bench: Callable[..., Bench]) -> None:
+    job = bench(4)
+
+    def end() -> None:
+        job.engine.is_over = "the cluster is gone"
+
+    job.engine.at_send = end
+    assert job.run(concurrency=8) is None
+    assert job.count(State.ANSWERED) == 4

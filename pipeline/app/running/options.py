@@ -18,7 +18,8 @@ class RunOptions:
     `retry` sends nothing but failed rows, whatever their cause: all of them, or those of one kind; of the kind
     `truncated` it asks for longer answers instead. With `accept` these failures are accepted, and nothing is sent. With
     `no_wait` the run does not wait for batches that are out; with `cancel` it sends nothing and has them canceled.
-    `limit` is the most rows to send: first in input order, or with `seed` drawn at random.
+    `limit` is the most rows to send: first in input order, or with `seed` drawn at random. `address` is that of the Ray
+    cluster to send from, where `engine` says so.
     """
 
     limit: int | None = None
@@ -29,6 +30,8 @@ class RunOptions:
     accept: bool = False
     no_wait: bool = False
     cancel: bool = False
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
 
     @property
     def asks_longer(self) -> bool:

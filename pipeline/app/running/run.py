@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, open_job
@@ -25,6 +26,7 @@ from pipeline.app.running import longer_answers
 from pipeline.app.running.acceptance import accept_failures
 from pipeline.app.running.batches import BatchRun
 from pipeline.app.running.ending import ending
+from pipeline.app.running.engine import check_engine, placing
 from pipeline.app.running.options import RunOptions, select_retries
 from pipeline.app.running.prepare import prepare
 from pipeline.app.running.publishing import publish_rows
@@ -38,6 +40,9 @@ from pipeline.plan import FailureKinds, Plan, failure_kinds
 from pipeline.records import JsonObject
 from pipeline.runner import Progress, Stop, StopRequest
 from pipeline.sources import Source, Watched
+
+if TYPE_CHECKING:
+    from pipeline.engines.remote.engine import Placement
 
 _PENDING = (State.NEW, State.ATTEMPTED, State.CHANGED)
 
@@ -66,6 +71,7 @@ class Run:
         self._is_embedded = stop_request is not None
         self._is_planning = True
         self._held: HeldCheckpoint | None = None
+        self._placement: Placement | None = None
         self._monitoring: Monitoring | None = None
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._figures = Figures(Summary(job=job.config.name, run_id=run_id))
@@ -102,6 +108,7 @@ class Run:
     def _execute(self, monitoring: Monitoring) -> None:
         try:
             with self._signals:
+                check_engine(self._options)
                 opened = open_job(self._job, for_sending=not self._options.accept)
                 if self._is_embedded:
                     opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
@@ -112,7 +119,8 @@ class Run:
                     remove_leftovers(directory)
                     withdraw_orders(directory)
                     self._held = HeldCheckpoint(self._job, directory)
-                    self._run(opened, self._held)
+                    with placing(self._job, self._options) as self._placement:
+                        self._run(opened, self._held)
         except PipelineError as error:
             self._end_by(error)
             raise
@@ -189,7 +197,7 @@ class Run:
             return stop
         stop, progress = None, Progress()
         if not self.summary.is_idle and not buys_batches:
-            sender = RowSender(*parts, self._exceeded)
+            sender = RowSender(*parts, self._placement, self._exceeded)
             stop = sender.send(plan, held)
             progress = sender.progress
         if stop is None and (is_out or (buys_batches and not self.summary.is_idle)):

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.app.jobs import checkpoint, recent_sends
@@ -15,7 +14,6 @@ from pipeline.app.jobs.caching import open_cache
 from pipeline.app.jobs.endpoint import endpoint_address, reading_load, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob
-from pipeline.app.jobs.machine import room_for_connections
 from pipeline.app.jobs.quick_estimate import quick_estimate
 from pipeline.app.jobs.signals import Signals
 from pipeline.app.observe.control import Controls
@@ -25,30 +23,29 @@ from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
 from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running.batches import open_lines, without_open_lines
+from pipeline.app.running.engine import Engines
 from pipeline.app.running.limited import Work, of_machine
 from pipeline.app.running.options import RunOptions
 from pipeline.app.running.pauses import resume_pause
 from pipeline.config import LimitsConfig, shown_address
-from pipeline.engines import most_in_flight, processes_for
-from pipeline.engines.local import LocalEngine
-from pipeline.engines.processes import ProcessEngine
-from pipeline.engines.sender_config import SenderConfig
-from pipeline.errors import Interrupted, InvalidInput, PipelineError
+from pipeline.engines import most_in_flight
+from pipeline.errors import Interrupted
 from pipeline.journal import Event, Journal
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
-from pipeline.runner import Asking, Engine, Progress, Runner, Stop, StopRequest, feed, while_unchanged
+from pipeline.runner import Asking, Progress, Runner, Stop, StopRequest, feed, while_unchanged
 from pipeline.wording import money
 
 if TYPE_CHECKING:
+    from pipeline.engines.remote.engine import Placement
     from pipeline.limits.shared import SharedLimit
 
 
 class RowSender:
     """Sends the rows that a plan names, and keeps `figures` up to date and `watcher` informed.
 
-    `recorded` hears of the events that are on disk. `tell` hears once of each measure of the run that leaves the range
-    of its estimate.
+    `recorded` hears of the events that are on disk. `placement` places the senders, if they are elsewhere. `tell` hears
+    once of each measure of the run that leaves the range of its estimate.
     """
 
     def __init__(
@@ -60,8 +57,10 @@ class RowSender:
         signals: Signals,
         stop_request: StopRequest,
         recorded: Callable[[Sequence[Event], Journal], None],
+        placement: Placement | None = None,
         tell: Callable[[Exceeded], None] = lambda exceeded: None,
     ) -> None:
+        self._placement = placement
         self._tell = tell
         self._recorded = recorded
         self._expectation: Expectation | None = None
@@ -99,20 +98,20 @@ class RowSender:
         self._figures.out = open_lines(journal)
         controls = self._figures.controls = Controls(held.directory, config.limits, held.writer, run_id)
         expected = self._opened.rows.expected
-        processes = processes_for(config.limits, rows)
+        engines = Engines(self._job, rows, self._placement, self._watcher.warned)
         begun = Work.now()
         with (
-            room_for_connections(self._job, rows) as most_slots,
             _shared_limit(self._job.whole.config.limits) as shared,
             endpoint_address(self._job) as address,
+            engines.room(sender_config(self._job, address, os.environ)) as sender,
             reading_load(self._job.config, address) as load,
             open_cache(self._job, expected, self._watcher.warned) as cached,
         ):
-            sender = sender_config(self._job, address, os.environ)
-            sender = replace(sender, slots=min(sender.slots, most_slots))
             works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan), cached)
             works = without_open_lines(while_unchanged(works, self._opened.rows.source.files), journal)
-            engine = self._engine(sender, processes, pause)  # last: from here on it is closed, whatever happens
+            seconds = self._figures.started + (config.limits.deadline_seconds or math.inf) - time.monotonic()
+            # Last: from here on it is closed, whatever happens.
+            engine = engines.start(sender, pause, seconds, self._check)
             runner = Runner(
                 feed=works,
                 plan=plan,
@@ -143,7 +142,7 @@ class RowSender:
                     engine.close()
                     self.progress = runner.progress
                     self._figures.take(runner.progress)
-                    busy = Work.now().busy_since(begun, processes - 1)
+                    busy = Work.now().busy_since(begun, engines.processes - 1)
                     most = most_in_flight(config.endpoint)
                     limited_by = of_machine(runner.progress.limited_by, room=room, most=most, busy=busy)
                     self._figures.update(limited_by=limited_by)
@@ -166,25 +165,6 @@ class RowSender:
         self._figures.left_alone = failure_kinds(plan, journal, others)
         where = " and ".join(map(shown_address, self._job.config.endpoint.urls))
         self._figures.tracker = Tracker(rows, self._figures.left_alone, where=where)
-
-    def _engine(self, sender: SenderConfig, processes: int, pause: Pause) -> Engine:
-        limits = self._job.config.limits
-        if sender.standard and limits.concurrency != "auto" and sender.slots < limits.concurrency:
-            self._watcher.warned(
-                f"limits.concurrency: endpoint.transport: standard has no more than {sender.slots} requests in flight;"
-                " lean has up to 20,000"
-            )
-        if processes > 1:
-            try:
-                seconds = self._figures.started + (limits.deadline_seconds or math.inf) - time.monotonic()
-                return ProcessEngine(sender, processes - 1, pause, self._watcher.warned, seconds, self._check)
-            except (InvalidInput, Interrupted):
-                raise
-            except PipelineError as error:
-                if limits.processes != "auto":
-                    raise
-                self._watcher.warned(f"{error}. This run sends from one process.")
-        return LocalEngine(sender.client(pause), self._watcher.warned)
 
     def _check(self) -> None:
         """Raise Interrupted where a stop is asked for before anything can be sent."""
