@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,6 +95,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data").mkdir()
     rows = pd.read_csv(REPOSITORY / "data" / "demo_prompts.csv", dtype=str, keep_default_na=False)
     rows.head(ROWS).to_csv(tmp_path / "data" / "demo_prompts.csv", index=False)
+    problems = (REPOSITORY / "data" / "word_problems.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "data" / "word_problems.jsonl").write_text("".join(problems[:ROWS]), encoding="utf-8")
+    shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
     text = JOB_BLOCK.text.replace("endpoint: {", "endpoint: {url: simulator, ")
     assert text != JOB_BLOCK.text
     (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
