@@ -19,11 +19,12 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron fuzz protections findings lint \
-    format docs demo dataset-demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery bench-kills bench-auto profile
+.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers fuzz protections findings lint \
+    format docs demo dataset-demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery \
+    bench-kills bench-auto bench-scaling profile
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  make data/out/NAME.parquet  what configs/NAME.yaml says, where it or its input has changed or rows have failed'
 	@echo '  make all -j4                every such job, four at a time; JOBS="NAME NAME" for some of them'
@@ -98,6 +99,10 @@ soak: $(installed) ## An hour with 1% faults, memory flat (SOAK_SECONDS=600 for 
 cron: $(installed) ## Debian's cron at work for CRON_MINUTES=10, and the examples; needs root, cron, systemd, kubectl
 	$(bin)/python -m pytest tests/cron -s $(ARGS)
 
+schedulers: $(installed) ## The shards under a real Slurm, and the manifests for Kubernetes; needs root, slurm-wlm, munge
+	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/schedulers.txt
+	$(bin)/python -m pytest tests/schedulers -s --timeout 1800 $(ARGS)
+
 fuzz: $(installed) ## Fuzz TARGET=replies or jobs with atheris; SECONDS=600 for longer
 	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/fuzz.txt
 	PYTHONPATH=. $(bin)/python tests/fuzz/fuzz.py $(or $(TARGET),replies) -max_total_time=$(or $(SECONDS),60) $(ARGS)
@@ -128,6 +133,9 @@ bench-kills: $(measuring) $(mock_server) ## What a kill costs, compared with oth
 
 bench-auto: $(measuring) ## How good the number of requests in flight is that a run finds, into docs/performance.md
 	$(bin)/python -m benchmarks.auto --document $(ARGS)
+
+bench-scaling: $(measuring) $(mock_server) ## Shards and the plan for a billion rows, into docs/scaling.md; ten minutes
+	$(bin)/python -m benchmarks.scaling --document $(ARGS)
 
 profile: $(measuring) $(mock_server) ## Where a run spends its time (ARGS=--gil: only threads that hold the lock)
 	$(bin)/python -m benchmarks.profile $(ARGS)
@@ -220,6 +228,8 @@ pins: ## Resolve requirements/ again from pyproject.toml, with Python 3.11
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra notebook --constraint requirements/dev.txt \
 	    --output-file requirements/notebook.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/fuzz.txt requirements/fuzz.in
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --constraint requirements/dev.txt \
+	    --output-file requirements/schedulers.txt requirements/schedulers.in
 
 clean: ## Remove the environment and caches, nothing that a run made
 	rm -rf .venv benchmarks/.build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""The tables and their places in docs/performance.md."""
+"""The tables and their places in the pages of docs/."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from benchmarks.plot import draw
 from benchmarks.table import Row, as_markdown
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+SCALING = DOCUMENT.with_name("scaling.md")
 
 
 def put_table(name: str, rows: Sequence[Row], plot: bool = False) -> None:
@@ -21,7 +22,12 @@ def put_table(name: str, rows: Sequence[Row], plot: bool = False) -> None:
         path = DOCUMENT.with_name(f"performance-{name}.svg")
         draw(rows, path)
         text += f"\n\n![How much of each bar is used up]({path.name})"
-    DOCUMENT.write_text(replace_between(DOCUMENT.read_text(encoding="utf-8"), name, text), encoding="utf-8")
+    put_text(name, text)
+
+
+def put_text(name: str, text: str, document: Path = DOCUMENT) -> None:
+    """Put a text between its markers of a page. Raises ValueError where the page has none of that name."""
+    document.write_text(replace_between(document.read_text(encoding="utf-8"), name, text), encoding="utf-8")
 
 
 def replace_between(document: str, name: str, text: str) -> str:

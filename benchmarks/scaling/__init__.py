@@ -1,0 +1,1 @@
+"""What many machines would do, from a simulation that is held to measured runs."""
