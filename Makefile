@@ -27,6 +27,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  make data/out/NAME.parquet  what configs/NAME.yaml says, where it or its input has changed or rows have failed'
+	@echo '  make data/out/NAME/         the same for a job whose output is that directory'
 	@echo '  make all -j4                every such job, four at a time; JOBS="NAME NAME" for some of them'
 	@echo
 	@echo '  JOB=job.yaml names the job file; ARGS="--set limits.concurrency=8" gives the command behind a target more flags;'
@@ -182,34 +183,47 @@ status: $(installed) ## Show the status of JOB
 	@test -n '$(JOB)' || { echo 'Which job? Say: make status JOB=configs/demo.yaml' >&2; exit 2; }
 	@exec $(bin)/pipeline status '$(JOB)' $(ARGS)
 
-# Jobs that are named in configs/ and whose output is data/out/NAME.parquet.
+# Jobs that are named in configs/ and whose output is data/out/NAME.parquet, or the directory data/out/NAME/: of that the
+# manifest is the target.
 JOBS ?= $(shell .ci/jobs)
+output = data/out/$(1)$(if $(shell grep -sF 'data/out/$(1)/' configs/$(1).yaml),.manifest.json,.parquet)
 
 all: $(installed) ## Every job in configs/ whose output is out of date; if one fails, the others go on
 	+@$(if $(strip $(JOBS)),exec $(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory -k quiet=--quiet \
-	    $(patsubst %,data/out/%.parquet,$(JOBS)),echo 'No job in configs/ has the output data/out/NAME.parquet.')
+	    $(foreach name,$(JOBS),$(call output,$(name))),echo 'No job in configs/ has the output data/out/NAME.parquet.')
 
 # What the outputs that are asked for are made from, besides their job files: one small rule for each.
-outputs := $(filter data/out/%.parquet,$(MAKECMDGOALS))
+outputs := $(filter data/out/%,$(MAKECMDGOALS))
 ifneq ($(outputs),)
--include $(patsubst data/out/%.parquet,.checkpoints/.make/%.d,$(outputs))
+named := $(patsubst %.manifest.json,%,$(patsubst %.parquet,%,$(patsubst %/,%,$(outputs))))
+-include $(patsubst data/out/%,.checkpoints/.make/%.d,$(named))
 endif
+
+# A directory may be named with its slash or without.
+directories := $(filter-out %.parquet %.manifest.json,$(outputs))
+.PHONY: $(directories)
+$(foreach one,$(directories),$(eval $(one): $(patsubst %/,%,$(one)).manifest.json))
 
 .checkpoints/.make/%.d: configs/%.yaml .ci/inputs $(installed)
 	@mkdir -p $(@D)
-	@$(bin)/python .ci/inputs $< data/out/$*.parquet >$@.new && mv $@.new $@
+	@$(bin)/python .ci/inputs $< data/out/$*.parquet data/out/$*.manifest.json >$@.new && mv $@.new $@
 
 # A run that ended in any way but 0 leaves NAME.unfinished, and the next make runs the job again, also where the output
 # stands already (exit 3: some rows have failed). The output bears the time at which its run began, so that what changed
 # while it ran counts as newer. `exec` lets a signal to make reach the run, as above.
 .SECONDEXPANSION:
-.PRECIOUS: data/out/%.parquet .checkpoints/.make/%.d
-data/out/%.parquet: configs/%.yaml $$(if $$(wildcard .checkpoints/.make/$$*.unfinished),again) | $(installed)
+.PRECIOUS: data/out/%.parquet data/out/%.manifest.json .checkpoints/.make/%.d
+define run-job
 	@mkdir -p .checkpoints/.make && touch .checkpoints/.make/$*.unfinished
 	@echo 'pipeline run $<'; exec $(bin)/pipeline run $< $(quiet) $(ARGS)
 	@test -e $@ || { echo '$@: not written; does $< name another output, or are rows pending?' >&2; exit 2; }
 	@touch -c -r .checkpoints/.make/$*.unfinished $@
 	@mv .checkpoints/.make/$*.unfinished .checkpoints/.make/$*.finished
+endef
+data/out/%.parquet: configs/%.yaml $$(if $$(wildcard .checkpoints/.make/$$*.unfinished),again) | $(installed)
+	$(run-job)
+data/out/%.manifest.json: configs/%.yaml $$(if $$(wildcard .checkpoints/.make/$$*.unfinished),again) | $(installed)
+	$(run-job)
 
 wheel: $(installed) ## Build the wheel into dist/
 	$(bin)/python -m build --wheel --no-isolation

@@ -230,7 +230,7 @@ PROTECTIONS = (
     Protection(
         "an output from make's own deletion when it is interrupted",
         "Makefile",
-        ".PRECIOUS: data/out/%.parquet .checkpoints/.make/%.d\n",
+        ".PRECIOUS: data/out/%.parquet data/out/%.manifest.json .checkpoints/.make/%.d\n",
         "",
         "tests/functional/test_make.py",
     ),

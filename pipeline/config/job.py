@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.commands import JobCall
+from pipeline.config.destination import Destination
 from pipeline.config.models import JobConfig
 from pipeline.config.reading.environment import KeyPlace
 from pipeline.config.resolved import default_checkpoint
@@ -15,7 +16,7 @@ from pipeline.config.schema import KeyPath
 from pipeline.config.shard import CAPS, RATES, Shard
 from pipeline.errors import Mistake
 from pipeline.records import JsonObject
-from pipeline.storage import Location, StoreOptions, location
+from pipeline.storage import StoreOptions
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ class Job:
         return Path(self.config.checkpoint.path or default_checkpoint(self.config.name))
 
     @property
-    def output(self) -> Location:
+    def output(self) -> Destination:
         """Where the output goes."""
-        return location(self.config.output.path, StoreOptions(), self.checkpoint_path)
+        return Destination.of(self.config.output.path, StoreOptions(), self.checkpoint_path)
 
     def is_doubtful(self, key: str) -> bool:
         """Return whether nothing can be concluded from the value of a key, or of something in it."""

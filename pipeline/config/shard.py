@@ -51,6 +51,8 @@ class Shard:
 
     def output(self, whole: str) -> str:
         """Return the path of its output, given that of the whole job."""
+        if whole.endswith("/"):
+            return f"{whole.rstrip('/')}.{self.name}/"
         return f"{whole.removesuffix('.parquet')}.{self.name}.parquet"
 
     def share(self, whole: Decimal, unit: Decimal) -> Decimal:

@@ -1,14 +1,12 @@
-"""The output: input rows and their results in one Parquet file, which is complete, checked and on disk before it is
-renamed.
-"""
+"""The output: input rows and their results in Parquet, each file complete, checked and on disk before it is renamed."""
 
 from pipeline.sink.columns import RAW_REPLY, RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
 from pipeline.sink.gathered import GatheredResults
 from pipeline.sink.metadata import JournalState, OutputMetadata, journals_together, read_metadata
-from pipeline.sink.names import is_foreign, is_own, partial_path, shows
 from pipeline.sink.parquet import OutOfTime
-from pipeline.sink.publishing import publish, remove
+from pipeline.sink.publishing import publish, supersede
 from pipeline.sink.results import Joined, Results, output_schema
+from pipeline.sink.standing import files_of, is_complete, is_foreign, is_own, is_there, metadata_at, parts_in, shows
 
 __all__ = [
     "RAW_REPLY",
@@ -20,15 +18,19 @@ __all__ = [
     "OutOfTime",
     "OutputMetadata",
     "Results",
+    "files_of",
+    "is_complete",
     "is_foreign",
     "is_own",
+    "is_there",
     "journals_together",
+    "metadata_at",
     "output_schema",
-    "partial_path",
+    "parts_in",
     "publish",
     "read_metadata",
-    "remove",
     "result_fields",
     "result_names",
     "shows",
+    "supersede",
 ]

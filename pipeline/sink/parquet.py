@@ -54,11 +54,15 @@ class OutOfTime(Exception):
 
 
 def write_rows(
-    results: Publishable, draft: Path, compression: str, metadata: OutputMetadata, give_up: float | None
+    results: Publishable,
+    batches: Iterable[pa.RecordBatch],
+    draft: Path,
+    compression: str,
+    metadata: OutputMetadata,
 ) -> tuple[int, Decimal]:
-    """Write the results to `draft`. Returns the number of rows and the sum of their cost, in USD.
+    """Write rows of the results to `draft`. Returns their number and the sum of their cost, in USD.
 
-    Raises OutOfTime once the monotonic clock is at `give_up`, and what reading the results raises.
+    Raises what reading the rows raises.
     """
     schema = results.schema
     kept = {**(schema.metadata or {}), METADATA_KEY: metadata.encode()}
@@ -73,7 +77,7 @@ def write_rows(
         ) as writer,
         ThreadPoolExecutor(1) as beside,
     ):
-        for group in _groups(_in_time(results.batches(), give_up)):
+        for group in _groups(batches):
             rows += group.num_rows
             cost += pc.sum(group.column(results.prefix + "cost_usd")).as_py() or 0
             if written is not None:
@@ -85,7 +89,8 @@ def write_rows(
     return rows, cost
 
 
-def _in_time(batches: Iterable[pa.RecordBatch], give_up: float | None) -> Iterator[pa.RecordBatch]:
+def in_time(batches: Iterable[pa.RecordBatch], give_up: float | None) -> Iterator[pa.RecordBatch]:
+    """Yield the batches; raises OutOfTime once the monotonic clock is at `give_up`."""
     for batch in batches:
         if give_up is not None and time.monotonic() >= give_up:
             raise OutOfTime

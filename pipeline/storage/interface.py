@@ -31,11 +31,11 @@ class Storage(Protocol):
     def open(self, path: Location) -> BufferedReader:
         """Open the file at `path` for reading at any position."""
 
-    def draft(self, path: Location, owner: str) -> Path:
-        """Return where, on this machine, an owner's file for `path` is written first. A killed run leaves it there."""
+    def names(self, directory: Location) -> list[str]:
+        """Return the names of what is directly in a directory; none where there is no directory."""
 
     def publish(
-        self, path: Location, owner: str, before: Callable[[Path], None] | None = None
+        self, path: Location, owner: str, before: Callable[[Path], None] | None = None, *, beside: bool = False
     ) -> AbstractContextManager[Path]:
         """Give a local file to write to; when the block ends, it takes the place of `path`, complete and durable.
 
@@ -44,7 +44,11 @@ class Storage(Protocol):
         Args:
             owner: a word that keeps apart those who may publish at one path.
             before: called with the complete file right before it takes its place; what it raises keeps it from that.
+            beside: the file is never in the directory of `path` before it is complete. Several may be under way.
         """
+
+    def discard(self, path: Location, owner: str) -> None:
+        """Remove what an owner's killed `publish` has left for `path`, or for files in the directory `path`."""
 
     def remove(self, path: Location) -> None:
         """Remove the file at `path`, if there is one."""

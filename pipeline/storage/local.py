@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from glob import escape
 from io import BufferedReader
 from pathlib import Path
 
@@ -27,17 +29,29 @@ class _Local:
         """Open the file at `path` for reading at any position."""
         return _local(path).open("rb")
 
-    def draft(self, path: Location, owner: str) -> Path:
-        """Return the place in the same directory where the file for `path` is written first."""
-        return draft_path(_local(path), owner)
+    def names(self, directory: Location) -> list[str]:
+        """Return the names of what is directly in a directory; none where there is no directory."""
+        try:
+            return os.listdir(_local(directory))
+        except FileNotFoundError:
+            return []
 
     def publish(
-        self, path: Location, owner: str, before: Callable[[Path], None] | None = None
+        self, path: Location, owner: str, before: Callable[[Path], None] | None = None, *, beside: bool = False
     ) -> AbstractContextManager[Path]:
-        """Give a file in the same directory to write to; when the block ends, it takes the place of `path`."""
+        """Give a file in the same directory, or beside that, to write to; when the block ends, it takes the place of
+        `path`.
+        """
         path = _local(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return replacing(path, draft=draft_path(path, owner), before=before)
+        return replacing(path, draft=draft_path(path, owner, beside=beside), before=before)
+
+    def discard(self, path: Location, owner: str) -> None:
+        """Remove what an owner's killed `publish` has left for `path`, or for files in the directory `path`."""
+        path = _local(path)
+        inside = draft_path(Path(escape(path.name), "*"), owner, beside=True).name
+        for draft in (draft_path(path, owner), *path.parent.glob(inside)):
+            draft.unlink(missing_ok=True)
 
     def remove(self, path: Location) -> None:
         """Remove the file at `path`, if there is one."""
@@ -48,8 +62,12 @@ LOCAL: Storage = _Local()
 """Where job files and checkpoints are, and inputs and outputs whose paths name no store."""
 
 
-def draft_path(path: Path, owner: str) -> Path:
-    """Return where the file for `path` is written first: each owner has a place of its own, so that no two meet."""
+def draft_path(path: Path, owner: str, *, beside: bool = False) -> Path:
+    """Return where the file for `path` is written first, in its directory or beside that: each owner has a place of
+    its own, so that no two meet.
+    """
+    if beside:
+        return path.parent.with_name(f".{path.parent.name}+{path.name}.{owner}.writing")
     return path.with_name(f".{path.name}.{owner}.writing")
 
 

@@ -27,10 +27,10 @@ def new_job(tmp_path: Path) -> Iterator[NewJob]:
     made: list[Job] = []
     numbers = itertools.count(1)
 
-    def make(rows: int, disk: Path | None = None) -> Job:
+    def make(rows: int, disk: Path | None = None, *, wide: bool = False) -> Job:
         while made:
             made.pop().close()
-        made.append(Job(tmp_path / str(next(numbers)), rows, disk=disk))
+        made.append(Job(tmp_path / str(next(numbers)), rows, disk=disk, wide=wide))
         return made[0]
 
     yield make

@@ -47,6 +47,7 @@ _LASTING_FILES = {
     "progress.json",
     "lock",
 }
+_MANIFEST = "answers.manifest.json"
 _DRAFTS = {
     "journal.sqlite.new",
     "journal.sqlite.new-journal",
@@ -74,11 +75,14 @@ class _Cut:
 
 
 class Job:
-    """A job of `rows` rows in a directory of its own. Its checkpoint and output may stand elsewhere, in `disk`."""
+    """A job of `rows` rows in a directory of its own. Its checkpoint and output may stand elsewhere, in `disk`. A
+    `wide` output has several files.
+    """
 
-    def __init__(self, directory: Path, rows: int, *, disk: Path | None = None) -> None:
+    def __init__(self, directory: Path, rows: int, *, disk: Path | None = None, wide: bool = False) -> None:
         self.directory = directory
         self.disk = disk or directory
+        self.wide = wide
         self.rows = {str(n): f"question {n}" + (f" [[fault: {FAULTS[n]}]]" if n in FAULTS else "") for n in range(rows)}
         self.prompts = {row: prompt_digest([{"role": "user", "content": text}]) for row, text in self.rows.items()}
         self._cuts: list[_Cut] = []
@@ -93,7 +97,7 @@ class Job:
 
     @property
     def output(self) -> Path:
-        return self.disk / "out" / "answers.parquet"
+        return self.disk / "out" / ("answers" if self.wide else "answers.parquet")
 
     @property
     def files(self) -> list[Path]:
@@ -148,8 +152,12 @@ class Job:
         self._check_requests(self.check_output(), asked)
         self._check_money(summary, asked)
         standing = [*self.checkpoint.iterdir(), *self.output.parent.iterdir()]
-        leftover = {path.name for path in standing} - _LASTING_FILES - {self.output.name}
+        outputs = {self.output.name, *([_MANIFEST] if self.wide else [])}
+        leftover = {path.name for path in standing} - _LASTING_FILES - outputs
         assert not leftover
+        if self.wide:
+            manifest = json.loads((self.output.parent / _MANIFEST).read_text())
+            assert [one["path"] for one in manifest["files"]] == sorted(path.name for path in self.output.iterdir())
 
     def check_output(self) -> list[dict[str, Any]]:
         """The output's rows, which are those of the input, in order, each with its own answer or failure."""
@@ -206,6 +214,6 @@ class Job:
             "limits": {"concurrency": CONCURRENCY},
             "retry": {"initial_seconds": 0.01, "max_seconds": 0.05},
             "checkpoint": {"path": str(self.checkpoint)},
-            "output": {"path": str(self.output)},
+            "output": {"path": f"{self.output}/", "rows_per_file": 2} if self.wide else {"path": str(self.output)},
         }
         (self.directory / "job.yaml").write_text(json.dumps(job), encoding="utf-8")

@@ -97,6 +97,20 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
+@pytest.mark.parametrize("target", ["data/out/a/", "data/out/a", "data/out/a.manifest.json", "all"])
+def test_a_job_whose_output_is_a_directory_is_made_by_its_manifest(project: Project, target: str) -> None:
+    project.job("a")
+    job = project.path / "configs" / "a.yaml"
+    job.write_text(job.read_text().replace("data/out/a.parquet", "data/out/a/"))
+    project.script("pipeline", COMMAND.replace("$name.parquet", "$name.manifest.json"))
+    assert project.calls(target) == ["a"]
+    (project.path / "data" / "out" / "a").mkdir()
+    assert project.calls(target) == []
+    project.file("data/a.csv", "q\nnew\n")
+    assert project.calls(target) == ["a"]
+    assert project.calls(target) == []
+
+
 def test_an_output_is_made_again_only_when_its_job_file_or_its_input_has_changed(project: Project) -> None:
     project.job("a")
     target = "data/out/a.parquet"

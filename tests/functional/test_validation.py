@@ -141,7 +141,7 @@ def test_looking_leaves_nothing_behind_and_takes_nothing_away(ws: Workspace) -> 
         ({"simulator": {"ledger": "pipe"}}, "simulator.ledger", "a named pipe"),
         ({"output": {"path": "pipe.parquet", "overwrite": True}}, "output.path", "a named pipe"),
         ({"output": {"path": "null.parquet", "overwrite": True}}, "output.path", "a device"),
-        ({"output": {"path": "out/"}}, "output.path", "not built yet"),
+        ({"output": {"path": "/"}}, "output.path", "needs a name"),
         ({"output": {"path": "out.csv"}}, "output.path", "ends in .parquet"),
         ({"output": {"path": "out"}}, "output.path", "ends in .parquet"),
     ],

@@ -103,7 +103,7 @@ limits:
   max_cost_usd: 1
 retry: {initial_seconds: 0}
 output:
-  path: data/out/
+  path: data/out
   compression: zip
 colour: red
 """
@@ -299,7 +299,7 @@ def test_object_storage_is_refused_by_name_where_something_is_written(tmp_path: 
     assert found.suggestion
 
 
-@pytest.mark.parametrize("path", ['""', "data/out/", ".", "..", "data/."])
+@pytest.mark.parametrize("path", ['""', "data/out", "/", "./", "data/../", ".", "..", "data/."])
 def test_an_output_that_names_no_file_is_refused(tmp_path: Path, path: str) -> None:
     assert only(tmp_path, JOB.replace("data/out/answers.parquet", path)).key == "output.path"
 

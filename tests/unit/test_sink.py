@@ -50,7 +50,7 @@ def test_what_is_held_does_not_grow_with_the_batches_that_hold_nothing_or_little
     tmp_path: Path, sizes: list[int], bound: int
 ) -> None:
     found: Any = Batches(sizes)
-    rows, _ = write_rows(found, tmp_path / "draft", "zstd", OutputMetadata("job", "c", JournalState()), None)
+    rows, _ = write_rows(found, found.batches(), tmp_path / "draft", "zstd", OutputMetadata("job", "c", JournalState()))
     assert rows == sum(sizes) == pq.read_metadata(tmp_path / "draft").num_rows
     assert found.most_alive <= bound
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage import LOCAL, Version, replacing
+from pipeline.storage import LOCAL, Version, draft_path, replacing
 
 
 @pytest.fixture
@@ -115,3 +115,28 @@ def test_a_version_changes_with_each_writing_and_is_none_where_there_is_no_file(
     assert first == Version(2, path.stat().st_mtime_ns)
     os.utime(path, ns=(0, 7))
     assert LOCAL.version(path) == Version(2, 7)
+
+
+def test_what_is_written_beside_a_directory_is_in_it_only_when_it_is_complete(tmp_path: Path) -> None:
+    place = tmp_path / "out" / "part"
+    assert LOCAL.names(place.parent) == []
+    with LOCAL.publish(place, "me", beside=True) as draft:
+        draft.write_text("new")
+        assert LOCAL.names(place.parent) == []
+    assert LOCAL.names(place.parent) == ["part"]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_only_what_the_owner_has_left_for_the_path_is_discarded(tmp_path: Path) -> None:
+    directory = tmp_path / "out"
+    mine = [draft_path(directory, "me"), *(draft_path(directory / f"part-{n}", "me", beside=True) for n in range(3))]
+    others = [
+        draft_path(directory, "you"),
+        draft_path(directory / "part-0", "you", beside=True),
+        draft_path(tmp_path / "out.html", "me"),
+        draft_path(tmp_path / "out2" / "part-0", "me", beside=True),
+    ]
+    for path in (*mine, *others):
+        path.write_text("")
+    LOCAL.discard(directory, "me")
+    assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -13,14 +13,13 @@ import numpy as np
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.sharding import shards_of
 from pipeline.catalogue import cost
-from pipeline.config import Job
+from pipeline.config import Destination, Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.journal.files import PLAN_NAME
 from pipeline.plan import SUCCEEDED, Change, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
 from pipeline.records import Usage, digest
-from pipeline.sink import OutputMetadata, partial_path, read_metadata
-from pipeline.storage import Location, is_taken
+from pipeline.sink import OutputMetadata, is_there, metadata_at
 from pipeline.wording import counted, money
 
 _EVENTS_A_COMMIT = 1000
@@ -36,33 +35,38 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
         InvalidJob: it is another job's, or no output at all.
         CheckpointDamaged: it is this job's, and the checkpoint that it was written from is gone, or older than it.
     """
-    output = job.output
     has_answers = journal is not None and journal.totals.events > 0
     may_be_gathered = job.shard is None and bool(shards_of(job))
-    for path in (output, partial_path(output)) if job.writes_output else ():
-        if not is_taken(path):
+    for place in job.output.places if job.writes_output else ():
+        if not is_there(place):
             continue
-        metadata = read_metadata(path)
+        metadata = metadata_at(place)
         if journal is not None and metadata is not None and metadata.checkpoint_id == journal.checkpoint_id:
-            refuse_older_journal(directory, journal, metadata, path)
+            refuse_older_journal(directory, journal, metadata, str(place))
         elif not (has_answers or may_be_gathered) and metadata is not None and metadata.job == job.config.name:
             raise CheckpointDamaged(
-                f"{directory}: the checkpoint is missing here ({os.getcwd()}), though {path} was written from it: run"
-                f" the job in the directory where it is, or put it back; to start over and pay again, move {path} away"
+                f"{directory}: the checkpoint is missing here ({os.getcwd()}), though {place} was written from it: run"
+                f" the job in the directory where it is, or put it back; to start over and pay again, move {place} away"
                 " or give the job another `name:`"
             )
         elif not job.config.output.overwrite:
-            message = f"{path} exists and was not written from this job's checkpoint"
-            hint = "move it away, or set output.overwrite: true"
-            raise InvalidJob([job.placed(Mistake(message, key="output.path", suggestion=hint))])
+            raise InvalidJob([job.placed(foreign_output(place, "written from this job's checkpoint"))])
 
 
-def refuse_older_journal(directory: Path, journal: Journal, metadata: OutputMetadata, path: Location) -> None:
+def foreign_output(place: Destination, what: str) -> Mistake:
+    """Return what there is to say of something at an output's place that was not `what`."""
+    message, hint = f"{place} exists and was not {what}", "move it away, or set output.overwrite: true"
+    if place.is_directory:
+        message, hint = f"{place} or its manifest holds what was not {what}", f"{hint}, which removes every file in it"
+    return Mistake(message, key="output.path", suggestion=hint)
+
+
+def refuse_older_journal(directory: Path, journal: Journal, metadata: OutputMetadata, output: str) -> None:
     """Refuse to go on with a journal that lacks what its own output was written from. Raises CheckpointDamaged."""
     commits = metadata.journal.commits
     if commits > journal.totals.commits:
         raise CheckpointDamaged(
-            f"{directory}: the journal ends at commit {journal.totals.commits}, but {path} was written from it at"
+            f"{directory}: the journal ends at commit {journal.totals.commits}, but {output} was written from it at"
             f" commit {commits}; part of it is lost, or an older copy was put back"
         )
 

@@ -16,7 +16,7 @@ from pipeline.journal.outcome import PUBLISHED, decode
 from pipeline.plan import cell_mark
 from pipeline.records import Row, Usage
 from pipeline.retry import PASSING
-from pipeline.sink import RAW_REPLY, RESULT_NAMES, OutputMetadata, partial_path, read_metadata, result_names
+from pipeline.sink import RAW_REPLY, RESULT_NAMES, OutputMetadata, parts_in, read_metadata, result_names
 from pipeline.storage import Location, storage_of
 
 _MICROSECONDS = 1_000_000
@@ -72,14 +72,20 @@ class Output:
 
 
 def outputs(job: Job) -> list[Output]:
-    """Return the job's output and partial output, those that exist and can be read, the newest first."""
-    output = job.output
+    """Return the files of the job's output and of its partial output that can be read, the newest first."""
     found: list[Output] = []
-    for path in (output, partial_path(output)):
-        metadata = read_metadata(path)
+    for path, metadata in _written(job):
         if metadata is not None and metadata.job == job.config.name and metadata.checkpoint_id is not None:
             found.append(Output(path, metadata))
     return sorted(found, key=_age, reverse=True)
+
+
+def _written(job: Job) -> Iterator[tuple[Location, OutputMetadata | None]]:
+    for place in job.output.places:
+        if place.is_directory:
+            yield from ((part.path, part.metadata) for part in parts_in(place))
+        else:
+            yield place.path, read_metadata(place.path)
 
 
 def _age(output: Output) -> tuple[str, int]:

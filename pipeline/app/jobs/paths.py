@@ -9,14 +9,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.app.jobs.places import Place, checkpoint_around, job_places, kind_of_special, meeting, read_as_input
+from pipeline.app.jobs.places import (
+    CHECKPOINT_NAMES,
+    Place,
+    checkpoint_around,
+    job_places,
+    kind_of_special,
+    meeting,
+    output_places,
+    read_as_input,
+)
 from pipeline.app.jobs.sharding import is_of_same_job
 from pipeline.config import Job
 from pipeline.errors import InvalidInput, Mistake
 from pipeline.journal import Journal
 from pipeline.journal.files import is_own_directory
 from pipeline.limits.limit_file import limit_path
-from pipeline.sink import partial_path
 from pipeline.storage import draft_path
 
 # A full disk is not a mistake in the job file: it is reported where the space is needed.
@@ -56,8 +64,9 @@ def refuse_to_write(job: Job, path: Path, *, is_directory: bool = False) -> None
     if path.is_dir() and not is_directory:
         raise InvalidInput(f"{path} is a directory; name a file")
     kind = "directory" if is_directory else "file"
-    found = meeting(Place(f"this {kind}", path, is_directory=is_directory), job_places(job, "the job's"))
-    if found is None and (entry := read_as_input(job, path, is_directory=is_directory)) is not None:
+    inside = CHECKPOINT_NAMES if is_directory else ()
+    found = meeting(Place(f"this {kind}", path, inside=inside), job_places(job, "the job's"))
+    if found is None and (entry := read_as_input(job, path, inside)) is not None:
         found = f"{path} would be read as input by the next run, under `input.path: {entry}`"
     if found is None and (around := checkpoint_around(path)) is not None:
         found = f"{path} is in a checkpoint, {around}"
@@ -84,33 +93,56 @@ def _first(key: str | None, other: Place) -> bool:
 def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
     assert place.key is not None
     apart = _IN_ITS_WAY[place.key]
-    paths = [place, Place(place.what, partial_path(place.path))] if place.key == "output.path" else [place]
-    for one in paths:
+    output = job.output if place.key == "output.path" else None
+    written = [place] if output is None else output_places(output)
+    for one in written:
         if (found := meeting(one, others)) is not None:
             return Mistake(found, key=place.key, suggestion=apart)
-        if (entry := read_as_input(job, one.path, is_directory=place.is_directory)) is not None:
+        if (entry := read_as_input(job, one.path, one.inside)) is not None:
             message = f"{one.path} would be read as input by the next run, under `input.path: {entry}`"
             return Mistake(message, key=place.key, suggestion="put it elsewhere, or name the input's files")
         special = kind_of_special(one.path)
-        if special is not None and not place.is_directory:
+        if special is not None and not one.is_directory:
             suggestion = "name a file"
-            if paths[1:] and special == "a directory":
-                suggestion += f", such as {place.path / (job.config.name + '.parquet')}"
+            if output is not None and special == "a directory":
+                inside = place.path / f"{job.config.name}.parquet"
+                suggestion += f", such as {inside}, or a directory of part files as {place.path}/"
             return Mistake(f"{one.path} cannot be written to: it is {special}", key=place.key, suggestion=suggestion)
-    if place.is_directory:
+    if output is not None:
+        blocked = _blocked_output(place, written[-1].path)
+    elif place.is_directory:
         if (other := _other_checkpoint(job, place.path)) is not None:
             message = f"{place.path} and the checkpoint {other} lie within each other"
             return Mistake(message, key=place.key, suggestion=apart)
         blocked = _blocked(place.path)
     else:
-        longest = draft_path(partial_path(place.path), "0" * 16) if paths[1:] else place.path  # the longest name needed
-        blocked = _blocked(longest, is_file=True)
+        blocked = _blocked(place.path, is_file=True)
         if blocked is None and place.key == "simulator.ledger":
             blocked = _unopened(place.path)
         if blocked is None and is_foreign(place.key, place.path):
             message = f"{place.path} exists, and is no file of {_NATURE[place.key]}"
             return Mistake(message, key=place.key, suggestion="name another file, or move it away")
     return None if blocked is None else _unwritable(place.key, blocked)
+
+
+def _blocked_output(output: Place, partial: Path) -> str | None:
+    """Return why an output, or a partial one, could not be written; None if it could be."""
+    id_of_checkpoint = "0" * 16
+    longest = draft_path(partial, id_of_checkpoint)
+    if output.is_directory:
+        directory = output.path
+        if os.path.exists(directory) and os.stat(directory).st_dev != os.stat(directory.parent).st_dev:
+            return f"{directory} is on a file system of its own; name a directory in it"
+        longest = max(
+            longest, draft_path(directory / "part-00000-1.parquet", id_of_checkpoint, beside=True), key=_length
+        )
+        if (blocked := _blocked(directory)) is not None:
+            return blocked
+    return _blocked(longest, is_file=True)
+
+
+def _length(path: Path) -> int:
+    return len(path.name)
 
 
 def _other_checkpoint(job: Job, directory: Path) -> Path | None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pipeline.config import Job
+from pipeline.config import Destination, Job
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
-from pipeline.sink import partial_path
 from pipeline.sources.files import find_files
 
 
@@ -27,7 +26,13 @@ class Place:
     what: str
     path: Path
     key: str | None = None
-    is_directory: bool = False
+    inside: tuple[str, ...] = ()
+    """The names of files that will be in it, where it is a directory."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return bool(self.inside)
 
 
 def job_places(job: Job, the: str = "the") -> list[Place]:
@@ -39,13 +44,9 @@ def job_places(job: Job, the: str = "the") -> list[Place]:
     if job.table is None and not job.is_doubtful("input.path"):
         places += [Place(f"{the} input", path, "input.path") for path in _input_files(job)]
     if job.writes_output and not job.is_doubtful("output.path"):
-        output = Path(config.output.path)
-        places += [
-            Place(f"{the} output", output, "output.path"),
-            Place(f"{the} output", partial_path(output), "output.path"),
-        ]
+        places += output_places(job.output, the)
     if not job.is_doubtful("checkpoint.path") and not job.is_doubtful("name"):
-        places.append(Place(f"{the} checkpoint", job.checkpoint_path, "checkpoint.path", is_directory=True))
+        places.append(Place(f"{the} checkpoint", job.checkpoint_path, "checkpoint.path", CHECKPOINT_NAMES))
     if config.endpoint.is_simulator and config.simulator is not None and config.simulator.ledger is not None:
         places.append(Place(f"{the} ledger", Path(config.simulator.ledger), "simulator.ledger"))
     if config.metrics.textfile is not None:
@@ -53,6 +54,15 @@ def job_places(job: Job, the: str = "the") -> list[Place]:
     if config.cache is not None and not job.is_doubtful("cache.path"):
         places.append(Place(f"{the} cache", Path(config.cache.path), "cache.path"))
     return places
+
+
+def output_places(output: Destination, the: str = "the") -> list[Place]:
+    """Return everything that a run may write for an output on this machine: the file or the directory first."""
+    inside = {output.path: _PART_NAMES} if output.is_directory else {}
+    paths = dict.fromkeys((output.path, output.head, output.partial.path))
+    return [
+        Place(f"{the} output", path, "output.path", inside.get(path, ())) for path in paths if isinstance(path, Path)
+    ]
 
 
 def meeting(place: Place, others: Sequence[Place]) -> str | None:
@@ -67,8 +77,8 @@ def meeting(place: Place, others: Sequence[Place]) -> str | None:
     return None
 
 
-def read_as_input(job: Job, path: Path, *, is_directory: bool = False) -> str | None:
-    """Return which entry of `input.path` a file at `path`, or files in a directory there, would come under; None if
+def read_as_input(job: Job, path: Path, inside: Sequence[str] = ()) -> str | None:
+    """Return which entry of `input.path` a file at `path` would come under, or files of these names inside it; None if
     none would. Names with a leading dot come under a directory never, and under a pattern only where it has the dot.
     """
     if job.table is not None or job.is_doubtful("input.path"):
@@ -79,7 +89,7 @@ def read_as_input(job: Job, path: Path, *, is_directory: bool = False) -> str | 
         if below is None:
             continue
         if patterns:
-            files = [(*below, name) for name in _CHECKPOINT_NAMES] if is_directory else [below]
+            files = [(*below, name) for name in inside] or [below]
             is_read = any(_matches(names, patterns) for names in files)
         else:
             is_read = os.path.isdir(base) and not any(name.startswith(".") for name in below)
@@ -128,7 +138,8 @@ def checkpoint_around(path: Path) -> Path | None:
     return next((above for above in Path(os.path.realpath(path)).parents if Journal.exists(above)), None)
 
 
-_CHECKPOINT_NAMES = ("journal.sqlite", "journal.sqlite-wal", "progress.json", "plan", "lock", "acknowledged")
+_PART_NAMES = ("part-00000.parquet",)
+CHECKPOINT_NAMES = ("journal.sqlite", "journal.sqlite-wal", "progress.json", "plan", "lock", "acknowledged")
 _SPECIAL = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a named pipe"),

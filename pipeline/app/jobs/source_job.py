@@ -11,7 +11,7 @@ from pipeline.config import Job
 from pipeline.errors import InvalidJob, JobLocked, Mistake
 from pipeline.plan import FAILED, SUCCEEDED
 from pipeline.records import JsonObject
-from pipeline.sink import is_own, read_metadata
+from pipeline.sink import is_complete, is_own, metadata_at
 from pipeline.storage import storage_of
 from pipeline.wording import counted
 
@@ -27,7 +27,7 @@ def source_mistakes(other: Job) -> Iterator[Mistake]:
     from pipeline.app.jobs.job import in_shards, open_job
     from pipeline.app.jobs.planning import plan_unsaved
 
-    divided = latest_shards(other)
+    divided, output = latest_shards(other), other.output
     command = other.command("gather", "--shards", str(len(divided))) if divided else other.command("run")
     first = f"run it first: {command}"
     try:
@@ -46,7 +46,7 @@ def source_mistakes(other: Job) -> Iterator[Mistake]:
         if pending:
             words = f"{other.file} is not complete: {pending:,} of {counted(rows, 'row')} have no outcome yet"
             yield Mistake(words, key=_KEY, suggestion=first)
-        elif not is_own(other.output, own):
+        elif not (is_complete(output) and is_own(output, own)):
             words = f"{other.file} has not published its output, {other.config.output.path}"
             yield Mistake(words, key=_KEY, suggestion=first)
     except JobLocked:
@@ -57,10 +57,12 @@ def source_mistakes(other: Job) -> Iterator[Mistake]:
 
 
 def source_facts(other: Job) -> JsonObject:
-    """Return what an output says of the job that it was made from, by that job's own output. Raises OSError."""
-    path = other.output
-    metadata = read_metadata(path)
-    with storage_of(path).open(path) as file:
+    """Return what an output says of the job that it was made from, by that job's own output. The hash is that of the
+    file, or of the manifest. Raises OSError.
+    """
+    output = other.output
+    metadata = metadata_at(output)
+    with storage_of(output.head).open(output.head) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "name": other.config.name,

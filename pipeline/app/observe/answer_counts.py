@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.config import Destination
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
 from pipeline.plan import SUCCEEDED, Plan
-from pipeline.storage import Location, storage_of
+from pipeline.storage import storage_of
 
 # As the journal writes them. Within a text of the record the quotes would be escaped.
 _TRUNCATED = b'"truncated":true'
@@ -28,7 +29,7 @@ class AnswerCounts:
         return AnswerCounts(self.truncated + truncated, self.empty + empty)
 
 
-def counts_of_output(path: Location, prefix: str) -> AnswerCounts:
+def counts_of_output(output: Destination, prefix: str) -> AnswerCounts:
     """Count the answers in an output, the names of whose columns begin with `prefix`.
 
     Raises:
@@ -37,18 +38,20 @@ def counts_of_output(path: Location, prefix: str) -> AnswerCounts:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from pipeline.sink import files_of
+
     columns = [f"{prefix}truncated", f"{prefix}response_type"]
     truncated = empty = 0
     try:
-        with storage_of(path).open(path) as opened, pq.ParquetFile(opened) as file:
-            for batch in file.iter_batches(columns=columns):
-                truncated += batch.column(0).true_count
-                # To compare with a Python value, pyarrow would import pandas.
-                empty += sum(
-                    one["counts"] for one in batch.column(1).value_counts().to_pylist() if one["values"] == "empty"
-                )
+        for path in files_of(output):
+            with storage_of(path).open(path) as opened, pq.ParquetFile(opened) as file:
+                for batch in file.iter_batches(columns=columns):
+                    truncated += batch.column(0).true_count
+                    # To compare with a Python value, pyarrow would import pandas.
+                    kinds = batch.column(1).value_counts().to_pylist()
+                    empty += sum(one["counts"] for one in kinds if one["values"] == "empty")
     except (OSError, pa.ArrowException) as error:
-        raise CheckpointFailed(f"{path}: the output was written and cannot be read back: {error}") from error
+        raise CheckpointFailed(f"{output}: the output was written and cannot be read back: {error}") from error
     return AnswerCounts(truncated, empty)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.app.observe.answer_counts import AnswerCounts
 from pipeline.app.observe.control import Controls
-from pipeline.app.observe.status import cache_facts, file_stamp
+from pipeline.app.observe.status import cache_facts, output_stamp
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
 from pipeline.app.observe.throughput import Tracker
 from pipeline.journal import Journal, write_progress
@@ -88,7 +88,7 @@ class Figures:
         facts = {
             "last_progress_at": self.tracker.last_progress_at,
             "errors": failures.facts(),
-            "output_stamp": file_stamp(self.summary.output),
+            "output_stamp": output_stamp(self.summary.output),
         }
         self._write(directory, self.summary, journal, facts)
 

@@ -17,7 +17,7 @@ from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.sharding import latest_shards
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
-from pipeline.config import Job, Shard, read_job
+from pipeline.config import Destination, Job, Shard, read_job
 from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
 from pipeline.journal.totals import Totals
@@ -153,19 +153,20 @@ def written_output(job: Job, checkpoint_id: str) -> str | None:
 
     Raises StoreRefused, StoreFailed.
     """
-    from pipeline.sink import partial_path, read_metadata
+    from pipeline.sink import is_complete, metadata_at
 
-    output = job.output
-    found = [(path, read_metadata(path)) for path in (output, partial_path(output))]
-    ours = [(path, one) for path, one in found if one is not None and one.checkpoint_id == checkpoint_id]
+    found = [(place, metadata_at(place)) for place in job.output.places if is_complete(place)]
+    ours = [(place, one) for place, one in found if one is not None and one.checkpoint_id == checkpoint_id]
     latest = max(ours, key=lambda one: (one[1].run_ids[-1:], one[1].journal.commits), default=None)
     return None if latest is None else str(latest[0])
 
 
-def file_stamp(path: str | None) -> list[int | str] | None:
-    """Return the version of a file on this machine, as it is kept in JSON; None where there is none."""
+def output_stamp(output: str | None) -> list[int | str] | None:
+    """Return the version of an output on this machine, as it is kept in JSON; None where there is none."""
+    if output is None or split_uri(output):
+        return None
     try:
-        version = None if path is None or split_uri(path) else LOCAL.version(Path(path))
+        version = LOCAL.version(Destination(Path(output), output.endswith("/")).head)
     except OSError:
         return None
     return None if version is None else list(version)
@@ -199,12 +200,12 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
 
 def _output_now(job: Job, journal: Journal, last: Summary) -> str | None:
     """Return the latest output that is there; for one in a store, which is not asked, the last one that is known."""
-    return last.output if isinstance(job.output, StorePath) else written_output(job, journal.checkpoint_id)
+    return last.output if isinstance(job.output.path, StorePath) else written_output(job, journal.checkpoint_id)
 
 
 def _is_as_written(output: str | None, facts: JsonObject) -> bool:
     """Return whether the output is certainly the one that the last run left, so that it need not be read."""
-    stamp = file_stamp(output)
+    stamp = output_stamp(output)
     return stamp is not None and stamp == facts.get("output_stamp")
 
 

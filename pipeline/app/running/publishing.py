@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pyarrow as pa
 
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.source_job import source_facts
+from pipeline.config import Destination
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.records import digest
@@ -16,59 +15,43 @@ from pipeline.sink import (
     OutOfTime,
     OutputMetadata,
     Results,
-    is_foreign,
-    partial_path,
+    is_complete,
     publish,
-    remove,
     shows,
+    supersede,
 )
-from pipeline.storage import Location, is_taken, storage_of
 from pipeline.version import __version__
 
 
 def publish_rows(
     opened: OpenJob, plan: Plan, journal: Journal, *, is_whole: bool, seconds: float | None
-) -> tuple[Location | None, bool]:
+) -> tuple[Destination | None, bool]:
     """Publish every row that has an outcome, unless the output is current, and delete what it supersedes.
 
     Args:
         is_whole: every row has one; else they go into the partial output.
         seconds: give up after so long; an earlier file then stays.
 
-    Returns the path of the present output, None if there is none, and whether it holds every such row. Raises
+    Returns the place of the present output, None if there is none, and whether it holds every such row. Raises
     CheckpointFailed, and InvalidInput where somebody else's file is in the way.
     """
     if not opened.job.writes_output:
         return None, True
     config = opened.job.config
     output = opened.job.output
-    partial = partial_path(output)
     results = Results(opened.rows, plan, journal, opened.carried, config.output.prefix)
     state = state_of(opened, results.schema, plan.state_digest())
-    path: Location | None = output if is_whole else partial
-    assert path is not None
+    place: Destination | None = output if is_whole else output.partial
+    assert place is not None
     is_current = True
-    if not shows(path, state, plan.rows(*SUCCEEDED, *FAILED)):
+    if not shows(place, state, plan.rows(*SUCCEEDED, *FAILED), config.output.rows_per_file):
+        metadata = metadata_of(opened, journal.checkpoint_id, JournalState.of(journal), tuple(journal.runs()), state)
         try:
-            publish(
-                results,
-                path,
-                compression=config.output.compression,
-                metadata=metadata_of(
-                    opened, journal.checkpoint_id, JournalState.of(journal), tuple(journal.runs()), state
-                ),
-                whole=is_whole,
-                overwrite=config.output.overwrite,
-                seconds=seconds,
-            )
+            publish(results, place, config.output, metadata, whole=is_whole, seconds=seconds)
         except OutOfTime:
-            path, is_current = path if is_taken(path) else None, False
-    if is_whole and (config.output.overwrite or not is_foreign(partial, journal.checkpoint_id)):
-        remove(partial)
-    for place in (output, partial):
-        with suppress(OSError):  # what a killed run left there is only in the way
-            storage_of(place).draft(place, journal.checkpoint_id).unlink(missing_ok=True)
-    return path, is_current
+            place, is_current = place if is_complete(place) else None, False
+    supersede(output, journal.checkpoint_id, by_whole=is_whole, overwrite=config.output.overwrite)
+    return place, is_current
 
 
 def state_of(opened: OpenJob, schema: pa.Schema, plan: str | list[str]) -> str:
@@ -76,7 +59,8 @@ def state_of(opened: OpenJob, schema: pa.Schema, plan: str | list[str]) -> str:
     config = opened.job.config.output
     facts: list[object] = [
         plan,
-        config.model_dump(mode="json", exclude={"raw_reply", "storage"}),  # its column is in the schema
+        # The column of replies is in the schema, and the size of its parts shows from an output.
+        config.model_dump(mode="json", exclude={"raw_reply", "rows_per_file", "storage"}),
         opened.carried,
         str(schema),
     ]

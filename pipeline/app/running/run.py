@@ -220,7 +220,7 @@ class Run:
         assert journal is not None
         is_whole = plan.count(*_PENDING) == 0
         seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
-        path, is_current = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
+        output, is_current = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
         failures = failure_kinds(plan, journal, max_runs=config.retry.max_runs)
         ended = ending(
             stop,
@@ -231,13 +231,15 @@ class Run:
         )
         answers = AnswerCounts()
         if is_current:
-            answers = counts_of_journal(plan, journal) if path is None else counts_of_output(path, config.output.prefix)
+            answers = (
+                counts_of_journal(plan, journal) if output is None else counts_of_output(output, config.output.prefix)
+            )
         self._figures.update(
             answers,
             status=ended.status,
             exit_code=ended.exit_code,
             error=ended.error,
-            output=None if path is None else str(path),
+            output=None if output is None else str(output),
             **failures.counts(),
         )
         self._figures.write_at_rest(held.directory, journal, failures)

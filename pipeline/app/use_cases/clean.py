@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -14,14 +14,14 @@ from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import locked, open_journal
 from pipeline.app.running.options import RunOptions, select_retries
-from pipeline.config import Job
+from pipeline.config import Destination, Job
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.journal.files import foreign_names, own_files, remove_own
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
 from pipeline.records import JsonObject
-from pipeline.sink import Results, is_own, result_names
-from pipeline.storage import Location, is_taken, storage_of
+from pipeline.sink import Results, files_of, is_complete, is_own, result_names
+from pipeline.storage import Location, storage_of
 from pipeline.wording import counted, money
 
 _ROWS_A_BATCH = 1024
@@ -35,7 +35,7 @@ class CleanupPlan:
 
     job: str
     path: Path
-    output: Location
+    output: Destination
     succeeded: int
     failed: int
     job_cost_usd: Decimal
@@ -97,7 +97,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan
             " input, and no output does; the checkpoint is left as it is"
         )
     output = opened.job.output
-    if not is_taken(output):
+    if not is_complete(output):
         raise InvalidInput(f"{output} is not there, and nothing else holds the answers of {config.name!r}; {again}")
     if not is_own(output, journal.checkpoint_id):
         raise InvalidInput(
@@ -120,28 +120,33 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan
     )
 
 
-def _holds(output: Location, results: Results) -> bool:
+def _holds(output: Destination, results: Results) -> bool:
     """Return whether the output, read whole, has each row as the checkpoint has it."""
     try:
-        with (
-            storage_of(output).open(output) as opened,
-            pq.ParquetFile(opened, page_checksum_verification=True) as file,
-        ):
-            columns = [results.prefix + name for name in result_names(file.schema_arrow.names, results.prefix)]
-            if not columns:
+        files = files_of(output)
+        with storage_of(files[0]).open(files[0]) as first:
+            schema = pq.read_schema(first)
+        columns = [results.prefix + name for name in result_names(schema.names, results.prefix)]
+        if not columns:
+            return False
+        written = _rows_of(files, columns)
+        left = schema.empty_table().select(columns)
+        for batch in results.batches():
+            while left.num_rows < batch.num_rows and (more := next(written, None)) is not None:
+                left = pa.concat_tables([left, pa.Table.from_batches([more])])
+            here, left = left.slice(0, batch.num_rows), left.slice(batch.num_rows)
+            wanted = pa.Table.from_batches([batch]).select(columns)
+            if not all(map(pa.ChunkedArray.equals, here.columns, wanted.columns)):
                 return False
-            written = file.iter_batches(_ROWS_A_BATCH, columns=columns)
-            left = file.schema_arrow.empty_table().select(columns)
-            for batch in results.batches():
-                while left.num_rows < batch.num_rows and (more := next(written, None)) is not None:
-                    left = pa.concat_tables([left, pa.Table.from_batches([more])])
-                here, left = left.slice(0, batch.num_rows), left.slice(batch.num_rows)
-                wanted = pa.Table.from_batches([batch]).select(columns)
-                if not all(map(pa.ChunkedArray.equals, here.columns, wanted.columns)):
-                    return False
-            return left.num_rows == 0 and next(written, None) is None
+        return left.num_rows == 0 and next(written, None) is None
     except (OSError, pa.ArrowException):
         return False
+
+
+def _rows_of(files: Sequence[Location], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    for path in files:
+        with storage_of(path).open(path) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
+            yield from file.iter_batches(_ROWS_A_BATCH, columns=columns)
 
 
 def _remove(directory: Path) -> None:

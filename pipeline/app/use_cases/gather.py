@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from pipeline.app.jobs import checkpoint
@@ -17,9 +17,9 @@ from pipeline.app.observe.answer_counts import counts_of_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, RunError, Summary
 from pipeline.app.running.publishing import metadata_of, state_of
-from pipeline.config import Job, Shard
+from pipeline.config import Destination, Job, Shard
 from pipeline.endings import StopKind
-from pipeline.errors import InvalidInput, InvalidJob, JobLocked, Mistake
+from pipeline.errors import InvalidInput, InvalidJob, JobLocked
 from pipeline.journal import Journal, State
 from pipeline.plan import FailureKinds, Plan, failure_kinds, load_plan
 from pipeline.records import JsonObject
@@ -29,12 +29,10 @@ from pipeline.sink import (
     Results,
     is_foreign,
     journals_together,
-    partial_path,
     publish,
-    remove,
     shows,
+    supersede,
 )
-from pipeline.storage import Location, storage_of
 from pipeline.wording import counted
 
 _MISSING, _RUNNING = "missing", "running"
@@ -165,7 +163,7 @@ def _told(state: ShardState) -> str:
     return f"shard {state.shard} has {counted(state.pending or 0, 'pending row')}"
 
 
-def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Location:
+def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Destination:
     job = opened.job
     config, output = job.config.output, job.output
     results = GatheredResults(
@@ -173,27 +171,16 @@ def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Location:
         tuple(part.results() for part in parts),
         gathered_id([part.journal.checkpoint_id for part in parts]),
     )
-    for path in (output, partial_path(output)):
-        if is_foreign(path, results.checkpoint_id) and not config.overwrite:
-            message = f"{path} exists and was not gathered from these shards"
-            hint = "move it away, or set output.overwrite: true"
-            raise InvalidJob([job.placed(Mistake(message, key="output.path", suggestion=hint))])
+    for place in output.places:
+        if is_foreign(place, results.checkpoint_id) and not config.overwrite:
+            raise InvalidJob([job.placed(checkpoint.foreign_output(place, "gathered from these shards"))])
     state = state_of(opened, results.schema, [part.plan.state_digest() for part in parts])
-    if not shows(output, state, results.count):
+    if not shows(output, state, results.count, config.rows_per_file):
         metadata = metadata_of(
             opened, results.checkpoint_id, _journal_state(parts), tuple(dict.fromkeys(_run_ids(parts))), state
         )
-        publish(
-            results,
-            output,
-            compression=config.compression,
-            metadata=metadata,
-            whole=True,
-            overwrite=config.overwrite,
-        )
-    remove(partial_path(output))
-    with suppress(OSError):  # what a killed run left there is only in the way
-        storage_of(output).draft(output, results.checkpoint_id).unlink(missing_ok=True)
+        publish(results, output, config, metadata, whole=True)
+    supersede(output, results.checkpoint_id, by_whole=True, overwrite=config.overwrite)
     return output
 
 

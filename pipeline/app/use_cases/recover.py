@@ -78,7 +78,7 @@ def _answers_if_sound(job: Job, directory: Path, found: Sequence[Output]) -> int
         try:
             for output in found:
                 if output.checkpoint_id == journal.checkpoint_id:
-                    checkpoint.refuse_older_journal(directory, journal, output.metadata, output.path)
+                    checkpoint.refuse_older_journal(directory, journal, output.metadata, str(output.path))
             return journal.verify()
         finally:
             journal.close()

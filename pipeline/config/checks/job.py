@@ -165,3 +165,7 @@ def _check_output(config: JobConfig) -> Iterator[Finding]:
     if os.path.normpath(config.output.path) in map(os.path.normpath, config.input.paths):
         hint = "write the answers to another file"
         yield Finding(path("output.path"), "this is the input", hint, (path("input.path"),))
+    if "rows_per_file" in config.output.model_fields_set and not config.output.is_directory:
+        hint = "leave it out, or let `output.path` end in `/`, which makes it a directory of part files"
+        message = "the output is one file, however many rows it has"
+        yield Finding(path("output.rows_per_file"), message, hint, (path("output.path"),))

@@ -24,11 +24,15 @@ class OutputConfig(Section):
     """Where the answers go."""
 
     path: OutputPath = Field(
-        description="The Parquet file that is written once every row has an outcome.",
+        description="The Parquet file that is written once every row has an outcome. With a slash at the end it is a"
+        " directory of such files, beside which a manifest lists them.",
         examples=["data/out/answers.parquet"],
     )
     compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
         default="zstd", description="The Parquet file's compression."
+    )
+    rows_per_file: int = Field(
+        default=1_000_000, ge=1, description="The most rows of each file in a directory.", examples=[100_000]
     )
     prefix: str = Field(default="", description="Put before the names of the columns that are added.")
     raw_reply: bool = Field(
@@ -36,5 +40,11 @@ class OutputConfig(Section):
         description="Whether the last column holds each reply as it came, at most 1 MiB. Replies from before are null.",
     )
     overwrite: bool = Field(
-        default=False, description="Whether a file at the path that this job did not write may be replaced."
+        default=False,
+        description="Whether a file at the path that this job did not write may be replaced: in a directory, any file.",
     )
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the output is a directory of part files."""
+        return self.path.endswith("/")

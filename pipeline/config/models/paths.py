@@ -33,15 +33,17 @@ def _check_written_path(path: str) -> str:
 
 def _check_output_path(path: str) -> str:
     if path.endswith("/"):
-        raise PydanticCustomError(
-            "path",
-            "an output of several files, in a directory, is not built yet",
-            {"suggestion": "name one file, such as `data/out/answers.parquet`"},
-        )
+        if path.rstrip("/").rpartition("/")[2] in ("", ".", ".."):
+            raise PydanticCustomError(
+                "path",
+                "the output's directory needs a name, for its manifest stands beside it",
+                {"suggestion": "name a directory of its own, such as `data/out/answers/`"},
+            )
+        return path
     if not path.endswith(".parquet") or path.rpartition("/")[2] == ".parquet":
         raise PydanticCustomError(
             "path",
-            "the output is a Parquet file, whose name ends in .parquet",
+            "the output is a Parquet file, whose name ends in .parquet, or a directory of them, which ends in /",
             {"suggestion": "let it end in `.parquet`; `pipeline export` writes other formats"},
         )
     return path
