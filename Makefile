@@ -91,6 +91,10 @@ notebook: $(installed) ## The Python interface in a Jupyter kernel
 chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99), 200 kills; a quarter of an hour
 	$(bin)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
 
+.PHONY: batch-kills
+batch-kills: $(installed) ## A thousand SIGKILLs over jobs that buy by batches (BATCH_KILLS=100 for fewer); ten minutes
+	BATCH_KILLS=$(or $(BATCH_KILLS),1000) $(bin)/python -m pytest tests/chaos/test_batch_kills.py --timeout 7200 $(ARGS)
+
 crash: $(installed) ## SIGKILL, EIO, a full disk and power loss at every step; needs strace; a quarter of an hour
 	$(bin)/python -m pytest tests/crash -n 2 --timeout 1800 $(ARGS)
 

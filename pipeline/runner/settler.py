@@ -167,7 +167,9 @@ class Settler:
             is_at_first=are_first,
         )
         self._stops.add(verdict.stop)
-        self._stops.pause_asked(failure, work, self._pace.pause_left(now), now)
+        self._stops.pause_asked(
+            failure, work, self._pace.pause_left(now), now, has_answered=self._verdicts.has_answered
+        )
         if verdict.works:
             self._usable(now)
         for other in verdict.failing:

@@ -14,6 +14,7 @@ from pipeline.runner.messages import loggable
 from pipeline.runner.progress import Stop, StopRequest
 from pipeline.wording import lasting
 
+_TOO_MANY_REQUESTS = 429
 _MOOT_WHEN_DONE = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_AFTER, StopKind.NO_SENDERS})
 """Stops that mean nothing any more once every row has an outcome."""
 
@@ -114,10 +115,13 @@ class Stops:
         longer = "longer than retry.max_elapsed_seconds"
         return f"{longer} and limits.wait_for_quota_seconds allow" if self._quota.is_asked_for else longer
 
-    def pause_asked(self, result: Reply | Failure, work: Work, pause_left: float, now: float) -> None:
+    def pause_asked(
+        self, result: Reply | Failure, work: Work, pause_left: float, now: float, *, has_answered: bool = True
+    ) -> None:
         """Stop the run if the endpoint asks for a longer pause than the run waits.
 
-        `pause_left` is how long no server can be asked: another one may not have to wait.
+        `pause_left` is how long no server can be asked: another one may not have to wait. `has_answered` tells whether
+        the endpoint has answered any request of the run.
         """
         if result.retry_after is None:
             return
@@ -125,6 +129,10 @@ class Stops:
         if seconds <= self._most_pause_seconds or self._waits(seconds, now):
             return
         words = f": {loggable(result.message, work.request)}" if isinstance(result, Failure) else ""
+        most = work.request.max_tokens
+        is_refused = isinstance(result, Failure) and result.status == _TOO_MANY_REQUESTS
+        if is_refused and not has_answered and most is not None:
+            words += f"; if parameters.max_tokens ({most:,}) alone is larger than a limit of the server, no wait helps"
         self.add(
             Stop(
                 StopKind.RETRY_AFTER,

@@ -131,6 +131,7 @@ def test_a_retry_after_beyond_max_elapsed_seconds_is_exit_5_also_in_the_next_run
     refused = ws.run(code=5)
     assert (refused["pending"], refused["output"]) == (6, "out.partial.parquet")
     assert refused["error"]["kind"] == "retry_after"
+    assert "parameters.max_tokens (100) alone is larger" in found["error"]["message"]
     assert ws.exists("out.partial.parquet")
     patient = ("--set", "retry.max_elapsed_seconds=2000", "--set", "limits.deadline_seconds=0.5")
     assert ws.run(*patient, code=4)["requests"] == 0
