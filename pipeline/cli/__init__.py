@@ -38,6 +38,7 @@ from pipeline.cli.options import faulty
 from pipeline.cli.streams import protect_streams
 from pipeline.endings import Exit
 from pipeline.engines.cores import write_no_core
+from pipeline.engines.cycles import look_for_few
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.suggest import did_you_mean, nearest
 from pipeline.version import __version__
@@ -133,6 +134,7 @@ def main() -> None:
     """Set up the process, run the command line, and exit with one of the documented codes."""
     keep_little()
     write_no_core()
+    look_for_few()
     stdout = protect_streams()
     code = run_command(sys.argv[1:])
     if (lost := stdout.lost()) is not None:

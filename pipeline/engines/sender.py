@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pipeline.client import Attempt, Client
 from pipeline.engines.channel import Channel, receive_first
 from pipeline.engines.cores import write_no_core
+from pipeline.engines.cycles import look_for_few
 from pipeline.engines.sender_config import SenderConfig
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.limits import Pause
@@ -39,6 +40,7 @@ def main(connection_number: int, pause_number: int) -> None:
     tasks. The first message sent is a Capacity, each later one a list of attempts, another Capacity, or a Fault.
     """
     write_no_core()
+    look_for_few()
     connection = socket.socket(fileno=connection_number)
     try:
         config: SenderConfig = receive_first(connection)

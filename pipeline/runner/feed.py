@@ -96,6 +96,10 @@ class History:
         return record._replace(source=self.kept.source, kept_as=int(self.kept.kept_as), stood_for=self.kept.stood_for)
 
 
+NEVER_ASKED = History()
+"""The history of a row that was never sent."""
+
+
 @dataclass(slots=True)
 class Busy:
     """How often a row was refused because of load, while other rows were answered and none of them was refused for
@@ -163,9 +167,9 @@ def feed(
         for position, row_id, content, (request, request_hash) in zip(
             part.positions, plan.row_ids(part.positions, part.ids), part.contents, part.requests(), strict=True
         ):
-            asked, history = histories.get(position, ("", History()))
-            if plan.state(position) is State.CHANGED and asked != request_hash:
-                history = History()
+            asked, history = histories.get(position, ("", NEVER_ASKED))
+            if history is not NEVER_ASKED and asked != request_hash and plan.state(position) is State.CHANGED:
+                history = NEVER_ASKED
             number = settings[rows.variant_of(position)]
             if isinstance(request, UnsentFailure):
                 record = history.outcome()._replace(error_kind=request.kind, error_message=request.message)
@@ -225,6 +229,8 @@ def _histories(
     states = [State.ATTEMPTED, State.RETRY, State.TRUNCATED]
     if expected is not None:
         states.append(State.CHANGED)
+    if not plan.count(*states):
+        return {}
     asked_before = {plan.event(position): position for position in positions if plan.state(position) in states}
     found: dict[int, tuple[str, History]] = {}
     for entry, record in journal.records(sorted(asked_before)):
