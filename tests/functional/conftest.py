@@ -24,6 +24,7 @@ from pipeline.app.jobs.job import load_job
 from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
 from tests.support.commands import Result, command
+from tests.support.forwarding import Forwarding
 from tests.support.processes import COMMAND, Process, Warm
 
 KEY_VARIABLE = "FUNCTIONAL_TEST_KEY"
@@ -389,6 +390,14 @@ def endpoint() -> Iterator[Endpoint]:
 def ws(tmp_path: Path, endpoint: Endpoint, warm: Warm, request: pytest.FixtureRequest) -> Workspace:
     # Parquet spares each of some thousand commands the import of pandas; a module that is about CSV says so.
     return Workspace(tmp_path, endpoint.url, getattr(request.module, "INPUT", "in.parquet"), warm=warm)
+
+
+@pytest.fixture(scope="session")
+def forwarding(warm: Warm) -> Iterator[Forwarding]:
+    """What other programs can start as Python and as the command."""
+    opened = Forwarding(warm)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

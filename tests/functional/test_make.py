@@ -1,5 +1,5 @@
 """`make data/out/NAME.parquet` and `make all`: what is made again when, and what is left alone. A script stands for the
-command, so that only make's own part is tried here.
+command, so that only make's own part is tried here; `make acceptance` kills real runs below make.
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.functional.conftest import Simulated, wait_until
-from tests.support.many_jobs import ManyJobs, kill_and_finish, most_within
+from tests.functional.conftest import wait_until
+from tests.support.forwarding import Forwarding
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = """#!/bin/sh
@@ -43,14 +41,14 @@ output: {{path: data/out/{name}.parquet}}
 class Project:
     """A directory with configs, data and the repository's Makefile."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, python: Path) -> None:
         self.path = path
         for name in ("configs", "data", "bin"):
             (path / name).mkdir()
         shutil.copy(REPOSITORY / "Makefile", path)
         (path / ".ci").symlink_to(REPOSITORY / ".ci")
         self.script("pipeline", COMMAND)
-        self.script("python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (path / "bin" / "python").symlink_to(python)
         self.words = ["make", "bin=bin", "installed="]
 
     def script(self, name: str, text: str) -> None:
@@ -93,8 +91,8 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path, forwarding: Forwarding) -> Project:
+    return Project(tmp_path, forwarding.python)
 
 
 @pytest.mark.parametrize("target", ["data/out/a/", "data/out/a", "data/out/a.manifest.json", "all"])
@@ -253,7 +251,7 @@ def test_what_changes_while_a_job_runs_counts_as_newer(project: Project) -> None
     assert project.calls("data/out/a.parquet") == ["a"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_reaches_every_run_and_no_output_is_deleted(project: Project, number: signal.Signals) -> None:
     for name in "ab":
         project.job(name)
@@ -261,23 +259,13 @@ def test_a_signal_reaches_every_run_and_no_output_is_deleted(project: Project, n
         project.file(f"publishes-{name}")
     with project.start("all", "-j2") as run:
         wait_until(lambda: all((project.path / f"started-{name}").exists() for name in "ab"))
-        if number is signal.SIGINT:  # as a terminal does
-            os.killpg(run.pid, number)
-        else:
+        if number is signal.SIGTERM:
             run.send_signal(number)
+        else:  # as a terminal does, or a machine that goes down
+            os.killpg(run.pid, number)
         assert run.wait(20) != 0
-    assert sorted(project.lines("stopped")) == ["a", "b"]
+    assert sorted(project.lines("stopped")) == ([] if number is signal.SIGKILL else ["a", "b"])
     assert sorted(path.name for path in (project.path / "data/out").iterdir()) == ["a.parquet", "b.parquet"]
     for name in "ab":
         (project.path / f"holds-{name}").unlink()
     assert project.calls("all") == ["a", "b"]
-
-
-def test_a_killed_make_all_is_finished_by_the_next_and_the_shared_limit_is_kept(
-    tmp_path: Path, simulate: Callable[..., Simulated]
-) -> None:
-    simulated = simulate("--latency-seconds", "0.05")
-    work = ManyJobs(tmp_path, simulated.url, jobs=3, rows=30, per_minute=900, slots=4)
-    times = kill_and_finish(work, simulated.ledger, 45, 60)
-    # A burst of a twentieth, and then 15 a second.
-    assert most_within(1.0, times) <= 45 + 15 * 1.25

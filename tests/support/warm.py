@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import signal
 import socket
 import sys
@@ -25,8 +26,8 @@ from pipeline.cli.memory import keep_little
 
 _THIRD_PARTY = ("jinja2.sandbox", "pyarrow.csv", "pyarrow.dataset", "pyarrow.parquet", "requests", "ruamel.yaml")
 """What the program imports where it needs it."""
-_LARGE = ("pipeline.api", "pipeline.report")
-"""What brings pandas and matplotlib, which few commands need."""
+_LEFT_OUT = ("pipeline.api", "pipeline.engines.ray", "pipeline.report")
+"""What brings pandas and matplotlib, which few commands need, and Ray, which may not be there."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -69,6 +70,13 @@ def _run(order: dict[str, Any]) -> None:
         main()
     except SystemExit as ended:
         _leave(ended)
+
+
+def run_script(script: str, *arguments: str) -> NoReturn:
+    """Run a file of Python instead of the command."""
+    sys.argv = [script, *arguments]
+    runpy.run_path(script, run_name="__main__")
+    _leave(SystemExit(0))
 
 
 def _leave(ended: SystemExit) -> NoReturn:
@@ -117,7 +125,7 @@ def _become(order: dict[str, Any], streams: list[int]) -> None:
 
 def _import_everything() -> None:
     for module in pkgutil.walk_packages(pipeline.__path__, "pipeline."):
-        if not module.name.endswith("__main__") and not module.name.startswith(_LARGE):
+        if not module.name.endswith("__main__") and not module.name.startswith(_LEFT_OUT):
             importlib.import_module(module.name)
     for name in _THIRD_PARTY:
         importlib.import_module(name)
