@@ -30,9 +30,9 @@ def simulated(
 
 @pytest.mark.parametrize("kind", ["dataoorts", "openai"])
 def test_a_run_says_how_many_it_had_in_flight_and_why_no_more(ws: Workspace, kind: str) -> None:
-    simulated(ws, 600, endpoint={"kind": kind}, simulator={"latency_seconds": 0.1, "best_concurrency": 20})
+    simulated(ws, 300, endpoint={"kind": kind}, simulator={"latency_seconds": 0.1, "best_concurrency": 20})
     found = ws.run()
-    assert found["succeeded"] == found["requests"] == 600
+    assert found["succeeded"] == found["requests"] == 300
     assert found["limited_by"] in set(LimitedBy)
     assert found["concurrency"] >= 8
     status = ws.command("status")
@@ -49,22 +49,22 @@ def test_the_standard_transport_has_its_cap(ws: Workspace, monkeypatch: pytest.M
     for transport in most:
         simulated(
             ws,
-            600,
+            300,
             name=transport,
             endpoint={"transport": transport},
             output={"path": f"{transport}.parquet"},
             simulator={"latency_seconds": 0.1},
         )
         found = ws.run()
-        assert found["succeeded"] == 600
+        assert found["succeeded"] == 300
         most[transport] = found["concurrency"]
     assert most["standard"] <= 12 < most["lean"]
 
 
 def test_several_processes_send_what_is_found(ws: Workspace) -> None:
-    simulated(ws, 2000, limits={"processes": 3}, simulator={"latency_seconds": 0.05, "best_concurrency": 40})
+    simulated(ws, 800, limits={"processes": 2}, simulator={"latency_seconds": 0.05, "best_concurrency": 40})
     found = ws.run()
-    assert found["succeeded"] == found["requests"] == 2000
+    assert found["succeeded"] == found["requests"] == 800
     assert 8 <= found["concurrency"] < 400
 
 

@@ -181,7 +181,7 @@ def test_the_metadata_holds_the_job_its_configuration_prices_version_and_runs(ws
 
 
 def test_the_path_never_holds_a_half_written_file(ws: Workspace, endpoint: Endpoint) -> None:
-    count = 3000
+    count = 1000
     ws.questions(*(f"{n} " + "x" * 300 for n in range(4)))
     ws.job()
     ws.run()
@@ -200,7 +200,7 @@ def test_the_path_never_holds_a_half_written_file(ws: Workspace, endpoint: Endpo
         while not done.is_set():
             # One open for the whole reading: the file may be replaced at any moment.
             seen.add(pq.read_table(pa.BufferReader((ws.path / "out.parquet").read_bytes())).num_rows)
-            done.wait(0.01)
+            done.wait(0.02)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -1,4 +1,7 @@
-"""The examples for schedulers that run N commands, each with real runs as far as the tool is here."""
+"""The examples for schedulers that run N commands, each with real runs as far as the tool is here.
+
+The runs are forked from one process, except where they get signals.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.functional.conftest import KEY_VARIABLE, Endpoint, Workspace
+from tests.support.forwarding import Forwarding
 from tests.support.processes import COMMAND, REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
@@ -30,11 +34,13 @@ def desk(ws: Workspace) -> Workspace:
     return ws
 
 
-def example(desk: Workspace, name: str) -> Path:
-    """Copy an example for three shards of the command that is here."""
+def example(desk: Workspace, name: str, command: str | Path) -> Path:
+    """Copy an example for three shards of the given command."""
     text = (EXAMPLES / name).read_text(encoding="utf-8")
     assert INSTALLED in text
-    text = text.replace(INSTALLED, COMMAND).replace("shards=16", f"shards={SHARDS}").replace(":= 16", f":= {SHARDS}")
+    text = (
+        text.replace(INSTALLED, str(command)).replace("shards=16", f"shards={SHARDS}").replace(":= 16", f":= {SHARDS}")
+    )
     path = desk.path / Path(name).name
     path.write_text(text, encoding="utf-8")
     return path
@@ -57,8 +63,8 @@ def check_whole(desk: Workspace, endpoint: Endpoint) -> None:
     assert len(endpoint.asked) == ROWS
 
 
-def test_make_runs_the_shards_and_gathers_them(desk: Workspace, endpoint: Endpoint) -> None:
-    path = example(desk, "shards.mk")
+def test_make_runs_the_shards_and_gathers_them(desk: Workspace, endpoint: Endpoint, forwarding: Forwarding) -> None:
+    path = example(desk, "shards.mk", forwarding.pipeline)
     ran = call(desk, "make", "-f", path, "-j", "2", "-k")
     assert (ran.returncode, ran.stdout) == (0, ""), ran
     assert call(desk, "make", "-f", path, "gather").returncode == 0
@@ -66,18 +72,20 @@ def test_make_runs_the_shards_and_gathers_them(desk: Workspace, endpoint: Endpoi
 
 
 @pytest.mark.skipif(shutil.which("parallel") is None, reason="needs GNU parallel")
-def test_gnu_parallel_runs_the_shards_and_gathers_them(desk: Workspace, endpoint: Endpoint) -> None:
-    done = call(desk, "sh", example(desk, "shards.sh"))
+def test_gnu_parallel_runs_the_shards_and_gathers_them(
+    desk: Workspace, endpoint: Endpoint, forwarding: Forwarding
+) -> None:
+    done = call(desk, "sh", example(desk, "shards.sh", forwarding.pipeline))
     assert done.returncode == 0, done
     check_whole(desk, endpoint)
 
 
-def test_the_slurm_script_ends_as_the_run_does(desk: Workspace, endpoint: Endpoint) -> None:
-    path = example(desk, "slurm/shards.sbatch")
+def test_the_slurm_script_ends_as_the_run_does(desk: Workspace, endpoint: Endpoint, forwarding: Forwarding) -> None:
+    path = example(desk, "slurm/shards.sbatch", forwarding.pipeline)
     for task in range(1, SHARDS + 1):
         desk.environment |= {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_JOB_ID": f"10{task}"}
         assert call(desk, "bash", path).returncode == 0
-    assert call(desk, COMMAND, "gather", "configs/answers.yaml", "--shards", str(SHARDS)).returncode == 0
+    assert desk.pipeline("gather", "configs/answers.yaml", "--shards", str(SHARDS)).code == 0
     check_whole(desk, endpoint)
 
 
@@ -85,7 +93,7 @@ def test_the_slurm_script_ends_as_the_run_does(desk: Workspace, endpoint: Endpoi
 def test_the_slurm_script_drains_and_goes_back_into_the_queue_only_when_it_was_warned(
     desk: Workspace, endpoint: Endpoint, warned: signal.Signals, requeued: list[str]
 ) -> None:
-    path = example(desk, "slurm/shards.sbatch")
+    path = example(desk, "slurm/shards.sbatch", COMMAND)
     tools = desk.path / "tools"
     tools.mkdir()
     (tools / "scontrol").write_text('#!/bin/sh\necho "$@" >> requeued\n', encoding="utf-8")
@@ -127,11 +135,11 @@ def test_the_kubernetes_job_keeps_the_rules_that_only_its_server_checks() -> Non
     assert f"$((JOB_COMPLETION_INDEX + 1))/{job['completions']} " in container["command"][-1]
 
 
-def test_the_kubernetes_command_runs_its_shard(desk: Workspace, endpoint: Endpoint) -> None:
+def test_the_kubernetes_command_runs_its_shard(desk: Workspace, endpoint: Endpoint, forwarding: Forwarding) -> None:
     job = YAML(typ="safe", pure=True).load(EXAMPLES / "kubernetes" / "shards.yaml")["spec"]
     (container,) = job["template"]["spec"]["containers"]
     words = [
-        word.replace("exec pipeline", f"exec {COMMAND}").replace("/config/", "configs/")
+        word.replace("exec pipeline", f"exec {forwarding.pipeline}").replace("/config/", "configs/")
         for word in container["command"]
     ]
     desk.environment["JOB_COMPLETION_INDEX"] = "15"

@@ -1,7 +1,7 @@
 """Programs on disk that stand for Python and for the command: what they are told is done by a child of a `Warm`.
 
-Other programs, such as make or a shell script, start them as they would start the real ones, a third of a second sooner.
-A signal to such a program goes no further.
+Other programs, such as make or a shell script, start them as they would start the real ones, and save the imports. A
+signal to such a program goes no further.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ def test_the_number_of_rows_does_not_show_in_memory(tmp_path: Path) -> None:
         return python_peak + pool_peak
 
     peak(1_000)  # imports
-    assert peak(200_000) < peak(50_000) * 1.2
+    assert peak(120_000) < peak(50_000) * 1.2
 
 
 def test_reading_begins_at_any_row(tmp_path: Path) -> None:
