@@ -19,9 +19,9 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers fuzz protections findings lint \
-    format docs demo dataset-demo run validate status wheel pins clean bench bench-full bench-scale bench-peers bench-recovery \
-    bench-kills bench-auto bench-scaling profile
+.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers test-ray fuzz \
+    protections findings lint format docs demo dataset-demo run validate status wheel pins clean bench bench-full \
+    bench-scale bench-peers bench-recovery bench-kills bench-auto bench-scaling profile
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +87,10 @@ browser: $(installed) ## A report in a real browser; needs chromium
 notebook: $(installed) ## The Python interface in a Jupyter kernel
 	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/notebook.txt
 	$(bin)/python -m pytest tests/notebook $(ARGS)
+
+test-ray: $(installed) ## Jobs on a real Ray cluster: actors and nodes killed, `ray stop`; ten minutes
+	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/ray.txt
+	$(bin)/python -m pytest tests/ray --timeout 400 $(ARGS)
 
 chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99), 200 kills; a quarter of an hour
 	$(bin)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
@@ -245,6 +249,8 @@ pins: ## Resolve requirements/ again from pyproject.toml, with Python 3.11
 	    --output-file requirements/bench.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra notebook --constraint requirements/dev.txt \
 	    --output-file requirements/notebook.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --constraint requirements/dev.txt --output-file requirements/ray.txt \
+	    requirements/ray.in
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/fuzz.txt requirements/fuzz.in
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --constraint requirements/dev.txt \
 	    --output-file requirements/schedulers.txt requirements/schedulers.in

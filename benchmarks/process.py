@@ -103,6 +103,11 @@ class Tree:
             )
         self._pidfd = os.pidfd_open(self._process.pid)
 
+    @property
+    def pid(self) -> int:
+        """The command's first process."""
+        return self._process.pid
+
     def pids(self) -> set[int]:
         """Return the processes that run now."""
         return descendants(parents(), os.getpid()) - self._others

@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from tests.support.processes import Warm
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 KEY = "acceptance-key-4b1d"
 
 # A deadline for each example measures the machine, not the code; pytest-timeout stops what hangs. The parent is the
@@ -28,6 +29,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # A make that a test starts is none below `make test`.
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Where the real prompts are; the project does not carry them."""
+    found = Path(os.environ.get("PIPELINE_ACCEPTANCE_DATA") or REPOSITORY.parent / "shared" / "data")
+    missing = [name for name in ("gsm8k_test.parquet", "truthfulqa.csv") if not (found / name).is_file()]
+    if missing:
+        pytest.fail(f"{', '.join(missing)} not found: set PIPELINE_ACCEPTANCE_DATA to the directory that holds them")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipeline.engines.ray import placement as placement_module
-from pipeline.engines.ray import placer as placer_module
+from pipeline.engines.ray import process as process_module
 from pipeline.engines.ray.placement import RayPlacement, Wish
 from pipeline.engines.ray.placer import Address, Node, Placer, first_line
 from pipeline.engines.remote.handshake import join
@@ -149,8 +149,8 @@ def test_a_node_that_fails_keeps_no_other_from_sending() -> None:
 
 @pytest.mark.parametrize("fault", ["silent", "raises"])
 def test_the_run_is_told_of_a_cluster_that_no_longer_answers(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placer_module, "_SECONDS_BETWEEN_LOOKS", 0.01)
-    monkeypatch.setattr(placer_module, "_SECONDS_SILENT", 0.05)
+    monkeypatch.setattr(process_module, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(process_module, "_SECONDS_SILENT", 0.05)
     cluster = Cluster(node(1))
     told, release = threading.Event(), threading.Event()
     said: list[Mapping[str, Any]] = []
@@ -171,7 +171,7 @@ def test_the_run_is_told_of_a_cluster_that_no_longer_answers(fault: str, monkeyp
 
     monkeypatch.setattr(cluster, "nodes", nodes)
     monkeypatch.setattr(sys, "stdin", lines())
-    placer_module.keep(Placer(cluster, DOOR, say), say)
+    process_module.keep(Placer(cluster, DOOR, say), say)
     release.set()
     wanted = (
         "Ray has ended: The system has ended." if fault == "raises" else "Ray's control store has not answered for 0 s"
@@ -188,7 +188,7 @@ def test_of_an_error_of_ray_the_first_line_is_shown() -> None:
 
 FAKE = """
 import json, os, sys
-wish = json.loads(sys.stdin.readline())
+wish = json.loads(sys.argv[1])
 print(json.dumps({"trouble": json.dumps([wish, sorted(os.environ)])}), flush=True)
 """
 WAIT = 'print(json.dumps({"node": "127.0.0.1"}), flush=True); door = sys.stdin.readline(); '

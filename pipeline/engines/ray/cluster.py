@@ -38,17 +38,12 @@ class SenderActor:
 class RayCluster:
     """A cluster that this process is connected to as a driver: the actors that it starts end with it.
 
-    Without an address it is the cluster that this machine belongs to, else one that is started here. Raises whatever
-    Ray does.
+    Without an address it is the cluster that this machine belongs to; with "local" one is started here. Raises
+    ConnectionError if there is none, and whatever else Ray does.
     """
 
     def __init__(self, address: str | None) -> None:
-        try:
-            ray.init(address or "auto", **_QUIET)
-        except ConnectionError:
-            if address is not None:
-                raise
-            ray.init("local", **_QUIET, **_SMALL)
+        ray.init(address or "auto", **_QUIET, **(_SMALL if address == "local" else {}))
         self.here: str = get_node_ip_address()
 
     def nodes(self) -> list[Node]:

@@ -24,7 +24,7 @@ from pipeline.engines.remote.engine import Arrival
 from pipeline.errors import InvalidInput, PipelineError
 from pipeline.records import JsonObject
 
-_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.ray.placer import main; main()"
+_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.ray.process import main; main()"
 _SECONDS_TO_END = 10.0
 
 
@@ -32,8 +32,8 @@ _SECONDS_TO_END = 10.0
 class Wish:
     """Where senders are to be: in which cluster, how many, and whether only on this machine.
 
-    Without an `address` it is the cluster that this machine belongs to, else one that is started here. Without a number
-    of `senders` there is one on each node, and at least two.
+    Without an `address` it is the cluster that this machine belongs to, else one that is started here; with "local" it
+    is always that. Without a number of `senders` there is one on each node, and at least two.
     """
 
     address: str | None = None
@@ -69,7 +69,7 @@ class RayPlacement:
         self._trouble: str | None = None
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOTSTRAP.format(path=sys.path)],
+                [sys.executable, "-P", "-c", _BOOTSTRAP.format(path=sys.path), json.dumps(asdict(wish))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -79,7 +79,6 @@ class RayPlacement:
             )
         except OSError as error:
             raise PipelineError(f"the process that talks to Ray cannot be started: {error.strerror}") from error
-        self._tell(asdict(wish))
         threading.Thread(target=self._listen, name="ray", daemon=True).start()
 
     def on_change(self, changed: Callable[[], None]) -> None:

@@ -1,34 +1,19 @@
-"""The process that talks to Ray: it puts an actor on each node, and another one where one has died.
-
-It is told what to do in lines of JSON on stdin, and answers in such lines on stdout. It ends when stdin does, and with
-it the actors, which no one else owns.
-"""
+"""Puts a sender on each node of a cluster, and another one where one has died."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from pipeline.records import JsonObject
 
-_SECONDS_BETWEEN_LOOKS = 1.0
-_SECONDS_SILENT = 20.0
-"""How long the control store may say nothing. After 60 s Ray ends the processes of the cluster by itself."""
 _SECONDS_TO_PROVE = 5.0
 _MOST_FAILURES = 3
 _LONGEST_BACKOFF = 30.0
 _FEWEST_SENDERS = 2
-_TOKEN_FILE = "~/.ray/auth_token"
 
 Say = Callable[[JsonObject], None]
 
@@ -157,79 +142,6 @@ class Placer:
         self._say({"trouble": f"on {placed.node.address}: {cause}"})
         if not self._running and all(self._failures[one] >= _MOST_FAILURES for one in self._nodes):
             self._say({"over": f"no sender can begin in this Ray cluster; on {placed.node.address}: {cause}"})
-
-
-def main() -> None:
-    """Talk to Ray for a run until it closes stdin."""
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nothing, stream)  # what Ray prints is in its log
-    say = partial(_say, out, threading.Lock())
-    wish = json.loads(sys.stdin.readline())
-    _prepare(wish["address"])
-    try:
-        from pipeline.engines.ray.cluster import RayCluster
-
-        cluster = RayCluster(wish["address"])
-    except BaseException as error:
-        where = "no cluster can be joined or started"
-        if wish["address"] is not None:
-            where = f"no cluster can be joined at {wish['address']}"
-        say({"over": f"--engine ray: {where}: {first_line(error)}"})
-        os._exit(1)
-    say({"node": cluster.here})
-    if line := sys.stdin.readline():
-        told = json.loads(line)
-        door = Address(told["host"], told["port"], bytes.fromhex(told["token"]))
-        keep(Placer(cluster, door, say, senders=wish["senders"], only_here=wish["only_here"]), say)
-    cluster.close()
-
-
-def _prepare(address: str | None) -> None:
-    """Set what Ray reads from the environment when it is imported."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A cluster that is named by its address may ask for the token, which Ray finds out by itself only for its own.
-    if address not in (None, "auto", "local") and os.path.exists(os.path.expanduser(_TOKEN_FILE)):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
-def keep(placer: Placer, say: Say) -> None:
-    """Keep the senders placed until stdin closes. Say so if the cluster does not answer."""
-    replaced: SimpleQueue[int] = SimpleQueue()
-    for task in (partial(_look_again_and_again, placer, replaced, say), partial(_watch, placer, say)):
-        threading.Thread(target=task, daemon=True).start()
-    for line in sys.stdin:
-        replaced.put(json.loads(line)["replace"])
-
-
-def _look_again_and_again(placer: Placer, replaced: SimpleQueue[int], say: Say) -> None:
-    try:
-        while True:
-            placer.look(_all_of(replaced))
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-    except Exception as error:
-        say({"over": f"Ray has ended: {first_line(error)}"})
-
-
-def _watch(placer: Placer, say: Say) -> None:
-    """Say so when the cluster does not answer: what waits for it in the other thread is told nothing."""
-    while time.monotonic() - placer.answered_at < _SECONDS_SILENT:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    say({"over": f"Ray's control store has not answered for {_SECONDS_SILENT:.0f} s: the cluster is gone or cut off"})
-
-
-def _all_of(numbers: SimpleQueue[int]) -> list[int]:
-    found = []
-    with suppress(Empty):
-        while True:
-            found.append(numbers.get_nowait())
-    return found
-
-
-def _say(out: Any, lock: threading.Lock, message: JsonObject) -> None:
-    with lock, suppress(OSError):
-        out.write(f"{json.dumps(message)}\n")
 
 
 def first_line(error: BaseException) -> str:
