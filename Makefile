@@ -242,7 +242,8 @@ compile := .venv/pins/bin/pip-compile --upgrade --generate-hashes --strip-extras
 pins: ## Resolve requirements/ again from pyproject.toml, with Python 3.11
 	$(or $(PYTHON),python3.11) -m venv .venv/pins
 	.venv/pins/bin/python -m pip install --quiet --upgrade pip-tools
-	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/core.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --constraint requirements/constraints.in \
+	    --output-file requirements/core.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra dev --extra report --constraint requirements/core.txt \
 	    --output-file requirements/dev.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra bench --constraint requirements/dev.txt \

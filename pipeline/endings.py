@@ -194,7 +194,7 @@ class StopKind(StrEnum):
     STORE_FAILED = (
         "store_failed",
         Exit.CHECKPOINT,
-        "an object store cannot be reached, fails, or refuses what it allowed before",
+        "an object store cannot be reached, fails, or refuses what it allowed before; see [stores.md](stores.md)",
         "once the store works again",
     )
     JOB_LOCKED = ("job_locked", Exit.LOCKED, "another run of this job is under way", "")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, load_one, reported, shard_option
+from pipeline.cli.options import job_options, load, load_one, local_path, reported, shard_option
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
@@ -85,7 +84,7 @@ def export(
     columns = None if choices["columns"] is None else tuple(choices.pop("columns").split(","))
     choices["columns"] = columns
     selection = Selection(**{name: choices.pop(name) for name in ("failed", "where", "dedup", "vote", "columns")})
-    target = None if path == "-" else Path(path)
+    target = None if path == "-" else local_path(path)
     other = None if beside is None else load(beside, ())
     options = ExportOptions(selection, beside=other, **choices)
     done = export_answers(load_one(job_file, overrides, shard), to, target, options, overwrite=overwrite)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,6 +15,7 @@ from pipeline.cli.console import Console
 from pipeline.cli.failures import Failure, error_alone
 from pipeline.endings import Exit
 from pipeline.errors import InvalidInput, JobLocked, PipelineError
+from pipeline.storage import split_uri
 
 if TYPE_CHECKING:
     from pipeline.config import Job, Shard
@@ -86,6 +88,13 @@ def load_one(job_file: str, overrides: Sequence[str], shard: Shard | None) -> Jo
         count = len(parts)
         raise InvalidInput(f"{job.config.name!r} runs in {count:,} shards: say which with --shard I/{count}")
     return job
+
+
+def local_path(text: str) -> Path:
+    """Return the path of a file that is written on this machine. Raises InvalidInput if it names a store."""
+    if split_uri(text) is not None:
+        raise InvalidInput(f"{text}: this file is written on this machine, and can be copied into a store then")
+    return Path(text)
 
 
 def ended(console: Console, action: Callable[[], None], failure: Failure = error_alone) -> None:

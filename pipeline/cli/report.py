@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load_one, reported, shard_option
+from pipeline.cli.options import job_options, load_one, local_path, reported, shard_option
 
 if TYPE_CHECKING:
     from pipeline.config import Shard
@@ -30,7 +29,7 @@ def report(console: Console, job_file: str, overrides: Sequence[str], shard: Sha
     from pipeline.app.use_cases.report import report as write
 
     job = load_one(job_file, overrides, shard)
-    made = write(job, None if out is None else Path(out))
+    made = write(job, None if out is None else local_path(out))
     data = {"job": job.config.name, "path": str(made.path), "rows": made.rows, "running": made.running}
     console.result(str(made.path), data)
 

@@ -36,7 +36,7 @@ def input_of(section: InputConfig, other: Job) -> InputConfig:
     if "samples" in config.prompt.model_fields_set:
         names.append("sample_index")
     ids = tuple(config.output.prefix + name for name in names)
-    found = {"path": config.output.path, "format": "parquet"}
+    found = {"path": config.output.path, "format": "parquet", "storage": config.output.storage}
     return section.model_copy(update={**found, "id": section.id or (ids[0] if len(ids) == 1 else ids)})
 
 

@@ -59,9 +59,8 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
 
 _NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
     {
-        ("input",): frozenset({"storage"}),
         ("checkpoint",): frozenset({"backup", "backup_seconds"}),
-        ("output",): frozenset({"rows_per_file", "storage"}),
+        ("output",): frozenset({"rows_per_file"}),
     }
 )
 """Keys that are planned. They are refused by name, so that nobody takes them for accepted."""

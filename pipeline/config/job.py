@@ -16,7 +16,6 @@ from pipeline.config.schema import KeyPath
 from pipeline.config.shard import CAPS, RATES, Shard
 from pipeline.errors import Mistake
 from pipeline.records import JsonObject
-from pipeline.storage import StoreOptions
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Job:
     @property
     def output(self) -> Destination:
         """Where the output goes."""
-        return Destination.of(self.config.output.path, StoreOptions(), self.checkpoint_path)
+        return Destination.of(self.config.output.path, self.config.output.storage.options, self.checkpoint_path)
 
     def is_doubtful(self, key: str) -> bool:
         """Return whether nothing can be concluded from the value of a key, or of something in it."""

@@ -9,6 +9,7 @@ from pipeline.journal.count import FILE_NAME as COUNT_NAME
 from pipeline.journal.lock import FILE_NAME as LOCK_NAME
 from pipeline.journal.orders import ORDER_NAME, REPLIES_NAME
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
+from pipeline.storage import UPLOADS_NAME
 
 DATABASE_NAME = "journal.sqlite"
 LOG_NAME = f"{DATABASE_NAME}-wal"
@@ -63,7 +64,7 @@ def remove_own(directory: Path) -> None:
 
 def is_own_directory(path: Path) -> bool:
     """Return whether a directory within a checkpoint belongs to the checkpoint."""
-    is_named = path.name in RECOVERY_NAMES or path.name.startswith(SCRATCH_PREFIX)
+    is_named = path.name in (*RECOVERY_NAMES, UPLOADS_NAME) or path.name.startswith(SCRATCH_PREFIX)
     return is_named and path.is_dir() and not path.is_symlink()
 
 

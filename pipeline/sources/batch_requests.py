@@ -31,11 +31,11 @@ def readers(files: Sequence[InputFile], models: Iterable[str]) -> list[FileReade
     """
     for file in files:
         with watched(file):
-            for place, line in jsonl.objects(file.path):
+            for place, line in jsonl.objects(file):
                 if problem := _problem(line) or _problem_of_body(line[BODY_COLUMN], models):
                     raise place.error(*problem)
     written = pa.schema(field.remove_metadata() for field in _SCHEMA)
-    return [FileReader(file, written, partial(jsonl.chunks, file.path, _SCHEMA)) for file in files]
+    return [FileReader(file, written, partial(jsonl.chunks, file, _SCHEMA)) for file in files]
 
 
 def _problem(line: JsonObject) -> tuple[str, str] | None:

@@ -38,11 +38,11 @@ def readers(files: Sequence[InputFile], config: CsvConfig) -> list[FileReader]:
 
 
 def _reader(file: InputFile, config: CsvConfig) -> FileReader:
-    names = Scan(file.path, config.delimiter, _texts(file.path, config.encoding)).header()
+    names = Scan(file.path, config.delimiter, _texts(file, config.encoding)).header()
     if len(names) == 1 and "delimiter" not in config.model_fields_set:
         _refuse_other_delimiter(file.path, names[0])
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
-    return FileReader(file, schema, partial(_chunks, file.path, config, schema))
+    return FileReader(file, schema, partial(_chunks, file, config, schema))
 
 
 def _refuse_other_delimiter(path: str, header: str) -> None:
@@ -58,8 +58,9 @@ def _refuse_other_delimiter(path: str, header: str) -> None:
         )
 
 
-def _chunks(path: str, config: CsvConfig, schema: pa.Schema) -> Iterator[Chunk]:
-    scan = Scan(path, config.delimiter, _texts(path, config.encoding))
+def _chunks(file: InputFile, config: CsvConfig, schema: pa.Schema) -> Iterator[Chunk]:
+    path = file.path
+    scan = Scan(path, config.delimiter, _texts(file, config.encoding))
     scan.header()
     for block in scan.blocks(len(schema)):
         yield Chunk(
@@ -97,18 +98,18 @@ def _place(path: str, block: Block, cells: int, delimiter: str, index: int) -> P
     return Place(path, block.line + block.text.count("\n", 0, at))
 
 
-def _texts(path: str, encoding: str) -> Iterator[str]:
+def _texts(file: InputFile, encoding: str) -> Iterator[str]:
     """Yield the file's text in pieces, without its byte order mark. Raises InvalidJob, with the line, at bad bytes."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     first = True
-    for piece in _with_end(pieces(path)):
+    for piece in _with_end(pieces(file)):
         try:
             text = decoder.decode(piece, final=not piece)
             text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is not text
         except UnicodeError as error:
             line += _sound_lines(error)
-            raise Place(path, line).error(
+            raise Place(file.path, line).error(
                 f"not {encoding}: {getattr(error, 'reason', error)}",
                 "set `input.csv.encoding` to the file's (latin-1, cp1252, utf-16, …)",
             ) from error

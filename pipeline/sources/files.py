@@ -7,12 +7,17 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BufferedReader
+from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import InvalidInput
+from pipeline.errors import InvalidInput, StoreRefused
 from pipeline.sources.places import input_error
+from pipeline.sources.stored import find_objects, open_object
 from pipeline.sources.tables import refuse_partitions, refuse_tables
+from pipeline.storage import DEFAULT_OPTIONS, StoreOptions, StorePath, location
+from pipeline.storage.spool import Spool
 from pipeline.suggest import did_you_mean, nearest
 
 Format = Literal["csv", "parquet", "jsonl"]
@@ -39,29 +44,54 @@ _STANDS_STILL = "run again when it no longer changes"
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file as it was when the source was opened: its path as the job names it, and what `stat` said."""
+    """A file as it was when the source was opened: its path as the job names it, and what `stat` said.
+
+    Of an object in a store it has the mark of its version, and what reads that very version: `spool`.
+    """
 
     path: str
     size: int
-    modified_ns: int
-    changed_ns: int
-    inode: int
+    modified_ns: int = 0
+    changed_ns: int = 0
+    inode: int = 0
+    mark: str = ""
+    spool: Spool | None = field(default=None, compare=False, repr=False)
+
+    def open(self) -> BufferedReader:
+        """Open the file for reading. Raises OSError."""
+        return open(self.path, "rb") if self.spool is None else self.spool.open()
+
+    @property
+    def facts(self) -> list[object]:
+        """What changes when the file is renamed, written or replaced."""
+        facts = [self.path, self.size, self.modified_ns, self.changed_ns, self.inode]
+        return [*facts, self.mark] if self.mark else facts
 
 
-def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[tuple[InputFile, ...], Format]:
+def find_files(
+    path: str | Sequence[str],
+    file_format: Format | None,
+    options: StoreOptions = DEFAULT_OPTIONS,
+    work: Path = Path(),
+) -> tuple[tuple[InputFile, ...], Format]:
     """Return the files that `input.path` means, in order of their path, and the one format they have.
 
     Each entry is a file, a directory or a glob (`**` goes down through directories; names with a leading dot need one
     in the pattern). A directory stands for the files directly in it that have a known ending (of `file_format`, if that
     is given) and no leading dot; for those that end in .json if there are no others. `file_format` overrides the
-    endings.
+    endings. An entry may also name an object of a store, a folder there, or a pattern; `options` say how the store is
+    reached, and beside the directory `work` is what was read of it.
 
     Raises InvalidJob if nothing matches, the files are those of a table format, a file comes up twice, is not a regular
-    file or holds no bytes, an extension says nothing, or the formats differ.
+    file or holds no bytes, an extension says nothing, or the formats differ; StoreFailed.
     """
     entries = (path,) if isinstance(path, str) else tuple(path)
-    paths = sorted(found for entry in entries for found in _expand(entry, file_format))
-    formats = {found: file_format or _format_of(found) for found in paths}
+    paths: list[str | StorePath] = []
+    for entry in entries:
+        place = location(entry, options, work)
+        paths += _expand(entry, file_format) if isinstance(place, Path) else _expand_stored(place, file_format)
+    paths.sort(key=str)
+    formats = {str(found): file_format or _format_of(str(found)) for found in paths}
     distinct = sorted(set(formats.values()))
     if len(distinct) > 1:
         message = f"the files have several formats ({', '.join(distinct)})"
@@ -69,21 +99,12 @@ def find_files(path: str | Sequence[str], file_format: Format | None) -> tuple[t
     return tuple(_distinct_files(paths)), distinct[0]
 
 
-def _expand(entry: str, file_format: Format | None) -> list[str]:
+def _expand(entry: str, file_format: Format | None) -> Sequence[str]:
     if os.path.isdir(entry):
         names = [name for name in os.listdir(entry) if not name.startswith(".")]
         refuse_tables([entry])
         refuse_partitions(entry, names)
-        endings = [ending for ending, known in ENDINGS.items() if file_format in (None, known)]
-        found = [os.path.join(entry, name) for name in names if name.lower().endswith(tuple(endings))]
-        # Beside other data a .json file describes it, as a rule: it counts where nothing else does.
-        found = [name for name in found if not name.lower().endswith(_DESCRIBING)] or found
-        if not found:
-            raise input_error(
-                f"the directory {entry} holds no file that ends in {', '.join(endings)}",
-                "name the file, and its format under `input.format`",
-            )
-        return found
+        return [os.path.join(entry, name) for name in _of_format(entry, names, file_format)]
     if os.path.lexists(entry) or not glob.has_magic(entry):
         return [entry]
     matches = [match for match in glob.glob(entry, recursive=True) if not os.path.isdir(match)]
@@ -91,6 +112,28 @@ def _expand(entry: str, file_format: Format | None) -> list[str]:
         raise input_error(f"no file matches {entry}", _where_paths_begin(entry))
     refuse_tables({os.path.dirname(match) for match in matches})
     return matches
+
+
+def _expand_stored(entry: StorePath, file_format: Format | None) -> list[StorePath]:
+    try:
+        found = find_objects(entry, lambda names: _of_format(str(entry), names, file_format))
+    except StoreRefused as error:
+        raise input_error(str(error)) from error
+    return [entry.with_key(key) for key in found]
+
+
+def _of_format(directory: str, names: Sequence[str], file_format: Format | None) -> list[str]:
+    """Return which names in a directory are of files that count. Raises InvalidJob if none is."""
+    endings = [ending for ending, known in ENDINGS.items() if file_format in (None, known)]
+    found = [name for name in names if name.lower().endswith(tuple(endings))]
+    # Beside other data a .json file describes it, as a rule: it counts where nothing else does.
+    found = [name for name in found if not name.lower().endswith(_DESCRIBING)] or found
+    if not found:
+        raise input_error(
+            f"the directory {directory} holds no file that ends in {', '.join(endings)}",
+            "name the file, and its format under `input.format`",
+        )
+    return found
 
 
 def _format_of(path: str) -> Format:
@@ -104,9 +147,15 @@ def _format_of(path: str) -> Format:
     )
 
 
-def _distinct_files(paths: Sequence[str]) -> Iterator[InputFile]:
-    seen: dict[tuple[int, int], str] = {}
+def _distinct_files(paths: Sequence[str | StorePath]) -> Iterator[InputFile]:
+    seen: dict[object, str] = {}
     for path in paths:
+        if isinstance(path, StorePath):
+            if path in seen:
+                raise input_error(f"the same object comes up twice: {path}", "name it once")
+            seen[path] = str(path)
+            yield _object(path)
+            continue
         facts = _stat(path)
         if not stat.S_ISREG(facts.st_mode):
             raise input_error(f"{path} is not a regular file", "write it to a file: the input is read more than once")
@@ -117,6 +166,13 @@ def _distinct_files(paths: Sequence[str]) -> Iterator[InputFile]:
             raise input_error(f"the same file comes up twice: {seen[identity]} and {path}", "name it once")
         seen[identity] = path
         yield InputFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+
+
+def _object(path: StorePath) -> InputFile:
+    version, spool = open_object(path)
+    if version.size == 0:
+        raise input_error(f"{path} holds no bytes at all", "a file without rows still has the names of its columns")
+    return InputFile(str(path), version.size, mark=str(version.mark), spool=spool)
 
 
 def _stat(path: str) -> os.stat_result:
@@ -142,7 +198,12 @@ def _where_paths_begin(path: str) -> str | None:
 
 
 def check_unchanged(file: InputFile) -> None:
-    """Raise InvalidJob if the file's size, modification time or inode are no longer those at opening."""
+    """Raise InvalidJob if the file's size, modification time or inode are no longer those at opening.
+
+    An object is read in the version that it had at opening, or not at all.
+    """
+    if file.spool is not None:
+        return
     try:
         facts = os.stat(file.path)
     except OSError as error:
@@ -153,6 +214,8 @@ def check_unchanged(file: InputFile) -> None:
 
 def is_touched(file: InputFile) -> bool:
     """Return whether anything about the file changed since opening, even its links and mode. Raises InvalidJob."""
+    if file.spool is not None:
+        return False
     try:
         return os.stat(file.path).st_ctime_ns != file.changed_ns
     except OSError as error:

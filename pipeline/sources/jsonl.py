@@ -52,7 +52,7 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
     rows = 0
     for file in files:
         with watched(file):
-            for _, row in objects(file.path):
+            for _, row in objects(file):
                 rows += 1
                 had.update(row.keys())
                 for name, value in row.items():
@@ -61,7 +61,7 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
         raise input_error(f"{files[0].path}: the objects have no keys, so there are no columns")
     written = pa.schema([pa.field(name, _TYPES.get(kind or "str", pa.string())) for name, kind in kinds.items()])
     read = pa.schema([_field(field, kinds[field.name], had[field.name] == rows) for field in written])
-    return [FileReader(file, written, partial(chunks, file.path, read)) for file in files]
+    return [FileReader(file, written, partial(chunks, file, read)) for file in files]
 
 
 def _field(written: pa.Field, kind: str | None, everywhere: bool) -> pa.Field:
@@ -86,17 +86,18 @@ def _joined(before: str | None, kind: str | None) -> str | None:
     return JSON_TEXT
 
 
-def objects(path: str) -> Iterator[tuple[Place, JsonObject]]:
+def objects(file: InputFile) -> Iterator[tuple[Place, JsonObject]]:
     """Yield each line's object, with its place. Raises InvalidJob as `readers` does."""
-    for number, line in _lines(path):
-        yield Place(path, number), _parse(path, number, line)
+    for number, line in _lines(file):
+        yield Place(file.path, number), _parse(file.path, number, line)
 
 
-def chunks(path: str, schema: pa.Schema) -> Iterator[Chunk]:
+def chunks(file: InputFile, schema: pa.Schema) -> Iterator[Chunk]:
     """Yield a file's rows in the columns of `schema`, whatever other keys they have."""
+    path = file.path
     lines: list[bytes] = []
     size = first = 0
-    for number, line in _lines(path):
+    for number, line in _lines(file):
         if lines and (len(lines) == BATCH_ROWS or size + len(line) > _CHUNK_BYTES):
             yield _chunk(path, first, lines, schema)
             lines, size = [], 0
@@ -195,27 +196,27 @@ def _float(text: str) -> float:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
 
 
-def _lines(path: str) -> Iterator[tuple[int, bytes]]:
+def _lines(file: InputFile) -> Iterator[tuple[int, bytes]]:
     """Yield the lines with their numbers, without line breaks, byte order mark, and blank lines at the end of the file.
 
     Raises InvalidJob at a blank line with more after it, and at a line of more than 64 MiB.
     """
     blank = 0
     number = 0
-    for number, line in enumerate(_raw_lines(path), start=1):
+    for number, line in enumerate(_raw_lines(file), start=1):
         if not line.strip(_BLANKS):
             blank = blank or number
         elif blank:
-            raise Place(path, blank).error("a blank line between the rows", "take it out")
+            raise Place(file.path, blank).error("a blank line between the rows", "take it out")
         else:
             yield number, line
 
 
-def _raw_lines(path: str) -> Iterator[bytes]:
+def _raw_lines(file: InputFile) -> Iterator[bytes]:
     carry: list[bytes] = []
     carried = 0
     first = True
-    for piece in pieces(path):
+    for piece in pieces(file):
         head, *rest = (piece.removeprefix(b"\xef\xbb\xbf") if first else piece).split(b"\n")
         first = False
         carry.append(head)
@@ -225,6 +226,7 @@ def _raw_lines(path: str) -> Iterator[bytes]:
             yield from rest[:-1]
             carry, carried = [rest[-1]], len(rest[-1])
         if carried > LINE_BYTES:
-            raise input_error(f"{path}: a line is longer than {LINE_BYTES // 2**20} MiB; is this one object a line?")
+            limit = LINE_BYTES // 2**20
+            raise input_error(f"{file.path}: a line is longer than {limit} MiB; is this one object a line?")
     if carried:
         yield b"".join(carry)

@@ -25,7 +25,7 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
 
 
 def _reader(file: InputFile) -> FileReader:
-    with _sound(file.path), _open(file.path) as parquet:
+    with _sound(file.path), _open(file) as parquet:
         schema = parquet.schema_arrow
         rows = parquet.metadata.num_rows
     duplicates = sorted(name for name, count in Counter(schema.names).items() if count > 1)
@@ -33,12 +33,13 @@ def _reader(file: InputFile) -> FileReader:
         raise input_error(f'{file.path}: two columns have the name "{duplicates[0]}"')
     if rows and not schema.names:
         raise input_error(f"{file.path} has rows but no columns")
-    return FileReader(file, schema, partial(_chunks, file.path))
+    return FileReader(file, schema, partial(_chunks, file))
 
 
-def _chunks(path: str) -> Iterator[Chunk]:
+def _chunks(file: InputFile) -> Iterator[Chunk]:
+    path = file.path
     with _sound(path):
-        parquet = _open(path)
+        parquet = _open(file)
     with parquet:
         first = 1
         for group in range(parquet.num_row_groups):
@@ -93,11 +94,15 @@ def _place(path: str, first: int, index: int) -> Place:
     return Place(path, first + index, "row")
 
 
-def _open(path: str) -> pq.ParquetFile:
+def _open(file: InputFile) -> pq.ParquetFile:
     # Not mapped into memory: a file cut short while it is read would end the process (SIGBUS). Buffered, so that
     # a row group's columns are not held at once.
     return pq.ParquetFile(
-        path, memory_map=False, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+        file.path if file.spool is None else file.open(),
+        memory_map=False,
+        buffer_size=_BUFFER_BYTES,
+        pre_buffer=False,
+        page_checksum_verification=True,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
@@ -103,16 +104,17 @@ def _cast(column: pa.Array, field: pa.Field, path: str) -> pa.Array:
         raise input_error(message, "write the files with one type") from error
 
 
-def open_source(config: InputConfig, models: Sequence[str] = ()) -> Source:
+def open_source(config: InputConfig, models: Sequence[str] = (), work: Path = Path()) -> Source:
     """Find the files, read their columns and check what can be checked so; JSONL is read whole, once, for its types.
 
     Several files must have the same columns, in any order; the order of the first file counts. Types that differ only
-    in how values are stored are read as the wider one. Batch files have to be for `models`.
+    in how values are stored are read as the wider one. Batch files have to be for `models`. What is read of objects in
+    a store is kept beside the directory `work`.
 
     Raises InvalidJob if no file matches, one cannot be read or holds nothing, the columns are invalid or differ between
     files, `input.id` or one of `input.columns` is missing, or the id is neither text, integer nor UUID.
     """
-    files, file_format = find_files(config.paths, config.file_format)
+    files, file_format = find_files(config.paths, config.file_format, config.storage.options, work)
     if file_format == "csv":
         readers = csv.readers(files, config.csv)
     elif file_format == "parquet":
@@ -154,7 +156,7 @@ def fingerprint(source: Source) -> str:
         return fingerprint(source.source)
     if isinstance(source, TableSource):
         return source.fingerprint
-    return digest([[file.path, file.size, file.modified_ns, file.changed_ns, file.inode] for file in source.files])
+    return digest([file.facts for file in source.files])
 
 
 def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from pipeline.sources.files import InputFile
 from pipeline.sources.places import input_error
 
 PIECE_BYTES = 2**20
@@ -29,15 +30,16 @@ def other_format(start: bytes) -> tuple[str, str] | None:
     return next((found for magic, found in _OTHER_FORMATS.items() if start.startswith(magic)), None)
 
 
-def pieces(path: str) -> Iterator[bytes]:
+def pieces(file: InputFile) -> Iterator[bytes]:
     """Yield the file's bytes in pieces of at most 1 MiB, none of them empty.
 
     Raises InvalidJob if the file cannot be read, is truncated or damaged, or unpacks to nothing.
     """
+    path = file.path
     codec = next((codec for ending, codec in _CODECS.items() if path.lower().endswith(ending)), None)
     empty = True
     try:
-        with open(path, "rb") as plain:
+        with file.open() as plain:
             # Arrow's streams, unlike plain zlib, name a cut-off member and go on over members laid end to end.
             stream = pa.CompressedInputStream(plain, codec) if codec else plain
             while piece := stream.read(PIECE_BYTES):

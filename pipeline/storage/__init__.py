@@ -3,12 +3,23 @@
 from pipeline.storage.atomic import replacing, sync_directory, sync_file, sync_path
 from pipeline.storage.interface import Storage, Version
 from pipeline.storage.local import LOCAL, draft_path
-from pipeline.storage.location import SCHEMES, Location, StoreOptions, StorePath, location, split_uri
+from pipeline.storage.location import (
+    DEFAULT_OPTIONS,
+    SCHEMES,
+    UPLOADS_NAME,
+    Location,
+    StoreOptions,
+    StorePath,
+    location,
+    split_uri,
+)
 from pipeline.storage.stores import is_taken, storage_of
 
 __all__ = [
+    "DEFAULT_OPTIONS",
     "LOCAL",
     "SCHEMES",
+    "UPLOADS_NAME",
     "Location",
     "Storage",
     "StoreOptions",

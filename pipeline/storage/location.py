@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-SCHEMES = ("s3", "gs", "abfs")
+SCHEMES = ("s3",)
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)/?(.*)", re.DOTALL)
 
 
@@ -17,6 +17,11 @@ class StoreOptions:
     endpoint_url: str | None = None
     region: str | None = None
     anonymous: bool = False
+
+
+UPLOADS_NAME = "uploads"
+"""The directory in a work directory for files that are to be uploaded, and the record of open uploads."""
+DEFAULT_OPTIONS = StoreOptions()
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,26 +276,32 @@ def test_an_encoding_python_cannot_decode_with_is_refused(tmp_path: Path, encodi
 
 
 @pytest.mark.parametrize(
-    "path", ["s3://bucket/x.csv", "gs://bucket/x.csv", "https://example.com/x.csv", '""', "[]", '["a", ""]']
+    "path", ["s3:///x.csv", "s3://id:secret@bucket/x.csv", "https://example.com/x.csv", '""', "[]", '["a", ""]']
 )
 def test_inputs_that_cannot_be_read_here_are_refused(tmp_path: Path, path: str) -> None:
     found = only(tmp_path, JOB.replace("data/problems.parquet", path))
     assert found.key is not None
     assert found.key.startswith("input.path")
-    if ":" in path:
-        assert found.message == f"reading from {path.partition('//')[0]}// is not built yet"
+    if path.startswith("https"):
+        assert found.message.startswith("https:// is no store that is known")
 
 
-@pytest.mark.parametrize("key", ["output.path", "checkpoint.path", "simulator.ledger"])
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("checkpoint.path", "a checkpoint is on a disk of this machine"), ("simulator.ledger", "on this machine")],
+)
 @pytest.mark.parametrize("scheme", ["s3", "gs", "hdfs", "file", "x+y"])
-def test_object_storage_is_refused_by_name_where_something_is_written(tmp_path: Path, key: str, scheme: str) -> None:
+def test_object_storage_is_refused_by_name_where_only_a_disk_will_do(
+    tmp_path: Path, key: str, words: str, scheme: str
+) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(JOB.replace("{model", "{url: simulator, model"))
     with pytest.raises(InvalidJob) as refused:
         load_job(path, [f"{key}={scheme}://bucket/x"], environ={})
     (found,) = refused.value.mistakes
     assert (found.key, found.file) == (key, f"--set {key}=…")
-    assert found.message == f"writing to {scheme}:// is not built yet"
+    assert words in found.message
+    assert f"{scheme}://" in found.message
     assert found.suggestion
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.app.jobs.job import OpenJob
+from pipeline.config import Job
 from pipeline.plan import Plan
 
 _BYTES_A_TOKEN = 4
@@ -51,12 +52,11 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 def disk_warnings(opened: OpenJob, plan: Plan, tokens: int) -> Iterator[str]:
     """Return what may be wrong with the disks for a run whose answers are expected to have so many tokens."""
     yield from checkpoint_warnings(opened.job.checkpoint_path)
-    config = opened.job.config
     journal = sum(path.stat().st_size for path in opened.job.checkpoint_path.glob("journal.sqlite*"))
     answers = tokens * _BYTES_A_TOKEN
     needs = {
         "checkpoint.path": (opened.job.checkpoint_path, answers + len(plan) * _BYTES_A_ROW + _LOG_BYTES),
-        "output.path": (Path(config.output.path).parent, answers + journal + _input_bytes(opened)),
+        "output.path": (written_in(opened.job), answers + journal + _input_bytes(opened)),
     }
     by_disk: dict[int, list[str]] = {}
     for key, (path, _) in needs.items():
@@ -67,6 +67,12 @@ def disk_warnings(opened: OpenJob, plan: Plan, tokens: int) -> Iterator[str]:
         if free < needed:
             sizes = f"{readable_size(free)} free on that disk, and about {readable_size(needed)} may be needed"
             yield f"{' and '.join(keys)}: {sizes}"
+
+
+def written_in(job: Job) -> Path:
+    """Return the directory that the output is written in: its own, or the checkpoint's if it is uploaded to a store."""
+    path = job.output.path
+    return path.parent if isinstance(path, Path) else job.checkpoint_path
 
 
 def checkpoint_warnings(directory: Path) -> Iterator[str]:

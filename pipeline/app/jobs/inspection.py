@@ -14,6 +14,7 @@ from pipeline.app.jobs.expecting import expected_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.paths import path_mistakes
 from pipeline.app.jobs.source_job import source_mistakes
+from pipeline.app.jobs.stores import store_mistakes
 from pipeline.catalogue import Model
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order, variants
 from pipeline.errors import InvalidJob, Mistake
@@ -67,6 +68,7 @@ def inspect_job(
         mistakes += environment_mistakes(job, environ)
     if for_sending:
         mistakes += path_mistakes(job)
+        mistakes += store_mistakes(job)
         mistakes += division_mistakes(job)
         mistakes += cache_mistakes(job)
         mistakes += _missing_packages(job.config)
@@ -122,7 +124,11 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     try:
         # A wrong id or column must not hide what is wrong with the templates.
         whole = section.model_copy(update={"id": None, "columns": None})
-        source = open_source(whole, _models(job.config)) if job.table is None else TableSource(job.table)
+        source = (
+            open_source(whole, _models(job.config), job.checkpoint_path)
+            if job.table is None
+            else TableSource(job.table)
+        )
     except InvalidJob as error:
         return None, [*error.mistakes, *condition_mistakes(section.where)]
     mistakes = column_mistakes(source.schema, section)

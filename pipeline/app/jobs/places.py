@@ -8,13 +8,14 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from pipeline.config import Destination, Job
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
 from pipeline.sources.files import find_files
+from pipeline.sources.stored import matches
+from pipeline.storage import split_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,15 @@ def read_as_input(job: Job, path: Path, inside: Sequence[str] = ()) -> str | Non
     if job.table is not None or job.is_doubtful("input.path"):
         return None
     for entry in job.config.input.paths:
+        if split_uri(entry) is not None:
+            continue
         base, patterns = _parts(entry)
         below = names_below(path, base)
         if below is None:
             continue
         if patterns:
             files = [(*below, name) for name in inside] or [below]
-            is_read = any(_matches(names, patterns) for names in files)
+            is_read = any(matches(names, patterns) for names in files)
         else:
             is_read = os.path.isdir(base) and not any(name.startswith(".") for name in below)
         if is_read:
@@ -152,11 +155,12 @@ _SPECIAL = (
 def _input_files(job: Job) -> Iterator[Path]:
     """Yield the input's entries as the job names them, and their files as far as they are there."""
     section = job.config.input
-    for entry in section.paths:
+    entries = [entry for entry in section.paths if split_uri(entry) is None]
+    for entry in entries:
         if not os.path.isdir(entry):
             yield Path(entry)
     with suppress(InvalidInput, OSError):
-        yield from (Path(file.path) for file in find_files(section.paths, section.file_format)[0])
+        yield from (Path(file.path) for file in (find_files(entries, section.file_format)[0] if entries else ()))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -176,15 +180,3 @@ def _parts(entry: str) -> tuple[Path, tuple[str, ...]]:
     parts = Path(entry).parts
     first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first]), parts[first:]
-
-
-def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Return whether names from a directory down match the patterns, as `glob` reads them (`**` is any depth)."""
-    if not patterns:
-        return not names
-    first, rest = patterns[0], patterns[1:]
-    if first == "**" and _matches(names, rest):
-        return True
-    if not names or (names[0].startswith(".") and not first.startswith(".")):
-        return False
-    return _matches(names[1:], patterns) if first == "**" else fnmatch(names[0], first) and _matches(names[1:], rest)

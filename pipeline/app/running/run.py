@@ -15,6 +15,7 @@ from pipeline.app.jobs.locking import locked
 from pipeline.app.jobs.scratch import remove_leftovers
 from pipeline.app.jobs.sharding import refuse_another_division
 from pipeline.app.jobs.signals import Signals
+from pipeline.app.jobs.stores import try_stores
 from pipeline.app.observe.answer_counts import AnswerCounts, counts_of_journal, counts_of_output
 from pipeline.app.observe.expectation import Exceeded
 from pipeline.app.observe.figures import Figures
@@ -40,6 +41,7 @@ from pipeline.plan import FailureKinds, Plan, failure_kinds
 from pipeline.records import JsonObject
 from pipeline.runner import Progress, Stop, StopRequest
 from pipeline.sources import Source, Watched
+from pipeline.storage import StorePath
 
 if TYPE_CHECKING:
     from pipeline.engines.remote.engine import Placement
@@ -118,6 +120,7 @@ class Run:
                     monitoring.started()
                     remove_leftovers(directory)
                     withdraw_orders(directory)
+                    try_stores(self._job)
                     self._held = HeldCheckpoint(self._job, directory)
                     with placing(self._job, self._options) as self._placement:
                         self._run(opened, self._held)
@@ -220,7 +223,10 @@ class Run:
         assert journal is not None
         is_whole = plan.count(*_PENDING) == 0
         seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
-        output, is_current = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
+        try:
+            output, is_current = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
+        except StoreRefused as error:
+            raise StoreFailed(f"{error}; every answer is in the checkpoint") from error
         failures = failure_kinds(plan, journal, max_runs=config.retry.max_runs)
         ended = ending(
             stop,
@@ -231,9 +237,10 @@ class Run:
         )
         answers = AnswerCounts()
         if is_current:
-            answers = (
-                counts_of_journal(plan, journal) if output is None else counts_of_output(output, config.output.prefix)
-            )
+            if output is None or isinstance(output.path, StorePath):
+                answers = counts_of_journal(plan, journal)
+            else:
+                answers = counts_of_output(output, config.output.prefix)
         self._figures.update(
             answers,
             status=ended.status,

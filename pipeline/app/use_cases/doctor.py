@@ -13,10 +13,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.app.jobs.disk import checkpoint_warnings, nearest_existing, readable_size
+from pipeline.app.jobs.disk import checkpoint_warnings, nearest_existing, readable_size, written_in
 from pipeline.app.jobs.machine import Lack, too_few_addresses, too_few_files, too_few_threads
 from pipeline.app.jobs.scratch import scratch_in
 from pipeline.catalogue import built_in
@@ -33,8 +32,9 @@ from pipeline.config import (
 from pipeline.config.wire import make_endpoint
 from pipeline.endings import Exit
 from pipeline.engines import most_asked
-from pipeline.errors import CheckpointFailed, InvalidInput
+from pipeline.errors import CheckpointFailed, InvalidInput, StoreFailed, StoreRefused
 from pipeline.journal import Journal
+from pipeline.storage import StorePath, location, storage_of
 from pipeline.transport.route import find_proxy, tls_context
 from pipeline.version import __version__
 
@@ -78,6 +78,7 @@ def run_checks(job: Job, environ: Mapping[str, str]) -> Iterator[Check]:
     yield _python()
     yield _packages()
     yield from _disks(job)
+    yield from _stores(job)
     yield _sqlite(job)
     yield _memory()
     yield _room("files", too_few_files(job, most_asked(job.config.limits)))
@@ -126,7 +127,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _disks(job: Job) -> Iterator[Check]:
     """Check whether what a run writes can be written, and reaches the disk."""
-    places = {"checkpoint.path": job.checkpoint_path, "output.path": Path(job.config.output.path).parent}
+    places = {"checkpoint.path": job.checkpoint_path, "output.path": written_in(job)}
     for key, path in places.items():
         existing = nearest_existing(path)
         try:
@@ -143,6 +144,22 @@ def _disks(job: Job) -> Iterator[Check]:
         yield Check("disk", f"{key}: {readable_size(free)} free at {existing}", remedy, Exit.CHECKPOINT)
     for warning in checkpoint_warnings(job.checkpoint_path):
         yield Check("disk", warning, "put the checkpoint on a local disk", Exit.CHECKPOINT)
+
+
+def _stores(job: Job) -> Iterator[Check]:
+    """Check whether the object stores that the job names answer."""
+    work = job.checkpoint_path
+    named = [("input.path", location(path, job.config.input.storage.options, work)) for path in job.config.input.paths]
+    for key, path in [*named, ("output.path", job.output.head)]:
+        if isinstance(path, StorePath):
+            try:
+                storage_of(path).version(path)
+            except StoreRefused as error:
+                yield Check("store", f"{key}: {error}", "see to the credentials and the bucket")
+            except StoreFailed as error:
+                yield Check("store", f"{key}: {error}", "see to the network and the address", Exit.CHECKPOINT)
+            else:
+                yield Check("store", f"{key}: {path.scheme}://{path.bucket} answers")
 
 
 def _sqlite(job: Job) -> Check:

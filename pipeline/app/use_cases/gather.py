@@ -13,6 +13,7 @@ from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.paths import path_mistakes
 from pipeline.app.jobs.planning import plan_unsaved
 from pipeline.app.jobs.sharding import gathered_id, shards_of
+from pipeline.app.jobs.stores import try_stores
 from pipeline.app.observe.answer_counts import counts_of_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, RunError, Summary
@@ -88,6 +89,7 @@ def gather(job: Job, count: int) -> Gathered:
     opened = open_job(job, for_sending=False)
     if mistakes := [job.placed(mistake) for mistake in path_mistakes(job)]:
         raise InvalidJob(mistakes)
+    try_stores(job)
     with ExitStack() as held:
         found = [_part(opened.in_shard(Shard(number, count)), held) for number in range(1, count + 1)]
         summaries = [one if isinstance(one, Summary) else one.summary() for one in found]

@@ -60,6 +60,8 @@ def report(job: Job, out: Path | None = None) -> Report:
             " `report`: pip install 'llm-batch-pipeline[report]'"
         ) from error
     config = job.config
+    if out is None and not isinstance(job.output.path, Path):
+        raise InvalidInput(f"a report is written on this machine, and {job.output} is in a store: say --out PATH")
     path = out or report_path(Path(config.output.path))
     refuse_to_write(job, path)
     if not config.output.overwrite:

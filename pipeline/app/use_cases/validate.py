@@ -16,6 +16,7 @@ from pipeline.app.jobs.job import TRIED_ROWS, first_rows, try_first_rows
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.machine import too_few_files
 from pipeline.app.jobs.scratch import scratch
+from pipeline.app.jobs.stores import written_mistakes
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job, variants
 from pipeline.config.wire import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
@@ -57,6 +58,8 @@ def validate(
         raise InvalidJob(mistakes)
     found = inspect_job(job, os.environ, known=mistakes)
     mistakes = list(found.mistakes)
+    if not wrong(["output.path", "output.storage"], job, mistakes):
+        mistakes += written_mistakes(job)
     rows, tried = 0, Trial()
     if found.source is not None:
         rows, further = _count_rows(job, found.source, found.mistakes)

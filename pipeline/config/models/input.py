@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.config.models.paths import InputPaths, OtherJob
 from pipeline.config.models.section import Section
+from pipeline.config.models.storage import StorageConfig
 from pipeline.config.models.values import OneOrManyColumns, Text
 
 BATCH_FORMAT = "openai-batch"
@@ -53,8 +54,9 @@ class InputConfig(Section):
     """Where the rows come from."""
 
     path: InputPaths = Field(
-        description="A file, a list of files, a glob or a directory; CSV, Parquet or JSONL, also as .gz or .zst. Or "
-        "`{job: JOB.yaml}` for the output of another job, which has to be complete.",
+        description="A file, a list of files, a glob or a directory, here or in a store (s3://); CSV, "
+        "Parquet or JSONL, also as .gz or .zst. Or `{job: JOB.yaml}` for the output of another job, which has to be "
+        "complete.",
         examples=["data/problems.parquet"],
     )
     format: Literal["csv", "parquet", "jsonl", "openai-batch"] | None = Field(
@@ -80,6 +82,7 @@ class InputConfig(Section):
         description="The input columns carried to the output; without it, all of them.",
         examples=[["problem_id", "topic"]],
     )
+    storage: StorageConfig = Field(default=StorageConfig(), description="How the store of s3:// paths is reached.")
     csv: CsvConfig = Field(default=CsvConfig(), description="How CSV files are written.")
 
     @property

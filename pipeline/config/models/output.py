@@ -6,14 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.config.models.paths import OutputPath, WrittenPath
+from pipeline.config.models.paths import CheckpointPath, OutputPath
 from pipeline.config.models.section import Section
+from pipeline.config.models.storage import StorageConfig
 
 
 class CheckpointConfig(Section):
     """Where the progress is kept."""
 
-    path: WrittenPath | None = Field(
+    path: CheckpointPath | None = Field(
         default=None,
         description="A directory of the job's own; without it, .checkpoints/<name>.",
         examples=[".checkpoints/answers"],
@@ -24,8 +25,8 @@ class OutputConfig(Section):
     """Where the answers go."""
 
     path: OutputPath = Field(
-        description="The Parquet file that is written once every row has an outcome. With a slash at the end it is a"
-        " directory of such files, beside which a manifest lists them.",
+        description="The Parquet file that is written once every row has an outcome, here or in a store (s3://). With a"
+        " slash at the end it is a directory of such files, beside which a manifest lists them.",
         examples=["data/out/answers.parquet"],
     )
     compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
@@ -35,6 +36,7 @@ class OutputConfig(Section):
         default=1_000_000, ge=1, description="The most rows of each file in a directory.", examples=[100_000]
     )
     prefix: str = Field(default="", description="Put before the names of the columns that are added.")
+    storage: StorageConfig = Field(default=StorageConfig(), description="How the store of an s3:// path is reached.")
     raw_reply: bool = Field(
         default=False,
         description="Whether the last column holds each reply as it came, at most 1 MiB. Replies from before are null.",

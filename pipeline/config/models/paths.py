@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -11,8 +10,10 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.config.models.section import Section
 from pipeline.config.models.values import JOB_TAG, MANY_TAG, ONE_TAG, one_or_many
+from pipeline.storage import SCHEMES, split_uri
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_OTHER_NAMES = {"s3a": "s3", "s3n": "s3"}
+"""What other tools call the schemes that are known."""
 
 
 def _check_path(path: str) -> str:
@@ -22,18 +23,51 @@ def _check_path(path: str) -> str:
 
 
 def _check_written_path(path: str) -> str:
-    if scheme := _SCHEME.match(path):
+    if found := split_uri(path):
         raise PydanticCustomError(
             "path",
-            "writing to {scheme}:// is not built yet",
-            {"scheme": scheme[1], "suggestion": "give a path on this machine, and copy from there"},
+            "this file is written on this machine, not to {scheme}://",
+            {"scheme": found[0], "suggestion": "give a path on this machine"},
         )
+    return path
+
+
+def _check_checkpoint_path(path: str) -> str:
+    if found := split_uri(path):
+        raise PydanticCustomError(
+            "path",
+            "a checkpoint is on a disk of this machine, not in {scheme}://",
+            {"scheme": found[0], "suggestion": "give a path on this machine; `backup` puts copies into a store"},
+        )
+    return path
+
+
+def _check_stored_path(path: str) -> str:
+    """Check the path of a file that may be in a store."""
+    found = split_uri(path)
+    if found is None:
+        return path
+    scheme, bucket, _ = found
+    if scheme not in SCHEMES:
+        near = _OTHER_NAMES.get(scheme.lower(), scheme.lower())
+        hint = f"write {near}://" if near in SCHEMES else "copy the files to this machine, or to a store"
+        raise PydanticCustomError(
+            "path",
+            "{scheme}:// is no store that is known; those are s3://",
+            {"scheme": scheme, "suggestion": hint},
+        )
+    if not bucket:
+        raise PydanticCustomError("path", "no bucket is named", {"suggestion": f"write {scheme}://BUCKET/NAME"})
+    if "@" in bucket and (scheme != "abfs" or ":" in bucket):
+        hint = "set them in the environment, as for the store's own tools"
+        raise PydanticCustomError("path", "credentials do not belong in a path", {"suggestion": hint})
     return path
 
 
 def _check_output_path(path: str) -> str:
     if path.endswith("/"):
-        if path.rstrip("/").rpartition("/")[2] in ("", ".", ".."):
+        found = split_uri(path)
+        if (path if found is None else found[2]).rstrip("/").rpartition("/")[2] in ("", ".", ".."):
             raise PydanticCustomError(
                 "path",
                 "the output's directory needs a name, for its manifest stands beside it",
@@ -57,21 +91,12 @@ def _check_metrics_path(path: str) -> str:
     return path
 
 
-def _check_input_path(path: str) -> str:
-    if scheme := _SCHEME.match(path):
-        raise PydanticCustomError(
-            "path",
-            "reading from {scheme}:// is not built yet",
-            {"scheme": scheme[1], "suggestion": "copy the files to this machine and name them here"},
-        )
-    return path
-
-
 PathText = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
-InputPath = Annotated[PathText, AfterValidator(_check_input_path)]
+InputPath = Annotated[PathText, AfterValidator(_check_stored_path)]
+CheckpointPath = Annotated[PathText, AfterValidator(_check_checkpoint_path)]
 WrittenPath = Annotated[PathText, AfterValidator(_check_written_path)]
 MetricsPath = Annotated[WrittenPath, AfterValidator(_check_metrics_path)]
-OutputPath = Annotated[WrittenPath, AfterValidator(_check_output_path)]
+OutputPath = Annotated[PathText, AfterValidator(_check_stored_path), AfterValidator(_check_output_path)]
 
 
 class OtherJob(Section):
