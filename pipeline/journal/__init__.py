@@ -14,7 +14,6 @@ from pipeline.journal.events import (
 )
 from pipeline.journal.lock import Holder, JobLock, read_holder
 from pipeline.journal.outcome import Outcome
-from pipeline.journal.places import EventPlaces
 from pipeline.journal.progress import read_progress, write_progress
 from pipeline.journal.recovery import replacement
 from pipeline.journal.recovery.rebuild import Published, Recovered, rebuild
@@ -29,7 +28,6 @@ __all__ = [
     "Claim",
     "Event",
     "EventHead",
-    "EventPlaces",
     "Holder",
     "Identity",
     "JobLock",

@@ -16,6 +16,7 @@ LOG_NAME = f"{DATABASE_NAME}-wal"
 EXPORTS_NAME = "exports.json"
 PLAN_NAME = "plan"
 PLANNING_NAME = "planning.sqlite"
+KEYS_NAME = "planning.keys"
 RECOVERY_NAMES = ("recovery.new", "recovery", "recovery.done")
 """Directories of a recovery: being made, decided, in place."""
 SCRATCH_PREFIX = ".pipeline-scratch-"
@@ -24,6 +25,7 @@ SCRATCH_PREFIX = ".pipeline-scratch-"
 # Disposable files first, the count last: what an interrupted removal leaves is refused, never trusted.
 _NAMES = (
     PLANNING_NAME,
+    KEYS_NAME,
     EXPORTS_NAME,
     ORDER_NAME,
     REPLIES_NAME,

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic_core import from_json
 
@@ -22,10 +23,12 @@ from pipeline.journal.events import (
 )
 from pipeline.journal.guard import Guard
 from pipeline.journal.outcome import Outcome, decode
-from pipeline.journal.places import EventPlaces, places_of
 from pipeline.journal.settings import Settings, parse_settings
 from pipeline.journal.totals import Identity, Totals
 from pipeline.records import JsonObject
+
+if TYPE_CHECKING:
+    from pipeline.journal.places import EventPlaces
 
 _ROWS_PER_STATEMENT = 1000
 _NUMBERS_PER_STEP = 100
@@ -67,6 +70,8 @@ class JournalReader:
         """Yield the part of each event that a plan of known rows needs, many at once. They are checked as in `index`,
         and quicker to read.
         """
+        from pipeline.journal.places import places_of  # numpy takes a while to import, and `status` does without
+
         for first, packed in self._parts():
             with self._reading():
                 places = places_of(first, packed)
@@ -120,6 +125,10 @@ class JournalReader:
     def records(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, Outcome]]:
         """Yield the events with the given numbers, with their records: each once, checked, in ascending order."""
         return ((head, decode(from_json(text))) for head, text in self.texts(sequence))
+
+    def heads(self, sequence: Sequence[int]) -> Iterator[EventHead]:
+        """Yield the same without their records."""
+        return (head for head, _ in self.texts(sequence))
 
     def texts(self, sequence: Sequence[int]) -> Iterator[tuple[EventHead, bytes]]:
         """Yield the same with each record as the JSON text that is stored."""

@@ -1,5 +1,6 @@
 """The plan of a job, from its input and its journal: which rows are done, and which are to be sent."""
 
+from pipeline.plan.carrying import KnownRows
 from pipeline.plan.cells import cell_mark, input_row_id, variant_mark
 from pipeline.plan.choosing import drawn_rows, spread_rows
 from pipeline.plan.draft import Answered, Change, PlanDraft
@@ -7,7 +8,7 @@ from pipeline.plan.failures import FailureKinds, failure_kinds
 from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan
 from pipeline.plan.plan_file import load_plan, save_plan
 from pipeline.plan.planner import draft_plan
-from pipeline.plan.rows import Rows, RowsDigest, UnsentFailure, Variant
+from pipeline.plan.rows import Rows, UnsentFailure, Variant
 from pipeline.plan.sharing import Settled, adopted_by_payers, settled, settled_positions
 
 __all__ = [
@@ -19,10 +20,10 @@ __all__ = [
     "Change",
     "Counts",
     "FailureKinds",
+    "KnownRows",
     "Plan",
     "PlanDraft",
     "Rows",
-    "RowsDigest",
     "Settled",
     "UnsentFailure",
     "Variant",

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.journal import State
-from pipeline.plan.plan import SUCCEEDED, Plan
+from pipeline.plan.plan import STATE_BITS, SUCCEEDED, Plan
 from pipeline.plan.rows import Rows
 from pipeline.plan.sharing import share
 
@@ -48,16 +48,21 @@ class Answered:
 
 
 class PlanDraft:
-    """A plan, and the scratch database that holds its rows and the journal's answers."""
+    """A plan, and the scratch database that holds its rows and the journal's answers, but for rows that are as in the
+    last plan: `carried` is how many answers these have.
+    """
 
-    def __init__(self, plan: Plan, rows: Rows, scratch: sqlite3.Connection) -> None:
+    def __init__(self, plan: Plan, rows: Rows, scratch: sqlite3.Connection, carried: int = 0) -> None:
         self.plan = plan
         self._rows = rows
         self._scratch = scratch
+        self._carried = carried
 
     def answered_rows(self) -> int:
         """Return how many input rows have an answer under their id, to whatever request."""
-        return self._number("SELECT count(DISTINCT i.position) FROM answers a CROSS JOIN input i ON i.row_id = a.owner")
+        return self._carried + self._number(
+            "SELECT count(DISTINCT i.position) FROM answers a CROSS JOIN input i ON i.row_id = a.owner"
+        )
 
     def changed_rows(self, settings: Sequence[int | None]) -> tuple[int, int]:
         """Return how many answered rows now make another request: because the settings changed, and because the rows
@@ -96,16 +101,15 @@ class PlanDraft:
 
     def answers(self) -> int:
         """Return how many answers the journal holds."""
-        return self._number("SELECT count(*) FROM answers")
+        return self._carried + self._number("SELECT count(*) FROM answers")
 
     def some_answers(self, most: int) -> list[int]:
         """Return the numbers of the latest answers, at most so many, in ascending order."""
-        return [
-            seq
-            for (seq,) in self._scratch.execute(
-                "SELECT seq FROM (SELECT seq FROM answers ORDER BY seq DESC LIMIT ?) ORDER BY seq", (most,)
-            )
-        ]
+        found = [seq for (seq,) in self._scratch.execute("SELECT seq FROM answers ORDER BY seq DESC LIMIT ?", (most,))]
+        latest = np.unique(np.array(found, np.uint64))
+        for positions in self.plan.positions(SUCCEEDED) if self._carried else ():
+            latest = np.union1d(latest, self.plan.latest[positions] >> np.uint64(STATE_BITS))[-most:]
+        return [int(seq) for seq in latest]
 
     def orphans(self, among: npt.NDArray[np.bool_] | None = None) -> int:
         """Return how many answers belong to no row. `among` tells by number which answers count."""
@@ -172,6 +176,7 @@ class PlanDraft:
         )
         self.plan.put(position, event, state)
         self.plan.orphaned += is_new
+        self.plan.unsettle()
 
     def share(self) -> None:
         """Let rows of the same request share one outcome, where the job says so; but for samples of one row, and rows

@@ -12,8 +12,12 @@ import sqlite3
 from collections.abc import Iterable
 from itertools import islice
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.journal import ADOPTIONS, ANSWERS, EventHead, State
 from pipeline.plan.cells import SEPARATOR
+from pipeline.plan.plan import Plan
 
 _EVENTS_PER_CHUNK = 10_000
 
@@ -34,10 +38,8 @@ event is no answer; `accepted` the requests for which a row took over an answer;
 settings whose answers they are to keep; `unsent` the rows that make no request, where that is asked.
 """
 
-INDEX_INPUT = "CREATE INDEX input_by_row ON input (row_id, request_hash);"
-
 _SEPARATOR = f"char({ord(SEPARATOR)})"
-WITH_OCCURRENCE = (
+_WITH_OCCURRENCE = (
     f"CASE instr(row_id, {_SEPARATOR}) WHEN 0 THEN row_id || '#' || nth"
     f" ELSE replace(row_id, {_SEPARATOR}, '#' || nth || {_SEPARATOR}) END"
 )
@@ -165,6 +167,26 @@ def load_journal(scratch: sqlite3.Connection, index: Iterable[EventHead]) -> boo
     return seen
 
 
+def number_repeated(
+    scratch: sqlite3.Connection, positions: npt.NDArray[np.uint32], occurrences: npt.NDArray[np.uint32]
+) -> None:
+    """Make the ids of rows at these positions unique, as `Plan.row_ids` does; rows that are not loaded are passed
+    over.
+    """
+    if len(positions):
+        scratch.execute("CREATE TABLE repeated (position INTEGER PRIMARY KEY, nth INTEGER)")
+        numbered = zip(map(int, positions), map(int, occurrences), strict=True)
+        scratch.executemany("INSERT INTO repeated VALUES (?,?)", numbered)
+        scratch.execute(
+            f"UPDATE input SET row_id = {_WITH_OCCURRENCE} FROM repeated r WHERE r.position = input.position"
+        )
+
+
+def index_input(scratch: sqlite3.Connection) -> None:
+    """Make the rows findable by id, once all are loaded."""
+    scratch.execute("CREATE INDEX input_by_row ON input (row_id, request_hash)")
+
+
 def match(scratch: sqlite3.Connection, *, forget_kept: bool) -> int:
     """Fill `matches`, with the latest event if several match. Returns how many answers are orphaned.
 
@@ -185,6 +207,28 @@ def match(scratch: sqlite3.Connection, *, forget_kept: bool) -> int:
         scratch.executescript(_FORGET_KEPT)
     (orphaned,) = scratch.execute("SELECT count(*) FROM orphans").fetchone()
     return int(orphaned)
+
+
+def spare_events(scratch: sqlite3.Connection) -> tuple[int, bool]:
+    """Return how many answers and failures belong to no row that asks for them, and whether a row newly takes over an
+    answer.
+    """
+    (answers,) = scratch.execute(
+        "SELECT count(*) FROM answers a WHERE NOT EXISTS"
+        f" (SELECT 1 FROM matches m WHERE m.seq = a.seq AND m.state != {State.CHANGED})"
+    ).fetchone()
+    (others,) = scratch.execute(
+        "SELECT count(*) FROM unanswered u WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.seq = u.seq)"
+    ).fetchone()
+    (adopted,) = scratch.execute("SELECT EXISTS (SELECT 1 FROM matches WHERE is_new = 1)").fetchone()
+    return int(answers) + int(others), bool(adopted)
+
+
+def put_matches(scratch: sqlite3.Connection, plan: Plan) -> None:
+    """Give the rows of a plan the states that were found."""
+    found = scratch.execute("SELECT position, seq, state FROM matches")
+    while rows := found.fetchmany(_EVENTS_PER_CHUNK):
+        plan.put_all(*np.array(rows, np.int64).T)
 
 
 def _any(scratch: sqlite3.Connection, table: str) -> bool:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal import ADOPTIONS, Event, EventPlaces, State
+from pipeline.journal import ADOPTIONS, Event, State
+from pipeline.journal.places import EventPlaces
+from pipeline.plan.blocks import Blocks
 from pipeline.plan.cells import with_occurrence
+from pipeline.plan.keys import KeyFile
 
 _ROWS_PER_CHUNK = 65_536
-_BITS = 4
-_MASK = (1 << _BITS) - 1
+STATE_BITS = 4
+"""A row takes so many bits for its state, below the number of its event."""
+_MASK = (1 << STATE_BITS) - 1
 
 
 SUCCEEDED = (
@@ -43,12 +47,30 @@ class Counts:
     orphaned: int
 
 
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What the next plan needs in order to know the rows of this one again.
+
+    `rules` identify the settings, and how the input is read; `columns` are those in which it is read. `files` are the
+    facts of each file with the number of its rows, empty where these are not known. `blocks` and `keys` are of the
+    input's rows. `is_settled`: each answer and each failure that was recorded before the plan belongs to a row of it,
+    which asks that very request.
+    """
+
+    rules: str
+    columns: str
+    files: tuple[tuple[list[object], int], ...]
+    blocks: Blocks
+    keys: KeyFile
+    is_settled: bool
+
+
 class Plan:
     """The state of each row, and the number of the event that tells it.
 
     `fingerprint` identifies the input and the settings that the plan was made for, `digest` the rows in their order.
     Positions count from 0. `repeated` holds the positions of rows whose content occurred before, `occurrences` how
-    often, themselves included.
+    often, themselves included. `inventory` is kept with the plan's file, and let go of by a run.
     """
 
     def __init__(
@@ -62,12 +84,14 @@ class Plan:
         occurrences: npt.NDArray[np.uint32],
         orphaned: int,
         kept_empty: bool = False,
+        inventory: Inventory | None = None,
     ) -> None:
         self.number = number
         self.fingerprint = fingerprint
         self.digest = digest
         self.orphaned = orphaned
         self.kept_empty = kept_empty
+        self.inventory = inventory
         self.latest = latest
         self.repeated = repeated
         self.occurrences = occurrences
@@ -85,7 +109,7 @@ class Plan:
 
     def event(self, position: int) -> int:
         """Return the number of the event that tells it; 0 if there is none."""
-        return int(self.latest[position]) >> _BITS
+        return int(self.latest[position]) >> STATE_BITS
 
     def put(self, position: int, event: int, state: int) -> None:
         """Set the state of a row, and the event that tells it; with the state SHARED `event` is the position of the row
@@ -96,7 +120,19 @@ class Plan:
         if self._counts is not None:
             self._counts[int(self.latest[position]) & _MASK] -= 1
             self._counts[state] += 1
-        self.latest[position] = (event << _BITS) | state
+        self.latest[position] = (event << STATE_BITS) | state
+
+    def put_all(
+        self, positions: npt.NDArray[np.int64], events: npt.NDArray[np.int64], states: npt.NDArray[np.int64]
+    ) -> None:
+        """Set the states of rows as `put` does, but for SHARED; of several for one row the last one counts."""
+        self._counts = None
+        self.latest[positions] = (events << STATE_BITS) | states
+
+    def unsettle(self) -> None:
+        """Note that an answer no longer belongs to its row; see `Inventory`."""
+        if self.inventory is not None:
+            self.inventory = replace(self.inventory, is_settled=False)
 
     def mark(self, position: int, state: State) -> None:
         """Set the state of a row, and keep its event."""
@@ -124,7 +160,7 @@ class Plan:
 
     def events(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
         """Return the event numbers of the rows from `start` to before `stop`."""
-        return self.latest[start:stop] >> np.uint64(_BITS)
+        return self.latest[start:stop] >> np.uint64(STATE_BITS)
 
     def which(self, states: Iterable[State]) -> npt.NDArray[np.bool_]:
         """Return for each row whether it is in one of these states."""
@@ -168,7 +204,7 @@ class Plan:
     def _shared(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """Return the positions of the rows that pay for others, in order, and for how many each does."""
         if self._sharers is None:
-            shared = [self.latest[positions] >> np.uint64(_BITS) for positions in self.positions([State.SHARED])]
+            shared = [self.latest[positions] >> np.uint64(STATE_BITS) for positions in self.positions([State.SHARED])]
             payers, numbers = np.unique(np.concatenate([np.zeros(0, np.uint64), *shared]), return_counts=True)
             self._sharers = payers, numbers
         return self._sharers
@@ -190,12 +226,10 @@ class Plan:
 
     def apply(self, events: Iterable[EventPlaces]) -> None:
         """Bring the plan up to date with every event that was recorded under its number, oldest first."""
-        self._counts = None
         for places in events:
             own = places.plans == self.number
             told_by = np.where(places.sources > 0, places.sources, places.numbers)
-            # Of a row's events the last one counts: so does numpy's last assignment to a position.
-            self.latest[places.positions[own]] = ((told_by << _BITS) | places.states)[own]
+            self.put_all(places.positions[own], told_by[own], places.states[own])
 
     def take(self, first: int, events: Iterable[Event]) -> None:
         """Add events as they are committed; `first` is the number of the first one."""

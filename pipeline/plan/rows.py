@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,7 +12,9 @@ import pyarrow as pa
 
 from pipeline.errors import ErrorKind
 from pipeline.expect import Expected
+from pipeline.plan.blocks import BlockReader, Blocks
 from pipeline.plan.cells import SEPARATOR, cell_marks
+from pipeline.plan.keys import Keys, keys_of_contents, keys_of_ids
 from pipeline.prompts import Builder, PromptFailure
 from pipeline.records import Request, Row, digest, request_hash
 from pipeline.sources import Source, pick
@@ -31,23 +32,6 @@ class UnsentFailure:
 
     kind: ErrorKind
     message: str
-
-
-class RowsDigest:
-    """A digest of rows in their order, by id and content."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.blake2b(digest_size=16)
-
-    def update(self, ids: Sequence[str], contents: Sequence[str]) -> None:
-        """Add further rows."""
-        # With the length first, no two lists of rows give the same bytes.
-        rows = (f"{len(row_id)}:{row_id}{content}" for row_id, content in zip(ids, contents, strict=True))
-        self._hash.update("".join(rows).encode())
-
-    def hexdigest(self) -> str:
-        """Return the digest of the rows so far, as 32 hexadecimal digits."""
-        return self._hash.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +169,28 @@ class Rows:
         empty, or neither text nor an integer.
         """
         contents = content_keys(batch)
-        own = contents if not self.id_columns else self._own_ids(position, batch)
+        own = contents if not self.id_columns else self.own_ids(position, batch)
         return self._for_cells(own), self._repeated(contents)
 
     def ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
         """Return the ids alone."""
-        return self._for_cells(content_keys(batch) if not self.id_columns else self._own_ids(position, batch))
+        return self._for_cells(content_keys(batch) if not self.id_columns else self.own_ids(position, batch))
+
+    def keys(self, position: int, batch: pa.RecordBatch, contents: Sequence[str] | None = None) -> Keys:
+        """Return the keys of the input rows of a batch: of their ids, or without id columns of their contents, if
+        `identities` has given those already. Raises as `identities` does.
+        """
+        if self.id_columns:
+            return keys_of_ids(self.own_ids(position, batch))
+        return keys_of_contents(content_keys(batch) if contents is None else contents[:: self.cells])
+
+    def block_reader(self, before: Blocks | None = None) -> BlockReader:
+        """Return what divides these rows into blocks, behind the blocks of those that are known already."""
+        return BlockReader(by_content=not self.id_columns, before=before)
+
+    def digest(self, blocks: Blocks) -> str:
+        """Return a digest of these rows in their order, given their blocks."""
+        return blocks.digest([*self.id_columns, *self._marks])
 
     def part(self, position: int, batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> RowPart:
         """Return some of the rows that a batch makes: those at ascending offsets from `position`, which is that of its
@@ -255,7 +255,8 @@ class Rows:
         values = self._repeated(row_values(batch))
         return self.requests(range(position, position + len(values)), values, contents)
 
-    def _own_ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
+    def own_ids(self, position: int, batch: pa.RecordBatch) -> list[str]:
+        """Return the id of each input row of a batch, by the id columns. Raises as `identities` does."""
         found = id_texts(batch, self.id_columns)
         ids = [text for text in found if text is not None]
         if len(ids) < len(found):
@@ -275,8 +276,12 @@ class Rows:
         return ids
 
     def _for_cells(self, ids: list[str]) -> list[str]:
-        marks = cell_marks(tuple(variant.mark for variant in self.variants), self.samples or 1)
+        marks = self._marks
         return ids if marks == [""] else [own + mark for own in ids for mark in marks]
+
+    @property
+    def _marks(self) -> list[str]:
+        return cell_marks(tuple(variant.mark for variant in self.variants), self.samples or 1)
 
     def _repeated(self, values: list[_T]) -> list[_T]:
         cells = self.cells

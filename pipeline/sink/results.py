@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.errors import InvalidInput
 from pipeline.journal import ANSWERS, EventHead, Journal, State
-from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, RowsDigest, adopted_by_payers, input_row_id, settled
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, adopted_by_payers, input_row_id, settled
 from pipeline.sink.answers import ERROR, as_answer
 from pipeline.sink.columns import KNOWN_NAMES, cell_columns, result_columns, result_fields, with_shared
 from pipeline.sources import pick, taken, written_column
@@ -206,7 +206,7 @@ class Joining:
         self._rows = _ROWS_AT_FIRST
         # A file with another change time may hold other rows, even if its size and modification time are the same.
         self._was_touched = self._is_touched()
-        self._digest = RowsDigest()
+        self._blocks = results.rows.block_reader()
 
     def batch(self, start: int, batch: pa.RecordBatch) -> Iterator[Joined]:
         """Yield the rows that the next batch makes, the first of which is at position `start`."""
@@ -215,10 +215,8 @@ class Joining:
         if stop > len(results.plan):
             raise _changed()
         if self._was_touched:
-            ids, contents = results.rows.identities(start, batch)
-            self._digest.update(ids, contents)
-        else:
-            ids = results.rows.ids(start, batch)
+            self._blocks.add(batch, results.rows.keys(start, batch))
+        ids = results.rows.ids(start, batch)
         unique = results.plan.row_ids(range(start, stop), ids)
         offset = 0
         while offset < stop - start:
@@ -233,7 +231,8 @@ class Joining:
 
     def finish(self) -> None:
         """Check that all of the input was what was planned."""
-        if self._digest.hexdigest() != self._results.plan.digest if self._was_touched else self._is_touched():
+        rows, plan = self._results.rows, self._results.plan
+        if rows.digest(self._blocks.finish()) != plan.digest if self._was_touched else self._is_touched():
             raise _changed()
 
     def _is_touched(self) -> bool:

@@ -24,11 +24,11 @@ from __future__ import annotations
 
 from pipeline.sources.chosen import ChosenRows
 from pipeline.sources.chunks import pick, taken
-from pipeline.sources.files import InputFile
+from pipeline.sources.files import InputFile, file_facts
 from pipeline.sources.json_columns import written_column
 from pipeline.sources.memory import TableSource, to_table
 from pipeline.sources.shards import rows_of, shard_numbers
-from pipeline.sources.source import Source, Watched, column_mistakes, fingerprint, open_source
+from pipeline.sources.source import Source, Watched, column_mistakes, fingerprint, open_source, rows_of_files
 
 __all__ = [
     "ChosenRows",
@@ -37,10 +37,12 @@ __all__ = [
     "TableSource",
     "Watched",
     "column_mistakes",
+    "file_facts",
     "fingerprint",
     "open_source",
     "pick",
     "rows_of",
+    "rows_of_files",
     "shard_numbers",
     "taken",
     "to_table",

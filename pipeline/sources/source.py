@@ -14,7 +14,7 @@ from pipeline.records import digest
 from pipeline.sources import batch_requests, csv, jsonl, parquet
 from pipeline.sources.chosen import ChosenRows
 from pipeline.sources.chunks import FileReader
-from pipeline.sources.files import InputFile, check_unchanged, find_files, watched
+from pipeline.sources.files import InputFile, check_unchanged, file_facts, find_files, watched
 from pipeline.sources.identity import is_id_type
 from pipeline.sources.json_columns import is_json
 from pipeline.sources.memory import TableSource
@@ -53,12 +53,19 @@ class _FileSource:
         self.schema = _common_schema(readers)
         self.files = tuple(reader.file for reader in readers)
         self._readers = tuple(readers)
+        self.rows: list[int | None] = [None] * len(readers)
+        """How many rows each file has, as far as that is known."""
 
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
         skip = start
-        for reader in self._readers:
+        for index, reader in enumerate(self._readers):
+            known, counted = self.rows[index], 0
+            if known is not None and skip >= known:
+                skip -= known
+                continue
             with watched(reader.file):
                 for chunk in reader.chunks():
+                    counted += chunk.rows
                     if skip >= chunk.rows:
                         skip -= chunk.rows
                         continue
@@ -67,12 +74,16 @@ class _FileSource:
                         skip -= skipped
                         if skipped < batch.num_rows:
                             yield self._in_order(batch.slice(skipped), reader.file.path)
+            self.rows[index] = counted
         for file in self.files:
             check_unchanged(file)
 
     def place(self, position: int) -> Place:
         left = position
-        for reader in self._readers:
+        for reader, known in zip(self._readers, self.rows, strict=True):
+            if known is not None and left >= known:
+                left -= known
+                continue
             for chunk in reader.chunks():
                 if left < chunk.rows:
                     return chunk.place(left)
@@ -156,7 +167,16 @@ def fingerprint(source: Source) -> str:
         return fingerprint(source.source)
     if isinstance(source, TableSource):
         return source.fingerprint
-    return digest([file.facts for file in source.files])
+    return digest([file_facts(file) for file in source.files])
+
+
+def rows_of_files(source: Source) -> list[int | None]:
+    """Return how many rows each file of a source has, None where that is not known (yet); a list that the caller may
+    fill in. It is empty for rows that are chosen among those of the files.
+    """
+    if isinstance(source, Watched):
+        return rows_of_files(source.source)
+    return source.rows if isinstance(source, _FileSource) else []
 
 
 def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:

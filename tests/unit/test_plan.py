@@ -15,7 +15,8 @@ import pytest
 
 from pipeline.config.models import InputConfig, ParametersConfig, PromptConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
-from pipeline.journal import Event, EventHead, EventPlaces, Outcome, State
+from pipeline.journal import Event, EventHead, Outcome, State
+from pipeline.journal.places import EventPlaces
 from pipeline.plan import Change, Plan, PlanDraft, Rows, Variant, draft_plan, load_plan, save_plan
 from pipeline.prompts import RequestBuilder
 from pipeline.providers.dataoorts import PARAMETERS

@@ -17,7 +17,7 @@ from pipeline.config import Destination, Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.journal.files import PLAN_NAME
-from pipeline.plan import SUCCEEDED, Change, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
+from pipeline.plan import SUCCEEDED, Change, KnownRows, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
 from pipeline.records import Usage, digest
 from pipeline.sink import OutputMetadata, is_there, metadata_at
 from pipeline.wording import counted, money
@@ -92,8 +92,11 @@ def planner(
     *,
     forget_kept: bool = False,
     former: Sequence[Rows] = (),
+    joins_all: bool = False,
 ) -> Iterator[PlanDraft]:
-    """Make a new plan; see `draft_plan`. Its number becomes the journal's with `record_plan`."""
+    """Make a new plan; see `draft_plan`. Its number becomes the journal's with `record_plan`. With `joins_all` nothing
+    is taken over from the last plan, so that every answer can be asked for.
+    """
     number = (journal.totals.plan if journal else 0) + 1
     index = journal.index() if journal else iter(())
     try:
@@ -103,6 +106,8 @@ def planner(
             directory,
             number=number,
             fingerprint=opened.fingerprint,
+            rules=opened.rules,
+            known=None if joins_all or former else _known_rows(opened, journal, forget_kept=forget_kept),
             forget_kept=forget_kept,
             former=former,
         ) as made:
@@ -111,6 +116,23 @@ def planner(
         raise InvalidJob([opened.job.placed(mistake) for mistake in error.mistakes]) from error
     except OSError as error:
         raise CheckpointFailed(f"{directory}: cannot plan: {error}") from error
+
+
+def _known_rows(opened: OpenJob, journal: Journal | None, *, forget_kept: bool) -> KnownRows | None:
+    """Return the rows of the last plan as they are now; None if a row could make another request by now, as by an image
+    in a file, or if answers are to be decided on anew.
+    """
+    if any(variant.config.prompt.images for variant in opened.variants):
+        return None
+    saved = load_plan(opened.job.checkpoint_path)
+    if journal is None or saved is None or saved.number != journal.totals.plan:
+        return None
+    if saved.inventory is None or not saved.inventory.is_settled or saved.inventory.rules != opened.rules:
+        return None
+    saved.apply(journal.places())
+    if saved.count(State.CHANGED) or (forget_kept and (saved.keeps_answers() or opened.rows.expected is not None)):
+        return None
+    return KnownRows(saved, journal.heads)
 
 
 def settings_numbers(opened: OpenJob, journal: Journal | None) -> list[int | None]:
@@ -155,7 +177,7 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
             f"{by_content:,} of {counted(made.answered_rows(), 'finished row')} would be sent again,"
             f" {_price_of(by_content, opened, journal, made)}, because their content changed; {choice}"
         )
-    if not opened.rows.id_columns or opened.rows.has_variants:
+    if plan.orphaned and (not opened.rows.id_columns or opened.rows.has_variants):
         orphaned, current = _newly_orphaned(directory, journal, made)
         new = plan.count(State.NEW, State.ATTEMPTED)
         if orphaned * 2 > current and new >= orphaned:
@@ -266,6 +288,7 @@ def keep_plan(plan: Plan, directory: Path) -> None:
         save_plan(plan, directory)
     except OSError as error:
         raise CheckpointFailed(f"{directory}: cannot save the plan: {error}") from error
+    plan.inventory = None  # it is the next plan's
 
 
 def forget_plan(directory: Path) -> None:

@@ -20,7 +20,7 @@ from pipeline.prompts import Trial
 from pipeline.records import JsonObject, Row, digest
 from pipeline.sources import ChosenRows, Source, fingerprint, rows_of
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 TRIED_ROWS = 1000
 """Rows whose requests are made before anything is sent, to see whether they can be."""
 
@@ -58,6 +58,11 @@ class OpenJob:
     @property
     def fingerprint(self) -> str:
         """Names the input and the settings: where it is unchanged, so is every row's request."""
+        return digest([fingerprint(self.rows.source), self.rules])
+
+    @property
+    def rules(self) -> str:
+        """Names the settings and how the input is read: where it is unchanged, the same row makes the same request."""
         config = self.job.config.input
         reading = [config.format, config.id, config.csv.model_dump()]
         if config.where is not None:
@@ -69,7 +74,7 @@ class OpenJob:
             needed.append({"samples": self.rows.samples, "marks": [variant.mark for variant in self.variants]})
         if self.rows.deduplicate:
             needed.append("deduplicate")
-        return digest([PLAN_VERSION, fingerprint(self.rows.source), reading, *self.settings, *needed])
+        return digest([PLAN_VERSION, reading, *self.settings, *needed])
 
     def in_shard(self, shard: Shard) -> OpenJob:
         """Return a part of this job, as it would be opened by itself."""

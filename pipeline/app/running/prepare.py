@@ -91,8 +91,11 @@ def _settle_claims(plan: Plan | None, held: HeldCheckpoint) -> None:
 def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes: list[str]) -> Plan:
     config = opened.job.config
     keep, rerun = options.on_change == "keep", options.on_change == "rerun"
-    former = longer_answers.former_rows(opened, held.journal) if options.asks_longer else ()
-    with checkpoint.planner(opened, held.directory, held.journal, forget_kept=rerun, former=former) as made:
+    longer = options.asks_longer
+    former = longer_answers.former_rows(opened, held.journal) if longer else ()
+    with checkpoint.planner(
+        opened, held.directory, held.journal, forget_kept=rerun, former=former, joins_all=longer
+    ) as made:
         holding: list[int] = []
         if held.journal is not None:
             holding = judge_again(made, held.journal, opened.rows.expected, every=rerun)
