@@ -51,7 +51,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the commit of an outcome before its slot is free",
-        "pipeline/runner/recorder.py",
+        "pipeline/runner/pending.py",
         "group, self._group = self._group, _Group()",
         "group, self._group = (_Group(), self._group) if claims else (self._group, _Group())",
         _RUNNER,

@@ -4,9 +4,10 @@ from pipeline.batches.api import BatchApi
 from pipeline.batches.book import Book
 from pipeline.batches.calls import Calls
 from pipeline.batches.creation import Creation
+from pipeline.batches.desk import Desk
 from pipeline.batches.incoming import Incoming
 from pipeline.batches.orders import Orders
-from pipeline.batches.outgoing import Outgoing
+from pipeline.batches.outgoing import Outgoing, Purchase
 from pipeline.batches.sender import BatchSender
 
-__all__ = ["BatchApi", "BatchSender", "Book", "Calls", "Creation", "Incoming", "Orders", "Outgoing"]
+__all__ = ["BatchApi", "BatchSender", "Book", "Calls", "Creation", "Desk", "Incoming", "Orders", "Outgoing", "Purchase"]

@@ -5,23 +5,23 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from pipeline.batches.known import price_under, request_under
 from pipeline.batches.lines import line_id
 from pipeline.catalogue import Price, Terms
 from pipeline.client import Attempt
-from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State, worst_of
+from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Outcome, State, worst_of
 from pipeline.journal.batches import OpenBatch
-from pipeline.plan import Plan
-from pipeline.records import NO_USAGE, Failure, Reply
+from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Decision, decide
-from pipeline.runner import Asking, CachedAnswers
-from pipeline.runner.accounting import Charge, charge_of, failed_record, record_of
+from pipeline.runner import Asking
+from pipeline.runner.accounting import charge_of, failed_record, record_of
 from pipeline.runner.admission import Admission, Reservation
 from pipeline.runner.asking import with_answers
 from pipeline.runner.feed import History, Work
+from pipeline.runner.pending import PendingCommit
 from pipeline.runner.progress import Progress
 
 _COMMIT_EVENTS = 1000
@@ -30,41 +30,28 @@ RowKey = tuple[str, str]
 """A row's id and the hash of what it asks."""
 
 
-@dataclass(slots=True)
-class _Group:
-    events: list[Event] = field(default_factory=list)
-    release: list[int] = field(default_factory=list)
-    cost: Decimal = Decimal(0)
-    possibly: Decimal = Decimal(0)
-    in_doubt: int = 0
-    bought: list[tuple[tuple[str, int], Outcome]] = field(default_factory=list)
-
-
 class Book:
     """Keeps the open claims of batches, and records what comes of them.
 
-    `terms` are those of single requests by model, `admission` holds the caps, `cached` keeps the answers for other jobs
-    where the job has a cache, `asking` judges the answers where the job says what they have to be, `recorded` hears
-    of the events once they are on disk, `wall_clock` gives Unix seconds.
+    `terms` are those of single requests by model, `admission` holds the caps, `asking` judges the answers where the job
+    says what they have to be, `wall_clock` gives Unix seconds.
     `asks_again` tells that rows are left that this run sends again; `is_stale` that an answer was recorded for a row
     whose place in the plan is not known, so that the next run has to plan anew.
     """
 
     def __init__(
         self,
-        journal: Journal,
-        plan: Plan,
+        pending: PendingCommit,
         *,
         terms: Mapping[str, Terms],
         max_attempts: int,
         admission: Admission,
-        cached: CachedAnswers | None = None,
         asking: Asking | None = None,
-        recorded: Callable[[Sequence[Event]], None] = lambda events: None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._journal = journal
-        self._plan = plan
+        journal = pending.journal
+        self._pending = pending
+        self._plan = pending.plan
         known = journal.settings()
         self._prices = {number: price_under(found, terms) for number, found in known.items()}
         # All that is needed of the request of a line: its claim tells the rest.
@@ -72,28 +59,31 @@ class Book:
         self._max_attempts = max_attempts
         self._admission = admission
         self._reserved: dict[int, Reservation] = {}
-        self._cached = cached
         self._asking = asking
-        self._recorded = recorded
         self._in_form: set[int] = set()
         """The lines whose requests tell the endpoint in a form that it may refuse."""
         self._cached_as: dict[int, tuple[str, int]] = {}
         self._wall_clock = wall_clock
-        self._group = _Group()
         self._tries: Counter[RowKey] = Counter()
-        self.claims: dict[int, Claim] = {claim.number: claim for claim in journal.claims() if claim.batch}
+        self.claims: dict[int, Claim] = {}
+        self._lines: dict[str, dict[int, None]] = {}
+        """The numbers of the open claims of each batch, by its key."""
+        self._numbers: dict[RowKey, int] = {}
+        self.worst_usd = Decimal(0)
+        """What the open lines may cost at most, in USD, as far as prices are known."""
+        for claim in journal.claims():
+            if claim.batch:
+                self._put(claim)
         self.batches: dict[str, OpenBatch] = {batch.key: batch for batch in journal.totals.batches}
         self.next_number = max(self.claims, default=0) + 1
-        self._numbers: dict[RowKey, int] = {_key(claim): number for number, claim in self.claims.items()}
         self._done: set[RowKey] = set()
-        self.progress = Progress()
         self.asks_again = False
         self.is_stale = False
 
     @property
-    def worst_usd(self) -> Decimal:
-        """What the open lines may cost at most, in USD, as far as prices are known."""
-        return worst_of(self.claims.values())
+    def progress(self) -> Progress:
+        """The run's figures."""
+        return self._pending.progress
 
     def is_out(self, work: Work) -> bool:
         """Return whether a row is in an open batch, or was answered out of one by this run; learn its place."""
@@ -130,20 +120,19 @@ class Book:
         """Put the intent of a batch on disk, with the claims of its lines."""
         found = list(claims)
         self.batches[batch.key] = batch
-        self.commit(found)
+        self._commit_batches(found)
         for claim in found:
-            self.claims[claim.number] = claim
-            self._numbers[_key(claim)] = claim.number
+            self._put(claim)
 
     def update(self, batch: OpenBatch) -> None:
         """Put on disk what is known of a batch by now."""
         if self.batches.get(batch.key) != batch:
             self.batches[batch.key] = batch
-            self.commit()
+            self._commit_batches()
 
     def lines_of(self, batch: OpenBatch) -> list[int]:
         """Return the claims of a batch that are still open."""
-        return [number for number, claim in self.claims.items() if claim.batch == batch.key]
+        return list(self._lines.get(batch.key, ()))
 
     def line_ids(self, batch: OpenBatch) -> dict[str, int]:
         """Return the open claims of a batch by the `custom_id` of their lines."""
@@ -152,12 +141,11 @@ class Book:
     def close(self, batch: OpenBatch) -> None:
         """Take a batch off the books, whose lines are all settled."""
         del self.batches[batch.key]
-        self.commit()
+        self._commit_batches()
 
     def add(self, event: Event) -> None:
         """Record a row that makes no request: it fails, or its answer comes from a cache."""
-        self._group.events.append(event)
-        self._show(event.state, event.record, event.row_id)
+        self._pending.add(event)
         self._commit_if_many()
 
     def give_back(self, number: int) -> None:
@@ -177,7 +165,7 @@ class Book:
         price = self._price_of(claim)
         worst = None if claim.worst_cost is None else Decimal(claim.worst_cost)
         charge = charge_of(result, price, worst, claim.worst_tokens)
-        self._count(result, claim, charge)
+        self._pending.bill(result, charge, is_retry=claim.history.attempts > 0)
         if (reserved := self._reserved.pop(number, None)) is not None:
             self._admission.settle(reserved, charge, 0.0)
         history = History.of(claim.history)
@@ -217,55 +205,43 @@ class Book:
             record, objection = self._asking.judged(record, history)
         if self._asking is None or objection is None:
             self._record(claim, State.UNPRICED if record.cost is None else State.ANSWERED, record)
-            if place is not None:
-                self._group.bought.append((place, record))
+            self._pending.keep(place, record)
         elif self._asking.asks_again(record):
             self._record(claim, State.ATTEMPTED, record)
             self.asks_again = True
         else:
             self._record(claim, State.FAILED, record._replace(failed_runs=record.failed_runs + 1))
 
-    def commit(self, claims: Iterable[Claim] = ()) -> None:
-        """Make durable what was gathered, with further claims and what is known of the batches."""
-        group, self._group = self._group, _Group()
-        first = self._journal.commit(
-            group.events,
-            release=group.release,
-            claims=list(claims),
-            cost_usd=group.cost,
-            possibly_billed_usd=group.possibly,
-            possibly_billed_requests=group.in_doubt,
-            batches=list(self.batches.values()),
-        )
-        self._plan.take(first, group.events)
-        if self._cached is not None:
-            self._cached.keep_as(group.bought)
-        self._recorded(group.events)
+    def commit(self) -> None:
+        """Make durable what was gathered."""
+        self._pending.commit()
+
+    def _commit_batches(self, claims: Sequence[Claim] = ()) -> None:
+        self._pending.commit(claims, list(self.batches.values()))
 
     def _commit_if_many(self) -> None:
-        if len(self._group.events) + len(self._group.release) >= _COMMIT_EVENTS:
+        if self._pending.size >= _COMMIT_EVENTS:
             self.commit()
+
+    def _put(self, claim: Claim) -> None:
+        self.claims[claim.number] = claim
+        self._lines.setdefault(claim.batch, {})[claim.number] = None
+        self._numbers[_key(claim)] = claim.number
+        self.worst_usd += worst_of([claim])
 
     def _take(self, number: int) -> Claim:
         claim = self.claims.pop(number)
-        del self._numbers[_key(claim)]
-        self._group.release.append(number)
+        lines = self._lines[claim.batch]
+        del lines[number], self._numbers[_key(claim)]
+        if not lines:
+            del self._lines[claim.batch]
+        self.worst_usd = self.worst_usd - worst_of([claim]) if self.claims else Decimal(0)
+        self._pending.release(number)
         return claim
 
     def _price_of(self, claim: Claim) -> Price | None:
         price = self._prices.get(claim.settings_id)
         return None if price is None else price.times(Decimal(self.batches[claim.batch].price_factor))
-
-    def _count(self, result: Reply | Failure, claim: Claim, charge: Charge) -> None:
-        self._group.cost += charge.known or 0
-        self._group.possibly += charge.at_most or 0
-        self._group.in_doubt += charge.in_doubt
-        progress = self.progress
-        progress.requests += 1
-        progress.retries += claim.history.attempts > 0
-        progress.count(result.usage or NO_USAGE)
-        progress.cost_usd += charge.known or 0
-        progress.possibly_billed_usd += charge.at_most or 0
 
     def _record(self, claim: Claim, state: State, record: Outcome) -> None:
         event = Event(
@@ -278,21 +254,10 @@ class Book:
             claim.content_key,
             record,
         )
-        self._group.events.append(event)
+        self._pending.add(event)
         self.is_stale = self.is_stale or claim.plan != self._plan.number
         if state in ANSWERS or state in FAILURES:
             self._done.add(_key(claim))
-        self._show(state, record, claim.row_id)
-
-    def _show(self, state: State, record: Outcome, row_id: str) -> None:
-        progress = self.progress
-        if state in ANSWERS:
-            progress.succeeded += 1
-            progress.truncated += record.truncated is True
-            progress.empty += record.response_type == "empty"
-        if state in FAILURES:
-            progress.failed += 1
-            progress.failures.add(record.error_kind or "", row_id)
 
 
 def _key(claim: Claim) -> RowKey:

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.batches.api import BatchApi, BatchState, Refused, Unanswered
-from pipeline.batches.book import Book
-from pipeline.batches.calls import Calls
+from pipeline.batches.api import BatchState, Refused, Unanswered
+from pipeline.batches.desk import Desk
 from pipeline.endings import StopKind
 from pipeline.journal.batches import OpenBatch
 
@@ -23,22 +22,14 @@ _DAY_SECONDS = 86_400.0
 class Creation:
     """Creates batches, and finds those of which it is not known whether they exist.
 
-    A batch is created again only after two looks at the list, `poll_seconds` apart, that did not find it.
+    A batch is created again only after two looks at the list, the desk's `poll_seconds` apart, that did not find it.
     """
 
-    def __init__(
-        self,
-        book: Book,
-        api: BatchApi,
-        calls: Calls,
-        *,
-        poll_seconds: float,
-        wall_clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._book = book
-        self._api = api
-        self._calls = calls
-        self._poll_seconds = poll_seconds
+    def __init__(self, desk: Desk, wall_clock: Callable[[], float] = time.time) -> None:
+        self._book = desk.book
+        self._api = desk.api
+        self._calls = desk.calls
+        self._poll_seconds = desk.poll_seconds
         self._wall_clock = wall_clock
         self._can_list = False
 

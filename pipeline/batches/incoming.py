@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.batches.api import BatchApi, BatchState, Refused, stop_kind
-from pipeline.batches.book import Book
-from pipeline.batches.calls import Calls
+from pipeline.batches.api import BatchState, Refused, stop_kind
 from pipeline.batches.creation import Creation
+from pipeline.batches.desk import Desk
 from pipeline.batches.lines import EXPIRED, MISSING, Answer, read_answers
 from pipeline.endings import StopKind
 from pipeline.journal.batches import OpenBatch
@@ -27,9 +26,7 @@ class Incoming:
 
     def __init__(
         self,
-        book: Book,
-        api: BatchApi,
-        calls: Calls,
+        desk: Desk,
         creation: Creation,
         *,
         endpoint: Endpoint,
@@ -37,9 +34,9 @@ class Incoming:
         scratch: Path,
         keeps_replies: bool = False,
     ) -> None:
-        self._book = book
-        self._api = api
-        self._calls = calls
+        self._book = desk.book
+        self._api = desk.api
+        self._calls = desk.calls
         self._creation = creation
         self._endpoint = endpoint
         self._redaction = redaction
@@ -49,6 +46,14 @@ class Incoming:
     def advance(self) -> bool:
         """Look at each batch that is out, and collect those that have ended. Returns whether any did."""
         return any([self._advanced(batch) for batch in list(self._book.batches.values())])
+
+    def cancel(self) -> Iterator[OpenBatch]:
+        """Ask for every batch that is out to be canceled, and yield each that was asked for."""
+        for batch in list(self._book.batches.values()):
+            known = self._creation.known(batch)
+            if known is not None and (batch_id := known.batch_id) is not None:
+                self._calls(lambda batch_id=batch_id: self._api.cancel(batch_id))  # type: ignore[misc]
+                yield known
 
     def _advanced(self, batch: OpenBatch) -> bool:
         known = self._creation.known(batch)

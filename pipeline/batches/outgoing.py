@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from pipeline.batches.api import BatchApi, Refused, Unanswered, new_key
-from pipeline.batches.book import Book
-from pipeline.batches.calls import CallInterrupted, Calls
+from pipeline.batches.api import Refused, Unanswered, new_key
+from pipeline.batches.calls import CallInterrupted
 from pipeline.batches.creation import Creation
+from pipeline.batches.desk import Desk
 from pipeline.batches.lines import line_id, request_line
 from pipeline.batches.orders import Orders
 from pipeline.config.models import BatchConfig
@@ -29,46 +29,53 @@ _Made = tuple[OpenBatch, Path, list[Claim]]
 """A batch that is not on disk yet, the file of its lines, and their claims."""
 
 
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """What a run buys by batches: the rows of a job, at most `limit` lines of them, None for all.
+
+    `asking` makes what a row asks after an invalid answer. `scratch` is for files of lines.
+    """
+
+    job: str
+    config: BatchConfig
+    endpoint: Endpoint
+    limit: int | None
+    scratch: Path
+    asking: Asking | None = None
+
+
 class Outgoing:
     """Puts rows into batches.
 
-    `works` gives the rows to send, in order, each time that it is called; `limit` is the most lines to send, None for
-    all. `asking` makes what a row asks after an invalid answer. Nothing goes out while `orders` hold the run.
+    `works` gives the rows to send, in order, each time that it is called. Nothing goes out while `orders` hold the run.
     `over_budget` says which cap holds the next row back, None where none does.
     """
 
     def __init__(
         self,
         works: Callable[[], Iterator[Work | Event]],
-        book: Book,
-        api: BatchApi,
-        calls: Calls,
+        desk: Desk,
         creation: Creation,
         orders: Orders,
-        *,
-        job: str,
-        config: BatchConfig,
-        endpoint: Endpoint,
+        purchase: Purchase,
         admission: Admission,
-        limit: int | None,
-        scratch: Path,
-        asking: Asking | None = None,
+        *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._works = works
-        self._book = book
-        self._api = api
-        self._calls = calls
+        self._book = desk.book
+        self._api = desk.api
+        self._calls = desk.calls
         self._creation = creation
         self._orders = orders
-        self._job = job
-        self._config = config
-        self._endpoint = endpoint
+        self._job = purchase.job
+        self._config = purchase.config
+        self._endpoint = purchase.endpoint
         self._admission = admission
-        self._lines_left = math.inf if limit is None else limit
-        self._scratch = scratch
-        self._asking = asking
+        self._lines_left = math.inf if purchase.limit is None else purchase.limit
+        self._scratch = purchase.scratch
+        self._asking = purchase.asking
         self._clock = clock
         self._wall_clock = wall_clock
         self._feed: Iterator[Work | Event] | None = None

@@ -6,10 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from pipeline.batches.api import BatchApi, Refused, Unanswered
-from pipeline.batches.book import Book
-from pipeline.batches.calls import CallInterrupted, Calls
-from pipeline.batches.creation import Creation
+from pipeline.batches.api import Refused, Unanswered
+from pipeline.batches.calls import CallInterrupted
+from pipeline.batches.desk import Desk
 from pipeline.batches.incoming import Incoming
 from pipeline.batches.orders import Orders
 from pipeline.batches.outgoing import Outgoing
@@ -24,33 +23,26 @@ class BatchSender:
 
     Args:
         outgoing: puts rows into batches; None where those that are out are only collected.
-        poll_seconds: how often the batches that are out are looked at.
         waits: whether to wait for their end.
     """
 
     def __init__(
         self,
-        book: Book,
-        api: BatchApi,
-        calls: Calls,
-        creation: Creation,
+        desk: Desk,
         incoming: Incoming,
         outgoing: Outgoing | None,
         orders: Orders,
         *,
-        poll_seconds: float,
         waits: bool,
         stop_request: StopRequest,
         observe: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._book = book
-        self._api = api
-        self._calls = calls
-        self._creation = creation
+        self._book = desk.book
+        self._calls = desk.calls
         self._incoming = incoming
         self._outgoing = outgoing
-        self._poll_seconds = poll_seconds
+        self._poll_seconds = desk.poll_seconds
         self._waits = waits
         self._orders = orders
         self._stop_request = stop_request
@@ -74,11 +66,8 @@ class BatchSender:
 
         def work() -> None:
             nonlocal asked
-            for batch in list(self._book.batches.values()):
-                found = self._creation.known(batch)
-                if found is not None and (batch_id := found.batch_id) is not None:
-                    self._calls(lambda batch_id=batch_id: self._api.cancel(batch_id))  # type: ignore[misc]
-                    asked += 1
+            for _ in self._incoming.cancel():
+                asked += 1
             while self._book.batches and self._clock() < self._orders.deadline and self._stop_request.signal is None:
                 if not self._incoming.advance():
                     self._sleep(min(self._poll_seconds, _TICK_SECONDS))

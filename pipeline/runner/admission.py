@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pipeline.catalogue import NO_EXCESS, Bounds, Excess, Terms, worst_cost
+from pipeline.catalogue import NO_EXCESS, Bounds, Excess, Price, Terms, worst_cost
 from pipeline.config.models import LimitsConfig
 from pipeline.limits import SEND_WITHIN_SECONDS, Budget, Entry, LearnedRate, SlidingWindow
 from pipeline.records import Request, Usage
@@ -123,6 +123,10 @@ class Admission:
             self._tokens.take(most_tokens, now, send_by) if self._tokens else None,
             shared,
         )
+
+    def price(self, model: str) -> Price | None:
+        """Return the price of a model; None if it is not known."""
+        return self._terms[model].price
 
     def settle(self, reservation: Reservation, charge: Charge, sent_at: float) -> None:
         """Replace what a request had reserved by its charge; `sent_at` is when it was really sent."""

@@ -49,10 +49,6 @@ class CachedAnswers:
             return found
         return None if self._expected.objection(found.response, truncated=found.truncated) else found
 
-    def keep(self, answered: Iterable[tuple[Work, Outcome]]) -> None:
-        """Store the answers of rows in the cache, after they are on disk."""
-        self.keep_as((work.cached_as, record) for work, record in answered if work.cached_as is not None)
-
-    def keep_as(self, answered: Iterable[tuple[tuple[str, int], Outcome]]) -> None:
+    def keep(self, answered: Iterable[tuple[tuple[str, int], Outcome]]) -> None:
         """Store answers in the cache, each under its key there, after they are on disk."""
         self._cache.put(Bought(*place, record) for place, record in answered)

@@ -10,6 +10,7 @@ from pipeline.errors import ErrorKind
 from pipeline.limits import RAMP_STEP_SECONDS, InFlightLimit, Outage, Pause, QuotaWait, Servers, ramp
 from pipeline.providers.gauges import Load
 from pipeline.records import Failure
+from pipeline.retry import Backoff
 from pipeline.runner.admission import Admission, Reservation
 from pipeline.runner.first_refusals import FirstRefusals, Refusal
 from pipeline.runner.flight import Flight
@@ -51,6 +52,7 @@ class Pace:
         quota: QuotaWait,
         admission: Admission,
         servers: Servers | None,
+        backoff: Backoff,
     ) -> None:
         self.pause = pause
         self.outage = outage
@@ -60,6 +62,7 @@ class Pace:
         self.in_flight = InFlightLimit(limits.concurrency)
         self.holding = Holding()
         self._load_at = -math.inf
+        self._backoff = backoff
         self._admission = admission
         self._sending_since: float | None = None
         self._is_held = False
@@ -169,6 +172,10 @@ class Pace:
         self.pause.extend(until)
         self._admission.pause(until)
         return None
+
+    def retry_at(self, failures: int, now: float) -> float:
+        """Return when a row that has failed so often (from 1) may be sent again."""
+        return now + self._backoff.seconds(failures)
 
     def pause_left(self, now: float) -> float:
         """Return for how long no server can be asked; infinity if there is only one, which asked for the pause."""

@@ -3,67 +3,45 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from pipeline.catalogue import Excess
-from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State, lost_claims
-from pipeline.plan import TO_SEND, Plan
-from pipeline.records import NO_USAGE, Failure, Reply
+from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Outcome, State, lost_claims
+from pipeline.plan import TO_SEND
+from pipeline.records import Failure, Reply
 from pipeline.runner.accounting import Charge
 from pipeline.runner.admission import Reservation
-from pipeline.runner.cached import CachedAnswers
 from pipeline.runner.feed import Work
+from pipeline.runner.pending import PendingCommit
 from pipeline.runner.progress import Progress
 
 
-@dataclass(slots=True)
-class _Group:
-    """What the next commit makes durable."""
-
-    events: list[Event] = field(default_factory=list)
-    release: list[int] = field(default_factory=list)
-    cost: Decimal = Decimal(0)
-    possibly: Decimal = Decimal(0)
-    in_doubt: int = 0
-    pause: tuple[float, float] | None = None
-    server_pauses: dict[str, tuple[float, float]] = field(default_factory=dict)
-    excess: dict[str, tuple[int, int]] = field(default_factory=dict)
-    bought: list[tuple[Work, Outcome]] = field(default_factory=list)
-
-
 class Recorder:
-    """Collects events, charges and the endpoint's pause for the next commit, and keeps the run's figures up to date.
+    """Turns what happens to rows into events and claims for the next commit.
 
-    `unfinished` is the number of rows without an outcome. `wall_clock` returns Unix seconds. `cached` receives the
-    answers once they are on disk, `recorded` all events.
+    `unfinished` is the number of rows without an outcome. `wall_clock` returns Unix seconds.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        plan: Plan,
-        wall_clock: Callable[[], float],
-        cached: CachedAnswers | None = None,
-        recorded: Callable[[Sequence[Event]], None] = lambda events: None,
-    ) -> None:
-        self._cached = cached
-        self._recorded = recorded
-        self._journal = journal
-        self._plan = plan
+    def __init__(self, pending: PendingCommit, wall_clock: Callable[[], float]) -> None:
+        self._pending = pending
+        self._journal = pending.journal
+        self._plan = pending.plan
         self._wall_clock = wall_clock
-        self._group = _Group()
         # The lines that are out in batches keep their numbers.
-        first = 1 + max((claim.number for claim in journal.claims()), default=0)
+        first = 1 + max((claim.number for claim in self._journal.claims()), default=0)
         self._claim_numbers = itertools.count(first)
-        self.progress = Progress()
-        self.unfinished = plan.count(*TO_SEND)
+        self.unfinished = self._plan.count(*TO_SEND)
+
+    @property
+    def progress(self) -> Progress:
+        """The run's figures."""
+        return self._pending.progress
 
     @property
     def pending_events(self) -> int:
         """The number of events that wait for the next commit."""
-        return len(self._group.events)
+        return self._pending.events
 
     def claim(self, work: Work, reserved: Reservation) -> Claim:
         """Return the claim of a request that is about to be sent. The `commit` that it is passed to writes it."""
@@ -81,20 +59,11 @@ class Recorder:
 
     def release(self, number: int) -> None:
         """Close the claim of a request that is over."""
-        self._group.release.append(number)
+        self._pending.release(number)
 
     def bill(self, result: Reply | Failure, work: Work, charge: Charge) -> None:
         """Count an attempt and what it cost."""
-        self._group.cost += charge.known or 0
-        self._group.possibly += charge.at_most or 0
-        self._group.in_doubt += charge.in_doubt
-        progress = self.progress
-        if isinstance(result, Reply) or result.sent:
-            progress.requests += 1
-            progress.retries += work.history.attempts > 0
-        progress.count(result.usage or NO_USAGE)
-        progress.cost_usd += charge.known or 0
-        progress.possibly_billed_usd += charge.at_most or 0
+        self._pending.bill(result, charge, is_retry=work.history.attempts > 0)
 
     def record(self, work: Work, state: State, record: Outcome) -> None:
         """Add what happened to a row. A longer answer is valid at once for everything that the truncated one was valid
@@ -102,61 +71,38 @@ class Recorder:
         """
         identity = (work.row_id, work.request_hash, work.settings_id, work.content_key)
         self.add(Event(self._plan.number, work.position, state, *identity, record))
-        if state in ANSWERS and self._cached is not None:
-            self._group.bought.append((work, record))
-        if state in ANSWERS and work.history.kept is not None:
-            answer = self._journal.totals.events + len(self._group.events)
+        if state not in ANSWERS:
+            return
+        self._pending.keep(work.cached_as, record)
+        if work.history.kept is not None:
+            answer = self._journal.totals.events + self._pending.events
             adopted = State.ADOPTED if state is State.ANSWERED else State.ADOPTED_UNPRICED
             for request_hash in work.history.kept.stood_for:
                 # Under no plan: in this one the row has the answer itself.
-                self._group.events.append(
-                    Event(
-                        0,
-                        0,
-                        adopted,
-                        work.row_id,
-                        request_hash,
-                        work.settings_id,
-                        work.content_key,
-                        Outcome(source=answer),
-                    )
-                )
+                further = (work.row_id, request_hash, work.settings_id, work.content_key)
+                self._pending.add(Event(0, 0, adopted, *further, Outcome(source=answer)))
 
     def add(self, event: Event) -> None:
         """Add an event. If the row keeps an answer, its failure is recorded together with that answer."""
         kept_as = None if event.state in ANSWERS else event.record.kept_as
-        self._group.events.append(event if kept_as is None else replace(event, state=State(kept_as)))
-        if event.state in ANSWERS:
-            self.progress.succeeded += 1
-            self.progress.truncated += event.record.truncated is True
-            self.progress.empty += event.record.response_type == "empty"
-        if event.state in FAILURES:
-            self.progress.failed += 1
-            self.progress.failures.add(event.record.error_kind or "", event.row_id)
+        self._pending.add(event, recorded_as=None if kept_as is None else State(kept_as))
         self.unfinished -= event.state in ANSWERS or event.state in FAILURES
 
     def pause(self, seconds: float, server: str | None = None) -> None:
         """Record the endpoint's Retry-After, or that of one of several servers, for the next runs."""
         now = self._wall_clock()
-        if server is not None:
-            until = max(now + seconds, *(end for _, end in (self._group.server_pauses.get(server, (0.0, 0.0)),)))
-            self._group.server_pauses[server] = (now, until)
-            return
-        self._group.pause = (now, max(now + seconds, self._group.pause[1] if self._group.pause else 0.0))
+        if server is None:
+            self._pending.pause(now, now + seconds)
+        else:
+            self._pending.pause_server(server, now, now + seconds)
 
     def give_up(self, claims: Iterable[Claim]) -> None:
         """Record requests whose end is not awaited. As after a kill, they may have been billed."""
-        events, numbers, worst = lost_claims(claims)
-        self.progress.possibly_billed_usd += worst
-        self.progress.requests += len(events)
-        self._group.events += events
-        self._group.release += numbers
-        self._group.possibly += worst
-        self._group.in_doubt += len(events)
+        self._pending.lose(*lost_claims(claims))
 
     def exceeded(self, model: str, excess: Excess, over_usd: Decimal) -> None:
         """Record the maximum that a request was billed beyond its reserve, and count this one's excess, in USD."""
-        self._group.excess[model] = (excess.prompt_tokens, excess.completion_tokens)
+        self._pending.exceeded({model: (excess.prompt_tokens, excess.completion_tokens)})
         self.progress.over_reserve_usd += over_usd
 
     def check_journal(self) -> None:
@@ -165,20 +111,4 @@ class Recorder:
 
     def commit(self, claims: list[Claim]) -> None:
         """Make what was collected durable, together with the claims of the requests that are sent next."""
-        group, self._group = self._group, _Group()
-        if group.events or group.release or claims or group.pause or group.server_pauses:
-            first = self._journal.commit(
-                group.events,
-                release=group.release,
-                claims=claims,
-                cost_usd=group.cost,
-                possibly_billed_usd=group.possibly,
-                possibly_billed_requests=group.in_doubt,
-                pause=group.pause,
-                excess=group.excess,
-                server_pauses=group.server_pauses,
-            )
-            self._plan.take(first, group.events)
-            if self._cached is not None:
-                self._cached.keep(group.bought)
-            self._recorded(group.events)
+        self._pending.commit(claims)

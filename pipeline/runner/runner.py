@@ -8,27 +8,21 @@ is free again only when its answer is on disk, and after a kill the open claims 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
-from pipeline.catalogue import Terms
-from pipeline.config.models import LimitsConfig, RetryConfig
+from pipeline.config.models import LimitsConfig
 from pipeline.endings import StopKind
-from pipeline.journal import Event, Journal, worst_of
-from pipeline.limits import Outage, Pause, QuotaWait, Servers
-from pipeline.plan import SUCCEEDED, Plan
-from pipeline.providers.gauges import Load
+from pipeline.journal import Journal, worst_of
+from pipeline.limits import Outage, QuotaWait
+from pipeline.plan import SUCCEEDED
 from pipeline.retry import Backoff
 from pipeline.runner.admission import Admission
-from pipeline.runner.asking import Asking
-from pipeline.runner.cached import CachedAnswers
 from pipeline.runner.dispatcher import Dispatch, Dispatcher
-from pipeline.runner.engine import Engine
-from pipeline.runner.feed import Work
 from pipeline.runner.flight import Flight, worst_usd
 from pipeline.runner.pace import Pace
+from pipeline.runner.parts import Clocks, Destination, Observers, Rules, Workload
+from pipeline.runner.pending import PendingCommit
 from pipeline.runner.progress import Progress, Stop, StopRequest
 from pipeline.runner.recorder import Recorder
 from pipeline.runner.rows import RowQueue
@@ -37,78 +31,51 @@ from pipeline.runner.stops import Stops
 from pipeline.runner.verdict import Verdicts
 from pipeline.runner.watchdog import Watchdog
 
-if TYPE_CHECKING:
-    from pipeline.limits.shared import SharedLimit
-
 _TICK_SECONDS = 0.5
 
 
 class Runner:
-    """One run over the rows of a feed. `run` may be called once.
+    """One run over the rows of a workload. `run` may be called once.
 
-    Args:
-        feed: the rows to send, in order (see `pipeline.runner.feed`).
-        limit: the maximum number of rows to send; None for all.
-        terms: what is known of each model that is asked.
-        started: when the run began, on `clock`; the deadline counts from then.
-        shared: the limit that this job has in common with others.
-        servers: the equal servers behind the job's queue, if there are several; `pause` has one for each.
-        asking: judges the answers, if the job says what they have to be.
-        cached: keeps the answers for other jobs, if the job has a cache.
-        recorded: called with the events of each commit, once they are on disk.
-        observe: called about every half second, and at the end.
-        load: what the endpoint's servers last said about their load.
-        poll: called in every iteration with the time on `clock`; it may call `hold` and `change_limits`.
+    `stop_request` asks it to stop. It began at `started` (monotonic seconds), from which the deadline counts; None for
+    now.
     """
 
     def __init__(
         self,
-        *,
-        feed: Iterator[Work | Event],
-        plan: Plan,
-        journal: Journal,
-        engine: Engine,
-        pause: Pause,
-        limits: LimitsConfig,
-        retry: RetryConfig,
-        terms: Mapping[str, Terms],
-        limit: int | None = None,
+        workload: Workload,
+        rules: Rules,
+        destination: Destination,
         stop_request: StopRequest,
-        shared: SharedLimit | None = None,
-        servers: Servers | None = None,
-        asking: Asking | None = None,
-        cached: CachedAnswers | None = None,
-        recorded: Callable[[Sequence[Event]], None] = lambda events: None,
+        *,
+        observers: Observers | None = None,
         started: float | None = None,
-        observe: Callable[[Progress], None] = lambda progress: None,
-        poll: Callable[[float, Runner], None] = lambda now, runner: None,
-        load: Callable[[], Load | None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
+        clocks: Clocks | None = None,
     ) -> None:
-        self._engine = engine
+        limits, retry, pause = rules.limits, rules.retry, destination.pause
+        clocks, self._observers = clocks or Clocks(), observers or Observers()
+        self._clock = clocks.monotonic
+        self._engine = destination.engine
+        self._load = destination.load
         self._drain_seconds = limits.drain_seconds
         self._stop_request = stop_request
-        self._observe = observe
-        self._poll = poll
-        self._load = load
-        self._clock = clock
         self._in_flight: dict[int, Flight] = {}
-        totals = journal.totals
-        self._recorder = Recorder(journal, plan, wall_clock, cached, recorded)
+        journal, plan = workload.journal, workload.plan
+        pending = PendingCommit(journal, plan, workload.cached, self._observers.recorded)
+        self._recorder = Recorder(pending, clocks.wall)
         self._admission = Admission(
             limits,
-            terms=terms,
-            spent=totals.cost_usd + totals.possibly_billed_usd + _worst_out(journal),
-            shared=shared,
-            exceeded=totals.excess,
+            terms=rules.terms,
+            spent=journal.totals.cost_usd + journal.totals.possibly_billed_usd + _worst_out(journal),
+            shared=destination.shared,
+            exceeded=journal.totals.excess,
         )
         backoff = Backoff(retry.initial_seconds, retry.max_seconds)
         self._outage = Outage(backoff=backoff.seconds, most_seconds=retry.max_elapsed_seconds)
-        self._quota = QuotaWait(limits.wait_for_quota_seconds, wall_clock)
-        left = pause.until - clock()
+        self._quota = QuotaWait(limits.wait_for_quota_seconds, clocks.wall)
+        left = pause.until - self._clock()
         if left > retry.max_elapsed_seconds:
-            self._quota.begins(left, clock(), "the endpoint asked an earlier run for a pause")
+            self._quota.begins(left, self._clock(), "the endpoint asked an earlier run for a pause")
         self._verdicts = Verdicts(self._outage, max_attempts=retry.max_attempts, is_new=not plan.count(*SUCCEEDED))
         self._watchdog = Watchdog(limits.timeout_seconds, _TICK_SECONDS)
         self._stops = Stops(
@@ -117,11 +84,16 @@ class Runner:
             self._quota,
             limits=limits,
             most_pause_seconds=retry.max_elapsed_seconds,
-            started=clock() if started is None else started,
+            started=self._clock() if started is None else started,
         )
-        self._pace = Pace(limits, pause, self._outage, self._quota, self._admission, servers)
+        self._pace = Pace(limits, pause, self._outage, self._quota, self._admission, destination.servers, backoff)
         self._rows = RowQueue(
-            feed, limit, pace=self._pace, recorder=self._recorder, stops=self._stops, verdicts=self._verdicts
+            workload.feed,
+            workload.limit,
+            pace=self._pace,
+            recorder=self._recorder,
+            stops=self._stops,
+            verdicts=self._verdicts,
         )
         self._settler = Settler(
             self._in_flight,
@@ -131,9 +103,7 @@ class Runner:
             admission=self._admission,
             verdicts=self._verdicts,
             stops=self._stops,
-            backoff=backoff,
-            terms=terms,
-            asking=asking,
+            asking=rules.asking,
         )
         self._dispatcher = Dispatcher(
             self._in_flight,
@@ -143,7 +113,7 @@ class Runner:
             admission=self._admission,
             settler=self._settler,
             stops=self._stops,
-            asking=asking,
+            asking=rules.asking,
         )
 
     @property
@@ -184,7 +154,7 @@ class Runner:
         drained: float | None = None
         while True:
             now = self._clock()
-            self._poll(now, self)
+            self._observers.poll(now, self)
             if (over := self._engine.over) is not None:
                 stops.add(Stop(StopKind.NO_SENDERS, over))
             hangs = self._watchdog.stop(len(self._in_flight))
@@ -243,7 +213,7 @@ class Runner:
         self.progress.paused_seconds = max(0.0, self._pace.pause.until - now)
         self.progress.quota = self._quota.notice(now)
         self.progress.trouble = self._outage.trouble(now)
-        self._observe(self.progress)
+        self._observers.progressed(self.progress)
 
 
 def _worst_out(journal: Journal) -> Decimal:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from decimal import Decimal
 
-from pipeline.catalogue import Terms
 from pipeline.client import Attempt
 from pipeline.errors import ErrorKind
 from pipeline.journal import Outcome, State
 from pipeline.limits import Servers
 from pipeline.records import Failure, Reply
-from pipeline.retry import PASSING, Backoff, Decision, decide
+from pipeline.retry import PASSING, Decision, decide
 from pipeline.runner.accounting import Charge, charge_of, failed_record, record_of
 from pipeline.runner.admission import Admission
 from pipeline.runner.asking import Asking, with_answers
@@ -41,8 +40,6 @@ class Settler:
         admission: Admission,
         verdicts: Verdicts,
         stops: Stops,
-        backoff: Backoff,
-        terms: Mapping[str, Terms],
         asking: Asking | None = None,
     ) -> None:
         self._in_flight = in_flight
@@ -53,8 +50,6 @@ class Settler:
         self._admission = admission
         self._verdicts = verdicts
         self._stops = stops
-        self._backoff = backoff
-        self._terms = terms
         self._asking = asking
 
     def settle(self, flight: Flight, attempt: Attempt, now: float) -> None:
@@ -66,7 +61,7 @@ class Settler:
             self._admission.withdraw(reserved)
             self._waiting.put(work, self._pause_ends)
             return
-        price = self._terms[work.request.model].price
+        price = self._admission.price(work.request.model)
         charge = charge_of(result, price, reserved.worst, reserved.most_tokens)
         if isinstance(result, Failure) and not result.sent:
             self._admission.withdraw(reserved)
@@ -180,7 +175,7 @@ class Settler:
         if failure.sent:
             self._recorder.record(work, State.ATTEMPTED, record)
         if verdict.action is Action.AGAIN:
-            due = now + self._backoff.seconds(work.failures)
+            due = self._pace.retry_at(work.failures, now)
             self._waiting.put(work, self._pause_ends if are_first else due)
         elif verdict.action is Action.SPENT:
             self._waiting.put_spent(work)

@@ -21,7 +21,18 @@ from pipeline.limits import Pause
 from pipeline.limits.shared import SharedLimit
 from pipeline.plan import Plan
 from pipeline.records import Failure, Reply, Request, Usage
-from pipeline.runner import Progress, Runner, Stop, StopRequest, Work
+from pipeline.runner import (
+    Clocks,
+    Destination,
+    Observers,
+    Progress,
+    Rules,
+    Runner,
+    Stop,
+    StopRequest,
+    Work,
+    Workload,
+)
 from pipeline.runner.feed import History
 
 PRICE = Price(Decimal("0.32"), Decimal("0.34"), "2025-06-11")
@@ -158,20 +169,12 @@ class Bench:
         **limits: Any,
     ) -> Stop | None:
         self.runner = Runner(
-            feed=feed or self.works(),
-            plan=self.plan,
-            journal=self.journal,
-            engine=self.engine,
-            pause=self.pause,
-            limits=LimitsConfig(**limits),
-            retry=RetryConfig(**(retry or {})),
-            terms={"m": Terms(PRICE, 1000)},
-            limit=limit,
-            stop_request=self.stop_request,
-            shared=shared,
-            clock=self.clock,
-            wall_clock=self.clock,
-            observe=observe,
+            Workload(feed or self.works(), self.plan, self.journal, limit),
+            Rules(LimitsConfig(**limits), RetryConfig(**(retry or {})), {"m": Terms(PRICE, 1000)}),
+            Destination(self.engine, self.pause, shared=shared),
+            self.stop_request,
+            observers=Observers(progressed=observe),
+            clocks=Clocks(self.clock, self.clock),
         )
         return self.runner.run()
 

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 
 from pipeline.app.jobs import recent_sends
 from pipeline.app.jobs.caching import open_cache
 from pipeline.app.jobs.checkpoint import forget_plan, register_settings
 from pipeline.app.jobs.endpoint import endpoint_address, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
-from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.scratch import scratch
-from pipeline.app.jobs.signals import Signals
 from pipeline.app.observe.control import Controls
-from pipeline.app.observe.figures import Figures
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
-from pipeline.app.observe.watcher import Watcher
-from pipeline.app.running.options import RunOptions
+from pipeline.app.running.context import RunContext
 from pipeline.app.running.pauses import longest_pause, resume_pause
-from pipeline.batches import BatchApi, BatchSender, Book, Calls, Creation, Incoming, Orders, Outgoing
+from pipeline.batches import BatchApi, BatchSender, Book, Calls, Creation, Desk, Incoming, Orders, Outgoing, Purchase
 from pipeline.config import Job, LimitsConfig, shown_address
 from pipeline.journal import Event, Journal, worst_of
 from pipeline.limits import Pause
 from pipeline.plan import Plan
 from pipeline.redaction import Redaction
-from pipeline.runner import Asking, CachedAnswers, Progress, Stop, StopRequest, Work, feed, while_unchanged
+from pipeline.runner import Asking, CachedAnswers, Progress, Stop, Work, feed, while_unchanged
 from pipeline.runner.admission import Admission
+from pipeline.runner.pending import PendingCommit
 
 _USUAL_POLL_SECONDS = 60.0
 
@@ -62,28 +60,17 @@ def without_open_lines(works: Iterator[Work | Event], journal: Journal) -> Itera
 
 
 class BatchRun:
-    """The part of a run that has to do with batches; it keeps `figures` up to date, and `recorded` hears of the events
-    that are on disk.
-    """
+    """The part of a run that has to do with batches."""
 
-    def __init__(
-        self,
-        opened: OpenJob,
-        options: RunOptions,
-        figures: Figures,
-        watcher: Watcher,
-        signals: Signals,
-        stop_request: StopRequest,
-        recorded: Callable[[Sequence[Event], Journal], None],
-    ) -> None:
-        self._recorded = recorded
-        self._opened = opened
-        self._config = opened.job.config
-        self._options = options
-        self._figures = figures
-        self._watcher = watcher
-        self._signals = signals
-        self._stop_request = stop_request
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._opened = context.opened
+        self._config = context.opened.job.config
+        self._options = context.options
+        self._figures = context.figures
+        self._watcher = context.watcher
+        self._signals = context.signals
+        self._stop_request = context.stop_request
 
     @property
     def _run_id(self) -> str:
@@ -100,8 +87,7 @@ class BatchRun:
         if (too_long := self._resume(pause, held)) is not None:
             return too_long
         limits = self._config.limits if self._figures.controls is None else self._figures.controls.limits
-        with self._sender(plan, held, pause, limits, only_collect=only_collect) as (sender, book):
-            book.progress = progress
+        with self._sender(plan, held, pause, limits, progress, only_collect=only_collect) as (sender, book):
             with self._signals.draining(self._stop_request, sender.wake):
                 try:
                     stop = sender.run()
@@ -118,7 +104,7 @@ class BatchRun:
             return 0, too_long
         limits = limits.model_copy(update={"deadline_seconds": limits.timeout_seconds})
         with (
-            self._sender(plan, held, pause, limits, only_collect=True) as (sender, book),
+            self._sender(plan, held, pause, limits, Progress(), only_collect=True) as (sender, book),
             self._signals.draining(self._stop_request, sender.wake),
         ):
             try:
@@ -134,7 +120,14 @@ class BatchRun:
 
     @contextmanager
     def _sender(
-        self, plan: Plan, held: HeldCheckpoint, pause: Pause, limits: LimitsConfig, *, only_collect: bool
+        self,
+        plan: Plan,
+        held: HeldCheckpoint,
+        pause: Pause,
+        limits: LimitsConfig,
+        progress: Progress,
+        *,
+        only_collect: bool,
     ) -> Iterator[tuple[BatchSender, Book]]:
         journal, config = held.writer(), self._config
         settings = register_settings(self._opened, journal)
@@ -169,48 +162,36 @@ class BatchRun:
             expected = self._opened.rows.expected
             asking = None if expected is None else Asking(expected, self._watcher.warned)
             book = Book(
-                journal,
-                plan,
+                PendingCommit(journal, plan, cached, lambda events: self._context.recorded(events, journal), progress),
                 terms=self._opened.terms_of_single,
                 max_attempts=config.retry.max_attempts,
                 admission=admission,
-                cached=cached,
                 asking=asking,
-                recorded=lambda events: self._recorded(events, journal),
             )
             controls = self._figures.controls or Controls(held.directory, limits, held.writer, self._run_id)
             self._figures.controls = controls
             orders = Orders(limits, admission, started=self._figures.started, is_held=controls.is_paused)
             calls = Calls(self._stop_request, journal, pause, lambda now: controls.poll(now, orders))
-            creation = Creation(book, api, calls, poll_seconds=polling)
-            common = (book, api, calls, creation)
+            desk = Desk(book, api, calls, polling)
+            creation = Creation(desk)
             outgoing = None
             if batch is not None:
-                outgoing = Outgoing(
-                    lambda: self._works(plan, journal, settings, cached),
-                    *common,
-                    orders,
-                    job=config.name,
-                    config=batch,
-                    endpoint=sending.endpoint,
-                    admission=admission,
-                    limit=self._options.limit,
-                    scratch=place,
-                    asking=asking,
-                )
+                works = partial(self._works, plan, journal, settings, cached)
+                purchase = Purchase(config.name, batch, sending.endpoint, self._options.limit, place, asking)
+                outgoing = Outgoing(works, desk, creation, orders, purchase, admission)
             incoming = Incoming(
-                *common,
+                desk,
+                creation,
                 endpoint=sending.endpoint,
                 redaction=redaction,
                 scratch=place,
                 keeps_replies=sending.keeps_replies,
             )
             sender = BatchSender(
-                *common,
+                desk,
                 incoming,
                 outgoing,
                 orders,
-                poll_seconds=polling,
                 waits=not self._options.no_wait,
                 stop_request=self._stop_request,
                 observe=lambda progress: self._observe(progress, plan, held),

@@ -26,6 +26,7 @@ from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running import longer_answers
 from pipeline.app.running.acceptance import accept_failures
 from pipeline.app.running.batches import BatchRun
+from pipeline.app.running.context import RunContext
 from pipeline.app.running.ending import ending
 from pipeline.app.running.engine import check_engine, placing
 from pipeline.app.running.options import RunOptions, select_retries
@@ -188,7 +189,16 @@ class Run:
     def _send(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint) -> Stop | None:
         """Send what is to be sent, one by one or by batches, and collect what is out in batches."""
         assert held.journal is not None
-        parts = (opened, self._options, self._figures, self._watcher, self._signals, self._stop_request, self._recorded)
+        context = RunContext(
+            opened,
+            self._options,
+            self._figures,
+            self._watcher,
+            self._signals,
+            self._stop_request,
+            self._recorded,
+            self._exceeded,
+        )
         buys_batches, is_out = self._job.config.endpoint.batch is not None, bool(held.journal.totals.batches)
         if self._options.no_wait and not buys_batches and not is_out:
             raise InvalidInput("--no-wait is for `endpoint.batch`: no row waits in a batch; leave it out")
@@ -196,16 +206,16 @@ class Run:
             raise InvalidInput("--kind truncated asks one by one; add --set endpoint.batch=null")
         self.first_event = held.journal.totals.events + 1
         if self._options.cancel:
-            self.cancelled, stop = BatchRun(*parts).cancel(plan, held)
+            self.cancelled, stop = BatchRun(context).cancel(plan, held)
             return stop
         stop, progress = None, Progress()
         if not self.summary.is_idle and not buys_batches:
-            sender = RowSender(*parts, self._placement, self._exceeded)
+            sender = RowSender(context, self._placement)
             stop = sender.send(plan, held)
             progress = sender.progress
         if stop is None and (is_out or (buys_batches and not self.summary.is_idle)):
             self._figures.update(is_idle=False)
-            stop = BatchRun(*parts).send(plan, held, progress, only_collect=not buys_batches)
+            stop = BatchRun(context).send(plan, held, progress, only_collect=not buys_batches)
         return stop
 
     def _recorded(self, events: Sequence[Event], journal: Journal) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,27 +13,34 @@ from pipeline.app.jobs import checkpoint, recent_sends
 from pipeline.app.jobs.caching import open_cache
 from pipeline.app.jobs.endpoint import endpoint_address, reading_load, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
-from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.quick_estimate import quick_estimate
-from pipeline.app.jobs.signals import Signals
 from pipeline.app.observe.control import Controls
-from pipeline.app.observe.expectation import Exceeded, Expectation
-from pipeline.app.observe.figures import Figures
+from pipeline.app.observe.expectation import Expectation
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
-from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running.batches import open_lines, without_open_lines
+from pipeline.app.running.context import RunContext
 from pipeline.app.running.engine import Engines
 from pipeline.app.running.limited import Work, of_machine
-from pipeline.app.running.options import RunOptions
 from pipeline.app.running.pauses import resume_pause
 from pipeline.config import LimitsConfig, shown_address
 from pipeline.engines import most_in_flight
 from pipeline.errors import Interrupted
-from pipeline.journal import Event, Journal
+from pipeline.journal import Journal
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
-from pipeline.runner import Asking, Progress, Runner, Stop, StopRequest, feed, while_unchanged
+from pipeline.runner import (
+    Asking,
+    Destination,
+    Observers,
+    Progress,
+    Rules,
+    Runner,
+    Stop,
+    Workload,
+    feed,
+    while_unchanged,
+)
 from pipeline.wording import money
 
 if TYPE_CHECKING:
@@ -42,35 +49,19 @@ if TYPE_CHECKING:
 
 
 class RowSender:
-    """Sends the rows that a plan names, and keeps `figures` up to date and `watcher` informed.
+    """Sends the rows that a plan names. `placement` places the senders, if they are elsewhere."""
 
-    `recorded` hears of the events that are on disk. `placement` places the senders, if they are elsewhere. `tell` hears
-    once of each measure of the run that leaves the range of its estimate.
-    """
-
-    def __init__(
-        self,
-        opened: OpenJob,
-        options: RunOptions,
-        figures: Figures,
-        watcher: Watcher,
-        signals: Signals,
-        stop_request: StopRequest,
-        recorded: Callable[[Sequence[Event], Journal], None],
-        placement: Placement | None = None,
-        tell: Callable[[Exceeded], None] = lambda exceeded: None,
-    ) -> None:
+    def __init__(self, context: RunContext, placement: Placement | None) -> None:
+        self._context = context
         self._placement = placement
-        self._tell = tell
-        self._recorded = recorded
         self._expectation: Expectation | None = None
-        self._opened = opened
-        self._job = opened.job
-        self._options = options
-        self._figures = figures
-        self._watcher = watcher
-        self._signals = signals
-        self._stop_request = stop_request
+        self._opened = context.opened
+        self._job = context.opened.job
+        self._options = context.options
+        self._figures = context.figures
+        self._watcher = context.watcher
+        self._signals = context.signals
+        self._stop_request = context.stop_request
         self._is_stopping = False
         self.progress = Progress()
 
@@ -112,26 +103,19 @@ class RowSender:
             seconds = self._figures.started + (config.limits.deadline_seconds or math.inf) - time.monotonic()
             # Last: from here on it is closed, whatever happens.
             engine = engines.start(sender, pause, seconds, self._check)
+            asking = None if expected is None else Asking(expected, self._watcher.warned)
+            servers = Servers(names, pause, self._watcher.warned) if len(names) > 1 else None
             runner = Runner(
-                feed=works,
-                plan=plan,
-                journal=journal,
-                engine=engine,
-                pause=pause,
-                limits=config.limits,
-                retry=config.retry,
-                terms=self._opened.terms,
-                limit=options.limit,
-                stop_request=self._stop_request,
-                shared=shared,
-                servers=Servers(names, pause, self._watcher.warned) if len(names) > 1 else None,
-                asking=None if expected is None else Asking(expected, self._watcher.warned),
-                cached=cached,
-                recorded=lambda events: self._recorded(events, journal),
+                Workload(works, plan, journal, options.limit, cached),
+                Rules(config.limits, config.retry, self._opened.terms, asking),
+                Destination(engine, pause, servers, shared, load),
+                self._stop_request,
+                observers=Observers(
+                    recorded=lambda events: self._context.recorded(events, journal),
+                    progressed=lambda progress: self._observe(progress, plan, held),
+                    poll=controls.poll,
+                ),
                 started=self._figures.started,
-                observe=lambda progress: self._observe(progress, plan, held),
-                poll=controls.poll,
-                load=load,
             )
             runner.remember(sent)
             with self._signals.draining(self._stop_request, engine.wake):
@@ -185,7 +169,7 @@ class RowSender:
         self._watcher.progressed(progress, self._figures.summary)
         if self._expectation is not None:
             for exceeded in self._expectation.exceeded(progress.cost_usd, self._figures.summary.seconds):
-                self._tell(exceeded)
+                self._context.exceeded(exceeded)
         self._figures.see(progress, plan, held.writer(), held.directory)
 
 
