@@ -104,6 +104,7 @@ def _text(found: Forecast, pilot: Summary | None, is_simulated: bool) -> str:
         "whole job:",
         f"  {'cost usd':<19} {_usd(found.whole_job_usd)}{simulated}, {spent}",
         found.assumptions,
+        *([] if found.restored is None else [found.restored.note]),
     ]
     return "\n".join(lines)
 

@@ -108,6 +108,8 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     if (cost := told.cost(has_run=not found.shards)) is not None:
         projected = data["projected_cost_usd"] if summary.pending else None
         lines.append(("cost", cost if projected is None else f"{cost}; about ${projected} in the end"))
+    if found.restored is not None:
+        lines.append(("restored", f"from {found.restored.path}, a copy of {found.restored.copied_at}"))
     if found.cache is not None:
         lines.append(("cache", f"{counted(found.cache['hits'], 'answer')} taken, ${found.cache['saved_usd']} saved"))
     lines += [("failed", f"{one['rows']:,} {one['kind']}, such as {one['example']}") for one in data["errors"]]

@@ -72,8 +72,6 @@ def place_of(detail: ErrorDetails) -> KeyPath:
 
 def unknown_key(path: KeyPath, place: Place) -> Mistake:
     """Return the mistake for a key that the schema does not know at its place."""
-    if hints.not_built_yet(path):
-        return place.mistake("this key is not built yet", key=shown(path), suggestion="leave it out")
     return place.mistake("unknown key", key=shown(path), suggestion=_instead_of(path))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pipeline.config.schema import KeyPath, is_key, shown
+from pipeline.config.schema import KeyPath, shown
 from pipeline.suggest import did_you_mean
 
 _KEYS: Mapping[str, str] = MappingProxyType(
@@ -57,14 +57,6 @@ _KEYS_WITHIN: Mapping[str, str] = MappingProxyType(
 )
 """Names whose meaning depends on the section."""
 
-_NOT_BUILT_YET: Mapping[KeyPath, frozenset[str]] = MappingProxyType(
-    {
-        ("checkpoint",): frozenset({"backup", "backup_seconds"}),
-        ("output",): frozenset({"rows_per_file"}),
-    }
-)
-"""Keys that are planned. They are refused by name, so that nobody takes them for accepted."""
-
 _NOTES: Mapping[str, str] = MappingProxyType(
     {
         "timeout": "It takes a number of seconds",
@@ -84,11 +76,6 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(ms|s|sec|m|min|h|d)")
 _AMOUNT = re.compile(r"(?:US)?[$€£]? ?([-+]?\d[\d.,'_ \u00a0\u202f]{0,40}) ?(?:USD|EUR|[$€£])?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:([.,'_ \u00a0\u202f])\d{3})(?:\1\d{3})*")
 _COLUMN_TEMPLATE = re.compile(r"\{\{\s*([A-Za-z_]\w{0,200})\s*\}\}")
-
-
-def not_built_yet(path: KeyPath) -> bool:
-    """Return whether a key is planned and cannot be used yet."""
-    return path[-1] in _NOT_BUILT_YET.get(path[:-1], ()) and not is_key(path)
 
 
 def our_key(path: KeyPath) -> KeyPath | None:

@@ -16,6 +16,7 @@ from pipeline.config.schema import KeyPath
 from pipeline.config.shard import CAPS, RATES, Shard
 from pipeline.errors import Mistake
 from pipeline.records import JsonObject
+from pipeline.storage import StorePath, location
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,17 @@ class Job:
     def checkpoint_path(self) -> Path:
         """The directory of the job's checkpoint: `checkpoint.path`, or `.checkpoints/<name>`."""
         return Path(self.config.checkpoint.path or default_checkpoint(self.config.name))
+
+    @property
+    def backup(self) -> StorePath | None:
+        """Where copies of the journal go; None where the job keeps none."""
+        folder = self.config.checkpoint.backup
+        if folder is None:
+            return None
+        path = f"{folder.rstrip('/')}/journal.sqlite"
+        found = location(path, self.config.output.storage.options, self.checkpoint_path)
+        assert isinstance(found, StorePath)
+        return found
 
     @property
     def output(self) -> Destination:

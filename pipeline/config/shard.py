@@ -77,9 +77,14 @@ class Shard:
 
     def config(self, whole: JobConfig, checkpoint: str) -> JobConfig:
         """Return the configuration that it runs with. `checkpoint` is the checkpoint's path of the whole job."""
+        backup = whole.checkpoint.backup
+        own = {
+            "path": str(Path(checkpoint) / self.name),
+            "backup": None if backup is None else f"{backup.rstrip('/')}/{self.name}",
+        }
         update = {
             "limits": self.limits(whole.limits),
-            "checkpoint": whole.checkpoint.model_copy(update={"path": str(Path(checkpoint) / self.name)}),
+            "checkpoint": whole.checkpoint.model_copy(update=own),
             "output": whole.output.model_copy(update={"path": self.output(whole.output.path)}),
         }
         return whole.model_copy(update=update)

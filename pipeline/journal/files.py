@@ -15,6 +15,7 @@ DATABASE_NAME = "journal.sqlite"
 LOG_NAME = f"{DATABASE_NAME}-wal"
 EXPORTS_NAME = "exports.json"
 PLAN_NAME = "plan"
+RESTORED_NAME = "restored.json"
 PLANNING_NAME = "planning.sqlite"
 KEYS_NAME = "planning.keys"
 RECOVERY_NAMES = ("recovery.new", "recovery", "recovery.done")
@@ -27,6 +28,7 @@ _NAMES = (
     PLANNING_NAME,
     KEYS_NAME,
     EXPORTS_NAME,
+    RESTORED_NAME,
     ORDER_NAME,
     REPLIES_NAME,
     PROGRESS_NAME,

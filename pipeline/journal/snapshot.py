@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.database import open_reader
@@ -20,10 +21,14 @@ from pipeline.journal.recovery.replacement import is_under_way
 from pipeline.journal.store import Journal
 
 _LOG_HEADER_BYTES = 32
+_COPIED_BYTES = 2**20
 
 
-def read_copy(directory: Path, scratch: Path) -> Journal | None:
+def read_copy(directory: Path, scratch: Path, database: BinaryIO | None = None) -> Journal | None:
     """Open a copy of the journal for reading, made in the empty directory `scratch`.
+
+    The process that writes to the journal gives its open `database`: SQLite's locks on a file are gone as soon as the
+    process closes it anywhere.
 
     Returns None if the journal changed too much while it was copied: its log was restarted, or its run ended. Then try
     again. Raises CheckpointFailed if it cannot be copied or read.
@@ -32,7 +37,11 @@ def read_copy(directory: Path, scratch: Path) -> Journal | None:
         return None
     try:
         before = _generation(directory)
-        for name in (DATABASE_NAME, LOG_NAME):
+        if database is not None:
+            database.seek(0)
+            with (scratch / DATABASE_NAME).open("wb") as copy:
+                shutil.copyfileobj(database, copy, _COPIED_BYTES)
+        for name in (DATABASE_NAME, LOG_NAME) if database is None else (LOG_NAME,):
             with suppress(FileNotFoundError):
                 shutil.copyfile(directory / name, scratch / name)
         if _generation(directory) != before:

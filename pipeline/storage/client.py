@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -17,9 +17,6 @@ PATIENCE_SECONDS = 20.0
 """For so long a call that failed for a passing cause is begun again. With the two above, a step of a run that a store
 keeps from ending (a call, what it tidies up then, and a look at what came of it) takes less than a minute.
 """
-MARK_KEY = "llm-batch-pipeline"
-"""The key under which an object's metadata names the upload that made it."""
-
 _Result = TypeVar("_Result")
 
 
@@ -32,10 +29,10 @@ class Conflict(Exception):
 
 
 class ObjectFacts(NamedTuple):
-    """The version of an object, and the upload that made it, as its metadata names it; None where that is not known."""
+    """The version of an object, and what its writer noted of it, by names in small letters."""
 
     version: Version
-    upload: str | None
+    notes: Mapping[str, str]
 
 
 class Client(Protocol):
@@ -50,8 +47,8 @@ class Client(Protocol):
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin with a prefix, in order. What it raises comes with the first one."""
 
-    def put(self, key: str, file: Path, replaced: Version | None, upload: str) -> None:
-        """Make a file the object, as a whole or not at all, under the name `upload`.
+    def put(self, key: str, file: Path, replaced: Version | None, notes: Mapping[str, str]) -> None:
+        """Make a file the object, as a whole or not at all, with notes of the writer.
 
         Raises Conflict where the object is not the version `replaced`, None for no object, if the store can tell.
         """

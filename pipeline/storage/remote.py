@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.errors import InvalidInput, StoreFailed, StoreRefused
 from pipeline.storage.client import Client, Conflict, ObjectFacts, Passing, patiently
@@ -17,6 +18,8 @@ from pipeline.storage.location import UPLOADS_NAME, Location, StorePath
 from pipeline.storage.spool import Spool
 
 _ENDING = ".writing"
+_UPLOAD = "upload"
+"""The note by which an upload finds what it has made."""
 _TRIES = 3
 
 
@@ -28,7 +31,7 @@ class ObjectStorage:
 
     def version(self, path: Location) -> Version | None:
         """Return the version of the object; None where there is none."""
-        found = self._head(_stored(path))
+        found = self.facts(_stored(path))
         return None if found is None else found.version
 
     def open(self, path: Location) -> BufferedReader:
@@ -105,7 +108,7 @@ class ObjectStorage:
     def remove(self, path: Location) -> None:
         """Remove the object, if there is one."""
         path = _stored(path)
-        if self._head(path) is not None:  # what may not be removed may not be there at all
+        if self.facts(path) is not None:  # what may not be removed may not be there at all
             patiently(path, partial(self._client.remove, path.key))
 
     def try_to_write(self, path: StorePath) -> None:
@@ -116,30 +119,33 @@ class ObjectStorage:
         """Remove what killed uploads have left in the store, as far as the path's work directory knows of them."""
         patiently(path, self._client.abandon_uploads)
 
-    def _head(self, path: StorePath) -> ObjectFacts | None:
+    def facts(self, path: StorePath) -> ObjectFacts | None:
+        """Return what an object is, with the notes of its writer; None where there is none."""
         return patiently(path, lambda: self._client.head(path.key))
 
     def _replace(self, path: StorePath, file: Path, before: Callable[[], None]) -> None:
         for _ in range(_TRIES):
-            standing = self._head(path)
+            standing = self.facts(path)
             before()
-            if self._put(path, file, None if standing is None else standing.version):
+            if self.put(path, file, None if standing is None else standing.version):
                 return
         raise StoreFailed(f"{path}: something else writes to it, too; nothing was uploaded")
 
-    def _put(self, path: StorePath, file: Path, replaced: Version | None) -> bool:
-        """Upload a file. Returns False where the object was not the version `replaced` any more.
+    def put(
+        self, path: StorePath, file: Path, replaced: Version | None, notes: Mapping[str, str] = MappingProxyType({})
+    ) -> bool:
+        """Upload a file, with notes. Returns False where the object was not the version `replaced` any more.
 
-        An error may hide success, so the object is looked at before an error is said.
+        An error may hide success, so the object is looked at before an error is said. Raises StoreFailed.
         """
         upload = secrets.token_hex(8)
         try:
-            self._client.put(path.key, file, replaced, upload)
+            self._client.put(path.key, file, replaced, {_UPLOAD: upload, **notes})
             return True
         except (Passing, Conflict, StoreRefused, StoreFailed) as error:
             with suppress(Passing, StoreRefused):
                 found = self._client.head(path.key)
-                if found is not None and found.upload == upload:
+                if found is not None and found.notes.get(_UPLOAD) == upload:
                     return True
             if isinstance(error, Conflict):
                 return False

@@ -18,7 +18,7 @@ import botocore.loaders
 import botocore.session
 
 from pipeline.errors import StoreRefused
-from pipeline.storage.client import CONNECT_SECONDS, MARK_KEY, READ_SECONDS, Conflict, ObjectFacts, Passing, patiently
+from pipeline.storage.client import CONNECT_SECONDS, READ_SECONDS, Conflict, ObjectFacts, Passing, patiently
 from pipeline.storage.interface import Version
 from pipeline.storage.location import StorePath
 from pipeline.storage.uploads import OpenUpload, UploadRecord
@@ -74,8 +74,7 @@ class S3Client:
         except StoreRefused:
             self._call("get_object", Key=key, Range="bytes=0-0")  # whose refusal comes with words
             raise
-        upload = found.get("Metadata", {}).get(MARK_KEY)
-        return ObjectFacts(Version(found["ContentLength"], found["ETag"]), upload)
+        return ObjectFacts(Version(found["ContentLength"], found["ETag"]), found.get("Metadata", {}))
 
     def read(self, key: str, start: int, length: int, mark: str) -> bytes:
         """Return a part of an object's version. Raises Conflict where it is not any more."""
@@ -96,17 +95,16 @@ class S3Client:
                 return
             more = {"ContinuationToken": found["NextContinuationToken"]}
 
-    def put(self, key: str, file: Path, replaced: Version | None, upload: str) -> None:
+    def put(self, key: str, file: Path, replaced: Version | None, notes: Mapping[str, str]) -> None:
         """Make a file the object, in one request or, if it is large, in parts that one request puts together."""
         condition = {"IfNoneMatch": "*"} if replaced is None else {"IfMatch": replaced.mark}
-        metadata = {MARK_KEY: upload}
         size = file.stat().st_size
         if size <= PART_BYTES:
             data = file.read_bytes()
-            put = self._again("put_object", data, Key=key, Metadata=metadata)
+            put = self._again("put_object", data, Key=key, Metadata=notes)
             self._if_it_can_tell(put, condition)
             return
-        with self._upload(key, metadata) as number:
+        with self._upload(key, notes) as number:
             parts = self._send_parts(key, number, file, size)
             put = self._again("complete_multipart_upload", Key=key, UploadId=number, MultipartUpload={"Parts": parts})
             self._if_it_can_tell(put, condition)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.storage import client, s3, stores
-from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, refusal, usual
+from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, refusal, usual, wait_until
 from tests.support.object_store import ObjectStore, Refusal
 
 KEY, PARTIAL = "answers/out.parquet", "answers/out.partial.parquet"
@@ -379,3 +381,136 @@ def test_nothing_of_it_is_imported_for_a_job_on_this_machine(ws: Workspace) -> N
     _, modules = ws.pipeline_with_imports("run", "job.yaml")
     assert not {name for name in modules if name.partition(".")[0] == "botocore"}
     assert "pipeline.storage.remote" not in modules
+
+
+BACKUP = "backups/job/journal.sqlite"
+
+
+@pytest.fixture
+def lost(store: ObjectStore, ws: Workspace) -> Callable[[], None]:
+    """The job keeps copies of its checkpoint; this loses the one on the machine."""
+    ws.job(checkpoint={"backup": "s3://data/backups/job"}, input={"path": SOURCE}, output={"path": OUTPUT})
+    return lambda: shutil.rmtree(ws.path / ".checkpoints")
+
+
+class TestBackups:
+    def test_a_missing_checkpoint_is_restored_from_the_copy(
+        self, store: ObjectStore, ws: Workspace, endpoint: Endpoint, lost: Callable[[], None]
+    ) -> None:
+        ws.run("--limit", "2")
+        assert BACKUP in store.objects
+        lost()
+        planned = ws.command("estimate")
+        assert planned["rows"]["done"] == 2
+        assert planned["restored_from"] == f"s3://data/{BACKUP}"
+        lost()
+        status = ws.command("status")
+        assert (status["succeeded"], status["pending"]) == (None, None)  # the plan was not copied
+        assert status["copied_at"] == planned["copied_at"]
+        lost()
+        endpoint.forget()
+        result = ws.pipeline("run", "job.yaml", "--verbose")
+        assert result.code == 0, result.err
+        assert "answers that came after it are lost" in result.err
+        assert endpoint.prompts == ["three"]
+        assert table(store)["response"].to_pylist() == ["answer to one", "answer to two", "answer to three"]
+
+    def test_the_first_copy_is_made_amid_the_run(
+        self, store: ObjectStore, ws: Workspace, endpoint: Endpoint, lost: Callable[[], None]
+    ) -> None:
+        def reply(asked: Asked) -> Reply:
+            if asked.prompt == "three":
+                wait_until(lambda: BACKUP in store.objects)
+            return usual(asked)
+
+        endpoint.reply = reply
+        ws.run()
+        assert [key for operation, key in store.asked if operation == "put"].count(BACKUP) == 2
+
+    def test_a_restored_job_has_the_cost_of_before(
+        self, store: ObjectStore, ws: Workspace, lost: Callable[[], None]
+    ) -> None:
+        cost = ws.run()["job_cost_usd"]
+        lost()
+        assert ws.run()["job_cost_usd"] == cost
+        assert table(store).num_rows == 3
+
+    def test_a_restoring_that_was_cut_off_is_begun_again(
+        self, store: ObjectStore, ws: Workspace, lost: Callable[[], None]
+    ) -> None:
+        ws.run()
+        lost()
+        ws.command("estimate")
+        (ws.path / ".checkpoints/job/journal.sqlite").unlink()
+        assert ws.command("estimate")["rows"]["done"] == 3
+
+    def test_an_existing_checkpoint_is_never_replaced(
+        self, store: ObjectStore, ws: Workspace, lost: Callable[[], None]
+    ) -> None:
+        ws.run()
+        store.objects[BACKUP] = replace(store.objects[BACKUP], data=b"damaged")
+        assert ws.run()["requests"] == 0
+        (ws.path / ".checkpoints/job/journal.sqlite").unlink()
+        assert ws.run(code=6)["error"]["kind"] == "checkpoint_failed"
+
+    def test_a_damaged_copy_is_not_taken(self, store: ObjectStore, ws: Workspace, lost: Callable[[], None]) -> None:
+        ws.run()
+        lost()
+        whole = store.objects[BACKUP]
+        store.objects[BACKUP] = replace(whole, data=whole.data.replace(b"answer to two", b"answer to six"))
+        ws.run(code=6)
+
+    def test_a_store_that_cannot_be_reached_and_no_checkpoint(
+        self, store: ObjectStore, ws: Workspace, endpoint: Endpoint, lost: Callable[[], None]
+    ) -> None:
+        store.fault = fails("head", Refusal(503, "SlowDown"), "backups")
+        for name in ("run", "estimate", "status"):
+            assert ws.pipeline(name, "job.yaml").code == 6
+        assert not endpoint.asked
+
+    def test_a_last_copy_that_fails_is_exit_6_and_the_output_stands(
+        self, store: ObjectStore, ws: Workspace, lost: Callable[[], None]
+    ) -> None:
+        store.fault = fails("put", Refusal(500, "InternalError"), "backups")
+        result = ws.run(code=6)
+        assert "the last copy could not be made" in result["error"]["message"]
+        assert table(store).num_rows == 3
+        store.fault = lambda operation, key: None
+        ws.run()
+        assert BACKUP in store.objects
+
+    def test_the_copy_of_another_checkpoint_is_kept(
+        self, store: ObjectStore, ws: Workspace, endpoint: Endpoint, lost: Callable[[], None]
+    ) -> None:
+        ws.run()
+        text = (ws.path / "job.yaml").read_text().replace('"name": "job"', '"name": "other"')
+        (ws.path / "other.yaml").write_text(text.replace("out.parquet", "other.parquet"))
+        endpoint.forget()
+        result = ws.pipeline("run", "other.yaml")
+        assert result.code == 2
+        assert "is the copy of a checkpoint of the job 'job'" in result.err
+        assert not endpoint.asked
+
+    def test_a_checkpoint_older_than_its_copy_is_refused(
+        self, store: ObjectStore, ws: Workspace, lost: Callable[[], None]
+    ) -> None:
+        ws.run("--limit", "1")
+        shutil.copytree(ws.path / ".checkpoints/job", ws.path / "older")
+        ws.run("--limit", "1")
+        lost()
+        shutil.move(ws.path / "older", ws.path / ".checkpoints/job")
+        assert "move the checkpoint away" in said(ws, code=6)
+
+    def test_each_shard_has_a_copy_of_its_own(
+        self, store: ObjectStore, ws: Workspace, endpoint: Endpoint, lost: Callable[[], None]
+    ) -> None:
+        for shard in ("1/2", "2/2"):
+            ws.run("--shard", shard)
+        lost()
+        endpoint.forget()
+        ws.run("--shard", "1/2")
+        assert not endpoint.asked
+        assert f"backups/job/shard-2-of-2/{BACKUP.rpartition('/')[2]}" in store.objects
+
+    def test_a_backup_on_this_machine_is_refused(self, store: ObjectStore, ws: Workspace) -> None:
+        assert "a backup goes into a folder of a store" in said(ws, "--set", "checkpoint.backup=copies", code=2)

@@ -105,13 +105,6 @@ def test_the_value_of_a_variable_is_not_taken_for_its_name(tmp_path: Path) -> No
     assert found.suggestion == "write the variable's name, not its value: `api_key_env: MYKEY`"
 
 
-@pytest.mark.parametrize(("section", "key"), [("checkpoint", "backup"), ("output", "rows_per_file")])
-def test_a_key_that_is_planned_is_refused_by_name(tmp_path: Path, section: str, key: str) -> None:
-    more = {"output": "{path: out.parquet, rows_per_file: 1}", "checkpoint": "{backup: 1}"}[section]
-    found = only(tmp_path, **{section: more})
-    assert (found.key, found.message) == (f"{section}.{key}", "this key is not built yet")
-
-
 @pytest.mark.parametrize(
     ("written", "readings"),
     [

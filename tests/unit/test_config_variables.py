@@ -138,7 +138,7 @@ def test_the_document_keeps_variables_as_written(tmp_path: Path) -> None:
     job = load(tmp_path, text, {"RPM": "60"}, ["prompt.system=$${A} ${B:-b}"])
     assert job.config.prompt.system == "${A} b"
     assert job.document["name"] == "${N:-x}"
-    assert job.document["checkpoint"] == {"path": ".checkpoints/${N:-x}"}
+    assert job.document["checkpoint"]["path"] == ".checkpoints/${N:-x}"
     assert job.document["limits"] == {
         "concurrency": 32,
         "processes": "auto",

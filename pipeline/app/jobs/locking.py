@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
 from pipeline.journal import Identity, JobLock, Journal
+from pipeline.journal.backup import is_missing
 
 
 @contextmanager
@@ -69,7 +70,16 @@ def refuse_foreign_checkpoint(job: Job, directory: Path, identity: Identity) -> 
 
 @contextmanager
 def reading(job: Job) -> Iterator[Journal | None]:
-    """Open the journal for reading, under a lock that other readers share. Raises JobLocked, CheckpointFailed."""
+    """Open the journal for reading, under a lock that other readers share. A missing one is restored first, where the
+    job keeps copies.
+
+    Raises JobLocked, CheckpointFailed; InvalidJob where the checkpoint is another job's.
+    """
+    if job.backup is not None and is_missing(job.checkpoint_path):
+        from pipeline.app.jobs.restoring import restore_missing
+
+        with locked(job) as directory:
+            restore_missing(job, directory)
     if not job.checkpoint_path.exists():
         yield None
         return

@@ -43,3 +43,5 @@ def try_stores(job: Job) -> None:
 def _written(job: Job) -> Iterator[tuple[str, StorePath]]:
     if job.writes_output and not job.is_doubtful("output.path") and isinstance(job.output.head, StorePath):
         yield "output.path", job.output.head
+    if not job.is_doubtful("checkpoint.backup") and job.backup is not None:
+        yield "checkpoint.backup", job.backup

@@ -20,6 +20,7 @@ from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
 from pipeline.config import Destination, Job, Shard, read_job
 from pipeline.errors import JobLocked, PipelineError
 from pipeline.journal import Holder, Journal, read_holder, read_progress
+from pipeline.journal.backup import Restored, read_restored
 from pipeline.journal.totals import Totals
 from pipeline.records import JsonObject
 from pipeline.storage import LOCAL, StorePath, split_uri
@@ -50,6 +51,8 @@ class JobStatus:
     facts: JsonObject = field(default_factory=dict)
     cache: JsonObject | None = None
     """What the job's cache has saved, as `cache_facts` tells it; None if the job names no cache."""
+    restored: Restored | None = None
+    """What the checkpoint was restored from; None if it was not."""
     shards: tuple[ShardState, ...] = ()
     """Where each shard stands, for a job that was divided."""
 
@@ -67,6 +70,7 @@ class JobStatus:
             **{name: self.facts.get(name) if self.is_running else None for name in _WHILE_SENDING},
             "errors": self.facts.get("errors", []),
             **({} if self.cache is None else {"cache": self.cache}),
+            **({} if self.restored is None else self.restored.facts()),
             **({"shards": [one.as_json() for one in self.shards]} if self.shards else {}),
             **({"batches": [_shown(batch) for batch in batches]} if batches else {}),
             "updated_at": _stamp(written_at),
@@ -105,6 +109,7 @@ def status(job: Job) -> JobStatus:
     except JobLocked:
         found = _under_way(job)
         facts = found.facts.get("cache") or cache_facts(Totals())
+    found = replace(found, restored=read_restored(job.checkpoint_path))
     return found if job.config.cache is None else replace(found, cache=facts)
 
 

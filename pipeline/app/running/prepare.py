@@ -13,6 +13,7 @@ from pipeline.app.observe.answer_counts import AnswerCounts
 from pipeline.app.running import longer_answers
 from pipeline.app.running.options import RunOptions
 from pipeline.journal import Journal, State, lost_claims
+from pipeline.journal.backup import read_restored
 from pipeline.plan import Plan
 from pipeline.plan.judging import answers_again, judge_again
 from pipeline.records import JsonObject
@@ -40,6 +41,9 @@ def prepare(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, last: Js
     """
     checkpoint.refuse_foreign_output(opened.job, held.directory, held.journal)
     notes: list[str] = []
+    restored = read_restored(held.directory)
+    if restored is not None and held.journal is not None and held.journal.totals.commits == restored.commits:
+        notes.append(restored.note)
     plan = checkpoint.saved_plan(opened, held.directory, held.journal)
     if plan is not None and (options.asks_longer or _decides_anew(plan, options)):
         plan = None

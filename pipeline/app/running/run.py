@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import locked
+from pipeline.app.jobs.restoring import restore_missing
 from pipeline.app.jobs.scratch import remove_leftovers
 from pipeline.app.jobs.sharding import refuse_another_division
 from pipeline.app.jobs.signals import Signals
@@ -25,6 +26,7 @@ from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
 from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running import longer_answers
 from pipeline.app.running.acceptance import accept_failures
+from pipeline.app.running.backups import Backups
 from pipeline.app.running.batches import BatchRun
 from pipeline.app.running.context import RunContext
 from pipeline.app.running.ending import ending
@@ -74,6 +76,7 @@ class Run:
         self._is_embedded = stop_request is not None
         self._is_planning = True
         self._held: HeldCheckpoint | None = None
+        self._backups: Backups | None = None
         self._placement: Placement | None = None
         self._monitoring: Monitoring | None = None
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -122,7 +125,11 @@ class Run:
                     remove_leftovers(directory)
                     withdraw_orders(directory)
                     try_stores(self._job)
+                    restore_missing(self._job, directory)
                     self._held = HeldCheckpoint(self._job, directory)
+                    if self._job.backup is not None:
+                        self._backups = Backups(self._job, self._job.backup, directory, self._watcher.warned)
+                        self._backups.begin(self._held.journal)
                     with placing(self._job, self._options) as self._placement:
                         self._run(opened, self._held)
         except PipelineError as error:
@@ -131,6 +138,8 @@ class Run:
         finally:
             if self._held is not None:
                 self._held.close()
+            if self._backups is not None:
+                self._backups.close()
 
     def _end_by(self, error: PipelineError) -> None:
         """Have the summary say what ended the run, and what is valid all the same."""
@@ -221,6 +230,8 @@ class Run:
     def _recorded(self, events: Sequence[Event], journal: Journal) -> None:
         if self._monitoring is not None:
             self._monitoring.recorded(events, journal)
+        if self._backups is not None and events:
+            self._backups.recorded()
 
     def _exceeded(self, exceeded: Exceeded) -> None:
         self._watcher.warned(exceeded.text)
@@ -231,6 +242,7 @@ class Run:
         """Publish what there is, and say how the run ended."""
         config, journal = self._job.config, held.journal
         assert journal is not None
+        unsaved = None if self._backups is None else self._backups.finish(journal.totals.commits)
         is_whole = plan.count(*_PENDING) == 0
         seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
         try:
@@ -260,6 +272,8 @@ class Run:
             **failures.counts(),
         )
         self._figures.write_at_rest(held.directory, journal, failures)
+        if unsaved is not None:
+            raise unsaved
 
 
 def _is_said(last: JsonObject, stop: Stop) -> bool:

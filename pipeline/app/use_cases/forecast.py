@@ -17,6 +17,7 @@ from pipeline.app.use_cases.survey import survey
 from pipeline.config import Job
 from pipeline.estimate import BOUNDS, Estimate, Part, Range, estimate_parts
 from pipeline.journal import Journal
+from pipeline.journal.backup import Restored, read_restored
 from pipeline.plan import Counts, Plan
 from pipeline.records import JsonObject
 from pipeline.wording import money
@@ -36,6 +37,8 @@ class Forecast:
     possibly_billed_usd: Decimal
     affordable_rows: Mapping[str, Range[int] | None]
     assumptions: str
+    restored: Restored | None = None
+    """What the checkpoint was restored from; None if it was not."""
 
     @property
     def cost_usd(self) -> Range[Decimal] | None:
@@ -69,6 +72,7 @@ class Forecast:
             "affordable_rows": {cap: rows and rows.as_json() for cap, rows in self.affordable_rows.items()},
             "learned_from": self.estimate.learned_from,
             "assumptions": self.assumptions,
+            **({} if self.restored is None else self.restored.facts()),
         }
 
 
@@ -95,6 +99,7 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
         possibly_billed_usd=found.possibly_billed_usd,
         affordable_rows={cap: estimate.affordable_rows(usd) for cap, usd in left.items()},
         assumptions=_assumptions(estimate, opened),
+        restored=read_restored(job.checkpoint_path),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.config.models.paths import CheckpointPath, OutputPath
+from pipeline.config.models.paths import BackupPath, CheckpointPath, OutputPath
 from pipeline.config.models.section import Section
 from pipeline.config.models.storage import StorageConfig
 
@@ -18,6 +18,15 @@ class CheckpointConfig(Section):
         default=None,
         description="A directory of the job's own; without it, .checkpoints/<name>.",
         examples=[".checkpoints/answers"],
+    )
+    backup: BackupPath | None = Field(
+        default=None,
+        description="A folder in a store for a copy of the progress, from which a missing checkpoint is restored; the "
+        "store is reached as `output.storage` says.",
+        examples=["s3://my-bucket/backups/answers"],
+    )
+    backup_seconds: float = Field(
+        default=300, gt=0, description="The least time between two copies; the last one is made when a run stops."
     )
 
 

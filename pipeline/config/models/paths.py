@@ -64,6 +64,15 @@ def _check_stored_path(path: str) -> str:
     return path
 
 
+def _check_backup_path(path: str) -> str:
+    found = split_uri(path)
+    if found is None or not found[2].strip("/"):
+        raise PydanticCustomError(
+            "path", "a backup goes into a folder of a store", {"suggestion": "such as `s3://my-bucket/backups/answers`"}
+        )
+    return path
+
+
 def _check_output_path(path: str) -> str:
     if path.endswith("/"):
         found = split_uri(path)
@@ -93,6 +102,7 @@ def _check_metrics_path(path: str) -> str:
 
 PathText = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
 InputPath = Annotated[PathText, AfterValidator(_check_stored_path)]
+BackupPath = Annotated[PathText, AfterValidator(_check_stored_path), AfterValidator(_check_backup_path)]
 CheckpointPath = Annotated[PathText, AfterValidator(_check_checkpoint_path)]
 WrittenPath = Annotated[PathText, AfterValidator(_check_written_path)]
 MetricsPath = Annotated[WrittenPath, AfterValidator(_check_metrics_path)]

@@ -1,0 +1,64 @@
+"""The restoring of a missing checkpoint from the copy that its job keeps in a store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.app.jobs.scratch import scratch_in
+from pipeline.config import Job
+from pipeline.errors import InvalidJob, Mistake, StoreRefused
+from pipeline.journal import Identity
+from pipeline.journal.backup import Restored, is_missing, read_file, restore
+from pipeline.journal.files import DATABASE_NAME
+from pipeline.storage import storage_of
+
+COMMITS, COPIED_AT, CHECKPOINT_ID = "commits", "copied-at", "checkpoint-id"
+"""The notes on a copy."""
+
+
+def restore_missing(job: Job, directory: Path) -> None:
+    """Restore the checkpoint of a job that keeps copies, where it is missing and there is a copy. The caller holds the
+    job's lock.
+
+    Raises:
+        InvalidJob: the copy is of another job, or the store refuses.
+        StoreFailed: the store cannot be reached.
+        CheckpointFailed: the copy is damaged, or the disk failed.
+    """
+    path = job.backup
+    if path is None or not is_missing(directory):
+        return
+    try:
+        facts = storage_of(path).facts(path)
+        if facts is None:
+            return
+        with scratch_in(directory) as place:
+            with (
+                storage_of(path).spool(path, facts.version).open() as source,
+                (place / DATABASE_NAME).open("wb") as copy,
+            ):
+                shutil.copyfileobj(source, copy, 2**20)
+            journal = read_file(place)
+            try:
+                _refuse_foreign(job, str(path), journal.identity)
+                journal.verify()
+                commits = journal.totals.commits
+            finally:
+                journal.close()
+            copied_at = facts.notes.get(COPIED_AT, "")
+            restore(place / DATABASE_NAME, directory, Restored(str(path), copied_at, commits))
+    except StoreRefused as error:
+        raise InvalidJob([job.placed(Mistake(str(error), key="checkpoint.backup"))]) from error
+
+
+def _refuse_foreign(job: Job, path: str, identity: Identity) -> None:
+    if identity.job != job.config.name:
+        message = f"{path} is the copy of a checkpoint of the job {identity.job!r}"
+    elif identity.simulated != job.config.endpoint.is_simulator:
+        holds = "the simulator" if identity.simulated else "a real endpoint"
+        message = f"{path} is the copy of a checkpoint with answers of {holds}"
+    else:
+        return
+    hint = "give this job a folder of its own"
+    raise InvalidJob([job.placed(Mistake(message, key="checkpoint.backup", suggestion=hint))])
