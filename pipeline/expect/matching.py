@@ -16,6 +16,8 @@ from typing import IO
 SECONDS = 1.0
 """How long a pattern may take for one answer."""
 
+_ALONE_SECONDS = 3.0
+"""After which a search ends by itself."""
 _STARTUP_SECONDS = 30.0
 _PIECE = 65_536
 _PROGRAM = """
@@ -23,9 +25,9 @@ import json, re, signal, sys
 print(flush=True)
 for line in sys.stdin:
     pattern, text = json.loads(line)
-    signal.alarm(3)  # whoever asked may be dead
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))  # whoever asked may be dead
     found = re.search(pattern, text)
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     print(json.dumps(None if found is None else [found[0], found.groupdict()]), flush=True)
 """
 
@@ -65,7 +67,7 @@ class Matcher:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             atexit.register(self.close)
-            command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
+            command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ALONE_SECONDS)]
             # A session of its own: Ctrl-C on the terminal is for the run, which still has answers to judge.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True

@@ -83,6 +83,7 @@ def serving(script: Script, *, tls: bool = False) -> Iterator[Server]:
     """Runs the script for each connection, in a thread of its own."""
     stopped = threading.Event()
     threads: list[threading.Thread] = []
+    sockets: list[socket.socket] = []
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     server = Server(listener.getsockname()[1])
 
@@ -102,6 +103,7 @@ def serving(script: Script, *, tls: bool = False) -> Iterator[Server]:
             while True:
                 sock, _ = listener.accept()
                 server.connections += 1
+                sockets.append(sock)
                 threads.append(threading.Thread(target=answer, args=(sock, server.connections)))
                 threads[-1].start()
 
@@ -114,6 +116,11 @@ def serving(script: Script, *, tls: bool = False) -> Iterator[Server]:
         listener.shutdown(socket.SHUT_RDWR)
         acceptor.join()
         listener.close()
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(
+                    socket.SHUT_RDWR
+                )  # where the client keeps the connection, nothing else would end its script
         for thread in threads:
             thread.join()
 

@@ -27,7 +27,7 @@ from pipeline.cli.memory import keep_little
 _THIRD_PARTY = ("jinja2.sandbox", "pyarrow.csv", "pyarrow.dataset", "pyarrow.parquet", "requests", "ruamel.yaml")
 """What the program imports where it needs it."""
 _LEFT_OUT = ("pipeline.api", "pipeline.engines.ray", "pipeline.report")
-"""What brings pandas and matplotlib, which few commands need, and Ray, which may not be there."""
+"""What brings pandas, Ray and matplotlib, which few commands need."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -126,7 +126,8 @@ def _become(order: dict[str, Any], streams: list[int]) -> None:
 def _import_everything() -> None:
     for module in pkgutil.walk_packages(pipeline.__path__, "pipeline."):
         if not module.name.endswith("__main__") and not module.name.startswith(_LEFT_OUT):
-            importlib.import_module(module.name)
+            with suppress(ModuleNotFoundError):  # of an extra that is not installed
+                importlib.import_module(module.name)
     for name in _THIRD_PARTY:
         importlib.import_module(name)
     gc.freeze()  # pages that no collection touches stay shared with the children

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.structured import ANSWER, SCHEMA, microseconds
 from pipeline.errors import ErrorKind
-from pipeline.expect import Expected, Form, Telling
+from pipeline.expect import Expected, Form, Telling, matching
 from pipeline.expect.expectation import ChoiceExpectation, Invalid, PatternExpectation, SchemaExpectation
 from pipeline.expect.matching import Matcher
 from pipeline.records import Message, Request
@@ -89,7 +89,9 @@ def test_a_pattern_has_a_second_for_an_answer() -> None:
     assert found.read("aaa") == "aaa"
 
 
-def test_a_search_ends_by_itself_where_whoever_asked_for_it_is_dead() -> None:
+def test_a_search_ends_by_itself_where_whoever_asked_for_it_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert matching._ALONE_SECONDS > matching.SECONDS
+    monkeypatch.setattr(matching, "_ALONE_SECONDS", 0.1)
     matcher = Matcher()
     matcher.search("a", "a")
     process = matcher._process
