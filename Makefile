@@ -13,15 +13,16 @@ created := .venv/.created
 dependencies := .venv/.dependencies
 installed := .venv/.installed
 measuring := .venv/.measuring
+readers := .venv/readers/.installed
 mock_server := benchmarks/.build/server
 uv_install := uv pip install --quiet --python $(bin)/python
 pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers test-ray fuzz \
+.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers test-ray test-readers fuzz \
     protections findings lint format docs demo dataset-demo run validate status wheel pins clean bench bench-full \
-    bench-scale bench-peers bench-recovery bench-kills bench-auto bench-scaling profile
+    bench-datasets bench-scale bench-peers bench-recovery bench-kills bench-auto bench-scaling profile
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -92,6 +93,17 @@ test-ray: $(installed) ## Jobs on a real Ray cluster: actors and nodes killed, `
 	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/ray.txt
 	$(bin)/python -m pytest tests/ray --timeout 400 $(ARGS)
 
+test-readers: $(installed) $(readers) ## The exports in datasets, TRL, OpenAI's client, pandas, Excel and LibreOffice
+	$(bin)/python -m pytest tests/readers --timeout 600 $(ARGS)
+
+# In an environment of its own: what reads our exports has other versions of what we run on.
+$(readers): requirements/readers.txt requirements/readers-alone.txt $(created)
+	$(bin)/python -m venv .venv/readers
+	.venv/readers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/readers.txt
+	.venv/readers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	    -r requirements/readers-alone.txt
+	@touch $@
+
 chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99), 200 kills; a quarter of an hour
 	$(bin)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
 
@@ -127,6 +139,9 @@ bench: $(measuring) $(mock_server) ## A table of the quick figures and their lim
 
 bench-full: $(measuring) $(mock_server) ## The whole table, into docs/performance.md; an hour and a half
 	$(bin)/python -m benchmarks full --document $(ARGS)
+
+bench-datasets: $(measuring) $(mock_server) ## Samples, images, exports and inspect of a million rows, into docs/performance.md
+	$(bin)/python -m benchmarks datasets --document $(ARGS)
 
 bench-scale: $(measuring) $(mock_server) ## Two million rows, and ten million done; hours, and 30 GB of disk
 	$(bin)/python -m benchmarks scale --document $(ARGS)
@@ -255,6 +270,7 @@ pins: ## Resolve requirements/ again from pyproject.toml, with Python 3.11
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/fuzz.txt requirements/fuzz.in
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --constraint requirements/dev.txt \
 	    --output-file requirements/schedulers.txt requirements/schedulers.in
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/readers.txt requirements/readers.in
 
 clean: ## Remove the environment and caches, nothing that a run made
 	rm -rf .venv benchmarks/.build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Measures and prints a table: python -m benchmarks quick|full|scale [--only NAME]… [--repeats N] [--document]"""
+"""Measures and prints a table: python -m benchmarks TARGET [--only NAME]… [--repeats N] [--document]"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pipeline
-from benchmarks import BUILD, checkpoints, commits, memory, sending, startup, waiting
+from benchmarks import BUILD, checkpoints, commits, datasets, memory, sending, startup, waiting
 from benchmarks.bench import Bench, say
 from benchmarks.document import put_table
 from benchmarks.server import Server
@@ -37,6 +37,13 @@ TARGETS: dict[str, dict[str, Callable[[Bench], Iterator[Row]]]] = {
         "memory-large": memory.large_prompts,
         "publishing": checkpoints.publish_many,
         "resume": checkpoints.resume_million,
+    },
+    "datasets": {
+        "samples": datasets.samples,
+        "checks": datasets.checks,
+        "images": datasets.images,
+        "exports": datasets.exports,
+        "inspect": datasets.inspect,
     },
     "scale": {
         "memory": memory.millions,

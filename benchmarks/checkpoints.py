@@ -42,7 +42,7 @@ def resume_ten_million(bench: Bench) -> Iterator[Row]:
     yield from _resume(bench, 10_000_000, 30, 600)
 
 
-def _filled(job: Job, done: int, answer_bytes: int) -> None:
+def filled(job: Job, done: int, answer_bytes: int) -> None:
     """Make a checkpoint in which so many rows are done."""
     say(f"{job.name}: making a checkpoint with {done:,} rows done")
     job.begin()
@@ -54,7 +54,7 @@ def _filled(job: Job, done: int, answer_bytes: int) -> None:
 
 def _publishing(bench: Bench, rows: int) -> Iterator[Row]:
     job = Job("publishing", bench.server, prompts(rows), rows, prefix="/bytes/1000", columns=("id",))
-    _filled(job, rows, 1000)
+    filled(job, rows, 1000)
     times_path, copied = job.directory / "times.json", job.directory / "copy.parquet"
     journal = job.checkpoint / "journal.sqlite"
     peaks = []
@@ -96,7 +96,7 @@ def _resume(bench: Bench, done: int, most_seconds: float, most_seconds_anew: flo
     small = fresh(Job("resume-small", bench.server, prompts(20_000), 20_000))
     whole = done + _LEFT
     job = Job(f"resume-{done}", bench.server, _growing(prompts(whole)), whole, prefix="/bytes/100")
-    _filled(job, done, 100)
+    filled(job, done, 100)
     found = [_seconds_to_first(job, bench) for _ in range(bench.repeats)]
     first = median(found)
     say(f"resume with {done:,} rows done: first request after {first:.1f} s")

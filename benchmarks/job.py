@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ class Run:
 class Job:
     """A job with a directory of its own below `BUILD`.
 
-    `prefix` is the server's (latency, length of the answers), `columns` the input columns to carry, None for all.
+    `prefix` is the server's (latency, length of the answers), `columns` the input columns to carry, None for all, and
+    `sections` what further sections of the job file hold, or hold instead.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Job:
     prefix: str = ""
     kind: str = "dataoorts"
     columns: tuple[str, ...] | None = None
+    sections: Mapping[str, Any] = field(default_factory=dict)
     directory: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +109,7 @@ class Job:
         }
         if self.columns is not None:
             document["input"]["columns"] = list(self.columns)
+        document |= self.sections
         self.file.write_text(json.dumps(document, indent=2), encoding="utf-8")  # JSON is YAML
 
     def command(self, *words: str | Path, wrapper: Sequence[str | Path] = ()) -> list[str | Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -122,13 +122,16 @@ def _write_folder(chosen: Chosen, directory: Path, shares: Mapping[str, Decimal]
             if len(own):
                 files[name].write(pick(part.rows, own).select(chosen.schema.names))
                 figures.rows[name] += len(own)
-    names = {name: one.close() for name, one in files.items()}
-    (directory / "README.md").write_text(_card(chosen, figures, names, facts), encoding="utf-8")
+    # `datasets` loads no folder with a split without rows; where there are none at all, one file tells the columns.
+    kept = [name for name in shares if figures.rows[name]] or list(shares)[:1]
+    for name in kept:
+        files[name].close()
+    (directory / "README.md").write_text(_card(chosen, figures, kept, shares, facts), encoding="utf-8")
     return figures
 
 
 class _Files:
-    """The files of one split, named once it is known how many there are. A split without rows has one, without rows."""
+    """The files of one split, named once it is known how many there are. Without rows there is one, without rows."""
 
     def __init__(self, directory: Path, split: str, schema: pa.Schema) -> None:
         self._directory, self._split, self._schema = directory, split, schema
@@ -144,17 +147,13 @@ class _Files:
         if self._waiting_rows >= _ROWS_A_GROUP:
             self._flush()
 
-    def close(self) -> list[str]:
-        """Write what is left, and return the names of the files."""
+    def close(self) -> None:
+        """Write what is left, and name the files."""
         if self._waiting or not self._written:
             self._flush()
         self._end_file()
-        names = []
         for number, path in enumerate(self._written):
-            name = f"{self._split}-{number:05}-of-{len(self._written):05}.parquet"
-            path.rename(self._directory / name)
-            names.append(name)
-        return names
+            path.rename(self._directory / f"{self._split}-{number:05}-of-{len(self._written):05}.parquet")
 
     def _flush(self) -> None:
         if self._writer is None:
@@ -192,8 +191,10 @@ def _size(rows: int) -> str:
     return next((word for most, word in _SIZES if rows < most), "10M<n<100M" if rows < 10**8 else "100M<n<1B")
 
 
-def _card(chosen: Chosen, figures: Figures, names: Mapping[str, list[str]], facts: JobFacts) -> str:
-    """Return the card: metadata that the hub reads, then what the rows are, in words and figures."""
+def _card(chosen: Chosen, figures: Figures, names: Iterable[str], shares: Iterable[str], facts: JobFacts) -> str:
+    """Return the card: metadata that the hub reads, then what the rows are, in words and figures. `names` are those of
+    the splits that have files, `shares` of all.
+    """
     rows = figures.rows.total()
     metadata = [
         "---",
@@ -218,7 +219,7 @@ def _card(chosen: Chosen, figures: Figures, names: Mapping[str, list[str]], fact
         "| | |",
         "|---|---|",
         *(f"| {word} | {value} |" for word, value in facts.told.items()),
-        *(f"| rows in `{split}` | {figures.rows[split]:,} |" for split in names),
+        *(f"| rows in `{split}` | {figures.rows[split]:,} |" for split in shares),
         f"| cost of these rows | ${figures.cost.normalize():f} |",
         f"| prompt tokens | {figures.tokens['prompt_tokens']:,} |",
         f"| completion tokens | {figures.tokens['completion_tokens']:,} |",

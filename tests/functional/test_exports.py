@@ -194,6 +194,16 @@ def test_a_folder_for_the_hub_has_a_card_and_splits_that_no_appended_row_moves(
     assert not [path.name for path in ws.path.iterdir() if path.name.startswith(".folder")]
 
 
+def test_a_split_without_rows_has_no_file_for_datasets_would_load_nothing(done: Workspace) -> None:
+    export(done, "hf", "--split", "train=0.999999,test=0.000001", path="folder")
+    assert [path.name for path in (done.path / "folder/data").iterdir()] == ["train-00000-of-00001.parquet"]
+    card = (done.path / "folder/README.md").read_text()
+    assert "split: test" not in card
+    assert "| rows in `test` | 0 |" in card
+    export(done, "hf", "--where", "id == 'x'", path="folder")
+    assert pq.read_metadata(done.path / "folder/data/train-00000-of-00001.parquet").num_rows == 0
+
+
 def _splits(ws: Workspace) -> dict[str, set[str]]:
     names = {"train", "test"}
     files = {name: ws.path / f"folder/data/{name}-00000-of-00001.parquet" for name in names}
