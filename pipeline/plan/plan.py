@@ -14,6 +14,7 @@ from pipeline.journal.places import EventPlaces
 from pipeline.plan.blocks import Blocks
 from pipeline.plan.cells import with_occurrence
 from pipeline.plan.keys import KeyFile
+from pipeline.sources import Mark
 
 _ROWS_PER_CHUNK = 65_536
 STATE_BITS = 4
@@ -48,18 +49,31 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A file of the input, by its facts, and how many rows it has.
+
+    `marks` are places where its reading can begin, and `beginning` is a digest of all before the last one; empty if it
+    has none.
+    """
+
+    facts: list[object]
+    rows: int
+    marks: tuple[Mark, ...] = ()
+    beginning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """What the next plan needs in order to know the rows of this one again.
 
-    `rules` identify the settings, and how the input is read; `columns` are those in which it is read. `files` are the
-    facts of each file with the number of its rows, empty where these are not known. `blocks` and `keys` are of the
-    input's rows. `is_settled`: each answer and each failure that was recorded before the plan belongs to a row of it,
-    which asks that very request.
+    `rules` identify the settings, and how the input is read; `columns` are those in which it is read. `files` are all
+    files, or none where their rows are not known. `blocks` and `keys` are of the input's rows. `is_settled`: each
+    answer and each failure that was recorded before the plan belongs to a row of it, which asks that very request.
     """
 
     rules: str
     columns: str
-    files: tuple[tuple[list[object], int], ...]
+    files: tuple[KnownFile, ...]
     blocks: Blocks
     keys: KeyFile
     is_settled: bool

@@ -20,7 +20,8 @@ from pipeline.journal.checks import is_count
 from pipeline.journal.files import PLAN_NAME
 from pipeline.plan.blocks import DIGEST_BYTES, Blocks
 from pipeline.plan.keys import KEY_TYPE, KeyFile
-from pipeline.plan.plan import Inventory, Plan
+from pipeline.plan.plan import Inventory, KnownFile, Plan
+from pipeline.sources import Mark
 from pipeline.storage import replacing
 
 _FORMAT = b"llm-batch-pipeline plan 2\n"
@@ -55,7 +56,7 @@ def _facts_of(kept: Inventory) -> dict[str, Any]:
     return {
         "rules": kept.rules,
         "columns": kept.columns,
-        "files": kept.files,
+        "files": [[one.facts, one.rows, one.marks, one.beginning] for one in kept.files],
         "blocks": kept.blocks.rows,
         "key_width": kept.keys.width,
         "keys": kept.keys.count,
@@ -111,7 +112,10 @@ def _inventory(file: BinaryIO, kept: dict[str, Any]) -> Inventory:
     return Inventory(
         str(kept["rules"]),
         str(kept["columns"]),
-        tuple((list(facts), int(rows)) for facts, rows in kept["files"]),
+        tuple(
+            KnownFile(list(facts), int(rows), tuple(Mark(*mark) for mark in marks), str(beginning))
+            for facts, rows, marks, beginning in kept["files"]
+        ),
         Blocks(digests, tuple(map(int, kept["blocks"]))),
         keys,
         bool(kept["is_settled"]),

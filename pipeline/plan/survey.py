@@ -12,9 +12,9 @@ import pyarrow as pa
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.plan.blocks import Blocks, columns_text
 from pipeline.plan.keys import KeyFile, keys_of_ids, occurrences, repeated_numbers
-from pipeline.plan.plan import Inventory
+from pipeline.plan.plan import Inventory, KnownFile
 from pipeline.plan.rows import Rows
-from pipeline.sources import file_facts, rows_of_files
+from pipeline.sources import InputFile, Mark, digest_of_beginning, file_facts, notes_of_files
 
 _NO_ID = "give each row an id of its own; without `input.id`, rows of CSV, Parquet and JSONL are known by content"
 _MOST_NAMED = 5
@@ -32,20 +32,25 @@ class Survey:
         self._keys = KeyFile.create(directory, 1 if rows.id_columns else 2)
         self._reader = rows.block_reader()
         self._columns = _columns(rows)
+        self._notes = notes_of_files(rows.source)
+        self._same: dict[str, KnownFile] = {}
 
     def begin_with(self, known: Inventory) -> int:
-        """Take the rows at the beginning whose files are as they were, if they are read in the same columns. Returns
-        the number of the first row to add.
+        """Take the rows at the beginning that are as they were, by their files, or by the beginning of a file that has
+        grown. Returns the number of the first row to add.
         """
         if known.columns != self._columns:
             return 0
-        counts = rows_of_files(self._rows.source)
         first = 0
-        for index, (file, (facts, count)) in enumerate(zip(self._rows.source.files, known.files, strict=False)):
-            if index == len(counts) or file_facts(file) != facts:
+        for file, notes, before in zip(self._rows.source.files, self._notes, known.files, strict=False):
+            if file_facts(file) != before.facts:
+                if before.marks and digest_of_beginning(file, before.marks[-1].byte) == before.beginning:
+                    notes.marks = list(before.marks)
+                    first += before.marks[-1].rows
                 break
-            counts[index] = count
-            first += count
+            notes.marks, notes.rows = list(before.marks), before.rows
+            first += before.rows
+            self._same[file.path] = before
         # Where the last of their blocks ends was decided by the rows behind it, or by the end of the input.
         whole = max(0, int(np.searchsorted(known.blocks.starts, first, "right")) - 1)
         whole = min(whole, len(known.blocks.rows) - 1) if whole else 0
@@ -68,10 +73,21 @@ class Survey:
 
     def inventory(self, rules: str, *, is_settled: bool = False) -> Inventory:
         """Return what is kept of the input once all rows are added."""
-        files, counts = self._rows.source.files, rows_of_files(self._rows.source)
-        counted = [(file_facts(file), count) for file, count in zip(files, counts, strict=False) if count is not None]
-        known = tuple(counted) if len(counted) == len(files) else ()
+        counted = [
+            self._known(file, notes.rows, notes.marks)
+            for file, notes in zip(self._rows.source.files, self._notes, strict=False)
+            if notes.rows is not None
+        ]
+        known = tuple(counted) if len(counted) == len(self._rows.source.files) else ()
         return Inventory(rules, self._columns, known, self._reader.finish(), self._keys, is_settled)
+
+    def _known(self, file: InputFile, rows: int, marks: Sequence[Mark]) -> KnownFile:
+        if file.path in self._same:
+            return self._same[file.path]
+        facts = file_facts(file)
+        if file.mark or not marks:  # an object is not read again for this
+            return KnownFile(facts, rows)
+        return KnownFile(facts, rows, tuple(marks), digest_of_beginning(file, marks[-1].byte))
 
     def numbered(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """Return the positions of the rows that repeat an earlier one, and for the how manieth time. Raises InvalidJob

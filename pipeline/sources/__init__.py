@@ -23,26 +23,28 @@
 from __future__ import annotations
 
 from pipeline.sources.chosen import ChosenRows
-from pipeline.sources.chunks import pick, taken
-from pipeline.sources.files import InputFile, file_facts
+from pipeline.sources.chunks import Mark, pick, taken
+from pipeline.sources.files import InputFile, digest_of_beginning, file_facts
 from pipeline.sources.json_columns import written_column
 from pipeline.sources.memory import TableSource, to_table
 from pipeline.sources.shards import rows_of, shard_numbers
-from pipeline.sources.source import Source, Watched, column_mistakes, fingerprint, open_source, rows_of_files
+from pipeline.sources.source import Source, Watched, column_mistakes, fingerprint, notes_of_files, open_source
 
 __all__ = [
     "ChosenRows",
     "InputFile",
+    "Mark",
     "Source",
     "TableSource",
     "Watched",
     "column_mistakes",
+    "digest_of_beginning",
     "file_facts",
     "fingerprint",
+    "notes_of_files",
     "open_source",
     "pick",
     "rows_of",
-    "rows_of_files",
     "shard_numbers",
     "taken",
     "to_table",

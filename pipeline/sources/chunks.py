@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +18,55 @@ BATCH_ROWS = 4096
 BATCH_BYTES = 4 * 2**20
 
 
+class Mark(NamedTuple):
+    """A place in a file where reading can begin: behind so many rows, at a byte, which is the first of a line."""
+
+    rows: int
+    byte: int
+    line: int
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows that follow each other in a file; to be read before the next chunk is asked for, or not at all.
 
-    `read` gives them as batches, `place` says where the row at an index within the chunk is.
+    `read` gives them as batches, `place` says where the row at an index within the chunk is. `mark` is where it begins,
+    for files that can be read from there on.
     """
 
     rows: int
     read: Callable[[], Iterator[pa.RecordBatch]]
     place: Callable[[int], Place]
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """One opened file: `chunks` starts at its first row each time it is called."""
+    """One opened file: `chunks` starts at its first row each time it is called, or at a mark."""
 
     file: InputFile
     schema: pa.Schema
-    chunks: Callable[[], Iterator[Chunk]]
+    chunks: Callable[[Mark | None], Iterator[Chunk]]
+
+
+@dataclass(slots=True)
+class FileNotes:
+    """What is known of a file whose chunks were read: how many rows it has, once that is known, and its marks so far,
+    in ascending order.
+    """
+
+    rows: int | None = None
+    marks: list[Mark] = field(default_factory=list)
+
+    def mark_before(self, row: int) -> Mark | None:
+        """Return the last mark at or before a row, which is counted from 0; None if there is none."""
+        at = bisect_right(self.marks, row, key=lambda mark: mark.rows)
+        return self.marks[at - 1] if at else None
+
+    def add(self, mark: Mark | None) -> None:
+        """Note where a chunk begins."""
+        if mark is not None and (not self.marks or mark.rows > self.marks[-1].rows):
+            self.marks.append(mark)
 
 
 def pick(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:

@@ -16,11 +16,11 @@ from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, read_csv
 
 from pipeline.config.models import CsvConfig
 from pipeline.errors import InvalidJob, Mistake
-from pipeline.sources.chunks import Chunk, FileReader
+from pipeline.sources.chunks import Chunk, FileReader, Mark
 from pipeline.sources.files import InputFile
 from pipeline.sources.places import Place
 from pipeline.sources.scan import Block, Grammar, Scan
-from pipeline.sources.streams import pieces
+from pipeline.sources.streams import codec_of, pieces
 
 OTHER_DELIMITERS = {";": '";"', "\t": '"\\t"', "|": '"|"'}
 """Delimiters that are known by their look, as a job file has them."""
@@ -58,16 +58,27 @@ def _refuse_other_delimiter(path: str, header: str) -> None:
         )
 
 
-def _chunks(file: InputFile, config: CsvConfig, schema: pa.Schema) -> Iterator[Chunk]:
+def _chunks(file: InputFile, config: CsvConfig, schema: pa.Schema, mark: Mark | None = None) -> Iterator[Chunk]:
     path = file.path
-    scan = Scan(path, config.delimiter, _texts(file, config.encoding))
-    scan.header()
+    has_marks = codec_of(path) is None and codecs.lookup(config.encoding).name == "utf-8"
+    scan = Scan(path, config.delimiter, _texts(file, config.encoding, mark), 1 if mark is None else mark.line)
+    if mark is None:
+        scan.header()
+        mark = Mark(0, scan.header_bytes + (_bom_bytes(file) if has_marks else 0), 0)
     for block in scan.blocks(len(schema)):
+        mark = mark._replace(line=block.line)
         yield Chunk(
             block.rows,
             partial(_parse, path, block, schema, config.delimiter),
             partial(_place, path, block, len(schema), config.delimiter),
+            mark if has_marks else None,
         )
+        mark = Mark(mark.rows + block.rows, mark.byte + len(block.text.encode()), 0)
+
+
+def _bom_bytes(file: InputFile) -> int:
+    with file.open() as opened:
+        return len(codecs.BOM_UTF8) if opened.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
 
 
 def _parse(path: str, block: Block, schema: pa.Schema, delimiter: str) -> Iterator[pa.RecordBatch]:
@@ -98,12 +109,14 @@ def _place(path: str, block: Block, cells: int, delimiter: str, index: int) -> P
     return Place(path, block.line + block.text.count("\n", 0, at))
 
 
-def _texts(file: InputFile, encoding: str) -> Iterator[str]:
-    """Yield the file's text in pieces, without its byte order mark. Raises InvalidJob, with the line, at bad bytes."""
+def _texts(file: InputFile, encoding: str, mark: Mark | None = None) -> Iterator[str]:
+    """Yield the file's text in pieces, without its byte order mark, or what comes after a mark.
+
+    Raises InvalidJob, with the line, at bad bytes.
+    """
     decoder = codecs.getincrementaldecoder(encoding)()
-    line = 1
-    first = True
-    for piece in _with_end(pieces(file)):
+    line, first = (1, True) if mark is None else (mark.line, False)
+    for piece in _with_end(pieces(file, 0 if mark is None else mark.byte)):
         try:
             text = decoder.decode(piece, final=not piece)
             text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is not text

@@ -40,6 +40,7 @@ ENDINGS: dict[str, Format] = {
 }
 
 _PROBE_BYTES = 4096
+_PIECE_BYTES = 2**20
 _DESCRIBING = (".json", ".json.gz", ".json.zst")
 _STANDS_STILL = "run again when it no longer changes"
 
@@ -229,6 +230,21 @@ def file_facts(file: InputFile) -> list[object]:
     except OSError as error:
         raise input_error(f"{file.path} disappeared while it was read", _STANDS_STILL) from error
     return [*file.facts, found.hexdigest()]
+
+
+def digest_of_beginning(file: InputFile, count: int) -> str:
+    """Return a digest of the first `count` bytes of a file; of all it has, if these are fewer. Raises InvalidJob if it
+    cannot be read.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    try:
+        with file.open() as opened:
+            while piece := opened.read(min(count, _PIECE_BYTES)):
+                found.update(piece)
+                count -= len(piece)
+    except OSError as error:
+        raise input_error(f"{file.path} disappeared while it was read", _STANDS_STILL) from error
+    return found.hexdigest()
 
 
 def is_touched(file: InputFile) -> bool:

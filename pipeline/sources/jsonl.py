@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.records import JsonObject
-from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
+from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader, Mark
 from pipeline.sources.files import InputFile, watched
 from pipeline.sources.json_columns import ABSENT, MAX_LEVELS, Written, is_json, json_array, json_field
 from pipeline.sources.places import Place, input_error
@@ -92,7 +92,7 @@ def objects(file: InputFile) -> Iterator[tuple[Place, JsonObject]]:
         yield Place(file.path, number), _parse(file.path, number, line)
 
 
-def chunks(file: InputFile, schema: pa.Schema) -> Iterator[Chunk]:
+def chunks(file: InputFile, schema: pa.Schema, _: Mark | None = None) -> Iterator[Chunk]:
     """Yield a file's rows in the columns of `schema`, whatever other keys they have."""
     path = file.path
     lines: list[bytes] = []

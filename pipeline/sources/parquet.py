@@ -10,7 +10,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader
+from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader, Mark
 from pipeline.sources.files import InputFile
 from pipeline.sources.places import Place, input_error
 from pipeline.sources.utf8 import is_utf8, marked_not_utf8
@@ -36,7 +36,7 @@ def _reader(file: InputFile) -> FileReader:
     return FileReader(file, schema, partial(_chunks, file))
 
 
-def _chunks(file: InputFile) -> Iterator[Chunk]:
+def _chunks(file: InputFile, _: Mark | None = None) -> Iterator[Chunk]:
     path = file.path
     with _sound(path):
         parquet = _open(file)

@@ -105,14 +105,18 @@ class Grammar:
 
 
 class Scan:
-    """One pass over the decoded text of one file: first `header`, then `blocks`."""
+    """One pass over the decoded text of one file: first `header`, then `blocks`; or, from a later `line` on, `blocks`
+    alone.
+    """
 
-    def __init__(self, path: str, delimiter: str, texts: Iterator[str]) -> None:
+    def __init__(self, path: str, delimiter: str, texts: Iterator[str], line: int = 1) -> None:
         self._path = path
         self._grammar = Grammar(delimiter)
         self._texts = texts
         self._buffer = ""
-        self._line = 1
+        self._line = line
+        self.header_bytes = 0
+        """How long the header is in UTF-8, with its line break."""
         self._ended = False
 
     def header(self) -> list[str]:
@@ -134,6 +138,7 @@ class Scan:
                 message = f'the header names the column "{name}" twice'
                 raise self._refusal(message, suggestion="rename one of the two")
             seen.add(name)
+        self.header_bytes = len(self._buffer[:end].encode())
         self._consume(end)
         return names
 

@@ -13,7 +13,7 @@ from pipeline.errors import InvalidJob, Mistake
 from pipeline.records import digest
 from pipeline.sources import batch_requests, csv, jsonl, parquet
 from pipeline.sources.chosen import ChosenRows
-from pipeline.sources.chunks import FileReader
+from pipeline.sources.chunks import FileNotes, FileReader
 from pipeline.sources.files import InputFile, check_unchanged, file_facts, find_files, watched
 from pipeline.sources.identity import is_id_type
 from pipeline.sources.json_columns import is_json
@@ -53,18 +53,20 @@ class _FileSource:
         self.schema = _common_schema(readers)
         self.files = tuple(reader.file for reader in readers)
         self._readers = tuple(readers)
-        self.rows: list[int | None] = [None] * len(readers)
-        """How many rows each file has, as far as that is known."""
+        self.notes = [FileNotes() for _ in readers]
 
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
         skip = start
-        for index, reader in enumerate(self._readers):
-            known, counted = self.rows[index], 0
-            if known is not None and skip >= known:
-                skip -= known
+        for reader, notes in zip(self._readers, self.notes, strict=True):
+            if notes.rows is not None and skip >= notes.rows:
+                skip -= notes.rows
                 continue
+            mark = notes.mark_before(skip)
+            counted = 0 if mark is None else mark.rows
+            skip -= counted
             with watched(reader.file):
-                for chunk in reader.chunks():
+                for chunk in reader.chunks(mark):
+                    notes.add(chunk.mark)
                     counted += chunk.rows
                     if skip >= chunk.rows:
                         skip -= chunk.rows
@@ -74,17 +76,19 @@ class _FileSource:
                         skip -= skipped
                         if skipped < batch.num_rows:
                             yield self._in_order(batch.slice(skipped), reader.file.path)
-            self.rows[index] = counted
+            notes.rows = counted
         for file in self.files:
             check_unchanged(file)
 
     def place(self, position: int) -> Place:
         left = position
-        for reader, known in zip(self._readers, self.rows, strict=True):
-            if known is not None and left >= known:
-                left -= known
+        for reader, notes in zip(self._readers, self.notes, strict=True):
+            if notes.rows is not None and left >= notes.rows:
+                left -= notes.rows
                 continue
-            for chunk in reader.chunks():
+            mark = notes.mark_before(left)
+            left -= 0 if mark is None else mark.rows
+            for chunk in reader.chunks(mark):
                 if left < chunk.rows:
                     return chunk.place(left)
                 left -= chunk.rows
@@ -170,13 +174,14 @@ def fingerprint(source: Source) -> str:
     return digest([file_facts(file) for file in source.files])
 
 
-def rows_of_files(source: Source) -> list[int | None]:
-    """Return how many rows each file of a source has, None where that is not known (yet); a list that the caller may
-    fill in. It is empty for rows that are chosen among those of the files.
+def notes_of_files(source: Source) -> list[FileNotes]:
+    """Return what is known of each file of a source, to which the caller may add.
+
+    It is an empty list for rows that are chosen among those of the files.
     """
     if isinstance(source, Watched):
-        return rows_of_files(source.source)
-    return source.rows if isinstance(source, _FileSource) else []
+        return notes_of_files(source.source)
+    return source.notes if isinstance(source, _FileSource) else []
 
 
 def _common_schema(readers: Sequence[FileReader]) -> pa.Schema:

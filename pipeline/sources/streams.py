@@ -30,16 +30,23 @@ def other_format(start: bytes) -> tuple[str, str] | None:
     return next((found for magic, found in _OTHER_FORMATS.items() if start.startswith(magic)), None)
 
 
-def pieces(file: InputFile) -> Iterator[bytes]:
-    """Yield the file's bytes in pieces of at most 1 MiB, none of them empty.
+def codec_of(path: str) -> str | None:
+    """Return how a file is packed, by its ending; None if it is not."""
+    return next((codec for ending, codec in _CODECS.items() if path.lower().endswith(ending)), None)
+
+
+def pieces(file: InputFile, start: int = 0) -> Iterator[bytes]:
+    """Yield the file's bytes in pieces of at most 1 MiB, none of them empty; of a file that is not packed, those from
+    `start` on.
 
     Raises InvalidJob if the file cannot be read, is truncated or damaged, or unpacks to nothing.
     """
     path = file.path
-    codec = next((codec for ending, codec in _CODECS.items() if path.lower().endswith(ending)), None)
-    empty = True
+    codec = codec_of(path)
+    empty = not start
     try:
         with file.open() as plain:
+            plain.seek(start)
             # Arrow's streams, unlike plain zlib, name a cut-off member and go on over members laid end to end.
             stream = pa.CompressedInputStream(plain, codec) if codec else plain
             while piece := stream.read(PIECE_BYTES):

@@ -7,11 +7,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +26,8 @@ from pipeline.plan.blocks import BlockReader
 from pipeline.plan.keys import keys_of_ids
 from pipeline.prompts import RequestBuilder
 from pipeline.providers.dataoorts import PARAMETERS
-from pipeline.sources import Source, TableSource, open_source
+from pipeline.sources import Source, TableSource, csv, open_source
+from pipeline.sources.scan import Block
 
 RowTuple = tuple[str, str]
 OUTCOMES = (State.ANSWERED, State.ANSWERED, State.UNPRICED, State.FAILED, State.FAILED_PASSING, State.ATTEMPTED, None)
@@ -182,6 +185,50 @@ def test_rows_are_taken_over_where_a_file_grows_is_added_or_goes(tmp_path: Path)
             found, plan, _ = job.run([State.ANSWERED])
             assert found == took_over
             assert plan.count(State.NEW) == {3: 1 if took_over else 120, 4: 1, 2: 0}[len(parts)]
+
+
+def test_of_a_csv_that_has_grown_only_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rows = tmp_path / "in.csv", [f"{number},text\n" for number in range(40_000)]
+    variant = Variant(
+        RequestBuilder(PromptConfig(user="x"), ParametersConfig(), "m", ["id"], PARAMETERS, None), "", "m"
+    )
+    read: list[int] = []
+    parse = csv._parse
+
+    def counted(path: str, block: Block, *rest: Any) -> Iterator[pa.RecordBatch]:
+        read.append(block.rows)
+        return parse(path, block, *rest)
+
+    monkeypatch.setattr(csv, "_parse", counted)
+
+    def plan(text: str, number: int) -> Plan:
+        path.write_text("id,text\n" + text, encoding="utf-8")
+        read.clear()
+        source = open_source(InputConfig(path=str(path), id="id"))
+        saved = load_plan(tmp_path)
+        known = None if saved is None else KnownRows(saved, lambda numbers: ())
+        with draft_plan(
+            Rows(source, ("id",), (variant,)),
+            iter(()),
+            tmp_path,
+            number=number,
+            fingerprint="f",
+            rules="r",
+            known=known,
+        ) as made:
+            save_plan(made.plan, tmp_path)
+            return made.plan
+
+    whole = "".join(rows)
+    plan(whole, 1)
+    grown = plan(whole + "new,text\n", 2)
+    assert len(grown) == 40_001
+    assert sum(read) < 30_000
+    changed = plan(whole.replace("5,text", "5,else", 1) + "new,text\n", 3)
+    assert sum(read) >= 40_001
+    assert changed.digest != grown.digest
+    (tmp_path / "plan").unlink()
+    assert plan(whole + "new,text\n", 4).digest == grown.digest
 
 
 @settings(max_examples=25)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.models import CsvConfig, InputConfig
 from pipeline.errors import InvalidInput, InvalidJob
-from pipeline.sources import Source, open_source, scan
+from pipeline.sources import Source, notes_of_files, open_source, scan
 
 
 def write(directory: Path, content: bytes | str, name: str = "x.csv") -> InputConfig:
@@ -233,3 +233,23 @@ def test_a_place_is_the_line_on_which_the_row_begins(tmp_path: Path) -> None:
     assert str(source.place(5_001)) == f"{config.path}, line 5004"
     with pytest.raises(IndexError):
         source.place(5_002)
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_reading_goes_on_at_a_mark(tmp_path: Path, bom: bytes) -> None:
+    """So that a file that is long done with is not scanned up to its end."""
+    rows = [f'{number},"é\n{number}"\r\n' for number in range(10_000)]
+    path = tmp_path / "in.csv"
+    path.write_bytes(bom + ("id,text\r\n" + "".join(rows)).encode())
+    source = open_source(InputConfig(path=str(path)))
+    (notes,) = notes_of_files(source)
+    whole = pa.Table.from_batches(source.batches())
+    assert (notes.rows, len(notes.marks)) == (10_000, 3)
+    for start in (0, 1, 4095, 4096, 4097, 9_999):
+        assert pa.Table.from_batches(source.batches(start)) == whole.slice(start)
+        assert str(source.place(start)).endswith(f"line {2 * start + 2}")
+    path.write_bytes(path.read_bytes().replace(b'9999"\r\n', b'9999"x\r\n'))
+    again = open_source(InputConfig(path=str(path)))
+    notes_of_files(again)[0].marks = notes.marks
+    with pytest.raises(InvalidInput, match="line 20001: text after a closing quote"):
+        list(again.batches(9_000))
