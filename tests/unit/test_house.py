@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.house import COPIES, ROOT, figures, rooms, table
+from benchmarks.walk import Walk, walked
 
 ONE = '''"""A module."""
 
@@ -74,3 +75,13 @@ BARS = {
 def test_this_package_keeps_its_bars() -> None:
     found = figures(ROOT)
     assert {name: found[name] for name, most in BARS.items() if int(found[name]) > most} == {}
+
+
+def test_a_walk_returns_where_it_enters_a_module_again() -> None:
+    walk = Walk.of(["cli/run", "config/job", "config/job", "cli/run", "sink/parquet", "cli/run"])
+    assert (walk.modules, walk.returns, walk.most) == (3, 2, "2 to cli/run")
+
+
+def test_a_walk_follows_the_functions_that_are_given_the_job() -> None:
+    walk = walked(ROOT)
+    assert walk.modules > 20  # `python -m benchmarks.house` prints its returns
