@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from pipeline.journal.files import PLAN_NAME
 from pipeline.plan.blocks import DIGEST_BYTES, Blocks
 from pipeline.plan.keys import KEY_TYPE, KeyFile
 from pipeline.plan.plan import Inventory, KnownFile, Plan
+from pipeline.records import JsonObject
 from pipeline.sources import Mark
 from pipeline.storage import replacing
 
@@ -52,7 +53,7 @@ def save_plan(plan: Plan, directory: Path) -> None:
         file.write(crc.to_bytes(_BYTES_OF_CRC, "big"))
 
 
-def _facts_of(kept: Inventory) -> dict[str, Any]:
+def _facts_of(kept: Inventory) -> JsonObject:
     return {
         "rules": kept.rules,
         "columns": kept.columns,
@@ -105,7 +106,7 @@ def _load(file: BinaryIO) -> Plan | None:
     )
 
 
-def _inventory(file: BinaryIO, kept: dict[str, Any]) -> Inventory:
+def _inventory(file: BinaryIO, kept: JsonObject) -> Inventory:
     """Return what is kept of the input; its keys stay in the file."""
     digests = tuple(file.read(DIGEST_BYTES) for _ in kept["blocks"])
     keys = KeyFile(os.dup(file.fileno()), file.tell(), kept["keys"], kept["key_width"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.house import COPIES, ROOT, figures, rooms, table
-from benchmarks.walk import Walk, walked
+from benchmarks.house import COPIES, figures, rooms, table
+from benchmarks.walk import ROOT, Walk, walked
 
 ONE = '''"""A module."""
 
