@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,8 @@ from pipeline.client import Client
 from pipeline.plan import Rows
 from pipeline.plan.rows import Variant
 from pipeline.prompts import templates
-from tests.functional.conftest import Endpoint, Workspace
+from pipeline.transport import Transport
+from tests.functional.conftest import Endpoint, Workspace, usual
 
 
 def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, turn: int) -> None:
@@ -63,32 +65,38 @@ def test_a_run_without_memory_ends_and_the_next_one_goes_on(
     assert Decimal(found["job_cost_usd"]) == 20 * Decimal("0.00001")
 
 
-def test_a_fault_of_the_program_is_exit_1_with_its_object_and_a_traceback(ws: Workspace, endpoint: Endpoint) -> None:
+def test_a_fault_of_the_program_is_exit_1_with_its_object_and_a_traceback(
+    ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise ZeroDivisionError
+
     ws.questions("a")
     ws.job()
-    (ws.path / "sitecustomize.py").write_text(
-        "import pipeline.transport as t\ndef start(self, *_): raise ZeroDivisionError\nt.Transport.start = start\n"
-    )
-    ws.environment["PYTHONPATH"] = str(ws.path)
-    result = ws.pipeline("run", "job.yaml", "--json")
+    with monkeypatch.context() as fault:
+        fault.setattr(Transport, "start", start)
+        result = ws.pipeline("run", "job.yaml", "--json")
     assert result.code == 1
     assert (result.data["error"]["kind"], result.data["pending"]) == ("internal_error", 1)
     assert "ZeroDivisionError" in result.err
     assert result.lines[-1].startswith("job: a fault of the program")
-    del ws.environment["PYTHONPATH"]
     assert ws.run()["succeeded"] == 1
 
 
-def test_a_system_with_too_few_threads_slows_the_run_and_is_named(ws: Workspace, endpoint: Endpoint) -> None:
+def test_a_system_with_too_few_threads_slows_the_run_and_is_named(
+    ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == "sender" and sum(one.name == "sender" for one in threading.enumerate()) >= 4:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
     ws.questions(*range(10))
     ws.job(limits={"concurrency": 8}, endpoint={"transport": "standard"})
-    (ws.path / "sitecustomize.py").write_text(
-        "import threading\nstart = threading.Thread.start\ndef fail(self):\n"
-        "    if sum(one.name == 'sender' for one in threading.enumerate()) >= 4:\n"
-        '        raise RuntimeError("can\'t start new thread")\n'
-        "    start(self)\nthreading.Thread.start = fail\n"
-    )
-    ws.environment["PYTHONPATH"] = os.pathsep.join([str(ws.path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    endpoint.reply = lambda asked: replace(usual(asked), wait=0.05)
+    monkeypatch.setattr(threading.Thread, "start", fail)
     result = ws.pipeline("run", "job.yaml", "--verbose", "--json")
     assert (result.code, result.data["succeeded"]) == (0, 10)
     assert "3" in result.err and "ulimit -u" in result.err

@@ -106,14 +106,6 @@ def test_what_the_reply_tells_of_an_answer_stands_beside_it(ws: Workspace, endpo
     assert rows["told"]["cost_usd"] == (10 * Decimal("0.32") + 90 * Decimal("0.34")) / 10**6
 
 
-def test_the_job_file_chooses_the_adapter_and_only_then_is_it_imported(ws: Workspace) -> None:
-    ws.questions("a")
-    for transport in ("lean", "standard"):
-        ws.job(name=transport, endpoint={"transport": transport}, output={"path": f"{transport}.parquet"})
-        _, imported = ws.pipeline_with_imports("run", "job.yaml")
-        assert ("pipeline.transport.standard" in imported) == (transport == "standard")
-
-
 def test_usage_that_is_no_sound_count_is_null_and_never_zero(ws: Workspace, endpoint: Endpoint) -> None:
     def counts(prompt: Any, completion: Any, total: Any = 30) -> Reply:
         return answer("x", usage={"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from pipeline.app.jobs.scratch import remove_leftovers, scratch
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.files import SCRATCH_PREFIX, foreign_names
+from tests.support.processes import Warm
 
 
 @pytest.fixture
@@ -23,17 +22,19 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def killed(checkpoint: Path, place: Path) -> Path:
+def killed(warm: Warm, checkpoint: Path, place: Path) -> Path:
     """Let a process be killed while it works in a scratch directory, and give that."""
-    program = (
+    program = place.parent / "program.py"
+    program.write_text(
         "import os, pathlib, sys, tempfile\nfrom pipeline.app.jobs.scratch import scratch\n"
         f"tempfile.tempdir = {str(place)!r}\n"
         f"with scratch(pathlib.Path({str(checkpoint)!r})) as path:\n"
         "    (path / 'journal.sqlite').write_text('paid')\n    print(path, flush=True)\n    os.kill(os.getpid(), 9)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == -9, done.stderr
-    return Path(done.stdout.strip())
+    script = ("tests.support.warm:run_script", [str(program)])
+    done = warm.run(directory=place.parent, environment=os.environ, before=[script])
+    assert done.code == -9, done.err
+    return Path(done.out.strip())
 
 
 def test_a_scratch_directory_is_private_and_gone_afterwards(tmp_path: Path, temporary: Path) -> None:
@@ -79,11 +80,11 @@ def test_where_none_can_be_made_the_places_and_TMPDIR_are_named(temporary: Path)
 
 @pytest.mark.parametrize("has_temporary", [True, False])
 def test_what_a_killed_command_left_is_removed_by_the_next(
-    tmp_path: Path, temporary: Path, has_temporary: bool
+    warm: Warm, tmp_path: Path, temporary: Path, has_temporary: bool
 ) -> None:
     if not has_temporary:
         temporary.rmdir()
-    left = killed(tmp_path / "cp", temporary)
+    left = killed(warm, tmp_path / "cp", temporary)
     assert left.parent == (temporary if has_temporary else tmp_path)
     assert left.name.startswith(SCRATCH_PREFIX)
     with scratch(tmp_path / "cp"):
