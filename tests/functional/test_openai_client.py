@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
-from openai.types.chat import ChatCompletionUserMessageParam
 
 from pipeline.simulator import Settings, Simulator
+
+if TYPE_CHECKING:  # half a second, which every process that collects tests would pay
+    import openai
+    from openai.types.chat import ChatCompletionUserMessageParam
 
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
 ASKED: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "What is 2 + 2?"}]
@@ -18,6 +21,8 @@ ASKED: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "What
 
 @pytest.fixture
 def client() -> Iterator[openai.OpenAI]:
+    import openai
+
     with (
         Simulator(Settings()) as simulator,
         openai.OpenAI(
@@ -41,6 +46,8 @@ def test_a_chat_is_the_same_whole_and_streamed(client: openai.OpenAI) -> None:
 
 
 def test_a_refusal_has_openais_shape(client: openai.OpenAI) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError, match="No such model 'other'"):
         client.chat.completions.create(model="other", messages=ASKED)
 

@@ -24,8 +24,7 @@ from pipeline.report.clock import TimeAxis
 from pipeline.report.file import publish
 from pipeline.report.histogram import Histogram, LogHistogram
 from pipeline.report.markup import page_markup
-from pipeline.report.page import JobState, page
-from pipeline.report.plots import draw
+from pipeline.report.page import JobState, Plot, page
 from pipeline.report.projection import Figures, project
 from pipeline.report.timeline import Timeline
 
@@ -328,7 +327,7 @@ def test_the_share_of_truncated_answers_stands_out(journal: Journal) -> None:
 
 def test_a_label_at_the_end_of_the_time_axis_ends_there(journal: Journal) -> None:
     journal.commit([event(position, State.ANSWERED, latency=5.0) for position in range(0, 60, 5)])
-    (cost, *_) = draw(project(journal, None), concurrency=4, max_cost_usd=None)
+    (cost, *_) = drawn(project(journal, None), max_cost_usd=None)
     labels = re.findall(r'text-anchor="(\w+)"[^>]*>(\d\d:\d\d:\d\d)<', cost.markup)
     assert labels[-1] == ("end", "12:01:00")
     assert {anchor for anchor, _ in labels[:-1]} == {"middle"}
@@ -399,8 +398,14 @@ def job_state(**changed: Any) -> JobState:
     return JobState(**{**found, **changed})
 
 
+def drawn(figures: Figures, max_cost_usd: float | None) -> list[Plot]:
+    from pipeline.report.plots import draw  # brings matplotlib, which not every process that collects tests needs
+
+    return draw(figures, concurrency=4, max_cost_usd=max_cost_usd)
+
+
 def whole_page(figures: Figures, **changed: Any) -> str:
-    return page(figures, draw(figures, concurrency=4, max_cost_usd=1.0), job_state(**changed))
+    return page(figures, drawn(figures, 1.0), job_state(**changed))
 
 
 def test_nothing_that_others_wrote_is_markup_or_hidden(journal: Journal) -> None:
