@@ -60,10 +60,11 @@ def test_gsm8k_ten_times_over_with_an_actor_killed_a_node_killed_and_one_added(
     os.kill(cluster.senders[0], signal.SIGKILL)
     at_kill = job.asked()
     wait_until(lambda: job.asked() > at_kill + 2000)  # the others went on
-    wait_until(lambda: len(cluster.senders) == 2)
+    wait_until(lambda: len(cluster.senders) == 2)  # another one took its place
     os.kill(first, signal.SIGKILL)
+    wait_until(lambda: len(cluster.senders) == 2)  # another one stands in
     cluster.add_node()
-    wait_until(lambda: len(cluster.senders) == 2)
+    wait_until(lambda: len(cluster.senders) == 3)
     summary = job.ended(run)
     assert summary["possibly_billed_requests"] > 0
     job.check(summary, lost=2 * job.slots)

@@ -18,7 +18,7 @@ import pytest
 from pipeline.engines.ray import placement as placement_module
 from pipeline.engines.ray import process as process_module
 from pipeline.engines.ray.placement import RayPlacement, Wish
-from pipeline.engines.ray.placer import Address, Node, Placer, first_line
+from pipeline.engines.ray.placer import Address, Node, Placer, in_one_line
 from pipeline.engines.remote.handshake import join
 
 DOOR = Address("10.0.0.1", 4000, b"t" * 32)
@@ -110,6 +110,16 @@ def test_a_node_that_is_added_gets_a_sender_and_one_that_is_gone_loses_its() -> 
     assert watched.said[-1] == {"trouble": "on 10.0.0.1: the actor died"}
 
 
+def test_a_node_that_is_added_gets_a_sender_where_another_stood_in_for_it() -> None:
+    cluster = Cluster(node(1))
+    watched = Watched(cluster)
+    watched.look()
+    cluster.alive.append(node(2))
+    watched.look(1)
+    watched.look(1)
+    assert list(cluster.started.values()) == ["n1", "n1", "n2"]
+
+
 def test_a_sender_that_died_and_one_that_is_no_longer_heard_are_replaced() -> None:
     cluster = Cluster(node(1))
     watched = Watched(cluster)
@@ -133,7 +143,10 @@ def test_a_node_where_no_sender_can_begin_is_tried_ever_more_rarely_and_in_the_e
             cluster.over = {len(cluster.started): "no module named pipeline"}
     waits = [round(after - before) for before, after in pairwise(began)]
     assert waits[:7] == [1, 1, 2, 4, 8, 16, 30]
-    assert watched.over[0] == "no sender can begin in this Ray cluster; on 10.0.0.1: no module named pipeline"
+    assert watched.over[0] == (
+        "no sender can begin in this cluster, whose nodes need the same version of llm-batch-pipeline; on 10.0.0.1: no"
+        " module named pipeline"
+    )
     assert len(watched.over) == len(began) - 2 - (1 if cluster.over else 0)
 
 
@@ -179,9 +192,12 @@ def test_the_run_is_told_of_a_cluster_that_no_longer_answers(fault: str, monkeyp
     assert said[0]["over"].startswith(wanted)
 
 
-def test_of_an_error_of_ray_the_first_line_is_shown() -> None:
-    assert first_line(RuntimeError("\n  it died\n  Traceback")) == "it died"
-    assert first_line(RuntimeError()) == "RuntimeError"
+def test_of_an_error_of_ray_the_line_that_says_something_is_shown() -> None:
+    assert in_one_line(RuntimeError("\n  The actor died.\n\tclass_name: SenderActor")) == "The actor died."
+    creation = "It died in \x1b[36mray::__init__()\x1b[39m\n  ^^^^\nModuleNotFoundError: No module named 'pipeline'\n"
+    assert in_one_line(RuntimeError(creation)) == "ModuleNotFoundError: No module named 'pipeline'"
+    assert in_one_line(RuntimeError("\x1b[36mred\x1b[39m")) == "red"
+    assert in_one_line(RuntimeError()) == "RuntimeError"
 
 
 # ---- the process that talks to Ray

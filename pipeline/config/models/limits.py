@@ -19,7 +19,7 @@ class LimitsConfig(Section):
     processes: Processes = Field(
         default="auto",
         description="The processes of a run: 1 does everything in one; of several, one plans and records, and the"
-        " others send. auto: as many as are worth it.",
+        " others send. auto: as many as are worth it. With --engine ray the others are actors.",
     )
     requests_per_minute: Positive | None = Field(
         default=None, description="The maximum number of requests sent in any minute.", examples=[300]

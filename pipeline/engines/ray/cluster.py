@@ -11,7 +11,7 @@ import ray
 from ray.util import get_node_ip_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.engines.ray.placer import Address, Node, first_line
+from pipeline.engines.ray.placer import Address, Node, in_one_line
 from pipeline.version import __version__
 
 # What a cluster of our own needs: it holds no objects and no tasks.
@@ -78,7 +78,7 @@ class RayCluster:
             try:
                 yield by_call[call], ray.get(call)
             except Exception as error:
-                yield by_call[call], first_line(error)
+                yield by_call[call], in_one_line(error)
 
     def kill(self, sender: Any) -> None:
         """Kill a sender, whatever it is doing. This does not wait."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,8 @@ _SECONDS_TO_PROVE = 5.0
 _MOST_FAILURES = 3
 _LONGEST_BACKOFF = 30.0
 _FEWEST_SENDERS = 2
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_OF_A_TRACEBACK = re.compile(r"[\w.]*(Error|Exception)\b")
 
 Say = Callable[[JsonObject], None]
 
@@ -104,12 +107,20 @@ class Placer:
         for sender, cause in list(self._cluster.ended(list(self._running))):
             self._count(self._running.pop(sender), cause)
         on_nodes = Counter(placed.node.id for placed in self._running.values())
-        wanted = self._senders or max(_FEWEST_SENDERS, len(self._nodes))
-        free = [node for node in self._nodes if self._not_before.get(node, 0.0) <= self._clock()]
-        while free and len(self._running) < wanted:
-            node = min(free, key=lambda one: on_nodes[one])
+        while usable := [node for node in self._nodes if self._is_usable(node)]:
+            node = min(usable, key=lambda one: on_nodes[one])
+            is_enough = len(self._running) >= (self._senders or _FEWEST_SENDERS)
+            if (is_enough and (self._senders or on_nodes[node])) or self._waits(node):
+                return
             on_nodes[node] += 1
             self._place(self._nodes[node])
+
+    def _is_usable(self, node: str) -> bool:
+        """Return whether a node gets the next sender, now or soon; else another one stands in."""
+        return self._failures[node] < _MOST_FAILURES or not self._waits(node)
+
+    def _waits(self, node: str) -> bool:
+        return self._clock() < self._not_before.get(node, 0.0)
 
     def _working_nodes(self) -> list[Node]:
         nodes = self._cluster.nodes()
@@ -141,10 +152,13 @@ class Placer:
             return
         self._say({"trouble": f"on {placed.node.address}: {cause}"})
         if not self._running and all(self._failures[one] >= _MOST_FAILURES for one in self._nodes):
-            self._say({"over": f"no sender can begin in this Ray cluster; on {placed.node.address}: {cause}"})
+            needs = "whose nodes need the same version of llm-batch-pipeline"
+            self._say({"over": f"no sender can begin in this cluster, {needs}; on {placed.node.address}: {cause}"})
 
 
-def first_line(error: BaseException) -> str:
-    """Return what an error says in its first line; Ray's go on with a traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def in_one_line(error: BaseException) -> str:
+    """Return what an error says in one line: its first, or the last of the traceback that Ray puts into its text."""
+    lines = [line.strip() for line in _COLORS.sub("", str(error)).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if _OF_A_TRACEBACK.match(lines[-1]) else lines[0]

@@ -18,7 +18,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engines.ray.placer import Address, Placer, Say, first_line
+from pipeline.engines.ray.placer import Address, Placer, Say, in_one_line
 from pipeline.records import JsonObject
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main() -> None:
         os.execv(sys.executable, [*sys.orig_argv[:-1], json.dumps({**wish, "address": better.address})])
     except BaseException as error:
         where = "no cluster can be joined or started" if address is None else f"no cluster can be joined at {address}"
-        say({"over": f"--engine ray: {where}: {first_line(error)}"})
+        say({"over": f"--engine ray: {where}: {in_one_line(error)}"})
         os._exit(1)
     say({"node": cluster.here})
     if line := sys.stdin.readline():
@@ -112,7 +112,7 @@ def _look_again_and_again(placer: Placer, replaced: SimpleQueue[int], say: Say) 
             placer.look(_all_of(replaced))
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     except Exception as error:
-        say({"over": f"Ray has ended: {first_line(error)}"})
+        say({"over": f"Ray has ended: {in_one_line(error)}"})
 
 
 def _watch(placer: Placer, say: Say) -> None:
