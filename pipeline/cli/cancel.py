@@ -27,7 +27,7 @@ def cancel(job_file: str, overrides: Sequence[str], is_json: bool, shard: Shard 
 
     def action() -> None:
         from pipeline.app.observe.status import known
-        from pipeline.app.running.batches import has_open_batches
+        from pipeline.app.running.lines_out import has_open_batches
         from pipeline.app.running.options import RunOptions
         from pipeline.app.running.run import Run
         from pipeline.cli.summary import counts_text

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import requests.utils
-
 from pipeline.addresses import is_loopback
 from pipeline.errors import InvalidInput
 
@@ -85,6 +83,8 @@ def find_proxy(url: str, *, standard: bool = False) -> SplitResult | None:
 
 
 def _address_of_proxy(url: str) -> str | None:
+    import requests.utils
+
     return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
@@ -98,6 +98,8 @@ def _supported(schemes: Sequence[str]) -> str:
 
 def certificates() -> str:
     """Return the file or directory of trusted certificates that the environment names, else certifi's."""
+    import requests.utils
+
     return next(filter(None, map(os.environ.get, CERTIFICATE_VARIABLES)), requests.utils.DEFAULT_CA_BUNDLE_PATH)
 
 

@@ -14,16 +14,16 @@ from pipeline.app.jobs.caching import open_cache
 from pipeline.app.jobs.checkpoint import forget_plan, register_settings
 from pipeline.app.jobs.endpoint import endpoint_address, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
-from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.scratch import scratch
 from pipeline.app.observe.control import Controls
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
 from pipeline.app.running.context import RunContext
+from pipeline.app.running.lines_out import open_lines
 from pipeline.app.running.pauses import longest_pause, resume_pause
 from pipeline.batches import BatchApi, BatchSender, Book, Calls, Creation, Desk, Incoming, Orders, Outgoing, Purchase
-from pipeline.config import Job, LimitsConfig, shown_address
-from pipeline.journal import Event, Journal, worst_of
+from pipeline.config import LimitsConfig, shown_address
+from pipeline.journal import Event, Journal
 from pipeline.limits import Pause
 from pipeline.plan import Plan
 from pipeline.redaction import Redaction
@@ -32,31 +32,6 @@ from pipeline.runner.admission import Admission
 from pipeline.runner.pending import PendingCommit
 
 _USUAL_POLL_SECONDS = 60.0
-
-
-def has_open_batches(job: Job) -> bool:
-    """Return whether batches of a job are out. Raises JobLocked while a run is under way, and as the journal does."""
-    with reading(job) as journal:
-        return journal is not None and bool(journal.totals.batches)
-
-
-def open_lines(journal: Journal) -> tuple[int, Decimal]:
-    """Return how many lines are out in batches, and what they may cost at most, in USD."""
-    if not journal.totals.batches:
-        return 0, Decimal(0)
-    claims = [claim for claim in journal.claims() if claim.batch]
-    return len(claims), worst_of(claims)
-
-
-def without_open_lines(works: Iterator[Work | Event], journal: Journal) -> Iterator[Work | Event]:
-    """Yield the rows that are in no open batch: those are never sent one by one."""
-    if not journal.totals.batches:
-        yield from works
-        return
-    out = {(claim.row_id, claim.request_hash) for claim in journal.claims() if claim.batch}
-    for work in works:
-        if isinstance(work, Event) or (work.row_id, work.request_hash) not in out:
-            yield work
 
 
 class BatchRun:

@@ -27,7 +27,6 @@ from pipeline.app.observe.watcher import Watcher
 from pipeline.app.running import longer_answers
 from pipeline.app.running.acceptance import accept_failures
 from pipeline.app.running.backups import Backups
-from pipeline.app.running.batches import BatchRun
 from pipeline.app.running.context import RunContext
 from pipeline.app.running.ending import ending
 from pipeline.app.running.engine import check_engine, placing
@@ -47,6 +46,7 @@ from pipeline.sources import Source, Watched
 from pipeline.storage import StorePath
 
 if TYPE_CHECKING:
+    from pipeline.app.running.batches import BatchRun
     from pipeline.engines.remote.engine import Placement
 
 _PENDING = (State.NEW, State.ATTEMPTED, State.CHANGED)
@@ -215,7 +215,7 @@ class Run:
             raise InvalidInput("--kind truncated asks one by one; add --set endpoint.batch=null")
         self.first_event = held.journal.totals.events + 1
         if self._options.cancel:
-            self.cancelled, stop = BatchRun(context).cancel(plan, held)
+            self.cancelled, stop = _batch_run(context).cancel(plan, held)
             return stop
         stop, progress = None, Progress()
         if not self.summary.is_idle and not buys_batches:
@@ -224,7 +224,7 @@ class Run:
             progress = sender.progress
         if stop is None and (is_out or (buys_batches and not self.summary.is_idle)):
             self._figures.update(is_idle=False)
-            stop = BatchRun(context).send(plan, held, progress, only_collect=not buys_batches)
+            stop = _batch_run(context).send(plan, held, progress, only_collect=not buys_batches)
         return stop
 
     def _recorded(self, events: Sequence[Event], journal: Journal) -> None:
@@ -274,6 +274,13 @@ class Run:
         self._figures.write_at_rest(held.directory, journal, failures)
         if unsaved is not None:
             raise unsaved
+
+
+def _batch_run(context: RunContext) -> BatchRun:
+    """Return what buys by batches, which few runs need and which takes a while to import."""
+    from pipeline.app.running.batches import BatchRun
+
+    return BatchRun(context)
 
 
 def _is_said(last: JsonObject, stop: Stop) -> bool:

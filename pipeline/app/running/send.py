@@ -18,10 +18,10 @@ from pipeline.app.observe.control import Controls
 from pipeline.app.observe.expectation import Expectation
 from pipeline.app.observe.summary import MoneyFigures, RowFigures
 from pipeline.app.observe.throughput import Tracker
-from pipeline.app.running.batches import open_lines, without_open_lines
 from pipeline.app.running.context import RunContext
 from pipeline.app.running.engine import Engines
 from pipeline.app.running.limited import Work, of_machine
+from pipeline.app.running.lines_out import open_lines, without_open_lines
 from pipeline.app.running.pauses import resume_pause
 from pipeline.config import LimitsConfig, shown_address
 from pipeline.engines import most_in_flight
