@@ -119,6 +119,7 @@ def _done(bench: Bench) -> Job:
     job = Job("answered", bench.server, prompts(_DONE), _DONE, prefix=f"/bytes/{_ANSWER_BYTES}")
     if not (job.directory / "complete").exists():
         filled(job, _DONE, _ANSWER_BYTES)
+        job.run()  # nothing is left to send; it plans, and publishes
         (job.directory / "complete").touch()
     return job
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -85,8 +85,15 @@ class Result:
     seen: Refusing
 
 
+class Seller(Protocol):
+    """What decides over each request."""
+
+    def wait_for(self, row: int) -> float | None:
+        """Take in a request; returns the wait to ask for, None where it is to be answered."""
+
+
 @contextmanager
-def serving(seen: Refusing) -> Iterator[str]:
+def serving(seen: Seller) -> Iterator[str]:
     """Return the server's base address (`…/v1`)."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -123,12 +130,13 @@ def serving(seen: Refusing) -> Iterator[str]:
         server.shutdown()
 
 
-def _answer(row: int) -> str:
+def answer_to(row: int) -> str:
+    """Return the text that a row's prompt is answered with, a JSON object."""
     return json.dumps({"answer": f"answer to row {row}"})
 
 
 def _answered(row: int) -> dict[str, Any]:
-    message = {"role": "assistant", "content": _answer(row)}
+    message = {"role": "assistant", "content": answer_to(row)}
     usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return {
@@ -161,7 +169,7 @@ def run_one(name: str, python: Path | None, rows: int, waits: Sequence[float]) -
     right = 0
     if output.exists():
         found = pq.read_table(output, columns=["id", "response"]).to_pylist()
-        right = len({line["id"] for line in found if line["response"] == _answer(line["id"])})
+        right = len({line["id"] for line in found if line["response"] == answer_to(line["id"])})
     result = Result(measured.wall, right, seen)
     say(f"{name}: {result.wall:.1f} s, {right} of {rows} right, {seen.requests} requests, {seen.early} early")
     return result

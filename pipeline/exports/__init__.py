@@ -1,7 +1,7 @@
 """The answers of a job in other shapes. Each format writes what `Chosen` gives it, and knows nothing of the rest."""
 
 from pipeline.exports.batch_files import write_batch_results
-from pipeline.exports.beside import Answers, OtherOutput, WithOther
+from pipeline.exports.beside import Answers, OtherOutput, Standing, WithOther
 from pipeline.exports.chats import preference_writer, write_messages, write_prompt_completion
 from pipeline.exports.files import Writer, write_file, write_stream
 from pipeline.exports.hub import JobFacts, publish_folder, read_splits
@@ -14,6 +14,7 @@ __all__ = [
     "JobFacts",
     "OtherOutput",
     "Selection",
+    "Standing",
     "WithOther",
     "Writer",
     "csv_writer",

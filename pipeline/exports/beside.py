@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
 from pipeline.plan import Rows
 from pipeline.sink import Joined
+from pipeline.sources import Source
 from pipeline.sources.identity import id_texts
-
-_BATCH_ROWS = 1024
 
 
 class Answers(Protocol):
@@ -44,11 +42,12 @@ class Answers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OtherOutput:
-    """The output of a job that reads this one's: its file, the prefix of its own columns, and the columns of this one
-    that make the ids of its rows.
+    """The output of a job that reads this one's: its name, its rows, the prefix of its own columns, and the columns of
+    this one that make the ids of its rows.
     """
 
-    path: Path
+    name: str
+    source: Source
     prefix: str
     id_columns: Sequence[str]
 
@@ -63,14 +62,14 @@ class WithOther:
         self._answers = answers
         self._other = other
         self.rows, self.journal, self.prefix = answers.rows, answers.journal, answers.prefix
-        known = pq.read_schema(other.path)
+        known = other.source.schema
         taken = set(answers.schema.names)
         self._added = [
             one.with_nullable(True) for one in known if one.name.startswith(other.prefix) and one.name not in taken
         ]
         if not other.prefix or f"{other.prefix}row_id" not in known.names or f"{other.prefix}row_id" in taken:
             raise InvalidInput(
-                f"--with: the columns of {other.path} cannot be told from this output's; set output.prefix in its job"
+                f"--with: the columns of {other.name} cannot be told from this output's; set output.prefix in its job"
             )
         self.schema = pa.schema([*answers.schema, *self._added])
 
@@ -79,19 +78,38 @@ class WithOther:
 
         Raises InvalidInput where the other output has rows that this one does not.
         """
-        with pq.ParquetFile(self._other.path) as file:
-            names = [field.name for field in self._added]
-            schema = pa.schema(self._added)
-            batches = (batch.cast(schema) for batch in file.iter_batches(_BATCH_ROWS, columns=names))
-            others = _Ahead(batches, schema, self._other.prefix + "row_id")
-            for joined in self._answers.joined():
-                found = others.rows_of(id_texts(joined.rows, self._other.id_columns))
-                columns = [*joined.rows.columns, *(_one(found.column(field.name)) for field in self._added)]
-                yield replace(joined, rows=pa.RecordBatch.from_arrays(columns, schema=self.schema))
-            if others.has_more():
-                raise InvalidInput(
-                    f"--with: {self._other.path} has rows that this output does not have; run its job again"
-                )
+        schema = pa.schema(self._added)
+        batches = (batch.select(schema.names).cast(schema) for batch in self._other.source.batches())
+        others = _Ahead(batches, schema, self._other.prefix + "row_id")
+        for joined in self._answers.joined():
+            found = others.rows_of(id_texts(joined.rows, self._other.id_columns))
+            columns = [*joined.rows.columns, *(_one(found.column(field.name)) for field in self._added)]
+            yield replace(joined, rows=pa.RecordBatch.from_arrays(columns, schema=self.schema))
+        if others.has_more():
+            raise InvalidInput(f"--with: {self._other.name} has rows that this output does not have; run its job again")
+
+
+class Standing:
+    """The output as it stands, where it has every row and shows what the journal holds: read sooner than joined anew.
+    The input rows are not at hand.
+    """
+
+    def __init__(self, answers: Answers, output: Source) -> None:
+        self._output = output
+        self.rows, self.journal, self.prefix, self.schema = (
+            answers.rows,
+            answers.journal,
+            answers.prefix,
+            answers.schema,
+        )
+
+    def joined(self) -> Iterator[Joined]:
+        """Yield the rows as `Results.joined` does, the output's own in place of the input's."""
+        start = 0
+        for batch in self._output.batches():
+            rows = batch.cast(self.schema)
+            yield Joined(rows, rows, np.arange(start, start + rows.num_rows))
+            start += rows.num_rows
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

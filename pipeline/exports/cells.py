@@ -33,13 +33,17 @@ def plain_cell(value: Any) -> Any:
 def json_text(value: Any) -> str:
     """Return JSON of values of a row: bytes are Base64, what JSON cannot say is text, NaN and infinity are null."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=False)
+        return _encode(value)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, default=_plain, allow_nan=False)
+        return _encode(_finite(value))
 
 
 def _plain(value: Any) -> str:
     return _base64(value) if isinstance(value, bytes) else str(value)
+
+
+# Made once: `json.dumps` would make it anew for every row.
+_encode = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False).encode
 
 
 def _base64(value: bytes) -> str:

@@ -16,7 +16,6 @@ from pipeline.exports.beside import Answers
 from pipeline.exports.duplicates import Duplicates, Exact, Near
 from pipeline.exports.fields import unknown_column
 from pipeline.exports.voting import Vote
-from pipeline.plan import UnsentFailure
 from pipeline.prompts import PromptFailure
 from pipeline.prompts.conditions import Condition
 from pipeline.records import Message, Request
@@ -167,8 +166,8 @@ class Chosen:
     def _part(self, joined: Joined, kept: Sequence[int]) -> Part:
         def requests() -> list[Request | None]:
             values, rows = row_values(joined.asked), self.results.rows
-            found = [rows.request(values[index], "", int(joined.positions[index]))[0] for index in kept]
-            return [None if isinstance(request, UnsentFailure) else request for request in found]
+            positions = joined.positions[np.array(kept, np.int64)].tolist()
+            return list(rows.asked(positions, [values[index] for index in kept]))
 
         whole = len(kept) == joined.rows.num_rows
         return Part(joined.rows if whole else pick(joined.rows, np.array(kept, dtype=np.int64)), requests)

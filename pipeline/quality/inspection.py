@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from pipeline.expect.votes import Agreement
 from pipeline.exports.duplicates import Duplicates, Exact, Near
 from pipeline.exports.selection import prompt_text
-from pipeline.plan import UnsentFailure
 from pipeline.quality.distinct import DistinctCount
 from pipeline.quality.quantiles import Amounts, Quantiles
 from pipeline.quality.samples import BySample
@@ -175,9 +174,7 @@ class _Looking:
         return self._own(rows, "parsed").to_pylist() if self._results.rows.expected else [None] * rows.num_rows
 
     def _requests(self, asked: pa.RecordBatch, positions: list[int]) -> list[Request | None]:
-        values = row_values(asked)
-        found = self._results.rows.requests(positions, values, [""] * len(positions))
-        return [None if isinstance(request, UnsentFailure) else request for request, _ in found]
+        return list(self._results.rows.asked(positions, row_values(asked)))
 
     def _repeated(self, requests: Iterable[Request | None], responses: Iterable[str]) -> None:
         for request, response in zip(requests, responses, strict=True):

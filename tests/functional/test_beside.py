@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.exports import beside
+from pipeline.sources import parquet
 from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
 
 QUESTIONS = ["a", "b", "c"]
@@ -63,7 +63,7 @@ def export(ws: Workspace, to: str, *flags: str) -> tuple[dict[str, Any], list[di
 def test_rows_have_the_other_job_s_columns_beside_theirs(
     judged: Workspace, monkeypatch: pytest.MonkeyPatch, batch_rows: int
 ) -> None:
-    monkeypatch.setattr(beside, "_BATCH_ROWS", batch_rows)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", batch_rows)
     _, rows = export(judged, "jsonl", "--failed")
     assert [(row["row_id"], row["response"], row["judge_parsed"]) for row in rows if row["question"] != "b"] == [
         (rows[0]["row_id"], "a0", {"mark": 0}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.exports import batch_requests
+from pipeline.sink import Joined, Results
 from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
 
 TOO_LONG = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
@@ -52,6 +54,28 @@ def test_failed_and_truncated_rows_stay_out_and_are_counted_unless_they_are_aske
     assert [row["row_id"] for row in lines(done)] == ["1", "4"]
     assert export(done, "jsonl", "--failed")["rows"] == 4
     assert [row["status"] for row in lines(done)] == ["succeeded", "failed", "succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize("to", ["jsonl", "csv", "parquet"])
+def test_an_export_is_the_same_from_the_output_and_from_the_checkpoint(
+    voted: Workspace, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    found = []
+    joined: list[Results] = []
+    rows = Results.joined
+
+    def counted(results: Results) -> Iterator[Joined]:
+        joined.append(results)
+        return rows(results)
+
+    monkeypatch.setattr(Results, "joined", counted)
+    for stands in (True, False):
+        export(voted, to, "--vote", "parsed.n", "--where", "id != '1'", path=f"{to}-{stands}")
+        assert len(joined) == (not stands)
+        path = voted.path / f"{to}-{stands}"
+        found.append(pq.read_table(path).to_pylist() if to == "parquet" else path.read_text().splitlines())
+        (voted.path / "out.parquet").unlink(missing_ok=True)
+    assert found[0] == found[1]
 
 
 def test_rows_that_are_still_to_be_sent_are_counted(ws: Workspace) -> None:

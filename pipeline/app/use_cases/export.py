@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from pipeline.app.jobs.inspection import samples_of
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import reading
@@ -14,9 +16,11 @@ from pipeline.app.jobs.paths import refuse_to_write
 from pipeline.app.jobs.places import kind_of_special
 from pipeline.app.jobs.planning import plan_unsaved
 from pipeline.app.jobs.source_job import source_mistakes
+from pipeline.app.running.publishing import state_of
 from pipeline.app.use_cases.own_exports import is_own_export, is_own_folder, record_export, record_folder
 from pipeline.catalogue import Price
 from pipeline.config import Job
+from pipeline.config.chain import input_of
 from pipeline.config.wire import make_endpoint
 from pipeline.errors import InvalidInput
 from pipeline.exports import (
@@ -25,6 +29,7 @@ from pipeline.exports import (
     JobFacts,
     OtherOutput,
     Selection,
+    Standing,
     WithOther,
     Writer,
     csv_writer,
@@ -41,9 +46,10 @@ from pipeline.exports import (
 )
 from pipeline.exports.batch_requests import write_request_files
 from pipeline.journal import Journal
-from pipeline.plan import FAILED, SUCCEEDED
+from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.providers import kinds
-from pipeline.sink import Results
+from pipeline.sink import Results, shows
+from pipeline.sources import Source, open_source
 
 FOLDER = "hf"
 BATCH = "openai-batch"
@@ -82,6 +88,7 @@ _WRITERS: Mapping[str, Callable[[ExportOptions], Writer]] = {
     "preference": lambda options: preference_writer(options.score),
     BATCH: lambda options: write_batch_results,
 }
+_OF_COLUMNS = ("jsonl", "csv", "parquet", FOLDER)
 FORMATS = (*_WRITERS, FOLDER, REQUESTS)
 _ONLY_FOR = {"score": ("preference",), "split": (FOLDER,), "raw_cells": ("csv",), "bom": ("csv",)}
 
@@ -115,6 +122,8 @@ def export_answers(
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
         plan = plan_unsaved(opened, journal)
         results: Answers = Results(opened.rows, plan, journal, opened.carried, job.config.output.prefix)
+        if to in _OF_COLUMNS and options.selection.dedup is None and _stands(opened, plan, results.schema):
+            results = Standing(results, _output_source(job))
         if options.beside is not None:
             results = WithOther(results, _output_of(options.beside, job))
         chosen = Chosen(results, options.selection, with_failed=to == BATCH)
@@ -139,7 +148,21 @@ def _output_of(other: Job, job: Job) -> OtherOutput:
         raise InvalidInput(f"--with: {other.file} makes several rows of each; name a job without samples and sweep")
     if mistakes := list(source_mistakes(other)):
         raise InvalidInput(f"--with: {mistakes[0].message}; {mistakes[0].suggestion}")
-    return OtherOutput(Path(config.output.path), config.output.prefix, config.input.id_columns)
+    return OtherOutput(config.output.path, _output_source(other), config.output.prefix, config.input.id_columns)
+
+
+def _output_source(job: Job) -> Source:
+    """Return the rows of a job's output, which is complete."""
+    section = input_of(job.config.input, job).model_copy(update={"id": None, "columns": None, "where": None})
+    return open_source(section, (), job.checkpoint_path)
+
+
+def _stands(opened: OpenJob, plan: Plan, schema: pa.Schema) -> bool:
+    """Return whether the output has every row, as the journal has it."""
+    if not opened.job.writes_output or len(plan) != plan.rows(*SUCCEEDED, *FAILED):
+        return False
+    state = state_of(opened, schema, plan.state_digest())
+    return shows(opened.job.output, state, len(plan), opened.job.config.output.rows_per_file)
 
 
 def _write_requests(opened: OpenJob, journal: Journal | None, path: Path) -> Exported:
@@ -173,7 +196,7 @@ def _check_options(to: str, options: ExportOptions) -> None:
         raise InvalidInput(f"--vote picks one of a row's samples; --to {to} needs them all, so leave it out")
     if options.beside is not None and to in (BATCH, REQUESTS):
         raise InvalidInput(f"--with adds columns; --to {to} has none for them, so leave it out")
-    if options.selection.columns is not None and to not in ("jsonl", "csv", "parquet", FOLDER):
+    if options.selection.columns is not None and to not in _OF_COLUMNS:
         raise InvalidInput(f"--columns is for shapes with columns; --to {to} has its own")
 
 
