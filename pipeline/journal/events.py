@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
@@ -73,6 +73,23 @@ class EventHead(NamedTuple):
     settings_id: int
     content_key: str
     source: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventTexts:
+    """Many events in the order of their numbers: what an output needs of their heads, and their records as JSON."""
+
+    row_ids: Sequence[str]
+    request_hashes: Sequence[str]
+    settings_ids: Sequence[int]
+    records: Sequence[bytes]
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes], records: Sequence[bytes]) -> EventTexts:
+        """Return the events whose heads are stored in these lines. Raises ValueError if one is damaged."""
+        heads = from_json(b"[%b]" % b",".join(lines))
+        _, _, _, row_ids, hashes, settings, _, _ = zip(*heads, strict=True)
+        return cls(row_ids, hashes, settings, records)
 
 
 @dataclass(frozen=True, slots=True)

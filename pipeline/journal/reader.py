@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from pydantic_core import from_json
 
@@ -16,8 +17,8 @@ from pipeline.journal.events import (
     ANSWERS,
     Claim,
     EventHead,
+    EventTexts,
     checksum,
-    record_text,
     unpack_claim,
     unpack_head,
 )
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
     from pipeline.journal.places import EventPlaces
 
 _ROWS_PER_STATEMENT = 1000
-_NUMBERS_PER_STEP = 100
+_MOST_SPARSE = 1.25
+"""Of events that are so close together, all that lie between are read: it is quicker than to look each one up."""
+_SPLIT = (
+    "SELECT seq, substr(event, 1, instr(event, x'0a')), substr(event, instr(event, x'0a') + 1), checksum"
+    " FROM events WHERE seq {} ORDER BY seq"
+)
 _EVENTS_AT_ONCE = 2048
 _BYTES_AT_ONCE = 2**21
 
@@ -134,21 +140,41 @@ class JournalReader:
         """Yield the same with each record as the JSON text that is stored."""
         for start in range(0, len(sequence), _ROWS_PER_STATEMENT):
             part = sorted(set(sequence[start : start + _ROWS_PER_STATEMENT]))
-            # The list is filled up with the last number, so that SQLite caches few different statements.
-            numbers = part + part[-1:] * (-len(part) % _NUMBERS_PER_STEP)
-            found = 0
-            with self._reading():
-                for seq, packed, stored in self._connection.execute(
-                    f"SELECT seq, event, checksum FROM events WHERE seq IN ({','.join('?' * len(numbers))})"
-                    " ORDER BY seq",
-                    numbers,
-                ):
-                    if checksum(seq, packed) != stored:
-                        raise CheckpointDamaged(f"{self._directory}: event {seq} of the journal is damaged")
-                    found += 1
-                    yield unpack_head(seq, packed), record_text(packed)
-            if found != len(part):
-                raise CheckpointDamaged(f"{self._directory}: {len(part) - found} events of the journal are missing")
+            for seq, line, record in self._split(part):
+                yield EventHead(seq, *from_json(line)), record
+
+    def texts_together(self, numbers: Sequence[int], most_bytes: int) -> EventTexts | None:
+        """Return the events with these ascending numbers all at once, checked; None if there are several and their
+        records take more than so many bytes. With thousands of events it is twice as fast as `texts`.
+        """
+        lines: list[bytes] = []
+        records: list[bytes] = []
+        for _, line, record in self._split(numbers):
+            lines.append(line)
+            records.append(record)
+            most_bytes -= len(record)
+            if most_bytes < 0 and len(numbers) > 1:
+                return None
+        with self._reading():
+            return EventTexts.of(lines, records)
+
+    def _split(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield each of the events with these ascending numbers, checked: its number, head and record as stored."""
+        is_dense = numbers[-1] - numbers[0] < len(numbers) * _MOST_SPARSE
+        where = "BETWEEN ? AND ?" if is_dense else f"IN ({','.join('?' * len(numbers))})"
+        given = (numbers[0], numbers[-1]) if is_dense else numbers
+        left = iter(numbers)
+        wanted = next(left, None)
+        with self._reading():
+            for seq, line, record, stored in self._connection.execute(_SPLIT.format(where), given):
+                if seq != wanted:
+                    continue
+                if crc32(record, checksum(seq, line)) != stored:
+                    raise CheckpointDamaged(f"{self._directory}: event {seq} of the journal is damaged")
+                yield seq, line, record
+                wanted = next(left, None)
+        if wanted is not None:
+            raise CheckpointDamaged(f"{self._directory}: event {wanted} of the journal is missing")
 
     def record(self, seq: int) -> Outcome:
         """Return the record of one event."""

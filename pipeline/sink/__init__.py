@@ -2,10 +2,11 @@
 
 from pipeline.sink.columns import RAW_REPLY, RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
 from pipeline.sink.gathered import GatheredResults
+from pipeline.sink.joined import Joined
 from pipeline.sink.metadata import JournalState, OutputMetadata, journals_together, read_metadata
 from pipeline.sink.parquet import OutOfTime
 from pipeline.sink.publishing import publish, supersede
-from pipeline.sink.results import Joined, Results, output_schema
+from pipeline.sink.results import Results, output_schema
 from pipeline.sink.standing import files_of, is_complete, is_foreign, is_own, is_there, metadata_at, parts_in, shows
 
 __all__ = [

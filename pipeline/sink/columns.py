@@ -112,7 +112,7 @@ def cell_columns(variants: list[str], samples: npt.NDArray[np.int64]) -> dict[st
 
 
 def result_columns(
-    texts: list[bytes],
+    text: bytes,
     known: Mapping[str, list[str]],
     expected: Expected | None,
     *,
@@ -120,28 +120,39 @@ def result_columns(
     shares: bool = False,
 ) -> dict[str, pa.Array]:
     """Return the columns of RESULT_FIELDS, those of what is expected, of the replies and of what is shared, from the
-    record of each row as JSON text, and KNOWN_NAMES by column.
+    record of each row as a line of JSON, and KNOWN_NAMES by column.
     """
     schema = _RECORD_SCHEMA if expected is None else _RECORD_SCHEMA.append(ANSWER_ATTEMPTS.with_nullable(True))
     further = [*([RAW_REPLY] if has_replies else []), *([SHARED_FROM] if shares else [])]
     schema = pa.schema([*schema, *further])
-    text = b"\n".join(texts)
     table = (
         read_json(
             pa.BufferReader(text),
             read_options=ReadOptions(use_threads=False, block_size=len(text) + 1),  # in one piece
             parse_options=ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
-        if texts
+        if text
         else schema.empty_table()
     )
-    columns = {name: table.column(name).combine_chunks() for name in schema.names}
+    # Each call of Arrow lets go of the interpreter lock, and has to wait for it again: there are few.
+    chunks = table.to_batches()
+    (columns,) = [dict(zip(schema.names, one.columns, strict=True)) for one in chunks] or [_no_columns(schema)]
     for name in ("started_at", "finished_at"):
         columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
     answers = {} if expected is None else answer_columns(expected, columns, known["status"])
     answers |= {field.name: columns[field.name] for field in further}
     columns.update((name, _strings(values)) for name, values in known.items())
-    return {**{field.name: columns[field.name].cast(field.type) for field in RESULT_FIELDS}, **answers}
+    return {**{field.name: _as(field.type, columns[field.name]) for field in RESULT_FIELDS}, **answers}
+
+
+def _as(kind: pa.DataType, column: pa.Array) -> pa.Array:
+    return column if column.type == kind else column.cast(kind)
+
+
+def _no_columns(schema: pa.Schema) -> dict[str, pa.Array]:
+    return {
+        name: column.combine_chunks() for name, column in zip(schema.names, schema.empty_table().columns, strict=True)
+    }
 
 
 def _strings(values: list[str]) -> pa.StringArray:

@@ -6,36 +6,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import InvalidInput
-from pipeline.journal import ANSWERS, EventHead, Journal, State
+from pipeline.journal import ANSWERS, Journal, State
+from pipeline.journal.events import EventTexts
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, adopted_by_payers, input_row_id, settled
-from pipeline.sink.answers import ERROR, as_answer
-from pipeline.sink.columns import KNOWN_NAMES, cell_columns, result_columns, result_fields, with_shared
-from pipeline.sources import pick, taken, written_column
+from pipeline.sink.ahead import ahead
+from pipeline.sink.joined import Joined, Unbuilt, fields_of
 from pipeline.sources.files import is_touched
 
 # So many rows are joined at a time that they take about these bytes, judging by the previous ones.
 _BYTES_PER_SLICE = 2 * 2**20
 # If they take more than this, fewer rows are joined: the previous ones were shorter.
 _MAX_BYTES_PER_SLICE = 4 * _BYTES_PER_SLICE
-_MAX_ROWS_PER_SLICE = 512
+_MAX_ROWS_PER_SLICE = 4096
 _ROWS_AT_FIRST = 16
 # As integers, as in a plan: comparing those with enum members is slow.
 _FAILED = frozenset(map(int, FAILED))
-_ANSWERED = frozenset(map(int, ANSWERS))
-_ADOPTED = frozenset({int(State.ADOPTED), int(State.ADOPTED_UNPRICED)})
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """Some rows of an output: `rows` in its columns, the input row of each, and their positions."""
-
-    rows: pa.RecordBatch
-    asked: pa.RecordBatch
-    positions: npt.NDArray[np.int64]
+_ANSWERED = [int(one) for one in ANSWERS]
+_ADOPTED = [int(State.ADOPTED), int(State.ADOPTED_UNPRICED)]
+_NOTHING = EventTexts((), (), (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +79,7 @@ class Results:
         """Yield every row of these states, in input order. Raises as `joined` does."""
         for part in self.joined():
             yield part.rows
+            del part
 
     def joined(self) -> Iterator[Joined]:
         """Yield every row of these states, in input order, with its input row.
@@ -96,9 +88,12 @@ class Results:
             InvalidInput: the input has changed since the plan was made.
             CheckpointFailed: the journal is damaged.
         """
+        yield from ahead((unbuilt.build, unbuilt.size) for unbuilt in self._unbuilt())
+
+    def _unbuilt(self) -> Iterator[Unbuilt]:
         joining = self.joining()
         for start, batch in self.rows.batches():
-            yield from joining.batch(start, batch)
+            yield from joining.unbuilt(start, batch)
         joining.finish()
 
     def joining(self) -> Joining:
@@ -116,9 +111,9 @@ class Results:
                 position = left.pop(0)
                 row, cell = batch.slice((position - start) // self.rows.cells, 1), position % self.rows.cells
                 ids = self.plan.row_ids([position], [self.rows.ids(position, row)[cell]])
-                joined = self.join(row, position - cell, cell, ids, facts)
-                assert joined is not None  # a single row is never too large
-                yield row, joined.rows
+                unbuilt = self.join(row, position - cell, cell, ids, facts)
+                assert unbuilt is not None  # a single row is never too large
+                yield row, unbuilt.build().rows
             if not left:
                 return
 
@@ -129,7 +124,7 @@ class Results:
         adopters = {head.source: head.row_id for head in heads if head.source in adopted}
         return _Facts(self.journal.models(), self.schema, adopters)
 
-    def join(self, batch: pa.RecordBatch, start: int, skipped: int, ids: list[str], facts: _Facts) -> Joined | None:
+    def join(self, batch: pa.RecordBatch, start: int, skipped: int, ids: list[str], facts: _Facts) -> Unbuilt | None:
         """Return the rows with these ids and their results; None if they are several and take too many bytes at once.
 
         They are the rows that an input batch makes, which begins at position `start`, without the first `skipped` ones.
@@ -138,56 +133,33 @@ class Results:
         found_states = settled(self.plan, first, stop)
         states = found_states.states
         finished = np.flatnonzero(np.isin(states, [int(one) for one in self.states]))
-        events, payers = found_states.events[finished].tolist(), found_states.payers[finished].tolist()
-        found: dict[int, tuple[EventHead, bytes]] = {}
-        size = 0
-        for entry, text in self.journal.texts(sorted(set(events))):
-            found[entry.seq] = entry, text
-            size += len(text)
-            if size > _MAX_BYTES_PER_SLICE and len(ids) > 1:
+        events = found_states.events[finished]
+        numbers, at = np.unique(events, return_inverse=True)
+        found = _NOTHING
+        if len(numbers):
+            read = self.journal.texts_together(numbers.tolist(), _MAX_BYTES_PER_SLICE)
+            if read is None:
                 return None
-        texts: list[bytes] = []
-        known: dict[str, list[str]] = {name: [] for name in KNOWN_NAMES}
-        shared_from: list[str | None] = []
-        for offset, state, event, payer in zip(
-            finished.tolist(), states[finished].tolist(), events, payers, strict=True
-        ):
-            entry, text = found[event]
-            if payer >= 0:
-                shared_from.append(input_row_id(facts.adopters.get(event, entry.row_id)))
-            elif entry.row_id != ids[offset] and state not in _ADOPTED:
+            found = read
+        order = at.tolist()
+        row_ids, own = [found.row_ids[index] for index in order], [ids[offset] for offset in finished.tolist()]
+        payers = found_states.payers[finished]
+        if row_ids != own:
+            is_own = (payers < 0) & ~np.isin(states[finished], _ADOPTED)
+            if any(row_ids[index] != own[index] for index in np.flatnonzero(is_own).tolist()):
                 raise _changed()
-            else:
-                shared_from.append(None)
-            texts.append(as_answer(text) if state in _ANSWERED and ERROR in text else text)
-            known["row_id"].append(input_row_id(ids[offset]))
-            known["status"].append("failed" if state in _FAILED else "succeeded")
-            known["model"].append(facts.models[entry.settings_id])
-            known["request_hash"].append(entry.request_hash)
-        fields, schema = self.fields, facts.schema
-        batch = _behind(batch, (finished + skipped) // self.rows.cells)
-        carried = [written_column(batch, schema.field(at)) for at in range(len(schema) - len(fields))]
-        columns = result_columns(
-            texts, known, self.rows.expected, has_replies=self.rows.has_replies, shares=self.rows.shares
-        )
-        if self.rows.deduplicate:
-            columns = with_shared(columns, shared_from)
-        if self.rows.has_variants or self.rows.samples is not None:
-            variants, samples = np.divmod((finished + first) % self.rows.cells, self.rows.samples or 1)
-            columns |= cell_columns([self.rows.variants[one].name for one in variants.tolist()], samples)
-        rows = pa.RecordBatch.from_arrays([*carried, *(columns[field.name] for field in fields)], schema=schema)
-        return Joined(rows, batch, finished + first)
-
-
-def fields_of(rows: Rows) -> list[pa.Field]:
-    """Return the columns that an output of these rows adds to its input's, without a prefix."""
-    return result_fields(
-        has_variants=rows.has_variants,
-        has_samples=rows.samples is not None,
-        expected=rows.expected,
-        has_replies=rows.has_replies,
-        shares=rows.shares,
-    )
+        shared_from: dict[int, str] = {}
+        for index in np.flatnonzero(payers >= 0).tolist():
+            shared_from[index] = input_row_id(facts.adopters.get(int(events[index]), row_ids[index]))
+        known = {
+            "row_id": [input_row_id(row_id) for row_id in own],
+            "status": ["failed" if state in _FAILED else "succeeded" for state in states[finished].tolist()],
+            "model": [facts.models[found.settings_ids[index]] for index in order],
+            "request_hash": [found.request_hashes[index] for index in order],
+        }
+        texts = [found.records[index] for index in order]
+        answered = np.isin(states[finished], _ANSWERED)
+        return Unbuilt(self.rows, facts.schema, batch, first, skipped, finished, answered, known, texts, shared_from)
 
 
 def output_schema(rows: Rows, columns: Sequence[str] | None, prefix: str) -> pa.Schema:
@@ -210,6 +182,10 @@ class Joining:
 
     def batch(self, start: int, batch: pa.RecordBatch) -> Iterator[Joined]:
         """Yield the rows that the next batch makes, the first of which is at position `start`."""
+        return (unbuilt.build() for unbuilt in self.unbuilt(start, batch))
+
+    def unbuilt(self, start: int, batch: pa.RecordBatch) -> Iterator[Unbuilt]:
+        """Yield the same before the columns are made."""
         results = self._results
         stop = start + results.rows.count(batch)
         if stop > len(results.plan):
@@ -220,14 +196,15 @@ class Joining:
         unique = results.plan.row_ids(range(start, stop), ids)
         offset = 0
         while offset < stop - start:
-            joined = results.join(batch, start, offset, unique[offset : offset + self._rows], self._facts)
-            if joined is None:
+            unbuilt = results.join(batch, start, offset, unique[offset : offset + self._rows], self._facts)
+            if unbuilt is None:
                 self._rows = max(1, self._rows // 4)
                 continue
-            yield joined
             offset += self._rows
-            if size := joined.rows.nbytes:
-                self._rows = min(_MAX_ROWS_PER_SLICE, max(1, joined.rows.num_rows * _BYTES_PER_SLICE // size))
+            if size := unbuilt.size:
+                self._rows = min(_MAX_ROWS_PER_SLICE, max(1, len(unbuilt.finished) * _BYTES_PER_SLICE // size))
+            yield unbuilt
+            del unbuilt
 
     def finish(self) -> None:
         """Check that all of the input was what was planned."""
@@ -237,12 +214,6 @@ class Joining:
 
     def _is_touched(self) -> bool:
         return any(is_touched(file) for file in self._results.rows.source.files)
-
-
-def _behind(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    """Return the input rows at ascending offsets, each as often as it is named."""
-    is_repeated = np.any(offsets[1:] == offsets[:-1])
-    return taken(batch, offsets) if is_repeated else pick(batch, offsets)
 
 
 def _changed() -> InvalidInput:
