@@ -8,8 +8,9 @@ from pipeline.plan.failures import FailureKinds, failure_kinds
 from pipeline.plan.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE, Counts, Plan
 from pipeline.plan.plan_file import load_plan, save_plan
 from pipeline.plan.planner import draft_plan
-from pipeline.plan.rows import Rows, UnsentFailure, Variant
+from pipeline.plan.rows import Rows
 from pipeline.plan.sharing import Settled, adopted_by_payers, settled, settled_positions
+from pipeline.plan.variants import UnsentFailure, Variant
 
 __all__ = [
     "FAILED",

@@ -30,8 +30,9 @@ from pipeline.plan.matching import (
     spare_events,
 )
 from pipeline.plan.plan import Plan
-from pipeline.plan.rows import Rows, UnsentFailure
+from pipeline.plan.rows import Rows
 from pipeline.plan.survey import Survey
+from pipeline.plan.variants import UnsentFailure
 
 # For any number of rows. Sorting takes as much again. With four times as much, a million rows are not faster.
 _CACHE_KIB = 8 * 1024

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.errors import ErrorKind
 from pipeline.expect import Expected
 from pipeline.plan.blocks import BlockReader, Blocks
 from pipeline.plan.cells import SEPARATOR, cell_marks
 from pipeline.plan.keys import Keys, keys_of_contents, keys_of_ids
-from pipeline.prompts import Builder, PromptFailure
-from pipeline.records import Request, Row, digest, request_hash
+from pipeline.plan.variants import UnsentFailure, Variant
+from pipeline.prompts import PromptFailure
+from pipeline.records import Request, Row
 from pipeline.sources import Source, pick
 from pipeline.sources.identity import content_keys, id_texts, row_values
 from pipeline.sources.places import Place
@@ -24,47 +24,6 @@ from pipeline.sources.utf8 import not_utf8
 
 _T = TypeVar("_T")
 _MAX_ROWS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class UnsentFailure:
-    """A row that makes no request: its prompt is empty, too long, or cannot be rendered."""
-
-    kind: ErrorKind
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One way in which a job asks its rows.
-
-    In a sweep, `name` is the variant's name in the output, and `mark` identifies it in the journal. Both are empty
-    without one.
-    """
-
-    builder: Builder
-    endpoint_kind: str
-    model: str
-    name: str = ""
-    mark: str = ""
-
-    def request(self, row: Row, content: str, sample: int = 0) -> tuple[Request | UnsentFailure, str]:
-        """Return the request of a row for a sample, and its hash. For a row that makes no request the hash is of its
-        content.
-        """
-        try:
-            request = self.builder.request(row)
-        except PromptFailure as failure:
-            unsent = UnsentFailure(failure.kind, failure.message)
-            return unsent, digest(["unsent", self.endpoint_kind, self.model, unsent.kind, content])
-        return self.sampled(request, request_hash(self.endpoint_kind, request), sample)
-
-    def sampled(self, first: Request, first_hash: str, sample: int) -> tuple[Request, str]:
-        """Return the request of another sample of the row whose first one asks so, and its hash: without a seed, the
-        same. A long request takes a while to hash.
-        """
-        request = self.builder.sampled(first, sample)
-        return request, first_hash if request is first else request_hash(self.endpoint_kind, request)
 
 
 @dataclass(frozen=True, slots=True)

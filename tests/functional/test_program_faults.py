@@ -13,7 +13,7 @@ import pytest
 from pipeline.app.running.run import Run
 from pipeline.client import Client
 from pipeline.plan import Rows
-from pipeline.plan.rows import Variant
+from pipeline.plan.variants import Variant
 from pipeline.prompts import templates
 from pipeline.transport import Transport
 from tests.functional.conftest import Endpoint, Workspace, usual
