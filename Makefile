@@ -104,10 +104,13 @@ $(readers): requirements/readers.txt requirements/readers-alone.txt $(created)
 	    -r requirements/readers-alone.txt
 	@touch $@
 
+test-servers: $(installed) ## Real servers at pinned versions, killed and restarted; installs them (6 GB); an hour
+	$(bin)/python -m pytest tests/servers --timeout 3600 $(ARGS)
+
 chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99), 200 kills; a quarter of an hour
 	$(bin)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
 
-.PHONY: batch-kills
+.PHONY: batch-kills test-servers bench-servers
 batch-kills: $(installed) ## A thousand SIGKILLs over jobs that buy by batches (BATCH_KILLS=100 for fewer); ten minutes
 	BATCH_KILLS=$(or $(BATCH_KILLS),1000) $(bin)/python -m pytest tests/chaos/test_batch_kills.py --timeout 7200 $(ARGS)
 
@@ -145,6 +148,9 @@ bench-datasets: $(measuring) $(mock_server) ## Samples, images, exports and insp
 
 bench-scale: $(measuring) $(mock_server) ## Two million rows, and ten million done; hours, and 30 GB of disk
 	$(bin)/python -m benchmarks scale --document $(ARGS)
+
+bench-servers: $(measuring) $(mock_server) ## Batches, streams and several servers, into docs/performance.md; five minutes
+	$(bin)/python -m benchmarks servers --document $(ARGS)
 
 bench-peers: $(measuring) $(mock_server) ## Other tools with the same work, into docs/performance.md; an hour, and 10 GB of disk
 	$(bin)/python -m benchmarks.peers --document $(ARGS)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pipeline
-from benchmarks import BUILD, checkpoints, commits, datasets, memory, sending, startup, waiting
+from benchmarks import BUILD, batches, checkpoints, commits, datasets, memory, sending, startup, streams, waiting
 from benchmarks.bench import Bench, say
 from benchmarks.document import put_table
 from benchmarks.server import Server
@@ -44,6 +44,11 @@ TARGETS: dict[str, dict[str, Callable[[Bench], Iterator[Row]]]] = {
         "images": datasets.images,
         "exports": datasets.exports,
         "inspect": datasets.inspect,
+    },
+    "servers": {
+        "batches": batches.fifty_thousand_lines,
+        "streams": streams.two_hundred_events,
+        "several": streams.four_servers,
     },
     "scale": {
         "memory": memory.millions,

@@ -2,7 +2,8 @@
 
 The wrappers stand here and not in the program, which has no hooks for them. TIMES becomes a JSON object: `commits`, one
 list each of seconds, CPU seconds of its thread, slots that it freed, and the seconds from the last byte of each answer
-to the end of the commit; `publish`, seconds and CPU seconds of each publishing.
+to the end of the commit; `publish`, seconds and CPU seconds of each publishing. Of buying by batches they are the CPU
+seconds of the thread: `lines`, each line's making; `fill`, all that goes out; `collect`, all that comes back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pipeline.cli.memory import keep_little
 keep_little()  # as the command does, before pyarrow is imported
 
 import pipeline.app.running.publishing  # noqa: E402
+import pipeline.batches.incoming  # noqa: E402
+import pipeline.batches.outgoing  # noqa: E402
 from pipeline.journal import Event, Journal  # noqa: E402
 
 
@@ -54,11 +57,32 @@ def time_publishing(found: list[Any]) -> None:
     pipeline.app.running.publishing.publish = timed  # type: ignore[attr-defined]
 
 
+def time_batches(times: dict[str, list[Any]]) -> None:
+    """Have the parts of buying by batches append what they took."""
+    _time(pipeline.batches.outgoing, "request_line", times["lines"])
+    _time(pipeline.batches.outgoing.Outgoing, "_fill", times["fill"])
+    _time(pipeline.batches.incoming.Incoming, "_collect", times["collect"])
+
+
+def _time(where: Any, name: str, found: list[Any]) -> None:
+    function = getattr(where, name)
+
+    def timed(*words: Any, **others: Any) -> Any:
+        started = time.thread_time()
+        try:
+            return function(*words, **others)
+        finally:
+            found.append(time.thread_time() - started)
+
+    setattr(where, name, timed)
+
+
 if __name__ == "__main__":
-    times: dict[str, list[Any]] = {"commits": [], "publish": []}
+    times: dict[str, list[Any]] = {"commits": [], "publish": [], "lines": [], "fill": [], "collect": []}
     path = Path(sys.argv.pop(1))
     time_commits(times["commits"])
     time_publishing(times["publish"])
+    time_batches(times)
     try:
         main()
     finally:

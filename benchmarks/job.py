@@ -54,8 +54,9 @@ class Run:
 class Job:
     """A job with a directory of its own below `BUILD`.
 
-    `prefix` is the server's (latency, length of the answers), `columns` the input columns to carry, None for all, and
-    `sections` what further sections of the job file hold, or hold instead.
+    `prefix` is the server's (latency, length of the answers), `columns` the input columns to carry, None for all,
+    `endpoint` further settings of the endpoint, and `sections` what further sections of the job file hold, or hold
+    instead.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Job:
     kind: str = "dataoorts"
     columns: tuple[str, ...] | None = None
     sections: Mapping[str, Any] = field(default_factory=dict)
+    endpoint: Mapping[str, Any] = field(default_factory=dict)
     directory: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +102,7 @@ class Job:
                 "url": self.server.url(self.kind, self.prefix),
                 "model": MODELS[self.kind],
                 "api_key_env": next(iter(KEY)),
+                **self.endpoint,
             },
             "parameters": PARAMETERS,
             "limits": {"concurrency": self.concurrency},

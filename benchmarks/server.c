@@ -12,6 +12,8 @@
      /fixed/SECONDS                a reply comes so long after its request
      /lognormal/MEAN/SIGMA         log-normal latency: its mean in seconds, the standard deviation of its logarithm
      /bytes/N                      the length of an answer's text; 700 without
+     /events/N                     OpenAI's stream: the text in N server-sent events, then the reason of its end, the
+                                   usage and [DONE]
 
    The latency of a request depends on the seed and on how many requests came before it, on nothing else, so that a
    program that knows both can compute the best schedule that was possible (benchmarks/latencies.py does).
@@ -53,7 +55,7 @@ typedef enum { DATAOORTS, OPENAI, APIS } Api;
 /* A reply as it is sent, but for the marker, which goes to `marker`. */
 typedef struct {
     Api api;
-    size_t text_length;
+    size_t text_length, events;
     char *bytes;
     size_t length, marker;
 } Template;
@@ -212,16 +214,51 @@ static const char *const TAILS[APIS] = {
 };
 static const char FILLER[] = "The river is old and the road along it is older; both know the way to the sea. ";
 
+#define CHUNK "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000," \
+              "\"model\":\"gpt-4o-mini\",\"choices\":"
+#define DELTA CHUNK "[{\"index\":0,\"delta\":{\"content\":\""
+#define DELTA_END "\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n"
+static const char STREAM_TAIL[] = CHUNK "[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n"
+    CHUNK "[],\"usage\":{\"prompt_tokens\":60,\"completion_tokens\":160,\"total_tokens\":220}}\n\ndata: [DONE]\n\n";
+
+/* The same answer as a stream: the marker is its first event, the rest of the text is spread over the others. */
+static void make_stream(Template *made, size_t text_length, size_t events) {
+    size_t rest = text_length - MARKER_LENGTH, others = events > 1 ? events - 1 : 1;
+    size_t body = (others + 1) * (strlen(DELTA) + strlen(DELTA_END)) + text_length + strlen(STREAM_TAIL);
+    made->bytes = allocate(NULL, body + MOST_HEAD);
+    size_t head = sprintf(made->bytes,
+                          "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %zu\r\n\r\n", body);
+    char *at = stpcpy(made->bytes + head, DELTA);
+    made->marker = at - made->bytes;
+    for (size_t event = 0, i = 0; event <= others; event++) {
+        if (event) at = stpcpy(at, DELTA);
+        size_t end = MARKER_LENGTH + rest * event / others;
+        for (; i < end; i++) *at++ = FILLER[i % (sizeof FILLER - 1)];
+        at = stpcpy(at, DELTA_END);
+    }
+    strcpy(at, STREAM_TAIL);
+    made->length = head + body;
+}
+
 /* The template for a text of that length, kept from one request to the next; NULL where there are too many lengths. */
-static const Template *find_template(Api api, size_t text_length) {
+static const Template *find_template(Api api, size_t text_length, size_t events) {
     static Template templates[MOST_TEXTS * APIS];
     static int count;
-    for (int at = 0; at < count; at++)
-        if (templates[at].api == api && templates[at].text_length == text_length) return &templates[at];
+    for (int at = 0; at < count; at++) {
+        const Template *one = &templates[at];
+        if (one->api == api && one->text_length == text_length && one->events == events) return one;
+    }
     if (count == MOST_TEXTS * APIS) return NULL;
     if (text_length < MARKER_LENGTH) text_length = MARKER_LENGTH;
 
     Template *made = &templates[count++];
+    made->api = api;
+    made->text_length = text_length;
+    made->events = events;
+    if (events) {
+        make_stream(made, text_length, events);
+        return made;
+    }
     size_t body = strlen(HEADS[api]) + text_length + strlen(TAILS[api]);
     made->bytes = allocate(NULL, body + MOST_HEAD);
     size_t head = sprintf(made->bytes,
@@ -230,8 +267,6 @@ static const Template *find_template(Api api, size_t text_length) {
     made->marker = at - made->bytes;
     for (size_t i = 0; i < text_length; i++) *at++ = FILLER[i % (sizeof FILLER - 1)];
     strcpy(at, TAILS[api]);
-    made->api = api;
-    made->text_length = text_length;
     made->length = head + body;
     return made;
 }
@@ -360,7 +395,7 @@ static bool handle_get(int fd, const char *path) {
 static bool handle_post(int fd, const char *path, const char *body, size_t length) {
     Connection *connection = &connections[fd];
     double latency = 0;
-    size_t text_length = USUAL_TEXT;
+    size_t text_length = USUAL_TEXT, events = 0;
     char *at = (char *)path;
     for (;;) {
         if (!strncmp(at, "/fixed/", 7)) latency = strtod(at + 7, &at);
@@ -369,12 +404,13 @@ static bool handle_post(int fd, const char *path, const char *body, size_t lengt
             double sigma = *at ? strtod(at + 1, &at) : 0;
             latency = lognormal(stats.requests, mean, sigma);
         } else if (!strncmp(at, "/bytes/", 7)) text_length = strtoul(at + 7, &at, 10);
+        else if (!strncmp(at, "/events/", 8)) events = strtoul(at + 8, &at, 10);
         else break;
     }
     Api api = strcmp(at, "/api/v1") ? OPENAI : DATAOORTS;
     if (api == OPENAI && strcmp(at, "/v1/chat/completions"))
         return send_json(fd, "404 Not Found", "{\"error\": {\"message\": \"no such path\"}}");
-    connection->reply = find_template(api, text_length);
+    connection->reply = find_template(api, text_length, events);
     if (!connection->reply) return send_json(fd, "400 Bad Request", "{\"error\": {\"message\": \"too many lengths\"}}");
 
     const char *marker = memmem(body, length, "[row ", 5);

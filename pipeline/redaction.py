@@ -41,7 +41,9 @@ class _Secret:
         self._plain = text.encode()
         self._mark = mark
         self._escaped = _escaped(text)
-        self._escapes = [b"\\u00", *(b"\\" + char.encode() for char in '"/\\' if char in text)]
+        # ASCII's printable characters are \u0020 to \u007e.
+        numbered = [b"\\u00%d" % digit for digit in range(2, 8)] if text.isascii() else [b"\\u00"]
+        self._escapes = [*numbered, *(b"\\" + char.encode() for char in '"/\\' if char in text)]
 
     def taken_out_of(self, body: bytes) -> bytes:
         if self._plain in body:

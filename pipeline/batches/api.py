@@ -23,6 +23,7 @@ from pipeline.endings import StopKind
 from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
 from pipeline.providers import Endpoint
+from pipeline.providers.batch_lines import LINE_URL
 from pipeline.records import Failure, JsonObject
 from pipeline.redaction import Redaction
 from pipeline.retry import Decision, asked_wait, decide
@@ -30,8 +31,6 @@ from pipeline.wording import lasting
 
 METADATA_KEY = "llm-batch-pipeline"
 """The name under which a batch's metadata holds its key."""
-LINE_URL = "/v1/chat/completions"
-"""What a batch and each of its lines is for, whatever the path of the base."""
 
 _CHAT = "/chat/completions"
 _PAGE = 100

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from pipeline.batches.orders import Orders
 from pipeline.journal import Journal
 from pipeline.limits import Pause
 from pipeline.runner.progress import StopRequest
@@ -17,14 +18,14 @@ Result = TypeVar("Result")
 
 
 class CallInterrupted(Exception):
-    """A signal came during a call. What the call may leave behind is on disk already."""
+    """A signal came during a call, or the deadline. What the call may leave behind is on disk already."""
 
 
 class Calls:
-    """Makes calls, each in a thread of its own, whose end a signal does not wait for.
+    """Makes calls, each in a thread of its own, whose end neither a signal nor the deadline of `orders` waits for.
 
-    Meanwhile `poll` is called with the time, to follow orders, and the `pause` that the provider asks for is put on
-    disk, for later runs.
+    Meanwhile `poll` is called with the time and the orders, to follow what comes in, and the `pause` that the provider
+    asks for is put on disk, for later runs.
     """
 
     def __init__(
@@ -32,7 +33,8 @@ class Calls:
         stop_request: StopRequest,
         journal: Journal,
         pause: Pause,
-        poll: Callable[[float], None],
+        orders: Orders,
+        poll: Callable[[float, Orders], None],
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -41,6 +43,7 @@ class Calls:
         self._journal = journal
         self._pause = pause
         self._recorded = pause.until
+        self._orders = orders
         self._poll = poll
         self._clock = clock
         self._wall_clock = wall_clock
@@ -51,7 +54,7 @@ class Calls:
         return max(0.0, self._pause.until - self._clock())
 
     def __call__(self, call: Callable[[], Result]) -> Result:
-        """Return what the call returns, or raise what it raises; raises CallInterrupted once a signal came."""
+        """Return what the call returns, or raise what it raises; raises CallInterrupted once the run is to end."""
         found: list[Result] = []
         failed: list[BaseException] = []
 
@@ -66,20 +69,26 @@ class Calls:
         while thread.is_alive():
             thread.join(_LOOK_SECONDS)
             self._heed()
-            if self._stop_request.signal is not None and thread.is_alive():
+            if self._is_over and thread.is_alive():
                 raise CallInterrupted
         if failed:
             raise failed[0]
         return found[0]
 
     def look(self) -> None:
-        """Heed what has come in; for whoever is busy for long without a call. Raises CallInterrupted after a signal."""
+        """Heed what has come in; for whoever is busy for long without a call. Raises CallInterrupted once the run is
+        to end.
+        """
         self._heed()
-        if self._stop_request.signal is not None:
+        if self._is_over:
             raise CallInterrupted
 
+    @property
+    def _is_over(self) -> bool:
+        return self._stop_request.signal is not None or self._clock() >= self._orders.deadline
+
     def _heed(self) -> None:
-        self._poll(self._clock())
+        self._poll(self._clock(), self._orders)
         if (until := self._pause.until) > self._recorded:
             self._recorded = until
             now = self._wall_clock()

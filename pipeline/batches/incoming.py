@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.batches.api import BatchState, Refused, stop_kind
 from pipeline.batches.creation import Creation
 from pipeline.batches.desk import Desk
-from pipeline.batches.lines import EXPIRED, MISSING, Answer, read_answers
+from pipeline.batches.lines import EXPIRED, MISSING, read_answers
 from pipeline.endings import StopKind
 from pipeline.journal.batches import OpenBatch
 from pipeline.providers import Endpoint
@@ -17,6 +17,7 @@ from pipeline.redaction import Redaction
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _DOWNLOADS = 3
+_LINES_A_LOOK = 100
 
 
 class Incoming:
@@ -88,21 +89,20 @@ class Incoming:
         known = self._book.line_ids(batch)
         for _ in range(_DOWNLOADS):
             with_words = 0
-            for answer in read_answers(self._downloaded(state), self._endpoint, self._redaction):
+            files, keeps = self._downloaded(state), self._keeps_replies
+            for answer in read_answers(files, self._endpoint, self._redaction, keeps_replies=keeps):
                 with_words += 1
-                self._calls.look()
+                if not with_words % _LINES_A_LOOK:
+                    self._calls.look()
                 if (number := known.pop(answer.custom_id, None)) is None:
                     continue
                 if answer.result is None:
                     self._book.give_back(number)
-                elif (failure := self._book.settle(number, answer.result, self._kept(answer))) is not None:
+                elif (failure := self._book.settle(number, answer.result, answer.reply)) is not None:
                     refusal = refusal or Refused(stop_kind(failure), failure.message)
             if with_words >= state.completed + state.failed or not known:
                 break
         return refusal
-
-    def _kept(self, answer: Answer) -> str | None:
-        return answer.reply if self._keeps_replies else None
 
     def _downloaded(self, state: BatchState) -> Iterator[Path]:
         for name, file_id in (("answers", state.output_file_id), ("errors", state.error_file_id)):

@@ -13,12 +13,13 @@ from pipeline.batches.api import Refused, Unanswered, new_key
 from pipeline.batches.calls import CallInterrupted
 from pipeline.batches.creation import Creation
 from pipeline.batches.desk import Desk
-from pipeline.batches.lines import line_id, request_line
+from pipeline.batches.lines import line_id
 from pipeline.batches.orders import Orders
 from pipeline.config.models import BatchConfig
 from pipeline.journal import Claim, Event
 from pipeline.journal.batches import OpenBatch
 from pipeline.providers import Endpoint
+from pipeline.providers.batch_lines import request_line
 from pipeline.runner import Asking
 from pipeline.runner.admission import Admission, OverBudget
 from pipeline.runner.feed import Work

@@ -58,17 +58,17 @@ class BatchSender:
         """Buy until every row has an outcome or something stops the run; returns what stopped it."""
         return self._guarded(self._run)
 
-    def cancel(self) -> tuple[int, Stop | None]:
-        """Ask for every open batch to be canceled, wait for their ends until the deadline, and collect what was
-        answered. Returns how many were asked for, and what stopped it.
+    def cancel(self, seconds: float) -> tuple[int, Stop | None]:
+        """Ask for every open batch to be canceled, wait so long for their ends, and collect what was answered. Returns
+        how many were asked for, and what stopped it.
         """
-        asked = 0
+        asked, until = 0, self._clock() + seconds
 
         def work() -> None:
             nonlocal asked
             for _ in self._incoming.cancel():
                 asked += 1
-            while self._book.batches and self._clock() < self._orders.deadline and self._stop_request.signal is None:
+            while self._book.batches and self._clock() < until:
                 if not self._incoming.advance():
                     self._sleep(min(self._poll_seconds, _TICK_SECONDS))
 
@@ -83,7 +83,7 @@ class BatchSender:
         except Unanswered as error:
             stop = Stop(StopKind.OUTAGE, str(error))
         except CallInterrupted:
-            stop = self._stop_request.stop()
+            stop = self._asked_to_stop()
         self._book.commit()
         self._show()
         return stop
@@ -113,14 +113,14 @@ class BatchSender:
         return self._stop_request.stop()
 
     def _sleep(self, seconds: float) -> bool:
-        """Wait, but not beyond the deadline; whoever watches hears of the run meanwhile. Returns whether an order ended
-        the wait. Raises CallInterrupted after a signal.
+        """Wait; whoever watches hears of the run meanwhile. Returns whether an order ended the wait. Raises
+        CallInterrupted once the run is to end.
         """
         until = self._clock() + seconds
-        while (left := min(until, self._orders.deadline) - self._clock()) > 0:
+        while (left := until - self._clock()) > 0:
             if self._orders.take_news():
                 return True
-            self._woken.wait(min(left, _TICK_SECONDS))
+            self._woken.wait(min(left, _TICK_SECONDS, max(0.0, self._orders.deadline - self._clock())))
             self._woken.clear()
             self._calls.look()
             self._show()

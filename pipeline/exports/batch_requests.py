@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -13,6 +12,7 @@ from pipeline.journal import State
 from pipeline.plan import TO_SEND, Plan, Rows, UnsentFailure
 from pipeline.plan.cells import input_row_id
 from pipeline.providers import Endpoint
+from pipeline.providers.batch_lines import request_line
 from pipeline.storage import LOCAL
 
 MAX_LINES = 50_000
@@ -20,7 +20,6 @@ MAX_BYTES = 200_000_000
 """The most lines and bytes of one file (platform.openai.com/docs/guides/batch)."""
 
 _STATES = (*TO_SEND, State.FAILED_PASSING)
-_OF_STREAMS = frozenset({"stream", "stream_options"})
 
 
 def write_request_files(
@@ -93,6 +92,4 @@ def _lines(rows: Rows, plan: Plan, endpoint: Endpoint) -> Iterator[bytes | None]
             variant, sample = rows.cell(position)
             parts = [input_row_id(row_id), *([variant.name] if variant.name else [])]
             custom_id = "/".join([*parts, *([str(sample)] if rows.samples is not None else [])])
-            body = {name: value for name, value in endpoint.payload(request).items() if name not in _OF_STREAMS}
-            line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
-            yield json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+            yield request_line(custom_id, request, endpoint)

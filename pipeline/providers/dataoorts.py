@@ -9,7 +9,7 @@ from types import MappingProxyType
 from pipeline.providers import openai
 from pipeline.providers.interface import Provider, WireSettings
 from pipeline.providers.parameters import ParameterRange
-from pipeline.providers.replies import Answer, first_text, parse_response
+from pipeline.providers.replies import Answer, first_text, parse_response, read_response
 from pipeline.records import Failure, JsonObject, Reply, Request
 
 PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
@@ -46,6 +46,10 @@ class Dataoorts:
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """Return the typed result of a whole response. Never raises, whatever the bytes."""
         return parse_response(status, headers, body, find_answer, splits_reasoning=self.splits_reasoning)
+
+    def read(self, status: int, document: object) -> Reply | Failure:
+        """Return the same of a response whose body is a JSON value already. Never raises."""
+        return read_response(status, {}, document, find_answer, splits_reasoning=self.splits_reasoning)
 
 
 def find_answer(document: JsonObject) -> Answer:

@@ -36,6 +36,9 @@ class Endpoint(Protocol):
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """Return the typed result of a whole response. Never raises, whatever the bytes. Does not read Retry-After."""
 
+    def read(self, status: int, document: object) -> Reply | Failure:
+        """Return the same of a response whose body is a JSON value already. Never raises."""
+
 
 @dataclass(frozen=True, slots=True)
 class WireSettings:

@@ -15,7 +15,7 @@ from pipeline.providers.finish import broke_off, explains_emptiness, finish_reas
 from pipeline.providers.interface import Provider, WireSettings
 from pipeline.providers.messages import content_type
 from pipeline.providers.parameters import UNBOUNDED
-from pipeline.providers.replies import Answer, first_text, is_error, parse_response
+from pipeline.providers.replies import Answer, first_text, is_error, parse_response, read_response
 from pipeline.providers.stream import Assembly
 from pipeline.providers.usage import read_usage
 from pipeline.records import Failure, JsonObject, Reply, Request
@@ -58,6 +58,10 @@ class OpenAI:
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
         """Return the typed result of a whole response. Never raises, whatever the bytes."""
         return parse_response(status, headers, body, find_answer, splits_reasoning=self._splits_reasoning)
+
+    def read(self, status: int, document: object) -> Reply | Failure:
+        """Return the same of a response whose body is a JSON value already. Never raises."""
+        return read_response(status, {}, document, find_answer, splits_reasoning=self._splits_reasoning)
 
 
 def find_answer(document: JsonObject) -> Answer:

@@ -58,7 +58,27 @@ def parse_response(
     try:
         document = read_document(text)
     except DocumentTooLarge as error:
-        return _too_large(status, headers, str(error))
+        return too_large(status, headers, str(error))
+    return read_response(status, headers, document, find_answer, text=text, splits_reasoning=splits_reasoning)
+
+
+def read_response(
+    status: int,
+    headers: Mapping[str, str],
+    document: Any,
+    find_answer: Callable[[JsonObject], Answer],
+    *,
+    text: str | None = None,
+    splits_reasoning: bool = False,
+) -> Reply | Failure:
+    """Return the typed result of a whole response whose body is read already, where it is known with its `text`."""
+    answer = Answer()
+    if 200 <= status < 300 and isinstance(document, Mapping):
+        answer = find_answer(document)
+        if answer.is_whole:
+            return _reply(status, _split(answer) if splits_reasoning else answer)
+    if text is None:
+        text = json_text(document)
     if not 200 <= status < 300:
         return Failure(
             classify(status, headers, text, document),
@@ -67,9 +87,6 @@ def parse_response(
             possibly_billed=is_possibly_billed(status),
             code=error_code(document),
         )
-    answer = find_answer(document) if isinstance(document, Mapping) else Answer()
-    if answer.is_whole:
-        return _reply(status, _split(answer) if splits_reasoning else answer)
     usage = read_usage(answer.usage, answered=False)
     if is_error(answer.error):
         document = {"error": answer.error}
@@ -108,7 +125,7 @@ def _split(answer: Answer) -> Answer:
     return replace(answer, response=response, reasoning=reasoning or None)
 
 
-def _too_large(status: int, headers: Mapping[str, str], message: str) -> Failure:
+def too_large(status: int, headers: Mapping[str, str], message: str) -> Failure:
     """Return the failure for a body that is not read; a refusal or redirect says what it means by its status."""
     is_refusal = 300 <= status < 500
     return Failure(

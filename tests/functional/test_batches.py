@@ -391,27 +391,41 @@ def test_a_deadline_that_is_set_ends_the_wait_for_a_batch(ws: Workspace, provide
 def test_a_pause_that_a_batch_call_is_asked_for_holds_for_later_runs(
     ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    calls: list[float] = []
-    refused, reply = {call}, Batches.reply
+    calls: list[str] = []
+    reply = Batches.reply
 
     def replied(batches: Batches, request: wire.HttpRequest) -> wire.Reply | None:
-        calls.append(time.monotonic())
-        if f"{request.method} {request.path}" in refused:
-            return wire.Reply(429, {"Retry-After": "1"}, b'{"error": {"message": "too many batches"}}')
+        calls.append(f"{request.method} {request.path}")
+        if calls[-1] == call:
+            return wire.Reply(429, {"Retry-After": "1000"}, b'{"error": {"message": "too many batches"}}')
         return reply(batches, request)
 
     monkeypatch.setattr(Batches, "reply", replied)
     bought = provider()
-    bought.job(retry={"max_elapsed_seconds": 0.5})
+    bought.job()
     summary = ws.run(code=5)
     assert (summary["error"]["kind"], summary["pending"]) == ("retry_after", 10)
-    assert "pause of 1 s" in summary["error"]["message"]
+    assert "pause of 1000 s" in summary["error"]["message"]
     assert "too many batches" in summary["error"]["message"]
-    refused.clear()
-    refused_at, asked = calls[-1], len(calls)
+    asked = len(calls)
     assert ws.run(code=5)["error"]["kind"] == "retry_after"
-    assert len(calls) == asked
-    bought.job(retry={"max_elapsed_seconds": 60})
+    patient = ("--set", "retry.max_elapsed_seconds=2000", "--set", "limits.deadline_seconds=0.3")
+    assert ws.run(*patient, code=4)["requests"] == 0
+    assert calls[asked:] == []
+
+
+def test_a_pause_within_a_run_is_waited_out(ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[float] = []
+    reply = Batches.reply
+
+    def replied(batches: Batches, request: wire.HttpRequest) -> wire.Reply | None:
+        calls.append(time.monotonic())
+        if len(calls) == 1:
+            return wire.Reply(429, {"Retry-After": "0.3"}, b'{"error": {"message": "too many batches"}}')
+        return reply(batches, request)
+
+    monkeypatch.setattr(Batches, "reply", replied)
+    bought = provider()
+    bought.job()
     assert ws.run()["succeeded"] == 10
-    assert calls[asked] - refused_at >= 1
-    assert set(bought.prompts.values()) == {1}
+    assert calls[1] - calls[0] >= 0.3

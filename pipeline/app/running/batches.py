@@ -77,13 +77,13 @@ class BatchRun:
         pause, limits = Pause(), self._config.limits
         if (too_long := self._resume(pause, held)) is not None:
             return 0, too_long
-        limits = limits.model_copy(update={"deadline_seconds": limits.timeout_seconds})
+        limits = limits.model_copy(update={"deadline_seconds": None})
         with (
             self._sender(plan, held, pause, limits, Progress(), only_collect=True) as (sender, book),
             self._signals.draining(self._stop_request, sender.wake),
         ):
             try:
-                return sender.cancel()
+                return sender.cancel(limits.timeout_seconds)
             finally:
                 self._end(book, plan, held)
 
@@ -146,7 +146,7 @@ class BatchRun:
             controls = self._figures.controls or Controls(held.directory, limits, held.writer, self._run_id)
             self._figures.controls = controls
             orders = Orders(limits, admission, started=self._figures.started, is_held=controls.is_paused)
-            calls = Calls(self._stop_request, journal, pause, lambda now: controls.poll(now, orders))
+            calls = Calls(self._stop_request, journal, pause, orders, controls.poll)
             desk = Desk(book, api, calls, polling)
             creation = Creation(desk)
             outgoing = None
