@@ -97,26 +97,6 @@ def test_an_engine_that_cannot_be_used_is_refused_before_anything_is_written(
     assert not ws.exists(".checkpoints")
 
 
-@pytest.mark.parametrize(
-    ("command", "name"),
-    [
-        ("run job.yaml --set input.path=s3://bucket/in.csv", "s3://"),
-        ("run job.yaml --set input.path=[gs://bucket/in.csv]", "gs://"),
-        ("run job.yaml --set output.path=s3://bucket/out.parquet", "s3://"),
-        ("run job.yaml --set checkpoint.path=gs://bucket/job", "gs://"),
-    ],
-)
-def test_what_is_not_built_is_refused_by_its_name(ws: Workspace, endpoint: Endpoint, command: str, name: str) -> None:
-    ws.questions("a")
-    ws.job()
-    refused = ws.pipeline(*command.split())
-    assert refused.code == 2
-    assert "not built" in refused.err
-    assert name in refused.err
-    assert not endpoint.asked
-    assert not ws.exists(".checkpoints")
-
-
 def test_run_prints_one_object_with_exactly_the_documented_keys(ws: Workspace) -> None:
     ws.questions("a", "b")
     ws.job()

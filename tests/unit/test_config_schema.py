@@ -60,14 +60,16 @@ def test_the_examples_fit_the_schema_and_are_read(example: Path) -> None:
     load_job(example, environ={})
 
 
-def test_make_all_in_a_fresh_clone_needs_no_key_and_no_file_from_elsewhere() -> None:
+def test_make_all_in_a_fresh_clone_needs_no_key_and_no_file_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     listing = subprocess.check_output(["git", "ls-files", "configs"], cwd=ROOT, text=True)
     jobs = [file for file in listing.split() if Path(file).match("configs/*.yaml") and file.count("/") == 1]
     assert jobs
-    for file in jobs:
-        job = YAML(typ="safe", pure=True).load((ROOT / file).read_text(encoding="utf-8"))
-        assert job["endpoint"]["url"] == "simulator"
-        assert (ROOT / job["input"]["path"]).is_file()
+    configs = [load_job(file, environ={}).config for file in jobs]
+    outputs = {config.output.path for config in configs}
+    for config in configs:
+        assert config.endpoint.url == "simulator"
+        assert all(path in outputs or Path(path).is_file() for path in config.input.paths)
 
 
 def test_the_conversations_are_whole() -> None:

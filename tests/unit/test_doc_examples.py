@@ -34,7 +34,10 @@ ROWS = 8
 NOT_RUN = {
     "make setup && source .venv/bin/activate": "makes the environment that this test runs in",
     "pip install .": "installs packages",
+    "pip install 'llm-batch-pipeline[ray]'": "installs packages",
     "export DATAOORTS_API_KEY=...": "the key is the reader's own",
+    "pipeline run job.yaml --engine ray": "needs Ray; see `make test-ray`",
+    "ray job submit": "needs Ray; see `make test-ray`",
     "pipeline control": "acts on a run under way; see functional/test_control.py",
     "time() - llm_batch_last_success_timestamp_seconds > 3600": "needs a Prometheus server",
     "llm_batch_last_run_exit_code > 0": "needs a Prometheus server",
@@ -82,7 +85,9 @@ JOB_BLOCK = next(block for block in YAML_BLOCKS if block.text.startswith("# job.
 
 def _lines(block: Block) -> list[str]:
     """Return the commands of a shell block without their comments."""
-    return [line for raw in block.text.splitlines() if (line := re.sub(r"(^|\s)#.*", "", raw).strip())]
+    return [
+        line for raw in block.text.replace("\\\n", "").splitlines() if (line := re.sub(r"(^|\s)#.*", "", raw).strip())
+    ]
 
 
 def _reason(line: str) -> str | None:

@@ -12,7 +12,7 @@ from pipeline.config.checks.expect import check_expect
 from pipeline.config.checks.findings import Finding, path
 from pipeline.config.checks.pricing import check_pricing, has_price
 from pipeline.config.checks.request import check_additions
-from pipeline.config.models import PROMPT_KEYS, InputConfig, JobConfig, ParametersConfig
+from pipeline.config.models import PROMPT_KEYS, InputConfig, JobConfig, OutputConfig, ParametersConfig
 from pipeline.config.variants import check_sweep, moved, variants
 from pipeline.providers import ParameterRange, kinds
 from pipeline.suggest import did_you_mean, nearest
@@ -165,7 +165,8 @@ def _check_output(config: JobConfig) -> Iterator[Finding]:
     if os.path.normpath(config.output.path) in map(os.path.normpath, config.input.paths):
         hint = "write the answers to another file"
         yield Finding(path("output.path"), "this is the input", hint, (path("input.path"),))
-    if "rows_per_file" in config.output.model_fields_set and not config.output.is_directory:
+    usual = OutputConfig.model_fields["rows_per_file"].default  # may stand in the file as any default
+    if config.output.rows_per_file != usual and not config.output.is_directory:
         hint = "leave it out, or let `output.path` end in `/`, which makes it a directory of part files"
         message = "the output is one file, however many rows it has"
         yield Finding(path("output.rows_per_file"), message, hint, (path("output.path"),))
