@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import InvalidInput
 from pipeline.exports.cells import json_text
-from pipeline.exports.fields import find_field
+from pipeline.exports.fields import Field, find_field
 from pipeline.exports.selection import Chosen
 from pipeline.exports.text import as_text
 from pipeline.records import JsonObject, Request, Row
@@ -25,7 +25,7 @@ NO_PAIR = "without a best and a worst answer"
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request with its answer: the assistant's message, and the row of the output."""
+    """A request with its answer: the assistant's message, and what is wanted of the output's row."""
 
     request: Request
     answer: JsonObject
@@ -68,15 +68,16 @@ def preference_writer(score: str | None) -> Callable[[Chosen, BinaryIO], int]:
 
     def write(chosen: Chosen, file: BinaryIO) -> int:
         field = find_field(score, chosen.results, "--score")
-        return _write_lines(_pairs(chosen, lambda row: _number(field.value(row))), file)
+        return _write_lines(_pairs(chosen, field), file)
 
     return write
 
 
-def _pairs(chosen: Chosen, score: Callable[[Row], Decimal | None]) -> Iterator[JsonObject]:
+def _pairs(chosen: Chosen, score: Field) -> Iterator[JsonObject]:
     row_id, variant = chosen.column("row_id"), chosen.column("variant")
-    for _, samples in groupby(_answered(chosen), lambda one: (one.row[row_id], one.row.get(variant))):
-        scored = [(value, one) for one in samples if (value := score(one.row)) is not None]
+    answered = _answered(chosen, row_id, variant, score.path[0])
+    for _, samples in groupby(answered, lambda one: (one.row[row_id], one.row.get(variant))):
+        scored = [(value, one) for one in samples if (value := _number(score.value(one.row))) is not None]
         if not scored:
             chosen.left_out[NO_PAIR] += 1
             continue
@@ -99,9 +100,14 @@ def _number(value: Any) -> Decimal | None:
     return found if found.is_finite() else None
 
 
-def _answered(chosen: Chosen) -> Iterator[Answered]:
+def _answered(chosen: Chosen, *further: str) -> Iterator[Answered]:
+    """Yield the rows with what they asked. Of the output they have the columns of the answer and `further` ones, for
+    most of the time goes into making Python's values of them.
+    """
+    wanted = {chosen.column("response"), chosen.column("tool_calls"), *further}
     for part in chosen.parts():
-        for request, row in zip(part.requests(), row_values(part.rows), strict=True):
+        columns = [name for name in part.rows.schema.names if name in wanted]
+        for request, row in zip(part.requests(), row_values(part.rows.select(columns)), strict=True):
             if request is not None:
                 yield Answered(request, _assistant(row, chosen), row)
 

@@ -25,9 +25,13 @@ class DistinctCount:
 
     def add(self, column: pa.Array) -> None:
         """Take in further values."""
-        self.rows += len(column)
         self.nulls += column.null_count
-        found = hashes(column.drop_null())
+        self.rows += column.null_count
+        self.add_hashes(hashes(column.drop_null()))
+
+    def add_hashes(self, found: Hashes) -> None:
+        """Take in further values, none of them null, by their hashes."""
+        self.rows += len(found)
         self._pending.append(found)
         self._pending_size += len(found)
         if self._pending_size > _MOST_PENDING:
@@ -38,6 +42,11 @@ class DistinctCount:
         """How many different values there were, nulls left out."""
         self._merge()
         return len(self._known)
+
+    @property
+    def repeated(self) -> int:
+        """How many values were there before, nulls left out."""
+        return self.rows - self.nulls - self.distinct
 
     def _merge(self) -> None:
         self._known = np.unique(np.concatenate([self._known, *self._pending]))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.expect.votes import Agreement
-from pipeline.exports.duplicates import Duplicates, Exact, Near
+from pipeline.exports.duplicates import Duplicates, Near, pair_hash
 from pipeline.exports.selection import prompt_text
 from pipeline.quality.distinct import DistinctCount
 from pipeline.quality.quantiles import Amounts, Quantiles
@@ -108,7 +108,7 @@ class _Looking:
         self._columns = {name: DistinctCount() for name in results.schema.names}
         self._amounts = {name: Amounts() for name in ("prompt", "prompt_tokens", "response", "completion_tokens")}
         self._counts: Counter[str] = Counter()
-        self._exact: Duplicates = Exact()
+        self._pairs = DistinctCount()
         self._near: Duplicates | None = Near() if near else None
         self._openings: Counter[str] = Counter()
         self._samples = None if results.rows.samples is None else BySample(results.rows.samples, results.rows.expected)
@@ -146,7 +146,7 @@ class _Looking:
         amounts = {name: found.quantiles() for name, found in self._amounts.items()}
         is_near = self._near is not None
         repeated = Repeated(
-            self._counts["exact"], self._counts["near"] if is_near else None, self._counts["compared"] if is_near else 0
+            self._pairs.repeated, self._counts["near"] if is_near else None, self._counts["compared"] if is_near else 0
         )
         openings = [Opening(text, rows) for text, rows in self._openings.most_common(_OPENINGS)]
         return Inspected(
@@ -177,12 +177,14 @@ class _Looking:
         return list(self._results.rows.asked(positions, row_values(asked)))
 
     def _repeated(self, requests: Iterable[Request | None], responses: Iterable[str]) -> None:
+        pairs: list[int] = []
         for request, response in zip(requests, responses, strict=True):
             prompt = prompt_text(request)
-            self._counts["exact"] += self._exact.is_known(prompt, response)
+            pairs.append(pair_hash(prompt, response))
             if self._near is not None and self._counts["compared"] < NEAR_ROWS:
                 self._counts["compared"] += 1
                 self._counts["near"] += self._near.is_known(prompt, response)
+        self._pairs.add_hashes(np.array(pairs, np.uint64))
 
     def _open(self, responses: Iterable[str]) -> None:
         self._openings.update(
