@@ -50,6 +50,20 @@ PROTECTIONS = (
         _POWER_LOSS,
     ),
     Protection(
+        "another program's file from standing among the parts of an output",
+        "pipeline/sink/parts.py",
+        "    _refuse_foreign(place, config, owner)\n    own = ",
+        "    own = ",
+        "tests/functional/test_wide_output.py",
+    ),
+    Protection(
+        "the manifest from staying while rows are pending",
+        "pipeline/sink/publishing.py",
+        "            parts.withdraw(place, checkpoint_id)\n",
+        "            pass\n",
+        "tests/functional/test_wide_output.py",
+    ),
+    Protection(
         "the commit of an outcome before its slot is free",
         "pipeline/runner/pending.py",
         "group, self._group = self._group, _Group()",

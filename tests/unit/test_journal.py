@@ -746,3 +746,29 @@ def test_a_journal_takes_nothing_more_once_its_files_have_lost_their_names(
 def test_an_outcome_of_nothing_is_written_by_the_same_fields_as_any_other() -> None:
     assert encode(Outcome()) == {**encode(Outcome(attempts=1)), "attempts": 0}
     assert decode(encode(Outcome())) == Outcome()
+
+
+@pytest.mark.parametrize("numbers", [[2, 3, 4], [1, 9], [5]], ids=["near", "far", "one"])
+def test_texts_come_together_in_the_order_of_their_numbers(directory: Path, numbers: list[int]) -> None:
+    with writing(directory) as journal:
+        journal.commit([event(n, response=f"line\n{n}") for n in range(1, 10)])
+        found = journal.texts_together(numbers, 2**20)
+        assert found is not None
+        assert list(found.row_ids) == [f"row-{n}" for n in numbers]
+        assert list(found.settings_ids) == [1] * len(numbers)
+        assert [json.loads(text)["response"] for text in found.records] == [f"line\n{n}" for n in numbers]
+        assert [(head.row_id, text) for head, text in journal.texts(numbers)] == list(
+            zip(found.row_ids, found.records, strict=True)
+        )
+        assert (journal.texts_together(numbers, 10) is None) == (len(numbers) > 1)
+        with pytest.raises(CheckpointFailed, match="event 10 of the journal is missing"):
+            journal.texts_together([*numbers, 10], 2**20)
+
+
+def test_a_text_that_is_damaged_is_not_given(directory: Path) -> None:
+    with writing(directory) as journal:
+        journal.commit([event(n, response="right") for n in range(1, 4)])
+    with closing(sqlite3.connect(directory / "journal.sqlite")) as connection, connection:
+        connection.execute("UPDATE events SET event = CAST(replace(event, 'right', 'wrong') AS BLOB) WHERE seq = 2")
+    with closing(Journal.read(directory)) as journal, pytest.raises(CheckpointFailed, match=r"event 2 .* is damaged"):
+        journal.texts_together([1, 2, 3], 2**20)
