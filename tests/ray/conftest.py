@@ -72,7 +72,12 @@ class Cluster:
 
     @property
     def raylets(self) -> list[int]:
-        return [one for one in self._own() if Path(command_of(one).split(" ")[0]).name == "raylet"]
+        return self._named("raylet")
+
+    @property
+    def control_store(self) -> int:
+        (process,) = self._named("gcs_server")
+        return process
 
     @property
     def senders(self) -> list[int]:
@@ -93,6 +98,9 @@ class Cluster:
                 os.kill(one, signal.SIGKILL)
         wait_until(lambda: not self._own())
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _named(self, name: str) -> list[int]:
+        return [one for one in self._own() if Path(command_of(one).split(" ")[0]).name == name]
 
     def _own(self) -> list[int]:
         return [one for one in processes() if str(self.directory) in command_of(one)]

@@ -140,6 +140,22 @@ def test_an_address_where_there_is_no_cluster_is_refused(make_job: MakeJob) -> N
     assert not job.asked()
 
 
+def test_where_the_control_store_dies_what_is_in_flight_ends_and_the_run_stops(make_job: MakeJob) -> None:
+    job = make_job(6000, latency_seconds=0.5)
+    cluster = Cluster()
+    try:
+        run = job.run("--engine", "ray", "--address", cluster.address)
+        wait_until(lambda: job.asked() > 50)
+        os.kill(cluster.control_store, signal.SIGKILL)
+        summary = job.ended(run, 5)
+    finally:
+        cluster.stop()
+    assert summary["error"]["kind"] == "no_senders"
+    assert "control store" in summary["error"]["message"]
+    assert (summary["possibly_billed_requests"], summary["succeeded"]) == (0, job.asked())
+    assert summary["pending"] > 0
+
+
 # ---- within namespaces of their own, for `ray stop` ends every cluster that it sees
 
 APART = ("unshare", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")

@@ -76,6 +76,9 @@ def _connected(address: str | None) -> RayCluster:
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()  # Ray tries for minutes
+    if address == "local":
+        # Ray's workers would give way to everything else on this machine, and here all they do is send.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     if address == "local" and "RAY_AUTH_MODE" not in os.environ:
         # A token of its own, which Ray would otherwise leave in the home directory: it changes what later drivers do.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(16))
