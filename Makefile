@@ -20,8 +20,8 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers test-ray test-readers fuzz \
-    protections findings lint format docs demo dataset-demo run validate status wheel pins clean bench bench-full \
+.PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers test-ray test-readers \
+    test-stores fuzz protections findings lint format docs demo dataset-demo run validate status wheel pins clean bench bench-full \
     bench-datasets bench-scale bench-peers bench-recovery bench-kills bench-auto bench-scaling profile
 
 help: ## List the targets
@@ -106,6 +106,11 @@ $(readers): requirements/readers.txt requirements/readers-alone.txt $(created)
 
 test-servers: $(installed) ## Real servers at pinned versions, killed and restarted; installs them (6 GB); an hour
 	$(bin)/python -m pytest tests/servers --timeout 3600 $(ARGS)
+
+test-stores: $(installed) ## Jobs over object stores that others wrote, killed at every request; needs npm; half an hour
+	$(if $(shell command -v uv),$(uv_install),$(pip_install)) --require-hashes -r requirements/stores.txt
+	npm install --silent --no-save --prefix .venv/stores azurite@3.35.0 s3rver@3.7.1
+	$(bin)/python -m pytest tests/stores --timeout 1800 $(ARGS)
 
 chaos: $(installed) ## Every fault, random schedules by seed (CHAOS_SEEDS=0-99), 200 kills; a quarter of an hour
 	$(bin)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
@@ -271,6 +276,8 @@ pins: ## Resolve requirements/ again from pyproject.toml, with Python 3.11
 	    --output-file requirements/bench.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --extra notebook --constraint requirements/dev.txt \
 	    --output-file requirements/notebook.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --constraint requirements/dev.txt \
+	    --output-file requirements/stores.txt requirements/stores.in
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --constraint requirements/dev.txt --output-file requirements/ray.txt \
 	    requirements/ray.in
 	CUSTOM_COMPILE_COMMAND='make pins' $(compile) --output-file requirements/fuzz.txt requirements/fuzz.in

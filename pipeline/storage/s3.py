@@ -33,6 +33,7 @@ _PASSING = (
     botocore.exceptions.ConnectionError,
     botocore.exceptions.IncompleteReadError,
 )
+_UNKNOWN_CODES = frozenset({"NotImplemented", "MethodNotAllowed"})
 _CONFLICT_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _NO_CREDENTIALS = (
     "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or"
@@ -116,7 +117,7 @@ class S3Client:
 
     def try_to_write(self, key: str) -> None:
         """Begin an upload of the object in parts, and give it up."""
-        with self._upload(key, {}) as number, suppress(KeyError):
+        with self._upload(key, {}) as number, suppress(KeyError, _NotImplemented):
             self._call("abort_multipart_upload", Key=key, UploadId=number)
 
     def abandon_uploads(self) -> None:
@@ -128,7 +129,7 @@ class S3Client:
             if one.number is None and one.others is not None:
                 numbers = [number for number in self._open_uploads(one.bucket, one.key) if number not in one.others]
             for number in numbers:
-                with suppress(KeyError):
+                with suppress(KeyError, _NotImplemented):
                     self._call("abort_multipart_upload", Bucket=one.bucket, Key=one.key, UploadId=number)
             self._record.exchange(one, None)
 
@@ -219,7 +220,7 @@ class S3Client:
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code, words = response.get("Error", {}).get("Code", ""), response.get("Error", {}).get("Message", "")
         said = f"{code}: {words} (HTTP {status})"
-        if code == "NotImplemented":
+        if code in _UNKNOWN_CODES:
             return _NotImplemented(f"{self._name}: {said}")
         if status >= 500 or status == 429 or code in _PASSING_CODES:
             return Passing(said)

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from pipeline.storage.remote import ObjectStorage
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "STORAGE_EMULATOR_HOST")
-_EXTRAS = {"s3": ("s3", "botocore")}
-"""By scheme, the extra of this package that it needs, and a package which that brings."""
+_EXTRAS = {
+    "s3": ("s3", ("botocore",)),
+    "gs": ("gcs", ("google.cloud.storage",)),
+    "abfs": ("azure", ("azure.storage.blob", "azure.identity")),
+}
+"""By scheme, the extra of this package that it needs, and the packages which that brings."""
 
 
 @overload
@@ -48,15 +52,33 @@ def _client(bucket: StorePath) -> Client:
         raise StoreRefused(
             f"{bucket.scheme}:// needs the extra `{missing}`: pip install 'llm-batch-pipeline[{missing}]'"
         )
-    from pipeline.storage.s3 import S3Client
+    client: Client
+    if bucket.scheme == "s3":
+        from pipeline.storage.s3 import S3Client
 
-    return S3Client(bucket)
+        client = S3Client(bucket)
+    elif bucket.scheme == "gs":
+        from pipeline.storage.gcs import GoogleClient
+
+        client = GoogleClient(bucket)
+    else:
+        from pipeline.storage.azure import AzureClient
+
+        client = AzureClient(bucket)
+    return client
 
 
 def missing_extra(scheme: str) -> str | None:
     """Return the extra of this package that a scheme needs and that is not installed; None if nothing is missing."""
-    extra, package = _EXTRAS[scheme]
-    return extra if find_spec(package) is None else None
+    extra, packages = _EXTRAS[scheme]
+    return None if all(map(_is_installed, packages)) else extra
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # the package that it is within is not there
+        return False
 
 
 def is_taken(path: Location) -> bool:

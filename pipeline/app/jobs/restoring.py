@@ -13,8 +13,8 @@ from pipeline.journal.backup import Restored, is_missing, read_file, restore
 from pipeline.journal.files import DATABASE_NAME
 from pipeline.storage import storage_of
 
-COMMITS, COPIED_AT, CHECKPOINT_ID = "commits", "copied-at", "checkpoint-id"
-"""The notes on a copy."""
+COMMITS, COPIED_AT, CHECKPOINT_ID = "commits", "copied", "checkpoint"
+"""The notes on a copy: names that each store allows."""
 
 
 def restore_missing(job: Job, directory: Path) -> None:

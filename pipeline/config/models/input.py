@@ -54,7 +54,7 @@ class InputConfig(Section):
     """Where the rows come from."""
 
     path: InputPaths = Field(
-        description="A file, a list of files, a glob or a directory, here or in a store (s3://); CSV, "
+        description="A file, a list of files, a glob or a directory, here or in a store (s3://, gs://, abfs://); CSV, "
         "Parquet or JSONL, also as .gz or .zst. Or `{job: JOB.yaml}` for the output of another job, which has to be "
         "complete.",
         examples=["data/problems.parquet"],
@@ -82,7 +82,9 @@ class InputConfig(Section):
         description="The input columns carried to the output; without it, all of them.",
         examples=[["problem_id", "topic"]],
     )
-    storage: StorageConfig = Field(default=StorageConfig(), description="How the store of s3:// paths is reached.")
+    storage: StorageConfig = Field(
+        default=StorageConfig(), description="How the store of s3://, gs:// and abfs:// paths is reached."
+    )
     csv: CsvConfig = Field(default=CsvConfig(), description="How CSV files are written.")
 
     @property

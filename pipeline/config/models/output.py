@@ -34,8 +34,8 @@ class OutputConfig(Section):
     """Where the answers go."""
 
     path: OutputPath = Field(
-        description="The Parquet file that is written once every row has an outcome, here or in a store (s3://). With a"
-        " slash at the end it is a directory of such files, beside which a manifest lists them.",
+        description="The Parquet file that is written once every row has an outcome, here or in a store (s3://, gs://,"
+        " abfs://). With a slash at the end it is a directory of such files, beside which a manifest lists them.",
         examples=["data/out/answers.parquet"],
     )
     compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
@@ -45,7 +45,9 @@ class OutputConfig(Section):
         default=1_000_000, ge=1, description="The most rows of each file in a directory.", examples=[100_000]
     )
     prefix: str = Field(default="", description="Put before the names of the columns that are added.")
-    storage: StorageConfig = Field(default=StorageConfig(), description="How the store of an s3:// path is reached.")
+    storage: StorageConfig = Field(
+        default=StorageConfig(), description="How the store of an s3://, gs:// or abfs:// path is reached."
+    )
     raw_reply: bool = Field(
         default=False,
         description="Whether the last column holds each reply as it came, at most 1 MiB. Replies from before are null.",

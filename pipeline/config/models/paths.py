@@ -12,7 +12,7 @@ from pipeline.config.models.section import Section
 from pipeline.config.models.values import JOB_TAG, MANY_TAG, ONE_TAG, one_or_many
 from pipeline.storage import SCHEMES, split_uri
 
-_OTHER_NAMES = {"s3a": "s3", "s3n": "s3"}
+_OTHER_NAMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "azure": "abfs"}
 """What other tools call the schemes that are known."""
 
 
@@ -53,7 +53,7 @@ def _check_stored_path(path: str) -> str:
         hint = f"write {near}://" if near in SCHEMES else "copy the files to this machine, or to a store"
         raise PydanticCustomError(
             "path",
-            "{scheme}:// is no store that is known; those are s3://",
+            "{scheme}:// is no store that is known; those are s3://, gs:// and abfs://",
             {"scheme": scheme, "suggestion": hint},
         )
     if not bucket:
