@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,7 +48,7 @@ def save_plan(plan: Plan, directory: Path) -> None:
         file.write(_FORMAT)
         crc = 0
         text = json.dumps(header).encode() + b"\n"
-        for part in (text, plan.latest.data, plan.repeated.data, plan.occurrences.data, *_parts_of(kept)):
+        for part in chain((text, plan.latest.data, plan.repeated.data, plan.occurrences.data), _parts_of(kept)):
             crc = zlib.crc32(part, crc)
             file.write(part)
         file.write(crc.to_bytes(_BYTES_OF_CRC, "big"))
