@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -11,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -198,6 +201,64 @@ def test_of_an_error_of_ray_the_line_that_says_something_is_shown() -> None:
     assert in_one_line(RuntimeError(creation)) == "ModuleNotFoundError: No module named 'pipeline'"
     assert in_one_line(RuntimeError("\x1b[36mred\x1b[39m")) == "red"
     assert in_one_line(RuntimeError()) == "RuntimeError"
+
+
+# ---- which cluster
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str | None, str | None]]:
+    """The addresses that are tried, each with the way in which Ray would prove itself; none is a cluster's."""
+    tried: list[tuple[str | None, str | None]] = []
+
+    def join_none(address: str | None) -> None:
+        tried.append((address, os.environ.get("RAY_AUTH_MODE")))
+        raise ConnectionError("no cluster there")
+
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_worker_niceness"):
+        monkeypatch.setenv(name, "")  # so that what is set here is unset in the end
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stub = SimpleNamespace(RayCluster=join_none)
+    monkeypatch.setitem(sys.modules, "pipeline.engines.ray.cluster", cast(ModuleType, stub))
+    return tried
+
+
+def test_where_this_machine_belongs_to_no_cluster_another_process_starts_one(
+    joined: list[tuple[str | None, str | None]],
+) -> None:
+    with pytest.raises(process_module.Elsewhere) as better:
+        process_module._connected(None)
+    assert (better.value.address, better.value.environ) == ("local", {})
+    assert joined == [(None, None)]
+
+
+def test_a_cluster_of_a_run_has_a_token_of_its_own(joined: list[tuple[str | None, str | None]]) -> None:
+    with pytest.raises(ConnectionError):
+        process_module._connected("local")
+    assert joined == [("local", "token")]
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 32
+
+
+def test_a_cluster_that_may_ask_for_the_user_s_token_is_joined_with_it_in_the_end(
+    joined: list[tuple[str | None, str | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+        with pytest.raises(ConnectionError):
+            process_module._connected(address)
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("token")
+        with pytest.raises(process_module.Elsewhere) as better:
+            process_module._connected(address)
+        assert (better.value.address, better.value.environ) == (address, {"RAY_AUTH_MODE": "token"})
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        with pytest.raises(ConnectionError):
+            process_module._connected(address)
+    assert joined == [(address, None), (address, None), (address, "token")]
+    with pytest.raises(ConnectionRefusedError):  # nothing listens there any more, and Ray is not even asked
+        process_module._connected(address)
+    assert len(joined) == 3
 
 
 # ---- the process that talks to Ray
