@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +51,8 @@ class S3Client:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             retries={"total_max_attempts": 1, "mode": "standard"},
-            # Sums of their own at the end of a body are refused by stores that are not Amazon's; Content-MD5 is not.
+            # Stores that are not Amazon's may refuse sums at the end of a body. They are not needed: over http:// a
+            # body is signed, and over https:// it cannot change on its way.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             max_pool_connections=_THREADS + 1,
@@ -187,8 +186,6 @@ class S3Client:
 
     def _again(self, operation: str, data: bytes | None = None, **arguments: Any) -> Callable[..., Any]:
         """Return a call that is made again while it fails for a passing cause: to repeat it changes nothing."""
-        if data is not None:
-            arguments["ContentMD5"] = _md5(data)
 
         def call(**more: Any) -> Any:
             # As a file, which is sent in pieces: the limit on connecting is also that on sending a piece.
@@ -240,7 +237,3 @@ class _NotImplemented(StoreRefused):
 @cache
 def _loader() -> botocore.loaders.Loader:
     return botocore.session.get_session().get_component("data_loader")
-
-
-def _md5(data: bytes) -> str:
-    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()

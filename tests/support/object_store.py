@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import threading
@@ -21,10 +20,12 @@ class Stored:
 
     data: bytes
     metadata: Mapping[str, str]
+    etag: str
 
-    @property
-    def etag(self) -> str:
-        return f'"{hashlib.md5(self.data).hexdigest()}"'
+    @classmethod
+    def of(cls, data: bytes, metadata: Mapping[str, str]) -> Stored:
+        """An object that came in one piece."""
+        return cls(data, metadata, f'"{hashlib.md5(data).hexdigest()}"')
 
 
 @dataclass
@@ -82,7 +83,7 @@ class ObjectStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Put an object there, as another program would."""
-        self.objects[key] = Stored(data, {})
+        self.objects[key] = Stored.of(data, {})
 
     @staticmethod
     def upload_of(key: str) -> Upload:
@@ -122,9 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
             refusal = Refusal(403, "InvalidAccessKeyId", "The key ID you provided is not in our records.")
         if refusal is None and bucket != self.store.bucket:
             refusal = Refusal(404, "NoSuchBucket", "The specified bucket does not exist")
-        digest = base64.b64encode(hashlib.md5(body).digest()).decode()
-        if refusal is None and self.headers.get("Content-MD5", digest) != digest:
-            refusal = Refusal(400, "BadDigest")
+        signed = self.headers.get("x-amz-content-sha256", "UNSIGNED")
+        if refusal is None and not signed.startswith("UNSIGNED") and hashlib.sha256(body).hexdigest() != signed:
+            refusal = Refusal(400, "XAmzContentSHA256Mismatch")
         with self.store.lock:
             if refusal is None:
                 getattr(self, operation)(query, key, body)
@@ -204,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def put(self, query: Mapping[str, str], key: str, body: bytes) -> None:
         if self._holds(key):
-            self.store.objects[key] = Stored(body, self._metadata())
+            self.store.objects[key] = Stored.of(body, self._metadata())
             self._reply(200, b"", {"ETag": self.store.objects[key].etag})
 
     def delete(self, query: Mapping[str, str], key: str, body: bytes) -> None:
@@ -218,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def part(self, query: Mapping[str, str], key: str, body: bytes) -> None:
         self.store.uploads[query["uploadId"]].parts[int(query["partNumber"])] = body
-        self._reply(200, b"", {"ETag": f'"{hashlib.md5(body).hexdigest()}"'})
+        self._reply(200, b"", {"ETag": f'"part-{query["partNumber"]}"'})
 
     def complete(self, query: Mapping[str, str], key: str, body: bytes) -> None:
         if query["uploadId"] not in self.store.uploads:
@@ -226,7 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif self._holds(key):
             upload = self.store.uploads.pop(query["uploadId"])
             data = b"".join(upload.parts[number] for number in sorted(upload.parts))
-            self.store.objects[key] = Stored(data, upload.metadata)
+            self.store.objects[key] = Stored(
+                data, upload.metadata, f'"of-{len(upload.parts)}-parts-{len(self.store.asked)}"'
+            )
             self._reply(200, f"<Result><ETag>{self.store.objects[key].etag}</ETag></Result>".encode())
 
     def abort(self, query: Mapping[str, str], key: str, body: bytes) -> None:
