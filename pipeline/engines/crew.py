@@ -24,6 +24,8 @@ from pipeline.records import Failure
 from pipeline.wording import counted
 
 LONGEST_TURN = 1.0
+_MANY = 16
+_COLLECT_SECONDS = 0.001
 
 
 @dataclass(slots=True)
@@ -123,6 +125,7 @@ class Crew(ABC, Generic[Member]):
         try:
             begun = time.monotonic()
             self._wait(timeout)
+            self._collect()
             # Count at most one iteration, so that a program that was itself stopped considers no sender stuck.
             waited = min(time.monotonic() - begun, LONGEST_TURN)
             for sender in list(self._senders):
@@ -165,6 +168,11 @@ class Crew(ABC, Generic[Member]):
                         os.read(self._woken, 1024)
                 elif events & selectors.EVENT_WRITE:
                     key.data.channel.flush()
+
+    def _collect(self) -> None:
+        """Let more attempts end, if many are in flight: each group that is received costs a commit."""
+        if sum(len(sender.in_flight) for sender in self._senders) >= _MANY:
+            time.sleep(_COLLECT_SECONDS)
 
     def _take(self, sender: Member, attempts: list[Attempt], waited: float) -> None:
         messages = sender.channel.take()
