@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic_core import from_json
+
 from pipeline.providers.documents import json_text
 from pipeline.providers.events import EventReader
 from pipeline.providers.messages import errors_of
@@ -95,7 +97,7 @@ class Assembly:
             self._is_done = True
             return
         try:
-            chunk = _DECODER.decode(data.decode("utf-8", "replace"))
+            chunk = _read(data)
         except (ValueError, RecursionError):
             chunk = data.decode("utf-8", "replace") if name == "error" else None
         if (name == "error" or _tells_error(chunk)) and "finish_reason" not in self._choice:
@@ -123,6 +125,9 @@ class Assembly:
             if choice.get(name):
                 self._choice[name] = choice[name]
         delta = choice.get("delta") or choice.get("message")
+        if isinstance(delta, dict) and len(delta) == 1 and isinstance(text := delta.get("content"), str):
+            self._texts.setdefault("content", []).append(text)  # as nearly all are
+            return
         if not isinstance(delta, dict):
             delta = {"content": choice["text"]} if "text" in choice else {}
         for name in _TEXTS:
@@ -148,6 +153,14 @@ class Assembly:
                 made[name] += function[name]
             elif function.get(name) is not None:  # arguments as an object, in one piece
                 made[name] = function[name]
+
+
+def _read(data: bytes) -> Any:
+    """Return the JSON value of an event. Raises ValueError and RecursionError where it is none."""
+    try:
+        return from_json(data, allow_inf_nan=False)  # in half the time
+    except ValueError:
+        return _DECODER.decode(data.decode("utf-8", "replace"))
 
 
 def _tells_error(chunk: Any) -> bool:
