@@ -361,7 +361,9 @@ class TestLeftovers:
     """What a killed upload left in the store is removed by the next run; the uploads of others are not."""
 
     @pytest.mark.parametrize("number", ["known", None])
-    def test_the_leftovers_of_a_killed_upload_are_removed(self, store: ObjectStore, ws: Workspace, endpoint: Endpoint, number: str | None) -> None:
+    def test_the_leftovers_of_a_killed_upload_are_removed(
+        self, store: ObjectStore, ws: Workspace, endpoint: Endpoint, number: str | None
+    ) -> None:
         endpoint.reply = lambda asked: refusal(401)
         ws.run(code=5)
         for name in ("known", "other"):
