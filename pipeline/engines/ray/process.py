@@ -48,8 +48,8 @@ def main() -> None:
         # Ray reads from the environment how it proves itself, once and for all.
         os.execv(sys.executable, [*sys.orig_argv[:-1], json.dumps({**wish, "address": better.address})])
     except BaseException as error:
-        where = "no cluster can be joined or started" if address is None else f"no cluster can be joined at {address}"
-        say({"over": f"--engine ray: {where}: {in_one_line(error)}"})
+        where = "started" if address in (None, "local") else f"joined at {address}"
+        say({"over": f"--engine ray: no cluster can be {where}: {in_one_line(error)}"})
         os._exit(1)
     say({"node": cluster.here})
     if line := sys.stdin.readline():
