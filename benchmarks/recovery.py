@@ -133,7 +133,8 @@ def serving(seen: Seller) -> Iterator[str]:
 
 def answer_to(row: int) -> str:
     """Return the text that a row's prompt is answered with, a JSON object."""
-    return json.dumps({"answer": f"answer to row {row}"})
+    # Curator first asks for a person, to see whether a server can answer by a schema.
+    return json.dumps({"answer": f"answer to row {row}"} if row >= 0 else {"name": "Ana", "age": 40})
 
 
 def _answered(row: int) -> dict[str, Any]:

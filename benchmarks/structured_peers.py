@@ -23,7 +23,7 @@ from benchmarks import BUILD
 from benchmarks.bench import say
 from benchmarks.document import put_table
 from benchmarks.job import COMMAND, KEY, MODELS, PARAMETERS
-from benchmarks.peers.__main__ import OURS, QUIET
+from benchmarks.peers.__main__ import OURS, QUIET, token_encodings
 from benchmarks.peers.environments import python_of
 from benchmarks.process import Measured, Tree, measure
 from benchmarks.recovery import answer_to, serving
@@ -81,7 +81,7 @@ def run(name: str, python: Path | None, rows: int, *, is_killed: bool) -> Result
         if python is not None:
             module = f"benchmarks.peers.{name}"
             words = [python, "-m", module, prompts, output, base, MODELS["openai"], str(CONCURRENCY), directory]
-        environment = {**QUIET, **KEY, "HOME": str(directory / "home")}
+        environment = {**QUIET, **KEY, "HOME": str(directory / "home"), **token_encodings("curator")}
         if is_killed:
             _measure(words, directory, environment, kill_at_half)
         measured = _measure(words, directory, environment, None)

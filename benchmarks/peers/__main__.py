@@ -91,7 +91,7 @@ def run_peer(name: str, python: Path, server: Server, rows: int) -> Result:
     output = directory / "answers.parquet"
     base = server.url("openai").removesuffix(PATHS["openai"]) + "/v1"
     words: list[str | Path] = [prompts(rows), output, base, MODELS["openai"], str(CONCURRENCY), directory]
-    environment = {**QUIET, "HOME": str(directory / "home"), **_token_encodings()}
+    environment = {**QUIET, "HOME": str(directory / "home"), **token_encodings()}
     server.reset()
     measured = measure(
         [python, "-m", f"benchmarks.peers.{name}", *words],
@@ -105,9 +105,11 @@ def run_peer(name: str, python: Path, server: Server, rows: int) -> Result:
     return result
 
 
-def _token_encodings() -> dict[str, str]:
+def token_encodings(environment: str = "litellm") -> dict[str, str]:
     """LiteLLM carries the encodings that tiktoken would else fetch from the network."""
-    found = next((BUILD / "peers" / "litellm").glob("lib/*/site-packages/litellm/litellm_core_utils/tokenizers"), None)
+    found = next(
+        (BUILD / "peers" / environment).glob("lib/*/site-packages/litellm/litellm_core_utils/tokenizers"), None
+    )
     return {} if found is None else {"TIKTOKEN_CACHE_DIR": str(found)}
 
 
