@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmarks.bench import Bench, fresh, median_of, say
 from benchmarks.inputs import prompts
-from benchmarks.job import COMMAND, Job
+from benchmarks.job import COMMAND, MODELS, Job
 from benchmarks.table import Row, at_least, at_most
 
 _ROWS, _EVENTS = 10_000, 200
@@ -50,7 +50,15 @@ def four_servers(bench: Bench) -> Iterator[Row]:
     rates = [_AT_ONCE / seconds for seconds in _latencies()]
     best = _OF_SEVERAL / sum(rates)
     with _servers() as urls:
-        job = Job("several", bench.server, prompts(_OF_SEVERAL), _OF_SEVERAL, 40, kind="openai", endpoint={"url": urls})
+        job = Job(
+            "several",
+            bench.server,
+            prompts(_OF_SEVERAL),
+            _OF_SEVERAL,
+            40,
+            kind="openai",
+            endpoint={"url": urls, "model": MODELS["dataoorts"]},
+        )
         job.begin()
         run = job.run()
     used = best / run.wall
