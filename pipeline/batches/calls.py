@@ -71,6 +71,7 @@ class Calls:
             self._heed()
             if self._is_over and thread.is_alive():
                 raise CallInterrupted
+        self._heed()  # what came with the end of the call, which may have ended since the last look
         if failed:
             raise failed[0]
         return found[0]

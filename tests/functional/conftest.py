@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from pipeline.app.running.run import Run
 from tests.support.commands import Result, command
 from tests.support.forwarding import Forwarding
 from tests.support.processes import COMMAND, Process, Warm
+from tests.support.web import WebServer
 
 KEY_VARIABLE = "FUNCTIONAL_TEST_KEY"
 KEY = "sk-7f3b9c2e51d84a06b1c8e0d2f4a69358"
@@ -161,7 +162,7 @@ class Endpoint:
         self.gate.set()
         self.asked: list[Asked] = []
         self.answered: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = WebServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/api/v1"

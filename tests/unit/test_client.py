@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from pipeline.providers.dataoorts import Dataoorts
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.transport import Transport
+from tests.support.web import WebServer
 
 KEY = "sk-very/secret-0123456789"
 ANSWER = {"result": {"response": "42", "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}}
@@ -52,7 +53,7 @@ class Server:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = WebServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     @property

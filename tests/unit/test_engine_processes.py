@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ from pipeline.errors import ErrorKind, Interrupted, InvalidInput, PipelineError
 from pipeline.limits import Pause
 from pipeline.providers.dataoorts import Dataoorts
 from pipeline.records import Failure, Reply, Request, Usage
+from tests.support.web import WebServer
 
 REPLY = b'{"success": true, "result": {"response": "yes", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}}'
 
 
-class Endpoint(ThreadingHTTPServer):
+class Endpoint(WebServer):
     """Answers each request once `gate` is open, with `status` and Retry-After where one is set."""
 
     daemon_threads = True
