@@ -17,7 +17,7 @@ LATENCY, SIGMA = 6.0, 0.5
 CORES = 2
 _DAY, _GB = 86_400.0, 1e9
 
-HEADINGS = ("how", "limit", "machines", "days", "planning", "memory", "journal", "output", "CPU hours")
+HEADINGS = ("how", "limit", "machines", "days", "planning", "memory", "journal", "output", "CPU hours, at least")
 
 
 @dataclass(frozen=True, slots=True)

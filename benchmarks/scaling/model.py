@@ -1,4 +1,8 @@
-"""A discrete simulation of runs that share machines, slots and rates."""
+"""A discrete simulation of runs that share machines, slots and rates.
+
+It knows what a row costs at full speed, where many answers share a commit. A run that mostly waits takes more CPU than
+it says, since each answer has a commit of its own then.
+"""
 
 from __future__ import annotations
 
