@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.storage.blob import BlobServiceClient
 
 from pipeline.errors import StoreRefused
-from pipeline.storage.client import CONNECT_SECONDS, READ_SECONDS, Conflict, ObjectFacts, Passing
+from pipeline.storage.client import CONNECT_SECONDS, READ_SECONDS, Conflict, ObjectFacts, Passing, refused_if_missing
 from pipeline.storage.interface import Version
 from pipeline.storage.location import StorePath
 
@@ -62,7 +62,7 @@ class AzureClient:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin with a prefix, in order."""
-        with self._known():
+        with refused_if_missing(self._name), self._said():
             yield from self._container.list_blob_names(name_starts_with=prefix)
 
     def put(self, key: str, file: Path, replaced: Version | None, notes: Mapping[str, str]) -> None:
@@ -70,7 +70,7 @@ class AzureClient:
         condition: Any = {"match_condition": MatchConditions.IfMissing}
         if replaced is not None:
             condition = {"match_condition": MatchConditions.IfNotModified, "etag": replaced.mark}
-        with self._known(), file.open("rb") as data:
+        with refused_if_missing(self._name), self._said(), file.open("rb") as data:
             self._container.get_blob_client(key).upload_blob(
                 data,
                 length=file.stat().st_size,
@@ -88,21 +88,12 @@ class AzureClient:
 
     def try_to_write(self, key: str) -> None:
         """Write the object on a condition that never holds: the store looks first whether it may be written."""
-        with suppress(Conflict), self._known():
+        with suppress(Conflict), refused_if_missing(self._name), self._said():
             blob = self._container.get_blob_client(key)
             blob.upload_blob(b"", overwrite=True, etag=_NEVER, match_condition=MatchConditions.IfNotModified)
 
     def abandon_uploads(self) -> None:
         """Do nothing: the store removes what is cut off."""
-
-    @contextmanager
-    def _known(self) -> Iterator[None]:
-        """Take what is not there for a refusal: the container is missing."""
-        try:
-            with self._said():
-                yield
-        except KeyError as error:
-            raise StoreRefused(f"{self._name}: the store refuses: {error.args[0]}") from error
 
     @contextmanager
     def _said(self) -> Iterator[None]:

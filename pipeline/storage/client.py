@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
-from pipeline.errors import StoreFailed
+from pipeline.errors import StoreFailed, StoreRefused
 from pipeline.storage.interface import Version
 
 CONNECT_SECONDS = 5
@@ -75,3 +76,12 @@ def patiently(what: object, call: Callable[[], _Result]) -> _Result:
         return attempts(call)
     except Passing as error:
         raise StoreFailed(f"{what}: the store cannot be used now: {error}") from error
+
+
+@contextmanager
+def refused_if_missing(what: object) -> Iterator[None]:
+    """Raise StoreRefused for a KeyError, where what is missing can only be the bucket itself."""
+    try:
+        yield
+    except KeyError as error:
+        raise StoreRefused(f"{what}: the store refuses: {error.args[0]}") from error

@@ -21,7 +21,15 @@ from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from pipeline.errors import StoreRefused
-from pipeline.storage.client import CONNECT_SECONDS, PATIENCE_SECONDS, READ_SECONDS, Conflict, ObjectFacts, Passing
+from pipeline.storage.client import (
+    CONNECT_SECONDS,
+    PATIENCE_SECONDS,
+    READ_SECONDS,
+    Conflict,
+    ObjectFacts,
+    Passing,
+    refused_if_missing,
+)
 from pipeline.storage.interface import Version
 from pipeline.storage.location import StorePath
 
@@ -77,14 +85,14 @@ class GoogleClient:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin with a prefix, in order."""
-        with self._known():
+        with refused_if_missing(self._name), self._said():
             yield from (blob.name for blob in self._client.list_blobs(self._bucket, prefix=prefix, **_ONCE))
 
     def put(self, key: str, file: Path, replaced: Version | None, notes: Mapping[str, str]) -> None:
         """Make a file the object, if that is of the generation `replaced`."""
         blob = self._bucket.blob(key, chunk_size=_CHUNK_BYTES)
         blob.metadata = dict(notes)
-        with self._known():
+        with refused_if_missing(self._name), self._said():
             blob.upload_from_filename(
                 str(file),
                 if_generation_match=0 if replaced is None else int(replaced.mark),
@@ -100,21 +108,12 @@ class GoogleClient:
 
     def try_to_write(self, key: str) -> None:
         """Begin an upload of the object, and give it up."""
-        with self._known():
+        with refused_if_missing(self._name), self._said():
             session = self._bucket.blob(key).create_resumable_upload_session(**_ONCE)
             self._client._http.delete(session, timeout=_ONCE["timeout"])
 
     def abandon_uploads(self) -> None:
         """Do nothing: what is cut off ends by itself."""
-
-    @contextmanager
-    def _known(self) -> Iterator[None]:
-        """Take what is not there for a refusal: the bucket is missing."""
-        try:
-            with self._said():
-                yield
-        except KeyError as error:
-            raise StoreRefused(f"{self._name}: the store refuses: {error.args[0]}") from error
 
     @contextmanager
     def _said(self) -> Iterator[None]:
