@@ -48,6 +48,11 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
     details: dict[KeyPath, ErrorDetails] = {}
     for found in error.errors(include_url=False, include_input=False):
         details.setdefault(place_of(found), found)
+    # pydantic counts the valid items only: a list whose one item is wrong is not empty.
+    above_others = {path[:length] for path in details for length in range(len(path))}
+    details = {
+        path: detail for path, detail in details.items() if detail["type"] != "too_short" or path not in above_others
+    }
     excused = set(unset)
     for path, detail in details.items():
         if detail["type"] == "extra_forbidden":

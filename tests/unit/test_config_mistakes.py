@@ -504,3 +504,10 @@ def test_a_pattern_that_is_none_says_why(tmp_path: Path) -> None:
     found = only(tmp_path, JOB + 'expect: {regex: "a("}\n')
     assert (found.key, found.line) == ("expect.regex", 6)
     assert "unterminated subpattern at position 1" in found.message
+
+
+def test_a_list_whose_only_item_is_wrong_is_not_called_empty(tmp_path: Path) -> None:
+    found = only(tmp_path, JOB.replace("path: data/problems.parquet", "path: [ftp://host/in.csv]"))
+    assert found.key == "input.path[0]"
+    assert "ftp://" in found.message
+    assert only(tmp_path, JOB.replace("path: data/problems.parquet", "path: []")).message == "this list is empty"
