@@ -34,7 +34,7 @@ def list_failed(
     def action() -> None:
         from pipeline.app.jobs.scratch import scratch
         from pipeline.app.use_cases.failed import failed_rows, listed_columns
-        from pipeline.exports.cells import safe_cell
+        from pipeline.exports.cells import safe_cells
 
         job = load_one(job_file, overrides, shard)
         columns = listed_columns(job)
@@ -51,7 +51,7 @@ def list_failed(
             else:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(columns)
-                writer.writerows([safe_cell(_visible(_plain(row[name]))) for name in columns] for row in rows)
+                writer.writerows(safe_cells([_visible(_plain(row[name])) for name in columns]) for row in rows)
             file.seek(0)
             ignore_signals()
             shutil.copyfileobj(file, sys.stdout)

@@ -89,24 +89,22 @@ class WithOther:
             raise InvalidInput(f"--with: {self._other.name} has rows that this output does not have; run its job again")
 
 
+@dataclass(frozen=True, slots=True)
 class Standing:
     """The output as it stands, where it has every row and shows what the journal holds: read sooner than joined anew.
     The input rows are not at hand.
     """
 
-    def __init__(self, answers: Answers, output: Source) -> None:
-        self._output = output
-        self.rows, self.journal, self.prefix, self.schema = (
-            answers.rows,
-            answers.journal,
-            answers.prefix,
-            answers.schema,
-        )
+    rows: Rows
+    journal: Journal
+    prefix: str
+    schema: pa.Schema
+    output: Source
 
     def joined(self) -> Iterator[Joined]:
         """Yield the rows as `Results.joined` does, the output's own in place of the input's."""
         start = 0
-        for batch in self._output.batches():
+        for batch in self.output.batches():
             rows = batch.cast(self.schema)
             yield Joined(rows, rows, np.arange(start, start + rows.num_rows))
             start += rows.num_rows

@@ -6,28 +6,32 @@ import base64
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 # https://owasp.org/www-community/attacks/CSV_Injection; spreadsheets look behind leading blanks too.
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@]")
+_NO_CELLS = (bytes, list, dict)
 _NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
-def safe_cell(value: Any) -> Any:
-    """Return the value as it stands in a cell. A spreadsheet runs some texts as a formula; an apostrophe before them
-    makes them text. Plain numbers stay.
+def safe_cells(values: Sequence[Any]) -> list[Any]:
+    """Return values as they stand in cells. A spreadsheet runs some texts as a formula; an apostrophe before them makes
+    them text. Plain numbers stay.
     """
-    value = plain_cell(value)
-    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
-        return "'" + value
-    return value
+    return [
+        "'" + value if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value) else value
+        for value in plain_cells(values)
+    ]
 
 
-def plain_cell(value: Any) -> Any:
-    """Return the value as it stands in a cell, texts as they are: lists and structs are JSON, bytes are Base64."""
-    if isinstance(value, list | dict):
-        return json_text(value)
-    return _base64(value) if isinstance(value, bytes) else value
+def plain_cells(values: Sequence[Any]) -> list[Any]:
+    """Return values as they stand in cells, texts as they are: lists and structs are JSON, bytes are Base64."""
+    return [_as_text(value) if isinstance(value, _NO_CELLS) else value for value in values]
+
+
+def _as_text(value: Any) -> str:
+    return _base64(value) if isinstance(value, bytes) else json_text(value)
 
 
 def json_text(value: Any) -> str:

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,11 +23,12 @@ import pyarrow.parquet as pq
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.exports.selection import FAILED, TRUNCATED, Chosen
 from pipeline.exports.voting import TIES
+from pipeline.sink import RowGroup
 from pipeline.sources import pick
+from pipeline.sources.hashes import text_hashes
 from pipeline.storage import draft_path, sync_file, sync_path
 
 _ROWS_A_FILE = 500_000
-_ROWS_A_GROUP = 10_000
 
 WHOLE = {"train": Decimal(1)}
 """What there is without splits."""
@@ -51,15 +54,14 @@ def read_splits(text: str | None) -> dict[str, Decimal]:
     return shares
 
 
-def split_of(row_id: str, shares: Mapping[str, Decimal]) -> str:
-    """Return the split of a row: by a hash of its id alone, so that it stays where it is when rows are appended."""
-    digest = hashlib.blake2b(row_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    point = Decimal(int.from_bytes(digest, "big")) / 2**64
-    for name, share in shares.items():
-        point -= share
-        if point < 0:
-            return name
-    return list(shares)[-1]
+def splits_of(row_ids: Sequence[str], shares: Mapping[str, Decimal]) -> npt.NDArray[np.int64]:
+    """Return the number of each row's split: by a hash of its id alone, so that it stays where it is when rows are
+    appended.
+    """
+    if len(shares) == 1:
+        return np.zeros(len(row_ids), np.int64)
+    ends = [math.ceil(2**64 * share) for share in accumulate(shares.values())]
+    return np.searchsorted(np.array(ends[:-1], np.uint64), text_hashes(row_ids), "right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,10 @@ def _write_folder(chosen: Chosen, directory: Path, shares: Mapping[str, Decimal]
     figures = Figures()
     row_id = chosen.column("row_id")
     for part in chosen.parts():
-        of = np.array([split_of(one, shares) for one in part.rows.column(row_id).to_pylist()], dtype=object)
+        of = splits_of(part.rows.column(row_id).to_pylist(), shares)
         _count(figures, part.rows, chosen)
-        for name in shares:
-            own = np.flatnonzero(of == name)
+        for number, name in enumerate(shares):
+            own = np.flatnonzero(of == number)
             if len(own):
                 files[name].write(pick(part.rows, own).select(chosen.schema.names))
                 figures.rows[name] += len(own)
@@ -136,20 +138,19 @@ class _Files:
     def __init__(self, directory: Path, split: str, schema: pa.Schema) -> None:
         self._directory, self._split, self._schema = directory, split, schema
         self._written: list[Path] = []
-        self._waiting: list[pa.RecordBatch] = []
-        self._rows = self._waiting_rows = 0
+        self._waiting = RowGroup()
+        self._rows = 0
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, rows: pa.RecordBatch) -> None:
         """Add rows."""
-        self._waiting.append(rows)
-        self._waiting_rows += rows.num_rows
-        if self._waiting_rows >= _ROWS_A_GROUP:
+        self._waiting.add(rows)
+        if self._waiting.is_full:
             self._flush()
 
     def close(self) -> None:
         """Write what is left, and name the files."""
-        if self._waiting or not self._written:
+        if self._waiting.rows or not self._written:
             self._flush()
         self._end_file()
         for number, path in enumerate(self._written):
@@ -166,9 +167,8 @@ class _Files:
                 write_page_index=True,
                 use_content_defined_chunking=True,
             )
-        self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema))
-        self._rows += self._waiting_rows
-        self._waiting, self._waiting_rows = [], 0
+        self._rows += self._waiting.rows
+        self._writer.write_table(self._waiting.take(self._schema))
         if self._rows >= _ROWS_A_FILE:
             self._end_file()
 

@@ -23,6 +23,9 @@ from pipeline.sink import Joined
 from pipeline.sources import pick
 from pipeline.sources.identity import row_values
 
+# Made without `pa.scalar`, which imports pandas.
+_WORD = b"succeeded"
+_SUCCEEDED = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(_WORD)], np.int32)), pa.py_buffer(_WORD))[0]
 FAILED, TRUNCATED, CONDITION, DUPLICATES = "failed", "truncated", "not chosen by --where", "duplicates"
 
 
@@ -134,11 +137,14 @@ class Chosen:
     def _with_answers(self, rows: pa.RecordBatch) -> Sequence[int]:
         if self.selection.failed or self.with_failed:
             return range(rows.num_rows)
-        succeeded = pc.equal(rows.column(self.column("status")), "succeeded")
-        truncated = pc.and_(succeeded, pc.fill_null(rows.column(self.column("truncated")), False))
-        self.left_out[FAILED] += rows.num_rows - (pc.sum(succeeded).as_py() or 0)
-        self.left_out[TRUNCATED] += pc.sum(truncated).as_py() or 0
-        found: list[int] = np.flatnonzero(pc.and_not(succeeded, truncated).to_numpy(zero_copy_only=False)).tolist()
+        cut = rows.column(self.column("truncated"))
+        succeeded = pc.equal(rows.column(self.column("status")), _SUCCEEDED)
+        truncated = pc.and_(succeeded, pc.and_kleene(pc.is_valid(cut), cut))
+        self.left_out[FAILED] += rows.num_rows - succeeded.true_count
+        self.left_out[TRUNCATED] += truncated.true_count
+        # `to_numpy` of flags imports pandas.
+        kept = pc.and_not(succeeded, truncated).cast(pa.uint8()).buffers()[1]
+        found: list[int] = np.flatnonzero(np.frombuffer(kept, np.uint8, rows.num_rows)).tolist()
         return found
 
     def _holding(self, condition: Condition, rows: pa.RecordBatch, kept: Sequence[int]) -> list[int]:

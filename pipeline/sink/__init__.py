@@ -2,6 +2,7 @@
 
 from pipeline.sink.columns import RAW_REPLY, RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
 from pipeline.sink.gathered import GatheredResults
+from pipeline.sink.groups import RowGroup, row_groups, write_groups
 from pipeline.sink.joined import Joined
 from pipeline.sink.metadata import JournalState, OutputMetadata, journals_together, read_metadata
 from pipeline.sink.parquet import OutOfTime
@@ -19,6 +20,7 @@ __all__ = [
     "OutOfTime",
     "OutputMetadata",
     "Results",
+    "RowGroup",
     "files_of",
     "is_complete",
     "is_foreign",
@@ -32,6 +34,8 @@ __all__ = [
     "read_metadata",
     "result_fields",
     "result_names",
+    "row_groups",
     "shows",
     "supersede",
+    "write_groups",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import CheckpointFailed
+from pipeline.sink.groups import row_groups, write_groups
 from pipeline.sink.metadata import METADATA_KEY, OutputMetadata
-
-_ROWS_PER_GROUP = 65_536
-_BYTES_PER_GROUP = 8 * 2**20
-_MAX_PIECES = 256
 
 
 class Publishable(Protocol):
@@ -67,25 +63,16 @@ def write_rows(
     schema = results.schema
     kept = {**(schema.metadata or {}), METADATA_KEY: metadata.encode()}
     rows, cost = 0, Decimal(0)
-    written: Future[None] | None = None
-    with (
-        pq.ParquetWriter(
-            draft,
-            schema.with_metadata(kept),
-            compression=compression,
-            write_page_checksum=True,  # answers may have to be recovered from here
-        ) as writer,
-        ThreadPoolExecutor(1) as beside,
-    ):
-        for group in _groups(batches):
+    with pq.ParquetWriter(
+        draft,
+        schema.with_metadata(kept),
+        compression=compression,
+        write_page_checksum=True,  # answers may have to be recovered from here
+    ) as writer:
+        for group in write_groups(writer, row_groups(batches, schema)):
             rows += group.num_rows
             cost += pc.sum(group.column(results.prefix + "cost_usd")).as_py() or 0
-            if written is not None:
-                written.result()  # one group is written while the next one is joined; no more are kept
-            written = beside.submit(writer.write_table, group)
             del group
-        if written is not None:
-            written.result()
     return rows, cost
 
 
@@ -96,26 +83,6 @@ def in_time(batches: Iterable[pa.RecordBatch], give_up: float | None) -> Iterato
             raise OutOfTime
         yield batch
         del batch
-
-
-def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the rows of the batches in row groups of bounded size, without empty ones."""
-    pieces: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        if not batch.num_rows:
-            continue  # an empty batch would take memory for nothing
-        rows += batch.num_rows
-        size += batch.nbytes
-        pieces.append(batch)
-        if len(pieces) >= _MAX_PIECES:
-            # Each piece takes some kilobytes, however few rows it has.
-            pieces = pa.Table.from_batches(pieces).combine_chunks().to_batches()
-        if rows >= _ROWS_PER_GROUP or size >= _BYTES_PER_GROUP:
-            yield pa.Table.from_batches(pieces)
-            pieces, rows, size = [], 0, 0
-    if pieces:
-        yield pa.Table.from_batches(pieces)
 
 
 def check_file(draft: Path, results: Publishable, rows: int, cost: Decimal) -> None:

@@ -19,7 +19,7 @@ from pipeline.app.jobs.job import load_job
 from pipeline.app.use_cases.export import export_answers
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
-from pipeline.sink import parquet, results
+from pipeline.sink import groups, results
 from tests.functional.conftest import Endpoint, Workspace, answer, ended
 from tests.support.namespaces import namespace
 
@@ -212,7 +212,7 @@ def test_an_error_of_the_disk_at_any_row_group_leaves_what_stood_there(
     ws.job()
     monkeypatch.setattr(results, "_ROWS_AT_FIRST", 2)
     monkeypatch.setattr(results, "_MAX_ROWS_PER_SLICE", 2)
-    monkeypatch.setattr(parquet, "_ROWS_PER_GROUP", 2)
+    monkeypatch.setattr(groups, "_MAX_ROWS", 2)
     written = []
 
     def fails_at(self: pq.ParquetWriter, table: pa.Table) -> None:

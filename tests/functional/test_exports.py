@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.exports import batch_requests
+from pipeline.journal.reader import JournalReader
 from pipeline.sink import Joined, Results
 from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
 
@@ -76,6 +77,27 @@ def test_an_export_is_the_same_from_the_output_and_from_the_checkpoint(
         found.append(pq.read_table(path).to_pylist() if to == "parquet" else path.read_text().splitlines())
         (voted.path / "out.parquet").unlink(missing_ok=True)
     assert found[0] == found[1]
+
+
+def test_an_output_of_the_last_commit_is_read_without_the_journal(
+    done: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = JournalReader.places
+    looks: list[str] = []
+    monkeypatch.setattr(JournalReader, "places", lambda self: looks.append("") or places(self))
+    export(done, "csv", path="first.csv")
+    assert not looks
+    export(done, "csv", "--set", "output.prefix=x_", path="second.csv")  # the output that stands has other columns
+    assert len(looks) == 1
+    first, second = ((done.path / name).read_text().splitlines() for name in ("first.csv", "second.csv"))
+    assert first[1:] == second[1:]
+    endpoint.reply = lambda asked: answer("all is well")
+    (done.path / "out.parquet").rename(done.path / "older.parquet")
+    done.command("retry-failed")
+    (done.path / "older.parquet").rename(done.path / "out.parquet")
+    looks.clear()
+    assert export(done, "jsonl")["rows"] == 3
+    assert looks
 
 
 def test_rows_that_are_still_to_be_sent_are_counted(ws: Workspace) -> None:

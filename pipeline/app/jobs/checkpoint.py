@@ -72,16 +72,19 @@ def refuse_older_journal(directory: Path, journal: Journal, metadata: OutputMeta
 
 
 def saved_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:
-    """Return the plan of the last run, updated from the journal; None if the input or the settings have changed.
-
-    Every event of the journal is checked on the way.
-    """
-    saved = load_plan(directory)
-    number = journal.totals.plan if journal else 0
-    if journal is None or saved is None or saved.number != number or saved.fingerprint != opened.fingerprint:
-        return None
-    saved.apply(journal.places())
+    """Return `last_plan`, updated from the journal, every event of which is checked on the way."""
+    saved = last_plan(opened, directory, journal)
+    if journal is not None and saved is not None:
+        saved.apply(journal.places())
     return saved
+
+
+def last_plan(opened: OpenJob, directory: Path, journal: Journal | None) -> Plan | None:
+    """Return the plan of the last run as it was saved; None if the input or the settings have changed."""
+    saved = load_plan(directory)
+    if saved is None or journal is None or saved.number != journal.totals.plan:
+        return None
+    return saved if saved.fingerprint == opened.fingerprint else None
 
 
 @contextmanager

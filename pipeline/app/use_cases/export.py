@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.inspection import samples_of
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import reading
@@ -48,7 +49,7 @@ from pipeline.exports.batch_requests import write_request_files
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.providers import kinds
-from pipeline.sink import Results, shows
+from pipeline.sink import Results, is_complete, metadata_at, output_schema, shows
 from pipeline.sources import Source, open_source
 
 FOLDER = "hf"
@@ -120,14 +121,12 @@ def export_answers(
             return _write_requests(opened, journal, path)
         if journal is None:
             raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
-        plan = plan_unsaved(opened, journal)
-        results: Answers = Results(opened.rows, plan, journal, opened.carried, job.config.output.prefix)
-        if to in _OF_COLUMNS and options.selection.dedup is None and _stands(opened, plan, results.schema):
-            results = Standing(results, _output_source(job))
+        of_columns = to in _OF_COLUMNS and options.selection.dedup is None
+        results, pending = _answers(opened, journal, of_columns=of_columns)
         if options.beside is not None:
             results = WithOther(results, _output_of(options.beside, job))
         chosen = Chosen(results, options.selection, with_failed=to == BATCH)
-        chosen.left_out["pending"] = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
+        chosen.left_out["pending"] = pending
         if path is not None and to == FOLDER:
             rows = publish_folder(
                 chosen, path, shares, _facts(opened), lambda draft: record_folder(directory, draft, path)
@@ -157,12 +156,51 @@ def _output_source(job: Job) -> Source:
     return open_source(section, (), job.checkpoint_path)
 
 
+def _answers(opened: OpenJob, journal: Journal, *, of_columns: bool) -> tuple[Answers, int]:
+    """Return the answers so far, and how many rows are pending. Where the columns are enough, they are those of the
+    output that stands, if it shows what the journal holds.
+    """
+    if of_columns and _is_of_last_commit(opened, journal):
+        return _standing(opened, journal), 0
+    plan = plan_unsaved(opened, journal)
+    results = Results(opened.rows, plan, journal, opened.carried, opened.job.config.output.prefix)
+    pending = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
+    if of_columns and not pending and _stands(opened, plan, results.schema):
+        return _standing(opened, journal), 0
+    return results, pending
+
+
+def _is_of_last_commit(opened: OpenJob, journal: Journal) -> bool:
+    """Return whether the output was written after the journal's last commit, under the plan that holds now. Then it
+    shows what the journal holds, which need not be read. The names of variants are told by neither.
+    """
+    output = opened.job.output
+    if opened.rows.has_variants or not opened.job.writes_output or not is_complete(output):
+        return False
+    found = metadata_at(output)
+    return (
+        found is not None
+        and (found.checkpoint_id, found.journal.commits) == (journal.checkpoint_id, journal.totals.commits)
+        and checkpoint.last_plan(opened, opened.job.checkpoint_path, journal) is not None
+        and _output_source(opened.job).schema.names == _schema(opened).names
+    )
+
+
 def _stands(opened: OpenJob, plan: Plan, schema: pa.Schema) -> bool:
     """Return whether the output has every row, as the journal has it."""
-    if not opened.job.writes_output or len(plan) != plan.rows(*SUCCEEDED, *FAILED):
+    if not opened.job.writes_output:
         return False
     state = state_of(opened, schema, plan.state_digest())
     return shows(opened.job.output, state, len(plan), opened.job.config.output.rows_per_file)
+
+
+def _standing(opened: OpenJob, journal: Journal) -> Standing:
+    prefix = opened.job.config.output.prefix
+    return Standing(opened.rows, journal, prefix, _schema(opened), _output_source(opened.job))
+
+
+def _schema(opened: OpenJob) -> pa.Schema:
+    return output_schema(opened.rows, opened.carried, opened.job.config.output.prefix)
 
 
 def _write_requests(opened: OpenJob, journal: Journal | None, path: Path) -> Exported:
