@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.journal import State
 from pipeline.plan.plan import STATE_BITS, SUCCEEDED, Plan
 from pipeline.plan.rows import Rows
-from pipeline.plan.sharing import share
+from pipeline.plan.sharing import share, sharers
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,22 +178,28 @@ class PlanDraft:
         self.plan.orphaned += is_new
         self.plan.unsettle()
 
+    def new_rows(self) -> int:
+        """Return how many rows without an answer would be sent: not those that will share the outcome of another."""
+        sharing = sum(self.plan.state(position) is State.NEW for position, _ in sharers(self.plan, self._groups()))
+        return self.plan.count(State.NEW, State.ATTEMPTED) - sharing
+
     def share(self) -> None:
         """Let rows of the same request share one outcome, where the job says so; but for samples of one row, and rows
         of different variants. It comes last, when it is decided which rows keep an answer.
         """
+        share(self.plan, self._groups())
+
+    def _groups(self) -> Iterator[tuple[tuple[int, str], int]]:
+        """Yield what rows that may share an outcome have in common, and the position of each, as `sharers` takes them;
+        nothing where the job sends every row.
+        """
         if self._rows.deduplicate:
-            share(
-                self.plan,
-                (
-                    ((cell, request_hash), position)
-                    for cell, request_hash, position in self._scratch.execute(
-                        "SELECT position % ? AS cell, request_hash, position FROM input"
-                        " WHERE position NOT IN (SELECT position FROM unsent) ORDER BY 1, 2, 3",
-                        (self._rows.cells,),
-                    )
-                ),
-            )
+            for cell, request_hash, position in self._scratch.execute(
+                "SELECT position % ? AS cell, request_hash, position FROM input"
+                " WHERE position NOT IN (SELECT position FROM unsent) ORDER BY 1, 2, 3",
+                (self._rows.cells,),
+            ):
+                yield (cell, request_hash), position
 
     def _changes(self, condition: str) -> Iterator[Change]:
         for position, row_id, request_hash, content, source, state, settings in self._scratch.execute(

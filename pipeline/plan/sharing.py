@@ -66,7 +66,13 @@ def adopted_by_payers(plan: Plan) -> set[int]:
 
 
 def share(plan: Plan, groups: Iterable[tuple[object, int]]) -> None:
-    """Let rows with the same request share one outcome.
+    """Let rows with the same request share one outcome; see `sharers`."""
+    for position, payer in sharers(plan, groups):
+        plan.put(position, payer, State.SHARED)
+
+
+def sharers(plan: Plan, groups: Iterable[tuple[object, int]]) -> Iterator[tuple[int, int]]:
+    """Yield each row that shares another row's outcome, and the row that pays, by their positions.
 
     `groups` gives for each row that makes a request what it has in common with others, and its position, those of one
     group together and in input order. The row that pays is the first that has an answer already, else the first that
@@ -78,7 +84,7 @@ def share(plan: Plan, groups: Iterable[tuple[object, int]]) -> None:
             payer = min(positions, key=lambda position: (_rank(plan.state(position)), position))
             for position in positions:
                 if position != payer and plan.state(position) in _MAY_SHARE:
-                    plan.put(position, payer, State.SHARED)
+                    yield position, payer
 
 
 def _rank(state: State) -> int:

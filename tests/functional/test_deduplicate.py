@@ -105,6 +105,16 @@ def test_samples_and_variants_share_only_with_the_same_sample_and_variant_of_oth
     assert {row["shared_from"] for row in second} == {"u"} and {row["shared_from"] for row in first} == {None}
 
 
+def test_rows_that_will_share_are_not_bought_where_answers_leave_the_job(ws: Workspace, endpoint: Endpoint) -> None:
+    rows(ws, "u=a", "v=a", "w=a")
+    seeded = {"seed": 1, "max_tokens": 64}
+    job(ws, input={}, parameters=seeded, prompt={"user": "{{ question }}", "samples": 3})
+    assert ws.run()["requests"] == 3
+    job(ws, input={}, parameters=seeded)
+    found = ws.run()
+    assert (found["rows"], found["succeeded"], found["requests"]) == (3, 3, 0)
+
+
 def test_if_the_first_fails_the_others_fail_with_it_and_a_retry_mends_all(ws: Workspace, endpoint: Endpoint) -> None:
     endpoint.reply = lambda asked: refusal(400, 5006) if asked.prompt == "a" else answer("x")
     rows(ws, "u=a", "v=a", "w=b", "x=a")

@@ -182,8 +182,7 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
         )
     if plan.orphaned and (not opened.rows.id_columns or opened.rows.has_variants):
         orphaned, current = _newly_orphaned(directory, journal, made)
-        new = plan.count(State.NEW, State.ATTEMPTED)
-        if orphaned * 2 > current and new >= orphaned:
+        if orphaned * 2 > current and (new := made.new_rows()) >= orphaned:
             why = "without `input.id` a row is known by its whole content"
             if opened.rows.has_variants:
                 why = f"in a sweep a row is known by the settings that its variant names, and {why}"
