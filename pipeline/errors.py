@@ -26,6 +26,9 @@ from typing import ClassVar
 
 from pipeline.endings import StopKind
 
+GIVEN = "the job"
+"""The file of a job that was given as a Python mapping; no line of it is told."""
+
 
 class PipelineError(Exception):
     """The root of the tree. `exit_code` is what the command ends with, `kind` the word in `--json`."""
@@ -55,8 +58,8 @@ class Mistake:
     """The offending line as it is in the file, for the caret."""
 
     def __str__(self) -> str:
-        is_line = self.file is not None and self.line is not None and not self.file.startswith("--set")
-        place = f"{self.file}, line {self.line}" if is_line else self.file
+        has_lines = self.file is not None and self.file != GIVEN and not self.file.startswith("--set")
+        place = f"{self.file}, line {self.line}" if has_lines and self.line is not None else self.file
         words = ": ".join(part for part in (self.key, place, self.message) if part)
         return f"{words} ({self.suggestion})" if self.suggestion else words
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pipeline.api.job import Job
+from pipeline.api.words import in_ask, python_words
 from pipeline.errors import RunStopped
 from pipeline.sink import RESULT_NAMES
+from pipeline.sources import to_table
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -65,20 +67,18 @@ def ask(
     prompt: dict[str, Any] = {"user": user} if system is None else {"system": system, "user": user}
     if samples != 1:
         prompt["samples"] = samples
-    job = Job(
-        {
-            "name": "ask",
-            "input": {} if id is None else {"id": id},
-            "prompt": prompt,
-            "endpoint": {**(endpoint or {}), "model": model},
-            "parameters": dict(parameters or {}),
-            "limits": dict(limits or {}),
-            "checkpoint": {"path": str(checkpoint)},
-            **({} if expect is None else {"expect": dict(expect)}),
-        },
-        input=frame,
-    )
-    result = job.run()
+    asked = {
+        "name": "ask",
+        "input": {} if id is None else {"id": id},
+        "prompt": prompt,
+        "endpoint": {**(endpoint or {}), "model": model},
+        "parameters": dict(parameters or {}),
+        "limits": dict(limits or {}),
+        "checkpoint": {"path": str(checkpoint)},
+        **({} if expect is None else {"expect": dict(expect)}),
+    }
+    with python_words(in_ask):
+        result = Job(asked, input=to_table(frame)).run()
     if result.summary.pending:
         error = result.summary.error
         why = f"{counted(result.summary.pending, 'row')} of {result.summary.rows:,} without an answer so far"

@@ -6,8 +6,10 @@ import json
 import signal
 from collections.abc import Mapping
 from decimal import Decimal
+from operator import index
+from os import PathLike
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from pipeline.api.background import in_background
 from pipeline.api.results import Result, Results
@@ -23,6 +25,7 @@ from pipeline.errors import InvalidInput, InvalidJob, NoCheckpoint, RunStopped
 from pipeline.journal import Journal
 from pipeline.runner import StopRequest
 from pipeline.sources import to_table
+from pipeline.wording import range_text
 
 if TYPE_CHECKING:
     from pipeline.app.observe.summary import Summary
@@ -54,6 +57,10 @@ class Job:
         *,
         input: Any = None,
     ) -> None:
+        if not isinstance(job, str | PathLike | Mapping):
+            raise InvalidInput(f"job: the path of a job file or a mapping is needed, not {type(job).__name__}")
+        if not isinstance(overrides, Mapping | None):
+            raise InvalidInput(f"overrides: a mapping of keys to values is needed, not {type(overrides).__name__}")
         self._job = job
         self._overrides = tuple(f"{key}={_yaml(key, value)}" for key, value in (overrides or {}).items())
         self._table = None if input is None else to_table(input)
@@ -95,6 +102,8 @@ class Job:
         Raises:
             errors.PipelineError: as `plan` and `run` do; a pilot that was stopped raises `errors.RunStopped`.
         """
+        pilot = None if pilot is None else _whole("pilot", pilot, 1)
+        seed = _whole("seed", seed)
         with python_words():
             job = self._load()
             if pilot is None:
@@ -111,6 +120,7 @@ class Job:
         on_change: Literal["refuse", "rerun", "keep"] = "refuse",
         engine: Literal["local", "ray"] = "local",
         address: str | None = None,
+        no_wait: bool = False,
         progress: bool = False,
     ) -> Result:
         """Run the job from its present state, as `pipeline run` does, and return the result.
@@ -123,6 +133,8 @@ class Job:
             on_change: what to do about finished rows whose request changed.
             engine: what sends: this machine, or actors of a Ray cluster (extra `ray`).
             address: the address of the cluster; by default this machine's own, or one that is started here.
+            no_wait: with `endpoint.batch`, submit, collect what is ready, and end. While rows are waiting in a batch,
+                `exit_code` is 7.
             progress: show a bar on stderr.
 
         Raises:
@@ -131,15 +143,14 @@ class Job:
             errors.JobLocked: another run of the job is under way.
             KeyboardInterrupt: Ctrl-C; the requests in flight were waited for, and everything is saved.
         """
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise InvalidInput(f"limit must be an integer of at least 0, not {limit!r}")
+        limit = None if limit is None else _whole("limit", limit, 0)
         if on_change not in ("refuse", "rerun", "keep"):
             raise InvalidInput(f'on_change: "refuse", "rerun" or "keep" is needed, not {on_change!r}')
         if engine not in ("local", "ray"):
             raise InvalidInput(f'engine: "local" or "ray" is needed, not {engine!r}')
         with python_words():
             job = self._load()
-            options = RunOptions(limit=limit, on_change=on_change, engine=engine, address=address)
+            options = RunOptions(limit=limit, on_change=on_change, engine=engine, address=address, no_wait=no_wait)
             _, summary = self._run(job, options, progress=progress)
         return Result(job, summary=summary)
 
@@ -170,6 +181,15 @@ class Job:
         if summary.exit_code == 128 + signal.SIGINT:
             raise KeyboardInterrupt
         return run, summary
+
+
+def _whole(name: str, value: object, least: int | None = None) -> int:
+    """Return an argument that is an integer. Raises InvalidInput for anything else, and below the least."""
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        number = index(value)
+        if least is None or number >= least:
+            return number
+    raise InvalidInput(f"{name} must be {range_text('an integer', least, None)}, not {value!r}")
 
 
 def _yaml(key: str, value: Any) -> str:

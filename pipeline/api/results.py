@@ -66,7 +66,7 @@ class Result(Results):
 
     @property
     def exit_code(self) -> int:
-        """Return the exit code that the command would end with: 0, 3, 4 or 5."""
+        """Return the exit code that the command would end with: 0, 3, 4, 5 or 7."""
         return self.summary.exit_code
 
 

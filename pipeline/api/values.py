@@ -9,8 +9,7 @@ from decimal import Decimal
 from pipeline.api.words import in_python
 from pipeline.app.observe.summary import Summary
 from pipeline.app.use_cases.forecast import Forecast
-from pipeline.config.reading.source import GIVEN
-from pipeline.errors import Mistake
+from pipeline.errors import GIVEN, Mistake
 from pipeline.estimate import Range
 from pipeline.plan import Counts
 

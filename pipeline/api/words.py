@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,9 +14,15 @@ _FLAGS = (
     (re.compile(r"--on-change"), "on_change"),
     (re.compile(r"--engine ray"), 'engine="ray"'),
     (re.compile(r"--address"), "address"),
+    (re.compile(r"--no-wait"), "no_wait"),
     (re.compile(r"--set '?([a-z_.]+)=(?:…|VALUE)?'?"), r'overrides["\1"]'),
     (re.compile(r"--(limit|pilot|seed)\b"), r"\1"),
     (re.compile(r"`?pipeline run the job`?"), "call run()"),
+)
+_OF_ASK = (
+    (re.compile(r"^input: "), "frame: "),
+    (re.compile(r'on_change="rerun".*', re.DOTALL), "name another `checkpoint` to ask them anew"),
+    (re.compile(r"set output\.prefix, .* in input\.columns"), "rename it in the frame"),
 )
 
 
@@ -27,8 +33,15 @@ def in_python(message: str) -> str:
     return message
 
 
+def in_ask(message: str) -> str:
+    """Return a message of the Python interface with what `ask` takes in place of what `Job` takes."""
+    for words, instead in _OF_ASK:
+        message = words.sub(instead, message)
+    return message
+
+
 @contextmanager
-def python_words() -> Iterator[None]:
+def python_words(translate: Callable[[str], str] = in_python) -> Iterator[None]:
     """Raise errors of the package with messages that name Python's arguments.
 
     Anything else that is raised is a fault of the program; it becomes a PipelineError with that as its cause.
@@ -40,15 +53,15 @@ def python_words() -> Iterator[None]:
             [
                 replace(
                     one,
-                    message=in_python(one.message),
-                    file=None if one.file is None else in_python(one.file),
-                    suggestion=None if one.suggestion is None else in_python(one.suggestion),
+                    message=translate(one.message),
+                    file=None if one.file is None else translate(one.file),
+                    suggestion=None if one.suggestion is None else translate(one.suggestion),
                 )
                 for one in error.mistakes
             ]
         ) from error
     except PipelineError as error:
-        error.args = tuple(in_python(one) if isinstance(one, str) else one for one in error.args)
+        error.args = tuple(translate(one) if isinstance(one, str) else one for one in error.args)
         raise
     except Exception as error:
         raise PipelineError(f"a fault of the program: {type(error).__name__}: {error}") from error

@@ -17,11 +17,11 @@ from pipeline.config.reading.catalogue_file import include_catalogue
 from pipeline.config.reading.document import parse
 from pipeline.config.reading.environment import Filled, fill_document
 from pipeline.config.reading.overrides import apply_override
-from pipeline.config.reading.source import GIVEN, mapping_source, read_source
+from pipeline.config.reading.source import mapping_source, read_source
 from pipeline.config.resolved import resolved_document
 from pipeline.config.schema import shown
 from pipeline.config.validation import STAND_INS, validate
-from pipeline.errors import InvalidJob, Mistake
+from pipeline.errors import GIVEN, InvalidJob, Mistake
 from pipeline.records import JsonObject
 
 

@@ -231,7 +231,8 @@ def _items(schema: JsonObject) -> str:
 
 def _number(noun: str, schema: JsonObject) -> str:
     if "exclusiveMinimum" in schema:
-        return f"{noun} greater than {schema['exclusiveMinimum']:,}"
+        most = f" and at most {schema['maximum']:,}" if "maximum" in schema else ""
+        return f"{noun} greater than {schema['exclusiveMinimum']:,}{most}"
     return range_text(noun, schema.get("minimum"), schema.get("maximum"))
 
 

@@ -77,6 +77,13 @@ def test_a_prompt_echoed_by_what_stops_the_run_is_not_shown(ws: Workspace, endpo
     assert "no credit left" in ws.pipeline("run", "job.yaml").err
 
 
+def test_words_that_share_a_few_letters_with_a_short_prompt_are_shown(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: refusal(401, message="Authentication error: no such key")
+    ws.questions("question 1")
+    ws.job()
+    assert "Authentication error: no such key" in ws.pipeline("run", "job.yaml").err
+
+
 def test_a_redirect_takes_the_key_nowhere(ws: Workspace, endpoint: Endpoint) -> None:
     endpoint.reply = lambda asked: Reply(b"", 307, {"Location": f"http://localhost:{endpoint.port}/elsewhere"})
     ws.questions("a")

@@ -145,7 +145,7 @@ def test_a_setting_of_all_variants_makes_all_of_them_changed(ws: Workspace, endp
     ws.run()
     job(ws, {"endpoint.model": MODELS}, parameters={"top_k": 7})
     refused = ws.run(code=2)["error"]["message"]
-    assert "4 finished rows would be sent again" in refused and "parameters.top_k: None -> 7" in refused
+    assert "4 finished rows would be sent again" in refused and "(parameters.top_k: not set -> 7)" in refused
     assert ws.run("--on-change", "keep")["requests"] == 0
     assert ws.run()["requests"] == 0
     assert ws.run("--on-change", "rerun")["requests"] == 4

@@ -13,7 +13,7 @@ import threading
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -131,6 +131,22 @@ def test_refusals_name_the_argument_and_not_the_flag() -> None:
         pipeline.Job(JOB, {"limits.concurency": 3}, input=frame()).run()
 
 
+def test_a_job_given_as_a_mapping_has_no_lines_to_tell_of() -> None:
+    with pytest.raises(errors.InvalidJob) as refused:
+        pipeline.Job({**JOB, "colour": 1}, input=frame()).run()
+    assert "colour: the job: unknown key" in str(refused.value) and "line" not in str(refused.value)
+
+
+def test_what_is_no_job_is_refused_by_the_argument() -> None:
+    for job, overrides, named in [(5, None, "job"), (None, None, "job"), (JOB, ["limits.concurrency=3"], "overrides")]:
+        with pytest.raises(errors.InvalidInput, match=f"^{named}: "):
+            pipeline.Job(cast("Any", job), cast("Any", overrides))
+    for options in ({"pilot": 0}, {"pilot": -5}, {"pilot": "x"}, {"pilot": 1, "seed": "x"}):
+        with pytest.raises(errors.InvalidInput, match=f"^{list(options)[-1]} must be an integer"):
+            pipeline.Job(JOB, input=frame()).estimate(**options)
+    assert not Path(".checkpoints").exists()
+
+
 @pytest.mark.parametrize("options", [{"limit": -1}, {"limit": 1.5}, {"limit": True}, {"on_change": "ask"}])
 def test_an_argument_out_of_range_is_refused_before_anything_is_sent(options: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidInput):
@@ -229,6 +245,15 @@ def test_the_calls_take_what_is_promised() -> None:
     assert inspect.signature(pipeline.Job.run).parameters["progress"].default is False
 
 
+def test_rows_that_wait_in_a_batch_are_told_by_the_exit_code() -> None:
+    bought = {**JOB, "endpoint": {**JOB["endpoint"], "kind": "openai", "batch": {"poll_seconds": 0.1}}}
+    result = pipeline.Job({**bought, "simulator": {"batch_seconds": 60}}, input=frame()).run(no_wait=True)
+    assert (result.exit_code, result.summary.pending) == (7, 5)
+    assert result.summary.error is not None and result.summary.error.kind == "batch_waiting"
+    with pytest.raises(errors.InvalidInput, match=r"^no_wait is for"):
+        pipeline.Job({**JOB, "name": "online"}, input=frame()).run(no_wait=True)
+
+
 def test_run_is_short_for_a_job_that_runs() -> None:
     result = pipeline.run(job_file(), {"limits.concurrency": 2}, limit=2)
     assert (result.summary.succeeded, result.summary.pending) == (2, 3)
@@ -265,6 +290,20 @@ def test_ask_returns_the_callers_frame_with_the_answers_beside_it() -> None:
     assert again["finished_at"].tolist() == answered["finished_at"].tolist()
     table = pipeline.ask(pa.Table.from_pandas(asked, preserve_index=False), **options)
     assert isinstance(table, pa.Table) and table["response"].to_pylist() == answered["response"].tolist()
+
+
+def test_ask_names_its_own_arguments_in_refusals() -> None:
+    options: dict[str, Any] = {"model": MODEL, "endpoint": {"url": "simulator"}, "checkpoint": "kept"}
+    pipeline.ask(frame(), user="{{ q }}", **options)
+    for asked, user, named in [
+        (frame(), "{{ q }}!", "name another `checkpoint`"),
+        (frame().assign(status=1), "{{ q }}", "rename it in the frame"),
+        (None, "{{ q }}", "^frame: a pandas DataFrame"),
+        ([{"q": "a"}], "{{ q }}", "^frame: a pandas DataFrame"),
+    ]:
+        with pytest.raises(errors.InvalidInput, match=named) as refused:
+            pipeline.ask(asked, user=user, **options)
+        assert not [word for word in ("on_change", "set output.prefix", "`name:`") if word in str(refused.value)]
 
 
 def test_ask_raises_where_a_row_is_left_without_an_outcome() -> None:

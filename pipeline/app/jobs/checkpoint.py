@@ -1,30 +1,23 @@
-"""What a job's checkpoint holds: the plan that fits the present input, and what prevents a run."""
+"""What a job's checkpoint holds: the plan that fits the present input, and whether the output is of this job."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from decimal import Decimal
 from pathlib import Path
-
-import numpy as np
 
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.sharding import shards_of
-from pipeline.catalogue import cost
 from pipeline.config import Destination, Job
-from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidInput, InvalidJob, Mistake
+from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidJob, Mistake
 from pipeline.journal import Event, Journal, Outcome, State
 from pipeline.journal.files import PLAN_NAME
-from pipeline.plan import SUCCEEDED, Change, KnownRows, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
-from pipeline.records import Usage, digest
+from pipeline.plan import Change, KnownRows, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
+from pipeline.records import digest
 from pipeline.sink import OutputMetadata, is_there, metadata_at
-from pipeline.wording import counted, money
 
 _EVENTS_A_COMMIT = 1000
-_MOST_ANSWERS = 1000
-"""The number of answers that a cost is estimated from."""
 
 
 def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) -> None:
@@ -149,104 +142,6 @@ def settings_numbers(opened: OpenJob, journal: Journal | None) -> list[int | Non
 def register_settings(opened: OpenJob, journal: Journal) -> list[int]:
     """Record the settings of each variant, where the journal does not have them. Returns their numbers."""
     return [journal.register_settings(digest(settings), settings) for settings in opened.settings]
-
-
-def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, made: PlanDraft) -> None:
-    """Refuse to pay again for finished rows until the user says what to do.
-
-    Raises InvalidInput with the number of rows, what changed, and about what it would cost at today's price.
-    """
-    if journal is None:
-        return
-    answers, plan = made.answers(), made.plan
-    known = settings_numbers(opened, journal)
-    by_settings, by_content = made.changed_rows(known)
-    if not len(plan) and answers:
-        raise InvalidInput(
-            f"the input is empty, but the job has {counted(answers, 'answer')}; --on-change rerun publishes the empty"
-            f" output, --on-change keep leaves the old answers; {_ANOTHER_JOB}"
-        )
-    choice = f"--on-change rerun sends them again, --on-change keep leaves their answers as they are; {_ANOTHER_JOB}"
-    if by_settings:
-        difference = _difference(opened, journal, made, known)
-        if difference.startswith("parameters.max_tokens") and "," not in difference:
-            choice += "; retry-failed --kind truncated sends only the rows with a truncated answer"
-        raise InvalidInput(
-            f"{counted(by_settings, 'finished row')} would be sent again,"
-            f" {_price_of(by_settings, opened, journal, made)}, because the settings changed ({difference}); {choice}"
-        )
-    if by_content * 2 > made.answered_rows():
-        raise InvalidInput(
-            f"{by_content:,} of {counted(made.answered_rows(), 'finished row')} would be sent again,"
-            f" {_price_of(by_content, opened, journal, made)}, because their content changed; {choice}"
-        )
-    if plan.orphaned and (not opened.rows.id_columns or opened.rows.has_variants):
-        orphaned, current = _newly_orphaned(directory, journal, made)
-        if orphaned * 2 > current and (new := made.new_rows()) >= orphaned:
-            why = "without `input.id` a row is known by its whole content"
-            if opened.rows.has_variants:
-                why = f"in a sweep a row is known by the settings that its variant names, and {why}"
-            raise InvalidInput(
-                f"{orphaned:,} of {counted(current, 'finished row')} left the job, and {counted(new, 'new row')}"
-                f" would be sent, {_price_of(new, opened, journal, made)}; {why}."
-                " --on-change rerun sends the new rows and keeps the old answers in the checkpoint;"
-                f" {_ANOTHER_JOB}"
-            )
-
-
-_ANOTHER_JOB = "if this is another job, give it another `name:`"
-
-
-def _newly_orphaned(directory: Path, journal: Journal, made: PlanDraft) -> tuple[int, int]:
-    """Return how many answers that stood for a row by the last plan stand for none now, and how many stood; where that
-    plan is lost, by all answers.
-    """
-    before = load_plan(directory)
-    if before is None or before.number != journal.totals.plan:
-        return made.orphans(), made.answers()
-    before.apply(journal.places())
-    stood = np.zeros(journal.totals.events + 1, np.bool_)
-    for positions in before.positions(SUCCEEDED):
-        stood[[before.event(position) for position in positions]] = True
-    return made.orphans(stood), before.count(*SUCCEEDED)
-
-
-def _price_of(rows: int, opened: OpenJob, journal: Journal, made: PlanDraft) -> str:
-    """Say what a number of answers would cost at today's price, by the tokens of the job's answers so far."""
-    counts = []
-    for _, record in journal.records(made.some_answers(_MOST_ANSWERS)):
-        usage = Usage(
-            record.prompt_tokens, record.completion_tokens, record.total_tokens, cached_tokens=record.cached_tokens
-        )
-        counts += [amount for price in opened.prices if (amount := cost(price, usage)) is not None]
-    if not counts or opened.unpriced_models:
-        return "at a cost that is not known"
-    simulated = " simulated" if opened.job.config.endpoint.is_simulator else ""
-    return f"for about ${money(round(sum(counts, Decimal(0)) / len(counts) * rows, 6))}{simulated}"
-
-
-_BY_KEY = ("prompt", "expect")
-"""Settings whose values are not shown: they may be long or private."""
-
-
-def _difference(opened: OpenJob, journal: Journal, made: PlanDraft, known: Sequence[int | None]) -> str:
-    """Name the settings that changed."""
-    unlike = (one for one in made.changes() if one.settings_id != known[opened.rows.variant_of(one.position)])
-    changed = next(unlike)
-    before, after = journal.settings()[changed.settings_id], opened.settings[opened.rows.variant_of(changed.position)]
-    differences = []
-    for key in dict.fromkeys([*after, *before]):
-        now, was = after.get(key), before.get(key)
-        if key == "expect":
-            now, was = now or {}, was or {}
-        if isinstance(now, dict) and isinstance(was, dict):
-            for name in sorted(now.keys() | was.keys()):
-                if now.get(name) != was.get(name):
-                    detail = "" if key in _BY_KEY else f": {was.get(name)} -> {now.get(name)}"
-                    differences.append(f"{key}.{name}{detail}")
-        elif now != was:
-            differences.append(f"{key}: {was} -> {now}")
-    return ", ".join(differences) or "an earlier change"
 
 
 def keep_changes(made: PlanDraft) -> Iterator[Change]:

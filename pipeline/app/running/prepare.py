@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from pipeline.app.jobs import checkpoint
+from pipeline.app.jobs.changes import refuse_changes
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, try_templates
 from pipeline.app.observe.answer_counts import AnswerCounts
@@ -104,7 +105,7 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
         if held.journal is not None:
             holding = judge_again(made, held.journal, opened.rows.expected, every=rerun)
         if options.on_change == "refuse":
-            checkpoint.refuse_changes(opened, held.directory, held.journal, made)
+            refuse_changes(opened, held.directory, held.journal, made)
         chosen: Sequence[int] = ()
         if options.asks_longer and held.journal is not None:
             chosen = longer_answers.choose(made, held.journal, opened)

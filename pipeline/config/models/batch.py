@@ -23,5 +23,7 @@ class BatchConfig(Section):
     megabytes: Positive = Field(default=200.0, description="The largest file of a batch, in units of 1,000,000 bytes.")
     poll_seconds: Positive = Field(default=60.0, description="How often a batch that is out is looked at.")
     price_factor: _Factor = Field(
-        default=Decimal("0.5"), description="What a batch costs, as a part of the price of single requests."
+        default=Decimal("0.5"),
+        description="What a batch costs, as a part of the price of single requests.",
+        json_schema_extra={"default": 0.5},
     )

@@ -11,14 +11,11 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path, PurePath
 
-from pipeline.errors import InvalidJob, Mistake
+from pipeline.errors import GIVEN, InvalidJob, Mistake
 from pipeline.records import JsonObject
 from pipeline.suggest import did_you_mean, nearest
 
 MAX_BYTES = 1024 * 1024
-
-GIVEN = "the job"
-"""The name of the file of a job that was given as a Python mapping."""
 
 _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _MAX_SHOWN = 1_000
