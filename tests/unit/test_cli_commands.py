@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from pipeline.app.use_cases.export import FOLDER, REQUESTS, WRITERS
 from pipeline.cli import _OTHER_NAMES, commands
 
 
@@ -34,3 +36,10 @@ def test_a_command_that_is_like_none_is_told_where_they_stand() -> None:
 
 def test_no_name_of_another_tool_is_one_of_our_commands() -> None:
     assert not _OTHER_NAMES.keys() & commands.commands.keys()
+
+
+def test_every_shape_of_an_export_can_be_chosen() -> None:
+    """The command lists them itself, because to ask the writers would take longer than `--help` may."""
+    shape = next(option for option in commands.commands["export"].params if option.name == "to")
+    assert isinstance(shape.type, click.Choice)
+    assert sorted(shape.type.choices) == sorted([*WRITERS, FOLDER, REQUESTS])

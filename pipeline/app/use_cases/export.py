@@ -80,7 +80,7 @@ class Exported:
     left_out: Mapping[str, int]
 
 
-_WRITERS: Mapping[str, Callable[[ExportOptions], Writer]] = {
+WRITERS: Mapping[str, Callable[[ExportOptions], Writer]] = {
     "jsonl": lambda options: write_jsonl,
     "csv": lambda options: csv_writer(raw_cells=options.raw_cells, bom=options.bom),
     "parquet": lambda options: write_parquet,
@@ -90,7 +90,6 @@ _WRITERS: Mapping[str, Callable[[ExportOptions], Writer]] = {
     BATCH: lambda options: write_batch_results,
 }
 _OF_COLUMNS = ("jsonl", "csv", "parquet", FOLDER)
-FORMATS = (*_WRITERS, FOLDER, REQUESTS)
 _ONLY_FOR = {"score": ("preference",), "split": (FOLDER,), "raw_cells": ("csv",), "bom": ("csv",)}
 
 
@@ -132,9 +131,9 @@ def export_answers(
                 chosen, path, shares, _facts(opened), lambda draft: record_folder(directory, draft, path)
             )
         elif path is None or (kind_of_special(path) is not None and not path.is_symlink()):
-            rows = write_stream(chosen, _WRITERS[to](options), path)
+            rows = write_stream(chosen, WRITERS[to](options), path)
         else:
-            rows = write_file(chosen, _WRITERS[to](options), path, lambda draft: record_export(directory, draft, path))
+            rows = write_file(chosen, WRITERS[to](options), path, lambda draft: record_export(directory, draft, path))
     return Exported(rows, {reason: count for reason, count in chosen.left_out.items() if count})
 
 

@@ -19,7 +19,7 @@ from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, RunError, Summary
 from pipeline.app.running.publishing import metadata_of, state_of
 from pipeline.config import Destination, Job, Shard
-from pipeline.endings import StopKind
+from pipeline.endings import Exit, StopKind
 from pipeline.errors import InvalidInput, InvalidJob, JobLocked
 from pipeline.journal import Journal, State
 from pipeline.plan import FailureKinds, Plan, failure_kinds, load_plan
@@ -103,7 +103,7 @@ def gather(job: Job, count: int) -> Gathered:
         output = _publish(opened, parts)
     counts = counts_of_output(output, job.config.output.prefix)
     is_good = all(one.status == "succeeded" for one in summaries)
-    summary = summary.having(counts, output=str(output), exit_code=0 if is_good else 3)
+    summary = summary.having(counts, output=str(output), exit_code=Exit.DONE if is_good else Exit.ROWS_FAILED)
     return Gathered(replace(summary, seconds=time.monotonic() - started), states)
 
 
