@@ -22,7 +22,7 @@ COPIES = {
     "writers of a draft and its place": r"^ +draft\.rename\((?:path|directory / (?!_DEC)[\w\"]+)\)$",
     "calls of fsync": r"\bos\.fsync\(",
     "endpoint kinds compared as text": r"\bkind (?:==|!=) \"(?:openai|dataoorts)\"",
-    "exit codes as numbers": r"\bStop\(\s*\d|sys\.exit\([1-9]|exit_code(?: ==|=| =| = int|: int =) ?(?:[1-9]\d*$|.* else [1-9])",
+    "exit codes as numbers": r"\bStop\(\s*\d|sys\.exit\([1-9]|exit_code(?::? int)? ?==? ?(?:.* else )?[1-9]\d*\b",
     "stop words as text": r"\"(?:outage|cost_cap|no_progress|all_refused|still_truncated)\"",
 }
 """Ideas that had several copies, and a pattern that finds one."""

@@ -21,6 +21,7 @@ from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
 from pipeline.app.use_cases import forecast
 from pipeline.app.use_cases.validate import validate
+from pipeline.endings import Exit
 from pipeline.errors import InvalidInput, InvalidJob, NoCheckpoint, RunStopped
 from pipeline.journal import Journal
 from pipeline.runner import StopRequest
@@ -178,7 +179,7 @@ class Job:
 
             run, summary = in_background(execute)
         logger.info("%s: %s", summary.job, summary.status)
-        if summary.exit_code == 128 + signal.SIGINT:
+        if summary.exit_code == Exit.SIGNAL + signal.SIGINT:
             raise KeyboardInterrupt
         return run, summary
 
