@@ -215,3 +215,16 @@ def test_starting_over_as_a_whole_replaces_the_gathered_output_only_when_told(di
     assert "output.overwrite" in refused["error"]["message"]
     assert (divided.path / "out.parquet").read_bytes() == before
     assert divided.run("--on-change", "rerun", "--set", "output.overwrite=true")["requests"] == ROWS
+
+
+def test_a_gathered_output_is_the_job_s_own_and_the_shards_are_named_where_the_whole_is_asked_for(
+    divided: Workspace,
+) -> None:
+    run_all(divided)
+    gather(divided)
+    assert divided.command("validate")["valid"] is True
+    for command in (["inspect", "job.yaml"], ["compare", "job.yaml", "job.yaml"]):
+        refused = divided.pipeline(*command)
+        assert refused.code == 2 and "runs in 4 shards" in refused.err and "gather job.yaml --shards 4" in refused.err
+    (divided.path / "out.parquet").write_bytes(b"of somebody else")
+    assert "output.path" in divided.pipeline("validate", "job.yaml").err

@@ -20,9 +20,12 @@ from pipeline.sink import OutputMetadata, is_there, metadata_at
 _EVENTS_A_COMMIT = 1000
 
 
-def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) -> None:
+def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None, *, allow_gathered: bool = False) -> None:
     """Refuse to replace a file that was not written from this checkpoint, unless the job says so; and in any case to
     buy again what this job's output holds, while the checkpoint that it was written from is elsewhere.
+
+    Args:
+        allow_gathered: it may be what was gathered from the job's shards.
 
     Raises:
         InvalidJob: it is another job's, or no output at all.
@@ -42,6 +45,8 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None) ->
                 f" the job in the directory where it is, or put it back; to start over and pay again, move {place} away"
                 " or give the job another `name:`"
             )
+        elif allow_gathered and may_be_gathered and metadata is not None and metadata.job == job.config.name:
+            continue
         elif not job.config.output.overwrite:
             raise InvalidJob([job.placed(foreign_output(place, "written from this job's checkpoint"))])
 

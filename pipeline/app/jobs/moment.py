@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from pipeline.app.jobs.locking import reading, refuse_foreign_checkpoint
 from pipeline.app.jobs.scratch import scratch
+from pipeline.app.jobs.sharding import latest_shards
 from pipeline.config import Job
 from pipeline.errors import InvalidInput, JobLocked
 from pipeline.journal import Journal
@@ -36,9 +37,15 @@ def at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
                 stack.callback(journal.close)
                 refuse_foreign_checkpoint(job, job.checkpoint_path, journal.identity)
             if journal is None:
-                raise InvalidInput(
-                    f"the job {job.config.name!r} has not been run yet; run it first: {job.command('run')}"
-                )
+                raise InvalidInput(_no_answers(job))
             yield journal, is_running
             return
         raise locked
+
+
+def _no_answers(job: Job) -> str:
+    name = job.config.name
+    if parts := latest_shards(job):
+        gather = job.command("gather", "--shards", str(len(parts)))
+        return f"the job {name!r} runs in {len(parts):,} shards, not as a whole; `{gather}` writes its one output"
+    return f"the job {name!r} has not been run yet; run it first: {job.command('run')}"

@@ -9,7 +9,7 @@ from pipeline.config import Job, Shard
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal, read_progress
 from pipeline.records import digest
-from pipeline.wording import counted, listed
+from pipeline.wording import counted
 
 
 def shards_of(job: Job) -> dict[int, list[Job]]:
@@ -70,7 +70,7 @@ def refuse_another_division(job: Job) -> None:
     if kept:
         this = "run as a whole" if not own else f"divided into {counted(own, 'shard')}"
         raise InvalidInput(
-            f"{job.config.name!r} has {listed(kept)}, and would be {this} now: every row would be sent again;"
+            f"{job.config.name!r} has {' and '.join(kept)}, and would be {this} now: every row would be sent again;"
             " go on as before, or say --on-change rerun to start over and pay again"
         )
 

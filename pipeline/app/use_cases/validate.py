@@ -118,7 +118,7 @@ def _check_existing(job: Job, known: Sequence[Mistake]) -> None:
         return
     directory = job.checkpoint_path
     if not Journal.exists(directory):
-        checkpoint.refuse_foreign_output(job, directory, None)
+        checkpoint.refuse_foreign_output(job, directory, None, allow_gathered=True)
         return
     with suppress(JobLocked), reading(job) as journal:  # a run under way has checked this itself
         checkpoint.refuse_foreign_output(job, directory, journal)
