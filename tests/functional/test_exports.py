@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.exports import batch_requests
+from pipeline.journal.places import EventPlaces
 from pipeline.journal.reader import JournalReader
 from pipeline.sink import Joined, Results
 from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
@@ -84,7 +85,12 @@ def test_an_output_of_the_last_commit_is_read_without_the_journal(
 ) -> None:
     places = JournalReader.places
     looks: list[str] = []
-    monkeypatch.setattr(JournalReader, "places", lambda self: looks.append("") or places(self))
+
+    def look(self: JournalReader) -> Iterator[EventPlaces]:
+        looks.append("")
+        return places(self)
+
+    monkeypatch.setattr(JournalReader, "places", look)
     export(done, "csv", path="first.csv")
     assert not looks
     export(done, "csv", "--set", "output.prefix=x_", path="second.csv")  # the output that stands has other columns
