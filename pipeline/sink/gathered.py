@@ -52,7 +52,7 @@ class GatheredResults:
         joinings = [part.joining() for part in self.parts]
         read, rows = [0] * len(self.parts), _MOST_ROWS
         for _, batch in self.rows.batches():
-            numbers = np.array(shard_numbers(batch, len(self.parts), self.rows.id_columns), np.int64)
+            numbers = shard_numbers(batch, len(self.parts), self.rows.id_columns)
             start = 0
             while start < batch.num_rows:
                 stop = start + rows

@@ -22,7 +22,7 @@
 
 from __future__ import annotations
 
-from pipeline.sources.chosen import ChosenRows
+from pipeline.sources.chosen import ChosenRows, Undecided
 from pipeline.sources.chunks import Mark, pick, taken
 from pipeline.sources.files import InputFile, digest_of_beginning, file_facts
 from pipeline.sources.json_columns import written_column
@@ -36,6 +36,7 @@ __all__ = [
     "Mark",
     "Source",
     "TableSource",
+    "Undecided",
     "Watched",
     "column_mistakes",
     "digest_of_beginning",

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config import LimitsConfig, Shard
-from pipeline.sources import shard_numbers
+from pipeline.sources import rows_of, shard_numbers
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "-1/4", "1/4/2", "a/b", "1.0/4", "01/4"])
@@ -55,8 +55,8 @@ def test_what_is_not_divided_stays() -> None:
 
 def test_rows_keep_their_shard_whatever_comes_after_them() -> None:
     ids = [f"row-{number}" for number in range(2000)]
-    numbers = shard_numbers(pa.record_batch({"id": ids}), 4, ("id",))
-    assert shard_numbers(pa.record_batch({"id": ids[:700]}), 4, ("id",)) == numbers[:700]
+    numbers = shard_numbers(pa.record_batch({"id": ids}), 4, ("id",)).tolist()
+    assert shard_numbers(pa.record_batch({"id": ids[:700]}), 4, ("id",)).tolist() == numbers[:700]
     assert {number: numbers.count(number) > 400 for number in range(1, 5)} == dict.fromkeys(range(1, 5), True)
     assert numbers[:8] == [4, 3, 4, 1, 4, 2, 4, 2]  # for ever: a paid answer is found by it
 
@@ -68,4 +68,5 @@ def test_rows_of_the_same_content_are_in_one_shard() -> None:
 
 
 def test_a_row_without_an_id_is_in_no_shard_alone() -> None:
-    assert shard_numbers(pa.record_batch({"id": ["", None]}), 4, ("id",)) == [0, 0]
+    assert shard_numbers(pa.record_batch({"id": ["", None, "row-0"]}), 4, ("id",)).tolist() == [0, 0, 4]
+    assert list(rows_of(Shard(3, 4), ("id",))(pa.record_batch({"id": ["", None, "row-0"]}))) == [True, True, False]

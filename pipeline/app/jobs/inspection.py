@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.app.jobs.caching import cache_mistakes
@@ -30,7 +32,7 @@ from pipeline.prompts import (
 )
 from pipeline.providers import UNBOUNDED, ParameterValues
 from pipeline.sink import result_fields
-from pipeline.sources import ChosenRows, Source, TableSource, column_mistakes, open_source, rows_of
+from pipeline.sources import ChosenRows, Source, TableSource, Undecided, column_mistakes, open_source, rows_of
 from pipeline.sources.batch_requests import BODY_COLUMN, ID_COLUMN
 from pipeline.sources.identity import row_values
 
@@ -146,18 +148,20 @@ def _models(config: JobConfig) -> list[str]:
     return [variant.config.endpoint.model for variant in variants(config)]
 
 
-def _condition(text: str, columns: Sequence[str]) -> Callable[[pa.RecordBatch], Iterator[bool]]:
-    """Return a function that says of each row whether it counts; it raises InvalidJob if that cannot be decided."""
+def _condition(text: str, columns: Sequence[str]) -> Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]:
+    """Return a function that says of each row whether it counts; it raises Undecided where it cannot."""
     from pipeline.prompts.conditions import Condition
 
     condition = Condition(text, _WHERE, columns)
 
-    def judge(batch: pa.RecordBatch) -> Iterator[bool]:
-        for row in row_values(batch):
+    def judge(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        found = np.zeros(batch.num_rows, np.bool_)
+        for index, row in enumerate(row_values(batch)):
             try:
-                yield condition.holds(row)
+                found[index] = condition.holds(row)
             except PromptFailure as failure:
-                raise InvalidJob([Mistake(failure.message, key=_WHERE)]) from None
+                raise Undecided(index, Mistake(failure.message, key=_WHERE)) from None
+        return found
 
     return judge
 
