@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from fractions import Fraction
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -97,8 +99,8 @@ def make_validator(schema: JsonObject) -> Any:
     kind = validator_for({"$schema": named}, default=Draft202012Validator) if isinstance(named, str) else None
     if kind is None or (kind is Draft202012Validator and named.rstrip("#") != _CURRENT):
         raise SchemaFault(f"$schema {named!r} is no draft of JSON Schema that is known here")
-    bounded: Any = extend(kind, {"pattern": _pattern})  # type: ignore[no-untyped-call]
-    return bounded(schema, registry=Registry())
+    own: Any = extend(kind, {"pattern": _pattern, "multipleOf": _multiple_of})  # type: ignore[no-untyped-call]
+    return own(schema, registry=Registry())
 
 
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
@@ -107,6 +109,18 @@ def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationEr
 
     if isinstance(value, str) and MATCHER.search(pattern, value) is None:
         yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _multiple_of(validator: Any, step: float, value: Any, _: Any) -> Iterator[ValidationError]:
+    """Divide the numbers as they are written: in binary floats, most prices are no multiple of 0.01."""
+    from jsonschema import ValidationError
+
+    if validator.is_type(value, "number") and not (isfinite(value) and _exact(value) % _exact(step) == 0):
+        yield ValidationError(f"{value!r} is not a multiple of {step}")
+
+
+def _exact(number: float) -> Fraction:
+    return Fraction(repr(number))
 
 
 def is_current_draft(schema: JsonObject) -> bool:

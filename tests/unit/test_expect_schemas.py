@@ -84,3 +84,20 @@ def test_a_pattern_of_a_schema_has_a_bound_on_its_time(more: Any) -> None:
         found.read('{"a": "y"}')
     with pytest.raises(Invalid, match="more than 1 s"):
         found.read('{"a": "' + "x" * 40 + '!"}')
+
+
+@pytest.mark.parametrize(
+    ("step", "multiples", "others"),
+    [
+        (0.01, ["19.99", "0.07", "4.35", "33", "-1.1", "1e2", "1e300"], ["0.005", "19.991", "1e400"]),
+        (1e-9, ["0.000000003", "12345678.000000001"], ["1e-10"]),
+        (3, ["9007199254740993", "-6", "0", "6.0"], ["9007199254740992", "0.3"]),
+    ],
+)
+def test_a_multiple_is_one_of_the_number_that_is_written(step: float, multiples: list[str], others: list[str]) -> None:
+    found = SchemaExpectation({"type": "array", "items": {"type": "number", "multipleOf": step}})
+    for text in multiples:
+        found.read(f"[{text}]")
+    for text in others:
+        with pytest.raises(Invalid, match=f"not a multiple of {step}"):
+            found.read(f"[{text}]")
