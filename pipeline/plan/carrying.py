@@ -62,20 +62,10 @@ def carry(
     survey = Survey(rows, directory)
     for position, batch in rows.batches(survey.begin_with(inventory) * rows.cells):
         survey.add(position, batch)
-    repeated, occurrences = survey.numbered()
-    kept = survey.inventory(inventory.rules, is_settled=True)
-    stretches = _stretches(inventory.blocks, kept.blocks)
+    plan = survey.plan(number, fingerprint, inventory.rules)
+    assert plan.inventory is not None
+    stretches = _stretches(inventory.blocks, plan.inventory.blocks)
     gone = _gone(stretches, inventory.keys.count)
-    plan = Plan(
-        number=number,
-        fingerprint=fingerprint,
-        digest=rows.digest(kept.blocks),
-        latest=np.zeros(survey.count, np.uint64),
-        repeated=repeated,
-        occurrences=occurrences,
-        orphaned=0,
-        inventory=kept,
-    )
     if not stretches or not _numbered_alike(old, plan, stretches, rows.cells):
         return None
     loose = _events_of(old, gone, rows.cells)

@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import CheckpointFailed
@@ -152,26 +151,17 @@ def _make(
         # A row that nothing is known of, and that shares with no other, is joined with nothing.
         contents = _load(scratch, rows, former, position, batch) if has_events or rows.deduplicate else None
         survey.add(position, batch, contents)
-    repeated, occurrences = survey.numbered()
-    kept = survey.inventory(rules)
-    plan = Plan(
-        number=number,
-        fingerprint=fingerprint,
-        digest=rows.digest(kept.blocks),
-        latest=np.zeros(survey.count, np.uint64),
-        repeated=repeated,
-        occurrences=occurrences,
-        orphaned=0,
-    )
+    plan = survey.plan(number, fingerprint, rules)
+    assert plan.inventory is not None
     spare = 0
     if has_events or rows.deduplicate:
-        number_repeated(scratch, repeated, occurrences)
+        number_repeated(scratch, plan.repeated, plan.occurrences)
         index_input(scratch)
     if has_events:
         plan.orphaned = match(scratch, forget_kept=forget_kept)
         put_matches(scratch, plan)
         spare, _ = spare_events(scratch)
-    plan.inventory = replace(kept, is_settled=not (spare or former or rows.deduplicate))
+    plan.inventory = replace(plan.inventory, is_settled=not (spare or former or rows.deduplicate))
     return plan
 
 

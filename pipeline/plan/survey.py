@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.plan.blocks import Blocks, columns_text
 from pipeline.plan.keys import KeyFile, keys_of_ids, occurrences, repeated_numbers
-from pipeline.plan.plan import Inventory, KnownFile
+from pipeline.plan.plan import Inventory, KnownFile, Plan
 from pipeline.plan.rows import Rows
 from pipeline.sources import InputFile, Mark, digest_of_beginning, file_facts, notes_of_files
 
@@ -66,20 +66,31 @@ class Survey:
         self._keys.append(keys)
         self._reader.add(batch, keys)
 
-    @property
-    def count(self) -> int:
-        """How many rows of the job there are so far."""
-        return self._keys.count * self._rows.cells
+    def plan(self, number: int, fingerprint: str, rules: str) -> Plan:
+        """Return the plan of all rows that were added, in which none has an event yet; see `draft_plan`. Raises
+        InvalidJob at an id that stands twice.
+        """
+        repeated, occurrences = self._numbered()
+        kept = self._inventory(rules)
+        return Plan(
+            number=number,
+            fingerprint=fingerprint,
+            digest=self._rows.digest(kept.blocks),
+            latest=np.zeros(self._keys.count * self._rows.cells, np.uint64),
+            repeated=repeated,
+            occurrences=occurrences,
+            orphaned=0,
+            inventory=kept,
+        )
 
-    def inventory(self, rules: str, *, is_settled: bool = False) -> Inventory:
-        """Return what is kept of the input once all rows are added."""
+    def _inventory(self, rules: str) -> Inventory:
         counted = [
             self._known(file, notes.rows, notes.marks)
             for file, notes in zip(self._rows.source.files, self._notes, strict=False)
             if notes.rows is not None
         ]
         known = tuple(counted) if len(counted) == len(self._rows.source.files) else ()
-        return Inventory(rules, self._columns, known, self._reader.finish(), self._keys, is_settled)
+        return Inventory(rules, self._columns, known, self._reader.finish(), self._keys, is_settled=True)
 
     def _known(self, file: InputFile, rows: int, marks: Sequence[Mark]) -> KnownFile:
         if file.path in self._same:
@@ -89,10 +100,8 @@ class Survey:
             return KnownFile(facts, rows)
         return KnownFile(facts, rows, tuple(marks), digest_of_beginning(file, marks[-1].byte))
 
-    def numbered(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-        """Return the positions of the rows that repeat an earlier one, and for the how manieth time. Raises InvalidJob
-        at an id that stands twice.
-        """
+    def _numbered(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Return the positions of the rows that repeat an earlier one, and for the how manieth time."""
         if self._rows.id_columns:
             self._refuse_duplicates(repeated_numbers(self._keys))
             return np.zeros(0, np.uint32), np.zeros(0, np.uint32)
