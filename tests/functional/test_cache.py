@@ -185,8 +185,21 @@ def test_a_file_that_is_no_cache_is_refused_and_left_alone(
     job(ws, "first")
     for command in ("validate", "run"):
         result = ws.pipeline(command, "job.yaml")
-        assert result.code == 2 and "cache.path" in result.err and "no cache of this program" in result.err
+        assert result.code == 6 and "cache.path" in result.err and "no cache of this program" in result.err
     assert (ws.path / FILE).read_bytes() == before and not endpoint.asked
+
+
+def test_a_cache_that_cannot_be_written_ends_a_run_before_the_first_call(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    (ws.path / FILE).mkdir(parents=True)
+    for path in (FILE, "/proc/nowhere/answers"):
+        job(ws, "first", cache={"path": path})
+        for command in ("validate", "run"):
+            result = ws.pipeline(command, "job.yaml")
+            assert result.code == 6 and f"cache.path: {path.split('nowhere')[0].rstrip('/')}" in result.err, result
+    job(ws, "first", parameters={"temperature": -1})
+    assert ws.pipeline("run", "job.yaml").code == 2
+    assert not endpoint.asked
 
 
 def test_a_broken_cache_ends_a_run_before_the_first_call(ws: Workspace, endpoint: Endpoint) -> None:

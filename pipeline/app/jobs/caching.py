@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.app.jobs.paths import why_unusable
 from pipeline.cache import Cache, CacheKeys, is_cache
 from pipeline.config import Job
-from pipeline.errors import Mistake
+from pipeline.errors import CheckpointFailed
 from pipeline.expect import Expected
 from pipeline.runner import CachedAnswers
 
@@ -47,15 +48,17 @@ def cache_keys(job: Job) -> CacheKeys:
     return CacheKeys(endpoint.urls[0].rstrip("/") if len(endpoint.urls) == 1 else None, endpoint.is_simulator)
 
 
-def cache_mistakes(job: Job) -> Iterator[Mistake]:
-    """Yield what is wrong with the file at the cache's path, by its head."""
+def refuse_unusable_cache(job: Job) -> None:
+    """Raise CheckpointFailed where the file at the cache's path is no cache, or cannot be read or written."""
     config = job.config.cache
-    if config is None or job.is_doubtful("cache.path"):
+    if config is None:
         return
     path = Path(config.path)
+    why = why_unusable(path)
     try:
-        if path.is_file() and path.stat().st_size and not is_cache(path):
-            message = f"{path} exists, and is no cache of this program"
-            yield Mistake(message, key="cache.path", suggestion="name another file, or move it away")
+        if why is None and path.is_file() and path.stat().st_size and not is_cache(path):
+            why = f"{path} exists, and is no cache of this program"
     except OSError as error:
-        yield Mistake(f"{path} cannot be read: {error.strerror}", key="cache.path", suggestion="change its permissions")
+        why = f"{path} cannot be read: {error.strerror}"
+    if why is not None:
+        raise CheckpointFailed(f"cache.path: {why}; name another file, or move it away")

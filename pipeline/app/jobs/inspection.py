@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.app.jobs.caching import cache_mistakes
 from pipeline.app.jobs.division import division_mistakes
 from pipeline.app.jobs.expecting import expected_of
 from pipeline.app.jobs.material import read_variants
@@ -72,7 +71,6 @@ def inspect_job(
         mistakes += path_mistakes(job)
         mistakes += store_mistakes(job)
         mistakes += division_mistakes(job)
-        mistakes += cache_mistakes(job)
         mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
         mistakes += _clashes(job.config, source, expected)

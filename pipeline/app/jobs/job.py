@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.app.jobs.caching import refuse_unusable_cache
 from pipeline.app.jobs.inspection import carried_columns, inspect_job, needs_max_tokens, samples_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.pricing import price_of
@@ -146,10 +147,13 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
 
     Raises:
         InvalidJob: with every mistake that could be found.
+        CheckpointFailed: the job is right, but its cache cannot be used.
     """
     found = inspect_job(job, os.environ if environ is None else environ, for_sending=for_sending)
     if found.mistakes or found.source is None or not found.asked:
         raise InvalidJob(found.mistakes)
+    if for_sending:
+        refuse_unusable_cache(job)
     config, (named, _) = job.config, read_variants(job.config)
     rows = Rows(
         found.source,

@@ -74,12 +74,13 @@ def refuse_to_write(job: Job, path: Path, *, is_directory: bool = False) -> None
         raise InvalidInput(f"{found}; name another {kind}")
 
 
+_CACHE = "cache.path"
 _IN_ITS_WAY = {
     "checkpoint.path": "give the checkpoint a directory of its own, such as .checkpoints/NAME",
     "output.path": "write the answers to another file, such as data/out/NAME.parquet",
     "simulator.ledger": "give the ledger a file of its own",
     "metrics.textfile": "give the metrics a file of their own",
-    "cache.path": "give the cache a file of its own",
+    _CACHE: "give the cache a file of its own",
 }
 """Keys of what is written, and what to do where that meets another file. Of two that meet, the later one is named."""
 
@@ -102,12 +103,14 @@ def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
             message = f"{one.path} would be read as input by the next run, under `input.path: {entry}`"
             return Mistake(message, key=place.key, suggestion="put it elsewhere, or name the input's files")
         special = kind_of_special(one.path)
-        if special is not None and not one.is_directory:
+        if special is not None and not one.is_directory and place.key != _CACHE:
             suggestion = "name a file"
             if output is not None and special == "a directory":
                 inside = place.path / f"{job.config.name}.parquet"
                 suggestion += f", such as {inside}, or a directory of part files as {place.path}/"
             return Mistake(f"{one.path} cannot be written to: it is {special}", key=place.key, suggestion=suggestion)
+    if place.key == _CACHE:  # `refuse_unusable_cache` looks at the rest
+        return None
     if output is not None:
         blocked = _blocked_output(place, written[-1].path)
     elif place.is_directory:
@@ -180,6 +183,12 @@ def is_foreign(key: str, path: Path) -> bool:
 
 def _unwritable(key: str, blocked: str) -> Mistake:
     return Mistake(blocked, key=key, suggestion="choose another place, or change its permissions")
+
+
+def why_unusable(path: Path) -> str | None:
+    """Return why a file could not be made or written to; None if it could be."""
+    special = kind_of_special(path)
+    return _blocked(path, is_file=True) if special is None else f"{path} cannot be written to: it is {special}"
 
 
 def _blocked(path: Path, *, is_file: bool = False) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app.jobs import checkpoint
+from pipeline.app.jobs.caching import refuse_unusable_cache
 from pipeline.app.jobs.inspection import inspect_job, samples_of, wrong
 from pipeline.app.jobs.job import TRIED_ROWS, first_rows, try_first_rows
 from pipeline.app.jobs.locking import reading
@@ -113,9 +114,10 @@ def _valid_rows(source: Source) -> Iterator[Row]:
 
 
 def _check_existing(job: Job, known: Sequence[Mistake]) -> None:
-    """Raise what a run would, for the existing checkpoint and the file at the output's path."""
-    if wrong(["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite"], job, known):
+    """Raise what a run would, for the existing checkpoint, the cache and the file at the output's path."""
+    if wrong(["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite", "cache"], job, known):
         return
+    refuse_unusable_cache(job)
     directory = job.checkpoint_path
     if not Journal.exists(directory):
         checkpoint.refuse_foreign_output(job, directory, None, allow_gathered=True)
