@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.images import Image
 from pipeline.runner import rows as row_queue
 from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
 
@@ -173,3 +176,26 @@ def test_a_structured_answer_to_an_image_is_asked_for_again_with_the_image(ws: W
     contents = [one.body["data"]["messages"][1]["content"] for one in endpoint.asked]
     assert contents[0] == contents[1]
     assert ws.rows()[0]["parsed"] == "cat"
+
+
+def test_images_are_held_only_while_their_row_is_in_flight(
+    ws: Workspace, endpoint: Endpoint, run_here: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = range(30)
+    table = pa.table(
+        {"q": [f"q{number}" for number in numbers], "photo": [PNG + bytes([number]) for number in numbers]}
+    )
+    pq.write_table(table, ws.path / "in.parquet", row_group_size=1)
+    job(ws, limits={"concurrency": 2})
+    endpoint.reply = lambda asked: answer("seen")
+    held: list[int] = []
+    of = Image.of
+
+    def counted(data: bytes) -> Image:
+        held.append(sum(type(one) is Image for one in gc.get_objects()))
+        return of(data)
+
+    monkeypatch.setattr(Image, "of", counted)
+    assert run_here().execute().succeeded == len(numbers)
+    assert len(held) > len(numbers)
+    assert max(held) <= 6

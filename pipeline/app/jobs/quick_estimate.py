@@ -26,12 +26,13 @@ def requests_to_send(opened: OpenJob, plan: Plan, states: Collection[State] = TO
 
 def quick_estimate(opened: OpenJob, plan: Plan, states: Collection[State]) -> Estimate:
     """Return an estimate from the first rows to be sent, as if all were like them."""
-    sample = list(islice(requests_to_send(opened, plan, states), _SAMPLE_ROWS))
-    share = plan.count(*states) / max(1, len(sample))
     sizes = {model: Sizes(answers=opened.answers) for model in opened.terms}
-    for request in sample:
+    sampled = 0
+    for request in islice(requests_to_send(opened, plan, states), _SAMPLE_ROWS):
+        sampled += 1
         if request is not None:
             sizes[request.model].add(request)
+    share = plan.count(*states) / max(1, sampled)
     parts = [
         Part(scaled(sizes[model], share), terms.price, template=terms.chat_template)
         for model, terms in opened.terms.items()
