@@ -15,7 +15,8 @@ from pipeline.config.reading.scalars import FilledText, WrittenNumber, read_scal
 class Section(BaseModel):
     """A mapping of the job file: no key but the fields, no value of another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    # With `defer_build` a section is made ready only as part of the whole job: half of that work, at every start.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
