@@ -132,6 +132,17 @@ def test_a_job_that_ran_as_a_whole_refuses_to_be_divided(divided: Workspace, end
     assert divided.run("--shard", "1/4", "--on-change", "rerun")["rows"] > 0
 
 
+@pytest.mark.parametrize("before", [(), ("--shard", "1/4")])
+def test_once_a_shard_is_begun_anew_the_others_of_its_division_follow(
+    divided: Workspace, before: tuple[str, ...]
+) -> None:
+    divided.run(*before)
+    first = divided.run("--shard", "1/2", "--on-change", "rerun")
+    assert divided.pipeline("status", "job.yaml").out.endswith("pipeline run job.yaml --shard 2/2\n")
+    assert first["rows"] + divided.run("--shard", "2/2")["rows"] == 40
+    assert divided.run("--shard", "1/3", code=2)["error"]["kind"] == "invalid_input"
+
+
 def test_status_and_estimate_add_the_shards_up(divided: Workspace) -> None:
     whole = divided.command("estimate")["rows"]["total"]
     first = divided.run("--shard", "1/4")

@@ -53,13 +53,14 @@ def is_of_same_job(job: Job, checkpoint: Path) -> bool:
 
 
 def refuse_another_division(job: Job) -> None:
-    """Refuse to begin a job, or a shard of it, anew while answers to the same rows are in its other checkpoints.
+    """Refuse to begin a job, or a shard of it, anew while answers to the same rows are in its other checkpoints. Once
+    one shard has been begun all the same, the others of its division follow it.
 
     Raises InvalidInput with the number of answers in each.
     """
-    if Journal.exists(job.checkpoint_path):
-        return
     own = 0 if job.shard is None else job.shard.count
+    if Journal.exists(job.checkpoint_path) or own and len(latest_shards(job.whole)) == own:
+        return
     kept = [
         f"{counted(_answers(parts), 'answer')} in {len(parts):,} of {counted(count, 'shard')} (run --shard I/{count})"
         for count, parts in shards_of(job).items()
