@@ -59,7 +59,7 @@ def refuse_another_division(job: Job) -> None:
     Raises InvalidInput with the number of answers in each.
     """
     own = 0 if job.shard is None else job.shard.count
-    if Journal.exists(job.checkpoint_path) or own and len(latest_shards(job.whole)) == own:
+    if Journal.exists(job.checkpoint_path) or (own and len(latest_shards(job.whole)) == own):
         return
     kept = [
         f"{counted(_answers(parts), 'answer')} in {len(parts):,} of {counted(count, 'shard')} (run --shard I/{count})"
