@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
@@ -63,7 +64,7 @@ def _figures(found: Inspected) -> JsonObject:
         del figures["variants"]
     else:
         for one in figures["variants"].values():
-            one["cost_usd"] = money(one["cost_usd"])
+            one["cost_usd"] = _money(one["cost_usd"])
     return figures
 
 
@@ -86,7 +87,7 @@ def _lines(found: Inspected) -> Iterator[str]:
             f" {its.distinct_answers:,} different answers"
         )
         tokens = f"{its.prompt_tokens:,} prompt tokens, {its.completion_tokens:,} completion tokens"
-        yield f"    ${money(its.cost_usd)}, {tokens}"
+        yield f"    cost {_shown(its.cost_usd)}, {tokens}"
     if found.openings:
         yield "  openings"
         for one in found.openings:
@@ -115,11 +116,19 @@ def _compared(found: Comparison, a: str, b: str) -> Iterator[str]:
     yield f"  failed in {a}: {found.failed_a:,}; failed in {b}: {found.failed_b:,}"
     for name, share in found.agreement.items():
         yield f"  agreement of {name}: {'unknown' if share is None else f'{share:.1%}'}"
-    yield f"  cost: ${money(found.cost_usd.a)} and ${money(found.cost_usd.b)}"
+    yield f"  cost: {_shown(found.cost_usd.a)} and {_shown(found.cost_usd.b)}"
     yield f"  tokens: {found.tokens.a:,} and {found.tokens.b:,}"
 
 
 def _plain(found: Comparison) -> JsonObject:
-    cost = {name: money(getattr(found.cost_usd, name)) for name in ("a", "b", "difference")}
+    cost = {name: _money(getattr(found.cost_usd, name)) for name in ("a", "b", "difference")}
     tokens = {name: int(getattr(found.tokens, name)) for name in ("a", "b", "difference")}
     return {**asdict(found), "cost_usd": cost, "tokens": tokens}
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else money(amount)
+
+
+def _shown(amount: Decimal | None) -> str:
+    return "unknown" if amount is None else f"${money(amount)}"

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.quality.costs import CostSum
 from pipeline.quality.distinct import hashes
 from pipeline.sink import Results
 
@@ -20,15 +21,15 @@ FAILED = b""
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A figure of both jobs."""
+    """A figure of both jobs; None where it is unknown."""
 
-    a: Decimal
-    b: Decimal
+    a: Decimal | None
+    b: Decimal | None
 
     @property
-    def difference(self) -> Decimal:
-        """How much more it is in the second."""
-        return self.b - self.a
+    def difference(self) -> Decimal | None:
+        """Return how much more it is in the second."""
+        return None if self.a is None or self.b is None else self.b - self.a
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def compare(a: Results, b: Results) -> Comparison:
         first.failed,
         second.failed,
         agreement,
-        Pair(first.cost, second.cost),
+        Pair(first.cost.total, second.cost.total),
         Pair(Decimal(first.tokens), Decimal(second.tokens)),
     )
 
@@ -112,18 +113,18 @@ class _Side:
         self._results = results
         self._fields = fields
         self.failed = 0
-        self.cost = Decimal(0)
+        self.cost = CostSum()
         self.tokens = 0
 
     def rows(self) -> list[tuple[bytes, bytes]]:
         """Return a key for each row with an outcome, and hashes of what was answered."""
         found: list[tuple[bytes, bytes]] = []
         for batch in self._results.batches():
-            self.cost += pc.sum(self._own(batch, "cost_usd")).as_py() or 0
             for name in ("prompt_tokens", "completion_tokens"):
                 self.tokens += pc.sum(self._own(batch, name)).as_py() or 0
             succeeded = pc.equal(self._own(batch, "status"), "succeeded").to_pylist()
             self.failed += succeeded.count(False)
+            self.cost.add(self._own(batch, "cost_usd"), succeeded.count(True))
             values = np.stack([self._hashes(batch, name) for name in self._fields], axis=1)
             answers = (row.tobytes() if is_answer else FAILED for row, is_answer in zip(values, succeeded, strict=True))
             found += zip(self._keys(batch), answers, strict=True)

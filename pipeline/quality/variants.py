@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.plan import Rows
+from pipeline.quality.costs import CostSum
 from pipeline.quality.distinct import DistinctCount
 from pipeline.sink import Joined
 from pipeline.sources import pick
@@ -17,11 +18,13 @@ from pipeline.sources import pick
 
 @dataclass(frozen=True, slots=True)
 class VariantFigures:
-    """The rows of one variant with an outcome; tokens and cost as far as they are known, cost in USD."""
+    """The rows of one variant with an outcome; tokens and cost (USD) as far as they are known, the cost None if
+    nothing is known of it.
+    """
 
     rows: int
     failed: int
-    cost_usd: Decimal
+    cost_usd: Decimal | None
     prompt_tokens: int
     completion_tokens: int
     truncated: int
@@ -32,7 +35,7 @@ class VariantFigures:
 class _Sums:
     rows: int = 0
     failed: int = 0
-    cost_usd: Decimal = Decimal(0)
+    cost: CostSum = field(default_factory=CostSum)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     truncated: int = 0
@@ -60,7 +63,7 @@ class ByVariant:
         answered = rows.filter(succeeded)
         sums.rows += rows.num_rows
         sums.failed += rows.num_rows - answered.num_rows
-        sums.cost_usd += pc.sum(self._own(rows, "cost_usd")).as_py() or 0
+        sums.cost.add(self._own(rows, "cost_usd"), answered.num_rows)
         for name in ("prompt_tokens", "completion_tokens", "truncated"):
             known = pc.sum(self._own(answered, name)).as_py() or 0
             setattr(sums, name, getattr(sums, name) + known)
@@ -77,7 +80,7 @@ class ByVariant:
             variant.name: VariantFigures(
                 sums.rows,
                 sums.failed,
-                sums.cost_usd,
+                sums.cost.total,
                 sums.prompt_tokens,
                 sums.completion_tokens,
                 sums.truncated,

@@ -18,12 +18,12 @@ _HASH_BYTES = 8
 
 @dataclass(slots=True)
 class VariantFigures:
-    """The outcomes of one variant, tokens and cost in USD as far as they are known."""
+    """The outcomes of one variant, tokens and cost (USD) as far as they are known, the cost None if nothing is."""
 
     name: str
     answered: int = 0
     failed: int = 0
-    cost_usd: Decimal = Decimal(0)
+    _cost: Decimal | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     truncated: int = 0
@@ -31,7 +31,8 @@ class VariantFigures:
 
     def add(self, state: int, record: Outcome) -> None:
         """Take in the outcome of a row."""
-        self.cost_usd += record.cost or 0
+        if record.cost is not None:
+            self._cost = (self._cost or Decimal(0)) + record.cost
         if state not in ANSWERS:
             self.failed += 1
             return
@@ -41,6 +42,11 @@ class VariantFigures:
         self.truncated += record.truncated is True
         text = (record.response or "").encode("utf-8", "replace")
         self._answers.append(int.from_bytes(hashlib.blake2b(text, digest_size=_HASH_BYTES).digest(), "big"))
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Return what is known of the cost; None if there are answers, and nothing is."""
+        return Decimal(0) if self._cost is None and not self.answered else self._cost
 
     @property
     def distinct_answers(self) -> int:

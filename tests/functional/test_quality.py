@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.conftest import Asked, Endpoint, Reply, Workspace, answer, refusal
+from tests.functional.conftest import USUAL_USAGE, Asked, Endpoint, Reply, Workspace, answer, refusal
 
 REPLIES: dict[str, Reply] = {
     "fails": refusal(400, 7, "no"),
@@ -146,6 +146,23 @@ def test_rows_of_two_jobs_are_compared_by_their_ids(done: Workspace) -> None:
     shown = done.pipeline("compare", "job.yaml", "other.yaml").out
     assert "2 answers the same, 1 changed" in shown
     assert "agreement of response: 66.7%" in shown
+
+
+def test_a_cost_that_is_not_known_is_no_zero(ws: Workspace, endpoint: Endpoint) -> None:
+    choice = {"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
+    endpoint.reply = lambda _: Reply({"choices": [choice], "usage": USUAL_USAGE})
+    ws.questions("a", "b")
+    own = {"kind": "openai", "url": ws.url.replace("/api/v1", "/v1"), "model": "team/own"}
+    ws.job(endpoint=own, sweep={"parameters.temperature": [0, 1]})
+    ws.run()
+    found = ws.pipeline("compare", "job.yaml", "job.yaml", "--json").data
+    assert found["cost_usd"] == {"a": None, "b": None, "difference": None}
+    assert "cost: unknown and unknown" in ws.pipeline("compare", "job.yaml", "job.yaml").out
+    assert {one["cost_usd"] for one in ws.command("inspect")["variants"].values()} == {None}
+    assert "cost unknown," in ws.pipeline("inspect", "job.yaml").out
+    page = (ws.path / ws.command("report")["path"]).read_text(encoding="utf-8")
+    variants = page[page.index("Different answers") :]
+    assert "\N{EN DASH}" in variants[: variants.index("</tr>", variants.index("</td>"))]
 
 
 def test_a_job_agrees_with_itself_and_costs_the_same(done: Workspace) -> None:

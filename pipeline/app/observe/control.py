@@ -143,7 +143,8 @@ class Controls:
             return Reply(str(error), is_refused=True)
         self.limits = limits
         self.changed[given.key] = given.value
-        return Reply(f"{given.key} is {given.value} for the rest of this run")
+        value = "not set" if given.value == _NONE else given.value
+        return Reply(f"{given.key} is {value} for the rest of this run")
 
 
 def _with(limits: LimitsConfig, name: str, text: str) -> LimitsConfig:

@@ -1,0 +1,29 @@
+"""What answers cost together, where something is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+@dataclass(slots=True)
+class CostSum:
+    """Adds up costs in USD."""
+
+    _known: Decimal | None = None
+    _answers: int = 0
+
+    def add(self, costs: pa.Array, answers: int) -> None:
+        """Take in the costs of further rows, so many of which have an answer."""
+        found = pc.sum(costs).as_py()
+        self._answers += answers
+        if found is not None:
+            self._known = (self._known or Decimal(0)) + found
+
+    @property
+    def total(self) -> Decimal | None:
+        """Return the sum of what is known; None if there are answers, and none of their costs is known."""
+        return Decimal(0) if self._known is None and not self._answers else self._known
