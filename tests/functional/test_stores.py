@@ -248,6 +248,12 @@ class TestFailures:
         assert result["error"]["kind"] == "store_failed"
         assert not endpoint.asked
 
+    def test_a_store_that_is_down_is_not_asked_again_for_the_summary(self, store: ObjectStore, ws: Workspace) -> None:
+        store.fault = fails("head", Refusal(503, "SlowDown"))
+        ws.job(input={"path": SOURCE}, output={"path": OUTPUT}, checkpoint={"backup": "s3://data/backup"})
+        ws.run(code=6)
+        assert {key for _, key in store.asked} == {"in/questions.csv"}
+
     @pytest.mark.parametrize("operation", ["put", "head"])
     def test_a_store_that_fails_once_all_is_answered(
         self, store: ObjectStore, ws: Workspace, endpoint: Endpoint, operation: str

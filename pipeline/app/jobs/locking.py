@@ -69,13 +69,13 @@ def refuse_foreign_checkpoint(job: Job, directory: Path, identity: Identity) -> 
 
 
 @contextmanager
-def reading(job: Job) -> Iterator[Journal | None]:
+def reading(job: Job, *, restores: bool = True) -> Iterator[Journal | None]:
     """Open the journal for reading, under a lock that other readers share. A missing one is restored first, where the
-    job keeps copies.
+    job keeps copies and `restores`.
 
     Raises JobLocked, CheckpointFailed; InvalidJob where the checkpoint is another job's.
     """
-    if job.backup is not None and is_missing(job.checkpoint_path):
+    if restores and job.backup is not None and is_missing(job.checkpoint_path):
         from pipeline.app.jobs.restoring import restore_missing
 
         with locked(job) as directory:

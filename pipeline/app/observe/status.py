@@ -95,15 +95,16 @@ class JobStatus:
         return money(round(found.job_cost_usd + found.cost_usd * found.pending / answers, 6))
 
 
-def status(job: Job) -> JobStatus:
-    """Return the status of a job, or of all its shards together.
+def status(job: Job, *, restores: bool = True) -> JobStatus:
+    """Return the status of a job, or of all its shards together. A missing checkpoint is restored first, where the job
+    keeps copies and `restores`.
 
     Raises InvalidJob if the checkpoint is another job's, CheckpointFailed.
     """
     if parts := latest_shards(job):
-        return _of_shards(job, parts)
+        return _of_shards(job, parts, restores)
     try:
-        with reading(job) as journal:
+        with reading(job, restores=restores) as journal:
             found = JobStatus(Summary(job=job.config.name)) if journal is None else _at_rest(job, journal)
             facts = cache_facts(Totals() if journal is None else journal.totals)
     except JobLocked:
@@ -113,8 +114,8 @@ def status(job: Job) -> JobStatus:
     return found if job.config.cache is None else replace(found, cache=facts)
 
 
-def _of_shards(job: Job, parts: Sequence[Job]) -> JobStatus:
-    found = [(part.shard, status(part)) for part in parts]
+def _of_shards(job: Job, parts: Sequence[Job], restores: bool) -> JobStatus:
+    found = [(part.shard, status(part, restores=restores)) for part in parts]
     summaries = [one.summary for _, one in found]
     states = tuple(ShardState.of(shard, summary) for (shard, _), summary in zip(found, summaries, strict=True) if shard)
     caches = [one.cache for _, one in found if one.cache is not None]
@@ -134,9 +135,9 @@ def cache_facts(totals: Totals) -> JsonObject:
 
 
 def known(job: Job) -> JobStatus:
-    """Return what is known of a job even if something is wrong with it or its checkpoint."""
+    """Return what is known here of a job even if something is wrong with it, its checkpoint or a store."""
     try:
-        return status(job)
+        return status(job, restores=False)
     except (PipelineError, OSError):
         summary, facts = _last_written(job)
         return JobStatus(summary, facts=facts)
