@@ -97,7 +97,8 @@ def _text(found: Forecast, pilot: Summary | None, is_simulated: bool) -> str:
     ]
     for cap, bought in found.affordable_rows.items():
         lines.append(f"  {cap:<19} pays for {'an unknown number of' if bought is None else _range(bought)} rows")
-    spent = f"with ${money(found.spent_usd)}{simulated} spent so far"
+    is_known = found.spent_usd or found.whole_job_usd is not None
+    spent = f"with ${money(found.spent_usd)}{simulated} spent so far" if is_known else "what was spent so far included"
     if found.possibly_billed_usd:
         spent += f", but not ${money(found.possibly_billed_usd)} possibly billed in addition"
     lines += [

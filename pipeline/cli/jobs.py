@@ -95,7 +95,9 @@ def _words(found: CleanupPlan) -> str:
     from pipeline.wording import money
 
     failed = f" and {counted(found.failed, 'failed row')}" if found.failed else ""
-    return f"{counted(found.succeeded, 'answer')}{failed}, for ${money(found.job_cost_usd)}"
+    is_known = found.job_cost_usd or not found.unpriced
+    cost = f"for ${money(found.job_cost_usd)}" if is_known else "at an unknown cost"
+    return f"{counted(found.succeeded, 'answer')}{failed}, {cost}"
 
 
 def _left(found: CleanupPlan) -> str:

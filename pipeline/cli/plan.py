@@ -52,7 +52,8 @@ def _needs(needs: Needs, simulated: str) -> Iterator[str]:
     yield f"  {'prompt tokens':<19} {_range(needs.prompt_tokens)}"
     yield f"  {'completion tokens':<19} {_range(needs.completion_tokens)}"
     cost = None if needs.cost_usd is None else needs.cost_usd.map(money)
-    yield f"  {'cost usd':<19} {_range(cost)}{simulated}, with ${money(needs.spent_usd)}{simulated} spent so far"
+    spent = f", with ${money(needs.spent_usd)}{simulated} spent so far" if cost is not None or needs.spent_usd else ""
+    yield f"  {'cost usd':<19} {_range(cost)}{simulated}{spent}"
     yield f"  {'seconds':<19} {_range(needs.seconds)}"
 
 

@@ -625,3 +625,15 @@ def test_where_files_cannot_have_two_names_the_damaged_ones_are_copied(
     assert files(kept_at) == damaged
     assert kept_at.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in kept_at.iterdir()} == {0o600}
+
+
+def test_the_command_that_recovers_names_the_job_and_its_flags_in_every_command(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a")
+    ws.job()
+    ws.run()
+    shutil.rmtree(ws.path / ".checkpoints")
+    for command in ("validate", "run"):
+        refused = ws.pipeline(command, "job.yaml", "--set", "limits.concurrency=3")
+        assert refused.code == 6 and "`pipeline recover job.yaml --set limits.concurrency=3`" in refused.err

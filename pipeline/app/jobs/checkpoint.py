@@ -40,11 +40,13 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None, *,
         if journal is not None and metadata is not None and metadata.checkpoint_id == journal.checkpoint_id:
             refuse_older_journal(directory, journal, metadata, str(place))
         elif not (has_answers or may_be_gathered) and metadata is not None and metadata.job == job.config.name:
-            raise CheckpointDamaged(
+            gone = CheckpointDamaged(
                 f"{directory}: the checkpoint is missing here ({os.getcwd()}), though {place} was written from it: run"
                 f" the job in the directory where it is, or put it back; to start over and pay again, move {place} away"
                 " or give the job another `name:`"
             )
+            gone.command = job.command("recover")
+            raise gone
         elif allow_gathered and may_be_gathered and metadata is not None and metadata.job == job.config.name:
             continue
         elif not job.config.output.overwrite:

@@ -18,7 +18,7 @@ from pipeline.config import Destination, Job
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.journal.files import foreign_names, own_files, remove_own
-from pipeline.plan import FAILED, SUCCEEDED, TO_SEND
+from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE
 from pipeline.records import JsonObject
 from pipeline.sink import Results, files_of, is_complete, is_own, result_names
 from pipeline.storage import Location, storage_of
@@ -29,8 +29,8 @@ _ROWS_A_BATCH = 1024
 
 @dataclass(frozen=True, slots=True)
 class CleanupPlan:
-    """A checkpoint that is not needed any more: of how many answers and failed rows, at which cost over all runs, in
-    how many bytes, and the output that holds them.
+    """A checkpoint that is not needed any more: of how many answers and failed rows, how many of these without a known
+    cost, at which cost over all runs, in how many bytes, and the output that holds them.
     """
 
     job: str
@@ -38,6 +38,7 @@ class CleanupPlan:
     output: Destination
     succeeded: int
     failed: int
+    unpriced: int
     job_cost_usd: Decimal
     bytes: int
     left: tuple[str, ...]
@@ -114,6 +115,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan
         output,
         plan.rows(*SUCCEEDED),
         plan.rows(*FAILED),
+        plan.count(*WITHOUT_PRICE),
         journal.totals.cost_usd,
         sum(path.stat().st_size for path in own_files(directory)),
         tuple(foreign_names(directory)),
