@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pipeline.api.job import Job
 from pipeline.api.words import in_ask, python_words
-from pipeline.errors import RunStopped
+from pipeline.errors import InvalidInput, RunStopped
 from pipeline.sink import RESULT_NAMES
 from pipeline.sources import to_table
 from pipeline.wording import counted
@@ -64,6 +65,8 @@ def ask(
         >>> answers = pipeline.ask(frame, user="{{ question }}", model="meta/llama-3.1-8b-instruct", checkpoint="qa")
         >>> answers["response"]
     """
+    if not isinstance(checkpoint, str | PathLike):
+        raise InvalidInput(f"checkpoint: the path of a directory is needed, not {type(checkpoint).__name__}")
     prompt: dict[str, Any] = {"user": user} if system is None else {"system": system, "user": user}
     if samples != 1:
         prompt["samples"] = samples

@@ -95,6 +95,6 @@ class Estimate:
             whole_job_usd=found.whole_job_usd,
             affordable_rows=found.affordable_rows,
             learned_from=found.estimate.learned_from,
-            assumptions=found.assumptions,
+            assumptions=in_python(found.assumptions),
             pilot=pilot,
         )

@@ -10,6 +10,9 @@ from dataclasses import replace
 from pipeline.errors import InvalidJob, PipelineError
 
 _FLAGS = (
+    (re.compile(r"; retry-failed --kind truncated sends [^;]*"), ""),
+    (re.compile(r" \(run --shard I/\d+\)"), ""),
+    (re.compile(r"--pilot N\b"), "pilot=N"),
     (re.compile(r"--on-change (refuse|rerun|keep)"), r'on_change="\1"'),
     (re.compile(r"--on-change"), "on_change"),
     (re.compile(r"--engine ray"), 'engine="ray"'),

@@ -23,7 +23,9 @@ import pytest
 import pipeline
 from pipeline import errors
 from pipeline.app.jobs.locking import locked
-from pipeline.config import load_job
+from pipeline.app.running.options import RunOptions
+from pipeline.app.running.run import Run
+from pipeline.config import Shard, load_job
 
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
 JOB: dict[str, Any] = {
@@ -135,6 +137,23 @@ def test_a_job_given_as_a_mapping_has_no_lines_to_tell_of() -> None:
     with pytest.raises(errors.InvalidJob) as refused:
         pipeline.Job({**JOB, "colour": 1}, input=frame()).run()
     assert "colour: the job: unknown key" in str(refused.value) and "line" not in str(refused.value)
+
+
+def test_no_message_names_a_flag() -> None:
+    def with_longest(tokens: int) -> pipeline.Job:
+        return pipeline.Job(JOB, {"parameters.max_tokens": tokens}, input=frame())
+
+    assert "pilot=N learns" in with_longest(20).estimate().assumptions
+    assert "--" not in with_longest(20).estimate().assumptions
+    with_longest(20).run()
+    with pytest.raises(errors.InvalidInput, match="max_tokens: 20 -> 30") as refused:
+        with_longest(30).run()
+    assert "--" not in str(refused.value)
+    Path(".checkpoints/asked").rename("elsewhere")
+    Run(load_job(job_file()).in_shard(Shard(1, 2)), RunOptions()).execute()
+    with pytest.raises(errors.InvalidInput, match="in 1 of 2 shards, and would be run as a whole") as refused:
+        pipeline.Job(job_file()).run()
+    assert "--" not in str(refused.value)
 
 
 def test_what_is_no_job_is_refused_by_the_argument() -> None:
@@ -304,6 +323,12 @@ def test_ask_names_its_own_arguments_in_refusals() -> None:
         with pytest.raises(errors.InvalidInput, match=named) as refused:
             pipeline.ask(asked, user=user, **options)
         assert not [word for word in ("on_change", "set output.prefix", "`name:`") if word in str(refused.value)]
+
+
+def test_ask_takes_no_checkpoint_that_is_no_path() -> None:
+    with pytest.raises(errors.InvalidInput, match=r"^checkpoint: the path"):
+        pipeline.ask(frame(), user="{{ q }}", model=MODEL, endpoint={"url": "simulator"}, checkpoint=cast("Any", None))
+    assert not Path("None").exists()
 
 
 def test_ask_raises_where_a_row_is_left_without_an_outcome() -> None:
