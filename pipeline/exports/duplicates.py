@@ -74,4 +74,6 @@ def _pair(prompt: str, answer: str) -> bytes:
 def _shingles(text: str) -> list[str]:
     """Return every run of three words, or the whole text where it is shorter."""
     words = text.casefold().split()
-    return [" ".join(words[start : start + _WORDS]) for start in range(max(1, len(words) - _WORDS + 1))]
+    if len(words) < _WORDS:
+        return [" ".join(words)]
+    return list(map(" ".join, zip(*(words[start:] for start in range(_WORDS)), strict=False)))

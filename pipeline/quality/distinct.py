@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Hashes = npt.NDArray[np.uint64]
 _MOST_PENDING = 250_000
@@ -26,12 +27,15 @@ class DistinctCount:
     def add(self, column: pa.Array) -> None:
         """Take in further values."""
         self.nulls += column.null_count
-        self.rows += column.null_count
-        self.add_hashes(hashes(column.drop_null()))
+        self.rows += len(column)
+        self._take(hashes(_distinct(column.drop_null())))
 
     def add_hashes(self, found: Hashes) -> None:
         """Take in further values, none of them null, by their hashes."""
         self.rows += len(found)
+        self._take(np.unique(found))
+
+    def _take(self, found: Hashes) -> None:
         self._pending.append(found)
         self._pending_size += len(found)
         if self._pending_size > _MOST_PENDING:
@@ -53,6 +57,11 @@ class DistinctCount:
         self._pending, self._pending_size = [], 0
 
 
+def _distinct(column: pa.Array) -> pa.Array:
+    """Return each value once, so that a column of few values costs little; lists and structs as they come."""
+    return column if pa.types.is_nested(column.type) else pc.unique(column)
+
+
 def hashes(column: pa.Array) -> Hashes:
     """Return a hash of each value; a null has that of None. Equal values of one type have equal hashes."""
     kind = column.type
@@ -62,7 +71,10 @@ def hashes(column: pa.Array) -> Hashes:
     if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not column.null_count:
         values: Any = column.to_numpy()
     else:
-        values = np.array([_text(value) for value in column.to_pylist()] or [""], object)[: len(column)]
+        texts = column.to_pylist()
+        if not pa.types.is_string(kind) or column.null_count:
+            texts = list(map(_text, texts))
+        values = np.array([*texts, ""], object)[:-1]
     found: Hashes = pd.util.hash_array(values, categorize=False)
     return found
 
