@@ -6,9 +6,10 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
@@ -42,8 +43,7 @@ class Task:
     """The number of the server that it goes to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The outcome of a task.
 
     `result` is None if nothing was sent: the endpoint had asked for a pause, or connecting took too long. Timestamps
@@ -204,7 +204,7 @@ class Client:
         else:
             result = self._assembled(hooks, None) or self._parsed(hooks, outcome.status, outcome.headers, outcome.body)
         if hooks.retry_after is not None:
-            result = replace(result, retry_after=hooks.retry_after)
+            result = result._replace(retry_after=hooks.retry_after)
         latency = end - (hooks.begun if hooks.sent_at is None else hooks.sent_at)
         since_head = 0.0 if hooks.replied_at is None else end - hooks.replied_at
         return Attempt(hooks.number, result, finished_at - latency, finished_at, latency, since_head, hooks.reply)
@@ -230,7 +230,7 @@ class Client:
         # Redact after joining: a key may be spread over many events.
         result = self._parsed(hooks, hooks.status, {}, assembly.body())
         if assembly.has_failed and isinstance(result, Failure) and result.usage is None:
-            return replace(result, possibly_billed=assembly.has_words)
+            return result._replace(possibly_billed=assembly.has_words)
         return result
 
     def _broken(self, error: TransportError, hooks: _Hooks) -> Failure:
@@ -242,7 +242,7 @@ class Client:
         assert isinstance(told, Failure)
         # A 4xx means that no work was done; a 5xx does not tell.
         billed = told.possibly_billed or (sent_in_full and hooks.status >= _FIRST_SERVER_ERROR)
-        return replace(told, message=f"HTTP {hooks.status}: {error.message}", possibly_billed=billed)
+        return told._replace(message=f"HTTP {hooks.status}: {error.message}", possibly_billed=billed)
 
     def abandon(self) -> None:
         """Drop every connection, and end the attempts in flight at once."""

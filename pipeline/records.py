@@ -1,4 +1,7 @@
-"""The frozen values that travel through the pipeline, and the identity of a request."""
+"""The frozen values that travel through the pipeline, and the identity of a request.
+
+Those that are made for every reply are tuples, which take a third of the time of a dataclass.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from pipeline.errors import ErrorKind
 from pipeline.images import Image
@@ -74,8 +77,7 @@ class Request:
         return max((int(one) for one in values if isinstance(one, int | float) and one >= 1), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Token counts as the endpoint gave them; None if a count is not valid. `raw` is its JSON text.
 
     `cached_tokens` are part of the prompt's. `reasoning_tokens` are part of the completion's, or come on top of them.
@@ -91,14 +93,15 @@ class Usage:
     @property
     def beside_completion(self) -> int:
         """The tokens that only the total counts: xAI and Gemini bill reasoning so, at the completion's price."""
-        if self.prompt_tokens is None or self.completion_tokens is None or self.total_tokens is None:
-            return 0
-        return max(0, self.total_tokens - self.prompt_tokens - self.completion_tokens)
+        return (self.output_tokens or 0) - (self.completion_tokens or 0)
 
     @property
     def output_tokens(self) -> int | None:
         """All tokens that were generated and billed as output; None if the completion's count is not valid."""
-        return None if self.completion_tokens is None else self.completion_tokens + self.beside_completion
+        prompt, completion, total = self.prompt_tokens, self.completion_tokens, self.total_tokens
+        if completion is None or prompt is None or total is None or total - prompt < completion:
+            return completion
+        return total - prompt
 
     @property
     def billed_tokens(self) -> int | None:
@@ -115,8 +118,7 @@ class Usage:
 NO_USAGE = Usage()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A usable answer.
 
     `response` is text, or JSON text if `response_type` is `json`; None if it was null. `finish_reason` and `reasoning`
@@ -134,8 +136,7 @@ class Reply:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An attempt, or a row, without a usable answer.
 
     `sent` is False only if the endpoint certainly never received the request. `usage` is set if an unusable reply was
@@ -166,7 +167,7 @@ def valid_count(value: object) -> int | None:
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+    if type(value) is not int:
         return None
     return value if 0 <= value <= MAX_INT64 else None
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from pipeline.batches.known import price_under, request_under
+from pipeline.batches.known import max_tokens_under, price_under
 from pipeline.batches.lines import line_id
 from pipeline.catalogue import Price, Terms
 from pipeline.client import Attempt
-from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Outcome, State, worst_of
+from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Outcome, State
 from pipeline.journal.batches import OpenBatch
 from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Decision, decide
@@ -54,8 +54,9 @@ class Book:
         self._plan = pending.plan
         known = journal.settings()
         self._prices = {number: price_under(found, terms) for number, found in known.items()}
-        # All that is needed of the request of a line: its claim tells the rest.
-        self._requests = {number: request_under(found) for number, found in known.items()}
+        self._prices_at: dict[tuple[int, str], Price | None] = {}
+        """Those prices times the factor of a batch."""
+        self._max_tokens = {number: max_tokens_under(found) for number, found in known.items()}
         self._max_attempts = max_attempts
         self._admission = admission
         self._reserved: dict[int, Reservation] = {}
@@ -170,7 +171,7 @@ class Book:
             self._admission.settle(reserved, charge, 0.0)
         history = History.of(claim.history)
         attempt = Attempt(number, result, claim.claimed_at, now, max(0.0, now - claim.claimed_at), reply=reply)
-        record = record_of(attempt, result, self._requests[claim.settings_id], history, charge, price)
+        record = record_of(attempt, result, self._max_tokens[claim.settings_id], history, charge, price)
         place = self._cached_as.pop(number, None)
         fatal = None
         if isinstance(result, Reply):
@@ -227,21 +228,25 @@ class Book:
         self.claims[claim.number] = claim
         self._lines.setdefault(claim.batch, {})[claim.number] = None
         self._numbers[_key(claim)] = claim.number
-        self.worst_usd += worst_of([claim])
+        self.worst_usd += Decimal(claim.worst_cost or 0)
 
     def _take(self, number: int) -> Claim:
         claim = self.claims.pop(number)
         lines = self._lines[claim.batch]
-        del lines[number], self._numbers[_key(claim)]
+        del lines[number], self._numbers[claim.row_id, claim.request_hash]
         if not lines:
             del self._lines[claim.batch]
-        self.worst_usd = self.worst_usd - worst_of([claim]) if self.claims else Decimal(0)
+        self.worst_usd = self.worst_usd - Decimal(claim.worst_cost or 0) if self.claims else Decimal(0)
         self._pending.release(number)
         return claim
 
     def _price_of(self, claim: Claim) -> Price | None:
-        price = self._prices.get(claim.settings_id)
-        return None if price is None else price.times(Decimal(self.batches[claim.batch].price_factor))
+        factor = self.batches[claim.batch].price_factor
+        key = claim.settings_id, factor
+        if key not in self._prices_at:
+            price = self._prices.get(claim.settings_id)
+            self._prices_at[key] = None if price is None else price.times(Decimal(factor))
+        return self._prices_at[key]
 
     def _record(self, claim: Claim, state: State, record: Outcome) -> None:
         event = Event(
@@ -257,7 +262,7 @@ class Book:
         self._pending.add(event)
         self.is_stale = self.is_stale or claim.plan != self._plan.number
         if state in ANSWERS or state in FAILURES:
-            self._done.add(_key(claim))
+            self._done.add((claim.row_id, claim.request_hash))
 
 
 def _key(claim: Claim) -> RowKey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.catalogue import Price, Terms
-from pipeline.records import JsonObject, Request
+from pipeline.records import JsonObject
 
 
 def price_under(settings: JsonObject, terms: Mapping[str, Terms]) -> Price | None:
@@ -14,9 +14,7 @@ def price_under(settings: JsonObject, terms: Mapping[str, Terms]) -> Price | Non
     return terms[model].price if model in terms else None
 
 
-def request_under(settings: JsonObject) -> Request:
-    """Return what is needed of a line's request, whose claim tells the rest: the model, and max_tokens if it is one
-    for all rows.
-    """
+def max_tokens_under(settings: JsonObject) -> int | None:
+    """Return max_tokens, if it is one for all rows."""
     value = settings["parameters"].get("max_tokens")
-    return Request(settings["model"], (), {"max_tokens": value} if isinstance(value, int) else {})
+    return value if isinstance(value, int) and value >= 1 else None

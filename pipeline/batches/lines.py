@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.client import shortened
 from pipeline.errors import ErrorKind
@@ -21,8 +21,7 @@ _CUSTOM_ID = re.compile(r'"custom_id"\s*:\s*"([0-9a-f]+)"')
 """The `custom_id` of a line of ours, where the line cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of a line, by its `custom_id`: its result, or None where it was canceled before it was answered."""
 
     custom_id: str
@@ -43,8 +42,9 @@ def read_answers(
     for path in paths:
         with path.open("rb") as file:
             # Many lines at once are cleaned and decoded as fast as one.
-            while lines := file.readlines(_BYTES_AT_ONCE):
-                for text in decode({}, redaction.clean(b"".join(lines))).split("\n"):
+            while lines := file.read(_BYTES_AT_ONCE):
+                lines += file.readline()
+                for text in decode({}, redaction.clean(lines)).split("\n"):
                     if (found := _answer(text, endpoint, keeps_replies)) is not None:
                         yield found
 
@@ -59,11 +59,11 @@ def _answer(text: str, endpoint: Endpoint, keeps_replies: bool) -> Answer | None
     if not isinstance(custom_id, str):
         return None
     response, error = line.get("response"), line.get("error")
-    if isinstance(response, Mapping) and isinstance(response.get("status_code"), int):
+    if isinstance(response, dict) and isinstance(response.get("status_code"), int):
         body = response.get("body")
         reply = shortened(json_text(body)) if keeps_replies else None
         return Answer(custom_id, endpoint.read(response["status_code"], body), reply)
-    return Answer(custom_id, _failure(error if isinstance(error, Mapping) else {}))
+    return Answer(custom_id, _failure(error if isinstance(error, dict) else {}))
 
 
 def _failure(error: JsonObject) -> Failure | None:

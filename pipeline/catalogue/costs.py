@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import (
     MAX_EMAX,
@@ -56,6 +56,13 @@ class Price:
     output_usd_per_million: Decimal
     as_of: str | None
     cached_input_usd_per_million: Decimal | None = None
+    texts: tuple[str, str, str | None, str | None] = field(init=False, repr=False, compare=False)
+    """Input, output, the date, cached input, as every record of an answer has them."""
+
+    def __post_init__(self) -> None:
+        cached = self.cached_input_usd_per_million
+        prices = str(self.input_usd_per_million), str(self.output_usd_per_million)
+        object.__setattr__(self, "texts", (*prices, self.as_of, None if cached is None else str(cached)))
 
     def age_note(self, today: date) -> str | None:
         """Return how old the price is, where it may well have changed since: after a year."""
@@ -93,11 +100,12 @@ def cost(price: Price | None, usage: Usage) -> Decimal | None:
         amount = _amount(price.input_usd_per_million, price, usage.prompt_tokens, output_tokens, _EXACT)
         if price.cached_input_usd_per_million is not None and usage.cached_tokens is not None:
             difference = _EXACT.subtract(price.cached_input_usd_per_million, price.input_usd_per_million)
-            saved = _EXACT.scaleb(_EXACT.multiply(difference, Decimal(usage.cached_tokens)), -6)
+            saved = _EXACT.scaleb(_EXACT.multiply(difference, usage.cached_tokens), -6)
             amount = _EXACT.add(amount, saved)
     except ArithmeticError:
         return None
-    return None if as_column(amount) is None else amount
+    is_far_below = amount.adjusted() + 1 < _USD_BEYOND.adjusted()
+    return amount if is_far_below or as_column(amount) is not None else None
 
 
 def as_column(amount: Decimal) -> Decimal | None:
@@ -202,9 +210,8 @@ def worst_cost(price: Price | None, bounds: Bounds, beyond: Excess = NO_EXCESS) 
 def _amount(
     input_usd_per_million: Decimal, price: Price, prompt_tokens: int, completion_tokens: int, context: Context
 ) -> Decimal:
-    prompt = context.multiply(input_usd_per_million, Decimal(prompt_tokens))
-    completion = context.multiply(price.output_usd_per_million, Decimal(completion_tokens))
-    return context.scaleb(context.add(prompt, completion), -6)
+    prompt = context.multiply(input_usd_per_million, prompt_tokens)
+    return context.scaleb(context.fma(price.output_usd_per_million, completion_tokens, prompt), -6)
 
 
 def _utf8_length(text: str) -> int:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from pipeline.client import Attempt, Task
-from pipeline.records import Failure, Reply, Request, Usage
+from pipeline.client import Task
+from pipeline.records import Request
 
 _HEAD = struct.Struct("!Q")
 _BYTES_A_READ = 256 * 1024
@@ -117,7 +117,7 @@ def _reducer(kind: type) -> Callable[[Any], tuple[type, tuple[Any, ...]]]:
 
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
     **copyreg.dispatch_table,
-    **{kind: _reducer(kind) for kind in (Task, Attempt, Request, Reply, Failure, Usage)},
+    **{kind: _reducer(kind) for kind in (Task, Request)},
 }
 
 

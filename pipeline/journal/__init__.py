@@ -13,7 +13,7 @@ from pipeline.journal.events import (
     worst_of,
 )
 from pipeline.journal.lock import Holder, JobLock, read_holder
-from pipeline.journal.outcome import Outcome
+from pipeline.journal.outcome import NOTHING, Outcome
 from pipeline.journal.progress import read_progress, write_progress
 from pipeline.journal.recovery import replacement
 from pipeline.journal.recovery.rebuild import Published, Recovered, rebuild
@@ -25,6 +25,7 @@ __all__ = [
     "ADOPTIONS",
     "ANSWERS",
     "FAILURES",
+    "NOTHING",
     "Claim",
     "Event",
     "EventHead",

@@ -92,8 +92,7 @@ class EventTexts:
         return cls(row_ids, hashes, settings, records)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One fact about a row.
 
     `position` is the row's position in the input, valid only within plan number `plan`; `row_id` and `request_hash` are
@@ -108,7 +107,11 @@ class Event:
     request_hash: str
     settings_id: int
     content_key: str
-    record: Outcome = field(repr=False)
+    record: Outcome
+
+    def __repr__(self) -> str:
+        """Return the event without its record, which holds an answer."""
+        return f"Event{self[:-1]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,18 +78,21 @@ PUBLISHED = Outcome._fields[: Outcome._fields.index("usage")]
 _FIELDS = Outcome._fields
 _NAMES = frozenset(_FIELDS)
 _AMOUNTS = ("billed_usd", "possibly_billed", "saved_usd")
-_ONLY_WHERE_SET = ("in_doubt", "accepted", "source", "stood_for", "answer_attempts")
-_NOTHING = Outcome()
+_ONLY_WHERE_SET = frozenset({"in_doubt", "accepted", "source", "stood_for", "answer_attempts"})
+NOTHING = Outcome()
+"""The history of a row that was never sent."""
+_FACTS_OF_NOTHING: JsonObject = {"attempts": 0, "failed_runs": 0}
 
 
 def encode(outcome: Outcome) -> JsonObject:
     """Return the outcome as a JSON object. Output columns have the names that they have in the output."""
-    if outcome == _NOTHING:  # the history in the claim of every first request
-        return {"attempts": 0, "failed_runs": 0}
-    facts: dict[str, object] = {name: value for name, value in zip(_FIELDS, outcome, strict=True) if value is not None}
-    for name in _ONLY_WHERE_SET:
-        if not facts[name]:
-            del facts[name]
+    if outcome == NOTHING:  # the history in the claim of every first request
+        return _FACTS_OF_NOTHING
+    facts: dict[str, object] = {
+        name: value
+        for name, value in zip(_FIELDS, outcome, strict=True)
+        if value or (value is not None and name not in _ONLY_WHERE_SET)
+    }
     for name in _AMOUNTS:
         if name in facts:
             facts[name] = str(facts[name])
@@ -105,6 +108,8 @@ def encode(outcome: Outcome) -> JsonObject:
 
 def decode(facts: JsonObject) -> Outcome:
     """Return the outcome of a JSON object, whichever version of the program wrote it."""
+    if facts == _FACTS_OF_NOTHING:
+        return NOTHING
     known = {name: value for name, value in facts.items() if name in _NAMES}
     cost = facts.get("exact_cost_usd", facts.get("cost_usd"))
     if cost is not None:

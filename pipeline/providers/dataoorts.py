@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pipeline.providers import openai
+from pipeline.providers.finish import finish_reason
 from pipeline.providers.interface import Provider, WireSettings
 from pipeline.providers.parameters import ParameterRange
 from pipeline.providers.replies import Answer, first_text, parse_response, read_response
@@ -58,7 +59,7 @@ def find_answer(document: JsonObject) -> Answer:
     Workers AI gives the newer of its models' answers as OpenAI's `choices`, inside `result`.
     """
     result = document.get("result")
-    if not isinstance(result, Mapping):
+    if not isinstance(result, dict):
         return Answer(usage=document.get("usage"))
     if "response" not in result and "choices" in result:
         return openai.find_answer(result)
@@ -70,7 +71,7 @@ def find_answer(document: JsonObject) -> Answer:
         response=result.get("response"),
         tool_calls=tool_calls,
         usage=result.get("usage"),
-        finish_reason=result.get("finish_reason"),
+        finish_reason=finish_reason(result.get("finish_reason")),
         reasoning=reasoning,
         refusal=refusal,
         model=result.get("model"),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from pydantic_core import from_json
+
 from pipeline.surrogates import well_formed
 
 MAX_LEVELS = 1_000
@@ -48,9 +50,15 @@ def read_document(text: str) -> Any:
     Raises:
         DocumentTooLarge: it is nested too deeply, or holds too many values.
     """
-    openings = text.count("[") + text.count("{")
-    if openings + text.count(",") > MAX_VALUES and _has_too_many_values(text):
+    if len(text) > MAX_VALUES and _has_too_many_values(text):
         raise DocumentTooLarge(f"the reply holds more than {MAX_VALUES:,} values")
+    try:
+        return from_json(text, allow_inf_nan=False)  # in half the time, but strict, and for 200 levels at most
+    except ValueError:
+        return _read_any(text)
+
+
+def _read_any(text: str) -> Any:
     try:
         document = _DECODER.decode(text)
     except ValueError:
@@ -58,7 +66,7 @@ def read_document(text: str) -> Any:
     except RecursionError:
         raise _too_deep() from None
     # Each level takes a bracket, so most bodies are known to be flat without a walk.
-    if openings > MAX_LEVELS and _levels(document) > MAX_LEVELS:
+    if text.count("[") + text.count("{") > MAX_LEVELS and _levels(document) > MAX_LEVELS:
         raise _too_deep()
     return document
 
@@ -74,6 +82,8 @@ def json_text(value: Any) -> str:
 
 def _has_too_many_values(text: str) -> bool:
     """Count the marks outside of texts, as far as need be."""
+    if text.count("[") + text.count("{") + text.count(",") <= MAX_VALUES:
+        return False
     return sum(1 for _ in islice(_UP_TO_A_MARK.finditer(text), MAX_VALUES + 2)) > MAX_VALUES + 1
 
 

@@ -8,7 +8,6 @@ OpenRouter `error`, Zhipu `network_error`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -21,35 +20,33 @@ _BROKEN_OFF = re.compile(
     r"|insufficient_system_resources?"
 )
 _FILTERED = re.compile(r"(.*_)?(filter(ed)?|safety|blocked|blocklist|prohibited_content|recitation|spii|refusal)")
+_MOST_CHARACTERS = 100
 
 
 def finish_reason(value: Any) -> str | None:
     """Return the word for how an answer ended; SGLang's own form is an object with it as `type`."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = value.get("type")
     return value if isinstance(value, str) and value else None
 
 
 def stopped_at_limit(reason: str | None) -> bool:
     """Return whether the answer stopped because it had as many tokens as it may have."""
-    return _AT_LIMIT.fullmatch(_plain(reason)) is not None
+    return _is_like(_AT_LIMIT, (reason or "")[:_MOST_CHARACTERS])
 
 
 def broke_off(reason: str | None) -> bool:
     """Return whether the server gave up in the middle of the answer. A content filter's stop is an end like others."""
-    return _BROKEN_OFF.fullmatch(_plain(reason)) is not None
+    return _is_like(_BROKEN_OFF, (reason or "")[:_MOST_CHARACTERS])
 
 
 def explains_emptiness(reason: str | None) -> bool:
     """Return whether an answer that ended so may be without a word: it was filtered, or no room was left for one."""
-    return stopped_at_limit(reason) or _FILTERED.fullmatch(_plain(reason)) is not None
-
-
-def _plain(reason: str | None) -> str:
-    return _spelled_plainly((reason or "")[:100])
+    return stopped_at_limit(reason) or _is_like(_FILTERED, (reason or "")[:_MOST_CHARACTERS])
 
 
 @lru_cache(maxsize=64)
-def _spelled_plainly(reason: str) -> str:
+def _is_like(pattern: re.Pattern[str], reason: str) -> bool:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", reason.strip())
-    return re.sub(r"[\s.-]+", "_", words).lower().removeprefix("finish_reason_")
+    words = re.sub(r"[\s.-]+", "_", words).lower().removeprefix("finish_reason_")
+    return pattern.fullmatch(words) is not None

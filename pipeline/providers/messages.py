@@ -77,7 +77,7 @@ def _errors(value: Any, level: int) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for entry in value[:_MAX_ERRORS]:
             yield from _errors(entry, level + 1)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         yield from _in_object(value, level)
 
 

@@ -73,10 +73,10 @@ def find_answer(document: JsonObject) -> Answer:
     usage = document.get("usage")
     choices = document.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, Mapping) or is_error(document.get("error")):
+    if not isinstance(choice, dict) or is_error(document.get("error")):
         return Answer(usage=usage)
     message = choice.get("message")
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         message = {"content": choice["text"]} if "text" in choice else {}
     content = message.get("content")
     parts = _Parts.of(content)
@@ -93,7 +93,7 @@ def find_answer(document: JsonObject) -> Answer:
         response=content if parts is None else parts.text,
         tool_calls=tool_calls,
         usage=usage,
-        finish_reason=choice.get("finish_reason"),
+        finish_reason=reason,
         reasoning=reasoning,
         refusal=refusal,
         model=document.get("model"),
@@ -116,7 +116,7 @@ class _Parts:
             return None
         found = {"text": "", "thinking": "", "refusal": ""}
         for part in content:
-            kind = part.get("type") if isinstance(part, Mapping) else None
+            kind = part.get("type") if isinstance(part, dict) else None
             name = "text" if kind == "output_text" else kind
             if name not in found:
                 return None

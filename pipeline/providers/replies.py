@@ -6,13 +6,12 @@ Nothing is assumed of any type: what a field may hold is decided by looking at i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import ErrorKind
 from pipeline.providers.documents import DocumentTooLarge, decode, json_text, read_document
 from pipeline.providers.errors import classify, counted_status, error_code, is_possibly_billed
-from pipeline.providers.finish import broke_off, finish_reason
+from pipeline.providers.finish import broke_off
 from pipeline.providers.messages import describe, errors_of, printable
 from pipeline.providers.reasoning import split_reasoning
 from pipeline.providers.usage import read_usage
@@ -20,8 +19,7 @@ from pipeline.records import Failure, JsonObject, Reply, ResponseType
 from pipeline.surrogates import well_formed
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Where an endpoint's envelope holds what.
 
     `found` tells whether there is an answer in it, which may be empty; `error` is one inside the answer.
@@ -31,7 +29,7 @@ class Answer:
     response: Any = None
     tool_calls: Any = None
     usage: Any = None
-    finish_reason: Any = None
+    finish_reason: str | None = None
     reasoning: Any = None
     refusal: Any = None
     model: Any = None
@@ -40,7 +38,7 @@ class Answer:
     @property
     def is_whole(self) -> bool:
         """Whether there is an answer, and the server did not give up in the middle of it."""
-        return self.found and not is_error(self.error) and not broke_off(finish_reason(self.finish_reason))
+        return self.found and not (self.error and is_error(self.error)) and not broke_off(self.finish_reason)
 
 
 def parse_response(
@@ -73,7 +71,7 @@ def read_response(
 ) -> Reply | Failure:
     """Return the typed result of a whole response whose body is read already, where it is known with its `text`."""
     answer = Answer()
-    if 200 <= status < 300 and isinstance(document, Mapping):
+    if 200 <= status < 300 and isinstance(document, dict):
         answer = find_answer(document)
         if answer.is_whole:
             return _reply(status, _split(answer) if splits_reasoning else answer)
@@ -92,7 +90,7 @@ def read_response(
         document = {"error": answer.error}
     message = describe(status, headers, text, document)
     if answer.found and not errors_of(document):
-        message = printable(f"HTTP {status}: the answer broke off: finish_reason {finish_reason(answer.finish_reason)}")
+        message = printable(f"HTTP {status}: the answer broke off: finish_reason {answer.finish_reason}")
     return Failure(
         classify(status, headers, text, document),
         message,
@@ -106,13 +104,15 @@ def read_response(
 
 def is_error(value: Any) -> bool:
     """Return whether an `error` says anything; some servers send an empty one along with every answer."""
-    return any(value.values()) if isinstance(value, Mapping) else bool(value)
+    return any(value.values()) if isinstance(value, dict) else bool(value)
 
 
 def first_text(values: Iterable[Any]) -> str | None:
     """Return the first of the values that says something, as text."""
-    found = next((value for value in values if value not in (None, "", [], {})), None)
-    return found if isinstance(found, str) or found is None else json_text(found)
+    for value in values:
+        if value is not None and value not in ("", [], {}):
+            return value if isinstance(value, str) else json_text(value)
+    return None
 
 
 def _split(answer: Answer) -> Answer:
@@ -122,7 +122,7 @@ def _split(answer: Answer) -> Answer:
     found, response = parts
     # A server that also sends reasoning beside the text was paid for both.
     reasoning = "\n\n".join(filter(None, [answer.reasoning, found]))
-    return replace(answer, response=response, reasoning=reasoning or None)
+    return answer._replace(response=response, reasoning=reasoning or None)
 
 
 def too_large(status: int, headers: Mapping[str, str], message: str) -> Failure:
@@ -139,18 +139,14 @@ def too_large(status: int, headers: Mapping[str, str], message: str) -> Failure:
 def _reply(status: int, answer: Answer) -> Reply:
     response, response_type = _typed(answer)
     tool_calls = None if answer.tool_calls in (None, [], "") else json_text(answer.tool_calls)
-    reason = finish_reason(answer.finish_reason)
-    usage = read_usage(
-        answer.usage,
-        answered=response_type != "empty" or tool_calls is not None,
-        reasoned=bool(answer.reasoning),
-    )
+    answered = response_type != "empty" or tool_calls is not None
+    usage = read_usage(answer.usage, answered=answered, reasoned=bool(answer.reasoning))
     return Reply(
         response=response,
         response_type=response_type,
         tool_calls=tool_calls,
         usage=usage,
-        finish_reason=None if reason is None else well_formed(reason),
+        finish_reason=None if answer.finish_reason is None else well_formed(answer.finish_reason),
         reasoning=well_formed(answer.reasoning) if answer.reasoning else None,
         served_model=well_formed(answer.model) if isinstance(answer.model, str) and answer.model else None,
         http_status=status,
@@ -159,10 +155,8 @@ def _reply(status: int, answer: Answer) -> Reply:
 
 def _typed(answer: Answer) -> tuple[str | None, ResponseType]:
     response = answer.response
+    if isinstance(response, str) and response:
+        return well_formed(response), "text"
     if response in (None, "") and isinstance(answer.refusal, str) and answer.refusal:
         return well_formed(answer.refusal), "refusal"
-    if response is None:
-        return None, "empty"
-    if isinstance(response, str):
-        return well_formed(response), "text" if response else "empty"
-    return json_text(response), "json"
+    return (response, "empty") if response in (None, "") else (json_text(response), "json")

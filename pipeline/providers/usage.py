@@ -6,8 +6,10 @@ reference); `prompt_cache_hit_tokens` is DeepSeek's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+# Five times as fast as the standard library.
+from pydantic_core import PydanticSerializationError, to_json
 
 from pipeline.providers.documents import json_text
 from pipeline.records import NO_USAGE, JsonObject, Usage, valid_count
@@ -21,8 +23,8 @@ def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
     """
     if value is None:
         return NO_USAGE
-    raw = json_text(value)
-    if not isinstance(value, Mapping):
+    raw = _text_of(value)
+    if not isinstance(value, dict):
         return Usage(raw=raw)
     prompt = valid_count(value.get("prompt_tokens")) or None
     completion = valid_count(value.get("completion_tokens"))
@@ -33,14 +35,21 @@ def read_usage(value: Any, *, answered: bool, reasoned: bool = False) -> Usage:
     reasoning = _detail(value, "completion_tokens_details", "reasoning_tokens", "reasoning_tokens")
     if reasoning == 0 and reasoned:
         reasoning = None
-    if reasoning is not None:
+    if reasoning:
         reasoning = _within(reasoning, Usage(prompt, completion, total).output_tokens)
     return Usage(prompt, completion, total, raw, _within(cached, prompt), reasoning)
 
 
+def _text_of(value: Any) -> str:
+    try:
+        return to_json(value, inf_nan_mode="null").decode()
+    except PydanticSerializationError:  # a lone surrogate
+        return json_text(value)
+
+
 def _detail(usage: JsonObject, details: str, name: str, else_name: str) -> int | None:
     inside = usage.get(details)
-    found = inside.get(name) if isinstance(inside, Mapping) else None
+    found = inside.get(name) if isinstance(inside, dict) else None
     return valid_count(usage.get(else_name) if found is None else found)
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from pipeline.catalogue import Price, cost
 from pipeline.client import Attempt
 from pipeline.journal import Outcome
 from pipeline.providers.finish import stopped_at_limit
-from pipeline.records import NO_USAGE, Failure, Reply, Request
+from pipeline.records import NO_USAGE, Failure, Reply
 from pipeline.runner.feed import History
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """The cost of an attempt in USD: `known` exactly, or `at_most` that much if it may have been billed. None if
     unknown.
 
@@ -43,14 +42,18 @@ def charge_of(result: Reply | Failure, price: Price | None, worst: Decimal | Non
 
 
 def record_of(
-    attempt: Attempt, result: Reply | Failure, request: Request, history: History, charge: Charge, price: Price | None
+    attempt: Attempt,
+    result: Reply | Failure,
+    max_tokens: int | None,
+    history: History,
+    charge: Charge,
+    price: Price | None,
 ) -> Outcome:
-    """Return the record of an attempt, with the row's history brought up to date."""
+    """Return the record of an attempt, with the row's history brought up to date. `max_tokens` are the request's."""
     reply = result if isinstance(result, Reply) else None
     failure = result if isinstance(result, Failure) else None
     kept = history.kept if failure else None
-    costs = [one for one in (history.cost, charge.known) if one is not None]
-    total = sum(costs, Decimal(0)) if costs else None
+    total = charge.known if history.cost is None else history.cost + (charge.known or 0)
     if reply and charge.known is None:
         total = None
     usage = result.usage or NO_USAGE
@@ -66,7 +69,7 @@ def record_of(
         possibly_billed=charge.at_most,
         tokens=charge.tokens,
         in_doubt=charge.in_doubt,
-        price=None if price is None or charge.known is None else _text_of(price),
+        price=None if price is None or charge.known is None else price.texts,
         usage=usage.raw,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
@@ -76,7 +79,7 @@ def record_of(
         response=reply.response if reply else None,
         response_type=reply.response_type if reply else None,
         tool_calls=reply.tool_calls if reply else None,
-        truncated=truncated(reply, request.max_tokens) if reply else None,
+        truncated=truncated(reply, max_tokens) if reply else None,
         finish_reason=reply.finish_reason if reply else None,
         reasoning=reply.reasoning if reply else None,
         served_model=reply.served_model if reply else None,
@@ -112,9 +115,3 @@ def failed_record(record: Outcome) -> Outcome:
         in_doubt=False,
         failed_runs=record.failed_runs + 1,
     )
-
-
-def _text_of(price: Price) -> tuple[str, str, str | None, str | None]:
-    cached = price.cached_input_usd_per_million
-    prices = str(price.input_usd_per_million), str(price.output_usd_per_million)
-    return *prices, price.as_of, None if cached is None else str(cached)

@@ -6,14 +6,15 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.errors import ErrorKind
 from pipeline.expect import Expected
-from pipeline.journal import ANSWERS, Event, Journal, Outcome, State
+from pipeline.journal import ANSWERS, NOTHING, Event, Journal, Outcome, State
 from pipeline.plan import TO_SEND, Plan, Rows, UnsentFailure
 from pipeline.records import Request, message_texts
 from pipeline.runner.cached import CachedAnswers
@@ -38,8 +39,7 @@ class KeptAnswer:
     stood_for: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """What happened to a row's request before.
 
     It counts the requests sent, their known cost (USD), and the runs in which the row has failed, and holds the answer
@@ -61,6 +61,8 @@ class History:
     @classmethod
     def of(cls, record: Outcome) -> History:
         """Return the history from an event's record."""
+        if record is NOTHING:
+            return NEVER_ASKED
         kept = None
         if record.kept_as is not None:
             kept = KeptAnswer(record.source, State(record.kept_as), record.stood_for)
@@ -82,10 +84,12 @@ class History:
         """Return the history with the record's answer, which was valid before and is not now, as the last one."""
         objection = expected.objection(record.response, truncated=record.truncated)
         words = objection.words if objection and objection.kind is ErrorKind.INVALID_ANSWER else None
-        return replace(self, answers=max(1, self.answers), last_answer=record.response, objection=words)
+        return self._replace(answers=max(1, self.answers), last_answer=record.response, objection=words)
 
     def outcome(self) -> Outcome:
         """Return the history in the form of a record."""
+        if self is NEVER_ASKED:
+            return NOTHING
         record = Outcome(attempts=self.attempts, cost=self.cost, failed_runs=self.failed_runs)
         if self.last_reply is not None:
             record = record._replace(raw_reply=self.last_reply)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State
@@ -67,7 +67,7 @@ class PendingCommit:
 
     def add(self, event: Event, *, recorded_as: State | None = None) -> None:
         """Add an event. It counts by its own state, also where another one is recorded."""
-        self._group.events.append(event if recorded_as is None else replace(event, state=recorded_as))
+        self._group.events.append(event if recorded_as is None else event._replace(state=recorded_as))
         progress, record = self.progress, event.record
         if event.state in ANSWERS:
             progress.succeeded += 1

@@ -69,7 +69,7 @@ class Settler:
             self._admission.settle(reserved, charge, now - attempt.latency)
         self._recorder.bill(result, work, charge)
         self._learn_excess(flight, result, charge)
-        record = record_of(attempt, result, work.request, work.history, charge, price)
+        record = record_of(attempt, result, work.request.max_tokens, work.history, charge, price)
         if result.retry_after is not None:
             seconds = max(0.0, result.retry_after - attempt.since_head)
             self._recorder.pause(seconds, self._pace.pause_until(now + seconds, flight))

@@ -6,7 +6,7 @@ import math
 import random
 import tempfile
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -140,7 +140,7 @@ class Endpoint:
         self.log.append((now - START, not is_refused))
         if is_refused:
             retry_after = float(math.ceil(wait)) if self.limit and self.says_when else self.pause
-            return replace(self.refusal, retry_after=retry_after), REFUSAL_SECONDS
+            return self.refusal._replace(retry_after=retry_after), REFUSAL_SECONDS
         latency = self.latency * math.exp(self._random.gauss(0.0, self.SPREAD))
         return Reply("yes", "text", None, Usage(10, 5, 15, "{}")), latency
 

@@ -7,7 +7,7 @@ import pytest
 from pipeline.catalogue import Price
 from pipeline.client import Attempt
 from pipeline.errors import ErrorKind
-from pipeline.records import Failure, Reply, Request, Usage
+from pipeline.records import Failure, Reply, Usage
 from pipeline.runner.accounting import charge_of, record_of, truncated
 from pipeline.runner.feed import History
 
@@ -47,9 +47,8 @@ def test_a_useless_reply_with_usage_is_billed_by_it() -> None:
 
 def test_the_records_cost_is_that_of_all_billed_attempts() -> None:
     attempt = Attempt(1, reply(SOUND), 1.0, 2.0, 1.0)
-    request = Request("m", (), {"max_tokens": 10})
     record = record_of(
-        attempt, reply(SOUND), request, History(2, Decimal("0.1"), 1), charge_of(reply(SOUND), PRICE, WORST, 999), PRICE
+        attempt, reply(SOUND), 10, History(2, Decimal("0.1"), 1), charge_of(reply(SOUND), PRICE, WORST, 999), PRICE
     )
     assert record.cost_usd == Decimal("0.1") + COST
     assert record.attempts == 3
@@ -61,7 +60,7 @@ def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> N
     record = record_of(
         attempt,
         reply(Usage()),
-        Request("m", (), {}),
+        None,
         History(1, Decimal("0.1"), 0),
         charge_of(reply(Usage()), PRICE, WORST, 999),
         PRICE,
@@ -77,7 +76,7 @@ def test_a_rows_cost_is_rounded_once_over_all_its_attempts() -> None:
             reply(Usage(1, 1, 2)) if attempts == 5 else Failure(ErrorKind.INVALID_REPLY, "no", usage=Usage(1, 1, 2))
         )
         attempt = Attempt(1, result, 1.0, 2.0, 1.0)
-        record = record_of(attempt, result, Request("m", (), {}), history, charge_of(result, price, WORST, 999), price)
+        record = record_of(attempt, result, None, history, charge_of(result, price, WORST, 999), price)
         assert record.billed_usd == Decimal("4E-13")
         history = History.of(record)
     assert (record.cost_usd, history.cost) == (Decimal("2e-12"), Decimal("2e-12"))
@@ -89,7 +88,7 @@ def test_a_rows_cost_beyond_its_column_is_unknown_and_goes_on_to_be_counted() ->
     price = Price(Decimal(10_000_000), Decimal(0), None)
     result = reply(SOUND)
     attempt = Attempt(1, result, 1.0, 2.0, 1.0)
-    record = record_of(attempt, result, Request("m", (), {}), history, charge_of(result, price, WORST, 999), price)
+    record = record_of(attempt, result, None, history, charge_of(result, price, WORST, 999), price)
     assert (record.cost_usd, History.of(record).cost) == (None, Decimal("1000999.9"))
 
 
@@ -117,7 +116,7 @@ def test_a_request_is_in_doubt_where_nothing_says_what_was_billed(
 def test_a_failure_that_was_not_sent_is_no_attempt() -> None:
     failure = Failure(ErrorKind.CONNECTION_ERROR, "refused", sent=False)
     attempt = Attempt(1, failure, 1.0, 1.0, 0.0)
-    record = record_of(attempt, failure, Request("m", (), {}), History(), charge_of(failure, PRICE, WORST, 999), PRICE)
+    record = record_of(attempt, failure, None, History(), charge_of(failure, PRICE, WORST, 999), PRICE)
     assert record.attempts == 0
 
 

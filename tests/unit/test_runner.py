@@ -138,7 +138,7 @@ def test_rows_that_are_each_refused_once_wait_in_bursts_as_large_as_the_job_allo
 def test_an_answer_that_asks_for_a_wait_pauses_the_job(bench: Callable[..., Bench]) -> None:
     def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
         result, latency = answered(prompt)
-        return replace(result, retry_after=40.0) if prompt == "p0" else result, latency
+        return result._replace(retry_after=40.0) if prompt == "p0" else result, latency
 
     job = bench(3, script)
     assert job.run(concurrency=1) is None
@@ -584,7 +584,7 @@ def test_a_pause_of_another_job_holds_this_one_and_stops_it_where_it_is_too_long
 def test_a_cap_holds_where_the_server_bills_more_than_the_assumed_worst_case(bench: Callable[..., Bench]) -> None:
     def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
         result, latency = answered(prompt)
-        return replace(result, usage=Usage(1000, 5, 1005, "{}")), latency
+        return result._replace(usage=Usage(1000, 5, 1005, "{}")), latency
 
     cost = (1000 * Decimal("0.32") + 5 * Decimal("0.34")) / 10**6
     job = bench(200, script)

@@ -19,7 +19,7 @@ from pipeline.app.observe.summary import RunError
 from pipeline.config import JobVariant, ParametersConfig
 from pipeline.endings import StopKind
 from pipeline.errors import InvalidInput
-from pipeline.journal import Event, Journal, Outcome, State
+from pipeline.journal import NOTHING, Event, Journal, State
 from pipeline.plan import Answered, FailureKinds, Plan, PlanDraft, Rows, Variant
 from pipeline.records import JsonObject, digest
 from pipeline.runner.feed import History, KeptAnswer
@@ -124,9 +124,8 @@ def _mark(plan: Plan, rows: Rows, marked: list[Answered], journal: Journal, sett
     for row in marked:
         state = State.ADOPTED if row.is_priced else State.ADOPTED_UNPRICED
         # Earlier attempts at the same request still count; the answer may be another one by now.
-        history = replace(
-            History.of(earlier.get(row.adoption, Outcome())), kept=KeptAnswer(row.source, state, row.stood_for)
-        )
+        history = History.of(earlier.get(row.adoption, NOTHING))
+        history = history._replace(kept=KeptAnswer(row.source, state, row.stood_for))
         events.append(
             Event(
                 plan.number,

@@ -120,7 +120,7 @@ class LeasedSender(SenderLoop):
     def _add(self, attempt: Attempt) -> None:
         offset = self._pause.wall_offset
         if abs(offset) > _CLOCKS_DIFFER:
-            attempt = replace(attempt, started_at=attempt.started_at + offset, finished_at=attempt.finished_at + offset)
+            attempt = attempt._replace(started_at=attempt.started_at + offset, finished_at=attempt.finished_at + offset)
         super()._add(attempt)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import CheckpointFailed
@@ -69,7 +68,7 @@ class Salvage:
         settings = self._numbers.setdefault(model, self.settings_used + 1 + len(self._numbers))
         self.models[settings] = model
         self.restored += 1
-        restored = replace(event, settings_id=settings, record=record)
+        restored = event._replace(settings_id=settings, record=record)
         self.index.add_event(after, self.restored, None, pack_event(restored), restored)
 
     def collect(self, directory: Path) -> None:
