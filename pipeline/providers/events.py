@@ -25,6 +25,11 @@ class EventReader:
         self._name = ""
         self._data: list[bytes] = []
 
+    @property
+    def is_between(self) -> bool:
+        """Whether an event has ended, and nothing of the next one has come."""
+        return not (self._line or self._data or self._name or self._ended_in_return or self._is_first)
+
     def feed(self, piece: bytes) -> list[Event]:
         """Take in the next bytes, and give the events that they complete."""
         if self._ended_in_return and piece.startswith(b"\n"):  # the second half of one line break

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from pipeline.providers.alike import Alike
 from pipeline.providers.documents import json_text
 from pipeline.providers.events import EventReader
 from pipeline.providers.messages import errors_of
@@ -19,6 +20,11 @@ from pipeline.providers.replies import is_error
 _DONE = b"[DONE]"
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _SECONDS_BEHIND_THE_END = 1.0
+_BYTES_AT_ONCE = 2**14
+"""What is looked through for events that are alike, so that it takes a time in proportion to the bytes."""
+_FEW_BYTES = 2**10
+"""Where so few come at a time, looking for such events takes longer than it saves."""
+_CHANCES = 8
 _DECODER = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
 
 
@@ -39,6 +45,9 @@ class Assembly:
         self._envelope: _Built = {}
         self._error: Any = None
         self._is_done = False
+        self._alike: Alike | None = None
+        self._chances = _CHANCES
+        """How many more events may be others than the one before, until each is decoded by itself."""
         self.is_readable = True
         """Whether every event so far is one of a chat completion."""
 
@@ -67,7 +76,11 @@ class Assembly:
 
     def feed(self, piece: bytes) -> None:
         """Take in the next bytes of the body."""
-        for name, data in self._events.feed(piece):
+        start = 0
+        while self._chances and len(piece) - start > _FEW_BYTES:
+            self._take_many(piece[start : start + _BYTES_AT_ONCE])
+            start += _BYTES_AT_ONCE
+        for name, data in self._events.feed(piece[start:]):
             self._take(name, data)
 
     def end(self) -> None:
@@ -89,13 +102,39 @@ class Assembly:
         choices = [{"index": 0, "message": message, **self._choice}] if self._has_choice else []
         return json_text({**self._envelope, "choices": choices}).encode()
 
-    def _take(self, name: str, data: bytes) -> None:
+    def _take_many(self, piece: bytes) -> None:
+        while piece := self._without_alike(piece):
+            event, end, piece = piece.partition(b"\n\n") if self._chances else (piece, b"", b"")
+            for name, data in self._events.feed(event + end):
+                chunk = self._take(name, data)
+                if chunk is not None and self._chances and not (self._alike and self._alike.has(data)):
+                    self._alike = Alike.of(data, chunk)
+                    self._chances -= 1
+
+    def _without_alike(self, piece: bytes) -> bytes:
+        """Take in the events at the beginning of a piece that are like one before them, and return the rest."""
+        if self._alike is None or not self._events.is_between or self.has_failed or self._is_done:
+            return piece
+        try:
+            found = self._alike.taken_from(piece)
+        except ValueError:
+            self._alike, self._chances = None, 0
+            return piece
+        if found is None:
+            return piece
+        chunk, rest = found
+        self._take_chunk(chunk)
+        self._chances = _CHANCES
+        return rest
+
+    def _take(self, name: str, data: bytes) -> _Built | None:
+        """Take in an event, and return its chunk if it is one."""
         data = data.strip()
         if not data or self.has_failed or self._is_done:
-            return
+            return None
         if data == _DONE:
             self._is_done = True
-            return
+            return None
         try:
             chunk = _read(data)
         except (ValueError, RecursionError):
@@ -106,6 +145,8 @@ class Assembly:
             self.is_readable = False
         else:
             self._take_chunk(chunk)
+            return chunk
+        return None
 
     def _take_chunk(self, chunk: _Built) -> None:
         if isinstance(chunk.get("model"), str) and chunk["model"]:
