@@ -66,6 +66,44 @@ def test_what_a_single_row_gets_fails_that_row_alone(
     assert endpoint.prompts.count("q7") <= 2
 
 
+@pytest.mark.parametrize("exchange", [one for one in marked("every_row") if one.values[0]["status"] == 404])
+def test_what_every_row_gets_from_some_moment_on_stops_the_run_and_leaves_those_rows_pending(
+    ws: Workspace, endpoint: Endpoint, exchange: dict[str, Any]
+) -> None:
+    answered = ROWS // 2
+    endpoint.reply = lambda asked: Reply(ANSWER) if len(endpoint.asked) <= answered else recorded(exchange)
+    job(ws)
+    summary = ws.run(code=5)
+    assert (summary["error"]["kind"], summary["succeeded"], summary["failed"]) == (exchange["every_row"], answered, 0)
+    endpoint.reply = lambda asked: Reply(ANSWER)
+    assert ws.run()["succeeded"] == ROWS
+
+
+@pytest.mark.parametrize("exchange", marked("when_busy"))
+def test_what_a_busy_server_says_to_each_row_once_fails_none(
+    ws: Workspace, endpoint: Endpoint, exchange: dict[str, Any]
+) -> None:
+    def reply(asked: Asked) -> Reply:
+        return recorded(exchange) if endpoint.prompts.count(asked.prompt) == 1 else Reply(ANSWER)
+
+    endpoint.reply = reply
+    job(ws)
+    summary = ws.run()
+    assert (summary["succeeded"], summary["failed"], summary["requests"]) == (ROWS, 0, 2 * ROWS)
+
+
+def test_a_request_larger_than_a_limit_stops_the_run_and_is_named(ws: Workspace, endpoint: Endpoint) -> None:
+    file = Path(__file__).parents[1] / "wire" / "llmock-0.2.2.json"
+    (exchange,) = json.loads(file.read_text(encoding="utf-8"))["exchanges"]
+    endpoint.reply = lambda asked: recorded(exchange)
+    job(ws)
+    error = ws.run("--set", "limits.concurrency=1", code=5)["error"]
+    assert error["kind"] == "retry_after"
+    assert "1440 s" in error["message"] and "HTTP 429: Rate limit exceeded" in error["message"]
+    assert "parameters.max_tokens (100) alone is larger than a limit" in error["message"]
+    assert len(endpoint.asked) == 1
+
+
 def test_a_run_that_sends_no_key_is_told_that_the_server_may_want_one(ws: Workspace, endpoint: Endpoint) -> None:
     endpoint.reply = lambda asked: Reply(b"Internal Server Error", 500, {"Content-Type": "text/plain"})
     job(ws)
