@@ -19,25 +19,25 @@ _LITERAL = rb'"%s"\s*:\s*"()(?:[^"\\\x00-\x1f]++|' + _ESCAPE + rb')*+()"'
 _LITERALS = {name: re.compile(_LITERAL % name.encode()) for name in _TEXTS}
 _LINES_OF_TEXT = re.compile(rb'(?:[^"\\\x00-\x09\x0b-\x1f]++|' + _ESCAPE + rb")*+")
 
-Chunk = dict[str, Any]
-"""The JSON object of an event."""
+JsonDict = dict[str, Any]
+"""The JSON object of an event, or one that is put together of many."""
 
 
 class Alike:
     """All events that are like one but for its text. To take in many is to take in one that has the texts of all."""
 
-    def __init__(self, before: bytes, after: bytes, chunk: Chunk, name: str) -> None:
+    def __init__(self, before: bytes, after: bytes, chunk: JsonDict, name: str) -> None:
         self._before = before
         self._after = after
         self._head = b"data: " + before
         self._tail = after + b"\n\n"
         self._between = self._tail + self._head
         self._chunk = chunk
-        self._delta: Chunk = chunk["choices"][0]["delta"]
+        self._delta: JsonDict = chunk["choices"][0]["delta"]
         self._name = name
 
     @classmethod
-    def of(cls, data: bytes, chunk: Chunk) -> Alike | None:
+    def of(cls, data: bytes, chunk: JsonDict) -> Alike | None:
         """Return the events like this one, whose data is the JSON of the chunk; None if it is not of one text alone."""
         name = _only_text(chunk)
         literal = None if name is None else _LITERALS[name].search(data)
@@ -55,7 +55,7 @@ class Alike:
         """Return whether an event with this data seems to be one of them."""
         return data.startswith(self._before) and data.endswith(self._after)
 
-    def taken_from(self, piece: bytes) -> tuple[Chunk, bytes] | None:
+    def taken_from(self, piece: bytes) -> tuple[JsonDict, bytes] | None:
         """Return one event with the texts of all those that a piece begins with, and the rest of the piece; None if it
         begins with none. Raises ValueError if one is not sound.
         """
@@ -73,7 +73,7 @@ class Alike:
         return self._chunk, rest
 
 
-def _only_text(chunk: Chunk) -> str | None:
+def _only_text(chunk: JsonDict) -> str | None:
     """Return the name of the text that an event brings, if that is all it brings to the only choice that it has."""
     choices = chunk.get("choices")
     choice = choices[0] if isinstance(choices, list) and len(choices) == 1 else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from pipeline.providers.alike import Alike
+from pipeline.providers.alike import Alike, JsonDict
 from pipeline.providers.documents import json_text
 from pipeline.providers.events import EventReader
 from pipeline.providers.messages import errors_of
@@ -28,10 +28,6 @@ _CHANCES = 8
 _DECODER = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
 
 
-_Built = dict[str, Any]
-"""A JSON object that is put together piece by piece, each as it came."""
-
-
 class Assembly:
     """What has come of one reply so far. Never raises, whatever the bytes."""
 
@@ -39,10 +35,10 @@ class Assembly:
         self._events = EventReader()
         self._texts: dict[str, list[str]] = {}
         self._parts: list[Any] = []
-        self._calls: dict[int, _Built] = {}
-        self._choice: _Built = {}
+        self._calls: dict[int, JsonDict] = {}
+        self._choice: JsonDict = {}
         self._has_choice = False
-        self._envelope: _Built = {}
+        self._envelope: JsonDict = {}
         self._error: Any = None
         self._is_done = False
         self._alike: Alike | None = None
@@ -92,7 +88,7 @@ class Assembly:
         """Return the JSON of the reply in one piece, or of the error that came in its place."""
         if self._error is not None:
             return json_text({"error": self._error, **self._envelope}).encode()
-        message: _Built = {"role": "assistant"}
+        message: JsonDict = {"role": "assistant"}
         message |= {name: "".join(pieces) for name, pieces in self._texts.items()}
         if self._parts:
             text = message.pop("content", "")
@@ -127,7 +123,7 @@ class Assembly:
         self._chances = _CHANCES
         return rest
 
-    def _take(self, name: str, data: bytes) -> _Built | None:
+    def _take(self, name: str, data: bytes) -> JsonDict | None:
         """Take in an event, and return its chunk if it is one."""
         data = data.strip()
         if not data or self.has_failed or self._is_done:
@@ -148,7 +144,7 @@ class Assembly:
             return chunk
         return None
 
-    def _take_chunk(self, chunk: _Built) -> None:
+    def _take_chunk(self, chunk: JsonDict) -> None:
         if isinstance(chunk.get("model"), str) and chunk["model"]:
             self._envelope["model"] = chunk["model"]
         groq = chunk.get("x_groq")
@@ -160,7 +156,7 @@ class Assembly:
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
                 self._take_choice(choice)
 
-    def _take_choice(self, choice: _Built) -> None:
+    def _take_choice(self, choice: JsonDict) -> None:
         self._has_choice = True
         for name in ("finish_reason", "error"):
             if choice.get(name):
@@ -181,7 +177,7 @@ class Assembly:
             if isinstance(call, dict):
                 self._take_call(position, call)
 
-    def _take_call(self, position: int, piece: _Built) -> None:
+    def _take_call(self, position: int, piece: JsonDict) -> None:
         index = piece.get("index")
         call = self._calls.setdefault(index if isinstance(index, int) else position, {})
         function = piece.get("function")
