@@ -57,6 +57,21 @@ def everything(path: Path) -> list[str]:
     return sorted(str(one) for one in path.rglob("*"))
 
 
+# ---- what is concluded from a mistake
+
+
+@pytest.mark.parametrize(
+    ("prompt", "key"), [({"prompt": "ask {{ question }}"}, "prompt"), ({"template": "ask {{ question }}"}, "template")]
+)
+def test_a_prompt_in_another_form_is_one_mistake(ws: Workspace, prompt: dict[str, str], key: str) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    job = json.loads((ws.path / "job.yaml").read_text())
+    del job["prompt"]
+    (ws.path / "job.yaml").write_text(json.dumps(job | prompt))
+    assert [one.key for one in mistakes()] == [key]
+
+
 # ---- what is written
 
 

@@ -76,7 +76,7 @@ def inspect_job(
         mistakes += _clashes(job.config, source, expected)
     asked, found = _asked(job, source)
     further = [
-        job.placed(one) for one in (*mistakes, *unfit, *found) if one.key is None or not wrong([one.key], None, known)
+        job.placed(one) for one in (*mistakes, *unfit, *found) if one.key is None or not wrong([one.key], job, known)
     ]
     return Inspection(tuple(in_order([*known, *further], job.file)), source, asked, expected)
 

@@ -68,7 +68,7 @@ def validate(
         if found.asked:
             source = found.source
             tried = try_first_rows(job, found.asked, lambda: _valid_rows(source), _TRIAL_SECONDS)
-            mistakes += tried.mistakes
+            mistakes += [one for one in tried.mistakes if one.key is None or not job.is_doubtful(one.key)]
     if not wrong(["limits", "endpoint.url"], job, mistakes) and (lack := too_few_files(job, rows)) is not None:
         mistakes.append(Mistake(lack.message, key="limits.concurrency", suggestion=lack.remedy))
     try:
