@@ -29,6 +29,16 @@ def of_run(error: PipelineError, known: Summary | None = None) -> JsonObject:
     return (known or Summary()).ended_by(error).as_json()
 
 
+def known_of_job(error: PipelineError, job_file: str, overrides: Sequence[str], shard: Shard | None = None) -> Summary:
+    """Return the job's own figures, for the summary of a command that an error ended before it looked at them."""
+    from pipeline.app.observe.status import known_of_file
+    from pipeline.app.observe.summary import Summary
+
+    if isinstance(error, Interrupted):
+        return Summary()  # what was being read may never end
+    return Summary().with_job_of(known_of_file(job_file, overrides, shard).summary)
+
+
 def of_status(
     error: PipelineError, job_file: str | None = None, overrides: Sequence[str] = (), shard: Shard | None = None
 ) -> JsonObject:

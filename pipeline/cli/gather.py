@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.failures import of_run
-from pipeline.cli.options import job_options, load, reported
+from pipeline.cli.failures import known_of_job, of_run
+from pipeline.cli.options import ended, job_options, load
 
 if TYPE_CHECKING:
     from pipeline.app.use_cases.gather import Gathered
@@ -24,25 +24,29 @@ _MOST_SHARDS = 99_999
 @click.option(
     "--shards", "count", type=click.IntRange(1, _MOST_SHARDS), required=True, metavar="N", help="How many there are."
 )
-@reported(of_run)
-def gather(console: Console, job_file: str, overrides: Sequence[str], count: int) -> None:
+def gather(job_file: str, overrides: Sequence[str], is_json: bool, count: int) -> None:
     """Write the answers of N shards as one output, in input order; sends nothing and keeps the shards' outputs.
 
     Exit 3 names each shard that is missing or not finished, and then nothing is written. Exit 2 if a shard was run with
     other settings or over another input.
     """
-    from pipeline.app.use_cases.gather import gather as write
+    console = Console(is_json)
 
-    job = load(job_file, overrides)
-    found = write(job, count)
-    summary = found.summary
-    if console.is_json or (console.is_chatty and summary.error is None):
-        console.result(_text(found, job), found.as_json(), is_good=not summary.exit_code)
-    if summary.error is not None:
-        console.warn(f"{summary.job}: {summary.error.message}", kind=summary.error.kind)
-    elif summary.exit_code and not console.is_chatty:
-        console.warn(_text(found, job).replace("\n", ";"), exit_code=summary.exit_code)
-    sys.exit(summary.exit_code)
+    def action() -> None:
+        from pipeline.app.use_cases.gather import gather as write
+
+        job = load(job_file, overrides)
+        found = write(job, count)
+        summary = found.summary
+        if console.is_json or (console.is_chatty and summary.error is None):
+            console.result(_text(found, job), found.as_json(), is_good=not summary.exit_code)
+        if summary.error is not None:
+            console.warn(f"{summary.job}: {summary.error.message}", kind=summary.error.kind)
+        elif summary.exit_code and not console.is_chatty:
+            console.warn(_text(found, job).replace("\n", ";"), exit_code=summary.exit_code)
+        sys.exit(summary.exit_code)
+
+    ended(console, action, lambda error: of_run(error, known_of_job(error, job_file, overrides)))
 
 
 COMMANDS = (gather,)

@@ -11,9 +11,10 @@ import click
 
 from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console
+from pipeline.cli.failures import known_of_job
 from pipeline.cli.options import FAULT, Command, job_options, load, shard_option
 from pipeline.endings import Exit
-from pipeline.errors import TRUNCATED, ErrorKind, Interrupted, InvalidInput, PipelineError
+from pipeline.errors import TRUNCATED, ErrorKind, InvalidInput, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.app.observe.summary import Summary
@@ -186,7 +187,6 @@ def _say_error(console: Console, error: PipelineError, summary: Summary) -> None
 
 def _run_and_summarize(console: Console, call: JobCall, **options: Any) -> tuple[SummaryText, PipelineError | None]:
     """Run, and say how it ended; an error is given beside the summary of what is known."""
-    from pipeline.app.observe.status import known_of_file
     from pipeline.app.observe.summary import RunError, Summary
     from pipeline.app.running.options import RunOptions
     from pipeline.app.running.run import Run
@@ -204,11 +204,7 @@ def _run_and_summarize(console: Console, call: JobCall, **options: Any) -> tuple
     except PipelineError as error:
         if started is not None:
             return SummaryText(started.summary.ended_by(error), call, job), error
-        known = (
-            Summary()
-            if isinstance(error, Interrupted)
-            else Summary().with_job_of(known_of_file(call.file, call.overrides, call.shard).summary)
-        )
+        known = known_of_job(error, call.file, call.overrides, call.shard)
         return SummaryText(known.ended_by(error), call, job), error
     except Exception:
         console.fault()

@@ -166,6 +166,7 @@ def test_shards_of_another_job_are_refused_by_what_is_different(divided: Workspa
     divided.job(limits={"concurrency": 16})
     refused = divided.command("gather", "--shards", "3", code=2)
     assert "divided into 4" in refused["error"]["message"]
+    assert (refused["job"], refused["rows"], refused["succeeded"]) == ("job", ROWS, ROWS)
     divided.questions(*(f"q{n % 70}" for n in range(ROWS + 50)))
     assert "another input" in gather(divided, code=2)["error"]["message"]
     assert not divided.exists("out.parquet")
