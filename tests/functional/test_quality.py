@@ -163,6 +163,7 @@ def test_a_cost_that_is_not_known_is_no_zero(ws: Workspace, endpoint: Endpoint) 
     page = (ws.path / ws.command("report")["path"]).read_text(encoding="utf-8")
     variants = page[page.index("Different answers") :]
     assert "\N{EN DASH}" in variants[: variants.index("</tr>", variants.index("</td>"))]
+    assert ws.pipeline("list", "--json").data["jobs"][0]["job_cost_usd"] is None
     for command in (["estimate"], ["plan"], ["clean", "--yes"]):
         shown = ws.pipeline(command[0], "job.yaml", *command[1:]).out
         assert "unknown" in shown and "$0" not in shown

@@ -35,12 +35,18 @@ class JobInfo:
     succeeded: int | None = None
     failed: int | None = None
     pending: int | None = None
-    job_cost_usd: Decimal | None = None
+    billed_usd: Decimal | None = None
+    unpriced_rows: int | None = None
     possibly_billed_usd: Decimal | None = None
     output: str | None = None
     active_at: float | None = None
     error: str | None = None
     is_simulated: bool | None = None
+
+    @property
+    def job_cost_usd(self) -> Decimal | None:
+        """Return what was billed; None where answers were bought and nothing is known of their cost."""
+        return None if self.unpriced_rows and not self.billed_usd else self.billed_usd
 
     def as_json(self, now: float) -> JsonObject:
         """Return what `--json` prints of it."""
@@ -96,7 +102,8 @@ def _inspect(place: Path) -> JobInfo:
         succeeded=last.succeeded,
         failed=last.failed,
         pending=last.pending,
-        job_cost_usd=last.job_cost_usd,
+        billed_usd=last.job_cost_usd,
+        unpriced_rows=last.unpriced_rows,
         possibly_billed_usd=last.possibly_billed_usd,
         output=last.output,
         active_at=max(_times(place), default=None),
@@ -122,7 +129,7 @@ def _at_rest(place: Path, progress: JsonObject, known: JobInfo) -> JobInfo:
             known,
             job=journal.job,
             state="interrupted" if state == "running" else state,
-            job_cost_usd=journal.totals.cost_usd,
+            billed_usd=journal.totals.cost_usd,
             is_simulated=journal.simulated,
             possibly_billed_usd=journal.totals.possibly_billed_usd + lost,
         )
