@@ -49,6 +49,10 @@ class Refused(Exception):
         self.kind = kind
 
 
+class Gone(Refused):
+    """The provider has no such batch."""
+
+
 class Unanswered(Exception):
     """A call has no usable reply for a cause that may pass."""
 
@@ -100,7 +104,8 @@ class BatchApi:
     call which may be repeated is repeated for.
 
     Each waits for the end of the `pause`, which the provider extends by Retry-After. Methods raise Refused, also where
-    it asks for more than `most_pause_seconds`, and Unanswered where no call within the time has a usable reply.
+    it asks for more than `most_pause_seconds`, and Unanswered where no call within the time has a usable reply. Those
+    about one batch raise Gone where the provider has none of its id.
     """
 
     def __init__(
@@ -232,6 +237,8 @@ class BatchApi:
         words = f"{what}: {failure.message}"
         if reply.status_code == 404 and what.endswith(("/batches", "/files")):
             return Refused(StopKind.NO_BATCHES, f"the server has no Batches API: {words}")
+        if reply.status_code == 404 and "/batches/" in what:
+            return Gone(StopKind.BATCH_FAILED, f"{words}; if it is lost for good, `pipeline cancel` gives it up")
         if decide(failure) in (Decision.STOP, Decision.REFUSE):
             return Refused(stop_kind(failure), words)
         if failure.kind is ErrorKind.BAD_REQUEST:

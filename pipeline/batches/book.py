@@ -86,6 +86,15 @@ class Book:
         """The run's figures."""
         return self._pending.progress
 
+    def learn_places(self, works: Callable[[], Iterable[Work | Event]]) -> None:
+        """Learn where the rows stand whose lines are from an earlier plan; `works` are read only if there are any."""
+        strange = {key for key, number in self._numbers.items() if self.claims[number].plan != self._plan.number}
+        for work in works() if strange else ():
+            if isinstance(work, Work) and self.is_out(work):
+                strange.discard((work.row_id, work.request_hash))
+            if not strange:
+                break
+
     def is_out(self, work: Work) -> bool:
         """Return whether a row is in an open batch, or was answered out of one by this run; learn its place."""
         key = (work.row_id, work.request_hash)

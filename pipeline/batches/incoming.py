@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.batches.api import BatchState, Refused, stop_kind
+from pipeline.batches.api import BatchState, Gone, Refused, stop_kind
 from pipeline.batches.creation import Creation
 from pipeline.batches.desk import Desk
-from pipeline.batches.lines import EXPIRED, MISSING, read_answers
+from pipeline.batches.lines import EXPIRED, GONE, MISSING, read_answers
 from pipeline.endings import StopKind
 from pipeline.journal.batches import OpenBatch
 from pipeline.providers import Endpoint
@@ -22,7 +22,8 @@ _LINES_A_LOOK = 100
 
 class Incoming:
     """Looks at the batches that are out, and collects those that have ended. `scratch` is for files of lines.
-    With `keeps_replies` each reply is recorded as it came.
+    With `keeps_replies` each reply is recorded as it came. `is_embedded`: the endpoint ends with the run, and its
+    batches with it; nothing was paid for them.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Incoming:
         redaction: Redaction,
         scratch: Path,
         keeps_replies: bool = False,
+        is_embedded: bool = False,
     ) -> None:
         self._book = desk.book
         self._api = desk.api
@@ -43,24 +45,47 @@ class Incoming:
         self._redaction = redaction
         self._scratch = scratch
         self._keeps_replies = keeps_replies
+        self._is_embedded = is_embedded
 
     def advance(self) -> bool:
         """Look at each batch that is out, and collect those that have ended. Returns whether any did."""
         return any([self._advanced(batch) for batch in list(self._book.batches.values())])
 
     def cancel(self) -> Iterator[OpenBatch]:
-        """Ask for every batch that is out to be canceled, and yield each that was asked for."""
+        """Ask for every batch that is out to be canceled, and yield each that was asked for. One that the provider no
+        longer has is given up: its lines may have been billed.
+        """
         for batch in list(self._book.batches.values()):
             known = self._creation.known(batch)
             if known is not None and (batch_id := known.batch_id) is not None:
-                self._calls(lambda batch_id=batch_id: self._api.cancel(batch_id))  # type: ignore[misc]
+                try:
+                    self._calls(lambda batch_id=batch_id: self._api.cancel(batch_id))  # type: ignore[misc]
+                except Gone as refusal:  # or a server that cannot cancel
+                    self._give_up(known, batch_id, refusal)
                 yield known
+
+    def _give_up(self, batch: OpenBatch, batch_id: str, refusal: Gone) -> None:
+        """Settle the lines of a batch that the provider does not have. Raises the refusal if it has it after all."""
+        try:
+            self._calls(lambda: self._api.batch(batch_id))
+        except Gone:
+            for number in self._book.lines_of(batch):
+                self._book.settle(number, GONE)
+            self._book.close(batch)
+        else:
+            raise refusal
 
     def _advanced(self, batch: OpenBatch) -> bool:
         known = self._creation.known(batch)
         if known is None or (batch_id := known.batch_id) is None:
             return known is None
-        state = self._calls(lambda: self._api.batch(batch_id))
+        try:
+            state = self._calls(lambda: self._api.batch(batch_id))
+        except Gone:
+            if not self._is_embedded:
+                raise
+            self._creation.drop(known)
+            return True
         known = replace(known, status=state.status, completed=state.completed, failed=state.failed)
         self._book.update(known)
         if state.status not in ENDED:

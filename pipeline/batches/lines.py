@@ -77,3 +77,4 @@ def _failure(error: JsonObject) -> Failure | None:
 
 MISSING = Failure(ErrorKind.SERVER_ERROR, "the batch ended without a word of this line")
 EXPIRED = Failure(ErrorKind.TIMEOUT, "the batch expired before this line was answered")
+GONE = Failure(ErrorKind.SERVER_ERROR, "the provider no longer has the batch of this line", possibly_billed=True)

@@ -7,7 +7,8 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -68,6 +69,14 @@ def provider(ws: Workspace) -> Any:
 
 
 Make = Callable[..., Provider]
+
+
+@contextmanager
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Meanwhile no batch of the simulator comes to an end."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Batches, "_looked_at", lambda self, batch: batch)
+        yield
 
 
 def test_rows_are_bought_by_batches_at_half_the_price(ws: Workspace, provider: Make) -> None:
@@ -172,13 +181,16 @@ def test_a_limit_is_of_lines(ws: Workspace, provider: Make) -> None:
     assert (summary["succeeded"], summary["pending"], len(bought.prompts)) == (4, 6, 4)
 
 
-def test_rows_in_a_batch_are_not_sent_one_by_one_and_are_collected(ws: Workspace, provider: Make) -> None:
-    bought = provider(batch_seconds=1.0)
+def test_rows_in_a_batch_are_not_sent_one_by_one_and_are_collected(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = provider()
     bought.job()
-    ws.run("--limit", "4", "--no-wait", code=7)
-    ws.job(endpoint={"kind": "openai", "url": bought.url, "model": MODEL})
-    assert ws.run("--no-wait", code=7)["succeeded"] == 6
-    wait_until(lambda: ws.pipeline("run", "job.yaml", "--no-wait").code == 0, 20)
+    with held(monkeypatch):
+        ws.run("--limit", "4", "--no-wait", code=7)
+        ws.job(endpoint={"kind": "openai", "url": bought.url, "model": MODEL})
+        assert ws.run("--no-wait", code=7)["succeeded"] == 6
+    assert ws.run("--no-wait")["succeeded"] == 10
     assert set(bought.prompts.values()) == {1}
     assert len(ws.rows()) == 10
 
@@ -210,12 +222,14 @@ def test_a_signal_ends_the_waiting_at_once_and_leaves_the_batch_out(ws: Workspac
     assert (summary["succeeded"], bought.batches) == (10, 1)
 
 
+@pytest.mark.parametrize("is_over", [False, True])
 def test_an_input_that_grew_while_its_rows_were_out_is_planned_anew_and_nothing_is_bought_twice(
-    ws: Workspace, provider: Make
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, is_over: bool
 ) -> None:
-    bought = provider(batch_seconds=1.0)
+    bought = provider(batch_seconds=0.0 if is_over else 1.0)
     bought.job()
-    ws.run("--no-wait", code=7)
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
     ws.questions("another", *(f"question {n}" for n in range(10)))
     assert ws.run()["succeeded"] == 11
     assert set(bought.prompts.values()) == {1}
@@ -280,17 +294,63 @@ def test_what_was_canceled_is_taken_back_and_bought_later(ws: Workspace, provide
     assert set(bought.prompts.values()) == {1}
 
 
-def test_a_batch_that_a_damaged_checkpoint_lost_sight_of_is_kept_by_the_recovery(ws: Workspace, provider: Make) -> None:
-    bought = provider(batch_seconds=1.0)
+def test_the_batches_of_the_embedded_endpoint_end_with_its_run_and_their_rows_are_bought_by_the_next(
+    ws: Workspace,
+) -> None:
+    ws.questions("a", "b")
+    endpoint = {"kind": "openai", "url": "simulator", "model": MODEL, "batch": {"poll_seconds": 0.05}}
+    ws.job(endpoint=endpoint, simulator={"batch_seconds": 30})
+    ws.run("--no-wait", code=7)
+    ws.job(endpoint=endpoint)
+    summary = ws.run()
+    assert (summary["succeeded"], summary["possibly_billed_usd"]) == (2, "0")
+
+
+def test_a_batch_that_the_provider_no_longer_has_is_given_up_by_cancel_and_counts_as_possibly_billed(
+    ws: Workspace, provider: Make
+) -> None:
+    bought = provider(batch_seconds=30)
     bought.job()
     ws.run("--no-wait", code=7)
-    path = ws.path / ".checkpoints/job/journal.sqlite"
-    content = bytearray(path.read_bytes())
-    content[24:28] = b"\\0\\0\\0\\0"
-    content[100:108] = b"damaged!"
-    path.write_bytes(content)
-    assert ws.pipeline("run", "job.yaml").code == 6
-    assert ws.pipeline("recover", "job.yaml").code == 0
+    empty = provider()
+    empty.job()
+    stopped = ws.run(code=5)
+    assert (stopped["error"]["kind"], stopped["pending"]) == ("batch_failed", 10)
+    assert "`pipeline cancel` gives it up" in stopped["error"]["message"]
+    given_up = ws.command("cancel")
+    assert (given_up["cancelled"], given_up["pending"]) == (1, 10)
+    assert Decimal(given_up["possibly_billed_usd"]) > 0
+    assert ws.run()["succeeded"] == 10
+
+
+def test_a_server_that_cannot_cancel_keeps_its_batch(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = provider()
+    bought.job()
+    monkeypatch.setattr(Batches, "_cancel", lambda self, batch: wire.json_reply(404, {"error": {"message": "no"}}))
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+        ws.command("cancel", code=5)
+    assert ws.run()["succeeded"] == 10
+    assert set(bought.prompts.values()) == {1}
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_batch_that_a_damaged_checkpoint_lost_sight_of_is_kept_by_the_recovery(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, is_over: bool
+) -> None:
+    bought = provider(batch_seconds=0.0 if is_over else 1.0)
+    bought.job()
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+        path = ws.path / ".checkpoints/job/journal.sqlite"
+        content = bytearray(path.read_bytes())
+        content[24:28] = b"\0\0\0\0"
+        content[100:108] = b"damaged!"
+        path.write_bytes(content)
+        assert ws.pipeline("run", "job.yaml").code == 6
+        assert ws.pipeline("recover", "job.yaml").code == 0
     assert ws.run()["succeeded"] == 10
     assert set(bought.prompts.values()) == {1}
     assert bought.batches == 1

@@ -143,6 +143,7 @@ class BatchRun:
                 admission=admission,
                 asking=asking,
             )
+            book.learn_places(lambda: feed(self._opened.rows, plan, journal, settings))
             controls = self._figures.controls or Controls(held.directory, limits, held.writer, self._run_id)
             self._figures.controls = controls
             orders = Orders(limits, admission, started=self._figures.started, is_held=controls.is_paused)
@@ -161,6 +162,7 @@ class BatchRun:
                 redaction=redaction,
                 scratch=place,
                 keeps_replies=sending.keeps_replies,
+                is_embedded=config.endpoint.is_simulator,
             )
             sender = BatchSender(
                 desk,
