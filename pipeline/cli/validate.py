@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,13 @@ def validate(console: Console, job_file: str, overrides: Sequence[str], show: in
     from pipeline.app.jobs.disk import checkpoint_warnings
     from pipeline.app.jobs.machine import too_few_threads
     from pipeline.app.use_cases.validate import validate as check
+    from pipeline.config import key_note
 
     found = check(job_file, overrides, show)
     for warning in checkpoint_warnings(found.job.checkpoint_path):
         console.caution(warning)
+    if (key := key_note(found.job.config.endpoint, os.environ)) is not None:
+        console.caution(f"{key}; endpoint.api_key_env names the variable of another")
     if (lack := too_few_threads(found.job, found.rows)) is not None:
         console.caution(f"limits.concurrency: {lack.message}: {lack.remedy}")
     data = {

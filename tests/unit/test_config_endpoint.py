@@ -17,6 +17,7 @@ from pipeline.config import (
     key_note,
     load_job,
 )
+from pipeline.config.checks.credentials import key_findings
 
 JOB = """\
 name: answers
@@ -168,7 +169,12 @@ def test_a_key_goes_over_plain_http_to_this_machine_only(
             "the key in DATAOORTS_API_KEY goes to cloud.dataoorts.com.example.com",
         ),
         ({"url": "https://api.example.com/v1", "api_key_env": "DATAOORTS_API_KEY"}, {"DATAOORTS_API_KEY": "k"}, None),
-        ({"kind": "openai", "url": "http://localhost/v1"}, {}, None),
+        (
+            {"kind": "openai", "url": "https://api.example.com/v1"},
+            {"DATAOORTS_API_KEY": "k"},
+            "the key in DATAOORTS_API_KEY goes to api.example.com",
+        ),
+        ({"kind": "openai", "url": "http://localhost/v1"}, {"DATAOORTS_API_KEY": "k"}, None),
         ({"url": "simulator"}, {"DATAOORTS_API_KEY": "k"}, None),
         ({}, {"DATAOORTS_API_KEY": "k"}, None),
     ],
@@ -177,6 +183,12 @@ def test_a_key_that_goes_elsewhere_unsaid_is_worth_a_note(
     tmp_path: Path, endpoint: dict[str, str], environ: dict[str, str], note: str | None
 ) -> None:
     assert key_note(load(tmp_path, endpoint).config.endpoint, environ) == note
+
+
+def test_no_other_servers_key_is_asked_for_under_the_name_of_the_default_providers(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"kind": "openai", "url": "https://api.example.com/v1"})
+    (found,) = key_findings(loaded.config.endpoint, {})
+    assert found.suggestion == "name the variable that holds this server's key, or null where it needs none"
 
 
 def test_an_openai_server_has_to_be_named(tmp_path: Path) -> None:

@@ -65,7 +65,10 @@ def key_findings(endpoint: EndpointConfig, environ: Mapping[str, str]) -> Iterat
         if not _may_go_without_key(endpoint):
             state = "not set" if key is None else "empty"
             shell = f"export {named}=…" if _SHOWN_NAME.fullmatch(named) else "export it"
-            yield Finding(_KEY_VARIABLE, f"the {name} is {state}", f"put the key into it: {shell}")
+            hint = f"put the key into it: {shell}"
+            if _is_of_another(endpoint):
+                hint = "name the variable that holds this server's key, or null where it needs none"
+            yield Finding(_KEY_VARIABLE, f"the {name} is {state}", hint)
     elif key != key.strip():
         yield Finding(_KEY_VARIABLE, f"the {name} has whitespace around the key", "remove it")
     elif not _fits_header(key):
@@ -74,10 +77,10 @@ def key_findings(endpoint: EndpointConfig, environ: Mapping[str, str]) -> Iterat
 
 
 def key_note(endpoint: EndpointConfig, environ: Mapping[str, str]) -> str | None:
-    """Return where the default provider's key goes, if that is another server and the job does not say so."""
+    """Return where the default provider's key goes, if that is a server of others and the job does not say so."""
     hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in endpoint.urls)
     is_named = "api_key_env" in endpoint.model_fields_set
-    others = [host for host in hosts if host != urlsplit(DEFAULT.url).hostname]
+    others = [host for host in hosts if host != urlsplit(DEFAULT.url).hostname and not is_loopback(host)]
     if is_named or not others or api_key(endpoint, environ) is None:
         return None
     return f"the key in {endpoint.api_key_env} goes to {' and '.join(others)}"
@@ -120,6 +123,11 @@ def _is_on_this_machine(endpoint: EndpointConfig) -> bool:
     such as a mock.
     """
     return all(is_loopback(urlsplit(url).hostname or "") for url in endpoint.urls)
+
+
+def _is_of_another(endpoint: EndpointConfig) -> bool:
+    """Return whether the variable is that of the default provider, unnamed, and the endpoint is of another kind."""
+    return endpoint.provider is not DEFAULT and "api_key_env" not in endpoint.model_fields_set
 
 
 def _may_go_without_key(endpoint: EndpointConfig) -> bool:
