@@ -262,6 +262,14 @@ def _splits(ws: Workspace) -> dict[str, set[str]]:
     return {name: set(pq.read_table(path).column("id").to_pylist()) for name, path in files.items()}
 
 
+def test_a_card_says_that_the_answers_are_made_up(ws: Workspace) -> None:
+    ws.questions("a")
+    ws.job(endpoint={"url": "simulator"})
+    ws.run()
+    export(ws, "hf", path="folder")
+    assert "simulated: made-up answers, and no cost" in (ws.path / "folder/README.md").read_text()
+
+
 def test_a_folder_that_holds_anything_else_is_left_alone(done: Workspace) -> None:
     (done.path / "folder").mkdir()
     assert export(done, "hf", path="folder")["rows"] == 2

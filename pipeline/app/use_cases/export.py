@@ -261,7 +261,8 @@ def _facts(opened: OpenJob) -> JobFacts:
     config = opened.job.config
     parameters = config.parameters.model_dump(exclude_none=True, exclude=_swept_parameters(opened))
     facts = {
-        "model": ", ".join(f"`{model}`" for model in opened.terms),
+        "model": ", ".join(f"`{model}`" for model in opened.terms)
+        + (", simulated: made-up answers, and no cost" if config.endpoint.is_simulator else ""),
         "prices": "; ".join(dict.fromkeys(_price_words(terms.price) for terms in opened.terms.values())),
         "parameters": ", ".join(f"`{name}: {value}`" for name, value in parameters.items()) or "the server's own",
     }
