@@ -173,6 +173,14 @@ def test_an_unquoted_template_is_told_about_quotes(tmp_path: Path, text: str) ->
     assert any(one.suggestion == 'put a template in quotes: "{{ question }}"' for one in mistakes(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    "prompt", ['{user: "{{ row["a b"] }}"}', '\n  user: "{{ row["a b"] }}"', '{user: "x {{ a }} {{ row["b"] }}"}']
+)
+def test_quotes_within_quotes_are_told_of(tmp_path: Path, prompt: str) -> None:
+    (found,) = mistakes(tmp_path, f"name: j\nprompt: {prompt}\n")
+    assert found.suggestion == """inside "…" write a template's own quotes as '…': "{{ row['a column'] }}\""""
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "---\n", "\ufeff"])
 def test_an_empty_file_is_refused(tmp_path: Path, text: str) -> None:
     assert only(tmp_path, text).message == "the file is empty"

@@ -11,6 +11,9 @@ from pipeline.errors import Mistake
 
 _QUOTE_TEMPLATE = 'put a template in quotes: "{{ question }}"'
 _QUOTE_TEXT = "put the text in quotes"
+_INNER_QUOTES = """inside "…" write a template's own quotes as '…': "{{ row['a column'] }}\""""
+
+_QUOTED = re.compile(r'"([^"]*+)"')
 
 _BEYOND_UNICODE = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
 
@@ -52,6 +55,8 @@ def explain_syntax(error: Exception, source: Source) -> Mistake:
     opening = re.search(r"[{,\[]", line)
     if opening and "${" in line[opening.end() :] and "expected ','" in problem:
         suggestion = "inside { } or [ ] put `${NAME}` in quotes"
+    elif any(quoted[1].rfind("{{") > quoted[1].rfind("}}") for quoted in _QUOTED.finditer(line)):
+        suggestion = _INNER_QUOTES
     elif re.search(r"(^|[:=\-,\[]\s*)\{[{%]", line):
         suggestion = _QUOTE_TEMPLATE
     return place.mistake(f"not valid YAML: {message}", suggestion=suggestion)
