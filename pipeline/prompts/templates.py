@@ -91,7 +91,8 @@ class Template:
         elif isinstance(error, RecursionError):
             message = f"{place} calls itself too deeply"
         else:
-            message = f"{place} fails on this row: {type(error).__name__}{self._nulls_told(row)}"
+            told = self._nulls_told(row) or (self._texts_told(row) if isinstance(error, TypeError) else "")
+            message = f"{place} fails on this row: {type(error).__name__}{told}"
         return PromptFailure(
             ErrorKind.PROMPT_ERROR,
             message,
@@ -113,6 +114,10 @@ class Template:
     def _nulls_told(self, row: Row) -> str:
         names = [name for name in sorted(self.columns) if row[name] is None]
         return f"; null in this row: {', '.join(map(repr, names))}" if names else ""
+
+    def _texts_told(self, row: Row) -> str:
+        names = [name for name in sorted(self.columns) if isinstance(row[name], str)]
+        return f"; text in this row: {', '.join(map(repr, names))}; `| int` makes a number of it" if names else ""
 
 
 def parse(

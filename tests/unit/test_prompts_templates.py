@@ -154,6 +154,11 @@ def test_a_null_that_something_else_fails_on_is_named_too() -> None:
         assert failure(template, {"x": None}).message.endswith("null in this row: 'x'")
 
 
+def test_a_text_that_is_compared_with_a_number_is_told_with_what_makes_a_number_of_it() -> None:
+    found = failure("{% if question >= 4 %}x{% endif %}", {**ROW, "question": "5"})
+    assert "fails on this row: TypeError; text in this row: 'question'; `| int` makes a number of it" in found.message
+
+
 def test_columns_of_every_type_have_a_text() -> None:
     row = {"d": date(2024, 2, 29), "t": datetime(2024, 1, 1, 12, tzinfo=UTC), "x": Decimal("1.50"), "b": b"a\xff"}
     assert (
