@@ -39,14 +39,14 @@ def _table(jobs: Sequence[JobInfo], now: float) -> list[str]:
     for one in jobs:
         counts = ("?" if count is None else f"{count:,}" for count in (one.rows, one.succeeded, one.failed))
         cost = "?" if one.job_cost_usd is None else f"{one.job_cost_usd:.4f}{' simulated' if one.is_simulated else ''}"
-        cells.append((one.job or one.checkpoint.name, one.state.replace("_", " "), *counts, cost, _age(one, now)))
+        cells.append((one.title, one.state.replace("_", " "), *counts, cost, _age(one, now)))
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = []
     for row in cells:
         left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
         right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
         lines.append("  ".join([*left, *right]))
-    return lines + [f"{one.job}: {one.error}" for one in jobs if one.error]
+    return lines + [f"{one.title}: {one.error}" for one in jobs if one.error]
 
 
 def _age(job: JobInfo, now: float) -> str:

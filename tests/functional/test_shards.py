@@ -202,6 +202,8 @@ def test_the_list_of_jobs_has_every_shard(divided: Workspace) -> None:
     jobs = json.loads(divided.pipeline("list", "--json").out)["jobs"]
     assert [one["checkpoint"] for one in jobs] == [f".checkpoints/job/shard-{number}-of-4" for number in SHARDS]
     assert sum(one["rows"] for one in jobs) == 40
+    shown = divided.pipeline("list").out.splitlines()[1:]
+    assert [line.split("  ")[0] for line in shown] == [f"job {number}/4" for number in SHARDS]
 
 
 def test_shards_on_one_machine_keep_the_whole_shared_rate_together(

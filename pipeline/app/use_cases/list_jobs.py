@@ -48,6 +48,12 @@ class JobInfo:
         """Return what was billed; None where answers were bought and nothing is known of their cost."""
         return None if self.unpriced_rows and not self.billed_usd else self.billed_usd
 
+    @property
+    def title(self) -> str:
+        """Return the name of the job, with which shard of it this is."""
+        shard = Shard.named(self.checkpoint.name)
+        return (self.job or self.checkpoint.name) + (f" {shard}" if shard is not None and self.job else "")
+
     def as_json(self, now: float) -> JsonObject:
         """Return what `--json` prints of it."""
         active = None if self.active_at is None else datetime.fromtimestamp(self.active_at, UTC)
