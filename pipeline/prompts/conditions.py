@@ -58,7 +58,8 @@ def _read(text: str) -> nodes.Template:
     parser = Parser(environment(), text, state="variable")
     expression = parser.parse_expression()
     if not parser.stream.eos:
-        parser.fail("an expression was expected, and nothing after it")
+        hint = "; `==` compares" if parser.stream.current.type == "assign" else ""
+        parser.fail(f"an expression was expected, and nothing after it{hint}")
     test = nodes.If(expression, [nodes.Output([nodes.TemplateData(_HOLDS)])], [], [], lineno=1)
     parsed = nodes.Template([test], lineno=1)
     parsed.set_environment(environment())

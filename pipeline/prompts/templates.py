@@ -28,6 +28,13 @@ _REFUSED: Mapping[type[nodes.Node], str] = {
     nodes.Block: "block",
     nodes.ScopedEvalContextModifier: "autoescape",
 }
+_HINTS = (
+    ("end of template, expected 'end of print statement'", "close it with }}"),
+    ("unexpected '}'", "close it with }}"),
+    ("end of template, expected 'end of statement block'", "close it with %}"),
+    ("got '='", "`==` compares"),
+)
+"""What to do about a syntax error, by words of Jinja2's message."""
 _FILE = "<template>"
 _TOO_DEEP = "the template is nested too deeply, or has too long a chain of filters or operators; `{% set %}` a part"
 _MAX_LEVELS = 64
@@ -139,7 +146,8 @@ def _parse(text: str, key: str, columns: Sequence[str], read: Callable[[str], no
     try:
         parsed = read(text)
     except jinja2.TemplateSyntaxError as error:
-        mistake = Mistake(f"template line {error.lineno}: {error.message}", key=key)
+        hint = next((hint for words, hint in _HINTS if words in str(error.message)), None)
+        mistake = Mistake(f"template line {error.lineno}: {error.message}", key=key, suggestion=hint)
         lines = text.splitlines()
         line = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
         written = [column for column in columns if not is_plain(column) and column.strip() and column in line]

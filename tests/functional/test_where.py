@@ -47,6 +47,7 @@ def test_a_row_that_lacks_the_column_is_left_out(ws: Workspace, endpoint: Endpoi
 @pytest.mark.parametrize(
     ("where", "words"),
     [
+        ("score = 4", "`==` compares"),
         ("scor > 1", "did you mean 'score'?"),
         ("score >", "input.where"),
         ("score > 1 }}{{ question", "input.where"),

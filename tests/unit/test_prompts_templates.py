@@ -154,6 +154,20 @@ def test_a_null_that_something_else_fails_on_is_named_too() -> None:
         assert failure(template, {"x": None}).message.endswith("null in this row: 'x'")
 
 
+@pytest.mark.parametrize(
+    ("template", "hint"),
+    [
+        ("{{ n", "close it with }}"),
+        ("{{ n }", "close it with }}"),
+        ("{% if n", "close it with %}"),
+        ("{{ n = 3 }}", "`==` compares"),
+    ],
+)
+def test_a_slip_of_syntax_is_told_with_what_to_write(template: str, hint: str) -> None:
+    (found,) = mistakes(template)
+    assert found.suggestion == hint
+
+
 def test_a_text_that_is_compared_with_a_number_is_told_with_what_makes_a_number_of_it() -> None:
     found = failure("{% if question >= 4 %}x{% endif %}", {**ROW, "question": "5"})
     assert "fails on this row: TypeError; text in this row: 'question'; `| int` makes a number of it" in found.message
