@@ -80,11 +80,14 @@ def _is_harmless(failed: Call, before: Sequence[Call]) -> bool:
     """Whether a run may go on to its end over a failure, for nothing depends on that call."""
     name = Path(failed.path).name
     has_published = any(call.name == "rename" and call.path.endswith(".writing") for call in before)
+    has_superseded = any(call.name == "unlink" and call.path.endswith(".partial.parquet") for call in before)
     return (
         name in CONVENIENCES
         or (failed.name, name) in HARMLESS
         # What a killed run may have left there is only in the way.
         or (failed.name == "unlink" and name.endswith(".writing"))
+        # Once the output stands, what a killed run may have left beside it is looked for.
+        or (has_superseded and (failed.name, name) == ("openat", "out"))
         # In the end SQLite moves the log into the database; where that fails, the log stays.
         or (has_published and name in JOURNAL)
     )
