@@ -520,5 +520,31 @@ class TestBackups:
         assert not endpoint.asked
         assert f"backups/job/shard-2-of-2/{BACKUP.rpartition('/')[2]}" in store.objects
 
+    @pytest.mark.parametrize(
+        ("before", "then", "words"),
+        [
+            (["--shard", "1/2"], [], "copies of 2 shards (run --shard I/2)"),
+            (["--shard", "1/2"], ["--shard", "1/3"], "copies of 2 shards (run --shard I/2)"),
+            ([], ["--shard", "1/3"], "copies of runs without --shard"),
+        ],
+    )
+    def test_rows_that_only_the_copies_know_to_be_divided_otherwise_are_not_bought_again(
+        self,
+        store: ObjectStore,
+        ws: Workspace,
+        endpoint: Endpoint,
+        lost: Callable[[], None],
+        before: list[str],
+        then: list[str],
+        words: str,
+    ) -> None:
+        ws.run(*before)
+        lost()
+        endpoint.forget()
+        assert words in said(ws, *then, code=2)
+        assert not endpoint.asked
+        ws.run("--shard", "2/2", "--on-change", "rerun")
+        assert endpoint.asked
+
     def test_a_backup_on_this_machine_is_refused(self, store: ObjectStore, ws: Workspace) -> None:
         assert "a backup goes into a folder of a store" in said(ws, "--set", "checkpoint.backup=copies", code=2)

@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 from pipeline.app.jobs.scratch import scratch_in
-from pipeline.config import Job
-from pipeline.errors import InvalidJob, Mistake, StoreRefused
-from pipeline.journal import Identity
+from pipeline.app.jobs.sharding import latest_shards
+from pipeline.config import Job, Shard
+from pipeline.errors import InvalidInput, InvalidJob, Mistake, StoreRefused
+from pipeline.journal import Identity, Journal
 from pipeline.journal.backup import Restored, is_missing, read_file, restore
 from pipeline.journal.files import DATABASE_NAME
 from pipeline.storage import storage_of
+from pipeline.wording import counted
 
 COMMITS, COPIED_AT, CHECKPOINT_ID = "commits", "copied", "checkpoint"
 """The notes on a copy: names that each store allows."""
@@ -50,6 +52,33 @@ def restore_missing(job: Job, directory: Path) -> None:
             restore(place / DATABASE_NAME, directory, Restored(str(path), copied_at, commits))
     except StoreRefused as error:
         raise InvalidJob([job.placed(Mistake(str(error), key="checkpoint.backup"))]) from error
+
+
+def refuse_copies_of_another_division(job: Job) -> None:
+    """Refuse to begin a job, or a shard of it, anew while only the store knows that its rows were divided otherwise.
+
+    Raises InvalidInput; InvalidJob where the store refuses, and StoreFailed where it cannot be reached.
+    """
+    path = job.whole.backup
+    if path is None or Journal.exists(job.checkpoint_path) or latest_shards(job.whole):
+        return
+    own = 0 if job.shard is None else job.shard.count
+    folder = path.with_key(path.key.rpartition("/")[0])
+    try:
+        names = storage_of(path).names(folder)
+    except StoreRefused as error:
+        raise InvalidJob([job.placed(Mistake(str(error), key="checkpoint.backup"))]) from error
+    counts = {shard.count for name in names if (shard := Shard.named(name)) is not None}
+    if own in counts:
+        return
+    kept = [f"{counted(count, 'shard')} (run --shard I/{count})" for count in sorted(counts)]
+    if own and DATABASE_NAME in names:
+        kept.append("runs without --shard")
+    if kept:
+        raise InvalidInput(
+            f"{folder} has copies of {' and '.join(kept)}, and {job.config.name!r} would begin anew: every row would be"
+            " sent again; go on as before, or say --on-change rerun to start over and pay again"
+        )
 
 
 def _refuse_foreign(job: Job, path: str, identity: Identity) -> None:

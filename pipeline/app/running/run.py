@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import locked
-from pipeline.app.jobs.restoring import restore_missing
+from pipeline.app.jobs.restoring import refuse_copies_of_another_division, restore_missing
 from pipeline.app.jobs.scratch import remove_leftovers
 from pipeline.app.jobs.sharding import refuse_another_division
 from pipeline.app.jobs.signals import Signals
@@ -126,6 +126,8 @@ class Run:
                     withdraw_orders(directory)
                     try_stores(self._job)
                     restore_missing(self._job, directory)
+                    if self._options.on_change != "rerun":
+                        refuse_copies_of_another_division(self._job)
                     self._held = HeldCheckpoint(self._job, directory)
                     if self._job.backup is not None:
                         self._backups = Backups(self._job, self._job.backup, directory, self._watcher.warned)
