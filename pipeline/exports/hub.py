@@ -60,7 +60,7 @@ def splits_of(row_ids: Sequence[str], shares: Mapping[str, Decimal]) -> npt.NDAr
     """
     if len(shares) == 1:
         return np.zeros(len(row_ids), np.int64)
-    ends = [math.ceil(2**64 * share) for share in accumulate(shares.values())]
+    ends = [min(2**64 - 1, math.ceil(2**64 * share)) for share in accumulate(shares.values())]
     return np.searchsorted(np.array(ends[:-1], np.uint64), text_hashes(row_ids), "right")
 
 

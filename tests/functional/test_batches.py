@@ -71,6 +71,15 @@ def provider(ws: Workspace) -> Any:
 Make = Callable[..., Provider]
 
 
+def left_out(ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, *, is_over: bool) -> Provider:
+    """Leave ten rows in a batch, which is over at the next look at it, or a second after its creation."""
+    bought = provider(batch_seconds=0.0 if is_over else 1.0)
+    bought.job()
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+    return bought
+
+
 @contextmanager
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Meanwhile no batch of the simulator comes to an end."""
@@ -226,10 +235,7 @@ def test_a_signal_ends_the_waiting_at_once_and_leaves_the_batch_out(ws: Workspac
 def test_an_input_that_grew_while_its_rows_were_out_is_planned_anew_and_nothing_is_bought_twice(
     ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, is_over: bool
 ) -> None:
-    bought = provider(batch_seconds=0.0 if is_over else 1.0)
-    bought.job()
-    with held(monkeypatch):
-        ws.run("--no-wait", code=7)
+    bought = left_out(ws, provider, monkeypatch, is_over=is_over)
     ws.questions("another", *(f"question {n}" for n in range(10)))
     assert ws.run()["succeeded"] == 11
     assert set(bought.prompts.values()) == {1}
@@ -340,17 +346,14 @@ def test_a_server_that_cannot_cancel_keeps_its_batch(
 def test_a_batch_that_a_damaged_checkpoint_lost_sight_of_is_kept_by_the_recovery(
     ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, is_over: bool
 ) -> None:
-    bought = provider(batch_seconds=0.0 if is_over else 1.0)
-    bought.job()
-    with held(monkeypatch):
-        ws.run("--no-wait", code=7)
-        path = ws.path / ".checkpoints/job/journal.sqlite"
-        content = bytearray(path.read_bytes())
-        content[24:28] = b"\0\0\0\0"
-        content[100:108] = b"damaged!"
-        path.write_bytes(content)
-        assert ws.pipeline("run", "job.yaml").code == 6
-        assert ws.pipeline("recover", "job.yaml").code == 0
+    bought = left_out(ws, provider, monkeypatch, is_over=is_over)
+    path = ws.path / ".checkpoints/job/journal.sqlite"
+    content = bytearray(path.read_bytes())
+    content[24:28] = b"\0\0\0\0"
+    content[100:108] = b"damaged!"
+    path.write_bytes(content)
+    assert ws.pipeline("run", "job.yaml").code == 6
+    assert ws.pipeline("recover", "job.yaml").code == 0
     assert ws.run()["succeeded"] == 10
     assert set(bought.prompts.values()) == {1}
     assert bought.batches == 1

@@ -246,8 +246,10 @@ def test_a_folder_for_the_hub_has_a_card_and_splits_that_no_appended_row_moves(
     assert not [path.name for path in ws.path.iterdir() if path.name.startswith(".folder")]
 
 
-def test_a_split_without_rows_has_no_file_for_datasets_would_load_nothing(done: Workspace) -> None:
-    export(done, "hf", "--split", "train=0.999999,test=0.000001", path="folder")
+@pytest.mark.parametrize("zeros", [5, 24])
+def test_a_split_without_rows_has_no_file_for_datasets_would_load_nothing(done: Workspace, zeros: int) -> None:
+    few = f"0.{'0' * zeros}1"
+    export(done, "hf", "--split", f"train={1 - Decimal(few)},test={few}", path="folder")
     assert [path.name for path in (done.path / "folder/data").iterdir()] == ["train-00000-of-00001.parquet"]
     card = (done.path / "folder/README.md").read_text()
     assert "split: test" not in card

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.app.jobs.scratch import scratch_in
-from pipeline.app.jobs.sharding import latest_shards
+from pipeline.app.jobs.sharding import SENT_AGAIN, latest_shards
 from pipeline.config import Job, Shard
 from pipeline.errors import InvalidInput, InvalidJob, Mistake, StoreRefused
 from pipeline.journal import Identity, Journal
@@ -76,8 +76,7 @@ def refuse_copies_of_another_division(job: Job) -> None:
         kept.append("runs without --shard")
     if kept:
         raise InvalidInput(
-            f"{folder} has copies of {' and '.join(kept)}, and {job.config.name!r} would begin anew: every row would be"
-            " sent again; go on as before, or say --on-change rerun to start over and pay again"
+            f"{folder} has copies of {' and '.join(kept)}, and {job.config.name!r} would begin anew: {SENT_AGAIN}"
         )
 
 

@@ -11,6 +11,8 @@ from pipeline.journal import Journal, read_progress
 from pipeline.records import digest
 from pipeline.wording import counted
 
+SENT_AGAIN = "every row would be sent again; go on as before, or say --on-change rerun to start over and pay again"
+
 
 def shards_of(job: Job) -> dict[int, list[Job]]:
     """Return the shards of a job that have a checkpoint, in order, by the number of shards that it was divided into."""
@@ -70,10 +72,7 @@ def refuse_another_division(job: Job) -> None:
         kept.append(f"{counted(_answers([job.whole]), 'answer')} of runs without --shard")
     if kept:
         this = "run as a whole" if not own else f"divided into {counted(own, 'shard')}"
-        raise InvalidInput(
-            f"{job.config.name!r} has {' and '.join(kept)}, and would be {this} now: every row would be sent again;"
-            " go on as before, or say --on-change rerun to start over and pay again"
-        )
+        raise InvalidInput(f"{job.config.name!r} has {' and '.join(kept)}, and would be {this} now: {SENT_AGAIN}")
 
 
 def _answers(parts: list[Job]) -> int:
