@@ -269,7 +269,7 @@ def test_a_card_says_that_the_answers_are_made_up(ws: Workspace) -> None:
     ws.job(endpoint={"url": "simulator"})
     ws.run()
     export(ws, "hf", path="folder")
-    assert "simulated: made-up answers, and no cost" in (ws.path / "folder/README.md").read_text()
+    assert "simulated: the answers are made up, and nothing was paid" in (ws.path / "folder/README.md").read_text()
 
 
 def test_a_folder_that_holds_anything_else_is_left_alone(done: Workspace) -> None:

@@ -262,7 +262,7 @@ def _facts(opened: OpenJob) -> JobFacts:
     parameters = config.parameters.model_dump(exclude_none=True, exclude=_swept_parameters(opened))
     facts = {
         "model": ", ".join(f"`{model}`" for model in opened.terms)
-        + (", simulated: made-up answers, and no cost" if config.endpoint.is_simulator else ""),
+        + (", simulated: the answers are made up, and nothing was paid" if config.endpoint.is_simulator else ""),
         "prices": "; ".join(dict.fromkeys(_price_words(terms.price) for terms in opened.terms.values())),
         "parameters": ", ".join(f"`{name}: {value}`" for name, value in parameters.items()) or "the server's own",
     }
