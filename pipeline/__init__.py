@@ -55,11 +55,17 @@ _HOMES = {
 }
 
 
-def run(job: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None, **options: Any) -> Result:
-    """Run a job from its present state: short for `Job(job, overrides).run(**options)`."""
+def run(
+    job: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    input: Any = None,
+    **options: Any,
+) -> Result:
+    """Run a job from its present state: short for `Job(job, overrides, input=input).run(**options)`."""
     from pipeline.api.job import Job
 
-    return Job(job, overrides).run(**options)
+    return Job(job, overrides, input=input).run(**options)
 
 
 def __getattr__(name: str) -> Any:

@@ -41,7 +41,7 @@ def ask(
     stop.
 
     Args:
-        frame: the rows, as a pandas DataFrame or a pyarrow.Table.
+        frame: the rows, as a pandas DataFrame or a pyarrow.Table (or its record batch or reader).
         user: the user message, as a Jinja2 template over the row's columns: `"{{ question }}"`.
         model: the model's name, as the server knows it.
         checkpoint: the directory that keeps the answers, for this call only.
@@ -67,6 +67,10 @@ def ask(
     """
     if not isinstance(checkpoint, str | PathLike):
         raise InvalidInput(f"checkpoint: the path of a directory is needed, not {type(checkpoint).__name__}")
+    sections = {"endpoint": endpoint, "parameters": parameters, "limits": limits, "expect": expect}
+    for name, section in sections.items():
+        if not isinstance(section, Mapping | None):
+            raise InvalidInput(f"{name}: a mapping is needed, not {type(section).__name__}")
     prompt: dict[str, Any] = {"user": user} if system is None else {"system": system, "user": user}
     if samples != 1:
         prompt["samples"] = samples
@@ -81,14 +85,17 @@ def ask(
         **({} if expect is None else {"expect": dict(expect)}),
     }
     with python_words(in_ask):
-        result = Job(asked, input=to_table(frame)).run()
+        table = to_table(frame)
+        result = Job(asked, input=table).run()
     if result.summary.pending:
         error = result.summary.error
         why = f"{counted(result.summary.pending, 'row')} of {result.summary.rows:,} without an answer so far"
         raise RunStopped(f"{why}: {error.message}" if error else why, result.exit_code)
-    table = result.table()
-    answers = table.select(table.column_names[table.column_names.index(RESULT_NAMES[0]) :])
-    return cast("Frame", _beside(frame, answers, samples))
+    found = result.table()
+    answers = found.select(found.column_names[found.column_names.index(RESULT_NAMES[0]) :])
+    # Rows of a record batch, or of a reader that has been read to its end, are returned as a table.
+    has_place = isinstance(frame, type(table)) or hasattr(frame, "iloc")
+    return cast("Frame", _beside(frame if has_place else table, answers, samples))
 
 
 def _beside(frame: Any, answers: pa.Table, samples: int) -> Any:

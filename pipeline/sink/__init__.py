@@ -5,7 +5,7 @@ from pipeline.sink.gathered import GatheredResults
 from pipeline.sink.groups import RowGroup, row_groups, write_groups
 from pipeline.sink.joined import Joined
 from pipeline.sink.metadata import JournalState, OutputMetadata, journals_together, read_metadata
-from pipeline.sink.parquet import OutOfTime
+from pipeline.sink.parquet import OutOfTime, unwritable
 from pipeline.sink.publishing import publish, supersede
 from pipeline.sink.results import Results, output_schema
 from pipeline.sink.standing import files_of, is_complete, is_foreign, is_own, is_there, metadata_at, parts_in, shows
@@ -37,5 +37,6 @@ __all__ = [
     "row_groups",
     "shows",
     "supersede",
+    "unwritable",
     "write_groups",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -74,6 +75,15 @@ def write_rows(
             cost += pc.sum(group.column(results.prefix + "cost_usd")).as_py() or 0
             del group
     return rows, cost
+
+
+def unwritable(schema: pa.Schema) -> Iterator[tuple[str, str]]:
+    """Yield the name of each column whose type Parquet cannot hold, and why."""
+    for field in schema:
+        try:
+            pq.ParquetWriter(io.BytesIO(), pa.schema([field])).close()
+        except pa.ArrowException as error:
+            yield field.name, str(error)
 
 
 def in_time(batches: Iterable[pa.RecordBatch], give_up: float | None) -> Iterator[pa.RecordBatch]:

@@ -180,6 +180,49 @@ def test_rows_that_are_no_table_are_refused_by_their_type() -> None:
         pipeline.Job(JOB, input=pd.DataFrame([["a"]]))
 
 
+UNION = pa.UnionArray.from_dense(pa.array([0, 0], pa.int8()), pa.array([0, 1], pa.int32()), [pa.array([1, 2])])
+RUNS = pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(["a"]))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pa.table({"q": ["a", "b"], "odd": UNION}),
+        pa.table({"q": ["a", "b"], "odd": RUNS}),
+        pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["odd", "odd"]),
+        pd.DataFrame([["a", 1, 2]], columns=["q", "odd", "odd"]),
+        pd.DataFrame({"q": ["a"], "odd": [2**70]}),
+        pd.DataFrame({"q": ["a", "b"], "odd": [1, "x"]}),
+    ],
+)
+def test_a_column_that_no_job_can_have_is_refused_by_name(rows: Any) -> None:
+    with pytest.raises(errors.InvalidInput, match='"odd"'):
+        pipeline.Job(JOB, input=rows)
+
+
+@pytest.mark.parametrize("kind", [pa.month_day_nano_interval(), pa.struct([]), pa.list_(pa.struct([]))])
+def test_a_column_that_parquet_cannot_hold_is_refused_before_anything_is_sent(kind: pa.DataType) -> None:
+    rows = pa.table({"q": ["a"], "odd": pa.nulls(1, kind)})
+    with_output = pipeline.Job({**JOB, "output": {"path": "answers.parquet"}}, input=rows)
+    (mistake,) = with_output.validate()
+    assert mistake.key == "output.path" and "'odd'" in mistake.message
+    with pytest.raises(errors.InvalidJob):
+        with_output.run()
+    without_it = pipeline.Job({**JOB, "input": {"columns": ["q"]}, "output": {"path": "answers.parquet"}}, input=rows)
+    assert without_it.validate() == []
+    assert pipeline.Job(JOB, input=rows).run().table().schema.field("odd").type == kind
+
+
+def test_dictionaries_that_parquet_cannot_hold_are_carried_as_their_values() -> None:
+    indices = pa.array([0, 1, None], pa.int32())
+    values = {"null": pa.array(["a", None]), "nested": pa.array([{"x": 1}, {"x": 2}])}
+    odd = {name: pa.DictionaryArray.from_arrays(indices, found) for name, found in values.items()}
+    rows = pa.table({"q": ["a", "b", "c"], **odd})
+    pipeline.Job({**JOB, "output": {"path": "answers.parquet"}}, input=rows).run()
+    found = pq.read_table("answers.parquet").select(["null", "nested"])
+    assert found.to_pydict() == {"null": ["a", None, None], "nested": [{"x": 1}, {"x": 2}, None]}
+
+
 def test_a_stop_and_failed_rows_return_and_anything_worse_raises() -> None:
     rows = frame()
     rows.loc[2, "q"] = ""
@@ -276,6 +319,7 @@ def test_rows_that_wait_in_a_batch_are_told_by_the_exit_code() -> None:
 def test_run_is_short_for_a_job_that_runs() -> None:
     result = pipeline.run(job_file(), {"limits.concurrency": 2}, limit=2)
     assert (result.summary.succeeded, result.summary.pending) == (2, 3)
+    assert pipeline.run(JOB, input=frame(2)).summary.succeeded == 2
 
 
 def test_answers_of_a_job_that_never_ran_are_refused() -> None:
@@ -323,6 +367,24 @@ def test_ask_names_its_own_arguments_in_refusals() -> None:
         with pytest.raises(errors.InvalidInput, match=named) as refused:
             pipeline.ask(asked, user=user, **options)
         assert not [word for word in ("on_change", "set output.prefix", "`name:`") if word in str(refused.value)]
+
+
+def test_ask_returns_a_table_for_record_batches() -> None:
+    batch = pa.RecordBatch.from_pydict({"q": ["a", "b"]})
+    reader = pa.RecordBatchReader.from_batches(batch.schema, [batch])
+    for rows in (batch, reader):
+        answers = pipeline.ask(
+            cast("pa.Table", rows), user="{{ q }}", model=MODEL, endpoint={"url": "simulator"}, checkpoint="asked"
+        )
+        assert isinstance(answers, pa.Table) and answers.column_names[:2] == ["q", "row_id"]
+        assert answers.column("status").to_pylist() == ["succeeded"] * 2
+
+
+def test_ask_takes_mappings_for_sections_and_nothing_else() -> None:
+    for section, wrong in {"endpoint": "simulator", "parameters": [1], "limits": 5, "expect": ["yes"]}.items():
+        arguments: Any = {"user": "{{ q }}", "model": MODEL, "checkpoint": "asked", section: wrong}
+        with pytest.raises(errors.InvalidInput, match=f"^{section}: a mapping"):
+            pipeline.ask(frame(), **arguments)
 
 
 def test_ask_takes_no_checkpoint_that_is_no_path() -> None:

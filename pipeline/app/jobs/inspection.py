@@ -30,7 +30,7 @@ from pipeline.prompts import (
     template_mistakes,
 )
 from pipeline.providers import UNBOUNDED, ParameterValues
-from pipeline.sink import result_fields
+from pipeline.sink import result_fields, unwritable
 from pipeline.sources import ChosenRows, Source, TableSource, Undecided, column_mistakes, open_source, rows_of
 from pipeline.sources.batch_requests import BODY_COLUMN, ID_COLUMN
 from pipeline.sources.identity import row_values
@@ -74,6 +74,7 @@ def inspect_job(
         mistakes += _missing_packages(job.config)
     if source is not None and not wrong(("output.prefix", "input.columns"), job, known):
         mistakes += _clashes(job.config, source, expected)
+        mistakes += _unwritable(job, source)
     asked, found = _asked(job, source)
     further = [
         job.placed(one) for one in (*mistakes, *unfit, *found) if one.key is None or not wrong([one.key], job, known)
@@ -201,6 +202,19 @@ def _clashes(config: JobConfig, source: Source, expected: Expected | None) -> It
             f"the input already has {columns}, which the output adds",
             key="output.prefix",
             suggestion='set output.prefix, for example "answer_", or name the columns to carry in input.columns',
+        )
+
+
+def _unwritable(job: Job, source: Source) -> Iterator[Mistake]:
+    if job.table is None or not job.writes_output:
+        return  # what a file holds, Parquet holds
+    carried = carried_columns(job.config, source.schema.names)
+    fields = [field for field in source.schema if carried is None or field.name in carried]
+    for name, why in unwritable(pa.schema(fields)):
+        yield Mistake(
+            f"the output cannot hold the column {name!r} of the input: {why}",
+            key="output.path",
+            suggestion="leave it out of input.columns, cast it to another type, or leave output.path out",
         )
 
 
