@@ -11,6 +11,8 @@
    Prefixes of the path, in any order:
      /fixed/SECONDS                a reply comes so long after its request
      /lognormal/MEAN/SIGMA         log-normal latency: its mean in seconds, the standard deviation of its logarithm
+     /at-once/N                    so many requests are worked on at once; the latency of the others begins when one of
+                                   these has ended
      /bytes/N                      the length of an answer's text; 700 without
      /events/N                     OpenAI's stream: the text in N server-sent events, then the reason of its end, the
                                    usage and [DONE]
@@ -48,6 +50,7 @@ enum {
     MOST_TEXTS = 16,
     USUAL_TEXT = 700,
     EVENTS_AT_ONCE = 512,
+    MOST_WORKERS = 1024,
 };
 
 typedef enum { DATAOORTS, OPENAI, APIS } Api;
@@ -117,6 +120,18 @@ static double lognormal(uint64_t request, double mean, double sigma) {
     return mean * exp(sigma * normal - sigma * sigma / 2);
 }
 
+/* ---- the requests that are worked on at once */
+
+static double free_at[MOST_WORKERS];
+
+/* When a reply is due whose request waits for the first of `count` workers. */
+static double worked_on(size_t count, double latency) {
+    size_t first = 0;
+    for (size_t worker = 1; worker < count && worker < MOST_WORKERS; worker++)
+        if (free_at[worker] < free_at[first]) first = worker;
+    return free_at[first] = (free_at[first] > now ? free_at[first] : now) + latency;
+}
+
 /* ---- what was asked */
 
 static struct {
@@ -178,6 +193,7 @@ static void reset(uint64_t new_seed) {
     stats.in_flight = stats.peak_in_flight = in_flight;
     stats.counted_at = now;
     if (seen) memset(seen, 0, seen_size * sizeof *seen);
+    memset(free_at, 0, sizeof free_at);
     seed = new_seed;
 }
 
@@ -395,7 +411,7 @@ static bool handle_get(int fd, const char *path) {
 static bool handle_post(int fd, const char *path, const char *body, size_t length) {
     Connection *connection = &connections[fd];
     double latency = 0;
-    size_t text_length = USUAL_TEXT, events = 0;
+    size_t text_length = USUAL_TEXT, events = 0, workers = 0;
     char *at = (char *)path;
     for (;;) {
         if (!strncmp(at, "/fixed/", 7)) latency = strtod(at + 7, &at);
@@ -403,7 +419,8 @@ static bool handle_post(int fd, const char *path, const char *body, size_t lengt
             double mean = strtod(at + 11, &at);
             double sigma = *at ? strtod(at + 1, &at) : 0;
             latency = lognormal(stats.requests, mean, sigma);
-        } else if (!strncmp(at, "/bytes/", 7)) text_length = strtoul(at + 7, &at, 10);
+        } else if (!strncmp(at, "/at-once/", 9)) workers = strtoul(at + 9, &at, 10);
+        else if (!strncmp(at, "/bytes/", 7)) text_length = strtoul(at + 7, &at, 10);
         else if (!strncmp(at, "/events/", 8)) events = strtoul(at + 8, &at, 10);
         else break;
     }
@@ -426,7 +443,7 @@ static bool handle_post(int fd, const char *path, const char *body, size_t lengt
     count_in_flight(1);
     if (latency > 0) {
         connection->waits = true;
-        push_timer((Timer){now + latency, fd, connection->generation});
+        push_timer((Timer){workers ? worked_on(workers, latency) : now + latency, fd, connection->generation});
         return true;
     }
     count_in_flight(-1);

@@ -75,7 +75,8 @@ class Dispatcher:
         return Dispatch(claims, min(gives_up_at, slots.grows_at, later.at))
 
     def _next(self, now: float) -> Claim | Later:
-        server = self._pace.server(now, len(self._in_flight))
+        in_flight = len(self._in_flight)
+        server = self._pace.server(now, in_flight, self._rows.unsent(in_flight))
         if isinstance(server, Later):
             return server
         work = self._rows.next(now)

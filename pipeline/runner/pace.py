@@ -96,8 +96,8 @@ class Pace:
         allowed = self.in_flight.limit
         return Slots(min(ramped, allowed, most), now + RAMP_STEP_SECONDS if ramped < allowed else math.inf)
 
-    def server(self, now: float, in_flight: int) -> int | Later:
-        """Return the number of the server for the next request, 0 if there is only one.
+    def server(self, now: float, in_flight: int, unsent: float) -> int | Later:
+        """Return the number of the server for the next of `unsent` requests, 0 if there is only one.
 
         During an outage one probe is sent at a time, and so it is after a quota was used up. Several servers are probed
         separately.
@@ -105,7 +105,7 @@ class Pace:
         if self.quota.is_out and in_flight:
             return Later()
         if self.servers is not None:
-            server = self.servers.choose(now)
+            server = self.servers.choose(now, unsent)
             return Later(self.servers.opens_at()) if server is None else server
         if self.outage.is_open and in_flight:
             return Later()
@@ -139,6 +139,8 @@ class Pace:
     def answered(self, flight: Flight, in_flight: int, latency: float, now: float) -> None:
         """Learn from a usable reply that took `latency` seconds, while `in_flight` others are in flight."""
         self.in_flight.answered(flight.reserved.taken_at, in_flight + 1, latency, now)
+        if self.servers is not None:
+            self.servers.took(flight.server, latency)
         self._slow_down(self.first_refusals.answered(flight.work), now)
 
     def failed(self, flight: Flight, failure: Failure, now: float, answers: int) -> None:

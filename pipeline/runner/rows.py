@@ -107,6 +107,11 @@ class RowQueue:
         unfinished = self._recorder.unfinished - self._verdicts.refusals.held
         return Left(int(min(unfinished, sendable)), self._is_fed)
 
+    def unsent(self, in_flight: int) -> float:
+        """Return how many rows this run may still send, at most, while so many requests are in flight."""
+        waiting = len(self.waiting) + (self._first is not None)
+        return min(self._recorder.unfinished - in_flight, self._rows_left + waiting)
+
     @property
     def is_empty(self) -> bool:
         """Whether no row is left to be sent."""

@@ -17,7 +17,7 @@ from pipeline.client import Attempt, Task
 from pipeline.config.models import LimitsConfig, RetryConfig
 from pipeline.errors import ErrorKind
 from pipeline.journal import Event, Journal, Outcome, State
-from pipeline.limits import Pause
+from pipeline.limits import Pause, Servers
 from pipeline.limits.shared import SharedLimit
 from pipeline.plan import Plan
 from pipeline.records import Failure, Reply, Request, Usage
@@ -58,10 +58,15 @@ class Clock:
 
 
 class ScriptedEngine:
-    """Sends nothing: it lets virtual time pass. Checks at each send what has to hold then."""
+    """Sends nothing: it lets virtual time pass. Checks at each send what has to hold then.
 
-    def __init__(self, clock: Clock, script: Script, journal: Journal, pause: Pause) -> None:
-        self.clock, self.script, self.journal, self.pause = clock, script, journal, pause
+    Several servers have a script each, in place of the one.
+    """
+
+    def __init__(
+        self, clock: Clock, script: Script, journal: Journal, pause: Pause, servers: Sequence[Script] = ()
+    ) -> None:
+        self.clock, self.script, self.journal, self.pause, self.servers = clock, script, journal, pause, servers
         self.sent: list[tuple[float, str]] = []
         self.attempts: Counter[str] = Counter()
         self.most_in_flight = 0
@@ -92,7 +97,8 @@ class ScriptedEngine:
                 continue
             self.attempts[prompt] += 1
             self.sent.append((now, prompt))
-            result, latency = self.script(prompt, self.attempts[prompt], now)
+            script = self.servers[task.server] if self.servers else self.script
+            result, latency = script(prompt, self.attempts[prompt], now)
             attempt = Attempt(task.number, result, now, now + latency, latency)
             heapq.heappush(self._ends, (now + latency, next(self._turns), attempt))
         self.most_in_flight = max(self.most_in_flight, len(self._ends))
@@ -122,9 +128,11 @@ class ScriptedEngine:
 
 
 class Bench:
-    """A journal, a plan of `rows` rows and a runner over them."""
+    """A journal, a plan of `rows` rows and a runner over them, for one endpoint or for several servers."""
 
-    def __init__(self, directory: Path, rows: int, script: Script = answered) -> None:
+    def __init__(
+        self, directory: Path, rows: int, script: Script = answered, *, servers: Sequence[Script] = ()
+    ) -> None:
         Journal.create(directory, job="test", simulated=False)
         self.journal = Journal.write(directory)
         self.settings = self.journal.register_settings("0" * 32, {"model": "m"})
@@ -138,8 +146,10 @@ class Bench:
             occurrences=empty,
             orphaned=0,
         )
-        self.clock, self.pause, self.stop_request = Clock(), Pause(), StopRequest(lambda: self.clock.now)
-        self.engine = ScriptedEngine(self.clock, script, self.journal, self.pause)
+        self.clock, self.stop_request = Clock(), StopRequest(lambda: self.clock.now)
+        self.pause = Pause(len(servers) or 1)
+        self.servers = Servers([str(number) for number in range(len(servers))], self.pause) if servers else None
+        self.engine = ScriptedEngine(self.clock, script, self.journal, self.pause, servers)
         self.histories: dict[int, History] = {}
         self.fed = 0
         self.runner: Runner
@@ -171,7 +181,7 @@ class Bench:
         self.runner = Runner(
             Workload(feed or self.works(), self.plan, self.journal, limit),
             Rules(LimitsConfig(**limits), RetryConfig(**(retry or {})), {"m": Terms(PRICE, 1000)}),
-            Destination(self.engine, self.pause, shared=shared),
+            Destination(self.engine, self.pause, shared=shared, servers=self.servers),
             self.stop_request,
             observers=Observers(progressed=observe),
             clocks=Clocks(self.clock, self.clock),

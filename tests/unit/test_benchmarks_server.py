@@ -89,6 +89,18 @@ def test_latencies_are_those_that_can_be_computed_from_the_seed(server: Server) 
     assert stats.span >= sum(expected)
 
 
+def test_requests_beyond_those_that_are_worked_on_at_once_wait(server: Server) -> None:
+    connections = [connect(server) for _ in range(4)]
+    for connection in connections:
+        connection.request("POST", f"/at-once/2/fixed/0.3{PATHS['openai']}", json.dumps({"content": text(1, 50)}))
+    for connection in connections:
+        connection.getresponse().read()
+        connection.close()
+    stats = server.stats()
+    assert stats.requests == 4
+    assert stats.span >= 0.6
+
+
 def test_requests_bodies_and_those_in_flight_are_counted_until_a_reset(server: Server) -> None:
     connections = [connect(server) for _ in range(3)]
     for connection in connections:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
+from pathlib import Path
 
 import pytest
 
 from pipeline.limits import Pause, Servers
+from pipeline.plan import SUCCEEDED
+from tests.support.virtual import Answer, Bench, answered
 
 
 @pytest.fixture
@@ -94,3 +98,57 @@ def test_the_pauses_of_several_servers_are_shared_with_other_processes(pause: Pa
         os.close(number)
     joined.extend(9.0, 2)
     assert [pause.of(server) for server in range(3)] == [0.0, 7.0, 9.0]
+
+
+def test_one_of_the_last_requests_goes_past_a_server_that_would_answer_it_last(servers: Servers) -> None:
+    for number, seconds in ((0, 4.0), (1, 0.4), (2, 0.4)):
+        servers.took(number, seconds)
+        servers.sent(number)
+    servers.ended(0, is_probe=False)
+    # The two others answer five a second, of which one has not been sent by them yet.
+    assert servers.choose(0.0, unsent=18) == 0
+    assert servers.choose(0.0, unsent=17) == 1
+
+
+def test_the_last_requests_wait_for_no_server_that_accepts_none(servers: Servers, pause: Pause) -> None:
+    for number, seconds in ((0, 4.0), (1, 0.4), (2, 0.4)):
+        servers.took(number, seconds)
+    pause.extend(60.0, 1)
+    servers.is_out(2, 0.0, is_probe=False)
+    assert servers.choose(0.5, unsent=1) == 0
+
+
+@pytest.mark.parametrize("latencies", [(0.4, 0.4, 0.4), (0.3, 0.3, 0.1), (0.0, 0.0, 0.0), (4.0, 0.0, 0.0)])
+def test_the_last_requests_always_find_a_server(servers: Servers, latencies: tuple[float, ...]) -> None:
+    for number, seconds in enumerate(latencies):
+        servers.took(number, seconds)
+    for unsent in (3, 2, 1, 0):
+        chosen = servers.choose(0.0, unsent=unsent)
+        assert chosen is not None
+        servers.sent(chosen)
+
+
+class Busy:
+    """A server that works on eight requests at once, and lets the others wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.answers_a_second = 8 / seconds
+        self._seconds = seconds
+        self._free_at = [0.0] * 8
+
+    def __call__(self, prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
+        ends = max(now, heapq.heappop(self._free_at)) + self._seconds
+        heapq.heappush(self._free_at, ends)
+        return answered(prompt)[0], ends - now
+
+
+@pytest.mark.parametrize("slow", [0.4, 4.0])
+@pytest.mark.parametrize("concurrency", [40, 64])
+def test_servers_of_different_speed_are_all_used_to_the_end(tmp_path: Path, slow: float, concurrency: int) -> None:
+    servers = [Busy(seconds) for seconds in (0.4, 0.4, 0.4, slow)]
+    bench = Bench(tmp_path, 2400, servers=servers)
+    began = bench.clock.now
+    assert bench.run(concurrency=concurrency) is None
+    assert bench.count(*SUCCEEDED) == 2400
+    best = 2400 / sum(server.answers_a_second for server in servers)
+    assert best / (bench.clock.now - began) >= 0.95
