@@ -4,6 +4,7 @@
 |---|---|
 | source | the files together: `open_source` |
 | chosen | `input.where`, or a shard -> the rows that count |
+| copies | rows that were read once, on disk |
 | shards, hashes | a row -> its shard, by the hash of its id |
 | files | `input.path` -> the files, their order, format and facts |
 | csv, parquet, jsonl | a file -> its columns and its rows in chunks |

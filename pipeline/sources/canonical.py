@@ -78,7 +78,9 @@ def _flat(array: pa.Array) -> list[bytes]:
         return encoded(array.storage)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         try:
-            return [_NULL if text is None else _text(text) for text in array.to_pylist()]
+            return [
+                _NULL if text is None else b"s%d:%b" % (len(raw := text.encode()), raw) for text in array.to_pylist()
+            ]
         except UnicodeDecodeError:  # the bytes as they are: other bytes are another value
             raws = array.cast(pa.large_binary()).to_pylist()
             return [_NULL if raw is None else b"s%d:%b" % (len(raw), raw) for raw in raws]

@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from pipeline.errors import Mistake
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, pick
+from pipeline.sources.copies import RowCopies
+from pipeline.sources.files import is_touched
 from pipeline.sources.places import Place
 
 if TYPE_CHECKING:
@@ -38,20 +40,36 @@ class ChosenRows:
 
     `judge` returns for each row of a batch whether it counts. Each row is judged once; after that its position in the
     source is remembered, in 8 bytes. Raises InvalidJob, with the row's place, where `judge` raises Undecided.
+
+    Rows that are in `copies` are not read again while their files are as they were.
     """
 
-    def __init__(self, source: Source, judge: Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        judge: Callable[[pa.RecordBatch], npt.NDArray[np.bool_]],
+        copies: RowCopies | None = None,
+    ) -> None:
         self.schema = source.schema
         self.files = source.files
         self.source = source
         self._judge = judge
+        self._copies = copies
         self._kept = array("q")
         self._judged = 0
         self._lock = threading.Lock()
 
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
         """Yield the rows from position `start` on; never an empty batch. Raises as the source does."""
-        return _together(self._chosen(start))
+        if self._copies is not None and not any(map(is_touched, self.files)):
+            for batch in self._copies.batches(start):
+                start += batch.num_rows
+                yield batch
+        for batch in _together(self._chosen(start)):
+            if self._copies is not None:
+                self._copies.add(start, batch)
+            start += batch.num_rows
+            yield batch
 
     def _chosen(self, start: int) -> Iterator[pa.RecordBatch]:
         """Yield what is left of each of the source's batches."""

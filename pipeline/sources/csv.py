@@ -67,13 +67,14 @@ def _chunks(file: InputFile, config: CsvConfig, schema: pa.Schema, mark: Mark | 
         mark = Mark(0, scan.header_bytes + (_bom_bytes(file) if has_marks else 0), 0)
     for block in scan.blocks(len(schema)):
         mark = mark._replace(line=block.line)
+        raw = block.text.encode()
         yield Chunk(
             block.rows,
-            partial(_parse, path, block, schema, config.delimiter),
+            partial(_parse, path, block, raw, schema, config.delimiter),
             partial(_place, path, block, len(schema), config.delimiter),
             mark if has_marks else None,
         )
-        mark = Mark(mark.rows + block.rows, mark.byte + len(block.text.encode()), 0)
+        mark = Mark(mark.rows + block.rows, mark.byte + len(raw), 0)
 
 
 def _bom_bytes(file: InputFile) -> int:
@@ -81,10 +82,10 @@ def _bom_bytes(file: InputFile) -> int:
         return len(codecs.BOM_UTF8) if opened.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
 
 
-def _parse(path: str, block: Block, schema: pa.Schema, delimiter: str) -> Iterator[pa.RecordBatch]:
+def _parse(path: str, block: Block, raw: bytes, schema: pa.Schema, delimiter: str) -> Iterator[pa.RecordBatch]:
     # A header of its own, since pyarrow drops a byte order mark from the first row it sees.
     header = delimiter.join(f'"{index}"' for index in range(len(schema))) + "\n"
-    data = (header + block.text).encode("utf-8")
+    data = header.encode() + raw
     table = read_csv(
         pa.BufferReader(data),
         read_options=ReadOptions(use_threads=False, block_size=len(data) + 1),  # in one piece
@@ -115,11 +116,13 @@ def _texts(file: InputFile, encoding: str, mark: Mark | None = None) -> Iterator
     Raises InvalidJob, with the line, at bad bytes.
     """
     decoder = codecs.getincrementaldecoder(encoding)()
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
     line, first = (1, True) if mark is None else (mark.line, False)
     for piece in _with_end(pieces(file, 0 if mark is None else mark.byte)):
         try:
             text = decoder.decode(piece, final=not piece)
-            text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is not text
+            if not is_utf8:
+                text.encode("utf-8")  # some encodings can hold half a surrogate pair, which is not text
         except UnicodeError as error:
             line += _sound_lines(error)
             raise Place(file.path, line).error(

@@ -81,12 +81,16 @@ def content_keys(batch: pa.RecordBatch) -> list[str]:
         [json_encoded(value) for value in json_values(column)] if is_json(field) else encoded(column)
         for field, column in map(fields.__getitem__, names)
     ]
-    return [
-        _hashed(_begun([name for name, value in zip(names, row, strict=True) if value is not None]), row)
-        if None in row
-        else _hashed(whole, row)
-        for row in zip(*columns, strict=True)
-    ]
+    begin, keys = whole.copy, list[str]()
+    for row in zip(*columns, strict=True):
+        if None in row:
+            hashed = _begun([name for name, value in zip(names, row, strict=True) if value is not None])
+            hashed.update(b"".join([value for value in row if value is not None]))
+        else:
+            hashed = begin()  # half of what a new one takes
+            hashed.update(b"".join(row))
+        keys.append(hashed.hexdigest())
+    return keys
 
 
 def _begun(names: Sequence[str]) -> hashlib.blake2b:
@@ -94,12 +98,6 @@ def _begun(names: Sequence[str]) -> hashlib.blake2b:
     texts = [name.encode() for name in names]
     header = b"%d;" % len(texts) + b"".join(b"%d:%b" % (len(raw), raw) for raw in texts)
     return hashlib.blake2b(header, digest_size=16, person=CONTENT_KEY_VERSION)
-
-
-def _hashed(begun: hashlib.blake2b, row: Iterable[bytes | None]) -> str:
-    hashed = begun.copy()  # half of what a new one takes
-    hashed.update(b"".join([value for value in row if value is not None]))
-    return hashed.hexdigest()
 
 
 def is_id_type(kind: pa.DataType) -> bool:

@@ -15,12 +15,13 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.errors import InvalidJob
 from pipeline.records import JsonObject
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader, Mark
 from pipeline.sources.files import InputFile, watched
@@ -31,6 +32,7 @@ from pipeline.sources.streams import pieces
 LINE_BYTES = 64 * 2**20
 JSON_TEXT = "JSON text"
 
+_MOST_FORMS = 1000
 _CHUNK_BYTES = BATCH_BYTES // 4
 _BLANKS = b" \t\r"
 _TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
@@ -47,21 +49,48 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
 
     Raises InvalidJob, with the line, at what is not a JSON object, a duplicate key, NaN or Infinity.
     """
-    kinds: dict[str, str | None] = {}
-    had: Counter[str] = Counter()
-    rows = 0
+    columns = _Columns()
     for file in files:
         with watched(file):
-            for _, row in objects(file):
-                rows += 1
-                had.update(row.keys())
-                for name, value in row.items():
-                    kinds[name] = _joined(kinds.get(name), _kind(value))
-    if rows and not kinds:
+            for number, line in _lines(file):
+                columns.add(_parse(file.path, number, line))
+    if columns.rows and not columns.kinds:
         raise input_error(f"{files[0].path}: the objects have no keys, so there are no columns")
+    kinds, everywhere = columns.kinds, columns.everywhere()
     written = pa.schema([pa.field(name, _TYPES.get(kind or "str", pa.string())) for name, kind in kinds.items()])
-    read = pa.schema([_field(field, kinds[field.name], had[field.name] == rows) for field in written])
+    read = pa.schema([_field(field, kinds[field.name], field.name in everywhere) for field in written])
     return [FileReader(file, written, partial(chunks, file, read)) for file in files]
+
+
+class _Columns:
+    """The keys of objects, in order of first sight, with the type of their values so far."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, str | None] = {}
+        self.rows = 0
+        self._had = Counter[Any]()
+        self._forms = Counter[tuple[Any, ...]]()
+        """How many objects had these keys, and after them these types. Most are like one before."""
+
+    def add(self, row: dict[str, object]) -> None:
+        self.rows += 1
+        form = (*row, *map(type, row.values()))
+        if form not in self._forms or int in form:  # an integer may be too large for its type
+            for name, value in row.items():
+                self.kinds[name] = _joined(self.kinds.get(name), _kind(value))
+        self._forms[form] += 1
+        if len(self._forms) > _MOST_FORMS:
+            self._settle()
+
+    def everywhere(self) -> set[str]:
+        """Return the keys that all objects have."""
+        self._settle()
+        return {name for name, rows in self._had.items() if rows == self.rows}
+
+    def _settle(self) -> None:
+        for form, rows in self._forms.items():
+            self._had.update(dict.fromkeys(form[: len(form) // 2], rows))
+        self._forms.clear()
 
 
 def _field(written: pa.Field, kind: str | None, everywhere: bool) -> pa.Field:
@@ -114,7 +143,7 @@ def _chunk(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Chun
 
 
 def _read(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    rows = [_parse(path, number, line) for number, line in enumerate(lines, start=first)]
+    rows = [_parse(path, number, line, _KNOWN.decode) for number, line in enumerate(lines, start=first)]
     columns = []
     for field in schema:
         try:
@@ -127,35 +156,41 @@ def _read(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Itera
     yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _parse(path: str, number: int, line: bytes) -> dict[str, object]:
-    place = Place(path, number)
+def _parse(path: str, number: int, line: bytes, decode: Callable[[str], Any] | None = None) -> dict[str, object]:
+    """Return the object of a line, by `decode` if it is known to be sound."""
     try:
         text = line.decode("utf-8")
         if "\\u" in text:
             # Half a surrogate pair is not text; it becomes U+FFFD, before keys are compared.
             text = _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
-        value = _DECODER.decode(text)
-    except UnicodeDecodeError as error:
-        raise place.error(f"not UTF-8: {error.reason}", "JSON is UTF-8; convert the file") from error
-    except json.JSONDecodeError as error:
-        spread = number == 1 and line.strip() in (b"[", b"{")
+        value = (decode or _DECODER.decode)(text)
+    except (ValueError, _Refused, RecursionError) as error:
+        raise _refusal(Place(path, number), line, error) from error
+    if isinstance(value, list):
+        message = "not a JSON object but an array"
+        raise Place(path, number).error(message, "write each item on a line: `jq -c '.[]'`")
+    if not isinstance(value, dict):
+        raise Place(path, number).error("not a JSON object", _ONE_OBJECT)
+    if line.count(b"[") + line.count(b"{") > MAX_LEVELS and _levels(value) > MAX_LEVELS:
+        raise Place(path, number).error(_TOO_DEEP)
+    return value
+
+
+def _refusal(place: Place, line: bytes, error: Exception) -> InvalidJob:
+    """Return what is wrong with a line, given the error at decoding it."""
+    if isinstance(error, UnicodeDecodeError):
+        return place.error(f"not UTF-8: {error.reason}", "JSON is UTF-8; convert the file")
+    if isinstance(error, json.JSONDecodeError):
+        spread = place.number == 1 and line.strip() in (b"[", b"{")
         hint = (
             "it is spread over lines; write each object on one: `jq -c '.[]'` or `jq -c .`" if spread else _ONE_OBJECT
         )
-        raise place.error(f"not JSON: {error.msg} (column {error.colno})", hint) from error
-    except _Refused as error:
-        raise place.error(str(error)) from error
-    except RecursionError as error:
-        raise place.error(_TOO_DEEP) from error
-    except ValueError as error:  # Python's own limit on digits
-        raise place.error("an integer is too long", "write it as a string") from error
-    if isinstance(value, list):
-        raise place.error("not a JSON object but an array", "write each item on a line: `jq -c '.[]'`")
-    if not isinstance(value, dict):
-        raise place.error("not a JSON object", _ONE_OBJECT)
-    if line.count(b"[") + line.count(b"{") > MAX_LEVELS and _levels(value) > MAX_LEVELS:
-        raise place.error(_TOO_DEEP)
-    return value
+        return place.error(f"not JSON: {error.msg} (column {error.colno})", hint)
+    if isinstance(error, _Refused):
+        return place.error(str(error))
+    if isinstance(error, RecursionError):
+        return place.error(_TOO_DEEP)
+    return place.error("an integer is too long", "write it as a string")  # Python's own limit on digits
 
 
 def _levels(value: dict[str, object]) -> int:
@@ -194,6 +229,8 @@ def _float(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+_KNOWN = json.JSONDecoder(parse_constant=_constant, parse_float=_float)
+"""Takes a third of the time for lines that have been read before: no key of theirs occurs twice."""
 
 
 def _lines(file: InputFile) -> Iterator[tuple[int, bytes]]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.shard import Shard
+from pipeline.sources.chosen import ChosenRows
+from pipeline.sources.copies import RowCopies
 from pipeline.sources.hashes import text_hashes
 from pipeline.sources.identity import content_keys, id_texts
+
+if TYPE_CHECKING:
+    from pipeline.sources.source import Source
 
 _HASH_VERSION = b"shard-1"
 
@@ -28,6 +34,10 @@ def shard_numbers(batch: pa.RecordBatch, count: int, id_columns: tuple[str, ...]
     return numbers
 
 
-def rows_of(shard: Shard, id_columns: tuple[str, ...]) -> Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]:
-    """Return what tells of each row of a batch whether it is one of the shard's."""
-    return lambda batch: np.isin(shard_numbers(batch, shard.count, id_columns), (shard.number, 0))
+def rows_of(shard: Shard, source: Source, id_columns: tuple[str, ...], work: Path) -> ChosenRows:
+    """Return the rows of a source that are a shard's. Copies of them are kept in or above the directory `work`."""
+
+    def is_own(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        return np.isin(shard_numbers(batch, shard.count, id_columns), (shard.number, 0))
+
+    return ChosenRows(source, is_own, RowCopies(work) if source.files else None)

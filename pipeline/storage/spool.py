@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.errors import CheckpointFailed
+from pipeline.storage.nameless import nameless_file, write_at
 
 BLOCK_BYTES = 4 * 2**20
 
@@ -48,12 +48,12 @@ class Spool:
         with self._lock:
             try:
                 if self._file is None:
-                    self._file = _nameless_file(self._directory)
+                    self._file = nameless_file(self._directory)
                     weakref.finalize(self, os.close, self._file)
                 if block not in self._has:
                     begin = block * BLOCK_BYTES
                     data = self._fetch(begin, min(BLOCK_BYTES, self.size - begin))
-                    _write(self._file, data, begin)
+                    write_at(self._file, data, begin)
                     self._has.add(block)
                 return os.pread(self._file, length, start)
             except OSError as error:
@@ -85,20 +85,3 @@ class _Reader(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-
-def _nameless_file(directory: Path) -> int:
-    existing = next(one for one in (directory, *directory.absolute().parents) if one.is_dir())
-    try:
-        with tempfile.TemporaryFile(dir=existing) as file:
-            return os.dup(file.fileno())
-    except OSError:
-        with tempfile.TemporaryFile() as file:
-            return os.dup(file.fileno())
-
-
-def _write(number: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(number, view, at)
-        view, at = view[written:], at + written

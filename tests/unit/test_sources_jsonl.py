@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.models import InputConfig
 from pipeline.errors import InvalidInput
-from pipeline.sources import Source, open_source, written_column
+from pipeline.sources import Source, jsonl, open_source, written_column
 
 
 def write(directory: Path, content: bytes | str, name: str = "x.jsonl") -> InputConfig:
@@ -48,6 +48,7 @@ def column(directory: Path, *values: str) -> tuple[pa.DataType, list[Any]]:
         (["1", "1.5"], pa.string(), ["1", "1.5"]),
         (["1", "true", '"é"', "-", "null"], pa.string(), ["1", "true", '"é"', None, None]),
         (["9223372036854775808", "1"], pa.string(), ["9223372036854775808", "1"]),
+        (["1", "9223372036854775808"], pa.string(), ["1", "9223372036854775808"]),
         (['{"b": [1, null]}', "[]", "-"], pa.string(), ['{"b":[1,null]}', "[]", None]),
     ],
 )
@@ -55,6 +56,15 @@ def test_a_column_of_one_scalar_type_keeps_it_and_any_other_is_json_text(
     tmp_path: Path, values: list[str], kind: pa.DataType, expected: list[Any]
 ) -> None:
     assert column(tmp_path, *values) == (kind, expected)
+
+
+def test_keys_are_counted_however_many_sets_of_them_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "_MOST_FORMS", 3)
+    lines = (f'{{"id": {row}, "{row % 7}": 1, "last": "x"}}\n' for row in range(50))
+    source = open_source(write(tmp_path, "".join(lines)))
+    assert source.schema.names == ["id", "0", "last", "1", "2", "3", "4", "5", "6"]
+    marked = [field.name for field in next(source.batches()).schema if field.metadata]
+    assert marked == ["0", "1", "2", "3", "4", "5", "6"]
 
 
 def test_columns_are_the_keys_of_all_files_in_order_of_first_sight(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     except InvalidJob as error:
         mistakes += error.mistakes
     if job.shard is not None and not mistakes:
-        source = ChosenRows(source, rows_of(job.shard, section.id_columns))
+        source = rows_of(job.shard, source, section.id_columns, job.checkpoint_path)
     return source, mistakes
 
 

@@ -19,7 +19,7 @@ from pipeline.errors import InvalidJob
 from pipeline.plan import Rows, Variant
 from pipeline.prompts import Trial
 from pipeline.records import JsonObject, Row, digest
-from pipeline.sources import ChosenRows, Source, fingerprint, rows_of
+from pipeline.sources import Source, fingerprint, rows_of
 
 PLAN_VERSION = 3
 TRIED_ROWS = 1000
@@ -79,9 +79,9 @@ class OpenJob:
 
     def in_shard(self, shard: Shard) -> OpenJob:
         """Return a part of this job, as it would be opened by itself."""
-        rows = self.rows
-        source = ChosenRows(rows.source, rows_of(shard, rows.id_columns))
-        return replace(self, job=self.job.in_shard(shard), rows=replace(rows, source=source))
+        rows, job = self.rows, self.job.in_shard(shard)
+        source = rows_of(shard, rows.source, rows.id_columns, job.checkpoint_path)
+        return replace(self, job=job, rows=replace(rows, source=source))
 
     @property
     def carried(self) -> Sequence[str] | None:
