@@ -104,6 +104,18 @@ def test_a_wait_holds_for_the_server_that_asked_for_it_also_in_the_next_run(
     assert len(other.asked) == asked
 
 
+def test_a_wait_holds_where_the_server_that_asked_for_it_is_the_only_one_left(
+    ws: Workspace, endpoint: Endpoint, other: Endpoint
+) -> None:
+    other.reply = lambda asked: Reply({}, 429, {"Retry-After": "3600"})
+    job(ws, endpoint, other, limits={"concurrency": 2})
+    ws.run("--limit", "10")
+    asked = len(other.asked)
+    url = other.url.replace("/api/v1", "/v1")
+    assert ws.run("--set", f"endpoint.url={url}", code=5)["error"]["kind"] == "retry_after"
+    assert len(other.asked) == asked
+
+
 def test_waits_of_all_servers_beyond_the_longest_stop_the_run(
     ws: Workspace, endpoint: Endpoint, other: Endpoint
 ) -> None:

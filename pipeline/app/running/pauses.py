@@ -21,10 +21,8 @@ def resume_pause(pause: Pause, config: JobConfig, journal: Journal, now: float) 
     """Keep the endpoint's Retry-After of an earlier run, or return a stop where it is too long for this one. `now` is
     in Unix seconds.
     """
-    urls = config.endpoint.urls
-    if len(urls) > 1:
-        for number, url in enumerate(urls):
-            pause.extend(time.monotonic() + journal.totals.server_pause_left(url, now), number)
+    for number, url in enumerate(config.endpoint.urls):  # a single one may have been one of several
+        pause.extend(time.monotonic() + journal.totals.server_pause_left(url, now), number)
     left = max(journal.totals.pause_left(now), pause.until - time.monotonic())
     if left > longest_pause(config):
         longer = " and limits.wait_for_quota_seconds allow" if config.limits.wait_for_quota_seconds else ""
