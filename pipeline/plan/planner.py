@@ -91,7 +91,7 @@ def draft_plan(
 def _reported(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise _failed(path, error) from error
 
 

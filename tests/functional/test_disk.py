@@ -274,3 +274,16 @@ def test_an_export_that_the_disk_fails_leaves_nothing_half(
     with pytest.raises(CheckpointFailed, match=r"out\.csv.*see to the disk"):
         export_answers(load_job("job.yaml"), "csv", ws.path / "out.csv")
     assert not [name for name in ws.files() if "out.csv" in name]
+
+
+@pytest.mark.parametrize("command", ["validate", "estimate"])
+def test_a_disk_that_fails_where_rows_are_counted_is_exit_6(
+    ws: Workspace, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws.questions("a")
+    ws.job()
+    monkeypatch.setattr(os, "pwrite", failing)
+    result = ws.pipeline(command, "job.yaml")
+    assert (result.code, result.out) == (6, "")
+    assert "cannot plan" in result.err
+    assert "Traceback" not in result.err

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +360,22 @@ def test_an_output_that_was_cut_to_fewer_rows_is_made_again(ws: Workspace, endpo
     assert ws.rows() == table.to_pylist()
 
 
+def _answer_of(name: str, asked: Asked) -> Reply:
+    return answer(f"{name}'s answer")
+
+
+@pytest.mark.parametrize("path", ["out.parquet", "out/"])
+def test_an_output_of_another_job_with_the_same_rows_is_replaced_where_it_may_be(
+    ws: Workspace, endpoint: Endpoint, path: str
+) -> None:
+    ws.questions("a", "b")
+    for name in ("first", "second"):
+        endpoint.reply = partial(_answer_of, name)
+        ws.job(name=name, limits={"concurrency": 1}, output={"path": path, "overwrite": True})
+        ws.run()
+        assert {row["response"] for row in ws.rows(path.rstrip("/"))} == {f"{name}'s answer"}
+
+
 def test_an_output_with_nothing_new_to_show_is_left_alone_and_made_again_when_it_is_gone(
     ws: Workspace, endpoint: Endpoint
 ) -> None:
@@ -367,6 +384,7 @@ def test_an_output_with_nothing_new_to_show_is_left_alone_and_made_again_when_it
     ws.run()
     before = os.stat(ws.path / "out.parquet")
     assert ws.pipeline("run", "job.yaml") == ws.pipeline("retry-failed", "job.yaml", "--limit", "3")
+    ws.run("--set", "output.overwrite=true", "--set", "output.path=./out.parquet")
     after = os.stat(ws.path / "out.parquet")
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     (ws.path / "out.parquet").unlink()

@@ -40,7 +40,7 @@ def publish_rows(
     config = opened.job.config
     output = opened.job.output
     results = Results(opened.rows, plan, journal, opened.carried, config.output.prefix)
-    state = state_of(opened, results.schema, plan.state_digest())
+    state = state_of(opened, results.schema, journal.checkpoint_id, plan.state_digest())
     place: Destination | None = output if is_whole else output.partial
     assert place is not None
     is_current = True
@@ -54,13 +54,17 @@ def publish_rows(
     return place, is_current
 
 
-def state_of(opened: OpenJob, schema: pa.Schema, plan: str | list[str]) -> str:
-    """Return a digest of everything that an output shows. `plan` is the digest of its plan, or of each of them."""
+def state_of(opened: OpenJob, schema: pa.Schema, checkpoint_id: str, plan: str | list[str]) -> str:
+    """Return a digest of everything that an output shows. `plan` is the digest of its plan, or of each of them.
+
+    A plan holds only the numbers of the events, so the same one with another checkpoint has other answers.
+    """
     config = opened.job.config.output
     facts: list[object] = [
+        checkpoint_id,
         plan,
-        # The column of replies is in the schema, and the size of its parts shows from an output.
-        config.model_dump(mode="json", exclude={"raw_reply", "rows_per_file", "storage"}),
+        config.compression,
+        config.prefix,
         opened.carried,
         str(schema),
     ]

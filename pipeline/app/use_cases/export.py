@@ -164,7 +164,7 @@ def _answers(opened: OpenJob, journal: Journal, *, of_columns: bool) -> tuple[An
     plan = plan_unsaved(opened, journal)
     results = Results(opened.rows, plan, journal, opened.carried, opened.job.config.output.prefix)
     pending = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
-    if of_columns and not pending and _stands(opened, plan, results.schema):
+    if of_columns and not pending and _stands(opened, plan, results.schema, journal):
         return _standing(opened, journal), 0
     return results, pending
 
@@ -185,11 +185,11 @@ def _is_of_last_commit(opened: OpenJob, journal: Journal) -> bool:
     )
 
 
-def _stands(opened: OpenJob, plan: Plan, schema: pa.Schema) -> bool:
+def _stands(opened: OpenJob, plan: Plan, schema: pa.Schema, journal: Journal) -> bool:
     """Return whether the output has every row, as the journal has it."""
     if not opened.job.writes_output:
         return False
-    state = state_of(opened, schema, plan.state_digest())
+    state = state_of(opened, schema, journal.checkpoint_id, plan.state_digest())
     return shows(opened.job.output, state, len(plan), opened.job.config.output.rows_per_file)
 
 
