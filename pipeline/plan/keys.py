@@ -30,9 +30,9 @@ def keys_of_ids(ids: Sequence[str]) -> Keys:
     return np.array(numbers, KEY_TYPE).reshape(-1, 1)
 
 
-def keys_of_contents(contents: Sequence[str]) -> Keys:
-    """Return content keys (32 hexadecimal digits) as numbers, in an array of two columns."""
-    return np.frombuffer(bytes.fromhex("".join(contents)), KEY_TYPE).reshape(-1, 2)
+def keys_of_contents(digests: bytes) -> Keys:
+    """Return content keys (16 bytes each) as numbers, in an array of two columns."""
+    return np.frombuffer(digests, KEY_TYPE).reshape(-1, 2)
 
 
 class KeyFile:

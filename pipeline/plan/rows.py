@@ -18,7 +18,7 @@ from pipeline.plan.variants import UnsentFailure, Variant
 from pipeline.prompts import PromptFailure
 from pipeline.records import Request, Row
 from pipeline.sources import Source, pick
-from pipeline.sources.identity import content_keys, id_texts, row_values
+from pipeline.sources.identity import content_digests, content_keys, id_texts, row_values
 from pipeline.sources.places import Place
 from pipeline.sources.utf8 import not_utf8
 
@@ -141,7 +141,8 @@ class Rows:
         """
         if self.id_columns:
             return keys_of_ids(self.own_ids(position, batch))
-        return keys_of_contents(content_keys(batch) if contents is None else contents[:: self.cells])
+        known = None if contents is None else bytes.fromhex("".join(contents[:: self.cells]))
+        return keys_of_contents(content_digests(batch) if known is None else known)
 
     def block_reader(self, before: Blocks | None = None) -> BlockReader:
         """Return what divides these rows into blocks, behind the blocks of those that are known already."""

@@ -26,7 +26,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.records import canonical_json
 from pipeline.sources.json_columns import ABSENT
@@ -40,6 +42,38 @@ _DAY_NANOSECONDS = 86_400 * 10**9
 def encoded(array: pa.Array) -> list[bytes]:
     """Return the bytes of each value. Raises TypeError at a type that no input format holds (a union)."""
     return fold(array, _BYTES)
+
+
+def row_bytes(columns: Sequence[pa.Array]) -> pa.LargeBinaryArray:
+    """Return the bytes of the values of each row, one behind the other. Raises as `encoded` does."""
+    pieces = [piece for column in columns for piece in _pieces(column)]
+    return pc.binary_join_element_wise(*pieces, _NOTHING)
+
+
+def _pieces(array: pa.Array) -> list[pa.Array | pa.Scalar]:
+    """Return what makes up the bytes of each value. Arrow makes those of texts and integers, many times faster."""
+    kind = array.type
+    if pa.types.is_integer(kind):
+        pieces = [_INTEGER, array.cast(pa.large_string()).cast(pa.large_binary()), _END]
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        raw = array.cast(pa.large_binary())
+        pieces = [_TEXT, pc.binary_length(raw).cast(pa.large_string()).cast(pa.large_binary()), _COLON, raw]
+    else:
+        return [_binaries(encoded(array))]
+    if not array.null_count:
+        return pieces
+    return [pc.fill_null(pc.binary_join_element_wise(*pieces, _NOTHING), _ONLY_NULL)]
+
+
+def _binaries(values: Sequence[bytes]) -> pa.LargeBinaryArray:
+    """Return an array, made without `pa.array`, which imports pandas."""
+    ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
+    )
+
+
+_NOTHING, _ONLY_NULL, _INTEGER, _END, _TEXT, _COLON = _binaries([b"", _NULL, b"i", b";", b"s", b":"])
 
 
 def json_encoded(value: Any) -> bytes | None:

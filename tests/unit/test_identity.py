@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.sources.canonical import encoded, row_bytes
 from pipeline.sources.identity import content_keys, id_texts, row_values
 
 UTC = datetime.timezone.utc  # noqa: UP017 - what pyarrow gives back
@@ -142,6 +143,22 @@ def test_a_slice_has_the_keys_and_values_of_its_rows() -> None:
             part = whole.slice(start, length)
             assert content_keys(part) == content_keys(whole)[start : start + length]
             assert row_values(part) == row_values(whole)[start : start + length]
+
+
+def test_the_bytes_of_rows_are_those_of_their_values() -> None:
+    columns = [
+        pa.array(["é", None, "", "n"]),
+        pa.array([None, 2**63, 0, 7], pa.uint64()),
+        pa.array([-128, 127, None, 0], pa.int8()),
+        pa.array(["a", "b", "c", None], pa.large_string()),
+        pa.array(["x", None, "y", "x"]).dictionary_encode(),
+        pa.array([0.5, None, -0.0, 1e300]),
+        pa.array([[1], None, [], [None]], pa.list_(pa.int64())),
+    ]
+    for start, length in ((0, 4), (1, 2), (3, 1)):
+        parts = [column.slice(start, length) for column in columns]
+        assert row_bytes(parts).to_pylist() == [b"".join(values) for values in zip(*map(encoded, parts), strict=True)]
+    assert row_bytes(columns[:1]).to_pylist() == encoded(columns[0])
 
 
 def test_no_columns_or_no_rows_give_what_there_is() -> None:
