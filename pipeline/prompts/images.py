@@ -16,6 +16,7 @@ from pipeline.prompts.failures import PromptFailure
 from pipeline.records import JsonObject, Row
 
 _ADDRESSES = ("http://", "https://")
+_EMBEDDED = "data:"
 
 
 def image_parts(row: Row, columns: Sequence[str], *, sends_addresses: bool) -> list[JsonObject]:
@@ -34,6 +35,14 @@ def image_parts(row: Row, columns: Sequence[str], *, sends_addresses: bool) -> l
                 raise PromptFailure(ErrorKind.IMAGE_ERROR, message, key="prompt.images") from None
             parts.append({"type": "image_url", "image_url": {"url": url}})
     return parts
+
+
+def paths_of(row: Row, columns: Sequence[str]) -> Iterator[str]:
+    """Yield the path of each image in these columns that is a file."""
+    for column in columns:
+        for value in _cells(row[column]):
+            if isinstance(value, str) and _is_path(value):
+                yield value
 
 
 def _cells(value: Any) -> Iterator[Any]:
@@ -55,13 +64,17 @@ def _url(value: Any, *, sends_addresses: bool) -> Image | str:
         return Image.of(bytes(value))
     if not isinstance(value, str):
         raise NotAnImage("is neither bytes nor text, nor a struct of bytes and path")
-    if value[:5].lower() == "data:":
+    if _is_path(value):
+        return Image.of(_read(value))
+    if value[:5].lower() == _EMBEDDED:
         return Image.of(_embedded(value))
-    if value.lower().startswith(_ADDRESSES):
-        if sends_addresses:
-            return str(value)
-        raise NotAnImage("is an address, which is sent only with prompt.image_urls: send")
-    return Image.of(_read(value))
+    if sends_addresses:
+        return str(value)
+    raise NotAnImage("is an address, which is sent only with prompt.image_urls: send")
+
+
+def _is_path(text: str) -> bool:
+    return not text.lower().startswith((_EMBEDDED, *_ADDRESSES))
 
 
 def _embedded(url: str) -> bytes:

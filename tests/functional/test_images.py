@@ -101,6 +101,26 @@ def test_the_bytes_make_the_request_and_not_the_path(ws: Workspace, endpoint: En
     assert ws.rows()[0]["request_hash"] != before["request_hash"]
 
 
+@pytest.mark.parametrize("type", [pa.string(), HF])
+def test_a_file_that_is_put_in_place_or_replaced_is_asked_about_by_the_next_run(
+    ws: Workspace, endpoint: Endpoint, type: pa.DataType
+) -> None:
+    names = ["gone.png", "a.png", "b.png", "c.png"]
+    for name in names[1:]:
+        (ws.path / name).write_bytes(PNG + name.encode())
+    given(ws, names if type == pa.string() else [{"bytes": None, "path": name} for name in names], type)
+    job(ws, input={"id": "q"})
+    endpoint.reply = lambda asked: answer("seen")
+    assert ws.run(code=3)["failures"] == {"image_error": 1}
+    endpoint.forget()
+    assert ws.run(code=3)["requests"] == 0
+    (ws.path / "gone.png").write_bytes(PNG + b"found")
+    (ws.path / "b.png").write_bytes(PNG + b"other")
+    assert ws.command("estimate")["requests"] == 2
+    assert ws.run()["succeeded"] == 4
+    assert sorted(sent(asked)[0] for asked in endpoint.asked) == [PNG + b"found", PNG + b"other"]
+
+
 def test_what_is_no_image_fails_its_row_and_nothing_is_sent_for_it(ws: Workspace, endpoint: Endpoint) -> None:
     given(ws, ["gone.png", "https://example.org/a.png", "data:image/png;base64,AAAA"], pa.string())
     job(ws)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.app.jobs.caching import refuse_unusable_cache
+from pipeline.app.jobs.image_files import image_facts
 from pipeline.app.jobs.inspection import carried_columns, inspect_job, needs_max_tokens, samples_of
 from pipeline.app.jobs.material import read_variants
 from pipeline.app.jobs.pricing import price_of
@@ -59,7 +60,8 @@ class OpenJob:
     @property
     def fingerprint(self) -> str:
         """Names the input and the settings: where it is unchanged, so is every row's request."""
-        return digest([fingerprint(self.rows.source), self.rules])
+        source, images = self.rows.source, self.job.config.prompt.images
+        return digest([fingerprint(source), self.rules, *([image_facts(source, images)] if images else [])])
 
     @property
     def rules(self) -> str:
