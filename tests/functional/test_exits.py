@@ -282,3 +282,19 @@ def test_cron_that_starts_over_itself_runs_the_job_once(ws: Workspace, endpoint:
         assert sorted(ended(process).code for process in processes) == [0, 75, 75]
     assert len(endpoint.asked) == 6
     assert ws.run()["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("show",), ("report",), ("inspect",), ("export", "--to", "jsonl", "answers.jsonl")],
+    ids=lambda it: it[0],
+)
+def test_what_reads_answers_says_that_there_are_none_by_a_word_of_its_own(
+    ws: Workspace, arguments: tuple[str, ...]
+) -> None:
+    ws.questions("a")
+    ws.job()
+    found = ws.command(*arguments, code=2)
+    assert found["error"]["kind"] == "no_checkpoint"
+    assert "run it first: pipeline run job.yaml" in found["error"]["message"]
+    assert not ws.exists(".checkpoints")

@@ -9,7 +9,7 @@ from pipeline.app.jobs.locking import reading, refuse_foreign_checkpoint
 from pipeline.app.jobs.scratch import scratch
 from pipeline.app.jobs.sharding import latest_shards
 from pipeline.config import Job
-from pipeline.errors import InvalidInput, JobLocked
+from pipeline.errors import InvalidInput, JobLocked, NoCheckpoint
 from pipeline.journal import Journal
 from pipeline.journal.snapshot import read_copy
 
@@ -37,15 +37,16 @@ def at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
                 stack.callback(journal.close)
                 refuse_foreign_checkpoint(job, job.checkpoint_path, journal.identity)
             if journal is None:
-                raise InvalidInput(_no_answers(job))
+                raise _no_answers(job)
             yield journal, is_running
             return
         raise locked
 
 
-def _no_answers(job: Job) -> str:
+def _no_answers(job: Job) -> InvalidInput:
     name = job.config.name
     if parts := latest_shards(job):
         gather = job.command("gather", "--shards", str(len(parts)))
-        return f"the job {name!r} runs in {len(parts):,} shards, not as a whole; `{gather}` writes its one output"
-    return f"the job {name!r} has not been run yet; run it first: {job.command('run')}"
+        message = f"the job {name!r} runs in {len(parts):,} shards, not as a whole; `{gather}` writes its one output"
+        return InvalidInput(message)
+    return NoCheckpoint(f"the job {name!r} has not been run yet; run it first: {job.command('run')}")

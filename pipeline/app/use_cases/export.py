@@ -23,7 +23,7 @@ from pipeline.catalogue import Price
 from pipeline.config import Job
 from pipeline.config.chain import input_of
 from pipeline.config.wire import make_endpoint
-from pipeline.errors import InvalidInput
+from pipeline.errors import InvalidInput, NoCheckpoint
 from pipeline.exports import (
     Answers,
     Chosen,
@@ -119,7 +119,7 @@ def export_answers(
         if path is not None and to == REQUESTS:
             return _write_requests(opened, journal, path)
         if journal is None:
-            raise InvalidInput(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
+            raise NoCheckpoint(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
         of_columns = to in _OF_COLUMNS and options.selection.dedup is None
         results, pending = _answers(opened, journal, of_columns=of_columns)
         if options.beside is not None:
