@@ -44,8 +44,7 @@ class Channel:
 
     def put(self, message: object) -> None:
         """Send as much of a message as the socket accepts, and keep the rest."""
-        data = _packed(message)
-        self._unsent += (memoryview(_HEAD.pack(len(data))), memoryview(data))
+        self._unsent.append(_packed(message))
         self.flush()
 
     def flush(self) -> None:
@@ -98,12 +97,16 @@ class Channel:
         return messages
 
 
-def _packed(message: object) -> bytes:
+def _packed(message: object) -> memoryview:
+    """Return a message behind its length, in one piece: the head alone would wake the other side for nothing."""
     buffer = io.BytesIO()
+    buffer.write(bytes(_HEAD.size))
     pickler = pickle.Pickler(buffer)
     pickler.dispatch_table = _REDUCERS
     pickler.dump(message)
-    return buffer.getvalue()
+    data = buffer.getbuffer()
+    _HEAD.pack_into(data, 0, len(data) - _HEAD.size)
+    return data
 
 
 def _reducer(kind: type) -> Callable[[Any], tuple[type, tuple[Any, ...]]]:

@@ -355,6 +355,15 @@ def test_what_crosses_the_channel_arrives_as_it_was() -> None:
     theirs.close()
 
 
+def test_a_message_goes_out_in_one_piece() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        Channel(ours).put("answer")
+        piece = theirs.recv(1000)
+    assert struct.unpack_from("!Q", piece) == (len(piece) - 8,)
+    assert pickle.loads(piece[8:]) == "answer"
+
+
 def test_a_sender_takes_no_signal_but_a_kill(config: SenderConfig) -> None:
     with started(config, 1) as engine:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

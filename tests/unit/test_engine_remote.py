@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -223,9 +224,24 @@ def test_neither_side_goes_on_with_one_that_does_not_hold_the_token(stranger: st
     ours.close()
 
 
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a sender did to its process, which here is that of the tests."""
+    done: list[str] = []
+    for name in ("write_no_core", "look_for_few", "_allow_open_files"):
+        monkeypatch.setattr(sender_module, name, partial(done.append, name))
+    return done
+
+
+def test_a_sender_sets_up_its_process_as_every_sender_does(set_up: list[str]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as closed:
+        port = closed.getsockname()[1]
+    sender_module.serve("127.0.0.1", port, TOKEN, 1)
+    assert set_up == ["write_no_core", "look_for_few", "_allow_open_files"]
+
+
+@pytest.mark.usefixtures("set_up")
 def test_a_sender_unpickles_nothing_of_a_listener_that_cannot_prove_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender_module, "write_no_core", lambda: None)
-    monkeypatch.setattr(sender_module, "_allow_open_files", lambda: None)
     monkeypatch.setattr(sender_module, "send_over", lambda connection: pytest.fail("it went on"))
     with serving(lambda peer: peer.send(bytes(200))) as listener:
         said = sender_module.serve("127.0.0.1", listener.port, TOKEN, 1)

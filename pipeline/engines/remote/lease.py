@@ -17,6 +17,7 @@ from pipeline.limits import Pause
 LEASE_SECONDS = 15.0
 BEAT_SECONDS = 1.0
 _BEATS_COMPARED = 10
+_RUNNING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,4 @@ class LeasedPause(Pause):
 
 def running_clock() -> float:
     """Return the seconds of a clock that also runs while the machine sleeps, where there is one."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return time.clock_gettime(_RUNNING)

@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.client import Attempt, Client, Task
 from pipeline.engines.channel import Channel, receive_first
 from pipeline.engines.cores import write_no_core
+from pipeline.engines.cycles import look_for_few
 from pipeline.engines.remote.handshake import Stranger, join
 from pipeline.engines.remote.lease import BEAT_SECONDS, Beat, LeasedPause, Paused, Renewal, running_clock
 from pipeline.engines.sender import SenderLoop, fault_of
@@ -30,6 +31,7 @@ def serve(host: str, port: int, token: bytes, number: int) -> str | None:
     told over the connection.
     """
     write_no_core()
+    look_for_few()
     _allow_open_files()
     try:
         connection = socket.create_connection((host, port), _SECONDS_TO_CONNECT)
