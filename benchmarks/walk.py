@@ -82,7 +82,8 @@ def _holds(value: object, levels: int = 1) -> bool:
         return False
     if hasattr(value, "__dict__"):
         return any(_holds(held, levels - 1) for held in list(vars(value).values()))
-    return any(_holds(getattr(value, name, None), levels - 1) for name in getattr(kind, "__slots__", ()))
+    names = getattr(kind, "__struct_fields__", getattr(kind, "__slots__", ()))
+    return any(_holds(getattr(value, name, None), levels - 1) for name in names)
 
 
 def walked(root: Path) -> Walk:

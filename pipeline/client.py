@@ -6,10 +6,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
@@ -27,8 +28,7 @@ _FIRST_SERVER_ERROR = 500
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=as_written)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """A request to send, with the number of its claim.
 
     After `send_by` (monotonic seconds) it is not sent, because it would count in another minute than the one that

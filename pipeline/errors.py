@@ -20,9 +20,10 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
+
+from msgspec import Struct
 
 from pipeline.endings import StopKind
 
@@ -44,8 +45,7 @@ class InvalidInput(PipelineError):
     exit_code = kind.exit
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(Struct, frozen=True):
     """One thing wrong with a job. `line` and `column` count from 1 and are None where there is no place."""
 
     message: str

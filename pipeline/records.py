@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
+
+from msgspec import Struct, field
 
 from pipeline.errors import ErrorKind
 from pipeline.images import Image
@@ -43,8 +44,7 @@ class Message(TypedDict):
     tool_call_id: NotRequired[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What is asked, without the endpoint: each provider gives it its own wire form.
 
     `extra_body` holds further keys of the body, which are sent unchanged.

@@ -9,13 +9,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from msgspec import Struct
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from pipeline.addresses import is_loopback
@@ -57,8 +57,7 @@ class Unanswered(Exception):
     """A call has no usable reply for a cause that may pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchState:
+class BatchState(Struct, frozen=True):
     """A batch as the provider tells of it."""
 
     id: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pipeline.batches.api import BatchState, Refused, Unanswered
 from pipeline.batches.desk import Desk

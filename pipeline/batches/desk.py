@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pipeline.batches.api import BatchApi
 from pipeline.batches.book import Book
 from pipeline.batches.calls import Calls
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Struct, frozen=True):
     """The book of the lines that are out, the provider, and how it is called; it is asked for news every
     `poll_seconds`.
     """

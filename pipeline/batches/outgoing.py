@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.batches.api import Refused, Unanswered, new_key
 from pipeline.batches.calls import CallInterrupted
@@ -30,8 +32,7 @@ _Made = tuple[OpenBatch, Path, list[Claim]]
 """A batch that is not on disk yet, the file of its lines, and their claims."""
 
 
-@dataclass(frozen=True, slots=True)
-class Purchase:
+class Purchase(Struct, frozen=True):
     """What a run buys by batches: the rows of a job, at most `limit` lines of them, None for all.
 
     `asking` makes what a row asks after an invalid answer. `scratch` is for files of lines.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pipeline.records import Request, digest
 
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class CacheKeys:
+class CacheKeys(Struct, frozen=True):
     """Names requests to one endpoint. `address` is the server's, None for a list of equal servers."""
 
     address: str | None

@@ -13,9 +13,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.outcome import Outcome, decode, encode
@@ -64,8 +65,7 @@ _ANSWER = (
 """What is kept of an outcome: what the endpoint said, and what it cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bought:
+class Bought(Struct, frozen=True):
     """An answer that was bought: the key of its request, which of the answers to that it is, and its outcome."""
 
     key: str

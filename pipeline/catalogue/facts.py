@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+
+from msgspec import Struct
 
 from pipeline.records import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class ChatTemplate:
+class ChatTemplate(Struct, frozen=True):
     """The tokens that a model's chat template adds to a conversation, and to each message in it."""
 
     conversation: int
     message: int
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """One model as published. `priced_on` is the date (ISO 8601) the two prices were read, None if it is not known.
     `parameters` names those that the model documents, none where it documents all of its provider's.
 
@@ -49,8 +48,7 @@ class Model:
         return self.provider in (None, provider)
 
 
-@dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalogue(Struct, frozen=True):
     """Models in the order in which they are listed, each name once."""
 
     models: tuple[Model, ...]

@@ -7,11 +7,12 @@ as "begins with gpt-4o"; they would price a model that nobody has looked up, so 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pipeline.catalogue.costs import Price
 
@@ -29,8 +30,7 @@ class NotListed(Exception):
         self.names = names
 
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
+class ListedModel(Struct, frozen=True):
     """A model of the list: its price, or why a single pair of prices cannot describe it."""
 
     name: str

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.catalogue.costs import Price
 from pipeline.catalogue.facts import ChatTemplate
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """A model's price, the tokens that it can take, and what its chat template adds; each None if not known."""
 
     price: Price | None

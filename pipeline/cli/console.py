@@ -6,11 +6,11 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
+from msgspec import Struct
 
 from pipeline.app.jobs.signals import ignore_signals
 from pipeline.errors import InvalidJob, PipelineError
@@ -24,8 +24,7 @@ _LARGE = 1e15
 _COLORS = {"warning": "yellow", "error": "red"}
 
 
-@dataclass(frozen=True, slots=True)
-class Console:
+class Console(Struct, frozen=True):
     """Where and how much a command speaks.
 
     `is_chatty` is True on a terminal or with --verbose, unless --quiet: only then is a success worth words. `log_file`

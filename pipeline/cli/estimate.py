@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import asdict
 
 from pipeline.app.observe.summary import Summary
 from pipeline.cli.console import Console, figure

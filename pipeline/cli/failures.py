@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pipeline.errors import CheckpointFailed, Interrupted, InvalidInput, InvalidJob, Mistake, PipelineError
 from pipeline.records import JsonObject

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import to_builtins
 
 from pipeline.cli.console import Console
 from pipeline.cli.options import job_options, load, reported, set_and_json
@@ -57,15 +57,10 @@ COMMANDS = (inspect, compare)
 
 
 def _figures(found: Inspected) -> JsonObject:
-    figures = asdict(found)
-    if figures["agreement"] is None:
-        del figures["agreement"]
-    if figures["variants"] is None:
-        del figures["variants"]
-    else:
-        for one in figures["variants"].values():
-            one["cost_usd"] = _money(one["cost_usd"])
-    return figures
+    figures: JsonObject = to_builtins(found, builtin_types=(Decimal,))
+    for one in (figures["variants"] or {}).values():
+        one["cost_usd"] = _money(one["cost_usd"])
+    return {name: its for name, its in figures.items() if its is not None or name not in ("agreement", "variants")}
 
 
 def _lines(found: Inspected) -> Iterator[str]:
@@ -123,7 +118,7 @@ def _compared(found: Comparison, a: str, b: str) -> Iterator[str]:
 def _plain(found: Comparison) -> JsonObject:
     cost = {name: _money(getattr(found.cost_usd, name)) for name in ("a", "b", "difference")}
     tokens = {name: int(getattr(found.tokens, name)) for name in ("a", "b", "difference")}
-    return {**asdict(found), "cost_usd": cost, "tokens": tokens}
+    return {**to_builtins(found), "cost_usd": cost, "tokens": tokens}
 
 
 def _money(amount: Decimal | None) -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from msgspec import Struct
 
 from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from pipeline.config import Job, JobCall, Shard
 
 
-@dataclass(frozen=True, slots=True)
-class _Flags:
+class _Flags(Struct, frozen=True):
     """The flags that `run` and `retry-failed` share, by the names of their parameters."""
 
     overrides: Sequence[str]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from pipeline.app.jobs.pricing import price_of
 from pipeline.app.observe.next_steps import kinds_text, next_steps
@@ -29,8 +30,7 @@ _LIMITS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SummaryText:
+class SummaryText(Struct, frozen=True):
     """A summary for people: how the command named the job, and the job, None where it could not be read."""
 
     summary: Summary

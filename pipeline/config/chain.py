@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.config.job import Job
 from pipeline.config.models import InputConfig, OtherJob
@@ -12,8 +13,7 @@ from pipeline.errors import Mistake
 _KEY = "input.path.job"
 
 
-@dataclass(frozen=True, slots=True)
-class Following:
+class Following(Struct, frozen=True):
     """Job files that are being read, each for the input of the one before."""
 
     files: tuple[str, ...] = ()

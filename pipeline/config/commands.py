@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.config.reading.source import has_secret
 from pipeline.config.shard import Shard
 
 
-@dataclass(frozen=True, slots=True)
-class JobCall:
+class JobCall(Struct, frozen=True):
     """The job file, the `--set`s and the `--shard` of a command: every suggested command has to repeat them."""
 
     file: str

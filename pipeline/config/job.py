@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from pipeline.config.commands import JobCall
 from pipeline.config.destination import Destination
 from pipeline.config.models import JobConfig
@@ -116,9 +118,9 @@ class Job:
             return mistake
         place = None if mistake.key is None else self._place(mistake.key)
         if place is None:
-            return replace(mistake, file=self.file)
+            return structs.replace(mistake, file=self.file)
         spot = place.pointed
-        return replace(mistake, file=spot.file, line=spot.line, column=spot.column, source=spot.text)
+        return structs.replace(mistake, file=spot.file, line=spot.line, column=spot.column, source=spot.text)
 
     def _place(self, key: str) -> KeyPlace | None:
         while key and key not in self.places:

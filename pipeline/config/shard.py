@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.config.models import JobConfig, LimitsConfig
 
@@ -18,8 +19,7 @@ RATES = ("requests_per_minute", "tokens_per_minute")
 CAPS = ("max_cost_usd", "max_run_cost_usd")
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Struct, frozen=True):
     """Shard `number` of `count`, from 1."""
 
     number: int

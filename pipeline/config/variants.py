@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from itertools import product
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from pipeline.config.checks.findings import Finding
@@ -16,8 +17,7 @@ from pipeline.records import digest
 _MOST_CHARACTERS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class JobVariant:
+class JobVariant(Struct, frozen=True):
     """A job under one combination of settings. `name` is what the output calls it, and `mark` names its settings
     whatever they are called and in whatever order; both are empty without a sweep. `swept` leads from each swept key to
     where its value is in the job file.

@@ -12,8 +12,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from pipeline.client import Attempt, Task
 from pipeline.engines.channel import Channel
@@ -28,8 +29,7 @@ _MANY = 16
 _COLLECT_SECONDS = 0.001
 
 
-@dataclass(slots=True)
-class Sender:
+class Sender(Struct):
     """A sender at the other end of a channel, and its tasks in flight."""
 
     channel: Channel

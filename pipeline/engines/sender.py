@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import traceback
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from pipeline.client import Attempt, Client
 from pipeline.engines.channel import Channel, receive_first
@@ -18,16 +19,14 @@ from pipeline.limits import Pause
 from pipeline.transport.loop import READ, WRITE
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """Why a sender cannot continue: the user's input, the system, or a bug (then `text` is the traceback)."""
 
     kind: Literal["input", "system", "program"]
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(Struct, frozen=True):
     """How many requests a sender can have in flight from now on."""
 
     slots: int

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from pipeline.engines.channel import Channel
 from pipeline.engines.crew import Sender, SenderEnded
@@ -26,8 +25,7 @@ _LONG_SECRET = 8
 _LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
 
-@dataclass(slots=True, kw_only=True)
-class SenderProcess(Sender):
+class SenderProcess(Sender, kw_only=True):
     """A sender that is a process of this machine."""
 
     process: subprocess.Popen[bytes]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import reduce
 from operator import add
+
+from msgspec import Struct
 
 from pipeline.catalogue import ChatTemplate, Price
 from pipeline.config.models import LimitsConfig
@@ -20,8 +21,7 @@ _FOUND = Range(8, 64, 700)
 """Requests in flight where their number is found while sending: from one small server to a fleet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Requests to one model: their sizes, its price and chat template as far as known, and requests like them."""
 
     sizes: Sizes
@@ -51,8 +51,7 @@ class Part:
         return f"{assumptions()}{further}"
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """Tokens, cost and time of the rows to send. `cost_usd` is None if prices are not known; `worst_cost_usd` is an
     upper bound. `learned_from` is the number of rows that this was learned from, 0 for none.
     """

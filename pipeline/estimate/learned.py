@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from statistics import fmean
 
 import numpy as np
+from msgspec import Struct, field
 
 from pipeline.catalogue import Price, cost
 from pipeline.estimate.ranges import HOLDS, Range, extrapolate
@@ -20,8 +20,7 @@ MIN_ROWS = 5
 """Rows that must be known to learn from them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """What one row took: tokens billed, USD of all its attempts (None if the price is not known), and for how
     long its attempts held a slot.
     """
@@ -54,8 +53,7 @@ class Measure:
         )
 
 
-@dataclass(slots=True)
-class Sample:
+class Sample(Struct):
     """Finished rows: the size of each request in bytes, and what it took. `is_drawn` if they were drawn at random from
     the job.
     """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from pipeline.catalogue import Bounds, Price, cost
 from pipeline.estimate.ranges import Range
@@ -13,8 +14,7 @@ _FEEDBACK_TOKENS = 2_500
 """The most tokens that a question adds about the answer before, which comes on top: 600 characters, two messages."""
 
 
-@dataclass(slots=True)
-class Sizes:
+class Sizes(Struct):
     """What is known of the requests to be sent, gathered one by one. `answers` is the most answers that each row can be
     asked for; the requests are those for the first.
     """
@@ -57,8 +57,7 @@ class Sizes:
         return cost(price, Usage(self.most_prompt_tokens, self.most_completion_tokens))
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Estimated totals of requests. `cost_usd` is None if prices are not known.
 
     `busy_seconds` are those of all requests, as if sent one after the other; `attempts` are the requests that a row

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.records import JsonObject, Message, Request, json_text
 
@@ -19,8 +21,7 @@ class Form(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
+class Telling(Struct, frozen=True):
     """What the endpoint is told: by a key of the body, whose value is `value`, or by a paragraph after the system text.
     `may_fall_back` says that the paragraph takes the place of the key where the endpoint refuses it.
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from msgspec import Struct
 
 from pipeline.expect.pointers import find
 from pipeline.records import MAX_INT64, JsonObject, json_text
@@ -17,8 +17,7 @@ class Unfit(Exception):
     """A valid value that its column cannot hold; the message says what and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """The type of a column, and what makes a cell of a value that is not null."""
 
     type: pa.DataType

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.errors import ErrorKind
 from pipeline.expect.expectation import Expectation, Invalid
@@ -15,16 +17,14 @@ SEED_STEP = 1_000_000
 """How far the seeds of one row's answers are apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objection:
+class Objection(Struct, frozen=True):
     """Why an answer does not hold: the kind of failure, and the words for it."""
 
     kind: ErrorKind
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """What a job expects of its answers, and how often it asks for one. `seeds` brings a seed into the endpoint's
     range; `facts` are what makes it another expectation when it changes.
     """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
+from msgspec import Struct
 
 from pipeline.expect.verdict import Expected
 
@@ -18,16 +18,14 @@ _MOST_FIELDS = 20
 Ballot = TypeVar("Ballot", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class Won(Generic[Ballot]):
+class Won(Struct, Generic[Ballot], frozen=True):
     """The most frequent value of a row's answers, and its share of them."""
 
     value: Ballot
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(Struct, frozen=True):
     """How the answers to one row agree, over all `rows` with two answers at least.
 
     `share` is the mean share of the most frequent answer, None without rows. In `unanimous` rows all answers are the

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
@@ -40,8 +41,7 @@ class Answers(Protocol):
         """Yield the rows that have an outcome."""
 
 
-@dataclass(frozen=True, slots=True)
-class OtherOutput:
+class OtherOutput(Struct, frozen=True):
     """The output of a job that reads this one's: its name, its rows, the prefix of its own columns, and the columns of
     this one that make the ids of its rows.
     """
@@ -89,8 +89,7 @@ class WithOther:
             raise InvalidInput(f"--with: {self._other.name} has rows that this output does not have; run its job again")
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The output as it stands, where it has every row and shows what the journal holds: read sooner than joined anew.
     The input rows are not at hand.
     """

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from typing import Any, BinaryIO
+
+from msgspec import Struct
 
 from pipeline.errors import InvalidInput
 from pipeline.exports.cells import json_text
@@ -23,8 +24,7 @@ from pipeline.sources.identity import row_values
 NO_PAIR = "without a best and a worst answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """A request with its answer: the assistant's message, and what is wanted of the output's row."""
 
     request: Request

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from pipeline.errors import InvalidInput
 from pipeline.exports.beside import Answers
@@ -17,8 +17,7 @@ from pipeline.suggest import did_you_mean, nearest
 _PARSED = "parsed"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """Where the value is, the column and the keys within it, and its type."""
 
     path: tuple[str, ...]

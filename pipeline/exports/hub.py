@@ -9,7 +9,6 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from msgspec import Struct, field
 
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.exports.selection import FAILED, TRUNCATED, Chosen
@@ -64,16 +64,14 @@ def splits_of(row_ids: Sequence[str], shares: Mapping[str, Decimal]) -> npt.NDAr
     return np.searchsorted(np.array(ends[:-1], np.uint64), text_hashes(row_ids), "right")
 
 
-@dataclass(frozen=True, slots=True)
-class JobFacts:
+class JobFacts(Struct, frozen=True):
     """What a card says of the job: its name, and what else there is to tell, by what it is."""
 
     name: str
     told: Mapping[str, str]
 
 
-@dataclass(slots=True)
-class Figures:
+class Figures(Struct):
     """What a card says of the rows in its files."""
 
     rows: Counter[str] = field(default_factory=Counter)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
 
 from pipeline.errors import InvalidInput, InvalidJob
 from pipeline.exports.beside import Answers
@@ -29,8 +29,7 @@ _SUCCEEDED = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(_WORD)
 FAILED, TRUNCATED, CONDITION, DUPLICATES = "failed", "truncated", "not chosen by --where", "duplicates"
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """What an export holds.
 
     `failed` adds failed and truncated rows. `where` is a condition on the output's row. `dedup` keeps the first of
@@ -45,16 +44,14 @@ class Selection:
     columns: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Some rows of an export: `rows` in the output's columns, and what each asked; None for one that asks nothing."""
 
     rows: pa.RecordBatch
     requests: Callable[[], list[Request | None]]
 
 
-@dataclass(slots=True)
-class Chosen:
+class Chosen(Struct):
     """The rows of an export, in input order. While they are read, `left_out` counts the others by reason, and `read`
     all with an outcome.
 

@@ -6,9 +6,11 @@ import json
 import os
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.count import Count, read_count
@@ -20,8 +22,7 @@ from pipeline.journal.store import Journal
 from pipeline.storage import replacing, sync_directory, sync_file
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """A copy of a journal in one file: of which checkpoint, after how many commits."""
 
     file: Path
@@ -29,8 +30,7 @@ class Copy:
     commits: int
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(Struct, frozen=True):
     """What a checkpoint was restored from: where the copy was, when it was made (ISO 8601), after how many commits."""
 
     path: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.records import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class OpenBatch:
+class OpenBatch(Struct, frozen=True):
     """A batch whose lines are open claims. Timestamps are Unix seconds.
 
     `key` identifies it in its metadata, `requests` is the number of its lines. It is billed at `price_factor` (exact

@@ -7,9 +7,11 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.errors import CheckpointFailed, JobLocked
 from pipeline.journal.checks import is_count, is_moment, is_text
@@ -20,8 +22,7 @@ _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """The process that holds a job's lock; `since` is in Unix seconds."""
 
     pid: int

@@ -10,8 +10,10 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.journal.checks import is_text
 from pipeline.journal.json_file import read_json, write_json
@@ -22,8 +24,7 @@ _MAX_BYTES = 2**16
 _MAX_REPLIES = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What a run is asked to do: `pause`, `resume`, or `set` a key of the job file to a value, given as YAML."""
 
     action: str
@@ -31,8 +32,7 @@ class Order:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The reply of a run to an order: what it does now, or why it does not."""
 
     text: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 from pydantic_core import from_json
 
 from pipeline.journal.events import ADOPTIONS
@@ -14,8 +14,7 @@ from pipeline.journal.events import ADOPTIONS
 _NUMBERS_BEFORE_ID = 3
 
 
-@dataclass(frozen=True, slots=True)
-class EventPlaces:
+class EventPlaces(Struct, frozen=True):
     """Events that follow each other, from number `first` on: an array for each field of their heads (`EventHead`)."""
 
     first: int

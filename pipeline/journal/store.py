@@ -11,9 +11,10 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal import database

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from pipeline.journal.batches import OpenBatch
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """When timestamps in the future were first seen in the journal: `at` (Unix seconds).
 
     They are those of the first `events` events, and of the pause that was set at `pause_since`. So all of these were
@@ -23,8 +24,7 @@ class Seen:
     pause_since: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Sums over everything that was ever recorded. Money is in USD.
 
     `claims` are the open ones, `plan` is the number of the latest plan. `pause` keeps the endpoint's Retry-After over a
@@ -126,8 +126,7 @@ class Totals:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Whose journal it is.
 
     The events have their numbers since commit number `renumbered`; a recovery numbers them again.

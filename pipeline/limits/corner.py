@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 _STEPS = 80
 _MEMORY = 0.93
@@ -22,8 +22,7 @@ _ANCHOR = 0.04
 _DESCENT = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(Struct, frozen=True):
     """A measurement with so many requests in flight on average: their mean latency in seconds, and its relative
     standard error.
     """
@@ -33,8 +32,7 @@ class Level:
     error: float
 
 
-@dataclass(frozen=True, slots=True)
-class Corner:
+class Corner(Struct, frozen=True):
     """Latency by requests in flight: `latency` seconds up to the corner, and proportional to their number beyond it.
 
     `in_flight` is a cautious estimate of the corner, `likely` the best one. `is_seen` tells that something was measured

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.wording import lasting
 
@@ -15,8 +16,7 @@ FAILURES_THAT_TELL = 2
 """One failure now and then is the usual way of things."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """Why no usable reply comes in: the last failure, and how many there were in a row. Times are in seconds."""
 
     cause: str

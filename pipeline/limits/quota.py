@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _DAY = 86_400.0
 _MARGIN_SECONDS = 1.0
@@ -14,8 +15,7 @@ _LOOKS = 10
 DAILY = "the daily quota is used up"
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaNotice:
+class QuotaNotice(Struct, frozen=True):
     """What a run waits for, and until when (Unix seconds)."""
 
     cause: str

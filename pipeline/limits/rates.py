@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MINUTE = 60.0
 TRANSIT_SECONDS = 0.25
@@ -22,8 +23,7 @@ BURST_SHARE = 0.05
 ROUNDING_SECONDS = 1e-6
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """An amount in a window, and when it was let in. `sent_at` is the latest moment at which it can have been sent."""
 
     let_in_at: float
@@ -37,8 +37,7 @@ def window_seconds(per_minute: float) -> float:
     return MINUTE * max(1.0, 1 / max(per_minute, _SLOWEST)) + TRANSIT_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """At most `capacity` units over any `window` (seconds), evenly spread except for a burst of a twentieth of them."""
 
     capacity: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.limits.pause import Pause
 
@@ -16,8 +17,7 @@ _DEVIATIONS = 2
 """Few answers take longer than the mean and so many mean deviations."""
 
 
-@dataclass(slots=True)
-class _Server:
+class _Server(Struct):
     name: str
     in_flight: int = 0
     last_sent: int = 0

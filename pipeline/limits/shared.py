@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from pipeline.errors import CheckpointFailed
 from pipeline.limits.limit_file import BUCKET_SECONDS, LimitFile
@@ -23,8 +23,7 @@ _LOOK_AGAIN_SECONDS = 0.1
 Numbers = npt.NDArray[np.float64]
 
 
-@dataclass(slots=True)
-class SharedEntry:
+class SharedEntry(Struct):
     """A request in a shared window: the bucket that counts it, and its tokens."""
 
     number: int

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct
 
 from pipeline.plan.keys import Keys
 from pipeline.sources.canonical import encoded
@@ -26,8 +26,7 @@ _MAX_ROWS = 2**14
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # spreads keys that are close together (Knuth's multiplicative hashing)
 
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
+class Blocks(Struct, frozen=True):
     """The blocks of an input in order: their digests, and how many rows each one has."""
 
     digests: tuple[bytes, ...] = ()

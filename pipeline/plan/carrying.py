@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.journal import FAILURES, EventHead, State
 from pipeline.plan.blocks import Blocks
@@ -26,16 +27,14 @@ _OWN_EVENT = frozenset({State.NEW, State.ATTEMPTED, State.ANSWERED, State.UNPRIC
 """States that a row has by an event of its own, or by none."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownRows:
+class KnownRows(Struct, frozen=True):
     """The last plan, brought up to date from the journal, and what reads events by their numbers."""
 
     plan: Plan
     heads: Callable[[Sequence[int]], Iterable[EventHead]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Stretch(Struct, frozen=True):
     """Rows that follow each other in both plans: the number of the first one now and before, and how many."""
 
     now: int
@@ -43,8 +42,7 @@ class _Stretch:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """A plan that takes over rows, and how many answers they have."""
 
     plan: Plan

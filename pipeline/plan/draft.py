@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from pipeline.journal import State
 from pipeline.plan.plan import STATE_BITS, SUCCEEDED, Plan
@@ -16,8 +16,7 @@ from pipeline.plan.rows import Rows
 from pipeline.plan.sharing import share, sharers
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A row that would reuse the answer of event `source`, which was made under the settings `settings_id`."""
 
     position: int
@@ -29,8 +28,7 @@ class Change:
     settings_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """A row and its answer, event `source`.
 
     `stood_for` are the hashes of all other requests that the answer is valid for, including the one that it was given

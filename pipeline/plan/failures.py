@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import TypedDict
+
+from msgspec import Struct, field
 
 from pipeline.journal import Journal, State
 from pipeline.plan.cells import input_row_id
@@ -20,8 +21,7 @@ class KindFigures(TypedDict):
     example: str
 
 
-@dataclass(slots=True)
-class FailureKinds:
+class FailureKinds(Struct):
     """Failed rows by `error_kind`, with the id of one row of each.
 
     Of these rows, `accepted` are those whose failure the user accepted, and `to_retry` those that the next run sends

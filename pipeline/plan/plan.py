@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.journal import ADOPTIONS, Event, State
 from pipeline.journal.places import EventPlaces
@@ -34,8 +35,7 @@ FAILED = (State.FAILED_PASSING, State.FAILED, State.RETRY)
 TO_SEND = (State.NEW, State.ATTEMPTED, State.CHANGED, State.RETRY, State.TRUNCATED)
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """The number of rows by what the plan does with them. `orphaned` counts answers in the journal that belong to no
     row.
     """
@@ -48,8 +48,7 @@ class Counts:
     orphaned: int
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
+class KnownFile(Struct, frozen=True):
     """A file of the input, by its facts, and how many rows it has.
 
     `marks` are places where its reading can begin, and `beginning` is a digest of all before the last one; empty if it
@@ -62,8 +61,7 @@ class KnownFile:
     beginning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """What the next plan needs in order to know the rows of this one again.
 
     `rules` identify the settings, and how the input is read; `columns` are those in which it is read. `files` are all

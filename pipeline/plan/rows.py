@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct
 
 from pipeline.expect import Expected
 from pipeline.plan.blocks import BlockReader, Blocks
@@ -26,8 +26,7 @@ _T = TypeVar("_T")
 _MAX_ROWS = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class RowPart:
+class RowPart(Struct, frozen=True):
     """Some of the rows that an input batch makes: positions, ids as of `Rows.identities`, contents, input values."""
 
     positions: list[int]
@@ -41,8 +40,7 @@ class RowPart:
         return self._rows.requests(self.positions, self.values, self.contents)
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """The rows of a job, with their identity and requests: every row of the input, for each variant and sample.
 
     A position counts these rows, from 0. The rows of one input row are adjacent, in the order variant, then sample.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from pipeline.journal import State
 from pipeline.plan.plan import SUCCEEDED, Plan
@@ -23,8 +23,7 @@ _ADOPTED = (int(State.ADOPTED), int(State.ADOPTED_UNPRICED))
 _MAY_SHARE = (State.NEW, State.CHANGED)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """The outcomes of rows, in arrays of one length.
 
     They are the state and the event of each row, its own or those of the row that pays, and the position of that row,

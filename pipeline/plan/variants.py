@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pipeline.errors import ErrorKind
 from pipeline.prompts import Builder, PromptFailure
 from pipeline.records import Request, Row, digest, request_hash
 
 
-@dataclass(frozen=True, slots=True)
-class UnsentFailure:
+class UnsentFailure(Struct, frozen=True):
     """A row that makes no request: its prompt is empty, too long, or cannot be rendered."""
 
     kind: ErrorKind
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(Struct, frozen=True):
     """One way in which a job asks its rows.
 
     In a sweep, `name` is the variant's name in the output, and `mark` identifies it in the journal. Both are empty

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
 
 from pipeline.config.models import PROMPT_KEYS, ParametersConfig, PromptConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from pipeline.config.models import ColumnReference, ParametersConfig
 from pipeline.errors import ErrorKind, InvalidJob, Mistake

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, cast
 
 import jinja2
 from jinja2 import meta, nodes
+from msgspec.structs import replace
 
 from pipeline.errors import ErrorKind, InvalidJob, Mistake
 from pipeline.prompts.failures import PromptFailure, is_plain, meant, missing_column, spelled

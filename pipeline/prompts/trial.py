@@ -6,15 +6,15 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pipeline.errors import ErrorKind, Mistake
 from pipeline.prompts.failures import PromptFailure, spelled
 from pipeline.records import Request, Row
 
 
-@dataclass(slots=True)
-class Trial:
+class Trial(Struct):
     """What came of trying rows. `rows` is how many were tried, `unsendable` counts those that make no request."""
 
     mistakes: list[Mistake] = field(default_factory=list)

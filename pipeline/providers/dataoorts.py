@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from pipeline.providers import openai
 from pipeline.providers.finish import finish_reason
@@ -28,8 +29,7 @@ PARAMETERS: Mapping[str, ParameterRange] = MappingProxyType(
 """The ranges Dataoorts documents for its endpoint, whatever the model. The order is the one requests are built in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dataoorts:
+class Dataoorts(Struct, frozen=True):
     """`POST url` with `{"model", "data": {"messages", …parameters}}`."""
 
     url: str

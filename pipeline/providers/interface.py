@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from pipeline.providers.parameters import ParameterValues
 from pipeline.providers.stream import Assembly
@@ -40,8 +41,7 @@ class Endpoint(Protocol):
         """Return the same of a response whose body is a JSON value already. Never raises."""
 
 
-@dataclass(frozen=True, slots=True)
-class WireSettings:
+class WireSettings(Struct, frozen=True):
     """How a job wants its requests written and its replies read. `url` holds the job's query too.
 
     A provider that has no use for a setting ignores it: the config has refused it before.
@@ -54,8 +54,7 @@ class WireSettings:
     streams: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(Struct, frozen=True):
     """All that sets a provider apart; nothing else in the program asks which one it is."""
 
     name: str

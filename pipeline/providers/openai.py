@@ -7,9 +7,10 @@ Source: OpenAI's API reference, "Create chat completion"; vLLM and others follow
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
 
 from pipeline.providers.finish import broke_off, explains_emptiness, finish_reason
 from pipeline.providers.interface import Provider, WireSettings
@@ -101,8 +102,7 @@ def find_answer(document: JsonObject) -> Answer:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(Struct, frozen=True):
     """Content that came as a list of typed parts."""
 
     text: str

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from pipeline.wording import range_text
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterRange:
+class ParameterRange(Struct, frozen=True):
     """The values a generation parameter may have, both ends included; None if there is no bound."""
 
     minimum: float | int | None
@@ -26,8 +26,7 @@ class ParameterRange:
         return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterText:
+class ParameterText(Struct, frozen=True):
     """A generation parameter that is text, or with `many` a list of strings too."""
 
     many: bool = False

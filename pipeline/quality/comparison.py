@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from pipeline.quality.costs import CostSum
 from pipeline.quality.distinct import hashes
@@ -19,8 +19,7 @@ FAILED = b""
 """Stands for the answer of a row that failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """A figure of both jobs; None where it is unknown."""
 
     a: Decimal | None
@@ -32,8 +31,7 @@ class Pair:
         return None if self.a is None or self.b is None else self.b - self.a
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """The rows of two jobs by their ids, where both were answered: `same` or `changed`.
 
     `only_a` and `only_b` count rows that the other job does not have, `failed_a` and `failed_b` those that failed

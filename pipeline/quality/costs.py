@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 
-@dataclass(slots=True)
-class CostSum:
+class CostSum(Struct):
     """Adds up costs in USD."""
 
     _known: Decimal | None = None

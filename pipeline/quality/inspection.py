@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from pipeline.expect.votes import Agreement
 from pipeline.exports.duplicates import Duplicates, Near, pair_hash
@@ -31,24 +31,21 @@ _OPENINGS = 10
 _MOST_OPENINGS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnFigures:
+class ColumnFigures(Struct, frozen=True):
     """Of a column: the share of nulls, and how many different values there are."""
 
     null_rate: float
     distinct: int
 
 
-@dataclass(frozen=True, slots=True)
-class TextFigures:
+class TextFigures(Struct, frozen=True):
     """How long texts are: in characters, and in tokens as the endpoint counted them."""
 
     characters: Quantiles
     tokens: Quantiles
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
+class Repeated(Struct, frozen=True):
     """Rows whose prompt and answer came before: to the letter, or nearly. `near` is None where it was not looked for,
     `compared` is among how many rows it was.
     """
@@ -58,16 +55,14 @@ class Repeated:
     compared: int
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """How answers begin, and how many do."""
 
     opening: str
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected:
+class Inspected(Struct, frozen=True):
     """What the rows with an outcome are like. Lengths, repetitions and openings are of those that were answered.
 
     `distinct_per_prompt` is how many different answers the samples of one row have, on average; `agreement` is how far

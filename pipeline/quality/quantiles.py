@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct
 
 _PERCENTS = (0, 5, 25, 50, 75, 95, 100)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantiles:
+class Quantiles(Struct, frozen=True):
     """The smallest and the largest amount, the mean, and what 5% to 95% of the amounts do not exceed; None of none."""
 
     min: float | None = None

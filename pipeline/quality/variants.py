@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
 
 from pipeline.plan import Rows
 from pipeline.quality.costs import CostSum
@@ -16,8 +16,7 @@ from pipeline.sink import Joined
 from pipeline.sources import pick
 
 
-@dataclass(frozen=True, slots=True)
-class VariantFigures:
+class VariantFigures(Struct, frozen=True):
     """The rows of one variant with an outcome; tokens and cost (USD) as far as they are known, the cost None if
     nothing is known of it.
     """
@@ -31,8 +30,7 @@ class VariantFigures:
     distinct_answers: int
 
 
-@dataclass(slots=True)
-class _Sums:
+class _Sums(Struct):
     rows: int = 0
     failed: int = 0
     cost: CostSum = field(default_factory=CostSum)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from pipeline.report.timeline import Bin, Timeline
 
@@ -36,8 +37,7 @@ _MOST_TICKS = 8
 _ROOM_OF_A_CUT = 0.015
 
 
-@dataclass(frozen=True, slots=True)
-class TimeAxis:
+class TimeAxis(Struct, frozen=True):
     """Positions are seconds from the first bin's begin, without what is left out.
 
     `stretches` holds the edges of the bins, one more than there are bins, and the bins; `cuts` the places where time is

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -13,6 +12,8 @@ from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.records import JsonObject
 from pipeline.report.projection import MOST_ROWS, Figures
@@ -32,8 +33,7 @@ _PRIVATE = (
 _POLICY = "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
+class Plot(Struct, frozen=True):
     """A plot in the page: its heading with the unit, its markup, how to read it, and the names of its colors, given as
     variables of the style sheet.
     """
@@ -45,8 +45,7 @@ class Plot:
     legend: Sequence[tuple[str, str]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class JobState:
+class JobState(Struct, frozen=True):
     """The state of a job, in addition to its events. Counts and money are the job's, None if unknown.
 
     `status` is a stable word of `pipeline status`, and `status_of` the id of the run that it is of; `error` has a kind
@@ -71,8 +70,7 @@ class JobState:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(Struct, frozen=True):
     word: str
     tone: str
 
@@ -97,7 +95,7 @@ def page(figures: Figures, plots: Sequence[Plot], state: JobState) -> str:
         _environment()
         .get_template("page.html")
         .render(
-            {field.name: getattr(state, field.name) for field in fields(state)},
+            asdict(state),
             marks=marks(state.job),
             policy=Markup(_POLICY.format(digest)),
             style=Markup(style),

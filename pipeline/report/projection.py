@@ -7,12 +7,12 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from pipeline.expect.votes import Agreement
 from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, EventHead, Journal, Outcome
@@ -35,8 +35,7 @@ Price = tuple[str, str, str | None, str | None]
 """USD per million prompt tokens and completion tokens, and the date of the price."""
 
 
-@dataclass(slots=True)
-class Kind:
+class Kind(Struct):
     """One kind of error: the rows that stand as failed for it, the attempts that ended so, and the ids of some of them,
     rows that failed first. `message` is what was said of the first one.
     """
@@ -53,8 +52,7 @@ class Kind:
         return [*self.failed_ids, *(one for one in self.retried_ids if one not in self.failed_ids)][:_MOST_EXAMPLES]
 
 
-@dataclass(slots=True)
-class RowFigures:
+class RowFigures(Struct):
     """What is shown of one row. Nothing of what it asked or was answered."""
 
     row_id: str
@@ -97,8 +95,7 @@ class Top:
         return [self._rows[-seq] for _, seq in sorted(self._heap, reverse=True)]
 
 
-@dataclass(slots=True)
-class Figures:
+class Figures(Struct):
     """What a report shows of a journal. Requests and tokens are those of every attempt ever sent; the
     histograms are of the current answers, the rows of the current outcomes.
     """

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from pipeline.journal import Outcome
 
@@ -15,8 +16,7 @@ MOST_RUNS = 10
 """Runs that a table shows at most."""
 
 
-@dataclass(slots=True)
-class RunFigures:
+class RunFigures(Struct):
     """One run: when it began and when its last reply came (Unix seconds, None where not known), the requests that it
     sent, and what they are known to have cost in USD.
     """

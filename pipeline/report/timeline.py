@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 _MOST_BINS = 120
 _SHORTEST_SECONDS = 1 / 16
@@ -13,8 +14,7 @@ _LONGEST_PAUSE = 0.25
 """A pause is left out where it takes a larger share of all the time in which requests were in flight."""
 
 
-@dataclass(slots=True)
-class Bin:
+class Bin(Struct):
     """What ended in a stretch of time, and for how long requests were in flight in it, added up."""
 
     answered: int = 0
@@ -30,8 +30,7 @@ class Bin:
         self.in_flight_seconds += other.in_flight_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """Bins without a pause between them, and their edges in Unix seconds, one more than there are bins."""
 
     edges: list[float]

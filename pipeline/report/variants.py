@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
+from msgspec import Struct, field
 
 from pipeline.journal import ADOPTIONS, ANSWERS, EventHead, Outcome
 from pipeline.plan import variant_mark
@@ -16,8 +16,7 @@ from pipeline.plan import variant_mark
 _HASH_BYTES = 8
 
 
-@dataclass(slots=True)
-class VariantFigures:
+class VariantFigures(Struct):
     """The outcomes of one variant, tokens and cost (USD) as far as they are known, the cost None if nothing is."""
 
     name: str
@@ -27,7 +26,7 @@ class VariantFigures:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     truncated: int = 0
-    _answers: array[int] = field(default_factory=lambda: array("Q"), repr=False)
+    _answers: array[int] = field(default_factory=lambda: array("Q"))
 
     def add(self, state: int, record: Outcome) -> None:
         """Take in the outcome of a row."""

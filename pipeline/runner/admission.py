@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pipeline.catalogue import NO_EXCESS, Bounds, Excess, Price, Terms, worst_cost
 from pipeline.config.models import LimitsConfig
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _COMPLETION_TOKENS_UNKNOWN = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(Struct, frozen=True):
     """What a request in flight reserves: its maximum cost in USD (None if unknown) and its maximum number of tokens, by
     its `bounds`.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Claim
@@ -19,8 +20,7 @@ from pipeline.runner.settler import Settler
 from pipeline.runner.stops import Stops
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(Struct, frozen=True):
     """The claims of the requests that are sent now, and when to look for more (monotonic seconds)."""
 
     claims: list[Claim]

@@ -6,11 +6,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 
 from pipeline.errors import ErrorKind
 from pipeline.expect import Expected
@@ -26,8 +26,7 @@ _CHARACTERS_PER_ROW = 2**14
 _REFUSED = frozenset({ErrorKind.NOT_ALLOWED, ErrorKind.MODEL_NOT_FOUND})
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class KeptAnswer(Struct, frozen=True):
     """The answer that a row keeps until a longer one arrives.
 
     It names the answer's event, the state of events that keep it, and the hashes of the requests that it is valid for,
@@ -104,8 +103,7 @@ NEVER_ASKED = History()
 """The history of a row that was never sent."""
 
 
-@dataclass(slots=True)
-class Busy:
+class Busy(Struct):
     """How often a row was refused because of load, while other rows were answered and none of them was refused for
     load.
 
@@ -118,8 +116,7 @@ class Busy:
     own: int = 0
 
 
-@dataclass(slots=True)
-class Work:
+class Work(Struct):
     """A row on its way to an outcome.
 
     `tries` counts the attempts of this run that count against `retry.max_attempts`, `failures` all that failed.

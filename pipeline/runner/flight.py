@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from pipeline.client import Task
 from pipeline.journal import Claim
@@ -12,8 +13,7 @@ from pipeline.runner.admission import Reservation
 from pipeline.runner.feed import Work
 
 
-@dataclass(slots=True)
-class Flight:
+class Flight(Struct):
     """A request in flight: its row, the claim that is on disk, and what it holds of rates and money.
 
     `answers_before` is how many rows of the run had an answer when it went out. `server` is the number of its server,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.config.models import LimitsConfig
 from pipeline.errors import ErrorKind
@@ -21,16 +22,14 @@ _TIMED_OUT = frozenset({504, 524})
 _TOO_MANY = 429
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(Struct, frozen=True):
     """Nothing is sent now. Look again `at` this moment (monotonic seconds), or once something has come back."""
 
     at: float = math.inf
     held: Held = Held.ROW
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(Struct, frozen=True):
     """How many requests may be in flight, and when it may be more (monotonic seconds)."""
 
     count: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pipeline.catalogue import Terms
 from pipeline.config.models import LimitsConfig, RetryConfig
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from pipeline.runner.runner import Runner
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(Struct, frozen=True):
     """The rows of a run, in the order in which they are sent, and where their outcomes are recorded.
 
     `limit` is the maximum number of rows to send; None for all. `cached` keeps the answers for other jobs, if the job
@@ -39,8 +39,7 @@ class Workload:
     cached: CachedAnswers | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What the job says of sending.
 
     `terms` are what is known of each model that is asked. `asking` judges the answers, if the job says what they have
@@ -57,8 +56,7 @@ def _no_load() -> Load | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """Where requests go: an engine, and what holds for the endpoint behind it.
 
     `shared` is the limit that this job has in common with others. `servers` are the equal servers behind the job's
@@ -76,8 +74,7 @@ def _ignore(*heard: object) -> None:
     """Do nothing about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observers:
+class Observers(Struct, frozen=True):
     """Who hears of a run.
 
     `recorded` is called with the events of each commit, once they are on disk; `progressed` about every half second,
@@ -89,8 +86,7 @@ class Observers:
     poll: Callable[[float, Runner], None] = _ignore
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(Struct, frozen=True):
     """A clock in seconds that never goes back, and one in Unix seconds."""
 
     monotonic: Callable[[], float] = time.monotonic

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State
 from pipeline.journal.batches import OpenBatch
@@ -15,8 +16,7 @@ from pipeline.runner.cached import CachedAnswers
 from pipeline.runner.progress import Progress
 
 
-@dataclass(slots=True)
-class _Group:
+class _Group(Struct):
     events: list[Event] = field(default_factory=list)
     release: list[int] = field(default_factory=list)
     cost: Decimal = Decimal(0)

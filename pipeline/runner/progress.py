@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from pipeline.endings import LimitedBy, StopKind
 from pipeline.errors import SECONDS_BETWEEN_SIGNALS
@@ -14,8 +15,7 @@ from pipeline.plan import FailureKinds
 from pipeline.records import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Why a run ended before its rows did: a stable word and a sentence, and the signal where one came."""
 
     kind: StopKind
@@ -52,8 +52,7 @@ class StopRequest:
         return None if self.signal is None else Stop(StopKind.INTERRUPTED, "stopped by a signal", self.signal)
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """This run so far. Tokens are those of usable usage; money is in USD."""
 
     requests: int = 0

@@ -6,8 +6,9 @@ Nothing here waits or records: the runner does what a verdict says.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from pipeline.endings import StopKind
 from pipeline.errors import ErrorKind
@@ -42,8 +43,7 @@ class Action(Enum):
     """It waits for the next replies, or stays pending."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What follows from a failure. `kind` is the row's error if it fails, `failing` are other rows that fail now."""
 
     action: Action
@@ -54,8 +54,7 @@ class Verdict:
     """Whether the endpoint has processed the request, so it is not down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """What is left of a run: rows without an outcome, and whether all new rows have been read."""
 
     unfinished: int

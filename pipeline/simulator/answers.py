@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pipeline.simulator.chat_request import BYTES_PER_TOKEN, ChatRequest, JsonObject, count_tokens, digest
 from pipeline.simulator.structured import broken_text, find_wanted, structured_text
@@ -22,8 +23,7 @@ _MOST_WORDS = 600
 _LIST_SHARE = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """An answer of the model, before it is put into an API's format.
 
     `tool_calls` and `usage` are omitted from the reply if None. The two counts are billed, whatever `usage` says.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.simulator.answers import Answer
 from pipeline.simulator.chat_request import ChatRequest, JsonObject, Refusal, parse_chat_request
@@ -13,8 +15,7 @@ from pipeline.simulator.chat_request import ChatRequest, JsonObject, Refusal, pa
 _CREATED = 1749600000  # constant: the same request must get the same bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(Struct, frozen=True):
     """How one path reads requests and formats replies, all of them JSON objects.
 
     `nothing` is a success without a result, `unusable` a failure that still contains the usage of the answer.

@@ -10,9 +10,10 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
+
+from msgspec import Struct, field
 
 from pipeline.simulator.files import Files
 from pipeline.simulator.wire import HttpRequest, Reply, hang, json_reply
@@ -31,8 +32,7 @@ Answer = Callable[[JsonObject], tuple[int, JsonObject]]
 """From a line's body to the status and the body of its answer; records and bills it."""
 
 
-@dataclass(slots=True)
-class _Batch:
+class _Batch(Struct):
     id: str
     input_file_id: str
     metadata: object

@@ -11,9 +11,10 @@ import math
 import re
 from bisect import bisect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from statistics import NormalDist
+
+from msgspec import Struct
 
 from pipeline.simulator.chat_request import Refusal
 from pipeline.simulator.faults import TABLE, Fault
@@ -26,8 +27,7 @@ _SHARES = list(accumulate(fault.weight for fault in _BY_CHANCE))
 _STANDARD = NormalDist()
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(Struct, frozen=True):
     """A fault requested in a prompt; `times` is None if it always occurs."""
 
     fault: Fault
@@ -35,8 +35,7 @@ class Marker:
     options: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(Struct, frozen=True):
     """Three numbers in (0, 1) for one request with a prompt."""
 
     comes: float

@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.simulator.models import GUARD_PARAMETERS, MODELS, PARAMETERS, UNDOCUMENTED, Model
 
@@ -33,8 +34,7 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(Struct, frozen=True):
     """A valid request. `prompt` is the digest of its messages, `request` that of model, messages and parameters."""
 
     model: Model
@@ -132,8 +132,7 @@ def _check_parameters(model: Model, parameters: JsonObject) -> None:
             raise Refusal(400, 5006, f"{name!r} must be {documented[name]}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """A part of a message: its text, or the data: URL of its image."""
 
     content: str

@@ -8,8 +8,10 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from email.utils import formatdate
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.simulator import wire
 from pipeline.simulator.answers import Answer
@@ -30,8 +32,7 @@ _WRAPPED_CALL: JsonObject = {
 _HOSTILE = '<script>alert(1)</script>\x1b[2J\x1b]0;title\x07\r=HYPERLINK("https://example.invalid")'
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """What a fault starts from: the request, the answer it would have had, and the marker's options."""
 
     api: Api
@@ -40,8 +41,7 @@ class Scene:
     options: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """A reply, and the answer as a client can read it from there, None if neither text nor usage can be read."""
 
     reply: Reply
@@ -51,8 +51,7 @@ class Outcome:
 Make = Callable[[Scene], Outcome]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """One row of the table.
 
     `is_billed` means that the model did its work: the latency passes and the answer is billed, whatever the reply says.

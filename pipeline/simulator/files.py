@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.simulator.wire import HttpRequest, Reply, json_reply, truncate
 
 JsonObject = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     id: str
     filename: str
     purpose: str

@@ -12,10 +12,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.simulator.chat_request import ChatRequest
 from pipeline.simulator.faults import Outcome
@@ -29,8 +30,7 @@ _START = b'{"event":"asked","server":'
 """The beginning of the first record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """The exact cost of one answer, in tokens and USD."""
 
     prompt_tokens: int = 0
@@ -38,8 +38,7 @@ class Bill:
     cost_usd: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Struct, frozen=True):
     """The records of one request; `answered` is None if the process ended before it could answer."""
 
     asked: Record

@@ -6,12 +6,12 @@ catalogue, so a mistake in one of them shows as a difference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Model:
+
+class Model(Struct, frozen=True):
     """A model: USD per million tokens, context window in tokens, and peculiarities of its answers."""
 
     name: str
@@ -27,8 +27,7 @@ class Model:
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """The allowed values of a parameter, inclusive; `high` is None if no bound is documented."""
 
     low: int

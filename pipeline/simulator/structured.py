@@ -10,8 +10,9 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 Schema = Mapping[str, Any]
 """A JSON Schema, or a part of one, as it was sent."""
@@ -24,8 +25,7 @@ _CLASSES = {"d": "0123456789", "w": "abcdefghijklmnopqrstuvwxyz", "s": " "}
 _DECODER = json.JSONDecoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What an answer has to be: one of the three is set. `in_prompt` tells that the prompt says so."""
 
     schema: Schema | None = None

@@ -11,8 +11,9 @@ import json
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
+
+from msgspec import Struct, field
 
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 256 * 1024 * 1024
@@ -28,8 +29,7 @@ class Unreadable(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(Struct, frozen=True):
     """One request, read to its last byte. The names of `headers` are in lower case, `path` has no query,
     which stands in `query`."""
 
@@ -41,8 +41,7 @@ class HttpRequest:
     query: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """The two directions of one client's connection."""
 
     reader: asyncio.StreamReader
@@ -132,8 +131,7 @@ def dripping(seconds: float) -> Sender:
     return drip
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A reply. `status` is None if no status line is ever sent; the sender adds the framing header.
 
     If `is_complete` is False, the client never gets all of it, and the connection is closed.

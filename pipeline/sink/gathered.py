@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct
 
 from pipeline.plan import Rows
 from pipeline.sink.results import Joining, Results
@@ -19,8 +19,7 @@ _BYTES = 8 * 2**20
 """What these rows come to, by the ones before."""
 
 
-@dataclass(frozen=True, slots=True)
-class GatheredResults:
+class GatheredResults(Struct, frozen=True):
     """The results of all shards, the first shard's first. `rows` are those of the whole job."""
 
     rows: Rows

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct
 
 from pipeline.plan import Rows
 from pipeline.sink.answers import ERROR, as_answer
@@ -15,8 +15,7 @@ from pipeline.sink.columns import cell_columns, result_columns, result_fields, w
 from pipeline.sources import pick, taken, written_column
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """Some rows of an output: `rows` in its columns, the input row of each, and their positions."""
 
     rows: pa.RecordBatch
@@ -24,8 +23,7 @@ class Joined:
     positions: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Unbuilt:
+class Unbuilt(Struct, frozen=True):
     """Rows of an output before their columns are made, which needs neither the journal nor the plan, and hardly the
     interpreter.
     """

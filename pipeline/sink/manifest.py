@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.journal.checks import is_count
 from pipeline.records import JsonObject
@@ -16,8 +18,7 @@ _CHUNK_BYTES = 2**20
 _NAME = re.compile(r"part-(\d{5,})(?:-(\d+))?\.parquet")
 
 
-@dataclass(frozen=True, slots=True)
-class PartName:
+class PartName(Struct, frozen=True):
     """The name of a part file: the part's number from 0, and how often its rows have changed."""
 
     number: int
@@ -33,8 +34,7 @@ class PartName:
         return f"part-{self.number:05}{f'-{self.revision}' if self.revision else ''}.parquet"
 
 
-@dataclass(frozen=True, slots=True)
-class PartFile:
+class PartFile(Struct, frozen=True):
     """A part file as the manifest lists it: its name in the directory, its rows, its size, and its hash."""
 
     path: str
@@ -53,8 +53,7 @@ class PartFile:
         return cls(name, rows, size, digest.hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """What a manifest says: the version of the program, the job and its runs, and the part files."""
 
     version: str | None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from pipeline.catalogue import Price
 from pipeline.journal import Journal
@@ -22,8 +23,7 @@ METADATA_KEY = b"llm-batch-pipeline"
 """The key of the file's metadata under which it is stored, as JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class JournalState:
+class JournalState(Struct, frozen=True):
     """The journal at the moment when an output was written from it. Money is in USD.
 
     It shows later whether a journal is older than its output, and what was billed if the journal is lost. None means
@@ -65,8 +65,7 @@ def journals_together(states: Sequence[JournalState]) -> JournalState:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OutputMetadata:
+class OutputMetadata(Struct, frozen=True):
     """What an output records about itself.
 
     `state` is a digest of its rows and of how they are written. `run_ids` are those of all runs, in order.

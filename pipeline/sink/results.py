@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 
 from pipeline.errors import InvalidInput
 from pipeline.journal import ANSWERS, Journal, State
@@ -29,8 +29,7 @@ _ADOPTED = [int(State.ADOPTED), int(State.ADOPTED_UNPRICED)]
 _NOTHING = EventTexts((), (), (), ())
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(Struct, frozen=True):
     """What holds for all rows: models by the number of the settings, the output's schema, and the id of the row that
     took over an answer, by the answer's event, where it pays for others.
     """
@@ -40,8 +39,7 @@ class _Facts:
     adopters: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(Struct, frozen=True):
     """The input rows together with their results.
 
     `columns` are the input columns to include, None for all. `states` are the states of the rows to include, by default

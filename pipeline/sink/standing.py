@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.config import Destination
 from pipeline.sink.manifest import PartFile, PartName, read_manifest
@@ -11,8 +12,7 @@ from pipeline.sink.metadata import OutputMetadata, read_footer, read_metadata
 from pipeline.storage import Location, is_taken, storage_of
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A part file that stands in an output's directory."""
 
     path: Location

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct, field
 
 from pipeline.sources.files import InputFile
 from pipeline.sources.places import Place
@@ -26,8 +26,7 @@ class Mark(NamedTuple):
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """Rows that follow each other in a file; to be read before the next chunk is asked for, or not at all.
 
     `read` gives them as batches, `place` says where the row at an index within the chunk is. `mark` is where it begins,
@@ -40,8 +39,7 @@ class Chunk:
     mark: Mark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FileReader:
+class FileReader(Struct, frozen=True):
     """One opened file: `chunks` starts at its first row each time it is called, or at a mark."""
 
     file: InputFile
@@ -49,8 +47,7 @@ class FileReader:
     chunks: Callable[[Mark | None], Iterator[Chunk]]
 
 
-@dataclass(slots=True)
-class FileNotes:
+class FileNotes(Struct):
     """What is known of a file whose chunks were read: how many rows it has, once that is known, and its marks so far,
     in ascending order.
     """

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Generic, TypeVar
 
 import pyarrow as pa
+from msgspec import Struct
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Fold(Generic[T]):
+class Fold(Struct, Generic[T], frozen=True):
     """How to make a T of each value: of a flat array's, of a list's items, a map's entries, a struct's fields."""
 
     null: T

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.errors import InvalidJob
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS
@@ -26,8 +27,7 @@ _DOUBLED = "a quote within a quoted cell is written twice"
 _LINE_ENDS = "rows end in a line feed, or in carriage return and line feed"
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """Complete rows, each with its line break: their text, how many, and the number of the first one's line."""
 
     text: str

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 SCHEMES = ("s3", "gs", "abfs")
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)/?(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class StoreOptions:
+class StoreOptions(Struct, frozen=True):
     """How a store is reached, where the environment does not say it; `anonymous` sends no credentials."""
 
     endpoint_url: str | None = None
@@ -24,8 +25,7 @@ UPLOADS_NAME = "uploads"
 DEFAULT_OPTIONS = StoreOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class StorePath:
+class StorePath(Struct, frozen=True):
     """An object in a store: `bucket` is that of S3 and Google Cloud Storage, or the container of Azure's Blob Storage,
     with `@account` where the path names it.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.storage.atomic import replacing
 from pipeline.storage.location import UPLOADS_NAME
@@ -15,8 +17,7 @@ from pipeline.storage.location import UPLOADS_NAME
 _LOCK = Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class OpenUpload:
+class OpenUpload(Struct, frozen=True):
     """An upload of the object `key`: its `number` as the store names it, None until that is known; `others` are the
     numbers of uploads of that object that were open before, None where the store does not tell.
     """

@@ -7,7 +7,8 @@ import math
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.errors import ErrorKind
 
@@ -15,8 +16,7 @@ WIRE_ALLOWANCE = 2**20
 """Bytes that a reply may have beyond the limit on its body, for headers, chunk sizes and trailers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """Limits: connections that are kept, seconds for one attempt, and decoded bytes of a reply's body."""
 
     connections: int
@@ -24,8 +24,7 @@ class Bounds:
     most_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class RawReply:
+class RawReply(Struct, frozen=True):
     """One complete HTTP reply, whatever its status.
 
     `headers` finds a name in any case; the values of a repeated header are joined by `, `. `body` is complete, with

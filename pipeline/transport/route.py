@@ -6,9 +6,10 @@ import base64
 import os
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from msgspec import Struct
 
 from pipeline.addresses import is_loopback
 from pipeline.errors import InvalidInput
@@ -19,8 +20,7 @@ LEAN_PROXIES = ("http",)
 STANDARD_PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(Struct, frozen=True):
     """An HTTP proxy; `authorization` is the value of its `Proxy-Authorization` header, or None."""
 
     host: str
@@ -28,8 +28,7 @@ class Proxy:
     authorization: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where to connect. `tls` is None for plain HTTP. `target` is for the request line, `authority` for Host."""
 
     host: str

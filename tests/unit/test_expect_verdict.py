@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 import signal
 import time
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.structured import ANSWER, SCHEMA, microseconds
 from pipeline.errors import ErrorKind

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from pipeline.app.observe.expectation import Exceeded, Expectation, Measure
 from pipeline.estimate import Estimate, Range

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from pipeline.plan import Rows, Variant
 from pipeline.plan.cells import cell_mark, cell_marks, input_row_id, with_occurrence

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct, structs
 
 from pipeline.app.jobs.division import division_mistakes
 from pipeline.app.jobs.expecting import expected_of
@@ -41,8 +42,7 @@ _OTEL_PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Struct, frozen=True):
     """What was found: every mistake, at its place. The input and the request builder are None if they cannot be used;
     `expected` is None if nothing is expected of the answers.
     """
@@ -224,7 +224,7 @@ def _asked(job: Job, source: Source | None) -> tuple[tuple[Variant, ...], list[M
     named, mistakes = read_variants(job.config)
     for variant in named:
         builder, found = builder_of(replace(job, config=variant.config), source)
-        mistakes += [replace(one, key=variant.placed_key(one.key)) for one in found]
+        mistakes += [structs.replace(one, key=variant.placed_key(one.key)) for one in found]
         if builder is not None:
             endpoint = variant.config.endpoint
             asked.append(Variant(builder, endpoint.kind, endpoint.model, variant.name, variant.mark))

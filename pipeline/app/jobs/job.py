@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.app.jobs.caching import refuse_unusable_cache
 from pipeline.app.jobs.image_files import image_facts
@@ -27,8 +29,7 @@ TRIED_ROWS = 1000
 """Rows whose requests are made before anything is sent, to see whether they can be."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenJob:
+class OpenJob(Struct, frozen=True):
     """A job that is fit to run: its rows, its variants, and the facts about each model that is asked."""
 
     job: Job

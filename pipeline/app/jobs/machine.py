@@ -6,8 +6,9 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.config import Job
 from pipeline.engines import most_asked, most_in_flight, processes_for
@@ -20,8 +21,7 @@ _LEAST_ADDRESSES = 640 * 2**20
 _PROCESSES, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(Struct, frozen=True):
     """What the machine has too little of, and what to do about it."""
 
     message: str
@@ -87,8 +87,7 @@ def too_few_files(job: Job, rows: int) -> Lack | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Need:
+class _Need(Struct, frozen=True):
     """What one process of a run needs: `files` for each of its connections."""
 
     connections: int

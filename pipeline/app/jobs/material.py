@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from pipeline.config import JobConfig, JobVariant, variants
 from pipeline.config.models import Example, ExamplesFile, InputConfig

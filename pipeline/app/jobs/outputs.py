@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from pipeline.cache import FROM_CACHE
 from pipeline.config import Job
@@ -25,8 +25,7 @@ _STAMPS = ("started_at", "finished_at")
 _COLUMNS = (*("cost_usd" if name == "cost" else name for name in PUBLISHED), "answer_attempts", "raw_reply")
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """One output file of a job, with what its metadata tells."""
 
     path: Location

@@ -7,8 +7,9 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.config import Destination, Job
 from pipeline.errors import InvalidInput
@@ -18,8 +19,7 @@ from pipeline.sources.stored import matches
 from pipeline.storage import split_uri
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A path that a job reads or writes. `what` names it in a message; `key` is the key of the job file that sets it,
     None for the job file itself.
     """

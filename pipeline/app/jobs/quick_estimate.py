@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import islice
+
+from msgspec.structs import replace
 
 from pipeline.app.jobs.job import OpenJob
 from pipeline.estimate import Estimate, Part, Range, Sizes, estimate_parts
@@ -42,7 +43,7 @@ def quick_estimate(opened: OpenJob, plan: Plan, states: Collection[State]) -> Es
 
 def scaled(sizes: Sizes, share: float) -> Sizes:
     """Return the sizes of so many times as many requests."""
-    counts = {name: round(getattr(sizes, name) * share) for name in Sizes.__slots__ if name != "answers"}
+    counts = {name: round(getattr(sizes, name) * share) for name in Sizes.__struct_fields__ if name != "answers"}
     return replace(sizes, **counts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pipeline.config import Destination
 from pipeline.errors import CheckpointFailed
@@ -15,8 +15,7 @@ _TRUNCATED = b'"truncated":true'
 _EMPTY = b'"response_type":"empty"'
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerCounts:
+class AnswerCounts(Struct, frozen=True):
     """The numbers of truncated answers and of answers without text; None if unknown."""
 
     truncated: int | None = None

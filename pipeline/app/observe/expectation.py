@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.estimate import Estimate, Range
 from pipeline.wording import lasting, money
@@ -18,8 +19,7 @@ class Measure(StrEnum):
     TIME = "seconds"
 
 
-@dataclass(frozen=True, slots=True)
-class Exceeded:
+class Exceeded(Struct, frozen=True):
     """A measure that has left the range of its estimate: what it is by now, and the range."""
 
     measure: Measure

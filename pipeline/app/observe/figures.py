@@ -7,7 +7,9 @@ import time
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from msgspec import Struct
 
 from pipeline.app.observe.answer_counts import AnswerCounts
 from pipeline.app.observe.control import Controls
@@ -18,9 +20,6 @@ from pipeline.journal import Journal, write_progress
 from pipeline.plan import FailureKinds, Plan
 from pipeline.records import JsonObject
 from pipeline.runner import Progress
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 _PROGRESS_FILE_SECONDS = 1.0
 
@@ -45,7 +44,7 @@ class Figures:
         self._succeeded = 0
         self._written_at = 0.0
 
-    def update(self, *figures: DataclassInstance, **known: Any) -> None:
+    def update(self, *figures: Struct, **known: Any) -> None:
         """Take in what is known now, by the names of the summary."""
         self.summary = self.summary.having(*figures, seconds=self._seconds(), **known)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.app.observe.summary import Summary
 from pipeline.config import Job, JobCall
@@ -18,8 +19,7 @@ _MAYBE_FOR_WANT_OF_A_KEY = frozenset({StopKind.OUTAGE, StopKind.ALL_REFUSED})
 """LiteLLM's proxy answers a request without a key with 500, or with 400 where it has no database."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A command, and when or why it helps; `why` may be empty."""
 
     command: str

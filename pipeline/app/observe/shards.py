@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import reduce
 from operator import add
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from pipeline.app.observe.summary import Summary
 from pipeline.config import Shard
@@ -37,8 +39,7 @@ _COUNTED = ("failures", "accepted", "to_retry")
 _WORST_FIRST = ("running", "stopped", "interrupted", "partial", "not_started", "failed_rows", "succeeded")
 
 
-@dataclass(frozen=True, slots=True)
-class ShardState:
+class ShardState(Struct, frozen=True):
     """Where a shard stands. `rows` and `pending` are None where nobody has counted them yet."""
 
     shard: Shard

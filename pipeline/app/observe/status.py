@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+
+from msgspec import Struct, field, structs
 
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.sharding import latest_shards
@@ -39,8 +41,7 @@ _WHILE_SENDING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(Struct, frozen=True):
     """The status of a job, with what is known of its last run. `facts` are those of `Tracker`; `holder` is the process
     that runs the job, None if there is none.
     """
@@ -110,8 +111,8 @@ def status(job: Job, *, restores: bool = True) -> JobStatus:
     except JobLocked:
         found = _under_way(job)
         facts = found.facts.get("cache") or cache_facts(Totals())
-    found = replace(found, restored=read_restored(job.checkpoint_path))
-    return found if job.config.cache is None else replace(found, cache=facts)
+    found = structs.replace(found, restored=read_restored(job.checkpoint_path))
+    return found if job.config.cache is None else structs.replace(found, cache=facts)
 
 
 def _of_shards(job: Job, parts: Sequence[Job], restores: bool) -> JobStatus:

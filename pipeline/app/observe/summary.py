@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, structs
+
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.records import JsonObject
 from pipeline.wording import money
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from pipeline.journal import Journal
     from pipeline.plan import Plan
 
@@ -103,9 +103,9 @@ class Summary:
         """Return the summary with what another one knows of the job over all runs."""
         return replace(self, **{name: getattr(known, name) for name in _OF_THE_JOB})
 
-    def having(self, *figures: DataclassInstance, **known: Any) -> Summary:
+    def having(self, *figures: Struct, **known: Any) -> Summary:
         """Return the summary with figures that have its names, and with further ones by name."""
-        found = {field.name: getattr(one, field.name) for one in figures for field in fields(one)}
+        found = {name: value for one in figures for name, value in structs.asdict(one).items()}
         return replace(self, **found, **known)
 
     @classmethod
@@ -144,8 +144,7 @@ class Summary:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class RowFigures:
+class RowFigures(Struct, frozen=True):
     """The job's rows by acknowledged outcome, over all runs."""
 
     rows: int
@@ -169,8 +168,7 @@ class RowFigures:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class MoneyFigures:
+class MoneyFigures(Struct, frozen=True):
     """What was billed, and possibly billed, over all runs. Requests that are in flight or were at a kill count as
     possibly billed.
     """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.signals import Signals
@@ -15,8 +16,7 @@ from pipeline.journal import Event, Journal
 from pipeline.runner import StopRequest
 
 
-@dataclass(frozen=True, slots=True)
-class RunContext:
+class RunContext(Struct, frozen=True):
     """The job of a run, how it is run, and who hears of it.
 
     Whoever sends keeps `figures` up to date and `watcher` informed. `recorded` hears of the events that are on disk,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pipeline.app.observe.summary import RunError
 from pipeline.app.running.longer_answers import in_vain
@@ -12,8 +12,7 @@ from pipeline.plan import FailureKinds
 from pipeline.runner import Stop
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """A run's `status`, its exit code, and why it did not end well."""
 
     status: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import resource
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.endings import LimitedBy
 
@@ -12,8 +13,7 @@ _BUSY = 0.85
 """From this share of a core on, a process that decides or sends has little time left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """CPU seconds of this process and of its ended children, at a moment in monotonic seconds."""
 
     own: float

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, zip_longest
 
+from msgspec import structs
+
 from pipeline.app.jobs.inspection import builder_of
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.observe.summary import RunError
@@ -37,8 +39,9 @@ def former_rows(opened: OpenJob, journal: Journal | None) -> list[Rows]:
     ]
     # A variant that has fewer former settings than another asks as it does now, which adds nothing.
     columns = zip_longest(*former)
+    now = opened.rows.variants
     return [
-        replace(opened.rows, variants=tuple(one or now for one, now in zip(some, opened.rows.variants, strict=True)))
+        structs.replace(opened.rows, variants=tuple(one or its for one, its in zip(some, now, strict=True)))
         for some in columns
     ]
 
@@ -54,7 +57,7 @@ def _former_variants(
         config = variant.config.model_copy(update={"parameters": ParametersConfig(**before["parameters"])})
         builder, _ = builder_of(replace(opened.job, config=config), opened.rows.source)
         if builder is not None:  # else its column is gone, and the rows count as changed
-            found.append(replace(asked, builder=builder))
+            found.append(structs.replace(asked, builder=builder))
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from pipeline.errors import NOT_HELD, TRUNCATED
 from pipeline.journal import Journal, State
@@ -11,8 +12,7 @@ from pipeline.plan import TO_SEND, Plan
 from pipeline.records import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True):
     """What a command may ask of a run.
 
     `retry` sends nothing but failed rows, whatever their cause: all of them, or those of one kind; of the kind

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
+
+from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.changes import refuse_changes
@@ -21,8 +22,7 @@ from pipeline.records import JsonObject
 from pipeline.wording import counted
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A run that can begin: the state of each row, notes for the user, and the answers so far."""
 
     plan: Plan

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, open_job

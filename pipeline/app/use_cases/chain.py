@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
+
+from msgspec import Struct
 
 from pipeline.app.jobs.scratch import scratch
 from pipeline.app.jobs.source_job import source_mistakes
@@ -17,8 +18,7 @@ from pipeline.errors import InvalidInput
 from pipeline.records import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class ChainPlan:
+class ChainPlan(Struct, frozen=True):
     """The stages of a chain, each after the one that it reads."""
 
     stages: Sequence[Stage]

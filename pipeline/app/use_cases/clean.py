@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.job import OpenJob, open_job
@@ -27,8 +27,7 @@ from pipeline.wording import counted, money
 _ROWS_A_BATCH = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupPlan:
+class CleanupPlan(Struct, frozen=True):
     """A checkpoint that is not needed any more: of how many answers and failed rows, how many of these without a known
     cost, at which cost over all runs, in how many bytes, and the output that holds them.
     """

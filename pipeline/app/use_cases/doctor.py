@@ -11,9 +11,10 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from pipeline.app.jobs.disk import checkpoint_warnings, nearest_existing, readable_size, written_in
 from pipeline.app.jobs.machine import Lack, too_few_addresses, too_few_files, too_few_threads
@@ -44,8 +45,7 @@ _LEAST_PYTHON = (3, 11)
 _LEAST_BYTES = 100 * 10**6
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was looked at. `remedy` says how to fix what is not ok, and `exit_code` what the command
     ends with then.
     """

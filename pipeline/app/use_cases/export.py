@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+from msgspec import Struct, field
 
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.inspection import samples_of
@@ -57,8 +57,7 @@ BATCH = "openai-batch"
 REQUESTS = "openai-batch-requests"
 
 
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
+class ExportOptions(Struct, frozen=True):
     """How an export is written. `score` is the column by which answers are compared, `split` the shares of the splits
     as text; `raw_cells` leaves CSV cells as they are, `bom` begins the file with a byte-order mark. `beside` is a job
     that reads the output, whose columns are added.
@@ -72,8 +71,7 @@ class ExportOptions:
     beside: Job | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Struct, frozen=True):
     """What was written: `rows`, and by reason how many rows were left out."""
 
     rows: int

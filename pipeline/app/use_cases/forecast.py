@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple, dataclass
 from datetime import date
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import asdict, astuple
 
 from pipeline.app.jobs.job import OpenJob, in_shards, open_job
 from pipeline.app.jobs.locking import reading
@@ -23,8 +25,7 @@ from pipeline.records import JsonObject
 from pipeline.wording import money
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Struct, frozen=True):
     """The plan of a job and the estimate of what is still to send.
 
     `affordable_rows` has, for each cap that the job sets, how many rows it pays for; None if no price is known.
@@ -103,8 +104,7 @@ def plan_ahead(job: Job, options: RunOptions, pilot_from: int = 0) -> Forecast:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LookedOver:
+class LookedOver(Struct, frozen=True):
     """What the plan and the journal of a job say, over all its shards: its rows, the requests to each model that it
     would send, and what it has spent.
     """

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.job import OpenJob, open_job
@@ -40,8 +42,7 @@ _MISSING, _RUNNING = "missing", "running"
 _UNFINISHED = (_MISSING, _RUNNING, "partial")
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(Struct, frozen=True):
     """What became of the whole job, and where each of its shards stands."""
 
     summary: Summary
@@ -52,8 +53,7 @@ class Gathered:
         return {**self.summary.as_json(), "shards": [one.as_json() for one in self.shards]}
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """A shard whose checkpoint could be read: its plan, and why its rows failed."""
 
     opened: OpenJob

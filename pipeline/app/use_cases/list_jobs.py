@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.app.observe.summary import Summary
 from pipeline.config import Shard
@@ -20,8 +22,7 @@ from pipeline.wording import money
 CHECKPOINTS = Path(".checkpoints")
 
 
-@dataclass(frozen=True, slots=True)
-class JobInfo:
+class JobInfo(Struct, frozen=True):
     """A job by its checkpoint alone. `state` is the word that `status` has for its last run, `running`, `interrupted`
     where that was killed, or `damaged`, and then `error` says what is wrong. Rows are those of the last word that a run
     left; costs are in USD, over all runs, and the simulator's where `is_simulated`. What is not known is None.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.app.use_cases.forecast import usd_json
 from pipeline.estimate import BOUNDS, Range
@@ -15,8 +17,7 @@ from pipeline.wording import money
 _T = TypeVar("_T", int, float, Decimal)
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What is still to send takes, in USD and seconds, and what was spent already. What is not known is None."""
 
     requests: Range[int]
@@ -48,8 +49,7 @@ class Needs:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """The plan of one job: of the rows that its input has by now, and of those that the job before is yet to make, as
     many as `rows_to_come`.
     """

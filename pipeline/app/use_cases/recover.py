@@ -6,8 +6,9 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.locking import locked, open_journal, refuse_foreign_checkpoint
@@ -18,8 +19,7 @@ from pipeline.journal import Identity, Journal, rebuild, refuse_newer, replaceme
 from pipeline.records import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(Struct, frozen=True):
     """What a recovery came to: `answers` in the checkpoint as it stands now, `others`, its other records, and `lost`,
     the records that are known to be lost, at least. `kept_at` is where the damaged files are, None where there were
     none. `was_sound`: there was nothing to recover, and nothing was changed.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.app.jobs.expecting import expected_of
 from pipeline.app.jobs.inspection import samples_of
@@ -34,8 +36,7 @@ _MEANINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A report that was written: where, over how many rows (None where that is not known), and whether a run was under
     way.
     """
@@ -102,7 +103,7 @@ def _job_state(job: Job, journal: Journal, plan: Plan | None, is_running: bool, 
     config, claims = job.config, journal.totals.claims
     known = status(job).summary
     counts = {} if plan is None else asdict(plan.counts())
-    rows = dict.fromkeys(field.name for field in fields(RowFigures)) if plan is None else asdict(RowFigures.of(plan))
+    rows = dict.fromkeys(RowFigures.__struct_fields__) if plan is None else asdict(RowFigures.of(plan))
     return JobState(
         job=config.name,
         model=", ".join(dict.fromkeys(one.config.endpoint.model for one in variants(config))),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+from msgspec import Struct
 
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.moment import at_a_moment
@@ -17,8 +18,7 @@ from pipeline.sink import Results
 from pipeline.sources.identity import row_values
 
 
-@dataclass(frozen=True, slots=True)
-class ShownRow:
+class ShownRow(Struct, frozen=True):
     """A row with its outcome. `prompt` is what was asked, without the system prompt; None for a row that makes no
     request. `result` has the output's own columns by their names without prefix, `carried` the input's columns.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.quick_estimate import rounded_usd, scaled
@@ -41,8 +42,7 @@ _SAMPLE_ROWS = 200
 _T = TypeVar("_T", int, float, Decimal)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStage:
+class PlannedStage(Struct, frozen=True):
     """A stage with what the next one can know of its output: the rows that have an outcome, in the file at `path` (None
     where that is complete), how many of them, and how many are yet to come; and how long an answer will be, by bound.
     """

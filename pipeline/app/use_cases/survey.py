@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.app.jobs.caching import reading_cache
 from pipeline.app.jobs.job import OpenJob
@@ -25,8 +26,7 @@ _MOST_ROWS = 2000
 _OVER = (*SUCCEEDED, State.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """A row whose request is over: how it was made, its hash, and what it came to."""
 
     rows: Rows

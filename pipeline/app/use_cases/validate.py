@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.caching import refuse_unusable_cache
@@ -33,8 +34,7 @@ _TRIAL_SECONDS = 60.0
 """How long rows are tried for at validation: TRIED_ROWS of them, unless they are slow."""
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationResult:
+class ValidationResult(Struct, frozen=True):
     """A job without mistakes: the number of its rows, what came of trying the first of them, and the bodies of the
     first requests (for a row that makes none, why).
     """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
+from msgspec import Struct
 from pydantic import (
     Discriminator,
     Field,
@@ -28,8 +28,7 @@ from pipeline.config.models.values import LIST_TAG, NAMED_TAG, Text
 from pipeline.records import json_text
 
 
-@dataclass(frozen=True, slots=True)
-class SweptValue:
+class SweptValue(Struct, frozen=True):
     """One of the values that a setting takes. `text` is its name, or without one the value as the file writes it;
     `key` is its place in the list or mapping.
     """
@@ -122,10 +121,11 @@ def _fields() -> dict[str, Any]:
         ("prompt", PromptConfig, "examples"),
         *(("parameters", ParametersConfig, name) for name in ParametersConfig.model_fields),
     ]
+    hints = {model: get_type_hints(model, include_extras=True) for model in {model for _, model, _ in named}}
     fields = {}
     for section, model, name in named:
         key = f"{section}.{name}"
-        annotation = get_type_hints(model, include_extras=True)[name]
+        annotation = hints[model][name]
         description = f"Values for `{key}`: a list, or a mapping that names the variants."
         examples = [[one] for one in model.model_fields[name].examples or ()]
         fields[key] = (_swept(annotation), Field(default=None, description=description, examples=examples))

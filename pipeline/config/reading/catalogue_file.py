@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Environment
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pipeline.config.reading.document import Entry, Mapping, Node, Scalar, parse
 from pipeline.config.reading.environment import fill_text

@@ -7,9 +7,9 @@ while reading; no Python object is constructed and the resolver of tags is not u
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from msgspec import Struct
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scanner import Scanner, ScannerError
@@ -28,8 +28,7 @@ MAX_LEVELS = 50
 _TEMPLATE_HINT = 'put a template in quotes: "{{ question }}"'
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """Text as written, apart from quotes and escapes; `plain` is text without quotes, whose type is its looks'."""
 
     text: str
@@ -37,24 +36,21 @@ class Scalar:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """A YAML sequence."""
 
     items: tuple[Node, ...]
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A value of a mapping, with the place of its key."""
 
     key_place: Place
     node: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True):
     """A YAML mapping; keys are texts, whatever they look like."""
 
     entries: dict[str, Entry]
@@ -85,8 +81,7 @@ class _TaglessScanner(Scanner):
         raise ScannerError(None, None, "a tag", self.reader.get_mark())
 
 
-@dataclass(frozen=True, slots=True)
-class _Anchored:
+class _Anchored(Struct, frozen=True):
     node: Node
     nodes: int
     levels: int

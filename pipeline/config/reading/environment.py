@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from pipeline.config.reading import document
 from pipeline.config.reading.document import Listing, Node, Scalar
@@ -18,8 +19,7 @@ from pipeline.surrogates import has_surrogate
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPlace:
+class KeyPlace(Struct, frozen=True):
     """Where a key is and where its value begins."""
 
     key: Place
@@ -31,8 +31,7 @@ class KeyPlace:
         return self.value if (self.value.file, self.value.line) == (self.key.file, self.key.line) else self.key
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
+class Filled(Struct, frozen=True):
     """A document as plain values, with its variables filled in.
 
     `written` holds the texts that variables changed, as they are in the file; `unset` the places of those that

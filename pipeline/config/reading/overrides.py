@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pipeline.config.explain import unknown_key
 from pipeline.config.reading.document import Entry, Mapping, Node, Scalar, parse

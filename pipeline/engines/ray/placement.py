@@ -17,7 +17,9 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.engines.remote.door import Door
 from pipeline.engines.remote.engine import Arrival
@@ -28,8 +30,7 @@ _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.ray.proc
 _SECONDS_TO_END = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """Where senders are to be: in which cluster, how many, and whether only on this machine.
 
     Without an `address` it is the cluster that this machine belongs to, else one that is started here; with "local" it

@@ -6,8 +6,9 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from pipeline.records import JsonObject
 
@@ -21,8 +22,7 @@ _OF_A_TRACEBACK = re.compile(r"[\w.]*(Error|Exception)\b")
 Say = Callable[[JsonObject], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where senders connect, and the token that they and the run prove themselves with."""
 
     host: str
@@ -30,8 +30,7 @@ class Address:
     token: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A machine of a cluster. One that offers no CPU is kept free of work."""
 
     id: str
@@ -59,8 +58,7 @@ class Cluster(Protocol):
         """Kill a sender. This does not wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(Struct, frozen=True):
     number: int
     node: Node
     since: float

@@ -6,8 +6,9 @@ import math
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from pipeline.client import Attempt, Task
 from pipeline.engines.channel import Channel
@@ -23,8 +24,7 @@ _SECONDS_WITHOUT = 60.0
 _SECONDS_AFTER_LEASE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """A sender that has connected and proved itself; `place` is the machine that it is on."""
 
     connection: socket.socket
@@ -58,8 +58,7 @@ class Placement(Protocol):
         """Place no more senders, and end those that there are."""
 
 
-@dataclass(slots=True, kw_only=True)
-class RemoteSender(Sender):
+class RemoteSender(Sender, kw_only=True):
     """A sender on another machine, or on this one."""
 
     number: int

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.limits import Pause
 
@@ -20,8 +21,7 @@ _BEATS_COMPARED = 10
 _RUNNING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Struct, frozen=True):
     """A sender asks for its lease to be renewed. It asked at `asked_at`, seconds of its own clocks."""
 
     asked_at: float
@@ -29,8 +29,7 @@ class Beat:
     """The same moment on the clock that stands still while the machine sleeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
+class Renewal(Struct, frozen=True):
     """The run renews a lease, at `at` (its monotonic clock) and `wall` (Unix seconds)."""
 
     beat: Beat
@@ -38,8 +37,7 @@ class Renewal:
     wall: float
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(Struct, frozen=True):
     """For how many more seconds each server is not to be asked. Both sides tell the other."""
 
     seconds: tuple[float, ...]

@@ -8,8 +8,9 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from pipeline.client import Attempt, Client, Task
 from pipeline.engines.channel import Channel, receive_first

@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from pipeline.journal.database import PAGE_BYTES, meta_checksum
 from pipeline.journal.events import checksum
@@ -50,8 +51,7 @@ class Place(NamedTuple):
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class NumberedRow:
+class NumberedRow(Struct, frozen=True):
     """An intact row of `events` or `claims`."""
 
     number: int
@@ -59,8 +59,7 @@ class NumberedRow:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class MetaRow:
+class MetaRow(Struct, frozen=True):
     """An intact row of `meta`."""
 
     name: str

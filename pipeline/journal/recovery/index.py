@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
+
+from msgspec.structs import replace
 
 from pipeline.journal.events import ANSWERS, FAILURES, Claim, Event, State, pack_claim, unpack_claim, with_source
 from pipeline.journal.outcome import Outcome

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal.count import Count, read_count
@@ -19,8 +21,7 @@ from pipeline.journal.totals import Identity
 from pipeline.records import digest
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """The totals of a journal at the time when an output was written from it, as the output records them.
 
     `events` is None if the events were numbered again since, so that their number means nothing.
@@ -33,8 +34,7 @@ class Published:
     possibly_billed_requests: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Struct, frozen=True):
     """The result of a rebuild: the `answers` in the new journal, its `others` (all other records), and the minimum
     number of records that are `lost`.
     """

@@ -13,9 +13,11 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from glob import escape
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipeline.journal.checks import is_count
 from pipeline.journal.files import NEVER_REPLACED, RECOVERY_NAMES, own_files
@@ -26,8 +28,7 @@ _RESULT_NAME = "result.json"
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryResult:
+class RecoveryResult(Struct, frozen=True):
     """The result of a recovery.
 
     `answers` and `others` count the records in the new journal, `lost` is the minimum number of records that are lost.
