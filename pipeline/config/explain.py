@@ -60,7 +60,8 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
     mistakes = []
     for path, detail in details.items():
         if detail["type"] == "extra_forbidden":
-            mistakes.append(unknown_key(path, filled.places[path].key))
+            mistake = unknown_key(path, filled.places[path].key)
+            mistakes.append(replace(mistake, suggestion=_number_meant(path, filled.values) or mistake.suggestion))
         elif detail["type"] != "missing":
             mistakes.append(_wrong_value(path, detail, filled))
         elif path not in excused:
@@ -110,6 +111,17 @@ def _instead_of(path: KeyPath) -> str:
         return f"write sections: `{first}: {{{': {'.join(rest)}: …{'}' * len(rest)}`"
     where = f"`{shown(section)}` takes" if section else "a job file takes"
     return f"{where} {listed(siblings)}" if siblings else f"`{shown(section)}` takes no keys"
+
+
+def _number_meant(path: KeyPath, values: Any) -> str | None:
+    """Return how to write a number that was cut at its comma: `{max_cost_usd: 1,5}` has a key `5`, which is empty."""
+    for part in path[:-1]:
+        values = values[part]
+    key, keys = path[-1], list(values)
+    before = values[keys[keys.index(key) - 1]]
+    if key == keys[0] or not str(key).isdecimal() or values[key] is not None or type(before) is not int:
+        return None
+    return hints.number_meant(f"{before},{key}", is_integer=False)
 
 
 def _missing(path: KeyPath, filled: Filled) -> Mistake:

@@ -141,6 +141,10 @@ colour: red
             "`retry` takes `max_attempts`, `initial_seconds`, `max_seconds`, `max_elapsed_seconds` and `max_runs`",
         ),
         ("limits: {concurrency: 1_0}", "write 10: only digits, and a point before decimals"),
+        (
+            "limits: {requests_per_minute: 1,05}",
+            "write 1.05 or 105, whichever is meant: only digits, and a point before decimals",
+        ),
         ("limits: {concurrency: 64.0}", "write 64"),
         ('limits: {concurrency: "64"}', "take the quotes away"),
         ("limits: {concurrency: }", "give it a value, or leave the key out for the default, 32"),
