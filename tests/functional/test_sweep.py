@@ -390,3 +390,23 @@ def test_another_order_of_models_asks_nothing_again_of_rows_without_a_valid_answ
         job(ws, {"endpoint.model": models}, expect={"choices": ["yes", "no"], "attempts": 2})
         found = ws.run(code=3)
         assert (found["failed"], found["requests"]) == (2, requests)
+
+
+def test_null_leaves_a_setting_out_also_one_that_the_job_sets(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    sweep = {
+        "prompt.examples": {"none": None, "few": [{"user": "2 + 2", "assistant": "4"}]},
+        "parameters.temperature": [None, 0.5],
+    }
+    job(ws, sweep, parameters={"temperature": 0.2})
+    ws.run()
+    assert [variant for _, variant in cells(ws)] == [
+        f"{examples},temperature={text}" for examples in ("none", "few") for text in ("null", "0.5")
+    ]
+    sent = [asked.body["data"] for asked in endpoint.asked]
+    assert sorted((len(one["messages"]), one.get("temperature", 0)) for one in sent) == [
+        (1, 0),
+        (1, 0.5),
+        (3, 0),
+        (3, 0.5),
+    ]
