@@ -13,7 +13,7 @@ from benchmarks.inputs import text
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.job import load_job, open_job
 from pipeline.app.jobs.locking import locked
-from pipeline.journal import Event, Journal, State
+from pipeline.journal import Changes, Event, Journal, State
 from pipeline.plan import SUCCEEDED
 from pipeline.runner import feed
 
@@ -50,7 +50,7 @@ def fill(job_file: str, rows: int, answer_bytes: int) -> None:
                         record,
                     )
                 )
-            journal.commit(events)
+            journal.commit(Changes(events))
         journal.close()
 
 

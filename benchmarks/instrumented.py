@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +22,22 @@ keep_little()  # as the command does, before pyarrow is imported
 import pipeline.app.running.publishing  # noqa: E402
 import pipeline.batches.incoming  # noqa: E402
 import pipeline.batches.outgoing  # noqa: E402
-from pipeline.journal import Event, Journal  # noqa: E402
+from pipeline.journal import Changes, Journal  # noqa: E402
 
 
 def time_commits(found: list[Any]) -> None:
     """Have every commit of the journal append what it took to `found`."""
     commit = Journal.commit
 
-    def timed(self: Journal, events: Sequence[Event] = (), *, release: Sequence[int] = (), **others: Any) -> int:
+    def timed(self: Journal, changes: Changes) -> int:
         cpu, started = time.thread_time(), time.perf_counter()
         try:
-            return commit(self, events, release=release, **others)
+            return commit(self, changes)
         finally:
             seconds, cpu, now = time.perf_counter() - started, time.thread_time() - cpu, time.time()
-            waits = [now - event.record.finished_at for event in events if event.record.finished_at is not None]
-            found.append((seconds, cpu, len(release), waits))
+            ends = [event.record.finished_at for event in changes.events]
+            waits = [now - end for end in ends if end is not None]
+            found.append((seconds, cpu, len(changes.release), waits))
 
     Journal.commit = timed  # type: ignore[method-assign]
 

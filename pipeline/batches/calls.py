@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.batches.orders import Orders
-from pipeline.journal import Journal
+from pipeline.journal import Changes, Journal
 from pipeline.limits import Pause
 from pipeline.runner.progress import StopRequest
 
@@ -93,4 +93,4 @@ class Calls:
         if (until := self._pause.until) > self._recorded:
             self._recorded = until
             now = self._wall_clock()
-            self._journal.commit(pause=(now, now + until - self._clock()))
+            self._journal.commit(Changes(pause=(now, now + until - self._clock())))

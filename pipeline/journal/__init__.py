@@ -1,5 +1,6 @@
 """The durable record of what was asked, answered and billed. See `Journal`."""
 
+from pipeline.journal.changes import Changes
 from pipeline.journal.database import refuse_newer
 from pipeline.journal.events import (
     ADOPTIONS,
@@ -26,6 +27,7 @@ __all__ = [
     "ANSWERS",
     "FAILURES",
     "NOTHING",
+    "Changes",
     "Claim",
     "Event",
     "EventHead",

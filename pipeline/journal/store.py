@@ -9,26 +9,25 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from decimal import Decimal
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from pipeline.errors import CheckpointDamaged, CheckpointFailed
 from pipeline.journal import database
-from pipeline.journal.batches import OpenBatch
+from pipeline.journal.changes import Changes
 from pipeline.journal.count import FILE_NAME as COUNT_NAME
 from pipeline.journal.count import Count, read_count
-from pipeline.journal.events import Claim, Event, checksum, pack_claim, pack_event
+from pipeline.journal.events import checksum, pack_claim, pack_event
 from pipeline.journal.files import DATABASE_NAME, LOG_NAME
 from pipeline.journal.guard import Guard
 from pipeline.journal.progress import FILE_NAME as PROGRESS_NAME
 from pipeline.journal.reader import ORDERS, JournalReader
 from pipeline.journal.recovery.replacement import is_under_way
 from pipeline.journal.settings import Settings, settings_text
-from pipeline.journal.totals import Identity, Seen, Totals, plus
+from pipeline.journal.totals import Identity, Seen, Totals
 from pipeline.records import JsonObject
 from pipeline.storage import sync_directory, sync_file
 
@@ -131,49 +130,14 @@ class Journal(JournalReader):
 
     # ---- writing
 
-    def commit(
-        self,
-        events: Sequence[Event] = (),
-        *,
-        release: Sequence[int] = (),
-        claims: Sequence[Claim] = (),
-        cost_usd: Decimal = Decimal(0),
-        possibly_billed_usd: Decimal = Decimal(0),
-        possibly_billed_requests: int = 0,
-        plan: int | None = None,
-        pause: tuple[float, float] | None = None,
-        server_pauses: Mapping[str, tuple[float, float]] | None = None,
-        excess: Mapping[str, tuple[int, int]] | None = None,
-        batches: Sequence[OpenBatch] | None = None,
-    ) -> int:
-        """Put a group on disk: new events, closed claims and new claims. Returns the number of the first event.
-
-        On return everything given is durable. `cost_usd`, `possibly_billed_usd` and `possibly_billed_requests` are
-        added to the totals. Of two pauses the longer one is kept. `excess` and `server_pauses` replace what was known
-        of their models and servers, `batches` all that are out.
-        """
+    def commit(self, changes: Changes) -> int:
+        """Put changes on disk, where they are durable on return. Returns the number of the first event."""
         first = self.totals.events + 1
-        saved = [event.record.saved_usd or Decimal(0) for event in events if event.record.shared_from is not None]
-        totals = replace(
-            self.totals,
-            events=self.totals.events + len(events),
-            claims=self.totals.claims + len(claims) - len(release),
-            cost_usd=self.totals.cost_usd + cost_usd,
-            possibly_billed_usd=self.totals.possibly_billed_usd + possibly_billed_usd,
-            possibly_billed_requests=plus(self.totals.possibly_billed_requests, possibly_billed_requests),
-            plan=self.totals.plan if plan is None else plan,
-            pause=self.totals.longer_pause(pause),
-            excess={**self.totals.excess, **(excess or {})},
-            server_pauses={**self.totals.server_pauses, **(server_pauses or {})},
-            cache_hits=self.totals.cache_hits + len(saved),
-            cache_saved_usd=self.totals.cache_saved_usd + sum(saved, Decimal(0)),
-            batches=self.totals.batches if batches is None else tuple(batches),
-        )
-        event_rows = [(seq, pack_event(event)) for seq, event in enumerate(events, first)]
-        claim_rows = [(claim.number, pack_claim(claim)) for claim in claims]
-        with self._transaction(totals):
+        event_rows = [(seq, pack_event(event)) for seq, event in enumerate(changes.events, first)]
+        claim_rows = [(claim.number, pack_claim(claim)) for claim in changes.claims]
+        with self._transaction(self.totals.after(changes)):
             self._insert("events", event_rows)
-            self._release(release)
+            self._release(changes.release)
             self._insert("claims", claim_rows)
         return first
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from pipeline.journal.batches import OpenBatch
+from pipeline.journal.changes import Changes
 
 
 class Seen(Struct, frozen=True):
@@ -70,6 +71,26 @@ class Totals(Struct, frozen=True):
                 *([self.cache_hits, str(self.cache_saved_usd), batches] if self.cache_hits or batches else []),
             ],
             separators=(",", ":"),
+        )
+
+    def after(self, changes: Changes) -> Totals:
+        """Return the totals as they are once changes are on disk."""
+        records = [event.record for event in changes.events]
+        saved = [record.saved_usd or Decimal(0) for record in records if record.shared_from is not None]
+        return replace(
+            self,
+            events=self.events + len(changes.events),
+            claims=self.claims + len(changes.claims) - len(changes.release),
+            cost_usd=self.cost_usd + changes.cost_usd,
+            possibly_billed_usd=self.possibly_billed_usd + changes.possibly_billed_usd,
+            possibly_billed_requests=plus(self.possibly_billed_requests, changes.possibly_billed_requests),
+            plan=self.plan if changes.plan is None else changes.plan,
+            pause=self.longer_pause(changes.pause),
+            excess={**self.excess, **changes.excess},
+            server_pauses={**self.server_pauses, **changes.server_pauses},
+            cache_hits=self.cache_hits + len(saved),
+            cache_saved_usd=self.cache_saved_usd + sum(saved, Decimal(0)),
+            batches=self.batches if changes.batches is None else tuple(changes.batches),
         )
 
     def pause_left(self, now: float) -> float:

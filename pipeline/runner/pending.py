@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from msgspec import Struct, field
+from msgspec import field
 
-from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Journal, Outcome, State
+from pipeline.journal import ANSWERS, FAILURES, Changes, Claim, Event, Journal, Outcome, State
 from pipeline.journal.batches import OpenBatch
 from pipeline.plan import Plan
 from pipeline.records import NO_USAGE, Failure, Reply
@@ -16,13 +16,11 @@ from pipeline.runner.cached import CachedAnswers
 from pipeline.runner.progress import Progress
 
 
-class _Group(Struct):
+class _Group(Changes):
+    """The changes of the next commit, and the answers that a cache is to keep after it."""
+
     events: list[Event] = field(default_factory=list)
     release: list[int] = field(default_factory=list)
-    cost: Decimal = Decimal(0)
-    possibly: Decimal = Decimal(0)
-    in_doubt: int = 0
-    pause: tuple[float, float] | None = None
     server_pauses: dict[str, tuple[float, float]] = field(default_factory=dict)
     excess: dict[str, tuple[int, int]] = field(default_factory=dict)
     bought: list[tuple[tuple[str, int], Outcome]] = field(default_factory=list)
@@ -84,12 +82,12 @@ class PendingCommit:
     def bill(self, result: Reply | Failure, charge: Charge, *, is_retry: bool) -> None:
         """Count an attempt and what it cost."""
         group, progress = self._group, self.progress
-        group.in_doubt += charge.in_doubt
+        group.possibly_billed_requests += charge.in_doubt
         if charge.known is not None:
-            group.cost += charge.known
+            group.cost_usd += charge.known
             progress.cost_usd += charge.known
         if charge.at_most is not None:
-            group.possibly += charge.at_most
+            group.possibly_billed_usd += charge.at_most
             progress.possibly_billed_usd += charge.at_most
         if isinstance(result, Reply) or result.sent:
             progress.requests += 1
@@ -100,8 +98,8 @@ class PendingCommit:
         """Add requests whose end is not awaited: their events, their claims, and what they may have cost (USD)."""
         self._group.events += events
         self._group.release += claims
-        self._group.possibly += worst
-        self._group.in_doubt += len(events)
+        self._group.possibly_billed_usd += worst
+        self._group.possibly_billed_requests += len(events)
         self.progress.possibly_billed_usd += worst
         self.progress.requests += len(events)
 
@@ -130,18 +128,8 @@ class PendingCommit:
         if not (claims or self._group.is_due) and batches is None:
             return
         group, self._group = self._group, _Group()
-        first = self.journal.commit(
-            group.events,
-            release=group.release,
-            claims=claims,
-            cost_usd=group.cost,
-            possibly_billed_usd=group.possibly,
-            possibly_billed_requests=group.in_doubt,
-            pause=group.pause,
-            server_pauses=group.server_pauses,
-            excess=group.excess,
-            batches=batches,
-        )
+        group.claims, group.batches = claims, batches
+        first = self.journal.commit(group)
         self.plan.take(first, group.events)
         if self._cached is not None:
             self._cached.keep(group.bought)

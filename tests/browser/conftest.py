@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.journal import Event, Journal, State
+from pipeline.journal import Changes, Event, Journal, State
 from pipeline.journal.outcome import decode
 from pipeline.plan import Plan, save_plan
 from tests.browser.devtools import Browser
@@ -59,9 +59,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         events.append(event)
         cost += event.record.billed_usd or 0
         if len(events) == _ROWS_A_COMMIT:
-            journal.commit(events, cost_usd=cost, plan=1)
+            journal.commit(Changes(events, cost_usd=cost, plan=1))
             events, cost = [], Decimal(0)
-    journal.commit(events, cost_usd=cost, plan=1)
+    journal.commit(Changes(events, cost_usd=cost, plan=1))
     journal.close()
     nothing = np.zeros(0, np.uint32)
     save_plan(

@@ -21,7 +21,7 @@ from pipeline.app.use_cases.recover import recover
 from pipeline.cli.summary import SummaryText
 from pipeline.config import JobCall
 from pipeline.errors import InvalidInput
-from pipeline.journal import Claim, Journal
+from pipeline.journal import Changes, Claim, Journal
 from tests.functional.conftest import KEY, KEY_VARIABLE, Asked, Endpoint, Reply, Workspace, answer, ended, refusal
 
 NEEDED = {"short": 20, "long": 150, "longer": 350}
@@ -394,7 +394,9 @@ def test_a_recovery_gives_the_answer_back_that_a_row_was_to_keep(job: Job) -> No
     ]
     _, plan, position, _, row_id, request_hash, settings, content, _ = entry
     journal.commit(
-        claims=[Claim(1, plan, position, row_id, request_hash, settings, content, time.time(), "0.1", 50, history)]
+        Changes(
+            claims=[Claim(1, plan, position, row_id, request_hash, settings, content, time.time(), "0.1", 50, history)]
+        )
     )
     journal.close()
     with closing(sqlite3.connect(directory / "journal.sqlite", isolation_level=None)) as damaged:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 
 from pipeline.errors import CheckpointFailed
-from pipeline.journal import Claim, Event, Journal, State
+from pipeline.journal import Changes, Claim, Event, Journal, State
 from pipeline.journal.outcome import Outcome, decode, encode
 
 PAGE = 8192
@@ -82,7 +82,7 @@ def write_groups(journal: Journal, content: Content, groups: range) -> None:
         claims = [make_claim(group * 10 + offset) for offset in range(group % 4 * 3)]
         release = sorted(content.claims)[: len(content.claims) // 2]
         pause = (float(group), group + 5.0)
-        journal.commit(events, release=release, claims=claims, cost_usd=Decimal("0.01"), pause=pause)
+        journal.commit(Changes(events, release=release, claims=claims, cost_usd=Decimal("0.01"), pause=pause))
         content.events += events
         content.claims = {n: c for n, c in content.claims.items() if n not in release} | {c.number: c for c in claims}
         content.cost += Decimal("0.01")
@@ -288,13 +288,13 @@ def test_any_text_and_any_id_come_back(
     record, expected = Outcome(response=text, attempts=2), Outcome(response=in_unicode(text), attempts=2)
     event = Event(1, position, State.FAILED, row_id, request_hash, 3, content, record)
     claim = Claim(1, 1, position, row_id, request_hash, 3, content, 0.1, None, 2, record)
-    seq = long_journal.commit([event], claims=[claim])
+    seq = long_journal.commit(Changes([event], claims=[claim]))
     assert list(long_journal.records([seq])) == [
         ((seq, 1, position, State.FAILED, row_id, request_hash, 3, content, 0), expected)
     ]
     (found,) = long_journal.claims()
     assert (found.row_id, found.history) == (row_id, expected)
-    long_journal.commit(release=[1])
+    long_journal.commit(Changes(release=[1]))
 
 
 @dataclass
@@ -327,7 +327,7 @@ def test_after_a_kill_at_any_commit_the_files_hold_exactly_what_was_acknowledged
         first = max(content.claims, default=0) + 1
         claims = [make_claim(first + offset) for offset in range(step.claims)]
         release = [number for number, wanted in zip(sorted(content.claims), step.release, strict=False) if wanted]
-        journal.commit(events, release=release, claims=claims)
+        journal.commit(Changes(events, release=release, claims=claims))
         content.events += events
         content.claims = {n: c for n, c in content.claims.items() if n not in release} | {c.number: c for c in claims}
         shutil.copytree(directory, killed)

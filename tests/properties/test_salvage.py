@@ -15,7 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pipeline.journal import Claim, Event, Identity, Journal, Recovered, State, Totals, rebuild, salvaged, store
+from pipeline.journal import (
+    Changes,
+    Claim,
+    Event,
+    Identity,
+    Journal,
+    Recovered,
+    State,
+    Totals,
+    rebuild,
+    salvaged,
+    store,
+)
 from pipeline.journal.events import checksum, pack_event
 from pipeline.journal.outcome import decode
 
@@ -129,12 +141,14 @@ def write(directory: Path, how_it_ends: str) -> Original:
         ahead = [make_claim(len(claims) + 1 + n, len(claims) + n) for n in range(len(events) + 8 - len(claims))]
         released = [claim.number for claim in claims[len(events) : len(events) + len(new)]]
         journal.commit(
-            new,
-            claims=ahead,
-            release=released,
-            plan=1 + len(events) // 50,
-            cost_usd=sum((event.record.billed_usd or Decimal(0) for event in new), Decimal(0)),
-            possibly_billed_usd=sum((event.record.possibly_billed or Decimal(0) for event in new), Decimal(0)),
+            Changes(
+                new,
+                claims=ahead,
+                release=released,
+                plan=1 + len(events) // 50,
+                cost_usd=sum((event.record.billed_usd or Decimal(0) for event in new), Decimal(0)),
+                possibly_billed_usd=sum((event.record.possibly_billed or Decimal(0) for event in new), Decimal(0)),
+            )
         )
         events += new
         claims += ahead
@@ -335,7 +349,7 @@ def test_a_long_record_of_which_all_but_the_first_page_is_damaged_in_one_file_co
     event = Event(1, 0, State.ANSWERED, "row-0", "h", 1, "c", decode({"attempts": 1, "response": "word " * 80_000}))
     Journal.create(tmp_path, job="job", simulated=True)
     with closing(Journal.write(tmp_path)) as journal:
-        journal.commit([event])
+        journal.commit(Changes([event]))
         original = Original({n: (tmp_path / n).read_bytes() for n in (DATABASE, LOG)}, [event], [], [], journal.totals)
     original.locate()
     content = bytearray(original.files[name])
@@ -386,7 +400,8 @@ def test_of_two_events_with_one_number_the_one_that_was_committed_counts(
     Journal.create(other, job="job", simulated=True)
     with closing(Journal.write(other)) as journal:
         # What a commit that was never finished may leave in the log.
-        journal.commit([make_event(1), *(make_event(n) for n in range(2, 5)), make_event(len(original.events))])
+        unfinished = [make_event(1), *(make_event(n) for n in range(2, 5)), make_event(len(original.events))]
+        journal.commit(Changes(unfinished))
         log = (other / LOG).read_bytes()
     found = recover(original, {**original.files, LOG: log}, place)
     assert found.numbers == list(range(1, len(original.events) + 1))

@@ -24,6 +24,7 @@ import pytest
 
 from pipeline.errors import CheckpointFailed, JobLocked
 from pipeline.journal import (
+    Changes,
     Claim,
     Event,
     JobLock,
@@ -81,7 +82,7 @@ def directory(tmp_path: Path) -> Path:
 def fill(directory: Path, groups: int = 3) -> None:
     with writing(directory) as journal:
         for group in range(groups):
-            journal.commit([event(2 * group), event(2 * group + 1)], cost_usd=Decimal("0.1"))
+            journal.commit(Changes([event(2 * group), event(2 * group + 1)], cost_usd=Decimal("0.1")))
 
 
 def fill_and_die(directory: Path, groups: int = 3) -> None:
@@ -90,7 +91,7 @@ def fill_and_die(directory: Path, groups: int = 3) -> None:
     def work() -> None:
         journal = Journal.write(directory)
         for group in range(groups):
-            journal.commit([event(2 * group), event(2 * group + 1)], cost_usd=Decimal("0.1"))
+            journal.commit(Changes([event(2 * group), event(2 * group + 1)], cost_usd=Decimal("0.1")))
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert os.WTERMSIG(in_a_child(work)) == signal.SIGKILL
@@ -103,8 +104,8 @@ def fill_and_die(directory: Path, groups: int = 3) -> None:
 def test_events_come_back_with_their_records_in_order(directory: Path) -> None:
     answer = "ä\0\n\r\u2028 {{ 😀" + "x" * 1_000_000
     with writing(directory) as journal:
-        assert journal.commit([event(0, response="one"), event(1, State.FAILED)]) == 1
-        assert journal.commit([event(2, response=answer)]) == 3
+        assert journal.commit(Changes([event(0, response="one"), event(1, State.FAILED)])) == 1
+        assert journal.commit(Changes([event(2, response=answer)])) == 3
         assert journal.record(3).response == answer
     with closing(Journal.read(directory)) as journal:
         assert [entry.seq for entry in journal.index()] == [1, 2, 3]
@@ -117,7 +118,7 @@ def test_events_come_back_with_their_records_in_order(directory: Path) -> None:
 
 def test_an_adoption_names_the_event_it_takes_over(directory: Path) -> None:
     with writing(directory) as journal:
-        journal.commit([event(0), event(1, State.ADOPTED, source=1)])
+        journal.commit(Changes([event(0), event(1, State.ADOPTED, source=1)]))
     with closing(Journal.read(directory)) as journal:
         assert [entry.source for entry in journal.index()] == [0, 1]
 
@@ -133,8 +134,8 @@ def test_a_record_that_is_not_there_is_no_silent_gap(directory: Path) -> None:
 
 def test_thousands_of_rows_go_into_one_commit_and_come_back(directory: Path) -> None:
     with writing(directory) as journal:
-        journal.commit([event(n) for n in range(2500)], claims=[claim(n) for n in range(2500)])
-        journal.commit(release=range(2400))
+        journal.commit(Changes([event(n) for n in range(2500)], claims=[claim(n) for n in range(2500)]))
+        journal.commit(Changes(release=range(2400)))
         assert [one.number for one in journal.claims()] == list(range(2400, 2500))
     with closing(Journal.read(directory)) as journal:
         assert sum(1 for _ in journal.index()) == 2500
@@ -145,12 +146,14 @@ def test_totals_add_up_exactly_and_survive(directory: Path) -> None:
     with writing(directory) as journal:
         for _ in range(10):
             journal.commit(
-                [event(0)],
-                cost_usd=Decimal("0.000000000001"),
-                possibly_billed_usd=Decimal("0.1"),
-                possibly_billed_requests=2,
+                Changes(
+                    [event(0)],
+                    cost_usd=Decimal("0.000000000001"),
+                    possibly_billed_usd=Decimal("0.1"),
+                    possibly_billed_requests=2,
+                )
             )
-        journal.commit(claims=[claim(1), claim(2)], plan=7)
+        journal.commit(Changes(claims=[claim(1), claim(2)], plan=7))
     with closing(Journal.read(directory)) as journal:
         assert journal.totals == Totals(
             commits=11,
@@ -165,15 +168,15 @@ def test_totals_add_up_exactly_and_survive(directory: Path) -> None:
 
 def test_of_two_pauses_the_one_that_lasts_longer_counts(directory: Path) -> None:
     with writing(directory) as journal:
-        journal.commit(pause=(100.0, 160.0))
-        journal.commit(pause=(110.0, 115.0))
+        journal.commit(Changes(pause=(100.0, 160.0)))
+        journal.commit(Changes(pause=(110.0, 115.0)))
         assert journal.totals.pause == (100.0, 160.0)
-        journal.commit(pause=(120.0, 170.0))
+        journal.commit(Changes(pause=(120.0, 170.0)))
         assert journal.totals.pause == (120.0, 170.0)
         # The clock went back by a minute: the standing pause still has all of its 50 s to go.
-        journal.commit(pause=(60.0, 90.0))
+        journal.commit(Changes(pause=(60.0, 90.0)))
         assert journal.totals.pause == (120.0, 170.0)
-        journal.commit(pause=(61.0, 121.0))
+        journal.commit(Changes(pause=(61.0, 121.0)))
         assert journal.totals.pause == (61.0, 121.0)
 
 
@@ -204,7 +207,7 @@ def test_every_file_is_for_its_owner_alone(directory: Path) -> None:
 def test_a_long_log_is_moved_into_the_database(directory: Path) -> None:
     with writing(directory) as journal:
         for number in range(40):
-            journal.commit([event(number, response="x" * 1_000_000)])
+            journal.commit(Changes([event(number, response="x" * 1_000_000)]))
         assert (directory / "journal.sqlite-wal").stat().st_size < 25_000_000
         assert (directory / "journal.sqlite").stat().st_size > 15_000_000
 
@@ -215,8 +218,8 @@ def test_a_long_log_is_moved_into_the_database(directory: Path) -> None:
 def test_claims_that_were_open_at_a_kill_come_back_as_what_they_may_have_cost(directory: Path) -> None:
     def work() -> None:
         journal = Journal.write(directory)
-        journal.commit(claims=[claim(1), claim(2), claim(3, worst_cost=None)])
-        journal.commit([event(1)], release=[1])
+        journal.commit(Changes(claims=[claim(1), claim(2), claim(3, worst_cost=None)]))
+        journal.commit(Changes([event(1)], release=[1]))
         os.kill(os.getpid(), signal.SIGKILL)
 
     in_a_child(work)
@@ -232,7 +235,7 @@ def test_claims_that_were_open_at_a_kill_come_back_as_what_they_may_have_cost(di
     ]
     assert events[0].record.cost == Decimal("0.5")
     with writing(directory) as journal:
-        journal.commit(events, release=numbers, possibly_billed_usd=worst)
+        journal.commit(Changes(events, release=numbers, possibly_billed_usd=worst))
         assert journal.claims() == []
         assert journal.totals.possibly_billed_usd == worst
 
@@ -243,7 +246,7 @@ def test_what_was_committed_before_a_kill_is_there_and_no_more(directory: Path) 
         assert [entry.row_id for entry in journal.index()] == [f"row-{n}" for n in range(10)]
         assert journal.totals.commits == 5
     with writing(directory) as journal:
-        assert journal.commit([event(10)]) == 11
+        assert journal.commit(Changes([event(10)])) == 11
 
 
 def states_of(directory: Path, work: Callable[[], None]) -> Iterator[Path]:
@@ -306,7 +309,7 @@ def test_a_kill_at_any_line_of_a_run_loses_nothing_that_was_acknowledged(tmp_pat
     def work() -> None:
         journal = Journal.write(good)
         for number in range(2):
-            journal.commit([event(number)], claims=[claim(number)])
+            journal.commit(Changes([event(number)], claims=[claim(number)]))
             (good / "told").write_text(str(number + 1))
         journal.close()
 
@@ -318,7 +321,7 @@ def test_a_kill_at_any_line_of_a_run_loses_nothing_that_was_acknowledged(tmp_pat
             assert told <= events <= told + 1
             assert len(journal.claims()) == events
         with writing(directory) as journal:
-            assert journal.commit([event(9)]) == events + 1
+            assert journal.commit(Changes([event(9)])) == events + 1
         seen.add((told, events))
     assert seen == {(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)}
 
@@ -350,11 +353,11 @@ def test_after_a_failed_commit_nothing_more_is_taken_and_what_was_acknowledged_s
     directory: Path, spare: int
 ) -> None:
     with writing(directory) as journal:
-        journal.commit([event(0)])
+        journal.commit(Changes([event(0)]))
         with full_disk(spare, directory / "journal.sqlite-wal"), pytest.raises(CheckpointFailed, match="written to"):
-            journal.commit([event(1, response="x" * 100_000)])
+            journal.commit(Changes([event(1, response="x" * 100_000)]))
         with pytest.raises(CheckpointFailed, match="failed before"):
-            journal.commit([event(2)])
+            journal.commit(Changes([event(2)]))
         with pytest.raises(CheckpointFailed, match="failed before"):
             journal.register_run("run")
         before = kept_files(directory)
@@ -365,9 +368,9 @@ def test_after_a_failed_commit_nothing_more_is_taken_and_what_was_acknowledged_s
 
 def test_closing_a_claim_that_is_not_open_is_refused(directory: Path) -> None:
     with writing(directory) as journal:
-        journal.commit(claims=[claim(1)])
+        journal.commit(Changes(claims=[claim(1)]))
         with pytest.raises(CheckpointFailed, match="claims of the journal are missing"):
-            journal.commit([event(1)], release=[1, 2])
+            journal.commit(Changes([event(1)], release=[1, 2]))
     with closing(Journal.read(directory)) as journal:
         assert [one.number for one in journal.claims()] == [1]
         assert list(journal.index()) == []
@@ -488,7 +491,7 @@ def test_a_lost_log_that_held_nothing_but_claims_is_a_loss_too(directory: Path) 
     fill(directory)
 
     def work() -> None:
-        Journal.write(directory).commit(claims=[claim(1)])
+        Journal.write(directory).commit(Changes(claims=[claim(1)]))
         os._exit(0)
 
     in_a_child(work)
@@ -531,7 +534,7 @@ def test_every_way_to_read_checks_what_it_reads(
     directory: Path, change: str, look: Callable[[Journal], object]
 ) -> None:
     with writing(directory) as journal:
-        journal.commit([event(number) for number in range(5)], claims=[claim(6), claim(7)])
+        journal.commit(Changes([event(number) for number in range(5)], claims=[claim(6), claim(7)]))
         journal.register_settings("a" * 32, {"model": "m"})
         journal.register_run("run")
     with closing(Journal.read(directory)) as journal:
@@ -545,8 +548,8 @@ def test_every_way_to_read_checks_what_it_reads(
 
 def test_a_tree_that_is_damaged_beside_sound_records_is_not_written_to(directory: Path) -> None:
     with writing(directory) as journal:
-        journal.commit(claims=[claim(number) for number in range(500)])
-        journal.commit([event(number) for number in range(50)], release=range(500))
+        journal.commit(Changes(claims=[claim(number) for number in range(500)]))
+        journal.commit(Changes([event(number) for number in range(50)], release=range(500)))
     database = directory / "journal.sqlite"
     content = bytearray(database.read_bytes())
     free_pages = int.from_bytes(content[36:40], "big")
@@ -751,7 +754,7 @@ def test_an_outcome_of_nothing_is_written_by_the_same_fields_as_any_other() -> N
 @pytest.mark.parametrize("numbers", [[2, 3, 4], [1, 9], [5]], ids=["near", "far", "one"])
 def test_texts_come_together_in_the_order_of_their_numbers(directory: Path, numbers: list[int]) -> None:
     with writing(directory) as journal:
-        journal.commit([event(n, response=f"line\n{n}") for n in range(1, 10)])
+        journal.commit(Changes([event(n, response=f"line\n{n}") for n in range(1, 10)]))
         found = journal.texts_together(numbers, 2**20)
         assert found is not None
         assert list(found.row_ids) == [f"row-{n}" for n in numbers]
@@ -767,7 +770,7 @@ def test_texts_come_together_in_the_order_of_their_numbers(directory: Path, numb
 
 def test_a_text_that_is_damaged_is_not_given(directory: Path) -> None:
     with writing(directory) as journal:
-        journal.commit([event(n, response="right") for n in range(1, 4)])
+        journal.commit(Changes([event(n, response="right") for n in range(1, 4)]))
     with closing(sqlite3.connect(directory / "journal.sqlite")) as connection, connection:
         connection.execute("UPDATE events SET event = CAST(replace(event, 'right', 'wrong') AS BLOB) WHERE seq = 2")
     with closing(Journal.read(directory)) as journal, pytest.raises(CheckpointFailed, match=r"event 2 .* is damaged"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.journal import Event, Journal, Outcome, State
+from pipeline.journal import Changes, Event, Journal, Outcome, State
 from pipeline.journal.files import DATABASE_NAME
 from pipeline.journal.snapshot import read_copy
 
@@ -74,22 +74,22 @@ def rows(directory: Path, scratch: Path) -> int | None:
 
 
 def test_a_journal_under_way_is_read_without_touching_it(directory: Path, writer: Journal, scratch: Path) -> None:
-    writer.commit(events(0, 50))
+    writer.commit(Changes(events(0, 50)))
     move_log(writer)
-    writer.commit(events(50, 50))
+    writer.commit(Changes(events(50, 50)))
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     assert rows(directory, scratch) == 100
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
-    writer.commit(events(100, 1))
+    writer.commit(Changes(events(100, 1)))
 
 
 def test_what_is_moved_and_added_amid_the_copy_does_no_harm(
     directory: Path, writer: Journal, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer.commit(events(0, 200))
+    writer.commit(Changes(events(0, 200)))
 
     def happens() -> None:
-        writer.commit(events(200, 50))
+        writer.commit(Changes(events(200, 50)))
         move_log(writer)
 
     amid_the_copy(monkeypatch, happens)
@@ -99,11 +99,11 @@ def test_what_is_moved_and_added_amid_the_copy_does_no_harm(
 def test_a_log_that_begins_anew_amid_the_copy_is_no_copy(
     directory: Path, writer: Journal, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer.commit(events(0, 200))
+    writer.commit(Changes(events(0, 200)))
 
     def happens() -> None:
         move_log(writer)
-        writer.commit(events(200, 1))
+        writer.commit(Changes(events(200, 1)))
 
     amid_the_copy(monkeypatch, happens)
     assert rows(directory, scratch) is None
@@ -113,7 +113,7 @@ def test_a_run_that_ends_amid_the_copy_is_no_copy(
     directory: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = Journal.write(directory)
-    writer.commit(events(0, 200))
+    writer.commit(Changes(events(0, 200)))
     amid_the_copy(monkeypatch, writer.close)
     assert rows(directory, scratch) is None
 
@@ -121,7 +121,7 @@ def test_a_run_that_ends_amid_the_copy_is_no_copy(
 def test_copies_beside_a_busy_writer_hold_all_that_was_acknowledged_before(
     directory: Path, writer: Journal, tmp_path: Path
 ) -> None:
-    writer.commit(events(0, 20))
+    writer.commit(Changes(events(0, 20)))
     acknowledged, over = 20, threading.Event()
 
     def look() -> None:
@@ -138,7 +138,7 @@ def test_copies_beside_a_busy_writer_hold_all_that_was_acknowledged_before(
     reader = threading.Thread(target=look)
     reader.start()
     while not over.is_set() and reader.is_alive():
-        writer.commit(events(acknowledged, 20))
+        writer.commit(Changes(events(acknowledged, 20)))
         acknowledged += 20
         if acknowledged % 400 == 0:
             move_log(writer)

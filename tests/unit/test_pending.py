@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from pipeline.batches.lines import MISSING
 from pipeline.catalogue import Terms
 from pipeline.config.models import LimitsConfig
 from pipeline.errors import ErrorKind
-from pipeline.journal import Event, Journal, Outcome, State
+from pipeline.journal import Changes, Event, Journal, Outcome, State
 from pipeline.journal.batches import OpenBatch
 from pipeline.plan import Plan
 from pipeline.records import Request
@@ -33,13 +32,13 @@ def plan(tmp_path: Path) -> Iterator[Plan]:
 
 
 @pytest.fixture
-def commits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    seen: list[dict[str, Any]] = []
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[Changes]:
+    seen: list[Changes] = []
     commit = Journal.commit
 
-    def counted(self: Journal, *given: Any, **named: Any) -> int:
-        seen.append(named)
-        return commit(self, *given, **named)
+    def counted(self: Journal, changes: Changes) -> int:
+        seen.append(changes)
+        return commit(self, changes)
 
     monkeypatch.setattr(Journal, "commit", counted)
     return seen
@@ -59,7 +58,7 @@ def event(plan: Plan, position: int, state: State, record: Outcome) -> Event:
     return Event(plan.number, position, state, f"r{position}", "0" * 32, 1, "", record)
 
 
-def test_nothing_is_committed_where_nothing_waits(pending: PendingCommit, commits: list[dict[str, Any]]) -> None:
+def test_nothing_is_committed_where_nothing_waits(pending: PendingCommit, commits: list[Changes]) -> None:
     pending.commit()
     assert commits == []
     pending.add(event(pending.plan, 0, State.ANSWERED, Outcome(response="a", response_type="text")))
@@ -120,7 +119,7 @@ def test_a_book_adds_up_its_open_lines_as_they_come_and_go(
     assert again.worst_usd == 0
 
 
-def test_a_book_commits_what_there_is(pending: PendingCommit, commits: list[dict[str, Any]]) -> None:
+def test_a_book_commits_what_there_is(pending: PendingCommit, commits: list[Changes]) -> None:
     book = book_of(pending)
     batch = put_out(book, pending, "first", [0])
     book.update(batch)  # as it is known already
@@ -128,5 +127,5 @@ def test_a_book_commits_what_there_is(pending: PendingCommit, commits: list[dict
     assert len(commits) == 1
     book.give_back(1)
     book.close(batch)
-    assert [given["batches"] for given in commits] == [[batch], []]
+    assert [changes.batches for changes in commits] == [[batch], []]
     assert pending.journal.totals.claims == 0

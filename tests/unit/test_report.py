@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.app.observe.summary import RunError
 from pipeline.errors import InvalidInput
-from pipeline.journal import Claim, Event, Journal, State
+from pipeline.journal import Changes, Claim, Event, Journal, State
 from pipeline.journal.outcome import Outcome, decode
 from pipeline.plan import Plan
 from pipeline.report.clock import TimeAxis
@@ -202,17 +202,19 @@ def plan_of(journal: Journal, rows: int) -> Plan:
 
 def test_each_attempt_counts_once_and_each_row_by_what_stands(journal: Journal) -> None:
     journal.commit(
-        [
-            failure(0, State.ATTEMPTED, "timeout"),
-            event(0, State.ANSWERED, latency=5.0, attempts=2),
-            failure(1, State.ATTEMPTED, "timeout"),
-            failure(1, State.FAILED_PASSING, "timeout", tokens=None),
-            failure(2, State.FAILED, "bad_request"),
-            failure(3, State.FAILED, "empty_prompt", tokens=None, latency_seconds=None, finished_at=None),
-            event(4, State.ANSWERED, cost="0.009", truncated=True),
-            event(4, State.ANSWERED, cost="0.002"),
-            event(5, State.UNPRICED, cost=None, prompt_tokens=None, completion_tokens=None),
-        ]
+        Changes(
+            [
+                failure(0, State.ATTEMPTED, "timeout"),
+                event(0, State.ANSWERED, latency=5.0, attempts=2),
+                failure(1, State.ATTEMPTED, "timeout"),
+                failure(1, State.FAILED_PASSING, "timeout", tokens=None),
+                failure(2, State.FAILED, "bad_request"),
+                failure(3, State.FAILED, "empty_prompt", tokens=None, latency_seconds=None, finished_at=None),
+                event(4, State.ANSWERED, cost="0.009", truncated=True),
+                event(4, State.ANSWERED, cost="0.002"),
+                event(5, State.UNPRICED, cost=None, prompt_tokens=None, completion_tokens=None),
+            ]
+        )
     )
     figures = project(journal, plan_of(journal, 6))
     assert (figures.requests, figures.failed_requests) == (7, 3)
@@ -238,10 +240,12 @@ def test_each_attempt_counts_once_and_each_row_by_what_stands(journal: Journal) 
 def test_tables_are_bounded_and_hold_the_largest(journal: Journal) -> None:
     latencies = [random.Random(1).uniform(0, 9) for _ in range(500)]
     journal.commit(
-        [
-            event(number, State.ANSWERED, latency=latency, cost=str(latency), truncated=True)
-            for number, latency in enumerate(latencies)
-        ]
+        Changes(
+            [
+                event(number, State.ANSWERED, latency=latency, cost=str(latency), truncated=True)
+                for number, latency in enumerate(latencies)
+            ]
+        )
     )
     figures = project(journal, plan_of(journal, 500))
     largest = sorted(latencies, reverse=True)[:10]
@@ -252,8 +256,8 @@ def test_tables_are_bounded_and_hold_the_largest(journal: Journal) -> None:
 
 
 def test_an_answer_that_was_taken_over_stands_under_the_row_that_has_it_now(journal: Journal) -> None:
-    journal.commit([event(0, State.ANSWERED, row_id="old", truncated=True)])
-    journal.commit([Event(2, 0, State.ADOPTED, "new", "0" * 32, 1, "", Outcome(source=1))], plan=2)
+    journal.commit(Changes([event(0, State.ANSWERED, row_id="old", truncated=True)]))
+    journal.commit(Changes([Event(2, 0, State.ADOPTED, "new", "0" * 32, 1, "", Outcome(source=1))], plan=2))
     plan = plan_of(journal, 1)
     plan.number = 2
     plan.apply(journal.places())
@@ -264,14 +268,14 @@ def test_an_answer_that_was_taken_over_stands_under_the_row_that_has_it_now(jour
 
 
 def test_an_attempt_in_vain_for_a_longer_answer_counts_as_one_and_the_row_keeps_what_it_has(journal: Journal) -> None:
-    journal.commit([event(0, State.ANSWERED, truncated=True), failure(0, State.ADOPTED, "timeout", source=1)])
+    journal.commit(Changes([event(0, State.ANSWERED, truncated=True), failure(0, State.ADOPTED, "timeout", source=1)]))
     figures = project(journal, plan_of(journal, 1))
     assert (figures.requests, figures.failed_requests, figures.truncated) == (2, 1, 1)
     assert (figures.kinds["timeout"].attempts, figures.kinds["timeout"].rows) == (1, 0)
 
 
 def test_requests_in_flight_count_while_a_run_is_under_way(journal: Journal) -> None:
-    journal.commit(claims=[Claim(1, 1, 0, "row-0", "0" * 32, 1, "", NOON, "0.1", 5, Outcome())])
+    journal.commit(Changes(claims=[Claim(1, 1, 0, "row-0", "0" * 32, 1, "", NOON, "0.1", 5, Outcome())]))
     assert TimeAxis.of(project(journal, None).timeline) is None
     (stretch,) = project(journal, None, NOON + 8).timeline.stretches()
     assert sum(one.in_flight_seconds for one in stretch.bins) == 8
@@ -280,8 +284,8 @@ def test_requests_in_flight_count_while_a_run_is_under_way(journal: Journal) -> 
 def test_a_request_counts_for_the_run_that_sent_it(journal: Journal) -> None:
     for run in ("20251125T115900Z-a", "no time", "20251125T120005Z-b"):
         journal.register_run(run)
-    journal.commit([event(0, State.ANSWERED, latency=9.0), failure(1, State.ATTEMPTED, "timeout")])
-    journal.commit([event(5, State.ANSWERED), event(6, State.ANSWERED, cost=None)])
+    journal.commit(Changes([event(0, State.ANSWERED, latency=9.0), failure(1, State.ATTEMPTED, "timeout")]))
+    journal.commit(Changes([event(5, State.ANSWERED), event(6, State.ANSWERED, cost=None)]))
     first, unknown, second = project(journal, None).runs.rows
     assert (first.requests, first.answers, first.cost_usd) == (2, 1, Decimal("0.001"))
     assert (first.started, first.last_reply) == (NOON - 60, NOON + 9)
@@ -293,7 +297,7 @@ def test_the_last_runs_are_shown_and_how_the_last_one_ended(journal: Journal) ->
     ids = [f"20251125T11{minute:02}00Z-x" for minute in range(12)]
     for run in ids:
         journal.register_run(run)
-    journal.commit([event(0, State.ANSWERED)])
+    journal.commit(Changes([event(0, State.ANSWERED)]))
     error = RunError("payment_required", "402")
     text = whole_page(project(journal, None), runs=ids, status="stopped", status_of=ids[-1], error=error)
     text = " ".join(re.sub(r"<[^>]+>", " ", text).replace(" : ", ": ").split())
@@ -310,7 +314,7 @@ def test_what_to_do_next_is_shown_with_its_reason() -> None:
 
 
 def test_the_share_of_truncated_answers_stands_out(journal: Journal) -> None:
-    journal.commit([event(0, State.ANSWERED, truncated=True), event(1, State.ANSWERED)])
+    journal.commit(Changes([event(0, State.ANSWERED, truncated=True), event(1, State.ANSWERED)]))
     rows = {
         "rows": 2,
         "succeeded": 2,
@@ -326,7 +330,7 @@ def test_the_share_of_truncated_answers_stands_out(journal: Journal) -> None:
 
 
 def test_a_label_at_the_end_of_the_time_axis_ends_there(journal: Journal) -> None:
-    journal.commit([event(position, State.ANSWERED, latency=5.0) for position in range(0, 60, 5)])
+    journal.commit(Changes([event(position, State.ANSWERED, latency=5.0) for position in range(0, 60, 5)]))
     (cost, *_) = drawn(project(journal, None), max_cost_usd=None)
     labels = re.findall(r'text-anchor="(\w+)"[^>]*>(\d\d:\d\d:\d\d)<', cost.markup)
     assert labels[-1] == ("end", "12:01:00")
@@ -334,7 +338,7 @@ def test_a_label_at_the_end_of_the_time_axis_ends_there(journal: Journal) -> Non
 
 
 def test_without_a_plan_every_outcome_counts(journal: Journal) -> None:
-    journal.commit([event(0, State.ANSWERED), failure(1, State.FAILED, "bad_request")])
+    journal.commit(Changes([event(0, State.ANSWERED), failure(1, State.FAILED, "bad_request")]))
     figures = project(journal, None)
     assert figures.latency_seconds.count == 1
     assert figures.kinds["bad_request"].rows == 1
@@ -411,10 +415,12 @@ def whole_page(figures: Figures, **changed: Any) -> str:
 def test_nothing_that_others_wrote_is_markup_or_hidden(journal: Journal) -> None:
     hostile = HOSTILE.replace("\ud800", "")  # the journal itself takes no lone surrogate
     journal.commit(
-        [
-            event(0, State.ANSWERED, row_id=hostile, truncated=True),
-            failure(1, State.FAILED, "bad_request", row_id=hostile + "2", error_message=hostile),
-        ]
+        Changes(
+            [
+                event(0, State.ANSWERED, row_id=hostile, truncated=True),
+                failure(1, State.FAILED, "bad_request", row_id=hostile + "2", error_message=hostile),
+            ]
+        )
     )
     text = whole_page(
         project(journal, None),
@@ -433,7 +439,7 @@ def test_nothing_that_others_wrote_is_markup_or_hidden(journal: Journal) -> None
 
 
 def test_a_page_needs_nothing_else_and_allows_nothing_else(journal: Journal) -> None:
-    journal.commit([event(number, State.ANSWERED) for number in range(50)])
+    journal.commit(Changes([event(number, State.ANSWERED) for number in range(50)]))
     text = whole_page(project(journal, None))
     assert "default-src 'none'; style-src 'sha256-" in text
     assert not re.search(r"<script|<iframe|<object|<embed|\son\w+=|\sstyle=|javascript:|@import", text)
@@ -469,7 +475,7 @@ def luminance(color: str) -> float:
 
 
 def test_figures_read_as_people_write_them(journal: Journal) -> None:
-    journal.commit([event(number, State.ANSWERED, latency=1.5, prompt_tokens=1_000) for number in range(3)])
+    journal.commit(Changes([event(number, State.ANSWERED, latency=1.5, prompt_tokens=1_000) for number in range(3)]))
     text = re.sub(r"<[^>]+>|\s+", " ", whole_page(project(journal, None)).partition("</style>")[2])
     assert "finished, some rows failed" in text
     assert "first request 2025-11-25 12:00:00 UTC" in text

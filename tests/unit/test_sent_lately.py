@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.app.jobs import recent_sends
 from pipeline.config import LimitsConfig
-from pipeline.journal import Event, Journal, State
+from pipeline.journal import Changes, Event, Journal, State
 from pipeline.journal.outcome import decode, encode
 from pipeline.runner.accounting import failed_record
 
@@ -29,10 +29,12 @@ def write(tmp_path: Path) -> Iterator[Write]:
             made.append(Journal.write(tmp_path))
         for start in range(0, len(records), 1000):
             made[0].commit(
-                [
-                    Event(1, row, state, f"r{row}", "0" * 32, 1, "c", decode(record))
-                    for row, record in enumerate(records[start : start + 1000], start)
-                ]
+                Changes(
+                    [
+                        Event(1, row, state, f"r{row}", "0" * 32, 1, "c", decode(record))
+                        for row, record in enumerate(records[start : start + 1000], start)
+                    ]
+                )
             )
         return made[0]
 
@@ -121,7 +123,7 @@ def test_a_clock_that_was_ahead_twice_is_seen_twice(write: Write) -> None:
 
 def test_a_clock_that_is_behind_for_one_run_makes_nothing_count_for_less_in_the_next(write: Write) -> None:
     journal = write([at(NOW)] * 2)
-    journal.commit(pause=(NOW, NOW + 300.0))
+    journal.commit(Changes(pause=(NOW, NOW + 300.0)))
     assert begin(journal, NOW - DAY) == ([0.0] * 2, 300.0)
     assert begin(journal, NOW + 20) == ([20.0] * 2, 280.0)
 
@@ -130,9 +132,9 @@ def test_a_pause_that_was_set_in_the_future_lasts_as_long_as_it_was_meant_to_fro
     write: Write,
 ) -> None:
     journal = write([])
-    journal.commit(pause=(NOW + DAY, NOW + DAY + 300.0))
+    journal.commit(Changes(pause=(NOW + DAY, NOW + DAY + 300.0)))
     assert [begin(journal, NOW + later)[1] for later in (0.0, 100.0, 301.0)] == [300.0, 200.0, -1.0]
-    journal.commit(pause=(NOW + 302, NOW + 312))
+    journal.commit(Changes(pause=(NOW + 302, NOW + 312)))
     assert begin(journal, NOW + 303)[1] == 9.0
 
 

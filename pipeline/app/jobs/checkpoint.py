@@ -11,7 +11,7 @@ from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.sharding import shards_of
 from pipeline.config import Destination, Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidJob, Mistake
-from pipeline.journal import Event, Journal, Outcome, State
+from pipeline.journal import Changes, Event, Journal, Outcome, State
 from pipeline.journal.files import PLAN_NAME
 from pipeline.plan import Change, KnownRows, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
 from pipeline.records import digest
@@ -181,9 +181,9 @@ def record_plan(
             )
         )
         if len(events) >= _EVENTS_A_COMMIT:
-            journal.commit(events, plan=plan.number)
+            journal.commit(Changes(events, plan=plan.number))
             events = []
-    journal.commit(events, plan=plan.number)
+    journal.commit(Changes(events, plan=plan.number))
 
 
 def keep_plan(plan: Plan, directory: Path) -> None:

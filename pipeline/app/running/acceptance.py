@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from pipeline.journal import Event, Journal, Outcome, State
+from pipeline.journal import Changes, Event, Journal, Outcome, State
 from pipeline.plan import Plan
 
 _FAILED = (State.FAILED_PASSING, State.FAILED)
@@ -37,7 +37,7 @@ def accept_failures(plan: Plan, journal: Journal, *, kind: str | None, limit: in
         ]
         events = list(islice(sorted(events, key=lambda event: event.position), left))
         if events:
-            plan.take(journal.commit(events), events)
+            plan.take(journal.commit(Changes(events)), events)
         left = None if left is None else left - len(events)
 
 

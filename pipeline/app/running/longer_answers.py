@@ -21,7 +21,7 @@ from pipeline.app.observe.summary import RunError
 from pipeline.config import JobVariant, ParametersConfig
 from pipeline.endings import StopKind
 from pipeline.errors import InvalidInput
-from pipeline.journal import NOTHING, Event, Journal, State
+from pipeline.journal import NOTHING, Changes, Event, Journal, State
 from pipeline.plan import Answered, FailureKinds, Plan, PlanDraft, Rows, Variant
 from pipeline.records import JsonObject, digest
 from pipeline.runner.feed import History, KeptAnswer
@@ -142,7 +142,7 @@ def _mark(plan: Plan, rows: Rows, marked: list[Answered], journal: Journal, sett
             )
         )
     if events:
-        for seq, event in enumerate(events, journal.commit(events)):
+        for seq, event in enumerate(events, journal.commit(Changes(events))):
             plan.put(event.position, seq, State.TRUNCATED)
 
 

@@ -14,7 +14,7 @@ from pipeline.app.jobs.job import OpenJob, try_templates
 from pipeline.app.observe.answer_counts import AnswerCounts
 from pipeline.app.running import longer_answers
 from pipeline.app.running.options import RunOptions
-from pipeline.journal import Journal, State, lost_claims
+from pipeline.journal import Changes, Journal, State, lost_claims
 from pipeline.journal.backup import read_restored
 from pipeline.plan import Plan
 from pipeline.plan.judging import answers_again, judge_again
@@ -88,7 +88,8 @@ def _settle_claims(plan: Plan | None, held: HeldCheckpoint) -> None:
             pass
     journal = held.writer()
     events, claims, worst = lost_claims(cut_off)
-    first = journal.commit(events, release=claims, possibly_billed_usd=worst, possibly_billed_requests=len(events))
+    lost = Changes(events, release=claims, possibly_billed_usd=worst, possibly_billed_requests=len(events))
+    first = journal.commit(lost)
     if plan is not None:
         plan.take(first, events)
 
@@ -123,7 +124,7 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
         checkpoint.record_plan(made.plan, opened.rows, held.directory, journal, settings, adopted)
         if holding:
             events = answers_again(made.plan, opened.rows, holding, journal, settings)
-            made.plan.take(journal.commit(events), events)
+            made.plan.take(journal.commit(Changes(events)), events)
         if chosen:
             longer_answers.mark(made, opened.rows, chosen, journal, settings)
         made.share()
