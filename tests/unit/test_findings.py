@@ -31,5 +31,5 @@ def test_the_table_names_the_versions_that_are_installed(script: Path) -> None:
     rows = (FINDINGS / "README.md").read_text(encoding="utf-8").splitlines()
     (row,) = [row for row in rows if f"({script.name})" in row]
     versions = re.findall(r"\d+(?:\.\d+)+", row.split("|")[2])
-    installed = re.findall(r"==([\d.]+)", script.read_text(encoding="utf-8"))
+    installed = re.findall(r"(?:==|@)([\d.]+)", script.read_text(encoding="utf-8"))
     assert versions and set(versions) <= set(installed)
