@@ -25,6 +25,8 @@ from pipeline.transport import AttemptHooks, Loop, Outcome, Postponed, Transport
 MAX_REPLY_BYTES = 2**20
 _FIRST_REFUSAL = 300
 _FIRST_SERVER_ERROR = 500
+_AT_ONCE_SECONDS = 1.0
+"""An answer that is billed takes longer to begin, and a request that timed out much longer."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=as_written)
 
 
@@ -198,14 +200,17 @@ class Client:
         end, finished_at = hooks.clock(), time.time()
         if isinstance(outcome, Postponed):
             return Attempt(hooks.number, None, finished_at, finished_at, 0.0)
+        latency = end - (hooks.begun if hooks.sent_at is None else hooks.sent_at)
         result: Reply | Failure
         if isinstance(outcome, TransportError):
             result = self._assembled(hooks, outcome) or self._broken(outcome, hooks)
         else:
             result = self._assembled(hooks, None) or self._parsed(hooks, outcome.status, outcome.headers, outcome.body)
+            is_at_once = not outcome.body and latency < _AT_ONCE_SECONDS
+            if isinstance(result, Failure) and is_at_once and outcome.status in hooks.endpoint.turned_away:
+                result = result._replace(kind=ErrorKind.OUT_OF_CAPACITY, possibly_billed=False)
         if hooks.retry_after is not None:
             result = result._replace(retry_after=hooks.retry_after)
-        latency = end - (hooks.begun if hooks.sent_at is None else hooks.sent_at)
         since_head = 0.0 if hooks.replied_at is None else end - hooks.replied_at
         return Attempt(hooks.number, result, finished_at - latency, finished_at, latency, since_head, hooks.reply)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -35,6 +36,7 @@ class Dataoorts(Struct, frozen=True):
     url: str
     kind: str = "dataoorts"
     splits_reasoning: bool = False
+    turned_away: ClassVar[frozenset[int]] = frozenset()
 
     def payload(self, request: Request) -> JsonObject:
         """Return the body to send, as a JSON value."""

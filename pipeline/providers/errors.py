@@ -55,6 +55,18 @@ _CODES: Mapping[str, ErrorKind] = {
     "rate_limit_exceeded": ErrorKind.RATE_LIMITED,
 }
 
+_CODES_OF_FASTCHAT: Mapping[str, ErrorKind] = {
+    "40101": ErrorKind.BAD_CREDENTIALS,
+    "40102": ErrorKind.BAD_CREDENTIALS,
+    "40103": ErrorKind.NOT_ALLOWED,
+    "40301": ErrorKind.MODEL_NOT_FOUND,
+    "40303": ErrorKind.REQUEST_TOO_LARGE,
+    "42901": ErrorKind.RATE_LIMITED,
+    "42903": ErrorKind.OUT_OF_CAPACITY,
+    **dict.fromkeys(map(str, range(50001, 50007)), ErrorKind.SERVER_ERROR),
+}
+"""`ErrorCode` in FastChat's constants.py. All of them come with status 400, also where a worker is not there."""
+
 _STATUSES: Mapping[int, ErrorKind] = {
     401: ErrorKind.BAD_CREDENTIALS,
     402: ErrorKind.PAYMENT_REQUIRED,
@@ -133,8 +145,8 @@ def is_possibly_billed(status: int) -> bool:
 
 
 def _by_code(code: str, message: str) -> ErrorKind | None:
-    if code in _CODES:
-        return _CODES[code]
+    if (kind := _CODES.get(code) or _CODES_OF_FASTCHAT.get(code)) is not None:
+        return kind
     for match in _CODE_IN_TEXT.finditer(message):
         found = next(group for group in match.groups() if group)
         if found in _CODES:

@@ -28,6 +28,10 @@ class Endpoint(Protocol):
     def url(self) -> str:
         """The full address to POST to."""
 
+    @property
+    def turned_away(self) -> frozenset[int]:
+        """Statuses that say, where they come at once and without a body, that a request was not begun."""
+
     def payload(self, request: Request) -> JsonObject:
         """Return the body to send, as a JSON value."""
 

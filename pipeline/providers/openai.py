@@ -28,6 +28,8 @@ class OpenAI:
     """`POST url` with `{"model", "messages", …parameters}`; takes the server's base (`…/v1`) or the full address."""
 
     kind = "openai"
+    turned_away = frozenset({408})
+    """vLLM's router answers so where its queue is full (0.1.17, as seen)."""
 
     def __init__(
         self, url: str, max_tokens_field: str = "max_tokens", *, splits_reasoning: bool = False, streams: bool = False

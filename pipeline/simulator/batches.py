@@ -47,6 +47,10 @@ class _Batch(Struct):
     failed: int = 0
     lines: int = 0
     errors: list[JsonObject] = field(default_factory=list)
+    ended_at: float = 0.0
+
+    def end(self, status: str) -> None:
+        self.status, self.ended_at = status, time.time()
 
     def shown(self) -> JsonObject:
         return {
@@ -59,6 +63,8 @@ class _Batch(Struct):
             "output_file_id": self.output_file_id,
             "error_file_id": self.error_file_id,
             "created_at": int(self.created_at),
+            "in_progress_at": int(self.created_at),
+            **{f"{end}_at": int(self.ended_at) if self.status == end else None for end in _ENDED},
             "metadata": self.metadata,
             "errors": {"object": "list", "data": self.errors} if self.errors else None,
             "request_counts": {"total": self.lines, "completed": self.completed, "failed": self.failed},
@@ -128,7 +134,7 @@ class Batches:
 
     def _cancel(self, batch: _Batch) -> Reply:
         if batch.status == "in_progress":
-            batch.status = "cancelled"
+            batch.end("cancelled")
         return json_reply(200, batch.shown())
 
     def _looked_at(self, batch: _Batch) -> _Batch:
@@ -136,7 +142,7 @@ class Batches:
         if batch.status in _ENDED or time.time() < batch.ready_at:
             return batch
         if batch.fault == "failed":
-            batch.status = "failed"
+            batch.end("failed")
             batch.errors = [{"code": "invalid_file", "message": "the simulator failed this batch"}]
             return batch
         lines = [json.loads(line) for line in self._files.content(batch.input_file_id).splitlines() if line]
@@ -160,7 +166,7 @@ class Batches:
         batch.error_file_id = self._keep(errors, f"{batch.id}_error.jsonl", drawn)
         if batch.fault == "cut_file" and batch.output_file_id is not None:
             self._files.cut_once(batch.output_file_id)
-        batch.status = "expired" if batch.fault == "expired" else "completed"
+        batch.end("expired" if batch.fault == "expired" else "completed")
         return batch
 
     def _keep(self, lines: list[JsonObject], filename: str, drawn: random.Random) -> str | None:

@@ -65,7 +65,8 @@ def test_a_batch_is_bought_from_its_file_to_its_answers(client: openai.OpenAI) -
     while batch.status == "in_progress":
         time.sleep(0.01)
         batch = client.batches.retrieve(batch.id)
-    assert batch.request_counts is not None
+    assert batch.request_counts is not None and batch.completed_at is not None
+    assert batch.created_at <= batch.completed_at and batch.failed_at is None
     assert (batch.status, batch.request_counts.completed, batch.metadata) == ("completed", 3, {"key": "value"})
     assert [found.id for found in client.batches.list(limit=1)] == [batch.id]
     assert batch.output_file_id is not None

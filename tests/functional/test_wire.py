@@ -66,14 +66,17 @@ def test_what_a_single_row_gets_fails_that_row_alone(
     assert endpoint.prompts.count("q7") <= 2
 
 
-@pytest.mark.parametrize("exchange", [one for one in marked("every_row") if one.values[0]["status"] == 404])
+@pytest.mark.parametrize(
+    "exchange", [one for one in marked("every_row") if one.values[0]["every_row"] == "model_not_found"]
+)
 def test_what_every_row_gets_from_some_moment_on_stops_the_run_and_leaves_those_rows_pending(
     ws: Workspace, endpoint: Endpoint, exchange: dict[str, Any]
 ) -> None:
     answered = ROWS // 2
     endpoint.reply = lambda asked: Reply(ANSWER) if len(endpoint.asked) <= answered else recorded(exchange)
     job(ws)
-    summary = ws.run(code=5)
+    # One at a time: a refusal that arrives before the last answer fails its row.
+    summary = ws.run("--set", "limits.concurrency=1", code=5)
     assert (summary["error"]["kind"], summary["succeeded"], summary["failed"]) == (exchange["every_row"], answered, 0)
     endpoint.reply = lambda asked: Reply(ANSWER)
     assert ws.run()["succeeded"] == ROWS
@@ -92,10 +95,23 @@ def test_what_a_busy_server_says_to_each_row_once_fails_none(
     assert (summary["succeeded"], summary["failed"], summary["requests"]) == (ROWS, 0, 2 * ROWS)
 
 
+def exchange_of(server: str, case: str) -> dict[str, Any]:
+    file = Path(__file__).parents[1] / "wire" / f"{server}.json"
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["exchanges"]
+    return next(one for one in found if one["case"] == case)
+
+
+def test_an_answer_that_is_all_reasoning_is_asked_once_and_truncated(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: recorded(exchange_of("vllm-0.32.0-reasoning", "plain"))
+    job(ws)
+    assert ws.run()["requests"] == ROWS
+    row = ws.rows()[0]
+    assert (row["status"], row["response"], row["reasoning"]) == ("succeeded", None, "the reasoning")
+    assert (row["truncated"], row["reasoning_tokens"]) == (True, None)
+
+
 def test_a_request_larger_than_a_limit_stops_the_run_and_is_named(ws: Workspace, endpoint: Endpoint) -> None:
-    file = Path(__file__).parents[1] / "wire" / "llmock-0.2.2.json"
-    (exchange,) = json.loads(file.read_text(encoding="utf-8"))["exchanges"]
-    endpoint.reply = lambda asked: recorded(exchange)
+    endpoint.reply = lambda asked: recorded(exchange_of("llmock-0.2.2", "larger_than_the_minute"))
     job(ws)
     error = ws.run("--set", "limits.concurrency=1", code=5)["error"]
     assert error["kind"] == "retry_after"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline.client import Attempt, Client, Task
 from pipeline.errors import ErrorKind
 from pipeline.limits import Pause
 from pipeline.providers.dataoorts import Dataoorts
+from pipeline.providers.openai import OpenAI
 from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.transport import Transport
@@ -151,6 +153,35 @@ def test_a_server_error_that_was_cut_off_may_have_been_billed(client: Client, se
     result = client.attempt(Task(1, REQUEST)).result
     assert isinstance(result, Failure)
     assert (result.kind, result.http_status, result.possibly_billed) == (ErrorKind.SERVER_ERROR, 500, True)
+
+
+@pytest.mark.parametrize(
+    ("wire", "body", "seconds", "kind", "is_possible"),
+    [
+        (OpenAI, "", 0.0, ErrorKind.OUT_OF_CAPACITY, False),
+        (OpenAI, "", 60.0, ErrorKind.TIMEOUT, True),
+        (OpenAI, '{"error": "the model took too long"}', 0.0, ErrorKind.TIMEOUT, True),
+        (Dataoorts, "", 0.0, ErrorKind.TIMEOUT, True),
+    ],
+    ids=["a full queue", "after a minute", "with words", "where 408 is documented"],
+)
+def test_a_408_that_comes_at_once_without_a_body_was_not_begun(
+    server: Server,
+    pause: Pause,
+    wire: type[OpenAI | Dataoorts],
+    body: str,
+    seconds: float,
+    kind: ErrorKind,
+    is_possible: bool,
+) -> None:
+    server.status, server.body = 408, body
+    client = Client(
+        wire(server.url), Transport(server.url, {}, connections=1, timeout_seconds=5), pause, Redaction(KEY)
+    )
+    result = client.attempt(Task(1, REQUEST), count(step=seconds).__next__).result
+    assert isinstance(result, Failure)
+    assert (result.kind, result.http_status, result.possibly_billed) == (kind, 408, is_possible)
+    client.end()
 
 
 def test_an_answer_may_ask_for_a_wait_too(client: Client, server: Server) -> None:

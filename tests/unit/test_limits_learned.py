@@ -7,6 +7,7 @@ import math
 import pytest
 
 from pipeline.errors import ErrorKind
+from pipeline.limits.learned import LearnedRate
 from pipeline.records import Failure
 from tests.support.rates import LIMITS, EachSecond, Endpoint, Leaky, Limit, Sliding, finish, measure, play
 
@@ -57,3 +58,24 @@ def test_a_rate_that_is_kept_with_503_is_learned_as_one_that_is_kept_with_429(
     play(endpoint, concurrency, per_minute * 9, 180.0)
     assert endpoint.accepted() / (per_minute * 3) >= 0.9
     assert endpoint.refused_share(60) <= 0.05
+
+
+def test_the_time_of_an_outage_does_not_count_in_a_rate() -> None:
+    rate = LearnedRate()
+
+    def send(start: float, requests: int, every: float = 0.25) -> float:
+        for number in range(requests):
+            rate.take(start + number * every)
+        return start + (requests - 1) * every
+
+    def refuse(last: float, requests: int) -> None:
+        for number in range(requests):
+            rate.refused(last - number * 0.25, last, last)
+
+    refuse(send(0.0, 120), 4)
+    learned = rate.wait(send(30.0, 1))
+    assert learned < 0.5
+    send(40.0, 7, every=10.0)  # probes
+    rate.outage_ended(105.0)
+    refuse(send(105.0, 8), 4)
+    assert rate.wait(send(110.0, 1)) < 2 * learned
