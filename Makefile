@@ -22,7 +22,8 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 .SUFFIXES:
 .PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers test-ray test-readers \
     test-stores fuzz protections findings lint format docs demo dataset-demo run validate status wheel pins clean bench bench-full \
-    bench-datasets bench-scale bench-peers bench-recovery bench-kills bench-structured bench-auto bench-scaling profile
+    bench-datasets bench-scale bench-peers bench-recovery bench-kills bench-structured bench-auto bench-scaling \
+    bench-batch-kills bench-vllm profile
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -165,6 +166,12 @@ bench-recovery: $(measuring) ## How soon refused rows are answered, compared wit
 
 bench-kills: $(measuring) $(mock_server) ## What a kill costs, compared with other tools, into docs/performance.md
 	$(bin)/python -m benchmarks.kills --document $(ARGS)
+
+bench-batch-kills: $(measuring) ## What a kill costs a job that buys by batches, compared with other tools, into docs/performance.md
+	$(bin)/python -m benchmarks.batch_kills --document $(ARGS)
+
+bench-vllm: $(measuring) ## A run against vLLM on the CPU beside a bare loop, into docs/performance.md; installs it
+	$(bin)/python -m benchmarks.vllm --document $(ARGS)
 
 bench-structured: $(measuring) ## Answers that are objects, and one kill, compared with other tools, into docs/performance.md
 	$(bin)/python -m benchmarks.structured_peers --document $(ARGS)

@@ -10,13 +10,16 @@ from pathlib import Path
 
 TEMPERATURE = 0.7
 MAX_TOKENS = 256
+BATCH_MAX_TOKENS = 4096
+"""More than any answer of the simulator has: Curator asks for a row again and again whose answer was cut."""
 KEY = "sk-benchmark-0123456789"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """The words of the command line: where the prompts are, where the answers go, the server's base address (`…/v1`),
-    the model, how many requests may be in flight, and a directory for whatever else the peer writes.
+    the model, how many requests may be in flight (in batch modes: the lines of a batch), and a directory for whatever
+    else the peer writes.
     """
 
     prompts: Path

@@ -50,6 +50,17 @@ def installed(name: str) -> Path:
     return environment(REQUIREMENTS / f"{name}.txt", BUILD / name, "--no-deps").parent
 
 
+def tiny_model(questions: Sequence[str], name: str = "model") -> Path:
+    """Make a tiny model with random weights, and a tokenizer trained on the questions; return its directory."""
+    directory = BUILD / name
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "prompts.txt").write_text("\n".join(questions), encoding="utf-8")
+    script = Path(__file__).with_name("tiny_model.py")
+    words = [installed("transformers") / "python", script, directory / "prompts.txt", directory]
+    subprocess.run(words, check=True, capture_output=True)
+    return directory
+
+
 def _transformers(programs: Path, model: Path, port: int) -> Sequence[str | Path]:
     return [programs / "transformers", "serve", model, "--port", str(port), "--device", "cpu"]
 
