@@ -60,8 +60,7 @@ def explain(error: ValidationError, filled: Filled, unset: Collection[KeyPath]) 
     mistakes = []
     for path, detail in details.items():
         if detail["type"] == "extra_forbidden":
-            mistake = unknown_key(path, filled.places[path].key)
-            mistakes.append(replace(mistake, suggestion=_number_meant(path, filled.values) or mistake.suggestion))
+            mistakes.append(unknown_key(path, filled.places[path].key, _number_meant(path, filled.values)))
         elif detail["type"] != "missing":
             mistakes.append(_wrong_value(path, detail, filled))
         elif path not in excused:
@@ -76,9 +75,9 @@ def place_of(detail: ErrorDetails) -> KeyPath:
     return (*(part for part in above if part not in TAGS), *([last] if is_own else []))
 
 
-def unknown_key(path: KeyPath, place: Place) -> Mistake:
+def unknown_key(path: KeyPath, place: Place, suggestion: str | None = None) -> Mistake:
     """Return the mistake for a key that the schema does not know at its place."""
-    return place.mistake("unknown key", key=shown(path), suggestion=_instead_of(path))
+    return place.mistake("unknown key", key=shown(path), suggestion=suggestion or _instead_of(path))
 
 
 def _keys_meant(path: KeyPath) -> set[KeyPath]:
