@@ -35,6 +35,7 @@ PEERS = {
     "distilabel": "distilabel",
     "saturate_pump": "saturate",
     "flexllm_batch": "flexllm",
+    "async_batch_llm_prompts": "async_batch_llm",
 }
 """The environment of each peer that keeps answers on disk, by the name of its module."""
 _PREFIX = "/fixed/0.1"

@@ -40,6 +40,9 @@ ENVIRONMENTS = {
     "datatrove": "datatrove",
     "distilabel": "distilabel",
     "ray_data": "ray",
+    "saturate_pump": "saturate",
+    "flexllm_batch": "flexllm",
+    "async_batch_llm_prompts": "async_batch_llm",
 }
 """The environment of each peer, by the name of its module."""
 QUIET = {
