@@ -1,9 +1,9 @@
 #!/bin/sh
 # langchain-core 1.8.3: a JSON answer that was cut is completed by guess, and passes as a whole one.
 #
-# `parse_result` has a parameter `partial`, false by default, which its documentation explains as whether to parse
-# partial JSON objects (reference.langchain.com/python/langchain-core/output_parsers/json/JsonOutputParser). Partial
-# objects are parsed without it too: the missing brackets are supplied, and a number or a text ends where it was cut.
+# `parse_result` has a parameter `partial`, false by default. Its documentation promises the full object then
+# (reference.langchain.com/python/langchain-core/output_parsers/json/JsonOutputParser/parse_result). Partial objects are
+# parsed all the same: the missing brackets are supplied, and a number or a text ends where it was cut.
 # PydanticOutputParser reads the same way, so the schema is checked on what was guessed.
 #
 # For a batch: at max_tokens a score of 10 becomes a score of 1, and nothing tells this row from the others.

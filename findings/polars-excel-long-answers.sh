@@ -1,8 +1,7 @@
 #!/bin/sh
 # polars 2.1.0: write_excel cuts a text at 32,767 characters without a word.
 #
-# That is as much as a cell of a workbook can hold. pandas warns of it with the same writer, XlsxWriter. The documentation
-# of write_excel does not speak of it (docs.pola.rs/api/python/stable/reference/api/polars.DataFrame.write_excel.html).
+# That is as much as a cell of a workbook can hold. pandas warns of it with the same writer, XlsxWriter.
 #
 # For a batch: the longest answers lose their end when the table is handed on as a workbook.
 #
