@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct, field
 
+from pipeline.arrays import strings
 from pipeline.errors import InvalidInput, InvalidJob
 from pipeline.exports.beside import Answers
 from pipeline.exports.duplicates import Duplicates, Exact, Near
@@ -23,9 +24,7 @@ from pipeline.sink import Joined
 from pipeline.sources import pick
 from pipeline.sources.identity import row_values
 
-# Made without `pa.scalar`, which imports pandas.
-_WORD = b"succeeded"
-_SUCCEEDED = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(_WORD)], np.int32)), pa.py_buffer(_WORD))[0]
+_SUCCEEDED = strings(["succeeded"])[0]
 FAILED, TRUNCATED, CONDITION, DUPLICATES = "failed", "truncated", "not chosen by --where", "duplicates"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import IntEnum
 from typing import NamedTuple
@@ -74,22 +74,6 @@ class EventHead(NamedTuple):
     settings_id: int
     content_key: str
     source: int
-
-
-class EventTexts(Struct, frozen=True):
-    """Many events in the order of their numbers: what an output needs of their heads, and their records as JSON."""
-
-    row_ids: Sequence[str]
-    request_hashes: Sequence[str]
-    settings_ids: Sequence[int]
-    records: Sequence[bytes]
-
-    @classmethod
-    def of(cls, lines: Sequence[bytes], records: Sequence[bytes]) -> EventTexts:
-        """Return the events whose heads are stored in these lines. Raises ValueError if one is damaged."""
-        heads = from_json(b"[%b]" % b",".join(lines))
-        _, _, _, row_ids, hashes, settings, _, _ = zip(*heads, strict=True)
-        return cls(row_ids, hashes, settings, records)
 
 
 class Event(NamedTuple):

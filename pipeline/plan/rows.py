@@ -73,6 +73,11 @@ class Rows(Struct, frozen=True):
         return bool(self.variants[0].name)
 
     @property
+    def has_marks(self) -> bool:
+        """Whether the rows of an input row are told apart by marks behind their ids."""
+        return self._marks != [""]
+
+    @property
     def shares(self) -> bool:
         """Whether a row may have an answer that it has not paid for."""
         return self.deduplicate or self.has_cache
@@ -250,7 +255,7 @@ class Rows(Struct, frozen=True):
 
     def _for_cells(self, ids: list[str]) -> list[str]:
         marks = self._marks
-        return ids if marks == [""] else [own + mark for own in ids for mark in marks]
+        return [own + mark for own in ids for mark in marks] if self.has_marks else ids
 
     @property
     def _marks(self) -> list[str]:

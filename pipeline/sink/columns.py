@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
+from pipeline.arrays import flags, strings
 from pipeline.expect import Expected
 from pipeline.journal.outcome import PUBLISHED, Outcome
 from pipeline.sink.answers import ANSWER_ATTEMPTS, answer_columns, parsed_field
@@ -85,35 +86,29 @@ def with_shared(columns: Mapping[str, pa.Array], payers: Sequence[str | None]) -
     have sent nothing, and cost nothing.
     """
     count = len(payers)
-    shared = _flags([payer is not None for payer in payers])
-    failed = pc.equal(columns["status"], _strings(["failed"] * count))
+    shared = flags([payer is not None for payer in payers])
+    failed = pc.equal(columns["status"], strings(["failed"] * count))
     nothing = {name: pa.nulls(count, columns[name].type) for name in (*_OF_AN_ATTEMPT, "cost_usd")}
     free = pa.Array.from_buffers(columns["cost_usd"].type, count, [None, pa.py_buffer(bytes(16 * count))])
     nothing["cost_usd"] = pc.if_else(failed, nothing["cost_usd"], free)
     nothing["attempts"] = pa.Array.from_buffers(pa.int32(), count, [None, pa.py_buffer(bytes(4 * count))])
     found = {name: pc.if_else(shared, value, columns[name]) for name, value in nothing.items()}
-    names = pc.if_else(shared, _strings([payer or "" for payer in payers]), columns[SHARED_FROM.name])
+    names = pc.if_else(shared, strings([payer or "" for payer in payers]), columns[SHARED_FROM.name])
     return {**columns, **found, SHARED_FROM.name: names}
-
-
-def _flags(values: Sequence[bool]) -> pa.BooleanArray:
-    """Return an array, made without `pa.array`, which imports pandas."""
-    bits = np.packbits(np.array(values, np.bool_), bitorder="little")
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
 
 
 def cell_columns(variants: list[str], samples: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
     """Return the columns that tell the rows of one input row apart."""
     numbers = pa.py_buffer(samples.astype(np.int32))
     return {
-        _VARIANT.name: _strings(variants),
+        _VARIANT.name: strings(variants),
         _SAMPLE.name: pa.Array.from_buffers(_SAMPLE.type, len(samples), [None, numbers]),
     }
 
 
 def result_columns(
     text: bytes,
-    known: Mapping[str, list[str]],
+    known: Mapping[str, pa.Array],
     expected: Expected | None,
     *,
     has_replies: bool = False,
@@ -139,9 +134,9 @@ def result_columns(
     (columns,) = [dict(zip(schema.names, one.columns, strict=True)) for one in chunks] or [_no_columns(schema)]
     for name in ("started_at", "finished_at"):
         columns[name] = pc.round(pc.multiply(columns[name], _MICROSECONDS)).cast(pa.int64())
-    answers = {} if expected is None else answer_columns(expected, columns, known["status"])
+    answers = {} if expected is None else answer_columns(expected, columns, known["status"].to_pylist())
     answers |= {field.name: columns[field.name] for field in further}
-    columns.update((name, _strings(values)) for name, values in known.items())
+    columns.update(known)
     return {**{field.name: _as(field.type, columns[field.name]) for field in RESULT_FIELDS}, **answers}
 
 
@@ -153,13 +148,6 @@ def _no_columns(schema: pa.Schema) -> dict[str, pa.Array]:
     return {
         name: column.combine_chunks() for name, column in zip(schema.names, schema.empty_table().columns, strict=True)
     }
-
-
-def _strings(values: list[str]) -> pa.StringArray:
-    """Return an array, made without `pa.array`, which imports pandas."""
-    encoded = [value.encode() for value in values]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    return pa.StringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
 
 
 def result_names(names: Sequence[str], prefix: str) -> list[str]:

@@ -35,7 +35,7 @@ class Unbuilt(Struct, frozen=True):
     skipped: int
     finished: npt.NDArray[np.int64]
     answered: npt.NDArray[np.bool_]
-    known: Mapping[str, list[str]]
+    known: Mapping[str, pa.Array]
     texts: Sequence[bytes]
     shared_from: Mapping[int, str]
 

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Struct
 
+from pipeline.arrays import integers, strings
 from pipeline.errors import InvalidInput
 from pipeline.journal import ANSWERS, Journal, State
-from pipeline.journal.events import EventTexts
+from pipeline.journal.texts import EventTexts
 from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, adopted_by_payers, input_row_id, settled
 from pipeline.sink.ahead import ahead
 from pipeline.sink.joined import Joined, Unbuilt, fields_of
@@ -23,10 +24,11 @@ _MAX_BYTES_PER_SLICE = 4 * _BYTES_PER_SLICE
 _MAX_ROWS_PER_SLICE = 4096
 _ROWS_AT_FIRST = 16
 # As integers, as in a plan: comparing those with enum members is slow.
-_FAILED = frozenset(map(int, FAILED))
+_FAILED = [int(one) for one in FAILED]
 _ANSWERED = [int(one) for one in ANSWERS]
 _ADOPTED = [int(State.ADOPTED), int(State.ADOPTED_UNPRICED)]
-_NOTHING = EventTexts((), (), (), ())
+_NOTHING = EventTexts(strings([]), strings([]), np.zeros(0, np.int64), ())
+_STATUSES = strings(["succeeded", "failed"])
 
 
 class _Facts(Struct, frozen=True):
@@ -139,23 +141,24 @@ class Results(Struct, frozen=True):
             if read is None:
                 return None
             found = read
-        order = at.tolist()
-        row_ids, own = [found.row_ids[index] for index in order], [ids[offset] for offset in finished.tolist()]
+        order, own = integers(at), [ids[offset] for offset in finished.tolist()]
+        row_ids, own_ids = found.row_ids.take(order), strings(own)
         payers = found_states.payers[finished]
-        if row_ids != own:
+        if not row_ids.equals(own_ids):
             is_own = (payers < 0) & ~np.isin(states[finished], _ADOPTED)
-            if any(row_ids[index] != own[index] for index in np.flatnonzero(is_own).tolist()):
+            if any(row_ids[index].as_py() != own[index] for index in np.flatnonzero(is_own).tolist()):
                 raise _changed()
         shared_from: dict[int, str] = {}
         for index in np.flatnonzero(payers >= 0).tolist():
-            shared_from[index] = input_row_id(facts.adopters.get(int(events[index]), row_ids[index]))
+            shared_from[index] = input_row_id(facts.adopters.get(int(events[index])) or row_ids[index].as_py())
+        settings, by_settings = np.unique(found.settings_ids, return_inverse=True)
         known = {
-            "row_id": [input_row_id(row_id) for row_id in own],
-            "status": ["failed" if state in _FAILED else "succeeded" for state in states[finished].tolist()],
-            "model": [facts.models[found.settings_ids[index]] for index in order],
-            "request_hash": [found.request_hashes[index] for index in order],
+            "row_id": strings([input_row_id(row_id) for row_id in own]) if self.rows.has_marks else own_ids,
+            "status": _STATUSES.take(integers(np.isin(states[finished], _FAILED).astype(np.int64))),
+            "model": strings([facts.models[one] for one in settings.tolist()]).take(integers(by_settings[at])),
+            "request_hash": found.request_hashes.take(order),
         }
-        texts = [found.records[index] for index in order]
+        texts = [found.records[index] for index in at.tolist()]
         answered = np.isin(states[finished], _ANSWERED)
         return Unbuilt(self.rows, facts.schema, batch, first, skipped, finished, answered, known, texts, shared_from)
 

@@ -26,10 +26,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import binaries
 from pipeline.records import canonical_json
 from pipeline.sources.json_columns import ABSENT
 from pipeline.sources.nested import Fold, fold
@@ -59,21 +59,13 @@ def _pieces(array: pa.Array) -> list[pa.Array | pa.Scalar]:
         raw = array.cast(pa.large_binary())
         pieces = [_TEXT, pc.binary_length(raw).cast(pa.large_string()).cast(pa.large_binary()), _COLON, raw]
     else:
-        return [_binaries(encoded(array))]
+        return [binaries(encoded(array))]
     if not array.null_count:
         return pieces
     return [pc.fill_null(pc.binary_join_element_wise(*pieces, _NOTHING), _ONLY_NULL)]
 
 
-def _binaries(values: Sequence[bytes]) -> pa.LargeBinaryArray:
-    """Return an array, made without `pa.array`, which imports pandas."""
-    ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
-    return pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
-    )
-
-
-_NOTHING, _ONLY_NULL, _INTEGER, _END, _TEXT, _COLON = _binaries([b"", _NULL, b"i", b";", b"s", b":"])
+_NOTHING, _ONLY_NULL, _INTEGER, _END, _TEXT, _COLON = binaries([b"", _NULL, b"i", b";", b"s", b":"])
 
 
 def json_encoded(value: Any) -> bytes | None:

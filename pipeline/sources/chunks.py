@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Struct, field
 
+from pipeline.arrays import integers
 from pipeline.sources.files import InputFile
 from pipeline.sources.places import Place
 
@@ -79,5 +80,4 @@ def pick(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatc
 
 def taken(batch: pa.RecordBatch, offsets: npt.NDArray[np.int64]) -> pa.RecordBatch:
     """Return a copy of the rows of a batch at these offsets, each as often as it is named; else as `pick` does."""
-    found = pa.py_buffer(offsets.astype(np.int64))
-    return batch.take(pa.Array.from_buffers(pa.int64(), len(offsets), [None, found]))
+    return batch.take(integers(offsets))

@@ -237,6 +237,15 @@ def test_an_id_with_the_character_that_parts_samples_is_refused(ws: Workspace, e
     assert ws.run()["requests"] == 1
 
 
+def test_without_marks_an_id_with_the_character_that_parts_samples_stays_whole(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.given([["a\x1f1", "x"], ["a\x1f2", "y"]], ["key", "question"])
+    job(ws, None, input={"id": "key"})
+    ws.run()
+    assert [row["row_id"] for row in ws.rows()] == ["a\x1f1", "a\x1f2"]
+
+
 def test_ask_returns_a_frame_with_each_row_once_for_each_sample(
     ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

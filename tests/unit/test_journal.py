@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -757,15 +758,37 @@ def test_texts_come_together_in_the_order_of_their_numbers(directory: Path, numb
         journal.commit(Changes([event(n, response=f"line\n{n}") for n in range(1, 10)]))
         found = journal.texts_together(numbers, 2**20)
         assert found is not None
-        assert list(found.row_ids) == [f"row-{n}" for n in numbers]
+        assert found.row_ids.to_pylist() == [f"row-{n}" for n in numbers]
         assert list(found.settings_ids) == [1] * len(numbers)
         assert [json.loads(text)["response"] for text in found.records] == [f"line\n{n}" for n in numbers]
         assert [(head.row_id, text) for head, text in journal.texts(numbers)] == list(
-            zip(found.row_ids, found.records, strict=True)
+            zip(found.row_ids.to_pylist(), found.records, strict=True)
         )
         assert (journal.texts_together(numbers, 10) is None) == (len(numbers) > 1)
         with pytest.raises(CheckpointFailed, match="event 10 of the journal is missing"):
             journal.texts_together([*numbers, 10], 2**20)
+
+
+@pytest.mark.parametrize("ids", [["7", "NA", "null", "a,b", "'"], ['q"q', "b\\s", "n\nn", "é", "\x1f"]])
+def test_texts_have_the_ids_that_were_recorded(directory: Path, ids: list[str]) -> None:
+    with writing(directory) as journal:
+        journal.commit(Changes([event(n)._replace(row_id=row_id) for n, row_id in enumerate(ids)]))
+        found = journal.texts_together(range(1, len(ids) + 1), 2**20)
+        assert found is not None
+        assert found.row_ids.to_pylist() == ids
+        assert found.request_hashes.to_pylist() == [f"{n:032x}" for n in range(len(ids))]
+        assert found.settings_ids.tolist() == [1] * len(ids)
+
+
+def test_texts_are_made_without_pandas() -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['pandas'] = None\n"
+        "from pipeline.journal.texts import texts_of\n"
+        """found = texts_of([b'[1,1,2,"a","h",3,"c",0]'], [b'{}'])\n"""
+        "assert (found.row_ids.to_pylist(), found.settings_ids.tolist()) == (['a'], [3])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_a_text_that_is_damaged_is_not_given(directory: Path) -> None:
