@@ -88,22 +88,22 @@ def _ours(server: Server, file: Path, tokens: int) -> Measured:
         "output": {"path": str(output)},
     }
     (_DIRECTORY / "job.yaml").write_text(json.dumps(job), encoding="utf-8")  # JSON is YAML
-    return _measured([COMMAND, "run", _DIRECTORY / "job.yaml"], output)
+    return _measured("ours", [COMMAND, "run", _DIRECTORY / "job.yaml"])
 
 
 def _loop(server: Server, file: Path, tokens: int) -> Measured:
     output = _DIRECTORY / "loop.parquet"
     body = json.dumps({"max_tokens": tokens, "temperature": 0, "ignore_eos": True})
     words: list[str | Path] = [file, output, f"{server.url}/chat/completions", server.model_name, str(CONCURRENCY)]
-    return _measured([sys.executable, "-m", "benchmarks.limits.aiohttp_loop", *words, body], output)
+    return _measured("loop", [sys.executable, "-m", "benchmarks.limits.aiohttp_loop", *words, body])
 
 
-def _measured(command: Sequence[str | Path], output: Path) -> Measured:
+def _measured(name: str, command: Sequence[str | Path]) -> Measured:
     """Run a program that asks for every row. Raises RuntimeError where it has not all answers."""
     found = measure(command, _DIRECTORY / "log", environment=KEY)
-    say(f"{Path(command[-1]).name if len(command) == 3 else 'loop'}: {found.wall:.1f} s, {found.cpu:.1f} s of CPU")
+    say(f"{name}: {found.wall:.1f} s, {found.cpu:.1f} s of CPU")
     if found.exit_code:
-        raise RuntimeError(f"{command[0]} ended with exit code {found.exit_code}; see {_DIRECTORY / 'log'}")
+        raise RuntimeError(f"{name} ended with exit code {found.exit_code}; see {_DIRECTORY / 'log'}")
     return found
 
 
