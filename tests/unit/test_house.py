@@ -28,6 +28,8 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "pipeline" / "sources" / "csv.py").write_text(ONE)
     (tmp_path / "pipeline" / "sources" / "long.py").write_text("\n" * 301)
     (tmp_path / "pipeline" / "retry.py").write_text("x = {}  # fmt: skip\ny = draft.rename(path)\n")
+    (tmp_path / "benchmarks" / ".build").mkdir(parents=True)
+    (tmp_path / "benchmarks" / ".build" / "installed.py").write_text("x = 1  # fmt: skip\n")
     return tmp_path
 
 
