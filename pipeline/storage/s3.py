@@ -157,7 +157,10 @@ class S3Client:
             return None  # it may not be looked at
 
     def _open_uploads(self, bucket: str, key: str) -> list[str]:
-        found = self._call("list_multipart_uploads", Bucket=bucket, Prefix=key)
+        try:
+            found = self._call("list_multipart_uploads", Bucket=bucket, Prefix=key)
+        except KeyError:
+            return []  # which is how some stores (rclone) say that none is open
         return [one["UploadId"] for one in found.get("Uploads", ()) if one["Key"] == key]
 
     def _send_parts(self, key: str, number: str, file: Path, size: int) -> list[dict[str, object]]:

@@ -307,6 +307,14 @@ class TestFailures:
         ws.run()
         assert table(store).num_rows == 3
 
+    def test_a_store_may_say_that_no_upload_is_found_where_none_is_open(
+        self, store: ObjectStore, ws: Workspace, parts: None
+    ) -> None:
+        """As `rclone serve s3` does."""
+        store.fault = fails("list_uploads", Refusal(404, "NoSuchUpload"))
+        ws.run()
+        assert table(store).num_rows == 3
+
     def test_an_upload_in_parts_that_fails_leaves_nothing(self, store: ObjectStore, ws: Workspace, parts: None) -> None:
         store.fault = fails("part", Refusal(500, "InternalError"))
         ws.run(code=6)
