@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import takewhile
 from typing import Any
 
 from pydantic_core import from_json
@@ -19,6 +20,11 @@ _LITERAL = rb'"%s"\s*:\s*"()(?:[^"\\\x00-\x1f]++|' + _ESCAPE + rb')*+()"'
 _LITERALS = {name: re.compile(_LITERAL % name.encode()) for name in _TEXTS}
 _LINES_OF_TEXT = re.compile(rb'(?:[^"\\\x00-\x09\x0b-\x1f]++|' + _ESCAPE + rb")*+")
 
+_BEGINNING = b"data: "
+_BETWEEN = b"\n\n" + _BEGINNING
+_OTHERS_BEHIND = 4
+"""The most events of another kind that an answer usually ends with."""
+
 JsonDict = dict[str, Any]
 """The JSON object of an event, or one that is put together of many."""
 
@@ -29,9 +35,7 @@ class Alike:
     def __init__(self, before: bytes, after: bytes, chunk: JsonDict, name: str) -> None:
         self._before = before
         self._after = after
-        self._head = b"data: " + before
         self._tail = after + b"\n\n"
-        self._between = self._tail + self._head
         self._chunk = chunk
         self._delta: JsonDict = chunk["choices"][0]["delta"]
         self._name = name
@@ -53,24 +57,39 @@ class Alike:
 
     def has(self, data: bytes) -> bool:
         """Return whether an event with this data seems to be one of them."""
-        return data.startswith(self._before) and data.endswith(self._after)
+        is_long_enough = len(data) >= len(self._before) + len(self._after)
+        return is_long_enough and data.startswith(self._before) and data.endswith(self._after)
 
     def taken_from(self, piece: bytes) -> tuple[JsonDict, bytes] | None:
         """Return one event with the texts of all those that a piece begins with, and the rest of the piece; None if it
         begins with none. Raises ValueError if one is not sound.
         """
-        if not piece.startswith(self._head):
+        if not piece.startswith(_BEGINNING + self._before):
             return None
-        *texts, last = piece[len(self._head) :].split(self._between)
-        text, tail, rest = last.partition(self._tail)
-        if tail and b'"' not in text and b"\n" not in text:
-            texts.append(text)
-        else:
-            rest = self._head + last
-        if not texts:
-            return None
+        # Not at all that stands between two texts: the more a search looks for, the longer it takes to begin.
+        *events, last = piece[len(_BEGINNING) :].split(_BETWEEN)
+        count = len(events)
+        while count > max(0, len(events) - _OTHERS_BEHIND) and not self.has(events[count - 1]):
+            count -= 1
+        first, behind = len(self._before), -len(self._after)
+        texts = [event[first:behind] for event in events[:count]]
+        if texts and not piece.startswith(self._written(texts)):
+            count = sum(1 for _ in takewhile(self.has, events))
+            del texts[count:]
+        if count == len(events) and last.startswith(self._before):
+            text, tail, rest = last[first:].partition(self._tail)
+            if tail and b'"' not in text and b"\n" not in text:
+                return self._with([*texts, text]), rest
+        return (self._with(texts), _BEGINNING + _BETWEEN.join([*events[count:], last])) if texts else None
+
+    def _written(self, texts: list[bytes]) -> bytes:
+        """Return the events with these texts as they are sent."""
+        between = self._after + _BETWEEN + self._before
+        return b"%b%b%b%b" % (_BEGINNING, self._before, between.join(texts), self._tail)
+
+    def _with(self, texts: list[bytes]) -> JsonDict:
         self._delta[self._name] = _joined(texts)
-        return self._chunk, rest
+        return self._chunk
 
 
 def _only_text(chunk: JsonDict) -> str | None:

@@ -18,6 +18,7 @@ from pipeline.providers.messages import errors_of
 from pipeline.providers.replies import is_error
 
 _DONE = b"[DONE]"
+_END_OF_EVENT = b"\n\n"
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _SECONDS_BEHIND_THE_END = 1.0
 _BYTES_AT_ONCE = 2**14
@@ -74,8 +75,11 @@ class Assembly:
         """Take in the next bytes of the body."""
         start = 0
         while self._chances and len(piece) - start > _FEW_BYTES:
-            self._take_many(piece[start : start + _BYTES_AT_ONCE])
-            start += _BYTES_AT_ONCE
+            # To the end of an event, because those that are cut are decoded by themselves.
+            end = piece.rfind(_END_OF_EVENT, start, start + _BYTES_AT_ONCE) + len(_END_OF_EVENT)
+            end = end if end > start + _FEW_BYTES else start + _BYTES_AT_ONCE
+            self._take_many(piece[start:end])
+            start = end
         for name, data in self._events.feed(piece[start:]):
             self._take(name, data)
 
@@ -100,7 +104,7 @@ class Assembly:
 
     def _take_many(self, piece: bytes) -> None:
         while piece := self._without_alike(piece):
-            event, end, piece = piece.partition(b"\n\n") if self._chances else (piece, b"", b"")
+            event, end, piece = piece.partition(_END_OF_EVENT) if self._chances else (piece, b"", b"")
             for name, data in self._events.feed(event + end):
                 chunk = self._take(name, data)
                 if chunk is not None and self._chances and not (self._alike and self._alike.has(data)):
