@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from msgspec import Struct, field
@@ -165,10 +166,10 @@ def valid_count(value: object) -> int | None:
 
     Some servers write integers as `10.0`. True is not a count.
     """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
     if type(value) is not int:
-        return None
+        if not isinstance(value, float) or not value.is_integer():
+            return None
+        value = int(value)
     return value if 0 <= value <= MAX_INT64 else None
 
 
@@ -220,7 +221,17 @@ def canonical_json(value: object) -> str:
 
 def digest(value: object) -> str:
     """Return the 128-bit BLAKE2b of a value's canonical JSON, as 32 hexadecimal digits."""
-    return hashlib.blake2b(canonical_json(value).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return _blake2b(canonical_json(value))
+
+
+def _blake2b(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def digest_of_texts(*texts: str) -> str:
+    """Return the `digest` of a list of texts, in less time."""
+    canonical = f"[{','.join(map(encode_basestring, texts))}]"
+    return _blake2b(canonical)
 
 
 def request_hash(endpoint_kind: str, request: Request) -> str:

@@ -19,6 +19,6 @@ def has_surrogate(text: str) -> bool:
 
 def well_formed(text: str) -> str:
     """Return the text with each pair of surrogates joined, and U+FFFD for each lone one."""
-    if not has_surrogate(text):
+    if text.isascii() or not has_surrogate(text):  # a call less for nearly all texts
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

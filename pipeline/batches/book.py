@@ -171,10 +171,9 @@ class Book:
         """Bill and record what came of a line, and what becomes of its row; `reply` is the reply as it came, where the
         job keeps it. Returns a failure that every line meets.
         """
-        claim = self._take(number)
+        claim, worst = self._take(number)
         now = self._wall_clock()
         price = self._price_of(claim)
-        worst = None if claim.worst_cost is None else Decimal(claim.worst_cost)
         charge = charge_of(result, price, worst, claim.worst_tokens)
         self._pending.bill(result, charge, is_retry=claim.history.attempts > 0)
         if (reserved := self._reserved.pop(number, None)) is not None:
@@ -240,15 +239,17 @@ class Book:
         self._numbers[_key(claim)] = claim.number
         self.worst_usd += Decimal(claim.worst_cost or 0)
 
-    def _take(self, number: int) -> Claim:
+    def _take(self, number: int) -> tuple[Claim, Decimal | None]:
+        """Close a claim. Returns it, with the maximum that its request can cost."""
         claim = self.claims.pop(number)
+        worst = None if claim.worst_cost is None else Decimal(claim.worst_cost)
         lines = self._lines[claim.batch]
         del lines[number], self._numbers[claim.row_id, claim.request_hash]
         if not lines:
             del self._lines[claim.batch]
-        self.worst_usd = self.worst_usd - Decimal(claim.worst_cost or 0) if self.claims else Decimal(0)
+        self.worst_usd = self.worst_usd - (worst or 0) if self.claims else Decimal(0)
         self._pending.release(number)
-        return claim
+        return claim, worst
 
     def _price_of(self, claim: Claim) -> Price | None:
         factor = self.batches[claim.batch].price_factor

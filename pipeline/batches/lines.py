@@ -11,7 +11,7 @@ from pipeline.client import shortened
 from pipeline.errors import ErrorKind
 from pipeline.providers import Endpoint
 from pipeline.providers.documents import DocumentTooLarge, decode, json_text, read_document
-from pipeline.records import Failure, JsonObject, Reply, digest
+from pipeline.records import Failure, JsonObject, Reply, digest_of_texts
 from pipeline.redaction import Redaction
 
 _BYTES_AT_ONCE = 1 << 20
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 
 def line_id(row_id: str, request_hash: str) -> str:
     """Return the `custom_id` of a row's line: what a row is and asks, so that it means the same after a recovery."""
-    return digest([row_id, request_hash])
+    return digest_of_texts(row_id, request_hash)
 
 
 def read_answers(

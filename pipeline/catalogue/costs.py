@@ -40,6 +40,8 @@ llama-models 0.3.0; Llama 4: 113 bytes). A text may well be one long word again 
 _DAYS_OF_A_YEAR = 365
 _USD_UNIT = Decimal("1e-12")
 _USD_BEYOND = Decimal(10**6)
+_SURELY_FITS = _USD_BEYOND.adjusted() - 1
+"""An amount with a lower exponent fits however it is rounded."""
 _EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation, Overflow])
 _UPWARD = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_CEILING, traps=[InvalidOperation, Overflow])
 _TO_COLUMN = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF_EVEN)
@@ -104,12 +106,13 @@ def cost(price: Price | None, usage: Usage) -> Decimal | None:
             amount = _EXACT.add(amount, saved)
     except ArithmeticError:
         return None
-    is_far_below = amount.adjusted() + 1 < _USD_BEYOND.adjusted()
-    return amount if is_far_below or as_column(amount) is not None else None
+    return amount if amount.adjusted() < _SURELY_FITS or as_column(amount) is not None else None
 
 
 def as_column(amount: Decimal) -> Decimal | None:
     """Return USD rounded half-even to the 12 decimals of decimal128(18,12), or None if the amount does not fit."""
+    if amount.adjusted() < _SURELY_FITS:
+        return amount.quantize(_USD_UNIT, context=_TO_COLUMN)
     if amount.copy_abs() >= _USD_BEYOND:
         return None
     rounded = amount.quantize(_USD_UNIT, context=_TO_COLUMN)

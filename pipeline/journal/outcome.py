@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from pipeline.catalogue import as_column
 from pipeline.records import JsonObject
@@ -75,34 +77,40 @@ class Outcome(NamedTuple):
 PUBLISHED = Outcome._fields[: Outcome._fields.index("usage")]
 """The fields that are columns of the output, in its order; `cost` is named `cost_usd` there."""
 
-_FIELDS = Outcome._fields
-_NAMES = frozenset(_FIELDS)
+_NAMES = frozenset(Outcome._fields)
 _AMOUNTS = ("billed_usd", "possibly_billed", "saved_usd")
-_ONLY_WHERE_SET = frozenset({"in_doubt", "accepted", "source", "stood_for", "answer_attempts"})
+_ALWAYS_WRITTEN = ("attempts", "failed_runs")
 NOTHING = Outcome()
 """The history of a row that was never sent."""
 _FACTS_OF_NOTHING: JsonObject = {"attempts": 0, "failed_runs": 0}
 
+_FIELDS = [
+    (name, Any, msgspec.UNSET if name in _ALWAYS_WRITTEN else default)
+    for name, default in Outcome._field_defaults.items()
+]
+_Facts = msgspec.defstruct(
+    "_Facts", [*_FIELDS, ("cost_usd", Any, None), ("exact_cost_usd", Any, None)], omit_defaults=True
+)
+"""An outcome as it is stored: without what is not known. A struct takes less than half of a dictionary's time to write.
+"""
+
 
 def encode(outcome: Outcome) -> JsonObject:
     """Return the outcome as a JSON object. Output columns have the names that they have in the output."""
+    facts: JsonObject = msgspec.to_builtins(facts_of(outcome))
+    return facts
+
+
+def facts_of(outcome: Outcome) -> object:
+    """Return the same as a value that msgspec writes in less time."""
     if outcome == NOTHING:  # the history in the claim of every first request
         return _FACTS_OF_NOTHING
-    facts: dict[str, object] = {
-        name: value
-        for name, value in zip(_FIELDS, outcome, strict=True)
-        if value or (value is not None and name not in _ONLY_WHERE_SET)
-    }
-    for name in _AMOUNTS:
-        if name in facts:
-            facts[name] = str(facts[name])
+    facts: Any = _Facts(*outcome)
     if (cost := outcome.cost) is not None:
-        del facts["cost"]
         shown = as_column(cost)
-        if shown is not None:
-            facts["cost_usd"] = str(shown)
+        facts.cost, facts.cost_usd = None, shown
         if shown != cost:
-            facts["exact_cost_usd"] = str(cost)
+            facts.exact_cost_usd = cost
     return facts
 
 

@@ -217,12 +217,11 @@ class Journal(JournalReader):
         while start < len(rows):
             # By powers of two, because a cached statement holds what it inserted last: few sizes, little memory.
             count = 1 << (min(len(rows) - start, _ROWS_PER_STATEMENT).bit_length() - 1)
-            while count > 1 and sum(len(packed) for _, packed in rows[start : start + count]) > _BYTES_PER_STATEMENT:
+            while (size := _bytes_of(part := rows[start : start + count])) > _BYTES_PER_STATEMENT and count > 1:
                 count //= 2
-            part = rows[start : start + count]
             values = [value for number, packed in part for value in (number, packed, checksum(number, packed))]
             self._connection.execute(f"INSERT INTO {table} VALUES {','.join(['(?,?,?)'] * count)}", values)
-            self._log_bytes += sum(len(packed) for _, packed in part)
+            self._log_bytes += size
             start += count
 
     def _release(self, numbers: Sequence[int]) -> None:
@@ -236,3 +235,7 @@ class Journal(JournalReader):
 
     def _writing(self) -> Guard:
         return Guard(CheckpointFailed, f"{self._directory}: the journal cannot be written to")
+
+
+def _bytes_of(rows: Sequence[tuple[int, bytes]]) -> int:
+    return sum([len(packed) for _, packed in rows])

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from pydantic_core import from_json
+import msgspec
 
 from pipeline.surrogates import well_formed
 
@@ -53,22 +53,22 @@ def read_document(text: str) -> Any:
     if len(text) > MAX_VALUES and _has_too_many_values(text):
         raise DocumentTooLarge(f"the reply holds more than {MAX_VALUES:,} values")
     try:
-        return from_json(text, allow_inf_nan=False)  # in half the time, but strict, and for 200 levels at most
-    except ValueError:
-        return _read_any(text)
+        document = _STRICT_DECODER.decode(text)  # in a third of the time
+    except (ValueError, RecursionError):
+        document = _read_any(text)
+    # Each level takes a bracket, so most bodies are known to be flat without a walk.
+    if len(text) > 2 * MAX_LEVELS and text.count("[") + text.count("{") > MAX_LEVELS and _levels(document) > MAX_LEVELS:
+        raise _too_deep()
+    return document
 
 
 def _read_any(text: str) -> Any:
     try:
-        document = _DECODER.decode(text)
+        return _DECODER.decode(text)
     except ValueError:
         return None
     except RecursionError:
         raise _too_deep() from None
-    # Each level takes a bracket, so most bodies are known to be flat without a walk.
-    if text.count("[") + text.count("{") > MAX_LEVELS and _levels(document) > MAX_LEVELS:
-        raise _too_deep()
-    return document
 
 
 def json_text(value: Any) -> str:
@@ -97,6 +97,7 @@ def _whole_number(digits: str) -> int | str:
 
 
 # Made once, because json.loads and json.dumps make new ones for each call with options.
+_STRICT_DECODER = msgspec.json.Decoder()
 _DECODER = json.JSONDecoder(strict=False, parse_int=_whole_number, parse_constant=lambda _: None)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 

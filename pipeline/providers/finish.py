@@ -8,19 +8,35 @@ OpenRouter `error`, Zhipu `network_error`).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-_AT_LIMIT = re.compile(
+_MOST_CHARACTERS = 100
+
+
+def _words(pattern: str) -> Callable[[str], bool]:
+    """Return what tells whether the words of a reason match a pattern."""
+    matches = re.compile(pattern).fullmatch
+
+    @lru_cache(maxsize=64)
+    def match(reason: str) -> bool:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", reason.strip())
+        words = re.sub(r"[\s.-]+", "_", words).lower().removeprefix("finish_reason_")
+        return matches(words) is not None
+
+    return match
+
+
+_are_of_limit = _words(
     r"(model_|max_|context_)?length(_limit|_exceeded|_capped)?|(max|maximum)_((new|output|completion)_)?tokens"
     r"|(token|tokens|error|output)_limit(_reached|_exceeded)?|(model_)?context_window(_exceeded)?"
 )
-_BROKEN_OFF = re.compile(
+_are_of_break = _words(
     r"(.+_)?(error|abort(ed)?|cancel(l?ed)?|failed|failure|interrupted|timeout|timed_out|overloaded)"
     r"|insufficient_system_resources?"
 )
-_FILTERED = re.compile(r"(.*_)?(filter(ed)?|safety|blocked|blocklist|prohibited_content|recitation|spii|refusal)")
-_MOST_CHARACTERS = 100
+_are_of_filter = _words(r"(.*_)?(filter(ed)?|safety|blocked|blocklist|prohibited_content|recitation|spii|refusal)")
 
 
 def finish_reason(value: Any) -> str | None:
@@ -32,21 +48,14 @@ def finish_reason(value: Any) -> str | None:
 
 def stopped_at_limit(reason: str | None) -> bool:
     """Return whether the answer stopped because it had as many tokens as it may have."""
-    return _is_like(_AT_LIMIT, (reason or "")[:_MOST_CHARACTERS])
+    return _are_of_limit((reason or "")[:_MOST_CHARACTERS])
 
 
 def broke_off(reason: str | None) -> bool:
     """Return whether the server gave up in the middle of the answer. A content filter's stop is an end like others."""
-    return _is_like(_BROKEN_OFF, (reason or "")[:_MOST_CHARACTERS])
+    return _are_of_break((reason or "")[:_MOST_CHARACTERS])
 
 
 def explains_emptiness(reason: str | None) -> bool:
     """Return whether an answer that ended so may be without a word: it was filtered, or no room was left for one."""
-    return stopped_at_limit(reason) or _is_like(_FILTERED, (reason or "")[:_MOST_CHARACTERS])
-
-
-@lru_cache(maxsize=64)
-def _is_like(pattern: re.Pattern[str], reason: str) -> bool:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", reason.strip())
-    words = re.sub(r"[\s.-]+", "_", words).lower().removeprefix("finish_reason_")
-    return pattern.fullmatch(words) is not None
+    return stopped_at_limit(reason) or _are_of_filter((reason or "")[:_MOST_CHARACTERS])

@@ -82,26 +82,20 @@ def find_answer(document: JsonObject) -> Answer:
     if not isinstance(message, dict):
         message = {"content": choice["text"]} if "text" in choice else {}
     content = message.get("content")
-    parts = _Parts.of(content)
+    parts = None if isinstance(content, str) else _Parts.of(content)
     reason = finish_reason(choice.get("finish_reason"))
     thinking = [message.get("reasoning_content"), message.get("reasoning"), parts.thinking if parts else None]
     tool_calls, reasoning, error = message.get("tool_calls"), first_text(thinking), choice.get("error")
     refusal = message.get("refusal") or (parts.refusal if parts else None)
-    return Answer(
-        found="content" in message
+    found = (
+        "content" in message
         or any((tool_calls, reasoning, refusal, error))
         or explains_emptiness(reason)
         or broke_off(reason)
-        or read_usage(usage, answered=False).is_priceable,
-        response=content if parts is None else parts.text,
-        tool_calls=tool_calls,
-        usage=usage,
-        finish_reason=reason,
-        reasoning=reasoning,
-        refusal=refusal,
-        model=document.get("model"),
-        error=error,
+        or read_usage(usage, answered=False).is_priceable
     )
+    response = content if parts is None else parts.text
+    return Answer(found, response, tool_calls, usage, reason, reasoning, refusal, document.get("model"), error)
 
 
 class _Parts(Struct, frozen=True):

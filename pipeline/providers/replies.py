@@ -41,6 +41,9 @@ class Answer(NamedTuple):
         return self.found and not (self.error and is_error(self.error)) and not broke_off(self.finish_reason)
 
 
+_NO_ANSWER = Answer()
+
+
 def parse_response(
     status: int,
     headers: Mapping[str, str],
@@ -70,11 +73,9 @@ def read_response(
     splits_reasoning: bool = False,
 ) -> Reply | Failure:
     """Return the typed result of a whole response whose body is read already, where it is known with its `text`."""
-    answer = Answer()
-    if 200 <= status < 300 and isinstance(document, dict):
-        answer = find_answer(document)
-        if answer.is_whole:
-            return _reply(status, _split(answer) if splits_reasoning else answer)
+    answer = find_answer(document) if 200 <= status < 300 and isinstance(document, dict) else _NO_ANSWER
+    if answer.is_whole:
+        return _reply(status, _split(answer) if splits_reasoning else answer)
     if text is None:
         text = json_text(document)
     if not 200 <= status < 300:
@@ -142,14 +143,14 @@ def _reply(status: int, answer: Answer) -> Reply:
     answered = response_type != "empty" or tool_calls is not None
     usage = read_usage(answer.usage, answered=answered, reasoned=bool(answer.reasoning))
     return Reply(
-        response=response,
-        response_type=response_type,
-        tool_calls=tool_calls,
-        usage=usage,
-        finish_reason=None if answer.finish_reason is None else well_formed(answer.finish_reason),
-        reasoning=well_formed(answer.reasoning) if answer.reasoning else None,
-        served_model=well_formed(answer.model) if isinstance(answer.model, str) and answer.model else None,
-        http_status=status,
+        response,
+        response_type,
+        tool_calls,
+        usage,
+        None if answer.finish_reason is None else well_formed(answer.finish_reason),
+        well_formed(answer.reasoning) if answer.reasoning else None,
+        well_formed(answer.model) if isinstance(answer.model, str) and answer.model else None,
+        status,
     )
 
 

@@ -130,7 +130,7 @@ class Admission:
 
     def settle(self, reservation: Reservation, charge: Charge, sent_at: float) -> None:
         """Replace what a request had reserved by its charge; `sent_at` is when it was really sent."""
-        self._budget.settle(reservation.worst, (charge.known or Decimal(0)) + (charge.at_most or Decimal(0)))
+        self._budget.settle(reservation.worst, charge.total)
         if self._requests and reservation.request:
             self._requests.settle(reservation.request, 1, sent_at)
         if self._tokens and reservation.tokens:

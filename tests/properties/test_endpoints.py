@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from typing import Any, Literal
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.models import EndpointConfig
 from pipeline.config.wire import make_endpoint
+from pipeline.providers import documents
 from pipeline.records import Failure, Reply, Usage
 
 KINDS = ("dataoorts", "openai")
@@ -92,3 +94,46 @@ def canonical(value: Any) -> str:
     """Equal values as equal text; NaN equals itself, and a lone surrogate its replacement."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+class _Refusing:
+    """A decoder that reads nothing."""
+
+    def decode(self, text: str) -> Any:
+        raise ValueError(text)
+
+
+SIGNS = st.text(st.sampled_from('{}[]:,"\\/u d83\nde00\t\x000123456789.-+eEtruefalsn'), max_size=30)
+AWKWARD = (
+    '{"a": 1, "b": 2, "a": 3}',
+    "1" * 4300,
+    "1" * 4301,
+    "-" + "9" * 25,
+    "[1e999, -1e999, 1.7976931348623159e308, 1e-400, -0, -0.0, 1E5]",
+    "[NaN, Infinity, -Infinity]",
+    '"\\ud800 \\ud83d\\ude00 \\ude00"',
+    '{"\\ud800": 1}',
+    '"a\tb\x00c"',
+    "[" * 300 + "]" * 300,
+    "[1,]",
+    "01",
+    "1 2",
+    "\ufeff1",
+    "",
+)
+
+
+@given(SIGNS | VALUES.map(json.dumps))
+def test_json_is_read_as_pythons_own_parser_reads_it(text: str) -> None:
+    read_alike(text)
+
+
+@pytest.mark.parametrize("text", AWKWARD, ids=range(len(AWKWARD)))
+def test_awkward_json_is_read_as_pythons_own_parser_reads_it(text: str) -> None:
+    read_alike(text)
+
+
+def read_alike(text: str) -> None:
+    with patch.object(documents, "_STRICT_DECODER", _Refusing()):
+        wanted = documents.read_document(text)
+    assert repr(documents.read_document(text)) == repr(wanted)

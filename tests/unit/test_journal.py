@@ -752,6 +752,18 @@ def test_an_outcome_of_nothing_is_written_by_the_same_fields_as_any_other() -> N
     assert decode(encode(Outcome())) == Outcome()
 
 
+def test_what_is_known_is_written_also_where_it_is_nothing() -> None:
+    known = Outcome(attempts=0, truncated=False, prompt_tokens=0, response="", in_doubt=False, cost=Decimal("0.5"))
+    assert encode(known) == {
+        "attempts": 0,
+        "failed_runs": 0,
+        "truncated": False,
+        "prompt_tokens": 0,
+        "response": "",
+        "cost_usd": "0.500000000000",
+    }
+
+
 @pytest.mark.parametrize("numbers", [[2, 3, 4], [1, 9], [5]], ids=["near", "far", "one"])
 def test_texts_come_together_in_the_order_of_their_numbers(directory: Path, numbers: list[int]) -> None:
     with writing(directory) as journal:
