@@ -19,6 +19,7 @@ from pydantic_core import from_json, to_json
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Changes, Claim, Event, Journal, State
 from pipeline.journal.outcome import Outcome, decode, encode
+from pipeline.records import digest, digest_of_texts
 
 PAGE = 8192
 
@@ -336,3 +337,8 @@ def test_after_a_kill_at_any_commit_the_files_hold_exactly_what_was_acknowledged
     journal.close()
     content.check(directory)
     shutil.rmtree(base)
+
+
+@given(st.text(), any_text)
+def test_the_digest_of_texts_is_that_of_their_list(first: str, second: str) -> None:
+    assert digest_of_texts(first, second) == digest([first, second])
