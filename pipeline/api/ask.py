@@ -71,7 +71,7 @@ def ask(
     for name, section in sections.items():
         if not isinstance(section, Mapping | None):
             raise InvalidInput(f"{name}: a mapping is needed, not {type(section).__name__}")
-    prompt: dict[str, Any] = {"user": user} if system is None else {"system": system, "user": user}
+    prompt: dict[str, object] = {"user": user} if system is None else {"system": system, "user": user}
     if samples != 1:
         prompt["samples"] = samples
     asked = {
