@@ -10,7 +10,6 @@ from pathlib import Path
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import State
 from pipeline.plan import TO_SEND, Plan, Rows, UnsentFailure
-from pipeline.plan.cells import input_row_id
 from pipeline.providers import Endpoint
 from pipeline.providers.batch_lines import request_line
 from pipeline.storage import LOCAL
@@ -90,6 +89,6 @@ def _lines(rows: Rows, plan: Plan, endpoint: Endpoint) -> Iterator[bytes | None]
                 yield None
                 continue
             variant, sample = rows.cell(position)
-            parts = [input_row_id(row_id), *([variant.name] if variant.name else [])]
+            parts = [rows.input_id(row_id), *([variant.name] if variant.name else [])]
             custom_id = "/".join([*parts, *([str(sample)] if rows.samples is not None else [])])
             yield request_line(custom_id, request, endpoint)

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pipeline.expect import Expected
 from pipeline.plan.blocks import BlockReader, Blocks
-from pipeline.plan.cells import SEPARATOR, cell_marks
+from pipeline.plan.cells import SEPARATOR, cell_marks, input_row_id
 from pipeline.plan.keys import Keys, keys_of_contents, keys_of_ids
 from pipeline.plan.variants import UnsentFailure, Variant
 from pipeline.prompts import PromptFailure
@@ -76,6 +76,10 @@ class Rows(Struct, frozen=True):
     def has_marks(self) -> bool:
         """Whether the rows of an input row are told apart by marks behind their ids."""
         return self._marks != [""]
+
+    def input_id(self, row_id: str) -> str:
+        """Return the id of the input row that a row was made of."""
+        return input_row_id(row_id) if self.has_marks else row_id
 
     @property
     def shares(self) -> bool:

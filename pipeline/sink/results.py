@@ -12,7 +12,7 @@ from pipeline.arrays import integers, strings
 from pipeline.errors import InvalidInput
 from pipeline.journal import ANSWERS, Journal, State
 from pipeline.journal.texts import EventTexts
-from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, adopted_by_payers, input_row_id, settled
+from pipeline.plan import FAILED, SUCCEEDED, Plan, Rows, adopted_by_payers, settled
 from pipeline.sink.ahead import ahead
 from pipeline.sink.joined import Joined, Unbuilt, fields_of
 from pipeline.sources.files import is_touched
@@ -150,10 +150,11 @@ class Results(Struct, frozen=True):
                 raise _changed()
         shared_from: dict[int, str] = {}
         for index in np.flatnonzero(payers >= 0).tolist():
-            shared_from[index] = input_row_id(facts.adopters.get(int(events[index])) or row_ids[index].as_py())
+            payer = facts.adopters.get(int(events[index])) or row_ids[index].as_py()
+            shared_from[index] = self.rows.input_id(payer)
         settings, by_settings = np.unique(found.settings_ids, return_inverse=True)
         known = {
-            "row_id": strings([input_row_id(row_id) for row_id in own]) if self.rows.has_marks else own_ids,
+            "row_id": strings([self.rows.input_id(row_id) for row_id in own]) if self.rows.has_marks else own_ids,
             "status": _STATUSES.take(integers(np.isin(states[finished], _FAILED).astype(np.int64))),
             "model": strings([facts.models[one] for one in settings.tolist()]).take(integers(by_settings[at])),
             "request_hash": found.request_hashes.take(order),

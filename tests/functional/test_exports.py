@@ -294,6 +294,15 @@ def batch_job(ws: Workspace, **sections: Any) -> None:
     ws.job(endpoint={"kind": "openai", "url": url, "model": "some/model"}, input={"id": "id"}, **sections)
 
 
+def test_requests_have_the_whole_id_of_their_row(ws: Workspace, endpoint: Endpoint) -> None:
+    ids = ["a\x1f1", "a\x1f2"]  # the character that parts ids from samples, where there are any
+    ws.given([[one, "x"] for one in ids], ["id", "question"])
+    batch_job(ws)
+    export(ws, "openai-batch-requests", path="requests")
+    found = lines(ws, "requests/requests-00001.jsonl")
+    assert [line["custom_id"] for line in found] == ids
+
+
 def test_what_is_not_answered_is_written_as_requests_in_files_that_the_api_takes(
     ws: Workspace, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

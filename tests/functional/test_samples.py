@@ -240,10 +240,13 @@ def test_an_id_with_the_character_that_parts_samples_is_refused(ws: Workspace, e
 def test_without_marks_an_id_with_the_character_that_parts_samples_stays_whole(
     ws: Workspace, endpoint: Endpoint
 ) -> None:
-    ws.given([["a\x1f1", "x"], ["a\x1f2", "y"]], ["key", "question"])
-    job(ws, None, input={"id": "key"})
+    ids = ["a\x1f1", "a\x1f2", "a\x1f3"]
+    ws.given([[ids[0], "x"], [ids[1], "y"], [ids[2], "y"]], ["key", "question"])
+    job(ws, None, input={"id": "key"}, deduplicate=True)
     ws.run()
-    assert [row["row_id"] for row in ws.rows()] == ["a\x1f1", "a\x1f2"]
+    assert [row["row_id"] for row in ws.rows()] == ids
+    assert [row["shared_from"] for row in ws.rows()] == [None, None, ids[1]]
+    assert ws.pipeline("show", "job.yaml", "--id", ids[1]).code == 0
 
 
 def test_ask_returns_a_frame_with_each_row_once_for_each_sample(

@@ -12,7 +12,7 @@ from pipeline.app.jobs.moment import at_a_moment
 from pipeline.app.jobs.planning import plan_unsaved
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
-from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure, input_row_id, settled, settled_positions
+from pipeline.plan import FAILED, SUCCEEDED, Plan, UnsentFailure, settled, settled_positions
 from pipeline.records import Message, Row, json_text
 from pipeline.sink import Results
 from pipeline.sources.identity import row_values
@@ -58,7 +58,7 @@ def _positions(opened: OpenJob, plan: Plan, row_id: str) -> range:
     for start, batch in rows.batches():
         stop = min(start + rows.count(batch), len(plan))
         ids = plan.row_ids(range(start, stop), rows.ids(start, batch)[: stop - start])[:: rows.cells]
-        own = [input_row_id(one) for one in ids]
+        own = [rows.input_id(one) for one in ids]
         if row_id in own:
             first = start + own.index(row_id) * rows.cells
             return range(first, first + rows.cells)
