@@ -1,8 +1,8 @@
 #!/bin/sh
 # chdb 4.4.0: a query from Parquet to Parquet turns null lists and structs into empty ones, and bytes into text.
 #
-# ClickHouse has no null for arrays and tuples, and reads them as empty without being asked to. It marks binary columns as
-# UTF-8 text on the way out, valid or not, so other readers fail on the column. Plain columns keep their nulls.
+# ClickHouse has no null for arrays and tuples, and reads them as empty without being asked to. It marks binary columns
+# as UTF-8 text on the way out, valid or not, so other readers fail on the column. Plain columns keep their nulls.
 #
 # For a batch: "not labeled yet" becomes "no label", a row without a conversation is asked, and images cannot be read.
 #

@@ -1,8 +1,8 @@
 #!/bin/sh
 # datasets 5.2.0: a folder in which one split has no rows cannot be loaded at all, not even its other splits.
 #
-# With an empty row group, as pyarrow writes an empty table, reading ends in "BatchSize must be greater than 0". Without a
-# row group it ends in "corresponds to no data".
+# With an empty row group, as pyarrow writes an empty table, reading ends in "BatchSize must be greater than 0". Without
+# a row group it ends in "corresponds to no data".
 #
 # For a batch: a small data set whose test split happens to be empty is lost to load_dataset.
 #

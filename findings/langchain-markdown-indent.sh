@@ -1,7 +1,8 @@
 #!/bin/sh
 # langchain-text-splitters 1.1.3: MarkdownHeaderTextSplitter takes the indentation out of code and lists.
 #
-# It is there to split a text at its headers. Each line is also stripped, within fenced code too. `strip_headers` and `return_each_line` do not change that.
+# It is there to split a text at its headers. Each line is also stripped, within fenced code too. `strip_headers` and
+# `return_each_line` do not change that.
 #
 # For a batch: Python or YAML that was cut out of a page by its headers is another program in the prompt, or none.
 #

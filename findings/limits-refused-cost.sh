@@ -2,7 +2,8 @@
 # limits 5.8.0: in a fixed window, a request that is refused uses up what it was refused.
 #
 # `hit` consumes a request, and all requests in a window count (pypi.org/project/limits). That includes those that were
-# refused: a hit whose cost is too large for what is left is counted all the same, so that smaller ones are refused until the window ends. The other two strategies leave the rest.
+# refused: a hit whose cost is too large for what is left is counted all the same, so that smaller ones are refused
+# until the window ends. The other two strategies leave the rest.
 #
 # For a batch: under a limit of tokens a minute, one long prompt that has to wait stops all the short ones.
 #

@@ -1,8 +1,8 @@
 #!/bin/sh
 # llguidance 1.9.1: under an enum or const above 2**53, the right number cannot be written, and its neighbor can.
 #
-# The numbers of a schema pass through a float, silently. The same number as a text is kept. llguidance guides the output
-# of several servers, and the schema is valid JSON Schema.
+# The numbers of a schema pass through a float, silently. The same number as a text is kept. llguidance guides the
+# output of several servers, and the schema is valid JSON Schema.
 #
 # For a batch: a model that picks one of several ids is made to name an id that is not among them.
 #

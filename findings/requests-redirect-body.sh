@@ -1,7 +1,7 @@
 #!/bin/sh
 # requests 2.34.2 reads the body of a redirect that it was told not to follow, and whole, though it was told to stream.
 #
-# `allow_redirects=False` still prepares the request that would follow, for `Response.next`, and reads the body to do so.
+# `allow_redirects=False` still prepares the request that would follow, for `Response.next`, and reads the body for it.
 #
 # For a batch: `stream=True` bounds the memory of every reply but this one, and a redirect without end takes it all.
 #

@@ -5,7 +5,7 @@
 # error leaves the `with` block of the writer, these complete the upload, and the half takes the place of the object of
 # before. smart_open gives the upload up, and so does obstore's own writer, but not the one it has for fsspec.
 #
-# For a batch: a step that fails while it writes replaces good answers with half of the new ones, and its file looks done.
+# For a batch: a step that fails while it writes replaces good answers with half of the new ones, and looks done.
 #
 #> before: the whole file of yesterday
 #> s3fs 2026.9.0: half of the

@@ -1,0 +1,96 @@
+#!/bin/sh
+# huggingface_hub 2.4.0, ollama 0.6.3 and aiosseclient 0.1.8 lose a streamed answer with a rare line separator in it.
+#
+# U+2028 and U+0085 need no escape in JSON, and end no line of an event stream
+# (html.spec.whatwg.org/multipage/server-sent-events.html). A server that sends UTF-8 as it is, such as vLLM, sends them
+# so. These three split their lines where Python's str.splitlines does. The line is cut in two, and is JSON no more.
+# The same answer reaches the client of openai whole.
+#
+# For a batch: answers that quote web pages or PDF files fail each time that they are bought.
+#
+#> openai 3.57.0: 'One\u2028two'
+#> huggingface_hub 2.4.0: JSONDecodeError: Unterminated string starting at
+#> ollama 0.6.3: JSONDecodeError: Unterminated string starting at
+#> aiosseclient 0.1.8: the data of the first event ends with 'One'
+. "$(dirname "$0")/support/check.sh"
+install openai==3.57.0 huggingface_hub==2.4.0 ollama==0.6.3 aiosseclient==0.1.8
+check <<'EOF'
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+
+import aiosseclient
+import ollama
+from huggingface_hub import InferenceClient
+from openai import OpenAI
+
+MESSAGES = [{"role": "user", "content": "Quote the page"}]
+MESSAGE = {"role": "assistant", "content": "One\u2028two"}
+CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "small",
+         "choices": [{"index": 0, "delta": MESSAGE, "finish_reason": "stop"}]}  # fmt: skip
+LINE = {"model": "small", "created_at": "2026-01-01T00:00:00Z", "message": MESSAGE, "done": True}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.reply()
+
+    def do_GET(self) -> None:
+        self.reply()
+
+    def reply(self) -> None:
+        self.send_response(200)
+        if self.path == "/api/chat":
+            self.send_header("content-type", "application/x-ndjson")
+            text = json.dumps(LINE, ensure_ascii=False) + "\n"
+        else:
+            self.send_header("content-type", "text/event-stream; charset=utf-8")
+            text = f"data: {json.dumps(CHUNK, ensure_ascii=False)}\n\ndata: [DONE]\n\n"
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def with_openai() -> str:
+    chunks = OpenAI(api_key="unused", base_url=f"{url}/v1").chat.completions.create(
+        model="small", messages=MESSAGES, stream=True)  # fmt: skip
+    return ascii("".join(chunk.choices[0].delta.content for chunk in chunks))
+
+
+def with_huggingface_hub() -> str:
+    client = InferenceClient(base_url=f"{url}/v1", api_key="unused")
+    chunks = client.chat_completion(MESSAGES, model="small", stream=True)
+    return ascii("".join(chunk.choices[0].delta.content for chunk in chunks))
+
+
+def with_ollama() -> str:
+    parts = ollama.Client(host=url).chat(model="small", messages=MESSAGES, stream=True)
+    return ascii("".join(part.message.content for part in parts))
+
+
+async def first_event() -> str:
+    async for event in aiosseclient.aiosseclient(f"{url}/v1/chat/completions"):
+        return str(event.data)
+    return ""
+
+
+def with_aiosseclient() -> str:
+    return f"the data of the first event ends with {asyncio.run(first_event()).rpartition(chr(34))[2]!r}"
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{server.server_port}"
+for package in ("openai", "huggingface_hub", "ollama", "aiosseclient"):
+    try:
+        seen = globals()[f"with_{package}"]()
+    except ValueError as error:
+        seen = f"{type(error).__name__}: {str(error).partition(':')[0]}"
+    print(f"{package} {version(package)}: {seen}")
+server.shutdown()
+EOF
