@@ -11,21 +11,18 @@ column is JSON text there, or some row lacks the key), the batches hold it as `j
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import InvalidJob
 from pipeline.records import JsonObject
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader, Mark
 from pipeline.sources.files import InputFile, watched
-from pipeline.sources.json_columns import ABSENT, MAX_LEVELS, Written, is_json, json_array, json_field
+from pipeline.sources.json_columns import ABSENT, Written, is_json, json_array, json_field
+from pipeline.sources.json_line import parse, parse_again
 from pipeline.sources.places import Place, input_error
 from pipeline.sources.streams import pieces
 
@@ -36,12 +33,6 @@ _MOST_FORMS = 1000
 _CHUNK_BYTES = BATCH_BYTES // 4
 _BLANKS = b" \t\r"
 _TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
-_TOO_DEEP = f"nested too deeply: more than {MAX_LEVELS} levels"
-_ONE_OBJECT = 'each line holds one object, such as {"question": "…"}'
-# An escape of a surrogate pair, half a pair (the group), or any other escape.
-_ESCAPE = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
-)
 
 
 def readers(files: Sequence[InputFile]) -> list[FileReader]:
@@ -53,7 +44,7 @@ def readers(files: Sequence[InputFile]) -> list[FileReader]:
     for file in files:
         with watched(file):
             for number, line in _lines(file):
-                columns.add(_parse(file.path, number, line))
+                columns.add(parse(file.path, number, line))
     if columns.rows and not columns.kinds:
         raise input_error(f"{files[0].path}: the objects have no keys, so there are no columns")
     kinds, everywhere = columns.kinds, columns.everywhere()
@@ -118,7 +109,7 @@ def _joined(before: str | None, kind: str | None) -> str | None:
 def objects(file: InputFile) -> Iterator[tuple[Place, JsonObject]]:
     """Yield each line's object, with its place. Raises InvalidJob as `readers` does."""
     for number, line in _lines(file):
-        yield Place(file.path, number), _parse(file.path, number, line)
+        yield Place(file.path, number), parse(file.path, number, line)
 
 
 def chunks(file: InputFile, schema: pa.Schema, _: Mark | None = None) -> Iterator[Chunk]:
@@ -143,7 +134,7 @@ def _chunk(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Chun
 
 
 def _read(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    rows = [_parse(path, number, line, _KNOWN.decode) for number, line in enumerate(lines, start=first)]
+    rows = [parse_again(path, number, line) for number, line in enumerate(lines, start=first)]
     columns = []
     for field in schema:
         try:
@@ -154,83 +145,6 @@ def _read(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Itera
         except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
             raise input_error(f'{path}: column "{field.name}" is no longer {field.type} throughout') from error
     yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _parse(path: str, number: int, line: bytes, decode: Callable[[str], Any] | None = None) -> dict[str, object]:
-    """Return the object of a line, by `decode` if it is known to be sound."""
-    try:
-        text = line.decode("utf-8")
-        if "\\u" in text:
-            # Half a surrogate pair is not text; it becomes U+FFFD, before keys are compared.
-            text = _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
-        value = (decode or _DECODER.decode)(text)
-    except (ValueError, _Refused, RecursionError) as error:
-        raise _refusal(Place(path, number), line, error) from error
-    if isinstance(value, list):
-        message = "not a JSON object but an array"
-        raise Place(path, number).error(message, "write each item on a line: `jq -c '.[]'`")
-    if not isinstance(value, dict):
-        raise Place(path, number).error("not a JSON object", _ONE_OBJECT)
-    if line.count(b"[") + line.count(b"{") > MAX_LEVELS and _levels(value) > MAX_LEVELS:
-        raise Place(path, number).error(_TOO_DEEP)
-    return value
-
-
-def _refusal(place: Place, line: bytes, error: Exception) -> InvalidJob:
-    """Return what is wrong with a line, given the error at decoding it."""
-    if isinstance(error, UnicodeDecodeError):
-        return place.error(f"not UTF-8: {error.reason}", "JSON is UTF-8; convert the file")
-    if isinstance(error, json.JSONDecodeError):
-        spread = place.number == 1 and line.strip() in (b"[", b"{")
-        hint = (
-            "it is spread over lines; write each object on one: `jq -c '.[]'` or `jq -c .`" if spread else _ONE_OBJECT
-        )
-        return place.error(f"not JSON: {error.msg} (column {error.colno})", hint)
-    if isinstance(error, _Refused):
-        return place.error(str(error))
-    if isinstance(error, RecursionError):
-        return place.error(_TOO_DEEP)
-    return place.error("an integer is too long", "write it as a string")  # Python's own limit on digits
-
-
-def _levels(value: dict[str, object]) -> int:
-    """Return how deep the lists and objects of a row are nested."""
-    levels = 0
-    within: list[Any] = [value]
-    while within:
-        levels += 1
-        values = (item for one in within for item in (one.values() if isinstance(one, dict) else one))
-        within = [item for item in values if isinstance(item, (dict, list))]
-    return levels
-
-
-class _Refused(Exception):
-    """Why a piece of JSON is not taken."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        seen: set[str] = set()
-        duplicate = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise _Refused(f'the key "{duplicate}" occurs twice in one object')
-    return value
-
-
-def _constant(name: str) -> float:
-    raise _Refused(f"{name} is not JSON; write null")
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise _Refused("a number is beyond what a double can hold; write it as a string")
-    return value
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
-_KNOWN = json.JSONDecoder(parse_constant=_constant, parse_float=_float)
-"""Takes a third of the time for lines that have been read before: no key of theirs occurs twice."""
 
 
 def _lines(file: InputFile) -> Iterator[tuple[int, bytes]]:
