@@ -122,7 +122,7 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     if found.is_running:
         return "\n".join(shown)
     if found.shards:
-        return "\n".join([*shown, f"  next      {_after_shards(found.shards, call)}"])
+        return "\n".join([*shown, f"  next      {_after_shards(found, call)}"])
     return "\n".join([*shown, *told.next_lines("  next      ")])
 
 
@@ -145,11 +145,13 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ",".join("-".join(map(str, run)) for run in runs)
 
 
-def _after_shards(shards: Sequence[ShardState], call: JobCall) -> str:
-    left = next((one.shard for one in shards if one.state not in ("succeeded", "failed_rows")), None)
-    if left is None:
-        return call.command("gather", "--shards", str(len(shards)))
-    return call.command("run", "--shard", str(left))
+def _after_shards(found: JobStatus, call: JobCall) -> str:
+    left = next((one.shard for one in found.shards if not one.is_done), None)
+    if left is not None:
+        return call.command("run", "--shard", str(left))
+    if found.summary.output:
+        return call.command("inspect")
+    return call.command("gather", "--shards", str(len(found.shards)))
 
 
 def _batch_text(batch: JsonObject) -> str:

@@ -130,7 +130,8 @@ def counts_text(summary: Summary, *, with_kinds: bool = True) -> str:
     """Return the job's rows by outcome, and what is not as it should be; `with_kinds`: failures by kind too."""
     if summary.rows is None:
         return "nothing was sent"
-    outcomes = f"{summary.succeeded:,} answered, {summary.failed:,} failed, {summary.pending:,} pending"
+    pending = "" if summary.pending is None else f", {summary.pending:,} pending"
+    outcomes = f"{summary.succeeded:,} answered, {summary.failed:,} failed{pending}"
     parts = [f"{outcomes} of {counted(summary.rows, 'row')}"]
     if summary.failures and with_kinds:
         parts.append(f"failed: {kinds_text(summary.failures.items())}")

@@ -181,7 +181,7 @@ def _refused(path: KeyPath, value: object, filled: Filled) -> str | None:
     is_hidden = path in filled.written or place.text is None or path in _NEVER_SHOWN
     if is_hidden or value is None or not isinstance(value, bool | int | float | str):
         return None
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _yaml(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _MAX_REFUSED else f"{text[:_MAX_REFUSED]}…"
 
 
@@ -246,6 +246,8 @@ def _kind(value: object) -> str:
             return f"{_yaml(value)}"
         case int():
             return "an integer"
+        case float() if value.is_integer():
+            return "a number written with `.` or `e`"
         case float():
             return "a number with a fraction"
         case str():

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from pipeline.quality.costs import CostSum
 from pipeline.quality.distinct import hashes
-from pipeline.sink import Results
+from pipeline.sink import AnyResults
 
 FAILED = b""
 """Stands for the answer of a row that failed."""
@@ -49,7 +49,7 @@ class Comparison(Struct, frozen=True):
     tokens: Pair
 
 
-def compare(a: Results, b: Results) -> Comparison:
+def compare(a: AnyResults, b: AnyResults) -> Comparison:
     """Compare two jobs, in about 200 bytes a row of the first.
 
     Raises:
@@ -88,7 +88,7 @@ def compare(a: Results, b: Results) -> Comparison:
     )
 
 
-def _fields(a: Results, b: Results) -> list[str]:
+def _fields(a: AnyResults, b: AnyResults) -> list[str]:
     """Return what answers are compared by: the fields of `parsed` that both have, or else the response."""
     kinds = [kind for results in (a, b) if (kind := _parsed_type(results)) is not None]
     if len(kinds) < 2:
@@ -99,7 +99,7 @@ def _fields(a: Results, b: Results) -> list[str]:
     return sorted(names[0] & names[1]) or ["response"]
 
 
-def _parsed_type(results: Results) -> pa.DataType | None:
+def _parsed_type(results: AnyResults) -> pa.DataType | None:
     name = results.prefix + "parsed"
     return results.schema.field(name).type if name in results.schema.names else None
 
@@ -107,7 +107,7 @@ def _parsed_type(results: Results) -> pa.DataType | None:
 class _Side:
     """One of the jobs: its rows, and sums over them once they are read."""
 
-    def __init__(self, results: Results, fields: Sequence[str]) -> None:
+    def __init__(self, results: AnyResults, fields: Sequence[str]) -> None:
         self._results = results
         self._fields = fields
         self.failed = 0

@@ -19,7 +19,7 @@ from pipeline.quality.quantiles import Amounts, Quantiles
 from pipeline.quality.samples import BySample
 from pipeline.quality.variants import ByVariant, VariantFigures
 from pipeline.records import Request, message_texts
-from pipeline.sink import Joined, Results
+from pipeline.sink import AnyResults, Joined
 from pipeline.sources import pick
 from pipeline.sources.identity import row_values
 
@@ -84,7 +84,7 @@ class Inspected(Struct, frozen=True):
     variants: dict[str, VariantFigures] | None
 
 
-def inspect(results: Results, *, near: bool = True) -> Inspected:
+def inspect(results: AnyResults, *, near: bool = True) -> Inspected:
     """Return what the answers so far are like, from one pass over them; `near` looks for near duplicates too.
 
     Raises:
@@ -98,7 +98,7 @@ def inspect(results: Results, *, near: bool = True) -> Inspected:
 
 
 class _Looking:
-    def __init__(self, results: Results, *, near: bool) -> None:
+    def __init__(self, results: AnyResults, *, near: bool) -> None:
         self._results = results
         self._columns = {name: DistinctCount() for name in results.schema.names}
         self._amounts = {name: Amounts() for name in ("prompt", "prompt_tokens", "response", "completion_tokens")}

@@ -1,7 +1,7 @@
 """The output: input rows and their results in Parquet, each file complete, checked and on disk before it is renamed."""
 
 from pipeline.sink.columns import RAW_REPLY, RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
-from pipeline.sink.gathered import GatheredResults
+from pipeline.sink.gathered import AnyResults, GatheredResults
 from pipeline.sink.groups import RowGroup, row_groups, write_groups
 from pipeline.sink.joined import Joined
 from pipeline.sink.metadata import JournalState, OutputMetadata, journals_together, read_metadata
@@ -14,6 +14,7 @@ __all__ = [
     "RAW_REPLY",
     "RESULT_FIELDS",
     "RESULT_NAMES",
+    "AnyResults",
     "GatheredResults",
     "Joined",
     "JournalState",

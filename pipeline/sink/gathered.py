@@ -10,6 +10,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from pipeline.plan import Rows
+from pipeline.sink.joined import Joined
 from pipeline.sink.results import Joining, Results
 from pipeline.sources import pick, shard_numbers, taken
 
@@ -17,6 +18,11 @@ _MOST_ROWS = 512
 """Input rows that are put in order together: each shard joins its part of them by itself."""
 _BYTES = 8 * 2**20
 """What these rows come to, by the ones before."""
+
+_Slice = tuple[int, pa.RecordBatch, pa.RecordBatch, npt.NDArray[np.int64]]
+"""The position of the first row that some input rows make, these input rows, the results of those with an outcome, and
+which they are, from that position on.
+"""
 
 
 class GatheredResults(Struct, frozen=True):
@@ -42,21 +48,31 @@ class GatheredResults(Struct, frozen=True):
         return sum(part.count for part in self.parts)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield every row that has an outcome, in input order.
+        """Yield every row that has an outcome, in input order. Raises as `joined` does."""
+        for _, _, ordered, _ in self._slices():
+            yield ordered
+
+    def joined(self) -> Iterator[Joined]:
+        """Yield every row that has an outcome, in input order, with its input row.
 
         Raises:
             InvalidInput: the input has changed since the plans were made.
             CheckpointFailed: a journal is damaged.
         """
+        for first, asked, ordered, places in self._slices():
+            yield Joined(ordered, pick(asked, places // self.rows.cells), first + places)
+
+    def _slices(self) -> Iterator[_Slice]:
         joinings = [part.joining() for part in self.parts]
         read, rows = [0] * len(self.parts), _MOST_ROWS
-        for _, batch in self.rows.batches():
+        for first, batch in self.rows.batches():
             numbers = shard_numbers(batch, len(self.parts), self.rows.id_columns)
             start = 0
             while start < batch.num_rows:
                 stop = start + rows
-                ordered = self._ordered(batch.slice(start, rows), numbers[start:stop], joinings, read)
-                yield ordered
+                asked = batch.slice(start, rows)
+                ordered, places = self._ordered(asked, numbers[start:stop], joinings, read)
+                yield first + start * self.rows.cells, asked, ordered, places
                 rows = min(_MOST_ROWS, max(1, rows * _BYTES // max(1, ordered.nbytes)))
                 start = stop
         for joining in joinings:
@@ -64,8 +80,10 @@ class GatheredResults(Struct, frozen=True):
 
     def _ordered(
         self, batch: pa.RecordBatch, numbers: npt.NDArray[np.int64], joinings: list[Joining], read: list[int]
-    ) -> pa.RecordBatch:
-        """Return the results of some input rows, given the shard of each; `read` counts each shard's rows so far."""
+    ) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
+        """Return the results of some input rows, given the shard of each, and which of the rows that these make have
+        one; `read` counts each shard's rows so far.
+        """
         cells = self.rows.cells
         found: list[pa.RecordBatch] = []
         places: list[npt.NDArray[np.int64]] = []
@@ -77,5 +95,11 @@ class GatheredResults(Struct, frozen=True):
                 places.append(offsets[rows] * cells + cell)
             read[part] += len(offsets)
         if not found:
-            return pa.RecordBatch.from_pylist([], self.schema)
-        return taken(pa.concat_batches(found), np.argsort(np.concatenate(places)))
+            return pa.RecordBatch.from_pylist([], self.schema), np.empty(0, np.int64)
+        together = np.concatenate(places)
+        order = np.argsort(together)
+        return taken(pa.concat_batches(found), order), together[order]
+
+
+AnyResults = Results | GatheredResults
+"""The results of a job, of one checkpoint or of all its shards together."""

@@ -137,7 +137,9 @@ def test_a_missing_or_unfinished_shard_is_named_and_nothing_is_written(divided: 
     assert "--array=2,4" in found["error"]["message"]
     states = {one["shard"]: one["state"] for one in found["shards"]}
     assert states == {1: "succeeded", 2: "missing", 3: "succeeded", 4: "partial"}
-    assert found["shards"][3]["pending"] == found["pending"] > 0
+    assert found["shards"][3]["pending"] > 0
+    unknown = ("rows", "succeeded", "failed", "pending", "failures", "job_cost_usd", "possibly_billed_usd")
+    assert [found[name] for name in unknown] == [None] * len(unknown)
     assert not divided.exists("out.parquet")
     told = divided.pipeline("gather", "job.yaml", "--shards", "4")
     assert (told.code, told.out) == (3, "")
@@ -218,14 +220,50 @@ def test_starting_over_as_a_whole_replaces_the_gathered_output_only_when_told(di
     assert divided.run("--on-change", "rerun", "--set", "output.overwrite=true")["requests"] == ROWS
 
 
-def test_a_gathered_output_is_the_job_s_own_and_the_shards_are_named_where_the_whole_is_asked_for(
-    divided: Workspace,
-) -> None:
+def test_a_gathered_output_is_the_job_s_own(divided: Workspace) -> None:
     run_all(divided)
     gather(divided)
     assert divided.command("validate")["valid"] is True
-    for command in (["inspect", "job.yaml"], ["compare", "job.yaml", "job.yaml"]):
-        refused = divided.pipeline(*command)
-        assert refused.code == 2 and "runs in 4 shards" in refused.err and "gather job.yaml --shards 4" in refused.err
     (divided.path / "out.parquet").write_bytes(b"of somebody else")
     assert "output.path" in divided.pipeline("validate", "job.yaml").err
+
+
+def test_the_answers_of_all_shards_are_looked_at_together(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: refusal(400) if asked.prompt in ("q7", "q65") else usual(asked)
+    ws.questions(*(f"q{n % 70}" for n in range(ROWS)))
+    ws.job(prompt={"user": "{{ question }}", "samples": 2})
+    ws.pipeline("run", "job.yaml", "--shard", "1/2")
+    missing = ws.command("inspect", code=2)["error"]
+    assert missing["kind"] == "no_checkpoint"
+    assert "shard 2/2" in missing["message"] and "pipeline run job.yaml --shard 2/2" in missing["message"]
+    ws.pipeline("run", "job.yaml", "--shard", "2/2")
+    before = ws.command("inspect")
+    ws.command("gather", "--shards", "2", code=3)
+    single_run(ws, code=3)
+    alone = json.loads(ws.pipeline("inspect", "single.yaml", "--json").out)
+    assert before == ws.command("inspect")
+    assert {**alone, "columns": {}} == {**before, "columns": {}}
+    assert before["rows"] == 2 * ROWS
+    compared = json.loads(ws.pipeline("compare", "job.yaml", "single.yaml", "--json").out)
+    assert (compared["same"], compared["changed"]) == (2 * ROWS - 6, 0)
+    assert (compared["only_a"], compared["only_b"], compared["failed_a"], compared["failed_b"]) == (0, 0, 6, 6)
+
+
+def test_status_suggests_a_gather_only_while_there_is_something_to_gather(divided: Workspace) -> None:
+    run_all(divided)
+    gathers = "pipeline gather job.yaml --shards 4"
+    assert divided.pipeline("status", "job.yaml").out.rstrip().endswith(gathers)
+    assert divided.command("status")["output"] is None
+    gather(divided)
+    run_all(divided)  # finds nothing to do
+    told = divided.pipeline("status", "job.yaml").out
+    assert told.rstrip().endswith("pipeline inspect job.yaml")
+    assert divided.pipeline("inspect", "job.yaml").code == 0
+    assert divided.command("status")["output"] == "out.parquet"
+    divided.questions(*(f"q{n % 70}" for n in range(ROWS + 20)))
+    run_all(divided)
+    assert divided.pipeline("status", "job.yaml").out.rstrip().endswith(gathers)
+    gather(divided)
+    divided.questions(*(f"q{n % 70}" for n in range(ROWS - 3)))
+    run_all(divided)
+    assert divided.pipeline("status", "job.yaml").out.rstrip().endswith(gathers)

@@ -147,7 +147,7 @@ def test_status_and_estimate_add_the_shards_up(divided: Workspace) -> None:
     whole = divided.command("estimate")["rows"]["total"]
     first = divided.run("--shard", "1/4")
     found = divided.command("status")
-    assert (found["rows"], found["status"]) == (first["rows"], "partial")
+    assert (found["rows"], found["pending"], found["status"]) == (first["rows"], None, "partial")
     assert [one["state"] for one in found["shards"]] == ["succeeded", "not_started", "not_started", "not_started"]
     planned = divided.command("estimate")
     assert planned["rows"] == {**planned["rows"], "total": whole, "done": first["rows"], "new": 40 - first["rows"]}

@@ -515,3 +515,11 @@ def test_a_list_whose_only_item_is_wrong_is_not_called_empty(tmp_path: Path) -> 
     assert found.key == "input.path[0]"
     assert "ftp://" in found.message
     assert only(tmp_path, JOB.replace("path: data/problems.parquet", "path: []")).message == "this list is empty"
+
+
+@pytest.mark.parametrize("written", ["1.0", "1e0"])
+def test_a_whole_number_that_is_written_with_a_point_has_no_fraction(tmp_path: Path, written: str) -> None:
+    found = only(tmp_path, JOB + f"parameters: {{seed: {written}}}\n")
+    assert found.message.startswith("1.0 is a number written with `.` or `e`, not an integer")
+    assert found.suggestion == "write 1"
+    assert "1.5 is a number with a fraction" in only(tmp_path, JOB + "parameters: {seed: 1.5}\n").message

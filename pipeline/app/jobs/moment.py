@@ -7,9 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 from pipeline.app.jobs.locking import reading, refuse_foreign_checkpoint
 from pipeline.app.jobs.scratch import scratch
-from pipeline.app.jobs.sharding import latest_shards
 from pipeline.config import Job
-from pipeline.errors import InvalidInput, JobLocked, NoCheckpoint
+from pipeline.errors import JobLocked, NoCheckpoint
 from pipeline.journal import Journal
 from pipeline.journal.snapshot import read_copy
 
@@ -43,10 +42,6 @@ def at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
         raise locked
 
 
-def _no_answers(job: Job) -> InvalidInput:
-    name = job.config.name
-    if parts := latest_shards(job):
-        gather = job.command("gather", "--shards", str(len(parts)))
-        message = f"the job {name!r} runs in {len(parts):,} shards, not as a whole; `{gather}` writes its one output"
-        return InvalidInput(message)
-    return NoCheckpoint(f"the job {name!r} has not been run yet; run it first: {job.command('run')}")
+def _no_answers(job: Job) -> NoCheckpoint:
+    which = "the job" if job.shard is None else f"shard {job.shard} of the job"
+    return NoCheckpoint(f"{which} {job.config.name!r} has not been run yet; run it first: {job.command('run')}")

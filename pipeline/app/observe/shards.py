@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import reduce
@@ -52,15 +52,22 @@ class ShardState(Struct, frozen=True):
         """Return where the shard stands by what is known of it."""
         return cls(shard, summary.rows, summary.pending, summary.status)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether each of its rows has an outcome."""
+        return self.state in ("succeeded", "failed_rows")
+
     def as_json(self) -> JsonObject:
         """Return what `--json` prints of it."""
         return {"shard": self.shard.number, "rows": self.rows, "pending": self.pending, "state": self.state}
 
 
-def together(job: str, summaries: Sequence[Summary]) -> Summary:
-    """Return the figures of all shards of a job. Those that no shard knows stay unknown."""
-    found: dict[str, Any] = {name: _sum(getattr(one, name) for one in summaries) for name in _ADDED}
-    found |= {name: _counts(getattr(one, name) for one in summaries) for name in _COUNTED}
+def together(job: str, summaries: Sequence[Summary], *, so_far: bool = False) -> Summary:
+    """Return the figures of all shards of a job. One that a shard does not know is unknown; `so_far` adds up what is
+    known, but not how many rows are pending.
+    """
+    found: dict[str, Any] = {name: _sum(_known(name, summaries, so_far)) for name in _ADDED}
+    found |= {name: _counts(_known(name, summaries, so_far)) for name in _COUNTED}
     states = {one.status for one in summaries}
     status = next((word for word in _WORST_FIRST if word in states), "partial")
     if status == "not_started" and len(states) > 1:
@@ -68,11 +75,16 @@ def together(job: str, summaries: Sequence[Summary]) -> Summary:
     return replace(Summary(job=job, status=status), **found)
 
 
-def _sum(values: Iterable[_Amount | None]) -> _Amount | None:
+def _known(name: str, summaries: Sequence[Summary], so_far: bool) -> list[Any]:
+    """Return a figure of each shard; nothing where the figure of all cannot be told."""
+    values = [getattr(one, name) for one in summaries]
     known = [value for value in values if value is not None]
+    return known if len(known) == len(values) or (so_far and name != "pending") else []
+
+
+def _sum(known: Sequence[_Amount]) -> _Amount | None:
     return reduce(add, known) if known else None
 
 
-def _counts(values: Iterable[Mapping[str, int] | None]) -> dict[str, int] | None:
-    known = [value for value in values if value is not None]
+def _counts(known: Sequence[Mapping[str, int]]) -> dict[str, int] | None:
     return dict(sum(map(Counter, known), Counter[str]())) if known else None

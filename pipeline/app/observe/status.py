@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from msgspec import Struct, field, structs
 
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.sharding import latest_shards
+from pipeline.app.observe.gathered import gathered_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
 from pipeline.config import Destination, Job, Shard, read_job
@@ -126,7 +128,10 @@ def _of_shards(job: Job, parts: Sequence[Job], restores: bool) -> JobStatus:
         cache = {"hits": sum(one["hits"] for one in caches), "saved_usd": money(saved)}
     facts = {name: [fact for _, one in found for fact in one.facts.get(name, [])] for name in ("errors", "batches")}
     is_running = any(one.is_running for _, one in found)
-    summary = together(job.config.name, summaries)
+    summary = together(job.config.name, summaries, so_far=True)
+    if summary.rows is not None and all(one.is_done for one in states):
+        with suppress(JobLocked):  # a run of a shard has just begun
+            summary = replace(summary, output=gathered_output(job, parts, summary.rows))
     return JobStatus(summary, is_running, facts=facts, cache=cache, shards=states)
 
 

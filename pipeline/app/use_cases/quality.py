@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from pipeline.app.jobs.job import open_job
+from pipeline.app.jobs.job import OpenJob, in_shards, open_job
 from pipeline.app.jobs.moment import at_a_moment
 from pipeline.app.jobs.planning import plan_unsaved
+from pipeline.app.jobs.sharding import gathered_id
 from pipeline.config import Job
 from pipeline.quality import Comparison, Inspected, compare, inspect
-from pipeline.sink import Results
+from pipeline.sink import AnyResults, GatheredResults, Results
 
 
 def inspect_answers(job: Job, *, near: bool = True) -> Inspected:
-    """Return what the answers of a job so far are like; `near` looks for near duplicates too.
+    """Return what the answers of a job so far are like, or those of all its shards; `near` looks for near duplicates.
 
     Raises:
-        InvalidInput: nothing was run yet, or as a run would.
+        InvalidInput: the job, or one of its shards, was not run yet, or as a run would.
         CheckpointFailed: the checkpoint cannot be trusted.
     """
     with _results(job) as results:
@@ -31,8 +32,17 @@ def compare_answers(a: Job, b: Job) -> Comparison:
 
 
 @contextmanager
-def _results(job: Job) -> Iterator[Results]:
+def _results(job: Job) -> Iterator[AnyResults]:
     opened = open_job(job, for_sending=False)
-    with at_a_moment(job) as (journal, _):
-        plan = plan_unsaved(opened, journal)
-        yield Results(opened.rows, plan, journal, opened.carried, job.config.output.prefix)
+    with ExitStack() as held:
+        parts = tuple(_results_of(part, held) for part in in_shards(opened))
+        if parts[0].rows is opened.rows:
+            yield parts[0]
+        else:
+            yield GatheredResults(opened.rows, parts, gathered_id([part.checkpoint_id for part in parts]))
+
+
+def _results_of(opened: OpenJob, held: ExitStack) -> Results:
+    journal, _ = held.enter_context(at_a_moment(opened.job))
+    plan = plan_unsaved(opened, journal)
+    return Results(opened.rows, plan, journal, opened.carried, opened.job.config.output.prefix)
