@@ -221,7 +221,7 @@ def test_silence_ends_an_attempt(ws: Workspace, wire: Wire, job: Callable[..., N
     job("a", limits={"idle_seconds": 0.5})
     summary = ws.run()
     assert summary["requests"] == 2 and summary["seconds"] < 4.5
-    assert 0.5 <= wire.times[1] - wire.times[0] < 4
+    assert 0.45 < wire.times[1] - wire.times[0] < 4  # the server gets a request a little after it was sent
     assert float(summary["possibly_billed_usd"]) > 0
 
 

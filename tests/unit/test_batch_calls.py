@@ -47,5 +47,5 @@ def test_a_pause_that_comes_with_the_end_of_a_call_is_put_on_disk() -> None:
     calls = Calls(StopRequest(), journal, pause, Mock(deadline=math.inf), lambda now, orders: None)
     with pytest.raises(LateRefusal):
         calls(call)
-    (begin, end) = journal.commit.call_args.kwargs["pause"]
+    (begin, end) = journal.commit.call_args.args[0].pause
     assert end - begin == pytest.approx(1000, abs=10)
