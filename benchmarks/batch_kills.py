@@ -4,12 +4,8 @@ python -m benchmarks.batch_kills [--rows N] [--only NAME]… [--document]
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,13 +19,12 @@ import requests
 
 from benchmarks import BUILD
 from benchmarks.bench import say
-from benchmarks.document import put_table
+from benchmarks.beside import arguments, finish, tools
 from benchmarks.job import COMMAND, KEY, MODELS, PARAMETERS
 from benchmarks.peers.__main__ import OURS, QUIET, token_encodings
-from benchmarks.peers.environments import python_of
 from benchmarks.peers.task import BATCH_MAX_TOKENS
 from benchmarks.process import Tree, measure
-from benchmarks.table import Row, as_text, save
+from benchmarks.table import Row
 from pipeline.simulator import Settings, Simulator, prompt_digest, read_ledger
 
 PEERS = {"curator_batch": "curator", "inspect_batch": "inspect"}
@@ -177,20 +172,9 @@ def _job_file(directory: Path, prompts: Path, output: Path, base: str, lines: in
 
 def main() -> None:
     """Run all; exits with 1 if ours lost, doubled or paid anything twice, or created a batch more than it needs."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.batch_kills")
-    parser.add_argument("-n", "--rows", type=int, default=60)
-    parser.add_argument("--only", action="append", choices=PEERS, help="this peer alone; repeatable")
-    parser.add_argument("--document", action="store_true", help="put the table into docs/performance.md")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-
-    rows, table = arguments.rows, list[Row]()
-    for name in (OURS, *(arguments.only or PEERS)):
-        try:
-            python = None if name == OURS else python_of(PEERS[name])
-        except subprocess.CalledProcessError as error:
-            table.append(Row(name, f"skipped: its environment cannot be made: {error}"))
-            continue
+    given = arguments("batch_kills", __doc__, PEERS, rows=60)
+    rows, table = given.rows, list[Row]()
+    for name, python in tools(given.only or PEERS, PEERS, table):
         for moment in MOMENTS:
             result = run(name, python, rows, moment)
             bar, used = "", None
@@ -198,11 +182,7 @@ def main() -> None:
                 bar = f"{BATCHES} batches, {rows} lines, none twice, lost or doubled"
                 used = 2.0 * (result != Result(result.at_kill, BATCHES, rows, 0, 0, 0, 0))
             table.append(Row(f"{name}: {moment.text}", result.text, "", bar, used))
-    print(as_text(table))
-    save(table, BUILD / "results" / "batch-kills.jsonl")
-    if arguments.document:
-        put_table("batch-kills", table)
-    sys.exit(any(row.is_missed for row in table))
+    finish("batch-kills", table, document=given.document)
 
 
 if __name__ == "__main__":

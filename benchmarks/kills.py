@@ -4,11 +4,7 @@ python -m benchmarks.kills [--rows N] [--only NAME]… [--document]
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import signal
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +14,14 @@ import pyarrow.dataset as ds
 
 from benchmarks import BUILD
 from benchmarks.bench import say
-from benchmarks.document import put_table
+from benchmarks.beside import arguments, finish, tools
 from benchmarks.inputs import answer, prompts
 from benchmarks.job import COMMAND, KEY, MODELS, Job
 from benchmarks.peers import cookbook
 from benchmarks.peers.__main__ import CONCURRENCY, OURS, QUIET
-from benchmarks.peers.environments import python_of
 from benchmarks.process import Tree, measure
 from benchmarks.server import PATHS, Server
-from benchmarks.table import Row, as_text, at_most, save
+from benchmarks.table import Row, at_most
 
 PEERS = {
     "cookbook": "openai",
@@ -119,35 +114,22 @@ def run_peer(name: str, python: Path, server: Server, rows: int) -> Result:
 
 def main() -> None:
     """Run all; exits with 1 if ours lost, doubled or sent more again than was in flight."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.kills")
-    parser.add_argument("-n", "--rows", type=int, default=3000)
-    parser.add_argument("--only", action="append", choices=PEERS, help="this peer alone; repeatable")
-    parser.add_argument("--document", action="store_true", help="put the table into docs/performance.md")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-
-    rows = arguments.rows
-    table: list[Row] = []
+    given = arguments("kills", __doc__, PEERS, rows=3000)
+    rows, table = given.rows, list[Row]()
+    peers = given.only or list(PEERS)
+    if "cookbook" in peers and not cookbook.SCRIPT.exists():
+        peers.remove("cookbook")
+        table.append(Row("cookbook", f"skipped: {cookbook.SCRIPT.relative_to(BUILD.parents[1])} is not there"))
     with Server() as server:
-        ours = run_ours(server, rows)
-        used = max(at_most(ours.again, CONCURRENCY), 2.0 * (ours.right != rows))
-        bar = f"all rows right, at most {CONCURRENCY} sent again"
-        table.append(Row(OURS, ours.text, f"{CONCURRENCY} in flight", bar, used))
-        for name in arguments.only or PEERS:
-            if name == "cookbook" and not cookbook.SCRIPT.exists():
-                table.append(Row(name, f"skipped: {cookbook.SCRIPT.relative_to(BUILD.parents[1])} is not there"))
+        for name, python in tools(peers, PEERS, table):
+            if python is not None:
+                table.append(Row(name, run_peer(name, python, server, rows).text))
                 continue
-            try:
-                python = python_of(PEERS[name])
-            except subprocess.CalledProcessError as error:
-                table.append(Row(name, f"skipped: its environment cannot be made: {error}"))
-                continue
-            table.append(Row(name, run_peer(name, python, server, rows).text))
-    print(as_text(table))
-    save(table, BUILD / "results" / "kills.jsonl")
-    if arguments.document:
-        put_table("kills", table)
-    sys.exit(any(row.is_missed for row in table))
+            ours = run_ours(server, rows)
+            used = max(at_most(ours.again, CONCURRENCY), 2.0 * (ours.right != rows))
+            bar = f"all rows right, at most {CONCURRENCY} sent again"
+            table.append(Row(OURS, ours.text, f"{CONCURRENCY} in flight", bar, used))
+    finish("kills", table, document=given.document)
 
 
 if __name__ == "__main__":

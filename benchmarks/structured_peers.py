@@ -4,12 +4,8 @@ python -m benchmarks.structured_peers [--rows N] [--only NAME]… [--document]
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,13 +17,12 @@ import pyarrow.parquet as pq
 
 from benchmarks import BUILD
 from benchmarks.bench import say
-from benchmarks.document import put_table
+from benchmarks.beside import arguments, finish, tools
 from benchmarks.job import COMMAND, KEY, MODELS, PARAMETERS
 from benchmarks.peers.__main__ import OURS, QUIET, token_encodings
-from benchmarks.peers.environments import python_of
 from benchmarks.process import Measured, Tree, measure
 from benchmarks.recovery import answer_to, serving
-from benchmarks.table import Row, as_text, at_most, save
+from benchmarks.table import Row, at_most
 
 PEERS = {"curator_structured": "curator", "data_designer_column": "data_designer", "accrue_step": "accrue"}
 """The environment of each peer, by the name of its module."""
@@ -131,20 +126,9 @@ def _job_file(directory: Path, prompts: Path, output: Path, base: str) -> Path:
 
 def main() -> None:
     """Run all; exits with 1 if ours has a wrong row, or bought more twice than was in flight."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.structured_peers")
-    parser.add_argument("-n", "--rows", type=int, default=300)
-    parser.add_argument("--only", action="append", choices=PEERS, help="this peer alone; repeatable")
-    parser.add_argument("--document", action="store_true", help="put the table into docs/performance.md")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-
-    rows, table = arguments.rows, list[Row]()
-    for name in (OURS, *(arguments.only or PEERS)):
-        try:
-            python = None if name == OURS else python_of(PEERS[name])
-        except subprocess.CalledProcessError as error:
-            table.append(Row(name, f"skipped: its environment cannot be made: {error}"))
-            continue
+    given = arguments("structured_peers", __doc__, PEERS, rows=300)
+    rows, table = given.rows, list[Row]()
+    for name, python in tools(given.only or PEERS, PEERS, table):
         whole, killed = (run(name, python, rows, is_killed=is_killed) for is_killed in (False, True))
         figures = (
             f"{whole.wall:.1f} s, {whole.right} of {rows} right; after one kill {killed.right} right,"
@@ -157,11 +141,7 @@ def main() -> None:
             bar = f"all rows right, at most {CONCURRENCY} bought twice"
             used = max(at_most(killed.twice, CONCURRENCY), 2.0 * ({whole.right, killed.right} != {rows}))
         table.append(Row(name, figures, limit, bar, used))
-    print(as_text(table))
-    save(table, BUILD / "results" / "structured.jsonl")
-    if arguments.document:
-        put_table("structured", table)
-    sys.exit(any(row.is_missed for row in table))
+    finish("structured", table, document=given.document)
 
 
 if __name__ == "__main__":

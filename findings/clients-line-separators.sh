@@ -17,55 +17,36 @@ install openai==3.57.0 huggingface_hub==2.4.0 ollama==0.6.3 aiosseclient==0.1.8
 check <<'EOF'
 import asyncio
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 
 import aiosseclient
 import ollama
 from huggingface_hub import InferenceClient
 from openai import OpenAI
+from wire import chunk, serving, stream
 
 MESSAGES = [{"role": "user", "content": "Quote the page"}]
-MESSAGE = {"role": "assistant", "content": "One\u2028two"}
-CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "small",
-         "choices": [{"index": 0, "delta": MESSAGE, "finish_reason": "stop"}]}  # fmt: skip
+TEXT = "One\u2028two"
+MESSAGE = {"role": "assistant", "content": TEXT}
 LINE = {"model": "small", "created_at": "2026-01-01T00:00:00Z", "message": MESSAGE, "done": True}
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.reply()
-
-    def do_GET(self) -> None:
-        self.reply()
-
-    def reply(self) -> None:
-        self.send_response(200)
-        if self.path == "/api/chat":
-            self.send_header("content-type", "application/x-ndjson")
-            text = json.dumps(LINE, ensure_ascii=False) + "\n"
-        else:
-            self.send_header("content-type", "text/event-stream; charset=utf-8")
-            text = f"data: {json.dumps(CHUNK, ensure_ascii=False)}\n\ndata: [DONE]\n\n"
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+def reply(path, body):
+    if path == "/api/chat":
+        return 200, {"content-type": "application/x-ndjson"}, json.dumps(LINE, ensure_ascii=False) + "\n"
+    return stream(chunk(TEXT, "stop"))
 
 
 def with_openai() -> str:
-    chunks = OpenAI(api_key="unused", base_url=f"{url}/v1").chat.completions.create(
+    pieces = OpenAI(api_key="unused", base_url=f"{url}/v1").chat.completions.create(
         model="small", messages=MESSAGES, stream=True)  # fmt: skip
-    return ascii("".join(chunk.choices[0].delta.content for chunk in chunks))
+    return ascii("".join(piece.choices[0].delta.content for piece in pieces))
 
 
 def with_huggingface_hub() -> str:
     client = InferenceClient(base_url=f"{url}/v1", api_key="unused")
-    chunks = client.chat_completion(MESSAGES, model="small", stream=True)
-    return ascii("".join(chunk.choices[0].delta.content for chunk in chunks))
+    pieces = client.chat_completion(MESSAGES, model="small", stream=True)
+    return ascii("".join(piece.choices[0].delta.content for piece in pieces))
 
 
 def with_ollama() -> str:
@@ -83,14 +64,12 @@ def with_aiosseclient() -> str:
     return f"the data of the first event ends with {asyncio.run(first_event()).rpartition(chr(34))[2]!r}"
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-url = f"http://127.0.0.1:{server.server_port}"
-for package in ("openai", "huggingface_hub", "ollama", "aiosseclient"):
-    try:
-        seen = globals()[f"with_{package}"]()
-    except ValueError as error:
-        seen = f"{type(error).__name__}: {str(error).partition(':')[0]}"
-    print(f"{package} {version(package)}: {seen}")
-server.shutdown()
+with serving(reply) as address:
+    url = address.removesuffix("/v1")
+    for package in ("openai", "huggingface_hub", "ollama", "aiosseclient"):
+        try:
+            seen = globals()[f"with_{package}"]()
+        except ValueError as error:
+            seen = f"{type(error).__name__}: {str(error).partition(':')[0]}"
+        print(f"{package} {version(package)}: {seen}")
 EOF

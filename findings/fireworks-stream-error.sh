@@ -13,52 +13,32 @@
 . "$(dirname "$0")/support/check.sh"
 install openai==3.57.0 groq==1.7.0 fireworks-ai==1.2.30
 check <<'EOF'
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 
 import fireworks
 import groq
 import openai
+from wire import chunk, serving, stream
 
-CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "small",
-         "choices": [{"index": 0, "delta": {"content": "The half of"}, "finish_reason": None}]}  # fmt: skip
 ERROR = {"error": {"message": "the model was lost", "type": "server_error", "code": 500}}
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.end_headers()
-        for event in (CHUNK, ERROR):
-            self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 def text_of(client) -> str:
     messages = [{"role": "user", "content": "Tell"}]
-    stream = client.chat.completions.create(model="small", messages=messages, stream=True)
-    return repr("".join(chunk.choices[0].delta.content for chunk in stream if chunk.choices))
+    pieces = client.chat.completions.create(model="small", messages=messages, stream=True)
+    return repr("".join(piece.choices[0].delta.content for piece in pieces if piece.choices))
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-url = f"http://127.0.0.1:{server.server_port}"
-for package, client in (
-    ("openai", openai.OpenAI(api_key="unused", base_url=url)),
-    ("groq", groq.Groq(api_key="unused", base_url=url)),
-    ("fireworks-ai", fireworks.Fireworks(api_key="unused", base_url=url)),
-):
-    try:
-        seen = text_of(client)
-    except (openai.APIError, groq.APIError) as error:
-        seen = f"{type(error).__name__}: {error}"
-    print(f"{package} {version(package)}: {seen}")
-server.shutdown()
+with serving(lambda path, body: stream(chunk("The half of"), ERROR)) as address:
+    url = address.removesuffix("/v1")
+    for package, client in (
+        ("openai", openai.OpenAI(api_key="unused", base_url=url)),
+        ("groq", groq.Groq(api_key="unused", base_url=url)),
+        ("fireworks-ai", fireworks.Fireworks(api_key="unused", base_url=url)),
+    ):
+        try:
+            seen = text_of(client)
+        except (openai.APIError, groq.APIError) as error:
+            seen = f"{type(error).__name__}: {error}"
+        print(f"{package} {version(package)}: {seen}")
 EOF

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.peers.task import KEY, MAX_TOKENS, TEMPERATURE, Task
 
 
-def main(task: Task) -> None:
-    """Run the whole job."""
+def run(task: Task, *, max_tokens: int, backend_params: Mapping[str, Any], batch: bool = False) -> None:
+    """Run the whole job in its normal or its batch mode."""
     os.environ["CURATOR_CACHE_DIR"] = str(task.directory)  # read at import
     from bespokelabs import curator
     from datasets import Dataset
@@ -28,18 +29,23 @@ def main(task: Task) -> None:
     asker = Asker(
         model_name=task.model,
         backend="openai",
-        generation_params={"max_tokens": MAX_TOKENS, "temperature": TEMPERATURE},
-        backend_params={
-            "base_url": task.base,
-            "api_key": KEY,
-            "max_concurrent_requests": task.concurrency,
-            "max_requests_per_minute": 10**9,
-            "max_tokens_per_minute": 10**12,
-        },
+        batch=batch,
+        generation_params={"max_tokens": max_tokens, "temperature": TEMPERATURE},
+        backend_params={"base_url": task.base, "api_key": KEY, **backend_params},
     )
     ids, prompts = task.read()
     found = asker(Dataset.from_dict({"id": ids, "prompt": prompts}), working_dir=str(task.directory))
     getattr(found, "dataset", found).to_parquet(str(task.output))
+
+
+def main(task: Task) -> None:
+    """Run the whole job, a request for each row."""
+    limits = {
+        "max_concurrent_requests": task.concurrency,
+        "max_requests_per_minute": 10**9,
+        "max_tokens_per_minute": 10**12,
+    }
+    run(task, max_tokens=MAX_TOKENS, backend_params=limits)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ def _listens(port: int) -> bool:
 def serving(answer: Callable[[str, Any], tuple[int, dict[str, str], Any]]) -> Iterator[str]:
     """Serve requests, and give the base URL with /v1.
 
-    The function gets the path and the body of a POST (None for a GET), and returns status, headers and a body for JSON.
+    The function gets the path and the body of a POST (None for a GET), and returns status, headers and a body:
+    a text as it is sent, or what is to be sent as JSON.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -101,7 +102,7 @@ def serving(answer: Callable[[str, Any], tuple[int, dict[str, str], Any]]) -> It
 
         def _reply(self, body: Any) -> None:
             status, headers, reply = answer(self.path, body)
-            payload = json.dumps(reply).encode()
+            payload = (reply if isinstance(reply, str) else json.dumps(reply)).encode()
             self.send_response(status)
             for name, value in {"content-type": "application/json", **headers}.items():
                 self.send_header(name, value)
@@ -129,3 +130,18 @@ def completion(text: str | None, model: str = "small") -> dict[str, Any]:
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
     }  # fmt: skip
+
+
+def chunk(text: str, finish_reason: str | None = None) -> dict[str, Any]:
+    """Return a piece of a streamed chat completion, as an OpenAI-compatible server sends it."""
+    return {
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "small",
+        "choices": [{"index": 0, "finish_reason": finish_reason, "delta": {"role": "assistant", "content": text}}],
+    }  # fmt: skip
+
+
+def stream(*events: dict[str, Any]) -> tuple[int, dict[str, str], str]:
+    """Return a whole stream of these events, as `serving` sends it."""
+    texts = [json.dumps(event, ensure_ascii=False) for event in events]
+    body = "".join(f"data: {text}\n\n" for text in [*texts, "[DONE]"])
+    return 200, {"content-type": "text/event-stream; charset=utf-8"}, body
