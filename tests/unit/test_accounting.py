@@ -7,8 +7,9 @@ import pytest
 from pipeline.catalogue import Price
 from pipeline.client import Attempt
 from pipeline.errors import ErrorKind
+from pipeline.journal import Outcome
 from pipeline.records import Failure, Reply, Usage
-from pipeline.runner.accounting import charge_of, record_of, truncated
+from pipeline.runner.accounting import Charge, charge_of, record_of, truncated
 from pipeline.runner.feed import History
 
 PRICE = Price(Decimal("0.32"), Decimal("0.34"), None)
@@ -53,6 +54,42 @@ def test_the_records_cost_is_that_of_all_billed_attempts() -> None:
     assert record.cost_usd == Decimal("0.1") + COST
     assert record.attempts == 3
     assert record.truncated is True
+
+
+def test_each_fact_of_an_answer_stands_under_its_own_name() -> None:
+    result = Reply("yes", "text", "[]", Usage(100, 10, 113, "{}", 40, 3), "stop", "because", "served", 201)
+    charge = Charge(Decimal(1), Decimal(2), 110, in_doubt=True)
+    found = record_of(
+        Attempt(1, result, 5.0, 7.5, 2.0, reply="{...}"), result, 99, History(2, Decimal(3), 1), charge, PRICE
+    )
+    assert found == Outcome(
+        response="yes",
+        response_type="text",
+        tool_calls="[]",
+        prompt_tokens=100,
+        completion_tokens=10,
+        total_tokens=113,
+        cost=Decimal(4),
+        truncated=False,
+        finish_reason="stop",
+        reasoning="because",
+        cached_tokens=40,
+        reasoning_tokens=3,
+        attempts=3,
+        http_status=201,
+        served_model="served",
+        latency_seconds=2.0,
+        started_at=5.0,
+        finished_at=7.5,
+        usage="{}",
+        tokens=110,
+        billed_usd=Decimal(1),
+        possibly_billed=Decimal(2),
+        in_doubt=True,
+        price=("0.32", "0.34", None, None),
+        failed_runs=1,
+        raw_reply="{...}",
+    )
 
 
 def test_an_answer_of_unknown_cost_has_no_cost_whatever_was_billed_before() -> None:
