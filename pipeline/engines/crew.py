@@ -26,6 +26,7 @@ from pipeline.wording import counted
 
 LONGEST_TURN = 1.0
 _MANY = 16
+_SMALL_SHARE = 1 / 4
 _COLLECT_SECONDS = 0.001
 
 
@@ -125,11 +126,11 @@ class Crew(ABC, Generic[Member]):
         try:
             begun = time.monotonic()
             self._wait(timeout)
-            self._collect()
             # Count at most one iteration, so that a program that was itself stopped considers no sender stuck.
-            waited = min(time.monotonic() - begun, LONGEST_TURN)
-            for sender in list(self._senders):
-                self._take(sender, attempts, waited)
+            self._take_all(attempts, min(time.monotonic() - begun, LONGEST_TURN))
+            if self._is_small(len(attempts)):
+                time.sleep(_COLLECT_SECONDS)
+                self._take_all(attempts, _COLLECT_SECONDS)
         except Exception as fault:
             if not attempts:
                 raise
@@ -169,10 +170,14 @@ class Crew(ABC, Generic[Member]):
                 elif events & selectors.EVENT_WRITE:
                     key.data.channel.flush()
 
-    def _collect(self) -> None:
-        """Let more attempts end, if many are in flight: each group that is received costs a commit."""
-        if sum(len(sender.in_flight) for sender in self._senders) >= _MANY:
-            time.sleep(_COLLECT_SECONDS)
+    def _is_small(self, ended: int) -> bool:
+        """Return whether it is worth waiting a moment for more attempts: each group that is received costs a commit."""
+        in_flight = ended + sum(len(sender.in_flight) for sender in self._senders)
+        return in_flight >= _MANY and 0 < ended < _SMALL_SHARE * in_flight
+
+    def _take_all(self, attempts: list[Attempt], waited: float) -> None:
+        for sender in list(self._senders):
+            self._take(sender, attempts, waited)
 
     def _take(self, sender: Member, attempts: list[Attempt], waited: float) -> None:
         messages = sender.channel.take()

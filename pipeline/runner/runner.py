@@ -32,6 +32,8 @@ from pipeline.runner.verdict import Verdicts
 from pipeline.runner.watchdog import Watchdog
 
 _TICK_SECONDS = 0.5
+_MANY = 16
+"""Fewer attempts than these are not worth a commit of their own, if more are at hand."""
 
 
 class Runner:
@@ -160,13 +162,7 @@ class Runner:
             hangs = self._watchdog.stop(len(self._in_flight))
             stops.check(now, shared_pause_until=self._admission.paused_until(), hangs=hangs)
             self._pace.loaded(self._load(), now)
-            next_ones = Dispatch([], math.inf) if stops.stop else self._dispatcher.dispatch(now, self._engine.slots)
-            claims = next_ones.claims
-            self._recorder.commit(claims)
-            if claims:
-                # Over keep-alive connections a probe would only find out that one of them is gone.
-                is_probe = self._outage.is_open
-                self._engine.send([self._in_flight[claim.number].task(fresh=is_probe) for claim in claims])
+            look_again = self._record_and_send(now)
             if not stops.stop:
                 drained = None
             elif drained is None:
@@ -180,16 +176,37 @@ class Runner:
                 break
             if drained is not None and (now >= drained or self._stop_request.at_once):
                 break
-            until = min(next_ones.look_again, stops.deadline) if drained is None else drained
+            until = min(look_again, stops.deadline) if drained is None else drained
             self._receive(now, min(now + _TICK_SECONDS, until))
         self._finish()
         return stops.stop
 
+    def _record_and_send(self, now: float) -> float:
+        """Commit what has come in with what is sent next, and send that. Returns when to look for more (monotonic
+        seconds).
+        """
+        next_ones = Dispatch([], math.inf) if self._stops.stop else self._dispatcher.dispatch(now, self._engine.slots)
+        claims = next_ones.claims
+        self._recorder.commit(claims)
+        if claims:
+            # Over keep-alive connections a probe would only find out that one of them is gone.
+            is_probe = self._outage.is_open
+            self._engine.send([self._in_flight[claim.number].task(fresh=is_probe) for claim in claims])
+        return next_ones.look_again
+
     def _receive(self, now: float, until: float) -> None:
+        """Settle the attempts that have ended; wait until `until` for the first.
+
+        If more than half of the requests in flight have ended, the senders have little left to do. So the first half is
+        recorded and its slots are filled before the second is settled: recording and sending go on side by side.
+        """
         attempts = self._engine.receive(max(0.0, until - now))
         self._watchdog.waited(self._clock() - now, heard=bool(attempts) or not self._in_flight)
-        for attempt in attempts:
+        most = max(_MANY, len(self._in_flight) // 2)
+        for at, attempt in enumerate(attempts, 1):
             self._settler.settle(self._in_flight.pop(attempt.number), attempt, self._clock())
+            if at % most == 0 and at < len(attempts):
+                self._record_and_send(self._clock())
 
     def _finish(self) -> None:
         """Record what is left in flight as possibly billed, and raise the error that stopped the run, if any."""

@@ -74,6 +74,8 @@ class ScriptedEngine:
         self.never_ends = False
         self.is_over: str | None = None
         self._ends: list[tuple[float, int, Attempt]] = []
+        self._handed: set[int] = set()
+        """The tasks whose attempts were received, as far as they were not durable yet at the last send."""
         self._turns = itertools.count()
 
     @property
@@ -101,8 +103,10 @@ class ScriptedEngine:
             result, latency = script(prompt, self.attempts[prompt], now)
             attempt = Attempt(task.number, result, now, now + latency, latency)
             heapq.heappush(self._ends, (now + latency, next(self._turns), attempt))
-        self.most_in_flight = max(self.most_in_flight, len(self._ends))
-        assert len(open_claims) == len(self._ends), "a slot was used again before its outcome was durable"
+        self._handed &= open_claims
+        self.most_in_flight = max(self.most_in_flight, len(self._ends) + len(self._handed))
+        unknown = open_claims - self._handed - {attempt.number for _, _, attempt in self._ends}
+        assert not unknown, "a claim is open that is neither in flight nor answered"
 
     def receive(self, timeout: float) -> list[Attempt]:
         until = self.clock.now + timeout
@@ -113,6 +117,7 @@ class ScriptedEngine:
         attempts = []
         while self._ends and self._ends[0][0] <= self.clock.now:
             attempts.append(heapq.heappop(self._ends)[2])
+        self._handed.update(attempt.number for attempt in attempts)
         return attempts
 
     def postpone(self, until: float) -> None:

@@ -47,11 +47,21 @@ def ended(number: int) -> Attempt:
     return Attempt(number, None, 0.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize(("in_flight", "received"), [(16, [0, 1]), (15, [0])])
-def test_what_ends_right_after_the_first_comes_with_it_where_many_are_in_flight(
-    engine: OfOne, monkeypatch: pytest.MonkeyPatch, in_flight: int, received: list[int]
+@pytest.mark.parametrize(
+    ("in_flight", "first", "received"),
+    [(16, 1, 2), (15, 1, 1), (32, 7, 8), (32, 8, 8)],
+    ids=["few of many", "few in flight", "less than a quarter", "a quarter"],
+)
+def test_a_small_group_of_many_in_flight_waits_for_what_ends_right_after_it(
+    engine: OfOne, monkeypatch: pytest.MonkeyPatch, in_flight: int, first: int, received: int
 ) -> None:
-    monkeypatch.setattr("pipeline.engines.crew.time.sleep", lambda seconds: engine.far.put([ended(1)]))
+    monkeypatch.setattr("pipeline.engines.crew.time.sleep", lambda seconds: engine.far.put([ended(first)]))
     engine.send([Task(number, Request("m", (), {})) for number in range(in_flight)])
-    engine.far.put([ended(0)])
-    assert [attempt.number for attempt in engine.receive(1.0)] == received
+    engine.far.put([ended(number) for number in range(first)])
+    assert [attempt.number for attempt in engine.receive(1.0)] == list(range(received))
+
+
+def test_a_wait_in_which_nothing_ended_is_not_drawn_out(engine: OfOne, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.engines.crew.time.sleep", pytest.fail)
+    engine.send([Task(number, Request("m", (), {})) for number in range(16)])
+    assert engine.receive(0.0) == []

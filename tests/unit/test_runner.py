@@ -44,6 +44,20 @@ def test_every_row_gets_its_own_answer_and_no_claim_stays_open(bench: Callable[.
     assert job.journal.totals.cost_usd == 100 * (10 * Decimal("0.32") + 5 * Decimal("0.34")) / 10**6
 
 
+@pytest.mark.parametrize(
+    ("concurrency", "sent"), [(32, [32, 16, 16, 16, 16]), (24, [24, 16, 8, 16, 8])], ids=["halves", "at least 16"]
+)
+def test_half_of_what_has_ended_is_recorded_and_its_slots_filled_before_the_rest_is_looked_at(
+    bench: Callable[..., Bench], concurrency: int, sent: list[int]
+) -> None:
+    job = bench(sum(sent))
+    seen: list[tuple[int, int]] = []
+    job.engine.at_send = lambda: seen.append((job.count(State.ANSWERED), len(job.journal.claims())))
+    assert job.run(concurrency=concurrency) is None
+    answered_before = itertools.accumulate(sent[1:], initial=0)
+    assert seen == [(answers, concurrency) for answers in answered_before]
+
+
 def test_a_429_uses_up_no_attempt(bench: Callable[..., Bench]) -> None:
     def script(prompt: str, attempt: int, now: float) -> tuple[Answer, float]:
         return failed(ErrorKind.RATE_LIMITED, http_status=429) if now < 1100 else answered(prompt)
