@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 LONG_SECONDS = 1e9
@@ -27,6 +27,17 @@ def range_text(noun: str, minimum: float | None, maximum: float | None) -> str:
     if maximum is None:
         return noun if minimum is None else f"{noun} of at least {minimum:,}"
     return f"{noun} of at most {maximum:,}" if minimum is None else f"{noun} from {minimum:,} to {maximum:,}"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return ascending numbers as text: `1-3,7`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def lasting(seconds: float) -> str:

@@ -17,6 +17,7 @@ from pipeline.api.values import Diagnostic, Estimate, Plan
 from pipeline.api.watch import logger, watching
 from pipeline.api.words import python_words
 from pipeline.app.jobs.job import load_job
+from pipeline.app.jobs.sharding import shards_of
 from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
 from pipeline.app.use_cases import forecast
@@ -163,7 +164,7 @@ class Job:
         """
         with python_words():
             job = self._load()
-            if not Journal.exists(job.checkpoint_path):
+            if not Journal.exists(job.checkpoint_path) and not shards_of(job):
                 raise NoCheckpoint(f"the job {job.config.name!r} has no answers yet; call run() first")
         return Results(job)
 

@@ -38,7 +38,8 @@ def control(
     if setting is not None:
         key = setting.partition("=")[0].strip()
         settable_key(key)
-    job = load_one(job_file, overrides if setting is None else [*overrides, setting], shard)
+    given = [] if setting is None else [setting]
+    job = load_one(job_file, [*overrides, *given], shard, action, *given)
     said = order(job, action, key)
     console.result(f"{job.config.name}: {said}", {"job": job.config.name, "action": action, "said": said})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, load_one, local_path, reported, shard_option
+from pipeline.cli.options import job_options, load, local_path, reported, shard_option
 from pipeline.errors import InvalidInput
 from pipeline.wording import counted
 
@@ -87,7 +87,7 @@ def export(
     target = None if path == "-" else local_path(path)
     other = None if beside is None else load(beside, ())
     options = ExportOptions(selection, beside=other, **choices)
-    done = export_answers(load_one(job_file, overrides, shard), to, target, options, overwrite=overwrite)
+    done = export_answers(load(job_file, overrides, shard), to, target, options, overwrite=overwrite)
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items())
     if left_out:
         click.echo(f"left out: {left_out}", err=True)

@@ -36,7 +36,7 @@ def list_failed(
         from pipeline.app.use_cases.failed import failed_rows, listed_columns
         from pipeline.exports.cells import safe_cells
 
-        job = load_one(job_file, overrides, shard)
+        job = load_one(job_file, overrides, shard, "--list")
         columns = listed_columns(job)
         with (
             scratch(job.checkpoint_path) as place,

@@ -16,6 +16,7 @@ from pipeline.cli.failures import Failure, error_alone
 from pipeline.endings import Exit
 from pipeline.errors import InvalidInput, JobLocked, PipelineError
 from pipeline.storage import split_uri
+from pipeline.wording import ranges
 
 if TYPE_CHECKING:
     from pipeline.config import Job, Shard
@@ -76,17 +77,26 @@ def load(job_file: str, overrides: Sequence[str], shard: Shard | None = None) ->
     return job if shard is None else job.in_shard(shard)
 
 
-def load_one(job_file: str, overrides: Sequence[str], shard: Shard | None) -> Job:
-    """Return what `load` does, for a command that needs one checkpoint.
+def load_one(job_file: str, overrides: Sequence[str], shard: Shard | None, *words: str) -> Job:
+    """Return what `load` does, for a command that needs one checkpoint; `words` are its further ones.
 
     Raises InvalidInput if the job was divided and no shard is named.
     """
-    from pipeline.app.jobs.sharding import latest_shards
+    from pipeline.app.jobs.sharding import latest_shards, shards_of
 
     job = load(job_file, overrides, shard)
     if shard is None and (parts := latest_shards(job)):
+        from pipeline.config import JobCall
+
         count = len(parts)
-        raise InvalidInput(f"{job.config.name!r} runs in {count:,} shards: say which with --shard I/{count}")
+        begun = [part.shard for part in shards_of(job)[count] if part.shard is not None]
+        known = ranges(one.number for one in begun)
+        call = JobCall(job_file, [one for one in overrides if one not in words], begun[0])
+        command = call.command(click.get_current_context().command.name or "", *words)
+        raise InvalidInput(
+            f"{job.config.name!r} runs in shards, and this needs one of them: {known} of {count:,} have a checkpoint;"
+            f" say which, such as {command}"
+        )
     return job
 
 

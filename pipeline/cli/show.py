@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load_one, reported, shard_option
+from pipeline.cli.options import job_options, load, reported, shard_option
 from pipeline.records import Row
 from pipeline.wording import counted
 
@@ -51,7 +51,7 @@ def show(
     """Show the first rows with prompt, answer, tokens and cost, also while the job runs; sends nothing."""
     from pipeline.app.use_cases.show import show as first_outcomes
 
-    job = load_one(job_file, overrides, shard)
+    job = load(job_file, overrides, shard)
     rows = first_outcomes(job, count=count, failed=failed, row_id=row_id)
     nothing = f"{job.config.name}: no row has {'failed' if failed else 'an outcome'} so far"
     text = "\n\n".join("\n".join(_lines(row, job.config.endpoint.is_simulator)) for row in rows)

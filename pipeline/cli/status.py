@@ -18,7 +18,7 @@ from pipeline.cli.options import ended, job_options, load, shard_option
 from pipeline.errors import Interrupted
 from pipeline.limits import Trouble
 from pipeline.records import JsonObject
-from pipeline.wording import LONG_SECONDS, counted, lasting
+from pipeline.wording import LONG_SECONDS, counted, lasting, ranges
 
 if TYPE_CHECKING:
     from pipeline.app.observe.shards import ShardState
@@ -130,19 +130,8 @@ def _shards_text(shards: Sequence[ShardState]) -> str:
     numbers: dict[str, list[int]] = {}
     for one in shards:
         numbers.setdefault(one.state, []).append(one.shard.number)
-    told = (f"{len(found):,} {state.replace('_', ' ')} ({_ranges(found)})" for state, found in numbers.items())
+    told = (f"{len(found):,} {state.replace('_', ' ')} ({ranges(found)})" for state, found in numbers.items())
     return ", ".join(told)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Return ascending numbers as text: `1-3,7`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def _after_shards(found: JobStatus, call: JobCall) -> str:

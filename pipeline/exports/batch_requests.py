@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -22,18 +22,23 @@ _STATES = (*TO_SEND, State.FAILED_PASSING)
 
 
 def write_request_files(
-    rows: Rows, plan: Plan, endpoint: Endpoint, path: Path, owner: str, record: Callable[[Path, Path], None]
+    parts: Iterable[tuple[Rows, Plan]],
+    endpoint: Endpoint,
+    path: Path,
+    owner: str,
+    record: Callable[[Path, Path], None],
 ) -> tuple[int, int]:
     """Write the requests of all rows without an answer, those that failed for good aside, to `requests-00001.jsonl` and
     so on in the directory `path`. Returns how many requests, and how many rows that make none.
 
     Args:
+        parts: the rows of the job with their plan, or those of each of its shards.
         owner: a word for the name of files that are not complete yet.
         record: is told of each complete file, and of the place that it is about to take; may raise OSError.
 
     Raises CheckpointFailed where a file cannot be written, and what the reading of the rows raises.
     """
-    files = _Files(_lines(rows, plan, endpoint))
+    files = _Files(line for rows, plan in parts for line in _lines(rows, plan, endpoint))
     try:
         for number in count(1):
             target = path / f"requests-{number:05}.jsonl"

@@ -11,7 +11,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pipeline.errors import InvalidInput
-from pipeline.journal import Journal
 from pipeline.plan import Rows
 from pipeline.sink import Joined
 from pipeline.sources import Source
@@ -26,8 +25,8 @@ class Answers(Protocol):
         """The rows of the job."""
 
     @property
-    def journal(self) -> Journal:
-        """Where the answers are."""
+    def checkpoint_id(self) -> str:
+        """The checkpoint that they are from."""
 
     @property
     def prefix(self) -> str:
@@ -61,7 +60,7 @@ class WithOther:
     def __init__(self, answers: Answers, other: OtherOutput) -> None:
         self._answers = answers
         self._other = other
-        self.rows, self.journal, self.prefix = answers.rows, answers.journal, answers.prefix
+        self.rows, self.checkpoint_id, self.prefix = answers.rows, answers.checkpoint_id, answers.prefix
         known = other.source.schema
         taken = set(answers.schema.names)
         self._added = [
@@ -95,7 +94,7 @@ class Standing(Struct, frozen=True):
     """
 
     rows: Rows
-    journal: Journal
+    checkpoint_id: str
     prefix: str
     schema: pa.Schema
     output: Source

@@ -24,7 +24,7 @@ def write_file(chosen: Chosen, write: Writer, path: Path, record: Callable[[Path
     Raises CheckpointFailed where the file cannot be written.
     """
     try:
-        with LOCAL.publish(path, chosen.results.journal.checkpoint_id, record) as draft, draft.open("wb") as file:
+        with LOCAL.publish(path, chosen.results.checkpoint_id, record) as draft, draft.open("wb") as file:
             return write(chosen, file)
     except OSError as error:
         raise CheckpointFailed(f"{path}: the export cannot be written: {error.strerror}") from error

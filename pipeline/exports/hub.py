@@ -89,7 +89,7 @@ def publish_folder(
 
     Raises CheckpointFailed where it cannot be written, and what the reading of the rows raises.
     """
-    draft, old = (draft_path(path, chosen.results.journal.checkpoint_id + end) for end in ("", ".old"))
+    draft, old = (draft_path(path, chosen.results.checkpoint_id + end) for end in ("", ".old"))
     try:
         for left in (draft, old):
             shutil.rmtree(left, ignore_errors=True)

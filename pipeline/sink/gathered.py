@@ -10,7 +10,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from pipeline.plan import Rows
-from pipeline.sink.joined import Joined
+from pipeline.sink.joined import Joined, fields_of
 from pipeline.sink.results import Joining, Results
 from pipeline.sources import pick, shard_numbers, taken
 
@@ -26,26 +26,38 @@ which they are, from that position on.
 
 
 class GatheredResults(Struct, frozen=True):
-    """The results of all shards, the first shard's first. `rows` are those of the whole job."""
+    """The results of all shards, the first shard's first; None for one that was not run. `rows` are those of the whole
+    job.
+    """
 
     rows: Rows
-    parts: tuple[Results, ...]
+    parts: tuple[Results | None, ...]
     checkpoint_id: str
 
     @property
     def schema(self) -> pa.Schema:
         """The output's schema, which is that of each shard's."""
-        return self.parts[0].schema
+        return self.known[0].schema
 
     @property
     def prefix(self) -> str:
         """What stands before the names of the result columns."""
-        return self.parts[0].prefix
+        return self.known[0].prefix
+
+    @property
+    def fields(self) -> list[pa.Field]:
+        """The result columns, without the prefix."""
+        return fields_of(self.rows)
+
+    @property
+    def known(self) -> list[Results]:
+        """The results of the shards that were run."""
+        return [part for part in self.parts if part is not None]
 
     @property
     def count(self) -> int:
         """How many rows the shards' plans have."""
-        return sum(part.count for part in self.parts)
+        return sum(part.count for part in self.known)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield every row that has an outcome, in input order. Raises as `joined` does."""
@@ -63,7 +75,7 @@ class GatheredResults(Struct, frozen=True):
             yield Joined(ordered, pick(asked, places // self.rows.cells), first + places)
 
     def _slices(self) -> Iterator[_Slice]:
-        joinings = [part.joining() for part in self.parts]
+        joinings = [None if part is None else part.joining() for part in self.parts]
         read, rows = [0] * len(self.parts), _MOST_ROWS
         for first, batch in self.rows.batches():
             numbers = shard_numbers(batch, len(self.parts), self.rows.id_columns)
@@ -75,11 +87,11 @@ class GatheredResults(Struct, frozen=True):
                 yield first + start * self.rows.cells, asked, ordered, places
                 rows = min(_MOST_ROWS, max(1, rows * _BYTES // max(1, ordered.nbytes)))
                 start = stop
-        for joining in joinings:
+        for joining in filter(None, joinings):
             joining.finish()
 
     def _ordered(
-        self, batch: pa.RecordBatch, numbers: npt.NDArray[np.int64], joinings: list[Joining], read: list[int]
+        self, batch: pa.RecordBatch, numbers: npt.NDArray[np.int64], joinings: list[Joining | None], read: list[int]
     ) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
         """Return the results of some input rows, given the shard of each, and which of the rows that these make have
         one; `read` counts each shard's rows so far.
@@ -88,8 +100,11 @@ class GatheredResults(Struct, frozen=True):
         found: list[pa.RecordBatch] = []
         places: list[npt.NDArray[np.int64]] = []
         for part in np.unique(numbers) - 1:
+            joining = joinings[part]
+            if joining is None:
+                continue
             offsets = np.flatnonzero(numbers == part + 1)
-            for joined in joinings[part].batch(read[part] * cells, pick(batch, offsets)):
+            for joined in joining.batch(read[part] * cells, pick(batch, offsets)):
                 rows, cell = np.divmod(joined.positions - read[part] * cells, cells)
                 found.append(joined.rows)
                 places.append(offsets[rows] * cells + cell)

@@ -36,12 +36,13 @@ def at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
                 stack.callback(journal.close)
                 refuse_foreign_checkpoint(job, job.checkpoint_path, journal.identity)
             if journal is None:
-                raise _no_answers(job)
+                raise not_run_yet(job)
             yield journal, is_running
             return
         raise locked
 
 
-def _no_answers(job: Job) -> NoCheckpoint:
+def not_run_yet(job: Job) -> NoCheckpoint:
+    """Return the refusal of a command that needs answers."""
     which = "the job" if job.shard is None else f"shard {job.shard} of the job"
     return NoCheckpoint(f"{which} {job.config.name!r} has not been run yet; run it first: {job.command('run')}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +12,10 @@ from msgspec import Struct, field
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.inspection import samples_of
 from pipeline.app.jobs.job import OpenJob, open_job
-from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.paths import refuse_to_write
 from pipeline.app.jobs.places import kind_of_special
 from pipeline.app.jobs.planning import plan_unsaved
+from pipeline.app.jobs.so_far import Part, parts_of, results_of
 from pipeline.app.jobs.source_job import source_mistakes
 from pipeline.app.running.publishing import state_of
 from pipeline.app.use_cases.own_exports import is_own_export, is_own_folder, record_export, record_folder
@@ -23,7 +23,7 @@ from pipeline.catalogue import Price
 from pipeline.config import Job
 from pipeline.config.chain import input_of
 from pipeline.config.wire import make_endpoint
-from pipeline.errors import InvalidInput, NoCheckpoint
+from pipeline.errors import InvalidInput
 from pipeline.exports import (
     Answers,
     Chosen,
@@ -47,9 +47,9 @@ from pipeline.exports import (
 )
 from pipeline.exports.batch_requests import write_request_files
 from pipeline.journal import Journal
-from pipeline.plan import FAILED, SUCCEEDED, Plan
+from pipeline.plan import FAILED, SUCCEEDED, Rows
 from pipeline.providers import kinds
-from pipeline.sink import Results, is_complete, metadata_at, output_schema, shows
+from pipeline.sink import AnyResults, GatheredResults, is_complete, metadata_at, output_schema, shows
 from pipeline.sources import Source, open_source
 
 FOLDER = "hf"
@@ -94,7 +94,8 @@ _ONLY_FOR = {"score": ("preference",), "split": (FOLDER,), "raw_cells": ("csv",)
 def export_answers(
     job: Job, to: str, path: Path | None, options: ExportOptions | None = None, *, overwrite: bool = False
 ) -> Exported:
-    """Write the answers so far in another shape, to stdout where there is no path.
+    """Write the answers so far in another shape, to stdout where there is no path; those of all shards together, where
+    the job was divided.
 
     Args:
         overwrite: replace a file that no export of this job wrote, too; write into a pipe or a device.
@@ -106,20 +107,18 @@ def export_answers(
     _check_options(to, options)
     shares = read_splits(options.split)
     opened = open_job(job, for_sending=False)
-    directory = job.checkpoint_path
+    directory = job.whole.checkpoint_path
     is_directory = to in (FOLDER, REQUESTS)
     if path is None and is_directory:
         raise InvalidInput(f"--to {to} writes a directory; name one in place of -")
     if path is not None:
         refuse_to_write(job, path, is_directory=is_directory)
         _refuse_foreign(directory, path, to, overwrite=overwrite)
-    with reading(job) as journal:
+    with parts_of(opened) as parts:
         if path is not None and to == REQUESTS:
-            return _write_requests(opened, journal, path)
-        if journal is None:
-            raise NoCheckpoint(f"the job {job.config.name!r} has no answers yet; run it first: {job.command('run')}")
+            return _write_requests(opened, parts, path)
         of_columns = to in _OF_COLUMNS and options.selection.dedup is None
-        results, pending = _answers(opened, journal, of_columns=of_columns)
+        results, pending = _answers(opened, parts, of_columns=of_columns)
         if options.beside is not None:
             results = WithOther(results, _output_of(options.beside, job))
         chosen = Chosen(results, options.selection, with_failed=to == BATCH)
@@ -153,18 +152,24 @@ def _output_source(job: Job) -> Source:
     return open_source(section, (), job.checkpoint_path)
 
 
-def _answers(opened: OpenJob, journal: Journal, *, of_columns: bool) -> tuple[Answers, int]:
+def _answers(opened: OpenJob, parts: Sequence[Part], *, of_columns: bool) -> tuple[Answers, int]:
     """Return the answers so far, and how many rows are pending. Where the columns are enough, they are those of the
-    output that stands, if it shows what the journal holds.
+    output that stands, if it shows what the journals hold.
     """
-    if of_columns and _is_of_last_commit(opened, journal):
-        return _standing(opened, journal), 0
-    plan = plan_unsaved(opened, journal)
-    results = Results(opened.rows, plan, journal, opened.carried, opened.job.config.output.prefix)
-    pending = len(plan) - plan.rows(*SUCCEEDED, *FAILED)
-    if of_columns and not pending and _stands(opened, plan, results.schema, journal):
-        return _standing(opened, journal), 0
+    journal = parts[0].journal
+    if of_columns and len(parts) == 1 and journal is not None and _is_of_last_commit(opened, journal):
+        return _standing(opened, journal.checkpoint_id), 0
+    results = results_of(opened, parts)
+    plans = [one.plan for one in (results.known if isinstance(results, GatheredResults) else [results])]
+    pending = sum(len(plan) - plan.rows(*SUCCEEDED, *FAILED) for plan in plans)
+    pending += sum(_count(part.opened.rows) for part in parts if part.journal is None)
+    if of_columns and not pending and _stands(opened, results, [plan.state_digest() for plan in plans]):
+        return _standing(opened, results.checkpoint_id), 0
     return results, pending
+
+
+def _count(rows: Rows) -> int:
+    return sum(rows.count(batch) for _, batch in rows.batches())
 
 
 def _is_of_last_commit(opened: OpenJob, journal: Journal) -> bool:
@@ -183,39 +188,42 @@ def _is_of_last_commit(opened: OpenJob, journal: Journal) -> bool:
     )
 
 
-def _stands(opened: OpenJob, plan: Plan, schema: pa.Schema, journal: Journal) -> bool:
-    """Return whether the output has every row, as the journal has it."""
+def _stands(opened: OpenJob, results: AnyResults, plans: list[str]) -> bool:
+    """Return whether the output has every row, as the journals have it; `plans` are the digests of their plans."""
     if not opened.job.writes_output:
         return False
-    state = state_of(opened, schema, journal.checkpoint_id, plan.state_digest())
-    return shows(opened.job.output, state, len(plan), opened.job.config.output.rows_per_file)
+    plan = plans if isinstance(results, GatheredResults) else plans[0]
+    state = state_of(opened, results.schema, results.checkpoint_id, plan)
+    return shows(opened.job.output, state, results.count, opened.job.config.output.rows_per_file)
 
 
-def _standing(opened: OpenJob, journal: Journal) -> Standing:
+def _standing(opened: OpenJob, checkpoint_id: str) -> Standing:
     prefix = opened.job.config.output.prefix
-    return Standing(opened.rows, journal, prefix, _schema(opened), _output_source(opened.job))
+    return Standing(opened.rows, checkpoint_id, prefix, _schema(opened), _output_source(opened.job))
 
 
 def _schema(opened: OpenJob) -> pa.Schema:
     return output_schema(opened.rows, opened.carried, opened.job.config.output.prefix)
 
 
-def _write_requests(opened: OpenJob, journal: Journal | None, path: Path) -> Exported:
+def _write_requests(opened: OpenJob, parts: Sequence[Part], path: Path) -> Exported:
     """Write the request files of the rows without an answer, and remove those of an earlier export."""
     config = opened.job.config
     if not config.endpoint.provider.takes_batches:
         raise InvalidInput(f"--to {REQUESTS} is for {kinds(lambda one: one.takes_batches)}")
-    directory = opened.job.checkpoint_path
+    directory = opened.job.whole.checkpoint_path
+    journals = [part.journal for part in parts if part.journal is not None]
     written: list[Path] = []
 
     def record(draft: Path, target: Path) -> None:
         written.append(target)
-        if journal is not None:
+        if journals:
             record_export(directory, draft, target)
 
     endpoint = make_endpoint(config.endpoint, None, config.known_models)
-    plan, owner = plan_unsaved(opened, journal), config.name if journal is None else journal.checkpoint_id
-    rows, unsent = write_request_files(opened.rows, plan, endpoint, path, owner, record)
+    planned = ((part.opened.rows, plan_unsaved(part.opened, part.journal)) for part in parts)
+    owner = journals[0].checkpoint_id if journals else config.name
+    rows, unsent = write_request_files(planned, endpoint, path, owner, record)
     for old in set(path.glob("requests-*.jsonl")) - set(written):
         if is_own_export(directory, old):
             old.unlink()

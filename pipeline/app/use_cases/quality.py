@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
-from pipeline.app.jobs.job import OpenJob, in_shards, open_job
-from pipeline.app.jobs.moment import at_a_moment
-from pipeline.app.jobs.planning import plan_unsaved
-from pipeline.app.jobs.sharding import gathered_id
+from pipeline.app.jobs.job import open_job
+from pipeline.app.jobs.moment import not_run_yet
+from pipeline.app.jobs.so_far import parts_of, results_of
 from pipeline.config import Job
 from pipeline.quality import Comparison, Inspected, compare, inspect
-from pipeline.sink import AnyResults, GatheredResults, Results
+from pipeline.sink import AnyResults
 
 
 def inspect_answers(job: Job, *, near: bool = True) -> Inspected:
@@ -34,15 +33,8 @@ def compare_answers(a: Job, b: Job) -> Comparison:
 @contextmanager
 def _results(job: Job) -> Iterator[AnyResults]:
     opened = open_job(job, for_sending=False)
-    with ExitStack() as held:
-        parts = tuple(_results_of(part, held) for part in in_shards(opened))
-        if parts[0].rows is opened.rows:
-            yield parts[0]
-        else:
-            yield GatheredResults(opened.rows, parts, gathered_id([part.checkpoint_id for part in parts]))
-
-
-def _results_of(opened: OpenJob, held: ExitStack) -> Results:
-    journal, _ = held.enter_context(at_a_moment(opened.job))
-    plan = plan_unsaved(opened, journal)
-    return Results(opened.rows, plan, journal, opened.carried, opened.job.config.output.prefix)
+    with parts_of(opened, amid_a_run=True) as parts:
+        for part in parts:
+            if part.journal is None:  # figures that its answers would change
+                raise not_run_yet(part.opened.job)
+        yield results_of(opened, parts)
