@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
-from pydantic_core import from_json
+from msgspec.json import decode as from_json
 
 from pipeline.journal.outcome import Outcome, decode, facts_of
 from pipeline.surrogates import well_formed

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
-from pydantic_core import from_json
+from msgspec.json import decode as from_json
 
 from pipeline.journal.events import ADOPTIONS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from pydantic_core import from_json
+from msgspec.json import decode as from_json
 
 from pipeline.errors import CheckpointDamaged
 from pipeline.journal import database

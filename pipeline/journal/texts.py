@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Struct
+from msgspec.json import decode as from_json
 from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, read_csv
-from pydantic_core import from_json
 
 from pipeline.arrays import strings
 

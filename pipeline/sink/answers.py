@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from pyarrow.json import ParseOptions, ReadOptions, read_json
-from pydantic_core import from_json, to_json
 
 from pipeline.expect import Expected
 from pipeline.records import json_text
