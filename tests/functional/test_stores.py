@@ -239,6 +239,31 @@ class TestRefusals:
         assert "pip install 'llm-batch-pipeline[s3]'" in said(ws, code=2)
 
 
+class TestShards:
+    """What is gathered from shards."""
+
+    def test_status_knows_what_was_gathered(self, store: ObjectStore, ws: Workspace) -> None:
+        gather = "pipeline gather job.yaml --shards 2"
+        for shard in ("1/2", "2/2"):
+            ws.run("--shard", shard)
+        assert ws.command("status")["output"] is None
+        assert ws.pipeline("status", "job.yaml").out.rstrip().endswith(gather)
+        ws.command("gather", "--shards", "2")
+        assert ws.command("status")["output"] == OUTPUT
+        told = ws.pipeline("status", "job.yaml").out
+        assert OUTPUT in told and not told.rstrip().endswith(gather)
+        store.fault = lambda operation, key: Refusal(503, "SlowDown")
+        found = ws.command("status")
+        assert (found["succeeded"], found["output"]) == (3, None)
+        store.asked.clear()
+        refused = ws.command("gather", "--shards", "3", code=2)  # tells what is known here, and no more
+        assert refused["succeeded"] == 3
+        assert not store.asked
+        store.fault = lambda operation, key: None
+        del store.objects[KEY]
+        assert ws.command("status")["output"] is None
+
+
 class TestFailures:
     """Exit 6 within a minute, with every answer in the checkpoint; another run goes on."""
 

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.sharding import gathered_id
 from pipeline.config import Job
-from pipeline.storage import StorePath
 
 
 def gathered_output(job: Job, parts: Sequence[Job], rows: int) -> str | None:
     """Return the output that was gathered from all shards, if it has their rows with the outcomes that they have now;
-    None where there is none, and for one in a store, which is not asked.
+    None where there is none.
 
-    Raises JobLocked where a shard is being run, CheckpointFailed.
+    Raises JobLocked where a shard is being run, CheckpointFailed, StoreRefused, StoreFailed.
     """
     output = job.output
-    if isinstance(output.path, StorePath):
-        return None
     from pipeline.sink import JournalState, files_of, is_complete, journals_together, metadata_at  # slow to import
     from pipeline.sink.metadata import read_footer
 

@@ -22,7 +22,7 @@ from pipeline.app.observe.gathered import gathered_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
 from pipeline.config import Destination, Job, Shard, read_job
-from pipeline.errors import JobLocked, PipelineError
+from pipeline.errors import JobLocked, PipelineError, StoreFailed, StoreRefused
 from pipeline.journal import Holder, Journal, read_holder, read_progress
 from pipeline.journal.backup import Restored, read_restored
 from pipeline.journal.totals import Totals
@@ -100,7 +100,7 @@ class JobStatus(Struct, frozen=True):
 
 def status(job: Job, *, restores: bool = True) -> JobStatus:
     """Return the status of a job, or of all its shards together. A missing checkpoint is restored first, where the job
-    keeps copies and `restores`.
+    keeps copies and `restores`; without it no store is asked for anything.
 
     Raises InvalidJob if the checkpoint is another job's, CheckpointFailed.
     """
@@ -129,8 +129,9 @@ def _of_shards(job: Job, parts: Sequence[Job], restores: bool) -> JobStatus:
     facts = {name: [fact for _, one in found for fact in one.facts.get(name, [])] for name in ("errors", "batches")}
     is_running = any(one.is_running for _, one in found)
     summary = together(job.config.name, summaries, so_far=True)
-    if summary.rows is not None and all(one.is_done for one in states):
-        with suppress(JobLocked):  # a run of a shard has just begun
+    may_ask = restores or not isinstance(job.output.path, StorePath)
+    if may_ask and summary.rows is not None and all(one.is_done for one in states):
+        with suppress(JobLocked, StoreRefused, StoreFailed):  # a run of a shard has just begun, or nobody can tell
             summary = replace(summary, output=gathered_output(job, parts, summary.rows))
     return JobStatus(summary, is_running, facts=facts, cache=cache, shards=states)
 
