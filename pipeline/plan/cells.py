@@ -25,9 +25,11 @@ def cell_mark(variant: str, sample: int) -> str:
     return SEPARATOR + ",".join(parts) if parts else ""
 
 
-def input_row_id(row_id: str) -> str:
-    """Return the id of the input row of a row in the journal."""
-    return row_id.partition(SEPARATOR)[0]
+def input_row_id(row_id: str, *, has_marks: bool) -> str:
+    """Return the id of the input row of a row in the journal; `has_marks` says whether the job's rows have such marks.
+    Without them the id is whole, whatever it holds.
+    """
+    return row_id.partition(SEPARATOR)[0] if has_marks else row_id
 
 
 def variant_mark(row_id: str) -> str:

@@ -22,7 +22,7 @@ class KindFigures(TypedDict):
 
 
 class FailureKinds(Struct):
-    """Failed rows by `error_kind`, with the id of one row of each.
+    """Failed rows by `error_kind`, with the id of one row of each in the journal.
 
     Of these rows, `accepted` are those whose failure the user accepted, and `to_retry` those that the next run sends
     again by itself.
@@ -38,7 +38,7 @@ class FailureKinds(Struct):
         example.
         """
         self.rows[kind] += rows
-        self.examples.setdefault(kind, input_row_id(row_id))
+        self.examples.setdefault(kind, row_id)
 
     @property
     def are_accepted(self) -> bool:
@@ -53,10 +53,11 @@ class FailureKinds(Struct):
             self.to_retry + other.to_retry,
         )
 
-    def facts(self) -> list[KindFigures]:
-        """Return the figures of each kind, those with the most rows first."""
+    def facts(self, *, has_marks: bool) -> list[KindFigures]:
+        """Return the figures of each kind, those with the most rows first. `has_marks` is as for `input_row_id`."""
         return [
-            {"kind": kind, "rows": count, "example": self.examples[kind]} for kind, count in self.rows.most_common()
+            {"kind": kind, "rows": count, "example": input_row_id(self.examples[kind], has_marks=has_marks)}
+            for kind, count in self.rows.most_common()
         ]
 
     def counts(self) -> dict[str, dict[str, int]]:

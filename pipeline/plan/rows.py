@@ -79,7 +79,7 @@ class Rows(Struct, frozen=True):
 
     def input_id(self, row_id: str) -> str:
         """Return the id of the input row that a row was made of."""
-        return input_row_id(row_id) if self.has_marks else row_id
+        return input_row_id(row_id, has_marks=self.has_marks)
 
     @property
     def shares(self) -> bool:

@@ -18,11 +18,12 @@ _HASH_BYTES = 8
 
 class SampleAgreement:
     """The agreement of the answers that stand, kept by hashes: 8 bytes for each answer and each name that answers are
-    compared by. `heads` are those of all events, oldest first.
+    compared by. `heads` are those of all events, oldest first, `has_marks` is as for `input_row_id`.
     """
 
-    def __init__(self, expected: Expected | None, heads: Iterable[EventHead]) -> None:
+    def __init__(self, expected: Expected | None, heads: Iterable[EventHead], *, has_marks: bool) -> None:
         self._expected = expected
+        self._has_marks = has_marks
         self._agreements = Agreements(expected)
         self._kept = array("Q")
         # An answer that was taken over belongs to the row that took it.
@@ -36,7 +37,8 @@ class SampleAgreement:
         truncated, response = record.truncated, record.response
         parsed = None if self._expected is None else self._expected.value(response, truncated=truncated)
         ballots = self._agreements.ballots(response or "", parsed)
-        row = f"{input_row_id(row_id)}\x1f{variant_mark(row_id)}"
+        mark = variant_mark(row_id) if self._has_marks else ""
+        row = f"{input_row_id(row_id, has_marks=self._has_marks)}\x1f{mark}"
         self._kept.extend([_hash(row), *(0 if ballot is None else _hash(ballot) for ballot in ballots)])
 
     @property

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from msgspec import Struct, field
 
 from pipeline.expect.votes import Agreement
-from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, EventHead, Journal, Outcome
+from pipeline.journal import ADOPTIONS, ANSWERS, FAILURES, Journal, Outcome
 from pipeline.plan import FAILED, SUCCEEDED, Plan, input_row_id
 from pipeline.report.agreement import SampleAgreement
 from pipeline.report.histogram import Histogram, LogHistogram
@@ -125,8 +125,10 @@ def project(
     journal: Journal,
     plan: Plan | None,
     now: float | None = None,
+    *,
     variants: Mapping[str, str] | None = None,
     agreement: SampleAgreement | None = None,
+    has_marks: bool = False,
 ) -> Figures:
     """Read every event of a journal once, in order.
 
@@ -135,6 +137,7 @@ def project(
         now: Unix seconds, where a run is under way: its open claims are requests in flight.
         variants: the names of the variants of a sweep, by what the journal calls them.
         agreement: takes in the answers, where rows have several.
+        has_marks: as for `input_row_id`.
 
     Raises CheckpointDamaged.
     """
@@ -143,11 +146,11 @@ def project(
         figures.variants = Variants(variants, journal.index())
     stands = None if plan is None else _standing_events(plan, journal.totals.events)
     for entry, record in journal.records(range(1, journal.totals.events + 1)):
-        seq, state = entry.seq, entry.state
+        seq, state, row_id = entry.seq, entry.state, input_row_id(entry.row_id, has_marks=has_marks)
         if record.tokens is not None:
-            _take_attempt(figures, entry, record)
+            _take_attempt(figures, row_id, record)
         if state in ADOPTIONS:
-            _rename(figures, record.source, input_row_id(entry.row_id))
+            _rename(figures, record.source, row_id)
             continue
         if stands is None or stands[seq]:
             if state in ANSWERS:
@@ -156,7 +159,7 @@ def project(
                 figures.variants.add(entry, record)
                 if agreement is not None:
                     agreement.add(entry, record)
-                _take_row(figures, seq, input_row_id(entry.row_id), record)
+                _take_row(figures, seq, row_id, record)
     if agreement is not None:
         figures.agreement = agreement.figures
     if now is not None:
@@ -175,7 +178,7 @@ def _standing_events(plan: Plan, events: int) -> npt.NDArray[np.bool_]:
     return stands
 
 
-def _take_attempt(figures: Figures, entry: EventHead, record: Outcome) -> None:
+def _take_attempt(figures: Figures, row_id: str, record: Outcome) -> None:
     """Count a request that was sent, whatever its outcome."""
     is_failed = record.error_kind is not None
     figures.requests += 1
@@ -186,7 +189,7 @@ def _take_attempt(figures: Figures, entry: EventHead, record: Outcome) -> None:
         figures.failed_requests += 1
         kind = figures.kinds[record.error_kind]
         kind.attempts += 1
-        _note(kind, kind.retried_ids, input_row_id(entry.row_id), record)
+        _note(kind, kind.retried_ids, row_id, record)
     if record.price is not None and len(figures.prices) < _MOST_PRICES:
         figures.prices[record.price] = None
     end = record.finished_at

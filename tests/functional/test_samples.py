@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import pipeline
-from tests.functional.conftest import COST, Asked, Endpoint, Reply, Simulated, Workspace, answer, refusal
+from tests.functional.conftest import COST, Asked, Endpoint, Reply, Simulated, Workspace, answer, refusal, usual
 from tests.support.oracle import SOCKET_SECONDS, Ledger
 
 PROMPT = {"user": "{{ question }}"}
@@ -247,6 +247,40 @@ def test_without_marks_an_id_with_the_character_that_parts_samples_stays_whole(
     assert [row["row_id"] for row in ws.rows()] == ids
     assert [row["shared_from"] for row in ws.rows()] == [None, None, ids[1]]
     assert ws.pipeline("show", "job.yaml", "--id", ids[1]).code == 0
+
+
+@pytest.mark.parametrize("samples", [None, 1])
+def test_failures_name_such_an_id_whole(ws: Workspace, endpoint: Endpoint, samples: int | None) -> None:
+    row_id = "a\x1f1"
+    ws.given([[row_id, "x"], ["b", "y"]], ["key", "question"])
+    endpoint.reply = lambda asked: refusal(400) if asked.prompt == "x" else usual(asked)
+    job(ws, samples, input={"id": "key"})
+    ws.run(code=3)
+    assert [one["example"] for one in ws.command("status")["errors"]] == [row_id]
+    (ws.path / ".checkpoints/job/progress.json").unlink()
+    assert [one["example"] for one in ws.command("status")["errors"]] == [row_id]
+    assert ws.pipeline("report", "job.yaml").code == 0
+    assert r"a\x1f1" in (ws.path / "out.html").read_text(encoding="utf-8")
+
+
+def test_a_longer_answer_that_failed_names_such_an_id_whole(ws: Workspace, endpoint: Endpoint) -> None:
+    row_id = "a\x1f1"
+    ws.given([[row_id, "x"]], ["key", "question"])
+    cut = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
+    endpoint.reply = lambda asked: answer("and so on", usage=cut)
+    job(ws, None, input={"id": "key"})
+    ws.run()
+    endpoint.reply = lambda asked: refusal(400)
+    asked = ("--kind", "truncated", "--set", "parameters.max_tokens=200")
+    assert f"(such as {row_id})" in ws.command("retry-failed", *asked, code=3)["error"]["message"]
+
+
+def test_samples_count_as_their_row_in_what_failures_name(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.given([["a", "x"]], ["key", "question"])
+    endpoint.reply = lambda asked: refusal(400)
+    job(ws, 3, input={"id": "key"})
+    ws.run(code=3)
+    assert [one["example"] for one in ws.command("status")["errors"]] == ["a"]
 
 
 def test_ask_returns_a_frame_with_each_row_once_for_each_sample(

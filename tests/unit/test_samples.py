@@ -26,7 +26,8 @@ def test_the_first_sample_has_no_mark_and_every_cell_another_one() -> None:
 
 @pytest.mark.parametrize("mark", [cell_mark("", 0), cell_mark("", 3), cell_mark("v1", 0), cell_mark("v1", 3)])
 def test_a_turn_belongs_to_the_input_row_and_not_to_its_cell(mark: str) -> None:
-    assert input_row_id("key" + mark) == "key"
+    assert input_row_id("key" + mark, has_marks=True) == "key"
+    assert input_row_id("key" + mark, has_marks=False) == "key" + mark
     assert with_occurrence("key" + mark, 2) == "key#2" + mark
 
 

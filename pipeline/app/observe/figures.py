@@ -29,11 +29,12 @@ class Figures:
 
     `failed_now` are the rows that failed in this run, `left_alone` the failed rows that it does not send. `answers` are
     those from before it; None in them is not known, and stays so. `out` are the lines in batches that the sending has
-    nothing to do with, and what they may cost at most.
+    nothing to do with, and what they may cost at most. `has_marks` is as for `input_row_id`.
     """
 
-    def __init__(self, summary: Summary) -> None:
+    def __init__(self, summary: Summary, *, has_marks: bool) -> None:
         self.summary = summary
+        self.has_marks = has_marks
         self.started = time.monotonic()
         self.failed_now = FailureKinds()
         self.left_alone = FailureKinds()
@@ -86,7 +87,7 @@ class Figures:
         """Write what `status` has to know once no run is under way, and would be slow to find."""
         facts = {
             "last_progress_at": self.tracker.last_progress_at,
-            "errors": failures.facts(),
+            "errors": failures.facts(has_marks=self.has_marks),
             "output_stamp": output_stamp(self.summary.output),
         }
         self._write(directory, self.summary, journal, facts)

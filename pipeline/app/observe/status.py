@@ -205,9 +205,7 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
     run_id = journal.runs()[-1] if journal.runs() else None
     if last.run_id != run_id:
         last = Summary(job=job.config.name, run_id=run_id, output=_output_now(job, journal, last))
-    interrupted, errors = _found_in(
-        journal, job.checkpoint_path, job.config.retry.max_runs, replace(last, status="interrupted", error=None)
-    )
+    interrupted, errors = _found_in(job, journal, replace(last, status="interrupted", error=None))
     return JobStatus(interrupted, facts={**facts, "errors": errors})
 
 
@@ -222,18 +220,19 @@ def _is_as_written(output: str | None, facts: JsonObject) -> bool:
     return stamp is not None and stamp == facts.get("output_stamp")
 
 
-def _found_in(journal: Journal, directory: Path, max_runs: int, last: Summary) -> tuple[Summary, Sequence[JsonObject]]:
+def _found_in(job: Job, journal: Journal, last: Summary) -> tuple[Summary, Sequence[JsonObject]]:
     """Return the summary with the job's figures by its journal, and why rows have failed."""
     from pipeline.app.observe.answer_counts import counts_of_journal
     from pipeline.plan import failure_kinds, load_plan
 
-    plan = load_plan(directory)
+    plan = load_plan(job.checkpoint_path)
     if plan is None or plan.number != journal.totals.plan:
         return last.having(MoneyFigures.of(journal)), []
     plan.apply(journal.places())
-    failures, answers = failure_kinds(plan, journal, max_runs=max_runs), counts_of_journal(plan, journal)
+    failures = failure_kinds(plan, journal, max_runs=job.config.retry.max_runs)
+    answers = counts_of_journal(plan, journal)
     figures = (RowFigures.of(plan), MoneyFigures.of(journal), answers)
-    return last.having(*figures, **failures.counts()), failures.facts()
+    return last.having(*figures, **failures.counts()), failures.facts(has_marks=job.config.has_marks)
 
 
 def _last_written(job: Job) -> tuple[Summary, JsonObject]:

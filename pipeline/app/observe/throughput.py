@@ -18,7 +18,7 @@ class Tracker:
     """Follows a run: how fast it has been over the last minute, when a request last came to an end, why rows failed.
 
     `to_send` is the number of rows that the run sends, `failed_before` are the failed rows that it leaves alone,
-    `where` names the endpoint.
+    `where` names the endpoint, `has_marks` is as for `input_row_id`.
     """
 
     def __init__(
@@ -27,12 +27,14 @@ class Tracker:
         failed_before: FailureKinds,
         *,
         where: str = "",
+        has_marks: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._to_send = to_send
         self._failed_before = failed_before
         self._where = where
+        self._has_marks = has_marks
         self._clock = clock
         self._wall_clock = wall_clock
         self._finished: deque[tuple[float, int]] = deque()
@@ -63,7 +65,7 @@ class Tracker:
             "quota": progress.quota and {"cause": progress.quota.cause, "until": progress.quota.until},
             "last_progress_at": self.last_progress_at,
             "trouble": self._trouble(progress.trouble),
-            "errors": (self._failed_before + progress.failures).facts(),
+            "errors": (self._failed_before + progress.failures).facts(has_marks=self._has_marks),
         }
 
     def _trouble(self, trouble: Trouble | None) -> JsonObject | None:

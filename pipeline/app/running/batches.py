@@ -109,7 +109,9 @@ class BatchRun:
         if not only_collect or not self._figures.summary.requests:
             journal.register_run(self._run_id)
         where = " and ".join(map(shown_address, config.endpoint.urls))
-        self._figures.tracker = Tracker(plan.count(*self._options.to_send), self._figures.left_alone, where=where)
+        self._figures.tracker = Tracker(
+            plan.count(*self._options.to_send), self._figures.left_alone, where=where, has_marks=self._figures.has_marks
+        )
         batch = None if only_collect else config.endpoint.batch
         polling = _USUAL_POLL_SECONDS if config.endpoint.batch is None else config.endpoint.batch.poll_seconds
         with (

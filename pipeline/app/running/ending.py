@@ -21,7 +21,13 @@ class Ending(Struct, frozen=True):
 
 
 def ending(
-    stop: Stop | None, options: RunOptions, *, is_whole: bool, failed_now: FailureKinds, is_accepted: bool
+    stop: Stop | None,
+    options: RunOptions,
+    *,
+    is_whole: bool,
+    failed_now: FailureKinds,
+    is_accepted: bool,
+    has_marks: bool,
 ) -> Ending:
     """Return how a run ended.
 
@@ -30,6 +36,7 @@ def ending(
         is_whole: every row has an outcome.
         failed_now: the rows that failed in this run.
         is_accepted: the job has no failed row but those that the user accepted.
+        has_marks: as for `input_row_id`.
     """
     if stop is not None:
         status = "interrupted" if stop.kind is StopKind.INTERRUPTED else "stopped"
@@ -37,7 +44,9 @@ def ending(
     if options.cancel:
         return Ending("succeeded" if is_whole else "partial", Exit.DONE)
     if options.asks_longer and failed_now.rows:
-        return Ending("failed_rows" if is_whole else "partial", Exit.ROWS_FAILED, in_vain(failed_now))
+        return Ending(
+            "failed_rows" if is_whole else "partial", Exit.ROWS_FAILED, in_vain(failed_now, has_marks=has_marks)
+        )
     if not is_whole:
         return Ending("partial", Exit.ROWS_FAILED if failed_now.rows else Exit.DONE)
     return Ending("succeeded", Exit.DONE) if is_accepted else Ending("failed_rows", Exit.ROWS_FAILED)

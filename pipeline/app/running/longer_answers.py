@@ -101,9 +101,10 @@ def mark(made: PlanDraft, rows: Rows, chosen: Sequence[int], journal: Journal, s
     _mark(made.plan, rows, marked, journal, settings)
 
 
-def in_vain(failed: FailureKinds) -> RunError:
+def in_vain(failed: FailureKinds, *, has_marks: bool) -> RunError:
     """Return the error about rows that failed when they were sent again."""
-    kinds = ", ".join(f"{one['kind']} {one['rows']:,} (such as {one['example']})" for one in failed.facts())
+    facts = failed.facts(has_marks=has_marks)
+    kinds = ", ".join(f"{one['kind']} {one['rows']:,} (such as {one['example']})" for one in facts)
     rows = failed.rows.total()
     return RunError(
         StopKind.STILL_TRUNCATED,

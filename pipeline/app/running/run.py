@@ -81,7 +81,7 @@ class Run:
         self._placement: Placement | None = None
         self._monitoring: Monitoring | None = None
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        self._figures = Figures(Summary(job=job.config.name, run_id=run_id))
+        self._figures = Figures(Summary(job=job.config.name, run_id=run_id), has_marks=job.config.has_marks)
         self.first_event = 0
         self.cancelled = 0
 
@@ -258,6 +258,7 @@ class Run:
             self._options,
             is_whole=is_whole,
             failed_now=self._figures.failed_now,
+            has_marks=self._figures.has_marks,
             is_accepted=failures.are_accepted,
         )
         answers = AnswerCounts()

@@ -148,7 +148,7 @@ class RowSender:
         others = [one for one in FAILED if one not in self._options.to_send]
         self._figures.left_alone = failure_kinds(plan, journal, others)
         where = " and ".join(map(shown_address, self._job.config.endpoint.urls))
-        self._figures.tracker = Tracker(rows, self._figures.left_alone, where=where)
+        self._figures.tracker = Tracker(rows, self._figures.left_alone, where=where, has_marks=self._figures.has_marks)
 
     def _check(self) -> None:
         """Raise Interrupted where a stop is asked for before anything can be sent."""

@@ -71,7 +71,14 @@ def report(job: Job, out: Path | None = None) -> Report:
         now = time.time()
         plan = _plan(job, journal)
         names = {one.mark: one.name for one in variants(config) if one.mark}
-        figures = project(journal, plan, now if is_running else None, names, _agreement(job, journal))
+        figures = project(
+            journal,
+            plan,
+            now if is_running else None,
+            variants=names,
+            agreement=_agreement(job, journal),
+            has_marks=config.has_marks,
+        )
         state = _job_state(job, journal, plan, is_running, now)
         most = config.limits.max_cost_usd
         plots = draw(figures, concurrency=most_asked(config.limits), max_cost_usd=None if most is None else float(most))
@@ -84,7 +91,7 @@ def _agreement(job: Job, journal: Journal) -> SampleAgreement | None:
     if samples_of(job.config) is None:
         return None
     expected, _ = expected_of(job.config)
-    return SampleAgreement(expected, journal.index())
+    return SampleAgreement(expected, journal.index(), has_marks=job.config.has_marks)
 
 
 def _plan(job: Job, journal: Journal) -> Plan | None:

@@ -84,6 +84,11 @@ class JobConfig(Section):
     simulator: SimulatorConfig | None = Field(default=None, description="How the embedded endpoint behaves.")
 
     @property
+    def has_marks(self) -> bool:
+        """Whether an input row makes several rows, which the journal tells apart by marks behind their ids."""
+        return self.sweep is not None or self.prompt.samples > 1
+
+    @property
     def model_facts(self) -> Model | None:
         """What is known of the job's model as its provider has it; None if nothing is."""
         model = self.known_models.find(self.endpoint.model)
