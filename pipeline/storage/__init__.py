@@ -2,7 +2,7 @@
 
 from pipeline.storage.atomic import replacing, sync_directory, sync_file, sync_path
 from pipeline.storage.interface import Storage, Version
-from pipeline.storage.local import LOCAL, draft_path
+from pipeline.storage.local import LOCAL, draft_path, led_to
 from pipeline.storage.location import (
     DEFAULT_OPTIONS,
     SCHEMES,
@@ -27,6 +27,7 @@ __all__ = [
     "Version",
     "draft_path",
     "is_taken",
+    "led_to",
     "location",
     "replacing",
     "split_uri",

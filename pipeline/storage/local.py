@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from glob import escape
 from io import BufferedReader
 from pathlib import Path
@@ -40,9 +40,9 @@ class _Local:
         self, path: Location, owner: str, before: Callable[[Path], None] | None = None, *, beside: bool = False
     ) -> AbstractContextManager[Path]:
         """Give a file in the same directory, or beside that, to write to; when the block ends, it takes the place of
-        `path`.
+        `path`, or of what a link there leads to.
         """
-        path = _local(path)
+        path = _local(path) if beside else led_to(_local(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         return replacing(path, draft=draft_path(path, owner, beside=beside), before=before)
 
@@ -50,16 +50,29 @@ class _Local:
         """Remove what an owner's killed `publish` has left for `path`, or for files in the directory `path`."""
         path = _local(path)
         inside = draft_path(Path(escape(path.name), "*"), owner, beside=True).name
-        for draft in (draft_path(path, owner), *path.parent.glob(inside)):
+        for draft in (draft_path(led_to(path), owner), *path.parent.glob(inside)):
             draft.unlink(missing_ok=True)
 
     def remove(self, path: Location) -> None:
-        """Remove the file at `path`, if there is one."""
-        _local(path).unlink(missing_ok=True)
+        """Remove the file at `path`, if there is one: a link and what it leads to."""
+        for one in (led_to(_local(path)), _local(path)):
+            one.unlink(missing_ok=True)
 
 
 LOCAL: Storage = _Local()
 """Where job files and checkpoints are, and inputs and outputs whose paths name no store."""
+
+
+def led_to(path: Path) -> Path:
+    """Return the place that a symbolic link leads to, whether anything is there or not; of anything else its own path.
+
+    Raises OSError where links lead in a circle.
+    """
+    if not path.is_symlink():
+        return path
+    with suppress(FileNotFoundError):
+        path.stat()
+    return Path(os.path.realpath(path))
 
 
 def draft_path(path: Path, owner: str, *, beside: bool = False) -> Path:

@@ -82,5 +82,5 @@ def _is_installed(package: str) -> bool:
 
 
 def is_taken(path: Location) -> bool:
-    """Return whether there is anything at `path`, be it a link that leads nowhere. Raises OSError."""
-    return os.path.lexists(path) if isinstance(path, Path) else storage_of(path).version(path) is not None
+    """Return whether there is anything at `path`. Raises OSError."""
+    return os.path.exists(path) if isinstance(path, Path) else storage_of(path).version(path) is not None

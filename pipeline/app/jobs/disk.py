@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.app.jobs.job import OpenJob
 from pipeline.config import Job
 from pipeline.plan import Plan
+from pipeline.storage import led_to
 
 _BYTES_A_TOKEN = 4
 # What a row takes beside its answer: the event's facts in the journal, and the plan and the scratch database.
@@ -72,7 +73,11 @@ def disk_warnings(opened: OpenJob, plan: Plan, tokens: int) -> Iterator[str]:
 def written_in(job: Job) -> Path:
     """Return the directory that the output is written in: its own, or the checkpoint's if it is uploaded to a store."""
     path = job.output.path
-    return path.parent if isinstance(path, Path) else job.checkpoint_path
+    if not isinstance(path, Path):
+        return job.checkpoint_path
+    with suppress(OSError):  # links in a circle are refused before anything is written
+        return led_to(path).parent
+    return path.parent
 
 
 def checkpoint_warnings(directory: Path) -> Iterator[str]:

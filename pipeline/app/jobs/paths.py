@@ -25,7 +25,7 @@ from pipeline.errors import InvalidInput, Mistake
 from pipeline.journal import Journal
 from pipeline.journal.files import is_own_directory
 from pipeline.limits.limit_file import limit_path
-from pipeline.storage import draft_path
+from pipeline.storage import draft_path, led_to
 
 # A full disk is not a mistake in the job file: it is reported where the space is needed.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
@@ -112,7 +112,7 @@ def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
     if place.key == _CACHE:  # `refuse_unusable_cache` looks at the rest
         return None
     if output is not None:
-        blocked = _blocked_output(place, written[-1].path)
+        blocked = _blocked_output(place, [one.path for one in written])
     elif place.is_directory:
         if (other := _other_checkpoint(job, place.path)) is not None:
             message = f"{place.path} and the checkpoint {other} lie within each other"
@@ -128,10 +128,17 @@ def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
     return None if blocked is None else _unwritable(place.key, blocked)
 
 
-def _blocked_output(output: Place, partial: Path) -> str | None:
-    """Return why an output, or a partial one, could not be written; None if it could be."""
+def _blocked_output(output: Place, written: Sequence[Path]) -> str | None:
+    """Return why an output could not be written, given all of its places, the partial one last; None if it could be."""
     id_of_checkpoint = "0" * 16
-    longest = draft_path(partial, id_of_checkpoint)
+    for path in written:
+        try:
+            target = led_to(path)
+        except OSError as error:
+            return f"{path} cannot be used: {error.strerror}"
+        if target != path and (blocked := _blocked(draft_path(target, id_of_checkpoint), is_file=True)) is not None:
+            return f"{path} leads to {target}: {blocked}"
+    longest = draft_path(written[-1], id_of_checkpoint)
     if output.is_directory:
         directory = output.path
         if os.path.exists(directory) and os.stat(directory).st_dev != os.stat(directory.parent).st_dev:
