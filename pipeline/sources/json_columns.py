@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from pipeline.arrays import scalars
 from pipeline.records import PrintedList, PrintedObject, json_text
 
 MAX_LEVELS = 500
@@ -41,7 +42,7 @@ def is_json(field: pa.Field) -> bool:
 
 def json_array(values: Iterable[Any]) -> pa.Array:
     """Return a marked column's array, of values or ABSENT."""
-    return pa.array([None if value is ABSENT else json_text(value) for value in values], pa.string())
+    return scalars([None if value is ABSENT else json_text(value) for value in values], pa.string())
 
 
 def json_values(array: pa.Array) -> list[Any]:
@@ -56,8 +57,8 @@ def written_column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     if not is_json(own):
         return column
     if own.metadata[_MARK] == b"text":
-        return pa.array([None if text == "null" else text for text in column.to_pylist()], pa.string())
-    return pa.array([None if text is None else json.loads(text) for text in column.to_pylist()], field.type)
+        return scalars([None if text == "null" else text for text in column.to_pylist()], pa.string())
+    return scalars([None if text is None else json.loads(text) for text in column.to_pylist()], field.type)
 
 
 def _with_lists(value: Any) -> Any:

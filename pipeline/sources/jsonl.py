@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.arrays import scalars
 from pipeline.records import JsonObject
 from pipeline.sources.chunks import BATCH_BYTES, BATCH_ROWS, Chunk, FileReader, Mark
 from pipeline.sources.files import InputFile, watched
@@ -141,7 +142,7 @@ def _read(path: str, first: int, lines: list[bytes], schema: pa.Schema) -> Itera
             if is_json(field):
                 columns.append(json_array(row.get(field.name, ABSENT) for row in rows))
             else:
-                columns.append(pa.array([row[field.name] for row in rows], type=field.type))
+                columns.append(scalars([row[field.name] for row in rows], field.type))
         except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
             raise input_error(f'{path}: column "{field.name}" is no longer {field.type} throughout') from error
     yield pa.RecordBatch.from_arrays(columns, schema=schema)

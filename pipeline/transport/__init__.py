@@ -1,6 +1,6 @@
 """HTTP attempts, many at a time on one loop. Each ends with a raw reply or a typed error, within its deadline.
 
-`requests` parses the URL and finds the proxies and certificates of the environment. Sending is our own code (`lean`),
+`requests` prepares the URL and finds the proxies and certificates of the environment. Sending is our own code (`lean`),
 because `requests` does not offer what is promised here: a deadline for the whole attempt however slowly bytes arrive, a
 limit on decoded bytes, certainty about whether anything was sent, and ten thousand attempts at a time. There are no
 retries, redirects, cookies or netrc. For endpoints that only `requests` can reach, `standard` uses its Session.
@@ -9,21 +9,15 @@ retries, redirects, cookies or netrc. For endpoints that only `requests` can rea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
-from pipeline.errors import InvalidInput
 from pipeline.transport.lean import LeanBackend
 from pipeline.transport.loop import LONGEST_WAIT, Loop
 from pipeline.transport.reply import AttemptHooks, Bounds, Outcome, Postponed, RawReply, TransportError
-from pipeline.transport.route import DEFAULT_PORTS, find_route
-
-if TYPE_CHECKING:
-    import requests
+from pipeline.transport.route import find_route
+from pipeline.transport.target import Target, target_of
 
 __all__ = ["AttemptHooks", "Loop", "Outcome", "Postponed", "RawReply", "Transport", "TransportError"]
-
-DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "llm-batch-pipeline"}
 
 
 class Transport:
@@ -51,12 +45,12 @@ class Transport:
         is that of another transport to share. Raises InvalidInput for a URL, header, proxy or certificate file that
         cannot be used.
         """
-        request = _prepared(url, headers)
+        target = target_of(url, headers)
         bounds = Bounds(connections, timeout_seconds, most_bytes)
         self._is_guest = loop is not None
         self.loop = Loop() if loop is None else loop
         try:
-            self._backend = _backend(self.loop, request, bounds, standard=standard)
+            self._backend = _backend(self.loop, target, bounds, standard=standard)
         except BaseException:
             self._close_loop()
             raise
@@ -120,32 +114,9 @@ class _Backend(Protocol):
     def abandon(self) -> None: ...
 
 
-def _prepared(url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
-    import requests  # a tenth of all imports, and a run whose senders are processes of their own sends nothing
-
-    request = requests.PreparedRequest()
-    try:
-        request.prepare_method("POST")
-        request.prepare_url(url, None)
-        if urlsplit(request.url or "").scheme not in DEFAULT_PORTS:
-            raise ValueError
-    except (requests.RequestException, ValueError):
-        raise InvalidInput("the endpoint's URL must be an absolute http:// or https:// address") from None
-    try:
-        request.prepare_headers({**DEFAULT_HEADERS, **headers})
-        "".join(request.headers.values()).encode("latin-1")
-    except (requests.RequestException, ValueError):
-        raise InvalidInput(
-            "a header holds characters that HTTP cannot carry; look for a line break or a blank at its ends, "
-            "or non-ASCII characters, in the API key"
-        ) from None
-    return request
-
-
-def _backend(loop: Loop, request: requests.PreparedRequest, bounds: Bounds, *, standard: bool) -> _Backend:
+def _backend(loop: Loop, target: Target, bounds: Bounds, *, standard: bool) -> _Backend:
     if standard:
         from pipeline.transport.standard import StandardBackend
 
-        return StandardBackend(loop, request, bounds)
-    assert request.url is not None
-    return LeanBackend(loop, find_route(request.url, request.path_url), request.headers, bounds)
+        return StandardBackend(loop, target, bounds)
+    return LeanBackend(loop, find_route(target.url, target.path), target.headers, bounds)

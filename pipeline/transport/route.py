@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import ssl
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -13,8 +14,8 @@ from msgspec import Struct
 
 from pipeline.addresses import is_loopback
 from pipeline.errors import InvalidInput
+from pipeline.transport.target import DEFAULT_PORTS
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
 CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 LEAN_PROXIES = ("http",)
 STANDARD_PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
@@ -82,6 +83,8 @@ def find_proxy(url: str, *, standard: bool = False) -> SplitResult | None:
 
 
 def _address_of_proxy(url: str) -> str | None:
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None  # elsewhere the system may name one too
     import requests.utils
 
     return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))

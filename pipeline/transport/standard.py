@@ -40,6 +40,7 @@ from pipeline.transport.reply import (
 )
 from pipeline.transport.route import certificates, find_proxy, tls_context
 from pipeline.transport.session import Payload, StockSession, first_cause, pieces_of
+from pipeline.transport.target import Target
 
 MOST_THREADS = 256
 """The most requests that one process has in flight."""
@@ -52,18 +53,20 @@ Done = Callable[[Outcome], None]
 class StandardBackend:
     """Sends from threads. All methods but those that the threads run belong to the thread of the loop."""
 
-    def __init__(self, loop: Loop, request: requests.PreparedRequest, bounds: Bounds) -> None:
-        assert request.url is not None
+    def __init__(self, loop: Loop, target: Target, bounds: Bounds) -> None:
         self._loop = loop
-        self._request = request
+        self._request = requests.PreparedRequest()
+        self._request.prepare_method("POST")
+        self._request.prepare_url(target.url, None)
+        self._request.prepare_headers(target.headers)
         self._timeout_seconds = bounds.timeout_seconds
         self._most_bytes = bounds.most_bytes
         self.slots = min(bounds.connections, MOST_THREADS)
         """The maximum number of attempts in flight; lowered if the system starts no more threads."""
-        proxy = find_proxy(request.url, standard=True)
+        proxy = find_proxy(target.url, standard=True)
         self._proxies = {"all": proxy.geturl()} if proxy else {}
         self._certificates = certificates()
-        if "https" in (urlsplit(request.url).scheme, proxy and proxy.scheme):
+        if "https" in (urlsplit(target.url).scheme, proxy and proxy.scheme):
             tls_context()  # otherwise unreadable certificates would fail every attempt
         self._session = StockSession(self.slots)
         self._work: SimpleQueue[tuple[_Attempt, bytes] | None] = SimpleQueue()

@@ -55,6 +55,16 @@ def test_a_template_sees_lists_objects_numbers_and_truth_as_they_stand(ws: Works
     ]
 
 
+def test_a_run_does_without_pandas(ws: Workspace) -> None:
+    given(ws, {"q": "a", "n": 1, "x": 0.5, "t": True, "v": [1]}, {"q": "b", "n": None, "x": None, "t": None, "more": 2})
+    ws.job(input={"path": "in.jsonl", "id": None}, prompt={"user": "{{ q }}"})
+    _, imported = ws.pipeline_with_imports("run", "job.yaml")
+    assert "pyarrow" in imported
+    assert "pandas" not in imported
+    carried = [[row[name] for name in ("n", "x", "t", "v", "more")] for row in ws.rows()]
+    assert carried == [[1, 0.5, True, "[1]", None], [None, None, None, None, 2]]
+
+
 @pytest.mark.parametrize("id_", [1.5, True, ["x"], {"a": 1}])
 def test_an_id_that_is_neither_text_nor_an_integer_is_refused_with_its_line(ws: Workspace, id_: Any) -> None:
     given(ws, {"id": "a", "q": "x"}, {"id": id_, "q": "y"})

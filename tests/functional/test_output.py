@@ -450,12 +450,13 @@ def test_an_openai_server_gets_its_own_wire_form_and_its_finish_reason_tells_tru
     assert (row["response"], row["truncated"], row["cost_usd"]) == ("yes", True, decimal.Decimal("0.000006"))
 
 
-def test_a_run_from_parquet_to_parquet_does_without_pandas_and_the_standard_transport(ws: Workspace) -> None:
-    ws.given([[1, "a"], [2, "b"]], ["id", "question"], "in.parquet")
-    ws.job(input={"path": "in.parquet", "id": "id"})
+@pytest.mark.parametrize("path", ["in.parquet", "in.csv"])
+def test_a_run_does_without_pandas_and_requests(ws: Workspace, path: str) -> None:
+    ws.given([[1, "a"], [2, "b"]], ["id", "question"], path)
+    ws.job(input={"path": path, "id": "id"})
     _, imported = ws.pipeline_with_imports("run", "job.yaml")
     assert "pyarrow" in imported
-    assert not imported & {"pandas", "pipeline.transport.standard"}
+    assert not imported & {"pandas", "requests"}
     assert [row["status"] for row in ws.rows()] == ["succeeded", "succeeded"]
 
 
