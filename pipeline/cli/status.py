@@ -105,7 +105,7 @@ def status_text(found: JobStatus, call: JobCall, job: Job | None = None) -> str:
     if summary.requests and not found.shards:  # their last runs were several, at several times
         lines.append(("requests", f"{requests_text(summary)} in {duration(summary.seconds)}"))
         lines.append(("tokens", tokens_text(summary)))
-    if (cost := told.cost(has_run=not found.shards)) is not None:
+    if (cost := told.cost(has_run=not found.shards and found.knows_run)) is not None:
         projected = data["projected_cost_usd"] if summary.pending else None
         lines.append(("cost", cost if projected is None else f"{cost}; about ${projected} in the end"))
     if found.restored is not None:

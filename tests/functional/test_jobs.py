@@ -286,6 +286,16 @@ def test_a_checkpoint_behind_a_link_is_emptied_and_the_link_stays(ws: Workspace,
     assert list((ws.path / "disk").iterdir()) == []
 
 
+def test_what_an_interrupted_clean_has_left_goes_with_the_next(ws: Workspace, finish: Callable[..., int]) -> None:
+    finish("a")
+    (ws.path / ".checkpoints/job").rename(ws.path / ".checkpoints/.job.removed")
+    (ws.path / ".checkpoints/.job.removed/progress.json").unlink()
+    with pytest.raises(InvalidInput, match="interrupted"):
+        cleaned()
+    assert not list((ws.path / ".checkpoints").iterdir())
+    refused(ws, "there is no checkpoint")
+
+
 def test_a_person_is_asked_and_may_say_no(ws: Workspace, finish: Callable[..., int]) -> None:
     finish("a")
 

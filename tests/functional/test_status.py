@@ -186,3 +186,36 @@ def test_the_rate_is_that_of_the_last_minute_and_gives_the_time_that_is_left() -
 )
 def test_durations_read_in_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+RUN_FIGURES = ("requests", "retries", "prompt_tokens", "completion_tokens", "cost_usd", "seconds", "rows_per_second")
+
+
+def test_figures_of_a_run_that_are_not_known_are_not_told_as_none_at_all(ws: Workspace) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run()
+    (ws.path / ".checkpoints/job/progress.json").unlink()
+    found = ws.command("status")
+    assert [found[name] for name in RUN_FIGURES] == [None] * len(RUN_FIGURES)
+    assert (found["succeeded"], found["job_cost_usd"]) == (2, "0.00002")
+    told = ws.pipeline("status", "job.yaml").out
+    assert "$0.00002 the whole job" in told and "this run" not in told
+
+
+def test_an_output_whose_checkpoint_is_gone_is_told_with_what_to_do(ws: Workspace) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run()
+    assert ws.command("clean", "--yes")["removed"]
+    found = ws.command("status")
+    assert (found["status"], found["output"], found["rows"]) == ("not_started", "out.parquet", None)
+    told = ws.pipeline("status", "job.yaml").out
+    assert "  output    out.parquet\n" in told
+    assert "  next      pipeline recover job.yaml  # " in told
+    assert ws.run(code=6)["error"]["kind"] == "checkpoint_failed"
+    assert ws.command("recover")["recovered"] == 2
+    assert "next      pipeline run job.yaml\n" in ws.pipeline("status", "job.yaml").out
+    assert ws.run()["requests"] == 0
+    other = ws.command("status", "--set", "name=other")
+    assert (other["status"], other["output"]) == ("not_started", None)

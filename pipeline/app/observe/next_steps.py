@@ -39,6 +39,8 @@ def next_steps(summary: Summary, call: JobCall, job: Job | None = None) -> list[
         steps = [*_for_failures(summary, call), *_for_truncated(summary, call, job)]
     if steps:
         return steps
+    if summary.status == "not_started" and summary.output:
+        return [Step(call.command("recover"), "makes the checkpoint anew from the output; without it no run begins")]
     if summary.rows is None or summary.status in ("not_started", "interrupted", "stopped"):
         return [Step(call.command("run"))]
     return [Step(call.command("show" if summary.output else "status"))]

@@ -42,6 +42,16 @@ _WHILE_SENDING = (
     "set",
 )
 
+_OF_THE_RUN = (
+    "requests",
+    "retries",
+    "prompt_tokens",
+    "completion_tokens",
+    "cost_usd",
+    "seconds",
+    "rows_per_second",
+)
+
 
 class JobStatus(Struct, frozen=True):
     """The status of a job, with what is known of its last run. `facts` are those of `Tracker`; `holder` is the process
@@ -58,6 +68,8 @@ class JobStatus(Struct, frozen=True):
     """What the checkpoint was restored from; None if it was not."""
     shards: tuple[ShardState, ...] = ()
     """Where each shard stands, for a job that was divided."""
+    knows_run: bool = True
+    """Whether the figures of the last run are known."""
 
     def as_json(self) -> JsonObject:
         """Return what `status --json` prints."""
@@ -66,6 +78,7 @@ class JobStatus(Struct, frozen=True):
         written_at, seen_at = self.facts.get("updated_at"), self.facts.get("last_progress_at")
         return {
             **self.summary.as_json(),
+            **({} if self.knows_run else dict.fromkeys(_OF_THE_RUN)),
             "concurrency": self.summary.concurrency,
             "running": self.is_running,
             "lock": holder and {"pid": holder.pid, "host": holder.host, "since": _stamp(holder.since)},
@@ -108,7 +121,7 @@ def status(job: Job, *, restores: bool = True) -> JobStatus:
         return _of_shards(job, parts, restores)
     try:
         with reading(job, restores=restores) as journal:
-            found = JobStatus(Summary(job=job.config.name)) if journal is None else _at_rest(job, journal)
+            found = _without_checkpoint(job) if journal is None else _at_rest(job, journal)
             facts = cache_facts(Totals() if journal is None else journal.totals)
     except JobLocked:
         found = _under_way(job)
@@ -194,6 +207,17 @@ def _under_way(job: Job) -> JobStatus:
     return JobStatus(replace(summary, status="running", error=None), True, holder, facts)
 
 
+def _without_checkpoint(job: Job) -> JobStatus:
+    """Return the status of a job that was not run, or whose checkpoint is gone while its output stands here."""
+    output = None
+    if job.writes_output and not isinstance(job.output.path, StorePath):
+        from pipeline.sink import is_complete, metadata_at
+
+        found = ((place, metadata_at(place)) for place in job.output.places if is_complete(place))
+        output = next((str(place) for place, its in found if its is not None and its.job == job.config.name), None)
+    return JobStatus(Summary(job=job.config.name, output=output))
+
+
 def _at_rest(job: Job, journal: Journal) -> JobStatus:
     """Return the status of a job that is not running: as its last run wrote it, or by the journal after a kill."""
     last, facts = _last_written(job)
@@ -203,10 +227,11 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
     if facts.get("events") == journal.totals.events and last.status != "running" and not has_died:
         return JobStatus(last, facts=facts)
     run_id = journal.runs()[-1] if journal.runs() else None
-    if last.run_id != run_id:
+    knows_run = run_id is not None and last.run_id == run_id
+    if not knows_run:
         last = Summary(job=job.config.name, run_id=run_id, output=_output_now(job, journal, last))
     interrupted, errors = _found_in(job, journal, replace(last, status="interrupted", error=None))
-    return JobStatus(interrupted, facts={**facts, "errors": errors})
+    return JobStatus(interrupted, facts={**facts, "errors": errors}, knows_run=knows_run)
 
 
 def _output_now(job: Job, journal: Journal, last: Summary) -> str | None:

@@ -67,6 +67,10 @@ def clean(job: Job, confirm: Callable[[CleanupPlan], bool]) -> tuple[CleanupPlan
     """
     directory = job.checkpoint_path
     if not Journal.exists(directory):
+        left = _removed(directory)
+        if left.exists():
+            _remove_leftover(left)
+            raise InvalidInput(f"nothing more to clean: {left}, which an interrupted clean had left, is removed now")
         raise InvalidInput(f"nothing to clean: there is no checkpoint at {directory}")
     with locked(job):
         journal = open_journal(job, directory)
@@ -150,18 +154,30 @@ def _rows_of(files: Sequence[Location], columns: Sequence[str]) -> Iterator[pa.R
             yield from file.iter_batches(_ROWS_A_BATCH, columns=columns)
 
 
+def _remove_leftover(removed: Path) -> None:
+    try:
+        remove_own(removed)
+    except OSError as error:
+        raise CheckpointFailed(f"{removed}: cannot be removed: {error.strerror}") from error
+
+
+def _removed(directory: Path) -> Path:
+    """Return what a checkpoint in a directory of its own is called while it is removed."""
+    return directory.with_name(f".{directory.name}.removed")
+
+
 def _remove(directory: Path) -> None:
     """Remove the checkpoint. One in a directory of its own goes under its name at once, so that a kill leaves it whole
     or gone; beside other files, its own are removed one by one, and they stay.
     """
-    removed = directory.with_name(f".{directory.name}.removed")
+    removed = _removed(directory)
     try:
         if directory.is_symlink() or foreign_names(directory):
             remove_own(directory)
             return
         if removed.exists():  # a kill cut this off before
-            remove_own(removed)
+            _remove_leftover(removed)
         directory.rename(removed)
-        remove_own(removed)
+        _remove_leftover(removed)
     except OSError as error:
         raise CheckpointFailed(f"{directory}: cannot be removed: {error.strerror}") from error
