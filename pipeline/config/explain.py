@@ -155,8 +155,7 @@ def _wrong_value(path: KeyPath, detail: ErrorDetails, filled: Filled) -> Mistake
             message = f"{refused or 'this'} is none of {wanted}"
         case "string_too_short" | "too_short":
             message = "this is empty" if isinstance(value, str) else "this list is empty"
-            is_needed = schema.is_required(path)
-            suggestion = f"such as `{schema.example(path)}`" if is_needed else "give it a value, or leave the key out"
+            suggestion = _to_fill(path)
         case "string_too_long":
             suggestion = 'write "\\t", in double quotes' if value == "\\t" else "write a shorter one"
             message = (
@@ -191,9 +190,7 @@ def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
     from_variable = path in filled.written
     default = schema.default(path)
     if value is None:
-        return "give it a value, or leave the key out" + (
-            f" for the default, {_yaml(default)}" if default is not None else ""
-        )
+        return _to_fill(path) + (f" for the default, {_yaml(default)}" if default is not None else "")
     if isinstance(value, str):
         if meant := _text_meant(path, value, from_variable=path in filled.written):
             return meant
@@ -208,6 +205,15 @@ def _fixed(path: KeyPath, value: object, filled: Filled) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool) and wanted == "true or false" and value in (0, 1):
         return f"write {_yaml(bool(value))}"
     return f"the default is {_yaml(default)}" if default not in (None, "") else f"use {wanted}"
+
+
+def _to_fill(path: KeyPath) -> str:
+    """Return what to do with a key, or with an item of a list, that is empty."""
+    if isinstance(path[-1], int):
+        return "give it a value, or take it out of the list"
+    if schema.is_required(path):
+        return f"give it a value, such as `{schema.example(path)}`"
+    return "give it a value, or leave the key out"
 
 
 def _text_meant(path: KeyPath, value: str, *, from_variable: bool) -> str | None:

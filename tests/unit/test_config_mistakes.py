@@ -175,6 +175,21 @@ def test_a_mistake_says_how_to_fix_it(tmp_path: Path, line: str, suggestion: str
         assert found.suggestion == suggestion
 
 
+@pytest.mark.parametrize(
+    ("value", "suggestion"),
+    [
+        ("[]", "give it a value, such as `data/problems.parquet`"),
+        ("", "give it a value, such as `data/problems.parquet`"),
+        ('""', "give it a value, such as `data/problems.parquet`"),
+        ('[""]', "give it a value, or take it out of the list"),
+        ("[a.csv, null]", "give it a value, or take it out of the list"),
+    ],
+)
+def test_what_is_needed_and_empty_is_asked_for(tmp_path: Path, value: str, suggestion: str) -> None:
+    found = only(tmp_path, JOB.replace("path: data/problems.parquet", f"path: {value}"))
+    assert (found.line, found.suggestion) == (2, suggestion)
+
+
 @pytest.mark.parametrize("section", ["limits", "retry", "checkpoint", "parameters"])
 def test_a_section_whose_lines_are_all_commented_out_is_empty(tmp_path: Path, section: str) -> None:
     assert load(tmp_path, JOB + f"{section}:\n  # nothing: 1\n").config == load(tmp_path, JOB).config
