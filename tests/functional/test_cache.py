@@ -71,6 +71,24 @@ def test_another_job_takes_the_answers_for_nothing_and_status_says_what_that_sav
     assert ws.command("status")["cache"]["hits"] == 2
 
 
+def test_equal_rows_of_one_run_take_what_is_known_when_they_are_sent(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", *range(8), "a")
+    job(ws, "by_turns", limits={"concurrency": 1})
+    assert ws.run()["requests"] == 9
+    assert [row["shared_from"] for row in ws.rows("by_turns.parquet")] == [None] * 9 + ["cache"]
+
+    ws.questions("b", "b", "b")
+    endpoint.gate.clear()
+    job(ws, "at_once", limits={"concurrency": 3})
+    with ws.running() as process:
+        endpoint.wait_for(9 + 3)
+        endpoint.gate.set()
+        assert ended(process).data["requests"] == 3
+    ws.questions("c", "c", "c")
+    job(ws, "shared", limits={"concurrency": 3}, deduplicate=True)
+    assert ws.run()["requests"] == 1
+
+
 def test_only_the_same_request_to_the_same_endpoint_is_served(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions("a")
     job(ws, "first")
