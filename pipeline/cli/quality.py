@@ -89,7 +89,8 @@ def _lines(found: Inspected) -> Iterator[str]:
             yield f"    {one.rows:>8,}  {one.opening[:_MOST_CHARACTERS]}"
     yield f"  {'column':<24} {'null':>7} {'distinct':>10}"
     for name, column in found.columns.items():
-        yield f"  {name[:24]:<24} {column.null_rate:>7.1%} {column.distinct:>10,}"
+        nulls = "unknown" if column.null_rate is None else f"{column.null_rate:.1%}"
+        yield f"  {name[:24]:<24} {nulls:>7} {column.distinct:>10,}"
 
 
 def _agreement(name: str, its: Agreement) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import repeat
 
 import numpy as np
 import pyarrow as pa
@@ -137,7 +138,11 @@ class _Side:
         return hashes(pc.struct_field(self._own(batch, "parsed"), name))
 
     def _keys(self, batch: pa.RecordBatch) -> list[bytes]:
+        """Return a key for each row. One of a job without samples is the first sample."""
         prefix = self._results.prefix
-        names = [prefix + name for name in ("row_id", "variant", "sample_index") if prefix + name in batch.schema.names]
-        rows = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+        columns = [
+            batch.column(prefix + name).to_pylist() if prefix + name in batch.schema.names else repeat(usual)
+            for name, usual in (("row_id", ""), ("variant", ""), ("sample_index", 0))
+        ]
+        rows = zip(*columns, strict=False)
         return [hashlib.blake2b(repr(row).encode("utf-8", "replace"), digest_size=16).digest() for row in rows]

@@ -32,9 +32,9 @@ _MOST_OPENINGS = 50_000
 
 
 class ColumnFigures(Struct, frozen=True):
-    """Of a column: the share of nulls, and how many different values there are."""
+    """Of a column: the share of nulls, None where there are no rows, and how many different values there are."""
 
-    null_rate: float
+    null_rate: float | None
     distinct: int
 
 
@@ -147,7 +147,7 @@ class _Looking:
         return Inspected(
             self._counts["rows"],
             {
-                name: ColumnFigures(round(found.nulls / found.rows, 6) if found.rows else 0.0, found.distinct)
+                name: ColumnFigures(round(found.nulls / found.rows, 6) if found.rows else None, found.distinct)
                 for name, found in self._columns.items()
             },
             TextFigures(amounts["prompt"], amounts["prompt_tokens"]),

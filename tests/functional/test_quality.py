@@ -148,6 +148,25 @@ def test_rows_of_two_jobs_are_compared_by_their_ids(done: Workspace) -> None:
     assert "agreement of response: 66.7%" in shown
 
 
+def test_the_first_sample_is_compared_with_the_row_of_a_job_without_samples(ws: Workspace) -> None:
+    ws.given([("1", "a"), ("2", "b")], ["id", "question"])
+    ws.job(input={"id": "id"})
+    ws.run()
+    sampled = {"user": "{{ question }}", "samples": 2}
+    ws.job("other.yaml", name="other", input={"id": "id"}, prompt=sampled, output={"path": "other.parquet"})
+    assert ws.pipeline("run", "other.yaml").code == 0
+    found = compare(ws)
+    assert (found["same"], found["changed"], found["only_a"], found["only_b"]) == (2, 0, 0, 2)
+
+
+def test_of_no_rows_no_share_is_told(ws: Workspace) -> None:
+    ws.given([], ["question"])
+    ws.job()
+    ws.run()
+    assert ws.command("inspect")["columns"]["question"] == {"null_rate": None, "distinct": 0}
+    assert "question                 unknown          0" in ws.pipeline("inspect", "job.yaml").out
+
+
 def test_a_cost_that_is_not_known_is_no_zero(ws: Workspace, endpoint: Endpoint) -> None:
     choice = {"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
     endpoint.reply = lambda _: Reply({"choices": [choice], "usage": USUAL_USAGE})
