@@ -15,6 +15,7 @@ installed := .venv/.installed
 measuring := .venv/.measuring
 readers := .venv/readers/.installed
 mock_server := benchmarks/.build/server
+tls_server := benchmarks/.build/server-tls
 uv_install := uv pip install --quiet --python $(bin)/python
 pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 
@@ -23,7 +24,7 @@ pip_install := $(bin)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help all again setup test acceptance browser notebook chaos crash soak cron schedulers test-ray test-readers \
     test-stores fuzz protections findings lint format docs demo dataset-demo run validate status wheel pins clean bench bench-full \
     bench-datasets bench-scale bench-peers bench-recovery bench-kills bench-structured bench-auto bench-scaling \
-    bench-batch-kills bench-vllm profile
+    bench-batch-kills bench-vllm bench-tls profile
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -149,6 +150,9 @@ bench: $(measuring) $(mock_server) ## A table of the quick figures and their lim
 bench-full: $(measuring) $(mock_server) ## The whole table, into docs/performance.md; an hour and a half
 	$(bin)/python -m benchmarks full --document $(ARGS)
 
+bench-tls: $(measuring) $(mock_server) $(tls_server) ## Ten thousand in flight over TLS, into docs/performance.md; five minutes
+	$(bin)/python -m benchmarks tls --document $(ARGS)
+
 bench-datasets: $(measuring) $(mock_server) ## Samples, images, exports and inspect of a million rows, into docs/performance.md
 	$(bin)/python -m benchmarks datasets --document $(ARGS)
 
@@ -190,6 +194,11 @@ $(mock_server): benchmarks/server.c
 	    'Ubuntu: apt install gcc), or name another: make bench CC=clang' >&2; exit 1; }
 	@mkdir -p $(@D)
 	$(CC) -O2 -Wall -Wextra -o $@ $< -lm
+
+$(tls_server): benchmarks/server.c $(mock_server)
+	@echo '#include <openssl/ssl.h>' | $(CC) -E - >/dev/null 2>&1 || { echo 'This needs the headers of OpenSSL' \
+	    '(Debian, Ubuntu: apt install libssl-dev)' >&2; exit 1; }
+	$(CC) -DTLS -O2 -Wall -Wextra -o $@ $< -lm -lssl -lcrypto
 
 $(measuring): requirements/bench.txt $(installed)
 	$(if $(shell command -v uv),$(uv_install) --compile-bytecode,$(pip_install)) --require-hashes -r requirements/bench.txt

@@ -33,11 +33,13 @@ TARGETS: dict[str, dict[str, Callable[[Bench], Iterator[Row]]]] = {
         "half-second": waiting.half_a_second,
         "two-seconds": waiting.two_seconds,
         "ten-thousand": waiting.ten_thousand_in_flight,
+        "twenty-thousand": waiting.twenty_thousand_in_flight,
         "memory": memory.small_prompts,
         "memory-large": memory.large_prompts,
         "publishing": checkpoints.publish_many,
         "resume": checkpoints.resume_million,
     },
+    "tls": {"tls": waiting.over_tls},
     "datasets": {
         "samples": datasets.samples,
         "checks": datasets.checks,

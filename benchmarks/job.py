@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks import BUILD
@@ -126,6 +127,7 @@ class Job:
         seed: int = 0,
         wrapper: Sequence[str | Path] = (),
         allowed: Sequence[int] = (0,),
+        environment: Mapping[str, str] = MappingProxyType({}),
         **watching: Any,
     ) -> Run:
         """Run it, from wherever it stands. Raises RuntimeError where it ends with an exit code that is not `allowed`.
@@ -135,7 +137,7 @@ class Job:
         self.server.reset(seed)
         log = self.directory / "log"
         command = self.command(*(words or ("run", "--json")), wrapper=wrapper)
-        measured = measure(command, log, environment=KEY, **watching)
+        measured = measure(command, log, environment={**KEY, **environment}, **watching)
         if measured.exit_code not in allowed:
             raise RuntimeError(f"{self.name} ended with exit code {measured.exit_code}; see {log}\n{measured.output}")
         stats = self.server.stats()

@@ -1,6 +1,7 @@
 /* The endpoint that benchmarks run against: one thread, epoll, HTTP/1.1 with kept connections, on loopback only.
 
-   server [PORT]    prints its port first; 0, the default, picks a free one
+   server [PORT]                     prints its port first; 0, the default, picks a free one
+   server PORT CERTIFICATE KEY       the same over TLS, where it was compiled with -DTLS; both are files in PEM
 
    POST [PREFIX...]/api/v1                the envelope of Dataoorts
    POST [PREFIX...]/v1/chat/completions   OpenAI's chat completion
@@ -41,6 +42,9 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef TLS
+#include <openssl/ssl.h>
+#endif
 
 enum {
     MOST_CONNECTIONS = 1 << 16,
@@ -71,6 +75,9 @@ typedef struct {
     uint32_t generation;      /* tells a connection from a later one of the same number */
     bool waits;               /* its request's latency is not over */
     bool closes;              /* the client asked for the connection to end after this reply */
+#ifdef TLS
+    SSL *tls;
+#endif
     const Template *reply;
     char marker[MARKER_LENGTH];
 } Connection;
@@ -287,6 +294,58 @@ static const Template *find_template(Api api, size_t text_length, size_t events)
     return made;
 }
 
+/* ---- bytes of a connection, as recv and send have them */
+
+#ifdef TLS
+static SSL_CTX *tls_context;
+
+static void use_tls(const char *certificate, const char *key) {
+    tls_context = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    if (SSL_CTX_use_certificate_chain_file(tls_context, certificate) != 1 ||
+        SSL_CTX_use_PrivateKey_file(tls_context, key, SSL_FILETYPE_PEM) != 1) {
+        fprintf(stderr, "server: the certificate or its key cannot be used\n");
+        exit(1);
+    }
+}
+
+static void begin_tls(int fd) {
+    SSL *tls = connections[fd].tls = SSL_new(tls_context);
+    if (!tls || SSL_set_fd(tls, fd) != 1) fail("SSL_new");
+    SSL_set_accept_state(tls);
+}
+
+static void end_tls(int fd) {
+    SSL_free(connections[fd].tls);
+    connections[fd].tls = NULL;
+}
+
+static ssize_t result_of(SSL *tls, int done) {
+    if (done > 0) return done;
+    int error = SSL_get_error(tls, done);
+    if (error == SSL_ERROR_ZERO_RETURN) return 0;
+    errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : EPIPE;
+    return -1;
+}
+
+static ssize_t take_bytes(int fd, char *bytes, size_t length) {
+    return result_of(connections[fd].tls, SSL_read(connections[fd].tls, bytes, length));
+}
+
+static ssize_t give_bytes(int fd, const char *bytes, size_t length) {
+    return result_of(connections[fd].tls, SSL_write(connections[fd].tls, bytes, length));
+}
+
+/* Whether there are bytes that were decrypted already, of which epoll knows nothing. */
+static bool has_more(int fd) { return connections[fd].tls && SSL_pending(connections[fd].tls) > 0; }
+#else
+static void begin_tls(int fd) { (void)fd; }
+static void end_tls(int fd) { (void)fd; }
+static ssize_t take_bytes(int fd, char *bytes, size_t length) { return recv(fd, bytes, length, 0); }
+static ssize_t give_bytes(int fd, const char *bytes, size_t length) { return send(fd, bytes, length, MSG_NOSIGNAL); }
+static bool has_more(int fd) { (void)fd; return false; }
+#endif
+
 static void watch(int fd, uint32_t events, int operation) {
     struct epoll_event event = {.events = events, .data.fd = fd};
     if (epoll_ctl(poll_fd, operation, fd, &event)) fail("epoll_ctl");
@@ -300,12 +359,13 @@ static void close_connection(int fd) {
     connection->waits = false;
     connection->input_length = 0;
     connection->generation++;
+    end_tls(fd);
     close(fd);
 }
 
 /* Sends, and keeps what the kernel does not take. False where the client is gone. */
 static bool send_bytes(int fd, const char *bytes, size_t length) {
-    ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+    ssize_t sent = give_bytes(fd, bytes, length);
     if (sent < 0 && errno != EAGAIN) return false;
     size_t taken = sent < 0 ? 0 : sent;
     if (taken < length) {
@@ -322,7 +382,7 @@ static bool send_bytes(int fd, const char *bytes, size_t length) {
 static bool send_rest(int fd) {
     Connection *connection = &connections[fd];
     size_t left = connection->unsent_length - connection->unsent_from;
-    ssize_t sent = send(fd, connection->unsent + connection->unsent_from, left, MSG_NOSIGNAL);
+    ssize_t sent = give_bytes(fd, connection->unsent + connection->unsent_from, left);
     if (sent < 0) return errno == EAGAIN;
     connection->unsent_from += sent;
     if (connection->unsent_from == connection->unsent_length) {
@@ -485,13 +545,16 @@ static bool handle_input(int fd) {
 
 static bool receive(int fd) {
     Connection *connection = &connections[fd];
-    if (connection->input_length == connection->input_size)
-        connection->input = allocate(connection->input, connection->input_size *= 2);
-    ssize_t got = recv(fd, connection->input + connection->input_length,
-                       connection->input_size - connection->input_length, 0);
-    if (got <= 0) return got < 0 && errno == EAGAIN;
-    connection->input_length += got;
-    return handle_input(fd);
+    do {
+        if (connection->input_length == connection->input_size)
+            connection->input = allocate(connection->input, connection->input_size *= 2);
+        ssize_t got = take_bytes(fd, connection->input + connection->input_length,
+                                 connection->input_size - connection->input_length);
+        if (got <= 0) return got < 0 && errno == EAGAIN;
+        connection->input_length += got;
+        if (!handle_input(fd)) return false;
+    } while (has_more(fd));
+    return true;
 }
 
 static void accept_all(int listener) {
@@ -507,6 +570,7 @@ static void accept_all(int listener) {
         connection->input_length = 0;
         connection->closes = false;
         stats.connections++;
+        begin_tls(fd);
         watch(fd, EPOLLIN, EPOLL_CTL_ADD);
     }
 }
@@ -547,6 +611,13 @@ static void allow_connections(void) {
 int main(int count, char **words) {
     signal(SIGPIPE, SIG_IGN);
     allow_connections();
+#ifdef TLS
+    if (count < 4) {
+        fprintf(stderr, "server: PORT CERTIFICATE KEY\n");
+        exit(2);
+    }
+    use_tls(words[2], words[3]);
+#endif
     poll_fd = epoll_create1(0);
     timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     int listener = listen_on(count > 1 ? atoi(words[1]) : 0);

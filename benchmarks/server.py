@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import urllib.request
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any
 from benchmarks import BUILD
 
 EXECUTABLE = BUILD / "server"
+TLS_EXECUTABLE = BUILD / "server-tls"
+CERTIFICATE = Path(__file__).parents[1] / "tests/fixtures/tls/server.pem"
+"""What the endpoint shows over TLS; it vouches for itself."""
 PATHS = {"dataoorts": "/api/v1", "openai": "/v1/chat/completions"}
 
 
@@ -36,16 +40,21 @@ class Stats:
 
 
 class Server:
-    """The endpoint, running while the `with` block does.
+    """The endpoint, running while the `with` block does; over TLS where it has a certificate.
 
-    Raises FileNotFoundError where it was not built; `make bench` builds it.
+    Raises FileNotFoundError where it was not built; `make bench` builds it, and `make bench-tls` the one over TLS.
     """
 
-    def __init__(self, executable: Path = EXECUTABLE) -> None:
-        self._process = subprocess.Popen([executable, "0"], stdout=subprocess.PIPE, text=True)
+    def __init__(self, executable: Path = EXECUTABLE, certificate: Path | None = None) -> None:
+        words: list[str | Path] = [executable, "0"]
+        self._context = None
+        if certificate is not None:
+            words += [certificate, certificate.with_suffix(".key")]
+            self._context = ssl.create_default_context(cafile=certificate)
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.pid = self._process.pid
-        self.address = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self.address = f"http{'s' if certificate else ''}://127.0.0.1:{int(self._process.stdout.readline())}"
 
     def __enter__(self) -> Server:
         return self
@@ -70,5 +79,5 @@ class Server:
         return Stats(**{name: found[name] for name in Stats.__slots__})
 
     def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.address + path, timeout=10) as reply:
+        with urllib.request.urlopen(self.address + path, timeout=10, context=self._context) as reply:
             return json.load(reply)

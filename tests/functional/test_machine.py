@@ -23,8 +23,9 @@ def test_too_few_open_files_are_exit_2_before_anything_is_sent(ws: Workspace, en
     assert "to 96 at most" in error["suggestion"]
     (check,) = [check for check in ws.command("doctor", code=2)["checks"] if not check["ok"]]
     assert (check["name"], check["message"]) == ("files", f"limits.concurrency: {said}")
-    assert "limits.concurrency to 96 at most" in message
+    assert "limits.concurrency to 96 at most, or limits.processes to 3" in message
     assert not endpoint.asked
+    assert ws.run("--set", "limits.processes=3", "--limit", "100")["succeeded"] == 100
     assert ws.run("--set", "limits.concurrency=96")["succeeded"] == 200
 
 

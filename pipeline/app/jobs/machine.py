@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from pipeline.config import Job
+from pipeline.config.models.values import MOST_PROCESSES
 from pipeline.engines import most_asked, most_in_flight, processes_for
 from pipeline.errors import InvalidInput
 
@@ -80,11 +81,18 @@ def too_few_files(job: Job, rows: int) -> Lack | None:
         return None
     most = (hard - _OTHER_FILES) // need.files * (_in_flight(job, rows) // max(1, need.connections))
     lower = f", or set limits.concurrency to {most} at most" if most > 0 else ""
+    if not job.config.endpoint.is_simulator and 1 < (senders := _senders_needed(job, rows, hard)) < MOST_PROCESSES:
+        lower += f", or limits.processes to {1 + senders}"
     return Lack(
         f"{need.connections} requests at a time need about {need.all_files} open files, and the system allows a process"
         f" {hard}",
         f"raise that limit (`ulimit -Hn`){lower}",
     )
+
+
+def _senders_needed(job: Job, rows: int, most_files: int) -> int:
+    """Return how many processes have to send, so that each has a file for each of its requests in flight."""
+    return -(-_in_flight(job, rows) // max(1, most_files - _OTHER_FILES))
 
 
 class _Need(Struct, frozen=True):

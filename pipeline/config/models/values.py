@@ -94,8 +94,9 @@ Concurrency = Annotated[
     Annotated[int, Field(ge=1, le=20_000), Tag(NUMBER_TAG)] | Annotated[Literal["auto"], Tag(WORD_TAG)],
     Discriminator(_number_or_word),
 ]
+MOST_PROCESSES = 64
 Processes = Annotated[
-    Annotated[int, Field(ge=1, le=64), Tag(NUMBER_TAG)] | Annotated[Literal["auto"], Tag(WORD_TAG)],
+    Annotated[int, Field(ge=1, le=MOST_PROCESSES), Tag(NUMBER_TAG)] | Annotated[Literal["auto"], Tag(WORD_TAG)],
     Discriminator(_number_or_word),
 ]
 OneOrManyUrls = Annotated[
