@@ -8,29 +8,32 @@ from typing import BinaryIO
 from pipeline.exports.cells import json_text
 from pipeline.exports.selection import Chosen
 from pipeline.exports.text import as_text
-from pipeline.records import JsonObject, Row
+from pipeline.records import JsonObject, Row, digest
+from pipeline.sink import fields_of
 from pipeline.sources.identity import row_values
 
 
 def write_batch_results(chosen: Chosen, file: BinaryIO) -> int:
     """Write a line for each row, in input order: the answer as a chat completion, or the failure as an error."""
     rows = 0
-    prefix = chosen.results.prefix
+    own = [field.name for field in fields_of(chosen.results.rows)]
     with as_text(file) as text:
         for part in chosen.parts():
             for values in row_values(part.rows):
-                row = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-                text.write(json_text(_line(row)) + "\n")
+                text.write(json_text(_line({name: values[chosen.column(name)] for name in own})) + "\n")
                 rows += 1
     return rows
 
 
 def _line(row: Row) -> JsonObject:
-    found = {"id": f"batch_req_{row['request_hash'][:24]}", "custom_id": _custom_id(row)}
+    custom_id = _custom_id(row)
+    # Rows may ask the same.
+    number = digest([custom_id, row["request_hash"]])[:24]
+    found = {"id": f"batch_req_{number}", "custom_id": custom_id}
     if row["status"] != "succeeded":
         error = {"code": row["error_kind"], "message": row["error_message"]}
         return {**found, "response": None, "error": error}
-    response = {"status_code": 200, "request_id": row["request_hash"][:24], "body": _completion(row)}
+    response = {"status_code": 200, "request_id": number, "body": _completion(row, number)}
     return {**found, "response": response, "error": None}
 
 
@@ -39,7 +42,7 @@ def _custom_id(row: Row) -> str:
     return "/".join(str(part) for part in parts if part is not None)
 
 
-def _completion(row: Row) -> JsonObject:
+def _completion(row: Row, number: str) -> JsonObject:
     is_refusal = row["response_type"] == "refusal"
     message = {
         "role": "assistant",
@@ -50,7 +53,7 @@ def _completion(row: Row) -> JsonObject:
     }
     reason = row["finish_reason"] or ("length" if row["truncated"] else "stop")
     return {
-        "id": f"chatcmpl-{row['request_hash'][:24]}",
+        "id": f"chatcmpl-{number}",
         "object": "chat.completion",
         "created": int(row["finished_at"].timestamp()) if row["finished_at"] is not None else 0,
         "model": row["served_model"] or row["model"],

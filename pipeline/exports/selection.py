@@ -69,6 +69,8 @@ class Chosen(Struct):
         for name in self.selection.columns or ():
             if name not in names:
                 raise InvalidInput(f"--columns: {unknown_column(name, names)}")
+            if (self.selection.columns or ()).count(name) > 1:
+                raise InvalidInput(f"--columns names {name!r} twice")
         self._condition()
 
     @property

@@ -16,14 +16,14 @@ from pipeline.exports.fields import Field, find_field
 from pipeline.sink import Joined
 from pipeline.sources import pick
 
-TIES, ABSTAINED = "rows with a tie", "rows without a vote"
+TIES, ABSTAINED = "tied", "without a vote"
 
 
 class Vote:
     """Picks the majority among the samples of each row, in each variant, by one field of the output. The rows that it
     picks have two further columns: the field's value, and its share of the votes.
 
-    Raises InvalidInput where the output has no such field, or a row no samples.
+    Raises InvalidInput where the output has no such field, or has columns of their names, or a row no samples.
     """
 
     def __init__(self, name: str, results: Answers) -> None:
@@ -32,6 +32,8 @@ class Vote:
         self._field: Field = find_field(name, results, "--vote")
         self._samples = results.rows.samples
         names = [results.prefix + name for name in ("vote", "vote_share")]
+        if taken := [name for name in names if name in results.schema.names]:
+            raise InvalidInput(f"--vote adds a column {taken[0]!r}, and the input has one; set output.prefix")
         self.fields = (pa.field(names[0], self._field.type), pa.field(names[1], pa.float64(), nullable=False))
         """The further columns."""
 

@@ -101,8 +101,8 @@ def _fields(a: AnyResults, b: AnyResults) -> list[str]:
 
 
 def _parsed_type(results: AnyResults) -> pa.DataType | None:
-    name = results.prefix + "parsed"
-    return results.schema.field(name).type if name in results.schema.names else None
+    # An input column may have the name where the job expects nothing of its answers.
+    return None if results.rows.expected is None else results.schema.field(results.prefix + "parsed").type
 
 
 class _Side:
@@ -139,9 +139,9 @@ class _Side:
 
     def _keys(self, batch: pa.RecordBatch) -> list[bytes]:
         """Return a key for each row. One of a job without samples is the first sample."""
-        prefix = self._results.prefix
+        own = {field.name for field in self._results.fields}
         columns = [
-            batch.column(prefix + name).to_pylist() if prefix + name in batch.schema.names else repeat(usual)
+            self._own(batch, name).to_pylist() if name in own else repeat(usual)
             for name, usual in (("row_id", ""), ("variant", ""), ("sample_index", 0))
         ]
         rows = zip(*columns, strict=False)

@@ -3,7 +3,7 @@
 from pipeline.sink.columns import RAW_REPLY, RESULT_FIELDS, RESULT_NAMES, result_fields, result_names
 from pipeline.sink.gathered import AnyResults, GatheredResults
 from pipeline.sink.groups import RowGroup, row_groups, write_groups
-from pipeline.sink.joined import Joined
+from pipeline.sink.joined import Joined, fields_of
 from pipeline.sink.metadata import JournalState, OutputMetadata, journals_together, read_metadata
 from pipeline.sink.parquet import OutOfTime, unwritable
 from pipeline.sink.publishing import publish, supersede
@@ -22,6 +22,7 @@ __all__ = [
     "OutputMetadata",
     "Results",
     "RowGroup",
+    "fields_of",
     "files_of",
     "is_complete",
     "is_foreign",

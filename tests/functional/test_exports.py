@@ -370,7 +370,7 @@ def voted(ws: Workspace, endpoint: Endpoint) -> Workspace:
 def test_the_majority_of_a_row_s_samples_is_kept_with_its_share(voted: Workspace) -> None:
     result = export(voted, "jsonl", "--vote", "parsed.n")
     assert result["rows"] == 3
-    assert result["left_out"] == {"failed": 8, "rows with a tie": 2}
+    assert result["left_out"] == {"failed": 8, "tied": 2}
     found = [(row["id"], row["sample_index"], row["vote"], row["vote_share"]) for row in lines(voted)]
     assert found == [("0", 0, 1, 0.8), ("1", 0, 1, 0.6), ("4", 0, 3, 1.0)]
     # A condition says who has a vote; the share is of those.
@@ -413,3 +413,48 @@ def test_votes_on_what_is_not_there_are_refused(voted: Workspace, flags: list[st
 def test_rows_without_samples_have_no_vote(done: Workspace) -> None:
     refused = done.pipeline("export", "job.yaml", "--to", "jsonl", "--vote", "response", "x.jsonl")
     assert (refused.code, "prompt.samples" in refused.err) == (2, True), refused.err
+
+
+@pytest.fixture
+def namesakes(ws: Workspace) -> Workspace:
+    """A job whose input has columns with names that other jobs add to the output."""
+    ws.given(
+        [["1", "a", "v", "5", "p"], ["2", "a", "v", "6", "p"]], ["id", "question", "variant", "sample_index", "parsed"]
+    )
+    ws.job(input={"id": "id"})
+    ws.run()
+    return ws
+
+
+def test_columns_of_the_input_are_not_taken_for_the_output_s_own(namesakes: Workspace, endpoint: Endpoint) -> None:
+    export(namesakes, "openai-batch")
+    assert [line["custom_id"] for line in lines(namesakes)] == ["1", "2"]
+    endpoint.reply = lambda asked: answer("another")
+    names = ["id", "question", "variant", "sample_index", "parsed"]
+    namesakes.given([["1", "a", "w", "7", "p"], ["2", "b", "w", "8", "p"]], names, "others.parquet")
+    other = {"path": "others.parquet", "id": "id"}
+    namesakes.job("other.yaml", name="other", input=other, output={"path": "other.parquet"})
+    assert namesakes.pipeline("run", "other.yaml").code == 0
+    found = namesakes.pipeline("compare", "job.yaml", "other.yaml", "--json").data
+    assert (found["same"], found["changed"], found["agreement"]) == (0, 2, {"response": 0.0})
+
+
+def test_each_line_of_a_result_file_has_an_id_of_its_own(ws: Workspace) -> None:
+    ws.given([["1", "a"], ["2", "a"]], ["id", "question"])
+    ws.job(input={"id": "id"}, prompt={"user": "{{ question }}", "samples": 3})
+    ws.run()
+    export(ws, "openai-batch")
+    found = lines(ws)
+    assert len({line["id"] for line in found}) == len({line["response"]["body"]["id"] for line in found}) == 6
+    export(ws, "openai-batch", path="again.jsonl")
+    assert lines(ws, "again.jsonl") == found
+
+
+def test_a_column_that_would_be_there_twice_is_refused(ws: Workspace) -> None:
+    ws.given([["1", "a"]], ["vote", "question"])
+    ws.job(prompt={"user": "{{ question }}", "samples": 2})
+    ws.run()
+    message = ws.command("export", "--to", "jsonl", "--vote", "response", "x", code=2)["error"]["message"]
+    assert "'vote'" in message and "output.prefix" in message
+    message = ws.command("export", "--to", "jsonl", "--columns", "vote,row_id,vote", "x", code=2)["error"]["message"]
+    assert "'vote' twice" in message
