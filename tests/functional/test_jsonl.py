@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.functional.conftest import Endpoint, Workspace
@@ -53,6 +55,18 @@ def test_a_template_sees_lists_objects_numbers_and_truth_as_they_stand(ws: Works
         "7 7",
         "[1] [1]",
     ]
+
+
+def test_lists_and_structs_are_the_same_json_from_parquet(ws: Workspace, endpoint: Endpoint) -> None:
+    rows = [{"id": "1", "v": {"b": True, "a": ["x", None]}}, {"id": "2", "v": {"b": None, "a": []}}]
+    given(ws, *rows)
+    job = {"prompt": {"user": "{{ v | tojson }}"}, "limits": {"concurrency": 1}}
+    ws.job(input={"path": "in.jsonl", "id": "id"}, **job)
+    ws.run()
+    assert endpoint.prompts == ['{"a": ["x", null], "b": true}', '{"a": [], "b": null}']
+    pq.write_table(pa.Table.from_pylist(rows), ws.path / "rows.parquet")
+    ws.job(input={"path": "rows.parquet", "id": "id"}, **job)
+    assert ws.run()["requests"] == 0
 
 
 def test_a_run_does_without_pandas(ws: Workspace) -> None:
