@@ -94,10 +94,10 @@ PROTECTIONS = (
     Protection(
         "the claim before its request is sent",
         "pipeline/runner/runner.py",
-        "            self._recorder.commit(claims)\n            if claims:\n",
-        "            if claims:\n                self._engine.send("
+        "        self._recorder.commit(claims)\n        if claims:\n",
+        "        if claims:\n            self._engine.send("
         "[self._in_flight[claim.number].task(fresh=False) for claim in claims])\n"
-        "            self._recorder.commit(claims)\n            if False:\n",
+        "        self._recorder.commit(claims)\n        if False:\n",
         _RUNNER,
     ),
     Protection(

@@ -16,6 +16,7 @@ from pipeline.endings import StopKind
 from pipeline.journal import Journal, worst_of
 from pipeline.limits import Outage, QuotaWait
 from pipeline.plan import SUCCEEDED
+from pipeline.records import Reply
 from pipeline.retry import Backoff
 from pipeline.runner.admission import Admission
 from pipeline.runner.dispatcher import Dispatch, Dispatcher
@@ -197,15 +198,17 @@ class Runner:
     def _receive(self, now: float, until: float) -> None:
         """Settle the attempts that have ended; wait until `until` for the first.
 
-        If more than half of the requests in flight have ended, the senders have little left to do. So the first half is
-        recorded and its slots are filled before the second is settled: recording and sending go on side by side.
+        If more than half of the requests in flight are answered, the senders have little left to do. So the first half
+        is recorded and its slots are filled before the second is settled: recording and sending go on side by side. A
+        failure may stop the run, so what ended with one is settled together.
         """
         attempts = self._engine.receive(max(0.0, until - now))
         self._watchdog.waited(self._clock() - now, heard=bool(attempts) or not self._in_flight)
-        most = max(_MANY, len(self._in_flight) // 2)
+        half = max(_MANY, len(self._in_flight) // 2)
+        are_answers = all(isinstance(attempt.result, Reply) for attempt in attempts)
         for at, attempt in enumerate(attempts, 1):
             self._settler.settle(self._in_flight.pop(attempt.number), attempt, self._clock())
-            if at % most == 0 and at < len(attempts):
+            if at % half == 0 and at < len(attempts) and are_answers:
                 self._record_and_send(self._clock())
 
     def _finish(self) -> None:

@@ -34,9 +34,11 @@ class Target(Struct, frozen=True):
 
 
 def target_of(url: str, headers: Mapping[str, str]) -> Target:
-    """Return what every request has; `headers` replace default ones. Raises InvalidInput for what cannot be sent."""
-    names = {name.lower() for name in headers}
-    kept = {name: value for name, value in DEFAULT_HEADERS.items() if name.lower() not in names}
+    """Return what every request has. Of headers of one name, in whatever case, the last counts; default ones come first.
+
+    Raises InvalidInput for what cannot be sent.
+    """
+    last = {name.lower(): (name, value) for name, value in (*DEFAULT_HEADERS.items(), *headers.items())}
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or not _is_latin_1(value):
             raise InvalidInput(
@@ -45,7 +47,7 @@ def target_of(url: str, headers: Mapping[str, str]) -> Target:
             )
     plain = _PLAIN.fullmatch(url)
     address, path = _prepared(url) if plain is None else (url, plain[1])
-    return Target(address, path, {**kept, **headers})
+    return Target(address, path, dict(last.values()))
 
 
 def _is_latin_1(value: str) -> bool:

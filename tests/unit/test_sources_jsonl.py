@@ -153,4 +153,4 @@ def test_the_number_of_rows_does_not_show_in_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
         return python_peak + pool_peak
 
-    assert peak(60_000) < peak(15_000) * 1.2
+    assert peak(32_000) < peak(12_000) * 1.2
