@@ -34,7 +34,7 @@ class Target(Struct, frozen=True):
 
 
 def target_of(url: str, headers: Mapping[str, str]) -> Target:
-    """Return what every request has. Of headers of one name, in whatever case, the last counts; default ones come first.
+    """Return what every request has. Of headers of one name, in whatever case, the last counts, default ones first.
 
     Raises InvalidInput for what cannot be sent.
     """
