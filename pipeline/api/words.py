@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from msgspec.structs import replace
 
-from pipeline.errors import InvalidJob, PipelineError
+from pipeline.errors import GIVEN, InvalidJob, PipelineError
 
 _FLAGS = (
     (re.compile(r"; retry-failed --kind truncated sends [^;]*"), ""),
@@ -27,6 +27,14 @@ _OF_ASK = (
     (re.compile(r"^input: "), "frame: "),
     (re.compile(r'on_change="rerun".*', re.DOTALL), "name another `checkpoint` to ask them anew"),
     (re.compile(r"set output\.prefix, .* in input\.columns"), "rename it in the frame"),
+    (re.compile(r"; or set `prompt\.constant: true`.*"), ""),
+    (re.compile(r"; for one that .* under `pricing:`"), ""),
+    (re.compile(r"; `backup` puts copies into a store"), ""),
+    (re.compile(r"leave the key out"), "leave it out"),
+    (re.compile(r'overrides\["([\w.]+)"\]'), r"\1"),
+    (re.compile(r"\bprompt\.(user|system|samples)\b|\binput\.(id)\b|\bendpoint\.(model)\b"), r"\1\2\3"),
+    (re.compile(r"\bcheckpoint\.path\b"), "checkpoint"),
+    (re.compile(f"^{GIVEN}$"), ""),
 )
 
 
@@ -58,7 +66,8 @@ def python_words(translate: Callable[[str], str] = in_python) -> Iterator[None]:
                 replace(
                     one,
                     message=translate(one.message),
-                    file=None if one.file is None else translate(one.file),
+                    file=None if one.file is None else translate(one.file) or None,
+                    key=None if one.key is None else translate(one.key),
                     suggestion=None if one.suggestion is None else translate(one.suggestion),
                 )
                 for one in error.mistakes

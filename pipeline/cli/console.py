@@ -70,6 +70,10 @@ class Console(Struct, frozen=True):
         """Say something that is worth knowing if all is well."""
         self._log("info", message, {}, message if self.is_chatty else None)
 
+    def acknowledge(self, message: str) -> None:
+        """Say that something the user just did was heard; with --quiet too, where a person watches."""
+        self._log("info", message, {}, message if self.is_chatty or self.is_terminal else None)
+
     def caution(self, message: str) -> None:
         """Say something that may become a problem."""
         self._log("warning", message, {}, f"warning: {message}" if self.is_chatty else None)

@@ -90,7 +90,7 @@ def export(
     done = export_answers(load(job_file, overrides, shard), to, target, options, overwrite=overwrite)
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items())
     if left_out:
-        click.echo(f"left out: {left_out}", err=True)
+        click.echo(f"left out: {left_out}" + ("" if done.rows else "; nothing is left to write"), err=True)
     if path == "-":
         click.echo(f"{counted(done.rows, 'row')}", err=True)
     else:

@@ -161,7 +161,7 @@ class ConsoleWatcher(Watcher):
         """Say that the signal was heard, and what is waited for."""
         requests = counted(in_flight, "request")
         with self._beside_bar():
-            self._console.note(
+            self._console.acknowledge(
                 f"stopping: nothing more is sent; waiting up to {seconds:g} s for {requests} in flight, whose answers"
                 " are kept (a second signal stops at once)"
                 if in_flight

@@ -15,13 +15,14 @@ from msgspec import Struct
 
 from pipeline.errors import InvalidInput
 from pipeline.exports.cells import json_text
-from pipeline.exports.fields import Field, find_field
+from pipeline.exports.fields import Field, find_field, may_be_number
 from pipeline.exports.selection import Chosen
 from pipeline.exports.text import as_text
 from pipeline.records import JsonObject, Request, Row
 from pipeline.sources.identity import row_values
 
 NO_PAIR = "without a best and a worst answer"
+ONE_SCORE = "with fewer than two answers that have a score"
 
 
 class Answered(Struct, frozen=True):
@@ -68,6 +69,9 @@ def preference_writer(score: str | None) -> Callable[[Chosen, BinaryIO], int]:
 
     def write(chosen: Chosen, file: BinaryIO) -> int:
         field = find_field(score, chosen.results, "--score")
+        if not may_be_number(field.type):
+            words = f"{score!r} is never a number (its type is {field.type})"
+            raise InvalidInput(f"--score: {words}; name a column or a field that is one")
         return _write_lines(_pairs(chosen, field), file)
 
     return write
@@ -78,8 +82,8 @@ def _pairs(chosen: Chosen, score: Field) -> Iterator[JsonObject]:
     answered = _answered(chosen, row_id, variant, score.path[0])
     for _, samples in groupby(answered, lambda one: (one.row[row_id], one.row.get(variant))):
         scored = [(value, one) for one in samples if (value := _number(score.value(one.row))) is not None]
-        if not scored:
-            chosen.left_out[NO_PAIR] += 1
+        if len(scored) < 2:
+            chosen.left_out[ONE_SCORE] += 1
             continue
         (high, best), (low, worst) = (pick(scored, key=lambda pair: pair[0]) for pick in (max, min))
         if high == low:

@@ -58,6 +58,17 @@ def find_field(name: str, results: Answers, flag: str) -> Field:
     return Field((column, *keys), kind)
 
 
+def may_be_number(kind: pa.DataType) -> bool:
+    """Return whether a value of this type can be a number, or a text that is one."""
+    if pa.types.is_dictionary(kind):
+        return may_be_number(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return may_be_number(kind.storage_type)
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(is_number or is_text)
+
+
 def unknown_column(name: str, names: Sequence[str]) -> str:
     """Return what there is to say of a column that the output does not have."""
     hint = did_you_mean([repr(one) for one in nearest(name, names)]) or f"it has {', '.join(map(repr, names))}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -208,6 +209,32 @@ def test_the_best_and_the_worst_sample_of_a_row_make_a_pair(ws: Workspace, endpo
     assert lines(ws) == [{"prompt": prompt, "chosen": "2", "rejected": "0"} for prompt in "ab"]
     refused = ws.pipeline("export", "job.yaml", "--to", "preference", "--score", "scor", "x.jsonl")
     assert (refused.code, "no column 'scor'" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("score", ["truncated", "started_at", "nested"])
+def test_a_score_that_is_never_a_number_is_refused(ws: Workspace, endpoint: Endpoint, score: str) -> None:
+    table = pa.table({"question": ["a", "b"], "nested": [{"mark": 1}, {"mark": 2}]})
+    pq.write_table(table, ws.path / "in.parquet")
+    ws.job(input={"path": "in.parquet"}, prompt={"user": "{{ question }}", "samples": 2})
+    ws.run()
+    refused = ws.pipeline("export", "job.yaml", "--to", "preference", "--score", score, "x.jsonl")
+    assert (refused.code, f"{score!r} is never a number" in refused.err) == (2, True), refused.err
+    assert not ws.exists("x.jsonl")
+
+
+def test_an_export_that_leaves_every_row_out_says_so(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job(prompt={"user": "{{ question }}", "samples": 2})
+    endpoint.reply = lambda asked: answer("no number")
+    ws.run()
+    for flags, why in (
+        (("preference", "--score", "response"), "2 with fewer than two answers that have a score"),
+        (("preference", "--score", "attempts"), "2 without a best and a worst answer"),
+        (("jsonl", "--where", "response == 'x'"), "4 not chosen by --where"),
+    ):
+        done = ws.pipeline("export", "job.yaml", "--to", *flags, "out.jsonl")
+        assert done.code == 0, done.err
+        assert done.err == f"left out: {why}; nothing is left to write\n"
 
 
 def test_a_batch_s_result_file_has_every_row_in_input_order(done: Workspace) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 
 from pipeline.app.running.run import Run
+from pipeline.cli.console import Console
+from pipeline.cli.progress import ConsoleWatcher
 from pipeline.errors import Interrupted
 from pipeline.plan import planner
 from pipeline.prompts import templates
@@ -141,6 +144,15 @@ def test_a_signal_is_acknowledged_at_once_where_people_watch_and_nowhere_else(
             result = ended(process)
         assert result.code == 130
         assert "stopping" not in result.err
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_signal_is_acknowledged_on_a_terminal_in_a_quiet_run_too(
+    is_terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    ConsoleWatcher(Console(is_quiet=True)).stopping(3, 60)
+    assert ("for 3 requests in flight" in capsys.readouterr().err) == is_terminal
 
 
 @pytest.mark.usefixtures("hangup")

@@ -369,6 +369,38 @@ def test_ask_names_its_own_arguments_in_refusals() -> None:
         assert not [word for word in ("on_change", "set output.prefix", "`name:`") if word in str(refused.value)]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"samples": 0}, "samples: 0 is out of range"),
+        ({"id": "m"}, 'id: the input has no column "m"'),
+        ({"user": "{{ m }}"}, "user: template line 1"),
+        ({"user": "all the same"}, "user: uses no column, so every row would be asked the same (use one"),
+        ({"system": "{{ m }}"}, "system: template line 1"),
+        ({"model": ""}, "model: this is empty"),
+        ({"model": "no/such-model"}, "model: the catalogue has no such model"),
+        ({"checkpoint": "s3://bucket/kept"}, "checkpoint: a checkpoint is on a disk"),
+        ({"limits": {"concurrency": 0}}, "limits.concurrency: 0 is out of range"),
+        ({"id": "same"}, "without `id`"),
+    ],
+)
+def test_ask_names_no_key_of_a_job_file_that_is_no_argument(wrong: dict[str, Any], named: str) -> None:
+    usual: dict[str, Any] = {
+        "user": "{{ q }}",
+        "model": MODEL,
+        "endpoint": {"url": "simulator"},
+        "checkpoint": "kept",
+    }
+    with pytest.raises(errors.InvalidJob) as refused:
+        pipeline.ask(frame().assign(same=1), **{**usual, **wrong})
+    said = str(refused.value)
+    assert named in said
+    others = ("the job:", "prompt.", "input.id", "endpoint.model", "checkpoint.path", "the key", "pricing:", "backup")
+    assert not [word for word in others if word in said], said
+    (mistake,) = refused.value.mistakes
+    assert mistake.key == ".".join([*wrong, *(key for one in wrong.values() if isinstance(one, dict) for key in one)])
+
+
 def test_ask_returns_a_table_for_record_batches() -> None:
     batch = pa.RecordBatch.from_pydict({"q": ["a", "b"]})
     reader = pa.RecordBatchReader.from_batches(batch.schema, [batch])

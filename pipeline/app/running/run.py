@@ -32,7 +32,7 @@ from pipeline.app.running.context import RunContext
 from pipeline.app.running.ending import ending
 from pipeline.app.running.engine import check_engine, placing
 from pipeline.app.running.options import RunOptions, select_retries
-from pipeline.app.running.prepare import prepare
+from pipeline.app.running.prepare import prepare, refuse_to_retry_nothing
 from pipeline.app.running.publishing import publish_rows
 from pipeline.app.running.send import RowSender
 from pipeline.config import Job
@@ -121,6 +121,7 @@ class Run:
                     opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
                 if self._options.on_change != "rerun":
                     refuse_another_division(self._job)
+                refuse_to_retry_nothing(self._job, self._options)
                 with locked(self._job) as directory:
                     monitoring.started()
                     remove_leftovers(directory)
@@ -187,9 +188,7 @@ class Run:
         figures.update(RowFigures.of(plan), MoneyFigures.of(journal), is_idle=not plan.count(*options.to_send))
         self._is_planning = False
         self._watcher.planned(opened, plan, options.to_send, prepared.notes)
-        stop = None
-        if options.limit != 0:
-            stop = self._send(opened, plan, held)
+        stop = self._send(opened, plan, held) if options.limit != 0 else None
         if options.asks_longer:
             assert held.journal is not None
             longer_answers.put_back(plan, held.journal)
