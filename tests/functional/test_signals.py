@@ -6,16 +6,20 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.__main__ import main as command
 from pipeline.app.running.run import Run
 from pipeline.cli.console import Console
 from pipeline.cli.progress import ConsoleWatcher
@@ -153,6 +157,37 @@ def test_a_signal_is_acknowledged_on_a_terminal_in_a_quiet_run_too(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     ConsoleWatcher(Console(is_quiet=True)).stopping(3, 60)
     assert ("for 3 requests in flight" in capsys.readouterr().err) == is_terminal
+
+
+@pytest.mark.usefixtures("hangup")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["INT", "TERM", "HUP"]
+)
+def test_a_signal_amid_the_imports_ends_the_command_quietly(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import sys, time; print('importing', file=sys.stderr, flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for flags, out in (
+        ([], b""),
+        (["--json"], b'{"error": {"kind": "interrupted", "message": "stopped by a signal"}}\n'),
+    ):
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "run", "job.yaml", *flags],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == b"importing\n"
+            process.send_signal(number)
+            assert process.communicate(timeout=20) == (out, b"")
+        assert process.returncode == code
+
+
+def test_the_command_begins_as_the_module_does() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"pipeline": f"{command.__module__}:{command.__name__}"}
 
 
 @pytest.mark.usefixtures("hangup")
