@@ -169,6 +169,8 @@ class Runner:
             elif drained is None:
                 drained = now + self._drain_seconds
                 observed = -math.inf  # observers are told at once
+                if self._stop_request.signal is not None:
+                    self._pace.pause.extend(drained)  # what has no connection yet is not sent either
             if now - observed >= _TICK_SECONDS:
                 observed = now
                 self._recorder.check_journal()
@@ -230,7 +232,7 @@ class Runner:
         if self._pace.in_flight.is_auto:
             self.progress.limited_by = self._pace.holding.limited_by(self._pace.in_flight, self._engine.slots)
         self.progress.waiting = len(self._rows.waiting)
-        self.progress.paused_seconds = max(0.0, self._pace.pause.until - now)
+        self.progress.paused_seconds = 0.0 if self._stops.stop else max(0.0, self._pace.pause.until - now)
         self.progress.quota = self._quota.notice(now)
         self.progress.trouble = self._outage.trouble(now)
         self._observers.progressed(self.progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -349,3 +351,37 @@ def test_status_after_a_kill_counts_what_is_on_disk_and_what_may_have_been_bille
     assert (found["running"], found["rows"], found["succeeded"], found["pending"]) == (False, 10, 4, 6)
     assert Decimal(found["job_cost_usd"]) == Decimal("0.00004")
     assert Decimal(found["possibly_billed_usd"]) > 0
+
+
+def test_a_request_that_has_no_connection_yet_is_not_sent_after_the_signal(ws: Workspace) -> None:
+    with socket.socket() as server, ExitStack() as held:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        port = server.getsockname()[1]
+        for _ in range(3):  # the server's queue is full: further connections have to wait
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        ws.questions(*range(10))
+        ws.job(
+            endpoint={"kind": "openai", "url": f"http://127.0.0.1:{port}/v1"},
+            limits={"concurrency": 2, "processes": 1, "drain_seconds": 15},
+        )
+        with ws.running() as process:
+            wait_until(lambda: ws.exists(".checkpoints/job/journal.sqlite"))
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            received: list[bytes] = []
+            server.settimeout(0.2)
+            while process.poll() is None:
+                with suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    connection.settimeout(0.5)
+                    with suppress(OSError):
+                        received.append(connection.recv(100))
+                    connection.close()
+            found = ended(process)
+    assert b"".join(received) == b""
+    assert found.code == 143
+    assert (found.data["requests"], found.data["possibly_billed_requests"], found.data["pending"]) == (0, 0, 10)
