@@ -187,6 +187,27 @@ def test_a_signal_amid_the_imports_ends_the_command_quietly(number: signal.Signa
         assert process.returncode == code
 
 
+def test_a_signal_whose_drain_answers_the_last_rows_has_nothing_to_run_again(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions(*range(3))
+    ws.job(limits={"concurrency": 3})
+    endpoint.gate.clear()
+    with ws.running("--verbose") as process:
+        endpoint.wait_for(3)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        next(line for line in process.stderr if b"stopping" in line)
+        endpoint.gate.set()
+        result = ended(process)
+    assert result.code == 130
+    found = result.data
+    assert (found["succeeded"], found["pending"], found["output"]) == (3, 0, "out.parquet")
+    assert found["error"] == {
+        "kind": "interrupted",
+        "message": "stopped by a signal, after the last row: the output is complete",
+    }
+    assert ws.run()["requests"] == 0
+
+
 def test_the_command_begins_as_the_module_does() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["scripts"] == {"pipeline": f"{command.__module__}:{command.__name__}"}

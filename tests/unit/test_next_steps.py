@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.observe.next_steps import next_steps
+from pipeline.app.observe.next_steps import STOPPED_WHEN_DONE, next_steps
 from pipeline.app.observe.summary import RunError, Summary
 from pipeline.config import JobCall
+from pipeline.endings import StopKind
 
 CALL = JobCall("job.yaml")
 
@@ -58,6 +59,13 @@ def test_a_suggested_command_shows_no_secret(secret: str) -> None:
 
 def test_after_a_success_the_answers_are_shown() -> None:
     assert steps(output="out.parquet", failures={}) == ["pipeline show job.yaml"]
+
+
+def test_after_a_signal_that_left_no_row_pending_the_answers_are_shown() -> None:
+    stopped: dict[str, Any] = {"status": "interrupted", "exit_code": 130, "output": "out.parquet", "failures": {}}
+    done, cut_off = (RunError(StopKind.INTERRUPTED, said) for said in (STOPPED_WHEN_DONE, "stopped by a signal"))
+    assert steps(**stopped, error=done) == ["pipeline show job.yaml"]
+    assert steps(**stopped, error=cut_off) == ["pipeline run job.yaml"]
 
 
 def test_rows_that_the_next_run_retries_need_nothing_but_a_run() -> None:

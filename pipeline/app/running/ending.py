@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from pipeline.app.observe.next_steps import STOPPED_WHEN_DONE
 from pipeline.app.observe.summary import RunError
 from pipeline.app.running.longer_answers import in_vain
 from pipeline.app.running.options import RunOptions
@@ -25,6 +26,7 @@ def ending(
     options: RunOptions,
     *,
     is_whole: bool,
+    is_published: bool,
     failed_now: FailureKinds,
     is_accepted: bool,
     has_marks: bool,
@@ -34,13 +36,16 @@ def ending(
     Args:
         stop: what ended it before all rows were through.
         is_whole: every row has an outcome.
+        is_published: a file shows all outcomes that there are.
         failed_now: the rows that failed in this run.
         is_accepted: the job has no failed row but those that the user accepted.
         has_marks: as for `input_row_id`.
     """
     if stop is not None:
         status = "interrupted" if stop.kind is StopKind.INTERRUPTED else "stopped"
-        return Ending(status, stop.exit_code, RunError(stop.kind, stop.message))
+        is_done = stop.kind is StopKind.INTERRUPTED and is_whole and is_published
+        message = STOPPED_WHEN_DONE if is_done else stop.message
+        return Ending(status, stop.exit_code, RunError(stop.kind, message))
     if options.cancel:
         return Ending("succeeded" if is_whole else "partial", Exit.DONE)
     if options.asks_longer and failed_now.rows:

@@ -256,6 +256,7 @@ class Run:
             stop,
             self._options,
             is_whole=is_whole,
+            is_published=is_current and output is not None,
             failed_now=self._figures.failed_now,
             has_marks=self._figures.has_marks,
             is_accepted=failures.are_accepted,
