@@ -21,8 +21,13 @@ SECONDS_TO_END = 2.0
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from pipeline.engines.sender import main; main({connection}, {pause})"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LONG_SECRET = 8
-# Makes glibc return freed memory sooner. Values from the environment take precedence.
-_LITTLE_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
+# Makes glibc return freed memory sooner, but not what each larger reply needs anew: the system clears it page by page.
+# Values from the environment take precedence.
+_LITTLE_MEMORY = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 2**20),
+}
 
 
 class SenderProcess(Sender, kw_only=True):

@@ -1,13 +1,14 @@
 """Events of a stream that differ in one text alone, read together: nearly all of an answer's are such.
 
-A server repeats the id, the model and whatever else stands around the text. So the texts between the same bytes are cut
-out and decoded as one, and no event is decoded by itself.
+A server repeats the id, the model and whatever else stands around the text. So what stands between two texts becomes a
+line's end, in one pass, and the lines are decoded as one text. No event is decoded by itself.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
@@ -19,11 +20,12 @@ _LITERAL = rb'"%s"\s*:\s*"()(?:[^"\\\x00-\x1f]++|' + _ESCAPE + rb')*+()"'
 """A name and its text; the empty groups are where the text begins and ends."""
 _LITERALS = {name: re.compile(_LITERAL % name.encode()) for name in _TEXTS}
 _LINES_OF_TEXT = re.compile(rb'(?:[^"\\\x00-\x09\x0b-\x1f]++|' + _ESCAPE + rb")*+")
+_NOT_ITSELF = bytes(range(0x20)) + b'"\\'
+"""What within a JSON string does not stand for itself."""
 
 _BEGINNING = b"data: "
-_BETWEEN = b"\n\n" + _BEGINNING
-_OTHERS_BEHIND = 4
-"""The most events of another kind that an answer usually ends with."""
+_END = b"\n\n"
+_BETWEEN = _END + _BEGINNING
 
 JsonDict = dict[str, Any]
 """The JSON object of an event, or one that is put together of many."""
@@ -35,7 +37,11 @@ class Alike:
     def __init__(self, before: bytes, after: bytes, chunk: JsonDict, name: str) -> None:
         self._before = before
         self._after = after
-        self._tail = after + b"\n\n"
+        self._head = _BEGINNING + before
+        self._tail = after + _END
+        self._between = self._tail + self._head
+        known = self._between.index(b'"', 1) + 1  # two quotes, as no text has them
+        self._parting = _parting(self._between[:known], len(self._between) - known)
         self._chunk = chunk
         self._delta: JsonDict = chunk["choices"][0]["delta"]
         self._name = name
@@ -64,32 +70,39 @@ class Alike:
         """Return one event with the texts of all those that a piece begins with, and the rest of the piece; None if it
         begins with none. Raises ValueError if one is not sound.
         """
-        if not piece.startswith(_BEGINNING + self._before):
+        end = piece.rfind(self._tail)
+        if end < 0 or not piece.startswith(self._head):
             return None
-        # Not at all that stands between two texts: the more a search looks for, the longer it takes to begin.
-        *events, last = piece[len(_BEGINNING) :].split(_BETWEEN)
-        count = len(events)
-        while count > max(0, len(events) - _OTHERS_BEHIND) and not self.has(events[count - 1]):
-            count -= 1
-        first, behind = len(self._before), -len(self._after)
-        texts = [event[first:behind] for event in events[:count]]
-        if texts and not piece.startswith(self._written(texts)):
-            count = sum(1 for _ in takewhile(self.has, events))
-            del texts[count:]
-        if count == len(events) and last.startswith(self._before):
-            text, tail, rest = last[first:].partition(self._tail)
-            if tail and b'"' not in text and b"\n" not in text:
-                return self._with([*texts, text]), rest
-        return (self._with(texts), _BEGINNING + _BETWEEN.join([*events[count:], last])) if texts else None
+        lines = self._parting.sub(b"\n", piece[len(self._head) : end])
+        length = self._length_in(piece, lines)
+        if not length:
+            events = piece[len(_BEGINNING) : end + len(self._after)].split(_BETWEEN)
+            texts = [event[len(self._before) : -len(self._after)] for event in takewhile(self.has, events)]
+            if not texts:
+                return None
+            lines = b"\n".join(texts)
+            length = self._length_in(piece, lines)
+            if not length:
+                raise ValueError
+        self._delta[self._name] = _joined(lines)
+        return self._chunk, piece[length:]
 
-    def _written(self, texts: list[bytes]) -> bytes:
-        """Return the events with these texts as they are sent."""
-        between = self._after + _BETWEEN + self._before
-        return b"%b%b%b%b" % (_BEGINNING, self._before, between.join(texts), self._tail)
+    def _length_in(self, piece: bytes, lines: bytes) -> int:
+        """Return how many bytes of a piece are the events with these texts; 0 if it does not begin with them."""
+        length = len(self._head) + len(lines) + lines.count(b"\n") * (len(self._between) - 1) + len(self._tail)
+        if length > len(piece):
+            return 0
+        written = b"%b%b%b" % (self._head, lines.replace(b"\n", self._between), self._tail)
+        return length if piece.startswith(written) else 0
 
-    def _with(self, texts: list[bytes]) -> JsonDict:
-        self._delta[self._name] = _joined(texts)
-        return self._chunk
+
+@lru_cache
+def _parting(known: bytes, more: int) -> re.Pattern[bytes]:
+    """Return a pattern of what stands between two texts: its beginning, and as many bytes as follow, whatever they are.
+
+    Those need not be looked at, because in the end all is compared with what the texts make.
+    """
+    return re.compile(re.escape(known) + rb"(?s:.{%d})" % more)
 
 
 def _only_text(chunk: JsonDict) -> str | None:
@@ -103,10 +116,17 @@ def _only_text(chunk: JsonDict) -> str | None:
     return brought[0] if len(brought) == 1 and brought[0] in _TEXTS and isinstance(delta[brought[0]], str) else None
 
 
-def _joined(texts: list[bytes]) -> str:
-    """Return the texts within JSON strings as one. Each has to be sound by itself, so a line's end parts them."""
-    lines = b"\n".join(texts)
-    if lines.count(b"\n") >= len(texts) or _LINES_OF_TEXT.fullmatch(lines) is None:
+def _joined(lines: bytes) -> str:
+    """Return the texts within JSON strings as one. Each has to be sound by itself, so a line's end parts them.
+
+    Raises ValueError if one is not.
+    """
+    text = lines.decode()
+    joined = lines.translate(None, _NOT_ITSELF)
+    if len(joined) + lines.count(b"\n") == len(lines):
+        return joined.decode()
+    if _LINES_OF_TEXT.fullmatch(lines) is None:
         raise ValueError
-    text = lines.decode().replace("\n", "")
-    return json.loads(f'"{text}"') if "\\" in text else text
+    without_ends = text.replace("\n", "")
+    decoded: str = json.loads(f'"{without_ends}"')
+    return decoded

@@ -21,8 +21,8 @@ _DONE = b"[DONE]"
 _END_OF_EVENT = b"\n\n"
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _SECONDS_BEHIND_THE_END = 1.0
-_BYTES_AT_ONCE = 2**14
-"""What is looked through for events that are alike, so that it takes a time in proportion to the bytes."""
+_BYTES_AT_ONCE = 2**16
+"""The most that is looked through for events that are alike, however many have come."""
 _FEW_BYTES = 2**10
 """Where so few come at a time, looking for such events takes longer than it saves."""
 _CHANCES = 8
@@ -124,7 +124,8 @@ class Assembly:
             return piece
         chunk, rest = found
         self._take_chunk(chunk)
-        self._chances = _CHANCES
+        if len(rest) <= len(piece) // 2:  # else a piece might be looked through for each few of its events
+            self._chances = _CHANCES
         return rest
 
     def _take(self, name: str, data: bytes) -> JsonDict | None:

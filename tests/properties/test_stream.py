@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.providers import stream
+from pipeline.providers.alike import Alike
 from pipeline.providers.events import EventReader
 from pipeline.providers.openai import OpenAI
 from pipeline.providers.stream import Assembly
@@ -209,3 +210,15 @@ def test_of_events_that_are_alike_few_are_decoded() -> None:
     assert 0 < read.call_count < 10
     message = json.loads(assembly.body())["choices"][0]["message"]
     assert message["content"] == "".join(words).replace("\ud83d", "\ufffd")
+
+
+@pytest.mark.parametrize("order", ["ab", "aabb", "aaab", "aaaabbbb"])
+def test_where_events_of_two_kinds_alternate_a_piece_is_looked_through_a_few_times(order: str) -> None:
+    kinds = {"a": DELTAS[0] % b"a", "b": DELTAS[0].replace(b'"m"', b'"another"') % b"b"}
+    body = b"".join(kinds[kind] for kind in order) * 200
+    assembly = Assembly()
+    with patch.object(Alike, "taken_from", autospec=True, side_effect=Alike.taken_from) as taken:
+        assembly.feed(body)
+    looked_through = sum(len(call.args[1]) for call in taken.call_args_list)
+    assert looked_through < 20 * len(body)
+    assert json.loads(assembly.body())["choices"][0]["message"]["content"] == order * 200
