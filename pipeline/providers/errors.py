@@ -93,6 +93,10 @@ _TOO_LARGE = re.compile(
 )
 """As OpenAI, Groq, Anthropic, vLLM, llama.cpp and FastChat say it; LiteLLM passes on what the server behind it says."""
 _STATUSES_OF_TOO_LARGE = frozenset({400, 413, 429})
+_INVALID = re.compile(r"(\d+ validation errors?:\s*|\[)\{'type': '\w+', 'loc': \('body',")
+"""How FastAPI describes a request that it does not take (its RequestValidationError as text). llama-cpp-python's server
+tells it with a 500.
+"""
 
 
 def classify(status: int, headers: Mapping[str, str], text: str, document: Any) -> ErrorKind:
@@ -119,6 +123,8 @@ def classify(status: int, headers: Mapping[str, str], text: str, document: Any) 
     if counted in _STATUSES:
         return _STATUSES[counted]
     if 400 <= counted < 500:
+        return ErrorKind.BAD_REQUEST
+    if any(_INVALID.match(message) for _, message in errors):
         return ErrorKind.BAD_REQUEST
     return ErrorKind.SERVER_ERROR if 500 <= counted < 600 else ErrorKind.INVALID_REPLY
 

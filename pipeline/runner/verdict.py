@@ -176,9 +176,13 @@ def is_busy(failure: Failure) -> bool:
 
 
 def is_of_outage(failure: Failure) -> bool:
-    """Return whether a failure says that its server is down: no reply, or a 5xx that asks for no wait."""
+    """Return whether a failure says that its server is down: no reply, or a 5xx that neither refuses the request nor
+    asks for a wait.
+    """
     if failure.http_status is None:
         return failure.kind in (ErrorKind.CONNECTION_ERROR, ErrorKind.TIMEOUT)
+    if failure.kind is ErrorKind.BAD_REQUEST:
+        return False
     return failure.http_status >= _FIRST_SERVER_ERROR and failure.retry_after is None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.functional.conftest import Asked, Endpoint, Reply, Workspace
+from tests.functional.conftest import KEY, Asked, Endpoint, Reply, Workspace
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
 ANSWER = {"choices": [{"message": {"content": "the answer"}, "finish_reason": "stop"}], "usage": USAGE}
@@ -126,3 +127,76 @@ def test_a_run_that_sends_no_key_is_told_that_the_server_may_want_one(ws: Worksp
     told = ws.pipeline("run", "job.yaml", "--set", "endpoint.api_key_env=null").err
     assert "HTTP 500" in told and "endpoint.api_key_env" in told
     assert "endpoint.api_key_env" not in ws.pipeline("run", "job.yaml").err
+
+
+def test_a_refusal_told_with_500_is_asked_once(ws: Workspace, endpoint: Endpoint) -> None:
+    refusal = exchange_of("llama-cpp-python-0.3.36", "unknown_role")
+    endpoint.reply = lambda asked: recorded(refusal) if asked.prompt == "q7" else Reply(ANSWER)
+    job(ws)
+    assert ws.run(code=3)["failed"] == 1
+    assert endpoint.prompts.count("q7") == 1
+
+
+def test_tokens_beyond_max_tokens_are_counted_and_paid_as_told(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: recorded(exchange_of("llama-cpp-python-0.3.36", "more_than_max_tokens"))
+    job(ws)
+    price = json.dumps({"input_usd_per_million": 1, "output_usd_per_million": 10})
+    summary = ws.run("--set", "parameters.max_tokens=8", "--set", f"pricing={price}")
+    assert (summary["completion_tokens"], summary["truncated"]) == (11 * ROWS, ROWS)
+    assert Decimal(summary["cost_usd"]) == ROWS * (17 + 11 * 10) * Decimal("0.000001")
+
+
+def test_a_text_goes_out_as_a_text_because_some_servers_lose_it_in_a_list(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: recorded(exchange_of("llama-cpp-python-0.3.36", "content_as_parts"))
+    job(ws)
+    ws.run("--set", "prompt.system=be brief")
+    messages = [message for asked in endpoint.asked for message in asked.body["messages"]]
+    assert len(messages) == 2 * ROWS
+    assert {type(message["content"]) for message in messages} == {str}
+
+
+@pytest.mark.parametrize("settings", [[], ["--set", "endpoint.auth={header: x-api-key, prefix: ''}"]])
+def test_a_key_goes_out_as_llama_cpp_reads_it(ws: Workspace, endpoint: Endpoint, settings: list[str]) -> None:
+    def reply(asked: Asked) -> Reply:
+        headers = {name.lower(): value for name, value in asked.headers.items()}
+        is_known = headers.get("authorization") == f"Bearer {KEY}" or headers.get("x-api-key") == KEY
+        return recorded(exchange_of("llama.cpp-11549", "key_in_x_api_key" if is_known else "bearer_in_lower_case"))
+
+    endpoint.reply = reply
+    job(ws)
+    assert ws.run(*settings)["succeeded"] == ROWS
+    refused = ws.run(
+        "--set", "endpoint.auth={prefix: bearer}", "--set", "parameters.seed=1", "--on-change=rerun", code=5
+    )
+    assert refused["error"]["kind"] == "bad_credentials"
+
+
+def test_a_server_s_own_parameter_goes_out_where_it_ignores_ours(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: recorded(exchange_of("llama.cpp-11549", "repetition_penalty_0"))
+    job(ws)
+    own = "endpoint.extra_body={repeat_penalty: 1.1}"
+    assert ws.run("--set", "parameters.repetition_penalty=1.2", "--set", own)["succeeded"] == ROWS
+    sent = {(asked.body["repetition_penalty"], asked.body["repeat_penalty"]) for asked in endpoint.asked}
+    assert sent == {(1.2, 1.1)}
+
+
+def test_a_worker_that_dies_and_comes_back_fails_no_row(ws: Workspace, endpoint: Endpoint) -> None:
+    dead_seconds, answers_before = 0.4, 10
+    died: list[float] = []
+
+    def reply(asked: Asked) -> Reply:
+        if len(endpoint.asked) <= answers_before:
+            return Reply(ANSWER)
+        died.append(asked.at)
+        if asked.at - died[0] > dead_seconds:
+            return Reply(ANSWER)
+        # What is in flight when it dies gets the one, everything later the other.
+        case = "worker_died" if asked.at - died[0] < dead_seconds / 10 else "no_worker"
+        return recorded(exchange_of("vllm-router-0.1.17", case))
+
+    endpoint.reply = reply
+    job(ws)
+    # One row alone may be out of attempts while the worker is dead.
+    summary = ws.run("--set", "retry.max_elapsed_seconds=10")
+    assert (summary["succeeded"], summary["failed"]) == (ROWS, 0)
+    assert len(endpoint.asked) > ROWS

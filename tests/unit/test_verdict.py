@@ -12,7 +12,9 @@ from pipeline.client import Task
 from pipeline.errors import ErrorKind
 from pipeline.journal import State
 from pipeline.plan import FAILED
+from pipeline.records import Failure
 from pipeline.runner.feed import History
+from pipeline.runner.verdict import is_of_outage
 from tests.support.virtual import Answer, Bench, Script, answered, failed
 
 Refusal = dict[str, Any]
@@ -299,3 +301,11 @@ def test_probes_of_an_outage_go_over_new_connections(bench: Callable[..., Bench]
     assert [fresh for at, fresh in sent if at <= 1000] == [False] * 8
     assert {fresh for at, fresh in sent if 1010 < at < 1060} == {True}
     assert not sent[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_down"),
+    [(ErrorKind.SERVER_ERROR, True), (ErrorKind.GATEWAY_ERROR, True), (ErrorKind.BAD_REQUEST, False)],
+)
+def test_a_5xx_that_refuses_the_request_does_not_say_that_its_server_is_down(kind: ErrorKind, is_down: bool) -> None:
+    assert is_of_outage(Failure(kind, "no", http_status=500)) is is_down
