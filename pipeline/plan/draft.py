@@ -56,6 +56,11 @@ class PlanDraft:
         self._scratch = scratch
         self._carried = carried
 
+    @property
+    def has_carried(self) -> bool:
+        """Whether answers are as in the last plan, in which then no row shared the outcome of another."""
+        return self._carried > 0
+
     def answered_rows(self) -> int:
         """Return how many input rows have an answer under their id, to whatever request."""
         return self._carried + self._number(

@@ -89,7 +89,27 @@ def test_without_it_each_row_is_sent_and_adding_it_later_shares_with_answers_tha
     assert ws.run()["requests"] == 0
     assert shared(ws) == {"t": "u", "u": None, "v": None, "w": "u"}
     job(ws, deduplicate=False)
-    assert ws.run()["requests"] == 2
+    for flags in (), ("--on-change", "keep"):
+        assert "2 finished rows that share" in ws.run(*flags, code=2)["error"]["message"]
+    assert ws.run("--on-change", "rerun", "--limit", "1")["requests"] == 1
+    assert ws.run()["requests"] == 1
+
+
+def test_turning_it_off_asks_before_answers_are_bought_that_rows_have(ws: Workspace, endpoint: Endpoint) -> None:
+    rows(ws, "u=a", "v=a", "w=b")
+    job(ws)
+    ws.run()
+    before = shared(ws)
+    job(ws, deduplicate=False)
+    said = ws.run(code=2)["error"]["message"]
+    assert said.startswith("1 finished row that shares another row's answer would be sent, for about $0.00001")
+    assert len(endpoint.asked) == 2
+    job(ws)
+    assert ws.run()["requests"] == 0 and shared(ws) == before
+    rows(ws, "u=a", "w=b", "x=c")
+    ws.run()
+    job(ws, deduplicate=False)
+    assert ws.run()["requests"] == 0
 
 
 def test_samples_and_variants_share_only_with_the_same_sample_and_variant_of_other_rows(

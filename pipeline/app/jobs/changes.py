@@ -13,7 +13,7 @@ from pipeline.app.jobs.checkpoint import settings_numbers
 from pipeline.app.jobs.job import OpenJob
 from pipeline.catalogue import cost
 from pipeline.errors import InvalidInput
-from pipeline.journal import Journal
+from pipeline.journal import Journal, State
 from pipeline.plan import SUCCEEDED, PlanDraft, load_plan
 from pipeline.records import JsonObject, Usage, canonical_json
 from pipeline.wording import counted, money
@@ -68,6 +68,27 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
                 " --on-change rerun sends the new rows and keeps the old answers in the checkpoint;"
                 f" {_ANOTHER_JOB}"
             )
+
+
+def refuse_lost_shares(opened: OpenJob, directory: Path, journal: Journal | None, made: PlanDraft) -> None:
+    """Refuse to buy answers for rows that have one by the last plan, which they share, once `deduplicate` is off.
+
+    No answer of their own could be kept. Raises InvalidInput with their number, and about what they would cost.
+    """
+    if journal is None or opened.rows.deduplicate or made.has_carried or not made.new_rows():
+        return
+    before = load_plan(directory)
+    if before is None or before.number != journal.totals.plan or not before.count(State.SHARED):
+        return
+    before.apply(journal.places())
+    shared = min(before.rows(*SUCCEEDED) - before.count(*SUCCEEDED), made.new_rows())
+    if shared:
+        share = "shares" if shared == 1 else "share"
+        raise InvalidInput(
+            f"{counted(shared, 'finished row')} that {share} another row's answer would be sent,"
+            f" {_price_of(shared, opened, journal, made)}, because `deduplicate` is off; --on-change rerun sends them,"
+            f" `deduplicate: true` keeps the answers that they share; {_ANOTHER_JOB}"
+        )
 
 
 def _newly_orphaned(directory: Path, journal: Journal, made: PlanDraft) -> tuple[int, int]:

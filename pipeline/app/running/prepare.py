@@ -8,7 +8,7 @@ from itertools import chain
 from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
-from pipeline.app.jobs.changes import refuse_changes
+from pipeline.app.jobs.changes import refuse_changes, refuse_lost_shares
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, try_templates
 from pipeline.app.jobs.moment import not_run_yet
@@ -119,6 +119,8 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
             holding = judge_again(made, held.journal, opened.rows.expected, every=rerun)
         if options.on_change == "refuse":
             refuse_changes(opened, held.directory, held.journal, made)
+        if options.on_change != "rerun":
+            refuse_lost_shares(opened, held.directory, held.journal, made)
         chosen: Sequence[int] = ()
         if options.asks_longer and held.journal is not None:
             chosen = longer_answers.choose(made, held.journal, opened)
