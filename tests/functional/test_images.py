@@ -121,6 +121,21 @@ def test_a_file_that_is_put_in_place_or_replaced_is_asked_about_by_the_next_run(
     assert sorted(sent(asked)[0] for asked in endpoint.asked) == [PNG + b"found", PNG + b"other"]
 
 
+def test_a_replaced_file_beside_a_changed_setting_is_told_too(ws: Workspace, endpoint: Endpoint) -> None:
+    for name in ("a.png", "b.png"):
+        (ws.path / name).write_bytes(PNG + name.encode())
+    given(ws, ["a.png", "b.png"], pa.string())
+    job(ws, input={"id": "q"})
+    endpoint.reply = lambda asked: answer("seen")
+    ws.run()
+    job(ws, input={"id": "q"}, parameters={"temperature": 0.5})
+    assert "image file" not in ws.run(code=2)["error"]["message"]
+    (ws.path / "b.png").write_bytes(PNG + b"other")
+    said = ws.run(code=2)["error"]["message"]
+    assert "parameters.temperature" in said and "and 1 image file changed since the last run" in said
+    assert len(endpoint.asked) == 2
+
+
 def test_what_is_no_image_fails_its_row_and_nothing_is_sent_for_it(ws: Workspace, endpoint: Endpoint) -> None:
     given(ws, ["gone.png", "https://example.org/a.png", "data:image/png;base64,AAAA"], pa.string())
     job(ws)

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.app.jobs.checkpoint import settings_numbers
+from pipeline.app.jobs.image_files import newer_images
 from pipeline.app.jobs.job import OpenJob
 from pipeline.catalogue import cost
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal, State
+from pipeline.journal.files import PLAN_NAME
 from pipeline.plan import SUCCEEDED, PlanDraft, load_plan
 from pipeline.records import JsonObject, Usage, canonical_json
 from pipeline.wording import counted, money
@@ -49,7 +51,8 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
             choice += "; retry-failed --kind truncated sends only the rows with a truncated answer"
         raise InvalidInput(
             f"{counted(by_settings, 'finished row')} would be sent again,"
-            f" {_price_of(by_settings, opened, journal, made)}, because the settings changed ({difference}); {choice}"
+            f" {_price_of(by_settings, opened, journal, made)}, because the settings changed ({difference})"
+            f"{_image_note(opened, directory)}; {choice}"
         )
     if by_content * 2 > made.answered_rows():
         raise InvalidInput(
@@ -89,6 +92,15 @@ def refuse_lost_shares(opened: OpenJob, directory: Path, journal: Journal | None
             f" {_price_of(shared, opened, journal, made)}, because `deduplicate` is off; --on-change rerun sends them,"
             f" `deduplicate: true` keeps the answers that they share; {_ANOTHER_JOB}"
         )
+
+
+def _image_note(opened: OpenJob, directory: Path) -> str:
+    """Say how many image files are newer than the last plan: they change what their rows ask, as the settings do."""
+    columns = opened.job.config.prompt.images
+    if not columns or not (directory / PLAN_NAME).exists():
+        return ""
+    newer = newer_images(opened.rows.source, columns, (directory / PLAN_NAME).stat().st_mtime_ns)
+    return f", and {counted(newer, 'image file')} changed since the last run" if newer else ""
 
 
 def _newly_orphaned(directory: Path, journal: Journal, made: PlanDraft) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -18,13 +18,22 @@ def image_facts(source: Source, columns: Sequence[str]) -> str:
 
     The files are looked at, not read.
     """
-    may_name_files = [name for name in columns if not _holds_bytes(source.schema.field(name).type)]
     found = hashlib.blake2b(digest_size=16)
+    for path in _paths(source, columns):
+        found.update(repr((path, _facts(path))).encode())
+    return found.hexdigest()
+
+
+def newer_images(source: Source, columns: Sequence[str], than: int) -> int:
+    """Return how many image files of these columns were written or replaced after a time, in nanoseconds."""
+    return len({path for path in _paths(source, columns) if (facts := _facts(path)) is not None and facts[-1] > than})
+
+
+def _paths(source: Source, columns: Sequence[str]) -> Iterator[str]:
+    may_name_files = [name for name in columns if not _holds_bytes(source.schema.field(name).type)]
     for batch in source.batches() if may_name_files else ():
         for row in row_values(batch.select(may_name_files)):
-            for path in paths_of(row, may_name_files):
-                found.update(repr((path, _facts(path))).encode())
-    return found.hexdigest()
+            yield from paths_of(row, may_name_files)
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
