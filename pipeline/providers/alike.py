@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
-from pydantic_core import from_json
+from msgspec.json import decode as from_json
 
 _TEXTS = ("content", "reasoning_content", "reasoning")
 _ESCAPE = rb'\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})'
@@ -55,7 +55,7 @@ class Alike:
             return None
         before, after = data[: literal.start(1)], data[literal.start(2) :]
         try:
-            emptied = from_json(before + after, allow_inf_nan=False)
+            emptied = from_json(before + after)
         except ValueError:
             return None
         # Else the same name stands elsewhere in the event too.
