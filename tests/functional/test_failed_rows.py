@@ -71,7 +71,3 @@ def test_a_job_that_never_ran_has_none(ws: Workspace, tmp_path: Path) -> None:
     ws.job()
     assert ws.pipeline("retry-failed", "job.yaml", "--list").out == ",".join(COLUMNS) + "\n"
     assert not (tmp_path / ".checkpoints").exists()
-    for flags in ((), ("--accept",), ("--kind", "truncated", "--set", "parameters.max_tokens=200")):
-        refused = ws.pipeline("retry-failed", "job.yaml", *flags)
-        assert (refused.code, "has not been run yet" in refused.err) == (2, True), refused.err
-        assert not (tmp_path / ".checkpoints").exists() and not ws.exists("out.parquet")

@@ -11,11 +11,9 @@ from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.changes import refuse_changes, refuse_lost_shares
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, try_templates
-from pipeline.app.jobs.moment import not_run_yet
 from pipeline.app.observe.answer_counts import AnswerCounts
 from pipeline.app.running import longer_answers
 from pipeline.app.running.options import RunOptions
-from pipeline.config import Job
 from pipeline.journal import Changes, Journal, State, lost_claims
 from pipeline.journal.backup import read_restored
 from pipeline.plan import Plan
@@ -33,26 +31,16 @@ class Prepared(Struct, frozen=True):
     answers: AnswerCounts
 
 
-def refuse_to_retry_nothing(job: Job, options: RunOptions) -> None:
-    """Raise NoCheckpoint where failed rows are asked for and no run was there to leave any, before anything is made."""
-    if options.retry and job.backup is None and not Journal.exists(job.checkpoint_path):
-        checkpoint.refuse_foreign_output(job, job.checkpoint_path, None)
-        raise not_run_yet(job)
-
-
 def prepare(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, last: JsonObject) -> Prepared:
     """Plan a run, and record what a killed one left open. `last` is what the run before left in its progress file.
 
     The plan of the last run is taken where it still holds.
 
     Raises:
-        NoCheckpoint: failed rows are asked for, and no run was there to leave any.
         InvalidInput: the input, the templates or a change of finished rows is in the way.
         CheckpointFailed: the checkpoint cannot be trusted, or the disk failed.
     """
     checkpoint.refuse_foreign_output(opened.job, held.directory, held.journal)
-    if options.retry and held.journal is None:
-        raise not_run_yet(opened.job)
     notes: list[str] = []
     restored = read_restored(held.directory)
     if restored is not None and held.journal is not None and held.journal.totals.commits == restored.commits:

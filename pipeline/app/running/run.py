@@ -32,7 +32,7 @@ from pipeline.app.running.context import RunContext
 from pipeline.app.running.ending import ending
 from pipeline.app.running.engine import check_engine, placing
 from pipeline.app.running.options import RunOptions, select_retries
-from pipeline.app.running.prepare import prepare, refuse_to_retry_nothing
+from pipeline.app.running.prepare import prepare
 from pipeline.app.running.publishing import publish_rows
 from pipeline.app.running.send import RowSender
 from pipeline.config import Job
@@ -121,7 +121,6 @@ class Run:
                     opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
                 if self._options.on_change != "rerun":
                     refuse_another_division(self._job)
-                refuse_to_retry_nothing(self._job, self._options)
                 with locked(self._job) as directory:
                     monitoring.started()
                     remove_leftovers(directory)
