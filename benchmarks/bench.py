@@ -65,10 +65,10 @@ def median_of(found: Sequence[Item], value: Callable[[Item], float]) -> float:
     return median(map(value, found))
 
 
-def fresh(job: Job, seed: int = 0) -> Run:
-    """Run a job from its beginning and tell about it."""
+def fresh(job: Job, seed: int = 0, look_seconds: float = 0.25) -> Run:
+    """Run a job from its beginning and tell about it; its memory is looked at every `look_seconds`."""
     job.begin()
-    run = job.run(seed=seed)
+    run = job.run(seed=seed, look_seconds=look_seconds)
     say(
         f"{job.name}: {run.rows} rows in {run.wall:.2f} s, {run.rows_per_second:.0f} rows/s,"
         f" {1000 * run.cpu_per_row:.2f} ms of CPU a row, peak {run.measured.peak_bytes / 1e6:.0f} MB"
