@@ -1,7 +1,7 @@
 """What every request has: the address, and headers, both checked once.
 
 `requests` prepares an address as people know it from there: names beyond ASCII, escapes, dots in paths. Importing it
-takes a tenth of a second, so an address in which it would change nothing is taken as it stands.
+takes a tenth of a small run, so an address in which it would change nothing is taken as it stands.
 """
 
 from __future__ import annotations
