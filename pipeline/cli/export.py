@@ -51,7 +51,9 @@ _FORMATS = (
     help="Add the columns that this job's output has for the rows: a job that reads the output of the first one.",
 )
 @click.option("--columns", metavar="A,B", help="Only these columns of the output, in this order.")
-@click.option("--score", metavar="COLUMN", help="preference: the column that says how good an answer is.")
+@click.option(
+    "--score", metavar="COLUMN", help="preference: the column of the output or input that says how good an answer is."
+)
 @click.option("--split", metavar="A=0.9,B=0.1", help="hf: the share of each split.")
 @click.option("--raw-cells", is_flag=True, help="csv: leave texts that start a formula as they are.")
 @click.option("--bom", is_flag=True, help="csv: begin with the mark by which Excel knows UTF-8.")

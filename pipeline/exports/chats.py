@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from typing import Any, BinaryIO
 
+import pyarrow as pa
 from msgspec import Struct
 
 from pipeline.errors import InvalidInput
@@ -26,7 +27,7 @@ ONE_SCORE = "with fewer than two answers that have a score"
 
 
 class Answered(Struct, frozen=True):
-    """A request with its answer: the assistant's message, and what is wanted of the output's row."""
+    """A request with its answer: the assistant's message, and what is wanted of its row."""
 
     request: Request
     answer: JsonObject
@@ -63,12 +64,16 @@ def write_prompt_completion(chosen: Chosen, file: BinaryIO) -> int:
 
 
 def preference_writer(score: str | None) -> Callable[[Chosen, BinaryIO], int]:
-    """Return the writer of pairs of a row's best and worst answer, by a column of the output or a field of `parsed`."""
+    """Return the writer of pairs of a row's best and worst answer, by a column of the output or the input, or a field
+    of one.
+    """
     if score is None:
         raise InvalidInput("--to preference needs --score COLUMN, the column that says how good an answer is")
 
     def write(chosen: Chosen, file: BinaryIO) -> int:
-        field = find_field(score, chosen.results, "--score")
+        output = chosen.results.schema
+        further = [one for one in chosen.results.rows.source.schema if one.name not in output.names]
+        field = find_field(score, pa.schema([*output, *further]), chosen.results.prefix, "--score")
         if not may_be_number(field.type):
             words = f"{score!r} is never a number (its type is {field.type})"
             raise InvalidInput(f"--score: {words}; name a column or a field that is one")
@@ -105,13 +110,15 @@ def _number(value: Any) -> Decimal | None:
 
 
 def _answered(chosen: Chosen, *further: str) -> Iterator[Answered]:
-    """Yield the rows with what they asked. Of the output they have the columns of the answer and `further` ones, for
-    most of the time goes into making Python's values of them.
+    """Yield the rows with what they asked. They have the columns of the answer and `further` ones, of the output or
+    else of the input, for most of the time goes into making Python's values of them.
     """
     wanted = {chosen.column("response"), chosen.column("tool_calls"), *further}
     for part in chosen.parts():
-        columns = [name for name in part.rows.schema.names if name in wanted]
-        for request, row in zip(part.requests(), row_values(part.rows.select(columns)), strict=True):
+        rows = part.rows.select([name for name in part.rows.schema.names if name in wanted])
+        for name in wanted.intersection(part.asked().schema.names).difference(part.rows.schema.names):
+            rows = rows.append_column(name, part.asked().column(name))
+        for request, row in zip(part.requests(), row_values(rows), strict=True):
             if request is not None:
                 yield Answered(request, _assistant(row, chosen), row)
 

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from pipeline.errors import InvalidInput
-from pipeline.exports.beside import Answers
 from pipeline.records import Row
 from pipeline.suggest import did_you_mean, nearest
 
@@ -38,15 +37,14 @@ class Field(Struct, frozen=True):
         return pc.struct_field(column, keys) if keys else column
 
 
-def find_field(name: str, results: Answers, flag: str) -> Field:
+def find_field(name: str, schema: pa.Schema, prefix: str, flag: str) -> Field:
     """Return the column of a name, or the field of a struct: `parsed.NAME`, without the output's prefix, or
     `COLUMN.NAME`. Raises InvalidInput where there is none.
     """
-    schema = results.schema
     if name in schema.names:
         return Field((name,), schema.field(name).type)
     first, *keys = name.split(".")
-    column = results.prefix + first if first == _PARSED else first
+    column = prefix + first if first == _PARSED else first
     if not keys or column not in schema.names:
         raise InvalidInput(f"{flag}: {unknown_column(name, schema.names)}")
     kind, known = schema.field(column).type, first

@@ -44,9 +44,12 @@ class Selection(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """Some rows of an export: `rows` in the output's columns, and what each asked; None for one that asks nothing."""
+    """Some rows of an export: `rows` in the output's columns, the input row of each, and what each asked; None for one
+    that asks nothing.
+    """
 
     rows: pa.RecordBatch
+    asked: Callable[[], pa.RecordBatch]
     requests: Callable[[], list[Request | None]]
 
 
@@ -173,8 +176,10 @@ class Chosen(Struct):
             positions = joined.positions[np.array(kept, np.int64)].tolist()
             return list(rows.asked(positions, [values[index] for index in kept]))
 
-        whole = len(kept) == joined.rows.num_rows
-        return Part(joined.rows if whole else pick(joined.rows, np.array(kept, dtype=np.int64)), requests)
+        def picked(rows: pa.RecordBatch) -> pa.RecordBatch:
+            return rows if len(kept) == rows.num_rows else pick(rows, np.array(kept, dtype=np.int64))
+
+        return Part(picked(joined.rows), lambda: picked(joined.asked), requests)
 
 
 def prompt_text(request: Request | None) -> str:

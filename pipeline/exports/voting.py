@@ -29,7 +29,7 @@ class Vote:
     def __init__(self, name: str, results: Answers) -> None:
         if results.rows.samples is None:
             raise InvalidInput("--vote counts the samples of each row; this job does not set prompt.samples")
-        self._field: Field = find_field(name, results, "--vote")
+        self._field: Field = find_field(name, results.schema, results.prefix, "--vote")
         self._samples = results.rows.samples
         names = [results.prefix + name for name in ("vote", "vote_share")]
         if taken := [name for name in names if name in results.schema.names]:

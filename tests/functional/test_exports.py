@@ -211,6 +211,19 @@ def test_the_best_and_the_worst_sample_of_a_row_make_a_pair(ws: Workspace, endpo
     assert (refused.code, "no column 'scor'" in refused.err) == (2, True)
 
 
+def test_a_score_may_be_a_column_of_the_input_that_the_output_does_not_carry(ws: Workspace, endpoint: Endpoint) -> None:
+    marks = [{"of": 7, "words": "x"}, {"of": 8, "words": "y"}]
+    pq.write_table(pa.table({"question": ["a", "b"], "mark": [7, 8], "nested": marks}), ws.path / "in.parquet")
+    ws.job(input={"path": "in.parquet", "columns": ["question"]}, prompt={"user": "{{ question }}", "samples": 2})
+    ws.run()
+    # The samples of a row have its one input row, so they tie.
+    for score in ("mark", "nested.of"):
+        assert export(ws, "preference", "--score", score)["left_out"] == {"without a best and a worst answer": 2}
+    for score, words in {"nested": "is never a number", "marc": "'mark'", "nested.off": "'nested.of'"}.items():
+        refused = ws.pipeline("export", "job.yaml", "--to", "preference", "--score", score, "x.jsonl")
+        assert (refused.code, words in refused.err) == (2, True), refused.err
+
+
 @pytest.mark.parametrize("score", ["truncated", "started_at", "nested"])
 def test_a_score_that_is_never_a_number_is_refused(ws: Workspace, endpoint: Endpoint, score: str) -> None:
     table = pa.table({"question": ["a", "b"], "nested": [{"mark": 1}, {"mark": 2}]})
