@@ -285,6 +285,20 @@ def test_a_wrong_id_and_wrong_columns_are_mistakes_of_their_own(ws: Workspace) -
     assert refused_by_run() == list(found.values())
 
 
+def test_a_wrong_format_hides_no_other_mistake(ws: Workspace) -> None:
+    ws.given([["1", "a"]], ["problem", "question"])
+    wrong = {"format": "cvs", "id": "problme", "where": "topci == 1"}
+    ws.job(input=wrong, prompt={"user": "{{ questoin }}"})
+    assert by_key().keys() == {"input.format", "input.id", "input.where", "prompt.user"}
+    ws.job(input={**wrong, "path": "missing.csv"}, prompt={"user": "{{ questoin }}"})
+    assert by_key().keys() == {"input.format", "input.path"}
+    ws.job(input={"csv": {"delimiter": ",,"}, "path": "missing.csv"})
+    assert by_key().keys() == {"input.csv.delimiter", "input.path"}
+    (ws.path / INPUT).rename(ws.path / "in.txt")  # without an ending that says what it is, its columns are not known
+    ws.job(input={**wrong, "path": "in.txt"}, prompt={"user": "{{ questoin }}"})
+    assert by_key().keys() == {"input.format"}
+
+
 def test_every_name_that_the_output_takes_is_named(ws: Workspace) -> None:
     ws.given([["a"] * 4], ["question", "status", "response", "model"])
     ws.job()

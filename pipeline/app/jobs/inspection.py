@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from pipeline.app.jobs.source_job import source_mistakes
 from pipeline.app.jobs.stores import store_mistakes
 from pipeline.catalogue import Model
 from pipeline.config import Job, JobConfig, environment_mistakes, in_order, variants
+from pipeline.config.models import InputConfig
 from pipeline.errors import InvalidJob, Mistake
 from pipeline.expect import Expected
 from pipeline.plan import Variant
@@ -34,9 +36,11 @@ from pipeline.providers import UNBOUNDED, ParameterValues
 from pipeline.sink import result_fields, unwritable
 from pipeline.sources import ChosenRows, Source, TableSource, Undecided, column_mistakes, open_source, rows_of
 from pipeline.sources.batch_requests import BODY_COLUMN, ID_COLUMN
+from pipeline.sources.files import find_files
 from pipeline.sources.identity import row_values
+from pipeline.storage import split_uri
 
-_READING_RESTS_ON = ("input.path", "input.format", "input.csv.delimiter", "input.csv.encoding")
+_CSV_RESTS_ON = ("input.csv.delimiter", "input.csv.encoding")
 _WHERE = "input.where"
 _OTEL_PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _KEY_RESTS_ON = ("endpoint.kind", "endpoint.url", "endpoint.api_key_env")
@@ -115,13 +119,15 @@ def needs_max_tokens(config: JobConfig) -> bool:
 
 def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     section = job.config.input
-    if any(map(job.is_doubtful, _READING_RESTS_ON)):
+    if job.is_doubtful("input.path"):
         return None, []
     if job.source_job is not None and (found := list(source_mistakes(job.source_job))):
         return None, [*found, *condition_mistakes(section.where)]
     if section.has_bodies and job.table is not None:
         suggestion = "leave it out, or name the file in `input.path`"
         return None, [Mistake("a frame is no file of requests", key="input.format", suggestion=suggestion)]
+    if any(map(job.is_doubtful, _CSV_RESTS_ON)):
+        return None, [*_missing_files(section), *condition_mistakes(section.where)]
     try:
         # A wrong id or column must not hide what is wrong with the templates.
         whole = section.model_copy(update={"id": None, "columns": None})
@@ -131,7 +137,9 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
             else TableSource(job.table)
         )
     except InvalidJob as error:
-        return None, [*error.mistakes, *condition_mistakes(section.where)]
+        # Where the format is wrong, the files are read by their endings; that this fails may follow from the format.
+        unread = _missing_files(section) if job.is_doubtful("input.format") else error.mistakes
+        return None, [*unread, *condition_mistakes(section.where)]
     mistakes = column_mistakes(source.schema, section)
     try:
         if section.where is not None:
@@ -141,6 +149,17 @@ def _open(job: Job) -> tuple[Source | None, list[Mistake]]:
     if job.shard is not None and not mistakes:
         source = rows_of(job.shard, source, section.id_columns, job.checkpoint_path)
     return source, mistakes
+
+
+def _missing_files(section: InputConfig) -> Sequence[Mistake]:
+    """Return what is wrong with the files of this machine, however they are to be read."""
+    files = [path for path in section.paths if not split_uri(path) and not os.path.isdir(path)]
+    try:
+        if files:
+            find_files(files, "jsonl")
+    except InvalidJob as error:
+        return error.mistakes
+    return ()
 
 
 def _models(config: JobConfig) -> list[str]:
