@@ -62,8 +62,13 @@ COMMANDS = (show,)
 
 
 def _fields(row: ShownRow) -> Row:
+    """Return what is shown of a row; columns of the input whose names mean something else here stand under `input`."""
     first = {"row_id": row.result["row_id"], "prompt": row.prompt, "response": row.result["response"]}
-    return {**first, **{name: value for name, value in row.carried.items() if name not in first}, **row.result}
+    taken = {*first, *row.result}
+    if not taken.isdisjoint(row.carried):
+        taken.add("input")
+        first["input"] = {name: value for name, value in row.carried.items() if name in taken}
+    return {**first, **{name: value for name, value in row.carried.items() if name not in taken}, **row.result}
 
 
 def _lines(row: ShownRow, is_simulated: bool) -> Iterator[str]:

@@ -58,3 +58,17 @@ def test_rows_are_shown_while_a_run_is_under_way_and_nothing_in_them_moves_the_t
         assert "\x1b" not in text and "\x07" not in text
         assert "  prompt: \\x1b[2Ja\n  answer:\n    \\x1b]0;owned\\x07 two\n    lines\n" in text
         endpoint.gate.set()
+
+
+def test_columns_of_the_input_that_share_a_name_with_one_of_the_answers_are_shown_too(ws: Workspace) -> None:
+    ws.given([["7", "why", "done", "mine"]], ["n", "prompt", "status", "input"])
+    ws.job(prompt={"user": "say {{ prompt }}"}, output={"prefix": "my_"})
+    ws.run()
+    (row,) = ws.command("show")["rows"]
+    assert (row["prompt"], row["status"], row["n"]) == ("say why", "succeeded", "7")
+    assert row["input"] == {"prompt": "why", "status": "done", "input": "mine"}
+    ws.given([["7", "mine"]], ["n", "input"])
+    ws.job(prompt={"user": "say {{ n }}"}, checkpoint={"path": "other"}, output={"path": "b.parquet"})
+    ws.run()
+    (row,) = ws.command("show")["rows"]
+    assert (row["n"], row["input"]) == ("7", "mine")
