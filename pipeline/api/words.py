@@ -8,9 +8,12 @@ from contextlib import contextmanager
 
 from msgspec.structs import replace
 
+from pipeline.catalogue import built_in
 from pipeline.errors import GIVEN, InvalidJob, PipelineError
 
-_FLAGS = (
+_Words = str | Callable[[re.Match[str]], str]
+
+_FLAGS: tuple[tuple[re.Pattern[str], _Words], ...] = (
     (re.compile(r"; retry-failed --kind truncated sends [^;]*"), ""),
     (re.compile(r" \(run --shard I/\d+\)"), ""),
     (re.compile(r"--pilot N\b"), "pilot=N"),
@@ -22,6 +25,7 @@ _FLAGS = (
     (re.compile(r"--set '?([a-z_.]+)=(?:…|VALUE)?'?"), r'overrides["\1"]'),
     (re.compile(r"--(limit|pilot|seed)\b"), r"\1"),
     (re.compile(r"`?pipeline run the job`?"), "call run()"),
+    (re.compile(r"`pipeline models` lists what it has"), lambda _: f"it has {', '.join(built_in().names)}"),
 )
 _OF_ASK = (
     (re.compile(r"^input: "), "frame: "),
@@ -29,6 +33,7 @@ _OF_ASK = (
     (re.compile(r"set output\.prefix, .* in input\.columns"), "rename it in the frame"),
     (re.compile(r"; or set `prompt\.constant: true`.*"), ""),
     (re.compile(r"; for one that .* under `pricing:`"), ""),
+    (re.compile(r"^add `pricing: .*"), "leave it out; only `Job` takes a price of your own"),
     (re.compile(r"; `backup` puts copies into a store"), ""),
     (re.compile(r"leave the key out"), "leave it out"),
     (re.compile(r'overrides\["([\w.]+)"\]'), r"\1"),

@@ -269,6 +269,20 @@ def test_an_engine_that_cannot_be_used_is_refused_in_python_s_words(monkeypatch:
         job.run(engine="rey")  # type: ignore[arg-type]
 
 
+def test_a_model_that_is_not_known_is_refused_with_what_python_takes() -> None:
+    asked: dict[str, Any] = {"user": "{{ q }}", "checkpoint": "cp"}
+    with pytest.raises(errors.InvalidJob) as refused:
+        pipeline.ask(frame(), model="nothing", **asked)
+    with pytest.raises(errors.InvalidJob) as of_job:
+        pipeline.Job({**JOB, "endpoint": {"model": "nothing"}}, input=frame()).run()
+    for message in map(str, (refused.value, of_job.value)):
+        assert "meta/llama-3.1-8b-instruct, " in message and "pipeline models" not in message
+    server = {"kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key_env": None}
+    asked |= {"limits": {"max_cost_usd": 1}, "parameters": {"max_tokens": 5}}
+    with pytest.raises(errors.InvalidJob, match=r"leave it out; only `Job` takes a price of your own"):
+        pipeline.ask(frame(), model="mine", endpoint=server, **asked)
+
+
 def test_money_is_decimal_and_a_time_is_a_datetime() -> None:
     result = pipeline.Job(JOB, input=frame()).run()
     (batch,) = result.batches()
