@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.functional.conftest import Endpoint, Workspace, refusal, usual
@@ -113,6 +114,23 @@ def test_a_deleted_checkpoint_is_exit_6_while_its_partial_output_stands(ws: Work
     shutil.rmtree(ws.path / ".checkpoints")
     ws.run(code=6)
     assert len(endpoint.asked) == 1
+
+
+def test_a_deleted_checkpoint_is_exit_6_also_where_its_partial_output_has_no_row(
+    ws: Workspace, endpoint: Endpoint
+) -> None:
+    ws.questions("a", "b")
+    ws.job(limits={"deadline_seconds": 0.1, "drain_seconds": 0.1})
+    endpoint.gate.clear()
+    ws.run(code=4)
+    assert pq.read_metadata(ws.path / "out.partial.parquet").num_rows == 0
+    shutil.rmtree(ws.path / ".checkpoints")
+    asked = len(endpoint.asked)
+    ws.run("--set", "limits=null", code=6)  # answers may have come later, and requests may be billed
+    assert len(endpoint.asked) == asked
+    assert ws.command("recover")["recovered"] == 0
+    endpoint.gate.set()
+    ws.run("--set", "limits=null")
 
 
 def test_a_damaged_plan_is_made_anew_and_costs_nothing(ws: Workspace, endpoint: Endpoint) -> None:
