@@ -74,7 +74,7 @@ def _is_valid(name: str, value: Any) -> bool:
             and set(value) == set(_TROUBLE)
             and all(is_text(value[part]) if part in ("where", "cause") else is_number(value[part]) for part in _TROUBLE)
         )
-    if name == "paused":
+    if name in ("paused", "is_whole"):
         return isinstance(value, bool)
     if name == "set":
         return isinstance(value, dict) and all(map(is_text, value)) and all(map(is_text, value.values()))

@@ -205,6 +205,7 @@ def test_a_signal_whose_drain_answers_the_last_rows_has_nothing_to_run_again(ws:
         "kind": "interrupted",
         "message": "stopped by a signal, after the last row: the output is complete",
     }
+    assert "pipeline show job.yaml" in ws.pipeline("status", "job.yaml").out
     assert ws.run()["requests"] == 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.app.observe.next_steps import STOPPED_WHEN_DONE, next_steps
+from pipeline.app.observe.next_steps import next_steps
 from pipeline.app.observe.summary import RunError, Summary
 from pipeline.config import JobCall
 from pipeline.endings import StopKind
@@ -63,9 +63,9 @@ def test_after_a_success_the_answers_are_shown() -> None:
 
 def test_after_a_signal_that_left_no_row_pending_the_answers_are_shown() -> None:
     stopped: dict[str, Any] = {"status": "interrupted", "exit_code": 130, "output": "out.parquet", "failures": {}}
-    done, cut_off = (RunError(StopKind.INTERRUPTED, said) for said in (STOPPED_WHEN_DONE, "stopped by a signal"))
-    assert steps(**stopped, error=done) == ["pipeline show job.yaml"]
-    assert steps(**stopped, error=cut_off) == ["pipeline run job.yaml"]
+    stopped["error"] = RunError(StopKind.INTERRUPTED, "stopped by a signal")
+    assert steps(**stopped, is_whole=True) == ["pipeline show job.yaml"]
+    assert steps(**stopped) == ["pipeline run job.yaml"]
 
 
 def test_rows_that_the_next_run_retries_need_nothing_but_a_run() -> None:

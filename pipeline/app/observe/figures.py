@@ -99,6 +99,7 @@ class Figures:
             "pid": os.getpid(),
             "updated_at": time.time(),
             "answers_of_run": self._succeeded,
+            "is_whole": summary.is_whole,
             "batches": [batch.facts() for batch in journal.totals.batches],
             **({} if self.controls is None else self.controls.facts()),
         }

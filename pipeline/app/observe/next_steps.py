@@ -19,10 +19,6 @@ _MAYBE_FOR_WANT_OF_A_KEY = frozenset({StopKind.OUTAGE, StopKind.ALL_REFUSED})
 """LiteLLM's proxy answers a request without a key with 500, or with 400 where it has no database."""
 
 
-STOPPED_WHEN_DONE = f"{StopKind.INTERRUPTED.meaning}, after the last row: the output is complete"
-"""The message of a run whose last rows were answered while it drained: there is nothing to run again for."""
-
-
 class Step(Struct, frozen=True):
     """A command, and when or why it helps; `why` may be empty."""
 
@@ -45,15 +41,14 @@ def next_steps(summary: Summary, call: JobCall, job: Job | None = None) -> list[
         return steps
     if summary.status == "not_started" and summary.output:
         return [Step(call.command("recover"), "makes the checkpoint anew from the output; without it no run begins")]
-    is_done = summary.error is not None and summary.error.message == STOPPED_WHEN_DONE
-    if not is_done and (summary.rows is None or summary.status in ("not_started", "interrupted", "stopped")):
+    if not summary.is_whole and (summary.rows is None or summary.status in ("not_started", "interrupted", "stopped")):
         return [Step(call.command("run"))]
     return [Step(call.command("show" if summary.output else "status"))]
 
 
 def _after_stop(summary: Summary, call: JobCall, job: Job | None) -> Iterator[Step]:
     error = summary.error
-    if error is None or error.kind == StopKind.STILL_TRUNCATED or error.message == STOPPED_WHEN_DONE:
+    if error is None or error.kind == StopKind.STILL_TRUNCATED or summary.is_whole:
         return
     if error.kind == StopKind.COST_CAP:
         yield _after_cap(summary, call, error.message)

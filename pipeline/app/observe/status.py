@@ -230,7 +230,7 @@ def _at_rest(job: Job, journal: Journal) -> JobStatus:
     knows_run = run_id is not None and last.run_id == run_id
     if not knows_run:
         last = Summary(job=job.config.name, run_id=run_id, output=_output_now(job, journal, last))
-    interrupted, errors = _found_in(job, journal, replace(last, status="interrupted", error=None))
+    interrupted, errors = _found_in(job, journal, replace(last, status="interrupted", error=None, is_whole=False))
     return JobStatus(interrupted, facts={**facts, "errors": errors}, knows_run=knows_run)
 
 

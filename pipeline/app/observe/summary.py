@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MONEY = ("cost_usd", "job_cost_usd", "possibly_billed_usd", "over_reserve_usd")
 _NOT_WRITTEN = ("cached_tokens", "reasoning_tokens", "exit_code", "is_idle", "is_said")
+_NOT_PRINTED = (*_NOT_WRITTEN, "is_whole")
 _OF_THE_JOB = (
     "job",
     "rows",
@@ -93,6 +94,8 @@ class Summary:
     """Whether there was nothing to send."""
     is_said: bool = False
     """Whether the run before ended for the same cause and nothing has happened since: nobody has to hear it twice."""
+    is_whole: bool = False
+    """Whether the output is complete although a signal ended the run: the last rows were answered while it drained."""
 
     def ended_by(self, error: PipelineError) -> Summary:
         """Return the summary of a run that an error ended."""
@@ -110,7 +113,7 @@ class Summary:
 
     @classmethod
     def of_json(cls, found: JsonObject) -> Summary | None:
-        """Return the summary that `as_json` gave; None if it is not one."""
+        """Return the summary that the progress file holds; None if it is not one."""
         values = {
             field.name: found[field.name]
             for field in fields(cls)
@@ -131,7 +134,7 @@ class Summary:
     def as_json(self) -> JsonObject:
         """Return the summary as `--json` prints it: money as exact decimal text, `error` only if there is one."""
         found = asdict(self)
-        for name in _NOT_WRITTEN:
+        for name in _NOT_PRINTED:
             del found[name]
         for name in ("error", "concurrency", "limited_by"):
             if found[name] is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pipeline.app.observe.next_steps import STOPPED_WHEN_DONE
 from pipeline.app.observe.summary import RunError
 from pipeline.app.running.longer_answers import in_vain
 from pipeline.app.running.options import RunOptions
@@ -14,11 +13,12 @@ from pipeline.runner import Stop
 
 
 class Ending(Struct, frozen=True):
-    """A run's `status`, its exit code, and why it did not end well."""
+    """A run's `status`, its exit code, why it did not end well, and whether it is whole for all that."""
 
     status: str
     exit_code: int
     error: RunError | None = None
+    is_whole: bool = False
 
 
 def ending(
@@ -44,8 +44,8 @@ def ending(
     if stop is not None:
         status = "interrupted" if stop.kind is StopKind.INTERRUPTED else "stopped"
         is_done = stop.kind is StopKind.INTERRUPTED and is_whole and is_published
-        message = STOPPED_WHEN_DONE if is_done else stop.message
-        return Ending(status, stop.exit_code, RunError(stop.kind, message))
+        message = f"{stop.kind.meaning}, after the last row: the output is complete" if is_done else stop.message
+        return Ending(status, stop.exit_code, RunError(stop.kind, message), is_done)
     if options.cancel:
         return Ending("succeeded" if is_whole else "partial", Exit.DONE)
     if options.asks_longer and failed_now.rows:

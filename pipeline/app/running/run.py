@@ -271,6 +271,7 @@ class Run:
             status=ended.status,
             exit_code=ended.exit_code,
             error=ended.error,
+            is_whole=ended.is_whole,
             output=None if output is None else str(output),
             **failures.counts(),
         )
