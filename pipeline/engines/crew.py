@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from pipeline.client import Attempt, Task
 from pipeline.engines.channel import Channel
 from pipeline.engines.local import fewer_threads
-from pipeline.engines.sender import Capacity, Fault
+from pipeline.engines.sender import Abandon, Capacity, Fault
 from pipeline.errors import ErrorKind, InvalidInput, PipelineError
 from pipeline.records import Failure
 from pipeline.wording import counted
@@ -141,6 +141,11 @@ class Crew(ABC, Generic[Member]):
         """End a wait in `receive` at once. Safe in a signal handler."""
         with suppress(OSError):  # the pipe is full of wake-ups already, or the engine is closed
             os.write(self._waker, b"!")
+
+    def abandon(self) -> None:
+        """End all attempts at once; `receive` returns them."""
+        for sender in self._senders:
+            sender.channel.put(Abandon())
 
     def close(self) -> None:
         """Close every connection, which ends the senders."""

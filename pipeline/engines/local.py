@@ -95,6 +95,10 @@ class LocalEngine:
         """End a wait in `receive` at once. Safe in a signal handler."""
         self._results.put(None)
 
+    def abandon(self) -> None:
+        """End all attempts at once; `receive` returns them."""
+        self._client.abandon()
+
     def close(self) -> None:
         """Abort what is in flight; the thread ends by itself."""
         self._client.abandon()

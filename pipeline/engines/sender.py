@@ -32,11 +32,16 @@ class Capacity(Struct, frozen=True):
     slots: int
 
 
+class Abandon(Struct, frozen=True):
+    """The run waits for no attempt any longer: all are to end at once."""
+
+
 def main(connection_number: int, pause_number: int) -> None:
     """Send what arrives until the connection closes, then exit at once.
 
     The arguments are file descriptors. The first message received is a SenderConfig, each later one a list of
-    tasks. The first message sent is a Capacity, each later one a list of attempts, another Capacity, or a Fault.
+    tasks, or Abandon. The first message sent is a Capacity, each later one a list of attempts, another Capacity, or a
+    Fault.
     """
     write_no_core()
     look_for_few()
@@ -89,8 +94,11 @@ class SenderLoop:
         """Do what is to be done in each iteration."""
 
     def take(self, message: Any) -> None:
-        """Handle a message of the run: tasks to send."""
-        self._client.start(message, self._add)
+        """Handle a message of the run: tasks to send, or the end of all that were."""
+        if isinstance(message, Abandon):
+            self._client.abandon()
+        else:
+            self._client.start(message, self._add)
 
     def hand_over(self) -> None:
         """Pass on the attempts that have ended since the last call."""

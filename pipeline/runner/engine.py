@@ -28,5 +28,8 @@ class Engine(Protocol):
     def wake(self) -> None:
         """End a wait in `receive` at once."""
 
+    def abandon(self) -> None:
+        """End all attempts at once; `receive` returns them. Nothing can be sent any more."""
+
     def close(self) -> None:
         """Abort what is still in flight, and release all threads and connections."""

@@ -16,7 +16,7 @@ from pipeline.endings import StopKind
 from pipeline.journal import Journal, worst_of
 from pipeline.limits import Outage, QuotaWait
 from pipeline.plan import SUCCEEDED
-from pipeline.records import Reply
+from pipeline.records import Failure, Reply
 from pipeline.retry import Backoff
 from pipeline.runner.admission import Admission
 from pipeline.runner.dispatcher import Dispatch, Dispatcher
@@ -33,6 +33,8 @@ from pipeline.runner.verdict import Verdicts
 from pipeline.runner.watchdog import Watchdog
 
 _TICK_SECONDS = 0.5
+_ABANDON_SECONDS = 0.5
+"""How long a run that waits no longer lets its senders say which requests were never sent."""
 _MANY = 16
 """Fewer attempts than these are not worth a commit of their own, if more are at hand."""
 
@@ -169,7 +171,7 @@ class Runner:
             elif drained is None:
                 drained = now + self._drain_seconds
                 observed = -math.inf  # observers are told at once
-                if self._stop_request.signal is not None:
+                if stops.stop is not self._verdicts.refusals.stop:  # that one an answer may withdraw
                     self._pace.pause.extend(drained)  # what has no connection yet is not sent either
             if now - observed >= _TICK_SECONDS:
                 observed = now
@@ -213,8 +215,23 @@ class Runner:
             if at % half == 0 and at < len(attempts) and are_answers:
                 self._record_and_send(self._clock())
 
+    def _abandon(self) -> None:
+        """Wait no longer for what is in flight, but to learn what was never sent or is answered just now."""
+        self._engine.abandon()
+        left, until = len(self._in_flight), self._clock() + _ABANDON_SECONDS
+        while left and (now := self._clock()) < until:
+            for attempt in self._engine.receive(until - now):
+                left -= 1
+                result = attempt.result
+                if isinstance(result, Failure) and result.sent:
+                    continue
+                ended = attempt if isinstance(result, Reply) else attempt._replace(result=None)
+                self._settler.settle(self._in_flight.pop(attempt.number), ended, self._clock())
+
     def _finish(self) -> None:
         """Record what is left in flight as possibly billed, and raise the error that stopped the run, if any."""
+        if self._in_flight:
+            self._abandon()
         if self._stops.may_lapse and self._rows.ends_with(len(self._in_flight)):
             self._stops.lapse()
         self._recorder.give_up(flight.claim for flight in self._in_flight.values())

@@ -14,7 +14,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -375,35 +375,78 @@ def test_status_after_a_kill_counts_what_is_on_disk_and_what_may_have_been_bille
     assert Decimal(found["possibly_billed_usd"]) > 0
 
 
-def test_a_request_that_has_no_connection_yet_is_not_sent_after_the_signal(ws: Workspace) -> None:
+@contextmanager
+def full_server() -> Iterator[socket.socket]:
+    """A server whose queue is full: connections have to wait."""
     with socket.socket() as server, ExitStack() as held:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
-        port = server.getsockname()[1]
-        for _ in range(3):  # the server's queue is full: further connections have to wait
+        for _ in range(3):
             waiting = held.enter_context(socket.socket())
             waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", port))
-        ws.questions(*range(10))
+            waiting.connect_ex(server.getsockname())
+        yield server
+
+
+def received_until_end(server: socket.socket, process: subprocess.Popen[bytes]) -> bytes:
+    """Accept connections until a process ends; return what came over them."""
+    received: list[bytes] = []
+    server.settimeout(0.2)
+    while process.poll() is None:
+        with suppress(TimeoutError):
+            connection, _ = server.accept()
+            connection.settimeout(0.5)
+            with suppress(OSError):
+                received.append(connection.recv(100))
+            connection.close()
+    return b"".join(received)
+
+
+@pytest.mark.parametrize("stop", ["signal", "deadline"])
+def test_a_request_that_has_no_connection_yet_is_not_sent_after_the_stop(ws: Workspace, stop: str) -> None:
+    ws.questions(*range(10))
+    with full_server() as server:
+        limits = {"deadline_seconds": 1} if stop == "deadline" else {}
         ws.job(
-            endpoint={"kind": "openai", "url": f"http://127.0.0.1:{port}/v1"},
-            limits={"concurrency": 2, "processes": 1, "drain_seconds": 15},
+            endpoint={"kind": "openai", "url": f"http://127.0.0.1:{server.getsockname()[1]}/v1"},
+            limits={"concurrency": 2, "processes": 1, "drain_seconds": 15, **limits},
+        )
+        with ws.running("--verbose") as process:
+            wait_until(lambda: ws.exists(".checkpoints/job/journal.sqlite"))
+            time.sleep(0.5)
+            if stop == "deadline":
+                assert process.stderr is not None
+                next(line for line in process.stderr if b"deadline_seconds" in line)
+            else:
+                process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            received = received_until_end(server, process)
+            found = ended(process)
+    assert received == b""
+    assert found.code == (4 if stop == "deadline" else 143)
+    assert (found.data["requests"], found.data["possibly_billed_requests"], found.data["pending"]) == (0, 0, 10)
+
+
+@pytest.mark.parametrize("limits", [{"processes": 1}, {"processes": 2}], ids=["thread", "processes"])
+@pytest.mark.parametrize("transport", ["lean", "standard"])
+def test_a_request_that_never_had_a_connection_is_not_billed_when_the_drain_is_over(
+    ws: Workspace, limits: dict[str, int], transport: str
+) -> None:
+    ws.questions(*range(10))
+    with full_server() as server:
+        ws.job(
+            endpoint={
+                "kind": "openai",
+                "url": f"http://127.0.0.1:{server.getsockname()[1]}/v1",
+                "transport": transport,
+            },
+            limits={"concurrency": 4, "drain_seconds": 0.5, **limits},
         )
         with ws.running() as process:
             wait_until(lambda: ws.exists(".checkpoints/job/journal.sqlite"))
-            time.sleep(0.5)
+            time.sleep(1.5)
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.2)
-            received: list[bytes] = []
-            server.settimeout(0.2)
-            while process.poll() is None:
-                with suppress(TimeoutError):
-                    connection, _ = server.accept()
-                    connection.settimeout(0.5)
-                    with suppress(OSError):
-                        received.append(connection.recv(100))
-                    connection.close()
             found = ended(process)
-    assert b"".join(received) == b""
     assert found.code == 143
-    assert (found.data["requests"], found.data["possibly_billed_requests"], found.data["pending"]) == (0, 0, 10)
+    told = {"requests": 0, "possibly_billed_requests": 0, "pending": 10, "possibly_billed_usd": "0"}
+    assert {name: found.data[name] for name in told} == told

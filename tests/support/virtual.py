@@ -128,6 +128,9 @@ class ScriptedEngine:
     def wake(self) -> None:
         pass
 
+    def abandon(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

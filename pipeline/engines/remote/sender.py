@@ -18,7 +18,7 @@ from pipeline.engines.cores import write_no_core
 from pipeline.engines.cycles import look_for_few
 from pipeline.engines.remote.handshake import Stranger, join
 from pipeline.engines.remote.lease import BEAT_SECONDS, Beat, LeasedPause, Paused, Renewal, running_clock
-from pipeline.engines.sender import SenderLoop, fault_of
+from pipeline.engines.sender import Abandon, SenderLoop, fault_of
 from pipeline.engines.sender_config import SenderConfig
 
 _SECONDS_TO_CONNECT = 30.0
@@ -101,7 +101,7 @@ class LeasedSender(SenderLoop):
             self._channel.put(Paused(self._pause.left(now)))
 
     def take(self, message: Any) -> None:
-        """Handle a renewal, a pause, or tasks to send."""
+        """Handle a renewal, a pause, tasks to send, or their end."""
         if isinstance(message, Renewal):
             self._pause.renew(message)
         elif isinstance(message, Paused):
@@ -111,7 +111,7 @@ class LeasedSender(SenderLoop):
                 self._pause.extend(now + seconds, server)
             self._known = self._pause.left(0.0)
         else:
-            super().take(self._dated(message))
+            super().take(message if isinstance(message, Abandon) else self._dated(message))
 
     def _dated(self, tasks: Sequence[Task]) -> list[Task]:
         """Return tasks with `send_by` on this machine's clock."""
