@@ -38,6 +38,7 @@ from tests.functional.conftest import (
     usual,
     wait_until,
 )
+from tests.support.processes import Process
 
 
 @pytest.fixture
@@ -388,7 +389,7 @@ def full_server() -> Iterator[socket.socket]:
         yield server
 
 
-def received_until_end(server: socket.socket, process: subprocess.Popen[bytes]) -> bytes:
+def received_until_end(server: socket.socket, process: Process) -> bytes:
     """Accept connections until a process ends; return what came over them."""
     received: list[bytes] = []
     server.settimeout(0.2)
