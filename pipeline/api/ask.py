@@ -71,6 +71,8 @@ def ask(
     for name, section in sections.items():
         if not isinstance(section, Mapping | None):
             raise InvalidInput(f"{name}: a mapping is needed, not {type(section).__name__}")
+    if "model" in (endpoint or {}):
+        raise InvalidInput("endpoint.model: the model is an argument of its own; leave it out of `endpoint`")
     prompt: dict[str, object] = {"user": user} if system is None else {"system": system, "user": user}
     if samples != 1:
         prompt["samples"] = samples

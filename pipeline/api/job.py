@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Mapping
-from decimal import Decimal
 from operator import index
 from os import PathLike
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from pipeline.api.background import in_background
@@ -22,6 +20,7 @@ from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
 from pipeline.app.use_cases import forecast
 from pipeline.app.use_cases.validate import validate
+from pipeline.config.reading.source import as_yaml
 from pipeline.endings import Exit
 from pipeline.errors import InvalidInput, InvalidJob, NoCheckpoint, RunStopped
 from pipeline.journal import Journal
@@ -197,14 +196,6 @@ def _whole(name: str, value: object, least: int | None = None) -> int:
 def _yaml(key: str, value: Any) -> str:
     """Return a value as `--set` takes it: YAML, of which JSON is a part."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=_plain)
+        return as_yaml(value)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f'overrides["{key}"]: this has no place in a job: {error}') from None
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError(f"{type(value).__name__} has no form in YAML")

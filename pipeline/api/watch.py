@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.runner import Progress
 
 logger = logging.getLogger("pipeline")
+logger.addHandler(logging.NullHandler())  # without any handler, Python would print warnings
 
 _SECONDS_A_RECORD = 5.0
 

@@ -39,6 +39,7 @@ _OF_ASK = (
     (re.compile(r'overrides\["([\w.]+)"\]'), r"\1"),
     (re.compile(r"\bprompt\.(user|system|samples)\b|\binput\.(id)\b|\bendpoint\.(model)\b"), r"\1\2\3"),
     (re.compile(r"\bcheckpoint\.path\b"), "checkpoint"),
+    (re.compile(r"^output\.prefix$"), "frame"),
     (re.compile(f"^{GIVEN}$"), ""),
 )
 

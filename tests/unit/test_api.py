@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ from pipeline import errors
 from pipeline.app.jobs.locking import locked
 from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
-from pipeline.config import Shard, load_job
+from pipeline.config import Shard, load_job, read_job
 
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
 JOB: dict[str, Any] = {
@@ -396,6 +397,7 @@ def test_ask_names_its_own_arguments_in_refusals() -> None:
         ({"checkpoint": "s3://bucket/kept"}, "checkpoint: a checkpoint is on a disk"),
         ({"limits": {"concurrency": 0}}, "limits.concurrency: 0 is out of range"),
         ({"id": "same"}, "without `id`"),
+        ({"frame": frame().assign(status=1)}, "frame: the input already has a column 'status'"),
     ],
 )
 def test_ask_names_no_key_of_a_job_file_that_is_no_argument(wrong: dict[str, Any], named: str) -> None:
@@ -406,7 +408,7 @@ def test_ask_names_no_key_of_a_job_file_that_is_no_argument(wrong: dict[str, Any
         "checkpoint": "kept",
     }
     with pytest.raises(errors.InvalidJob) as refused:
-        pipeline.ask(frame().assign(same=1), **{**usual, **wrong})
+        pipeline.ask(**{"frame": frame().assign(same=1), **usual, **wrong})
     said = str(refused.value)
     assert named in said
     others = ("the job:", "prompt.", "input.id", "endpoint.model", "checkpoint.path", "the key", "pricing:", "backup")
@@ -431,6 +433,12 @@ def test_ask_takes_mappings_for_sections_and_nothing_else() -> None:
         arguments: Any = {"user": "{{ q }}", "model": MODEL, "checkpoint": "asked", section: wrong}
         with pytest.raises(errors.InvalidInput, match=f"^{section}: a mapping"):
             pipeline.ask(frame(), **arguments)
+
+
+def test_ask_takes_the_model_once() -> None:
+    endpoint = {"url": "simulator", "model": "meta/llama-3.1-8b-instruct"}
+    with pytest.raises(errors.InvalidInput, match=r"^endpoint\.model: "):
+        pipeline.ask(frame(), user="{{ q }}", model=MODEL, endpoint=endpoint, checkpoint="asked")
 
 
 def test_ask_takes_no_checkpoint_that_is_no_path() -> None:
@@ -479,6 +487,44 @@ def test_signals_limits_and_streams_stay_as_they_are(
     pipeline.Job({**JOB, "name": "shown"}, input=frame()).run(progress=True)
     out, err = capfd.readouterr()
     assert out == "" and "5/5" in err
+
+
+def test_a_warning_prints_nothing_where_nobody_listens() -> None:
+    script = Path("script.py")
+    script.write_text(
+        f"""
+import pandas as pd
+import pipeline
+
+job = {JOB!r} | {{"input": {{"id": "n"}}}}
+for mark in (1, 2):
+    found = pipeline.Job(job, input=pd.DataFrame({{"n": [1], "q": ["a"], "mark": [mark]}})).run()
+print(found.summary.succeeded)
+""",
+        encoding="utf-8",
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
+
+
+def test_decimals_keep_all_their_digits() -> None:
+    cap = Decimal("0.1000000000000000055511151231257827")
+    written = pipeline.Job({**JOB, "limits": {"max_cost_usd": cap}}, {"limits.max_run_cost_usd": cap}, input=frame())
+    assert not written.validate()
+    written.run()
+    read, _ = read_job({**JOB, "limits": {"max_cost_usd": cap}}, table=pa.Table.from_pandas(frame()))
+    assert read is not None and read.config.limits.max_cost_usd == cap
+    for wrong in (Decimal("NaN"), Decimal("-Infinity"), float("nan")):
+        (mistake,) = pipeline.Job({**JOB, "limits": {"max_cost_usd": wrong}}, input=frame()).validate()
+        assert mistake.key == "limits.max_cost_usd"
+
+
+def test_numbers_of_numpy_are_numbers_of_a_job() -> None:
+    three = np.int64(3)
+    job = {**JOB, "limits": {"concurrency": three}, "parameters": {"max_tokens": np.int32(20), "top_p": np.float64(1)}}
+    found = pipeline.Job(job, {"limits.drain_seconds": three, "retry": {"max_runs": three}}, input=frame())
+    assert not found.validate()
+    assert found.run().summary.succeeded == 5
 
 
 def test_jobs_run_in_a_loop_and_in_threads_side_by_side() -> None:

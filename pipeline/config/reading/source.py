@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from operator import index
 from pathlib import Path, PurePath
+from typing import SupportsIndex
 
 from pipeline.errors import GIVEN, InvalidJob, Mistake
 from pipeline.records import JsonObject
@@ -17,6 +19,7 @@ from pipeline.suggest import did_you_mean, nearest
 
 MAX_BYTES = 1024 * 1024
 
+_DECIMAL = re.compile(r'"\\u0000(\d+)"')
 _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _MAX_SHOWN = 1_000
 """Characters of a line that is shown; a longer one is not searched for secrets."""
@@ -146,7 +149,7 @@ def mapping_source(values: JsonObject) -> Source:
     Raises InvalidJob if it holds what no job file can.
     """
     try:
-        text = json.dumps(values, ensure_ascii=False, default=_written)
+        text = as_yaml(values)
     except (TypeError, ValueError, RecursionError) as error:
         raise _unreadable(GIVEN, f"this cannot be a job: {error}", "use the types of YAML: text, numbers, …") from None
     if len(text) > MAX_BYTES:
@@ -154,15 +157,27 @@ def mapping_source(values: JsonObject) -> Source:
     return Source(GIVEN, text)
 
 
-def _written(value: object) -> object:
-    """Return a value that JSON has no form for as a job file would hold it."""
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, Decimal):
-        return float(value) if Decimal(repr(float(value))) == value else str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} has no place in a job")
+def as_yaml(value: object) -> str:
+    """Return a value of Python's as a job file would hold it: as JSON, in which decimals keep all their digits.
+
+    Raises TypeError, ValueError and RecursionError for what no job file can hold.
+    """
+    decimals: list[Decimal] = []
+
+    def plain(value: object) -> object:
+        if isinstance(value, PurePath):
+            return str(value)
+        if isinstance(value, Decimal):
+            decimals.append(value)
+            return f"\0{len(decimals) - 1}"
+        if isinstance(value, Mapping):
+            return dict(value)
+        if isinstance(value, SupportsIndex):  # an integer of numpy's
+            return index(value)
+        raise TypeError(f"{type(value).__name__} has no place in a job")
+
+    text = json.dumps(value, ensure_ascii=False, default=plain)
+    return _DECIMAL.sub(lambda found: str(decimals[int(found[1])]), text) if decimals else text
 
 
 def _unreadable(file: str, message: str, suggestion: str | None) -> InvalidJob:
