@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -29,6 +30,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # A make that a test starts is none below `make test`.
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(name, None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of every look for garbage, which takes a fifth of a second with it."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,6 @@ class ObjectStore:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     store: ObjectStore
 
     def log_message(self, *_: object) -> None:
