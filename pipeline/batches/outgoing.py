@@ -1,14 +1,19 @@
-"""Rows on their way into batches: as many lines as fit, within the caps."""
+"""Rows on their way into batches: as many lines as fit, within the caps.
+
+All lines of a batch ask the same model, for OpenAI fails a file with several (platform.openai.com/docs/guides/batch).
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
+from typing import BinaryIO
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pipeline.batches.api import Refused, Unanswered, new_key
@@ -30,6 +35,21 @@ _MEGABYTE = 1_000_000
 
 _Made = tuple[OpenBatch, Path, list[Claim]]
 """A batch that is not on disk yet, the file of its lines, and their claims."""
+
+
+class _Draft(Struct):
+    """The lines of a batch while it is filled; `size` is in bytes."""
+
+    key: str
+    path: Path
+    file: BinaryIO
+    claims: list[Claim] = field(default_factory=list)
+    size: int = 0
+
+    def takes(self, line: bytes, config: BatchConfig) -> bool:
+        """Return whether a further line fits. The first one always does."""
+        is_small = self.size + len(line) <= config.megabytes * _MEGABYTE
+        return not self.claims or (len(self.claims) < config.requests and is_small)
 
 
 class Purchase(Struct, frozen=True):
@@ -82,14 +102,14 @@ class Outgoing:
         self._wall_clock = wall_clock
         self._feed: Iterator[Work | Event] | None = None
         self._next: Work | None = None
-        self._made: _Made | None = None
+        self._made: list[_Made] = []
         self._is_fed = False
         self.over_budget: str | None = None
 
     @property
     def has_more(self) -> bool:
         """Whether there may be rows that this run still puts into a batch."""
-        return self._made is not None or (self._lines_left > 0 and (not self._is_fed or self._book.asks_again))
+        return bool(self._made) or (self._lines_left > 0 and (not self._is_fed or self._book.asks_again))
 
     def form(self, *, try_again: bool) -> bool:
         """Put rows into batches until none is left or a cap is reached; one that was reached before holds until
@@ -100,13 +120,12 @@ class Outgoing:
         if self.over_budget is not None:
             return False
         has_made = False
-        while not self._orders.is_held and (made := self._made or self._fill()) is not None:
+        while not self._orders.is_held and (made := self._made or self._fill()):
             self._made = made
             self._calls.look()
             if self._orders.is_held:
                 break
-            self._made = None
-            batch, path, claims = made
+            batch, path, claims = made.pop(0)
             self._book.open(batch, claims)
             try:
                 file_id = self._calls(lambda path=path: self._api.upload(path))  # type: ignore[misc]
@@ -118,19 +137,21 @@ class Outgoing:
             has_made = True
         return has_made
 
-    def _fill(self) -> _Made | None:
-        """Write the lines of the next batch to a file; None where there is no row for one."""
-        key, claims, size = new_key(self._job), list[Claim](), 0
-        path = self._scratch / "requests.jsonl"
-        with path.open("wb") as file:
-            while len(claims) < self._config.requests and self._lines_left > 0:
+    def _fill(self) -> list[_Made]:
+        """Write the lines of the next batches to files, of one for each model, until one of them is full or no row is
+        left.
+        """
+        drafts: dict[str, _Draft] = {}
+        with ExitStack() as files:
+            while self._lines_left > 0:
                 self._calls.look()
                 if (work := self._next_work()) is None:
                     break
                 if self._asking is not None:
                     self._asking.prepare(work)
                 line = request_line(line_id(work.row_id, work.request_hash), work.request, self._endpoint)
-                if claims and size + len(line) > self._config.megabytes * _MEGABYTE:
+                draft = drafts.get(work.request.model)
+                if draft is not None and not draft.takes(line, self._config):
                     self._next = work
                     break
                 try:
@@ -139,18 +160,23 @@ class Outgoing:
                     self._next, self.over_budget = work, str(refusal)
                     break
                 assert not isinstance(reserved, float)  # no rate holds for lines
-                file.write(line)
-                size += len(line)
+                if draft is None:
+                    path = self._scratch / f"requests-{len(drafts)}.jsonl"
+                    draft = _Draft(new_key(self._job), path, files.enter_context(path.open("wb")))
+                    drafts[work.request.model] = draft
+                draft.file.write(line)
+                draft.size += len(line)
                 self._lines_left -= 1
-                claims.append(self._book.claim(work, reserved, key))
-        if not claims:
-            path.unlink()
-            return None
-        self._creation.check_listing()
+                draft.claims.append(self._book.claim(work, reserved, draft.key))
+        if drafts:
+            self._creation.check_listing()
+        return [self._made_of(draft) for draft in drafts.values()]
+
+    def _made_of(self, draft: _Draft) -> _Made:
         factor, window = str(self._config.price_factor), self._config.window
-        worst = sum((Decimal(claim.worst_cost or 0) for claim in claims), Decimal(0))
-        batch = OpenBatch(key, self._wall_clock(), len(claims), factor, window, worst_usd=str(worst))
-        return batch, path, claims
+        worst = sum((Decimal(claim.worst_cost or 0) for claim in draft.claims), Decimal(0))
+        batch = OpenBatch(draft.key, self._wall_clock(), len(draft.claims), factor, window, worst_usd=str(worst))
+        return batch, draft.path, draft.claims
 
     def _next_work(self) -> Work | None:
         """Return the next row that is in no batch; rows that make no request are recorded on the way."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import State
@@ -22,14 +24,15 @@ _STATES = (*TO_SEND, State.FAILED_PASSING)
 
 
 def write_request_files(
-    parts: Iterable[tuple[Rows, Plan]],
+    parts: Sequence[tuple[Rows, Plan]],
     endpoint: Endpoint,
     path: Path,
     owner: str,
     record: Callable[[Path, Path], None],
 ) -> tuple[int, int]:
     """Write the requests of all rows without an answer, those that failed for good aside, to `requests-00001.jsonl` and
-    so on in the directory `path`. Returns how many requests, and how many rows that make none.
+    so on in the directory `path`. A file asks one model, as a batch has to. Returns how many requests, and how many
+    rows that make none.
 
     Args:
         parts: the rows of the job with their plan, or those of each of its shards.
@@ -38,7 +41,8 @@ def write_request_files(
 
     Raises CheckpointFailed where a file cannot be written, and what the reading of the rows raises.
     """
-    files = _Files(line for rows, plan in parts for line in _lines(rows, plan, endpoint))
+    models = dict.fromkeys(variant.model for rows, _ in parts for variant in rows.variants)
+    files = _Files((model, line) for model in models for part in parts for line in _lines(*part, endpoint, model))
     try:
         for number in count(1):
             target = path / f"requests-{number:05}.jsonl"
@@ -56,38 +60,40 @@ def _told(record: Callable[[Path, Path], None], target: Path, draft: Path) -> No
 
 
 class _Files:
-    """Parts lines into files. `written` lines were given out; of `unsent` rows there is none."""
+    """Parts lines, each with its model, into files. `written` lines were given out; of `unsent` rows there is none."""
 
-    def __init__(self, lines: Iterator[bytes | None]) -> None:
+    def __init__(self, lines: Iterator[tuple[str, bytes | None]]) -> None:
         self._lines = lines
-        self._waiting: bytes | None = None
+        self._waiting: tuple[str, bytes] | None = None
         self.written = self.unsent = 0
         self.is_over = False
 
     def next(self) -> Iterator[bytes]:
-        """Yield the lines of the next file: as many as it may hold, but one at least."""
+        """Yield the lines of the next file: as many of a model as it may hold, but one at least."""
         lines = size = 0
-        while (line := self._waiting or self._line()) is not None:
-            self._waiting = None
-            if lines and (lines >= MAX_LINES or size + len(line) > MAX_BYTES):
-                self._waiting = line
+        of_file: str | None = None
+        while (found := self._waiting or self._line()) is not None:
+            (model, line), self._waiting = found, None
+            if lines and (model != of_file or lines >= MAX_LINES or size + len(line) > MAX_BYTES):
+                self._waiting = found
                 return
-            lines, size = lines + 1, size + len(line)
+            of_file, lines, size = model, lines + 1, size + len(line)
             self.written += 1
             yield line
         self.is_over = True
 
-    def _line(self) -> bytes | None:
-        for line in self._lines:
+    def _line(self) -> tuple[str, bytes] | None:
+        for model, line in self._lines:
             if line is not None:
-                return line
+                return model, line
             self.unsent += 1
         return None
 
 
-def _lines(rows: Rows, plan: Plan, endpoint: Endpoint) -> Iterator[bytes | None]:
-    """Yield the line of each row that is not answered; None for one that makes no request."""
-    for part in rows.wanted_parts(plan.which(_STATES)):
+def _lines(rows: Rows, plan: Plan, endpoint: Endpoint, model: str) -> Iterator[bytes | None]:
+    """Yield the line of each row that asks a model and is not answered; None for one that makes no request."""
+    asks_it = np.repeat([variant.model == model for variant in rows.variants], rows.samples or 1)
+    for part in rows.wanted_parts(plan.which(_STATES) & np.resize(asks_it, len(plan))):
         ids = plan.row_ids(part.positions, part.ids)
         for position, row_id, (request, _) in zip(part.positions, ids, part.requests(), strict=True):
             if isinstance(request, UnsentFailure):

@@ -22,6 +22,7 @@ from pipeline.simulator.chat_request import Refusal
 from tests.functional.conftest import Endpoint, Workspace, ended, wait_until
 
 MODEL = "meta/llama-4-scout-17b-16e-instruct"
+OTHER_MODEL = "meta/llama-3.1-8b-instruct"
 
 
 class Provider:
@@ -46,6 +47,14 @@ class Provider:
     def cost(self) -> Decimal:
         answered = [one.answered for one in read_ledger(self.ledger) if one.answered is not None]
         return sum((Decimal(one["cost_usd"]) for one in answered), Decimal(0))
+
+    def files(self) -> list[list[str]]:
+        """The lines of each batch."""
+        import requests
+
+        found = requests.get(f"{self.url}/batches", timeout=5).json()["data"]
+        inputs = [f"{self.url}/files/{batch['input_file_id']}/content" for batch in found]
+        return [requests.get(one, timeout=5).text.splitlines() for one in inputs]
 
     @property
     def batches(self) -> int:
@@ -188,6 +197,20 @@ def test_a_limit_is_of_lines(ws: Workspace, provider: Make) -> None:
     bought.job()
     summary = ws.run("--limit", "4")
     assert (summary["succeeded"], summary["pending"], len(bought.prompts)) == (4, 6, 4)
+
+
+def test_each_batch_asks_one_model(ws: Workspace, provider: Make) -> None:
+    bought = provider(5)
+    bought.job({"requests": 4}, sweep={"endpoint.model": [MODEL, OTHER_MODEL]}, output={"path": "out.parquet"})
+    assert ws.run("--limit", "3")["succeeded"] == 3
+    first = [(row["question"], row["model"]) for row in ws.rows("out.partial.parquet")]
+    assert first == [("question 0", MODEL), ("question 0", OTHER_MODEL), ("question 1", MODEL)]
+    summary = ws.run()
+    assert (summary["succeeded"], summary["requests"]) == (10, 7)
+    files = bought.files()
+    models = [{json.loads(line)["body"]["model"] for line in lines} for lines in files]
+    assert all(len(one) == 1 for one in models)
+    assert sorted(map(len, files)) == [1, 2, 3, 4]
 
 
 def test_rows_in_a_batch_are_not_sent_one_by_one_and_are_collected(

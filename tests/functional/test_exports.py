@@ -371,6 +371,18 @@ def test_what_is_not_answered_is_written_as_requests_in_files_that_the_api_takes
     assert [path.name for path in (ws.path / "requests").iterdir()] == ["requests-00001.jsonl"]
 
 
+def test_each_request_file_asks_one_model(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.given([["1", "a"], ["2", ""], ["3", "b"]], ["id", "question"])
+    batch_job(ws, sweep={"endpoint.model": ["m1", "m2"]}, prompt={"user": "{{ question }}", "samples": 2})
+    exported = export(ws, "openai-batch-requests", path="requests")
+    assert (exported["rows"], exported["left_out"]) == (8, {"without a request": 4})
+    for number, model in enumerate(["m1", "m2"], 1):
+        found = lines(ws, f"requests/requests-{number:05}.jsonl")
+        assert [line["custom_id"] for line in found] == [f"{id}/model={model}/{k}" for id in "13" for k in (0, 1)]
+        assert {line["body"]["model"] for line in found} == {model}
+    assert len(list((ws.path / "requests").iterdir())) == 2
+
+
 def test_request_files_are_put_beside_others_only_when_told_to(ws: Workspace) -> None:
     ws.given([["1", "a"]], ["id", "question"])
     batch_job(ws)

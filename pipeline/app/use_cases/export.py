@@ -221,7 +221,7 @@ def _write_requests(opened: OpenJob, parts: Sequence[Part], path: Path) -> Expor
             record_export(directory, draft, target)
 
     endpoint = make_endpoint(config.endpoint, None, config.known_models)
-    planned = ((part.opened.rows, plan_unsaved(part.opened, part.journal)) for part in parts)
+    planned = [(part.opened.rows, plan_unsaved(part.opened, part.journal)) for part in parts]
     owner = journals[0].checkpoint_id if journals else config.name
     rows, unsent = write_request_files(planned, endpoint, path, owner, record)
     for old in set(path.glob("requests-*.jsonl")) - set(written):
