@@ -31,6 +31,9 @@ MAX_WIDTH = 10_000
 MAX_BITS = 16_384
 """The longest integer that can be computed."""
 
+_MAX_DECIMAL = 10**76
+"""The largest decimal that an input can hold, rounded up."""
+
 _NUMBER = re.compile(r"\d+")
 _PERCENT = re.compile(r"%%|%(?P<key>\([^()]*\))?[-+ #0]*(?P<width>\*|\d*)(?:\.(?P<precision>\*|\d*))?")
 
@@ -167,7 +170,7 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() and abs(value) < 2**63 else float(value)
+        return int(value) if value == value.to_integral_value() and abs(value) <= _MAX_DECIMAL else float(value)
     return scalar_text(value)
 
 

@@ -181,6 +181,11 @@ def test_columns_of_every_type_have_a_text() -> None:
     assert render("{{ row | tojson }}", row).startswith('{"b": "a\ufffd", "d": "2024-02-29"')
 
 
+def test_a_whole_decimal_is_the_same_number_in_json() -> None:
+    row = {"x": Decimal("12345678901234567890.00"), "y": Decimal("-" + 76 * "9"), "z": Decimal("1.50")}
+    assert render("{{ [x, y, z] | tojson }}", row) == f"[12345678901234567890, -{76 * '9'}, 1.5]"
+
+
 def test_lone_surrogates_are_replaced() -> None:
     assert render("{{ question }}", {"question": "a\ud800b"}) == "a\ufffdb"
 
