@@ -116,6 +116,19 @@ def test_a_deleted_checkpoint_is_exit_6_while_its_partial_output_stands(ws: Work
     assert len(endpoint.asked) == 1
 
 
+@pytest.mark.parametrize("command", [["show"], ["inspect"], ["report"], ["export", "--to", "csv", "answers.csv"]])
+def test_a_deleted_checkpoint_is_made_anew_before_the_answers_are_looked_at(ws: Workspace, command: list[str]) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run()
+    shutil.rmtree(ws.path / ".checkpoints")
+    refused = ws.pipeline(command[0], "job.yaml", *command[1:])
+    assert (refused.code, refused.out) == (2, "")
+    assert "out.parquet" in refused.err and "pipeline recover job.yaml" in refused.err
+    ws.command("recover")
+    assert ws.pipeline(command[0], "job.yaml", *command[1:]).code == 0
+
+
 def test_a_deleted_checkpoint_is_exit_6_also_where_its_partial_output_has_no_row(
     ws: Workspace, endpoint: Endpoint
 ) -> None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from pipeline.app.jobs.locking import reading, refuse_foreign_checkpoint
 from pipeline.app.jobs.scratch import scratch
+from pipeline.app.jobs.standing import own_output
 from pipeline.config import Job
 from pipeline.errors import JobLocked, NoCheckpoint
 from pipeline.journal import Journal
@@ -44,5 +45,8 @@ def at_a_moment(job: Job) -> Iterator[tuple[Journal, bool]]:
 
 def not_run_yet(job: Job) -> NoCheckpoint:
     """Return the refusal of a command that needs answers."""
-    which = "the job" if job.shard is None else f"shard {job.shard} of the job"
-    return NoCheckpoint(f"{which} {job.config.name!r} has not been run yet; run it first: {job.command('run')}")
+    which = f"{'the job' if job.shard is None else f'shard {job.shard} of the job'} {job.config.name!r}"
+    if (output := own_output(job)) is not None:
+        gone = f"{which} has no checkpoint here, though {output} was written from one"
+        return NoCheckpoint(f"{gone}; make it anew first: {job.command('recover')}")
+    return NoCheckpoint(f"{which} has not been run yet; run it first: {job.command('run')}")

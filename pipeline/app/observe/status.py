@@ -18,6 +18,7 @@ from msgspec import Struct, field, structs
 
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.sharding import latest_shards
+from pipeline.app.jobs.standing import own_output
 from pipeline.app.observe.gathered import gathered_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
@@ -209,13 +210,7 @@ def _under_way(job: Job) -> JobStatus:
 
 def _without_checkpoint(job: Job) -> JobStatus:
     """Return the status of a job that was not run, or whose checkpoint is gone while its output stands here."""
-    output = None
-    if job.writes_output and not isinstance(job.output.path, StorePath):
-        from pipeline.sink import is_complete, metadata_at
-
-        found = ((place, metadata_at(place)) for place in job.output.places if is_complete(place))
-        output = next((str(place) for place, its in found if its is not None and its.job == job.config.name), None)
-    return JobStatus(Summary(job=job.config.name, output=output))
+    return JobStatus(Summary(job=job.config.name, output=own_output(job)))
 
 
 def _at_rest(job: Job, journal: Journal) -> JobStatus:
