@@ -162,6 +162,16 @@ class PlanDraft:
             f" {tuple(int(one) for one in SUCCEEDED)} AND a.settings NOT IN ({','.join(map(str, settings))})"
         )
 
+    def overtaken(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the position of each row that was asked the same again after its valid answer, but got no other one,
+        with the event of that answer and the row's latest.
+        """
+        yield from self._scratch.execute(
+            "SELECT m.position, m.seq, u.seq FROM unanswered u CROSS JOIN input i ON i.row_id = u.row_id"
+            " AND i.request_hash = u.request_hash JOIN matches m ON m.position = i.position"
+            f" WHERE m.seq < u.seq AND m.state IN ({State.ANSWERED}, {State.UNPRICED})"
+        )
+
     def refuse(self, position: int) -> None:
         """Reject the answer of a row, and give it the state of the event after it for the same request.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from pipeline.errors import NOT_HELD
@@ -34,14 +34,19 @@ def judge_again(made: PlanDraft, journal: Journal, expected: Expected | None, *,
 
 
 def answers_again(
-    plan: Plan, rows: Rows, positions: Sequence[int], journal: Journal, settings: Sequence[int]
+    made: PlanDraft, rows: Rows, positions: Sequence[int], journal: Journal, settings: Sequence[int]
 ) -> list[Event]:
-    """Return the events that record the answers which `judge_again` now accepts."""
-    by_event = {plan.event(position): position for position in positions}
+    """Return the events that record the answers which `judge_again` now accepts, and those that are valid again after
+    the row was asked for others: what these cost is part of the row's cost.
+    """
+    plan = made.plan
+    again = [(position, plan.event(position), plan.event(position)) for position in positions]
+    again += list(made.overtaken())
+    known = {entry.seq: (entry, record) for entry, record in journal.records(sorted({*_numbers(again)}))}
     events = []
-    for entry, record in journal.records(sorted(by_event)):
-        state = State.UNPRICED if record.cost is None else State.ANSWERED
-        position = by_event[entry.seq]
+    for position, answer, latest in again:
+        (entry, record), (_, so_far) = known[answer], known[latest]
+        state = State.UNPRICED if so_far.cost is None else State.ANSWERED
         events.append(
             Event(
                 plan.number,
@@ -53,6 +58,9 @@ def answers_again(
                 entry.content_key,
                 # That attempt has been recorded and billed already.
                 record._replace(
+                    attempts=so_far.attempts,
+                    cost=so_far.cost,
+                    answer_attempts=so_far.answer_attempts,
                     error_kind=None,
                     error_message=None,
                     objection=None,
@@ -64,6 +72,11 @@ def answers_again(
             )
         )
     return events
+
+
+def _numbers(again: Iterable[tuple[int, int, int]]) -> Iterator[int]:
+    for _, answer, latest in again:
+        yield from (answer, latest)
 
 
 def _judged_by(facts: JsonObject) -> JsonObject:

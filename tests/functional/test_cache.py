@@ -120,6 +120,15 @@ def test_only_the_same_request_to_the_same_endpoint_is_served(ws: Workspace, end
     assert ws.run()["requests"] == 0
 
 
+def test_an_endpoint_is_the_same_by_its_base_and_by_its_whole_address(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda asked: Reply({"choices": [{"message": {"content": "yes"}}]})
+    ws.questions("a")
+    base = endpoint.url.replace("/api/v1", "/v1")
+    for name, url in {"base": base, "whole": f"{base}/chat/completions", "slash": f"{base}/"}.items():
+        job(ws, name, endpoint={"kind": "openai", "url": url, "model": "m"})
+        assert ws.run()["requests"] == (name == "base")
+
+
 def test_sample_k_takes_the_kth_answer_and_the_rest_is_bought(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions("a")
     job(ws, "two", prompt={"user": "{{ question }}", "samples": 2})

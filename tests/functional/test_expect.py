@@ -242,6 +242,29 @@ def test_a_change_of_what_is_expected_judges_the_answers_on_disk_again(ws: Works
     assert not endpoint.asked
 
 
+@pytest.mark.parametrize("sections", [{}, {"deduplicate": True}, {"cache": {"path": "answers.cache"}}])
+def test_an_answer_that_holds_again_costs_what_was_asked_meanwhile_too(
+    ws: Workspace, endpoint: Endpoint, sections: dict[str, Any]
+) -> None:
+    ws.questions("1", "two", "three")
+    endpoint.reply = lambda asked: answer(asked.prompt)
+    ws.job(**sections)
+    ws.run()
+    strict = {"regex": r"\d", "send": "none", "feedback": False, "attempts": 3}
+    ws.job(expect=strict, **sections)
+    assert ws.run("--on-change", "rerun", code=3)["failures"] == {"invalid_answer": 2}
+    endpoint.forget()
+    for expect, answers_asked in (({**strict, "regex": r"\w"}, [1, 3, 3]), (None, None)):
+        ws.job(**({} if expect is None else {"expect": expect}), **sections)
+        summary = ws.run()
+        assert summary["succeeded"] == 3
+        rows = ws.rows()
+        assert [row["attempts"] for row in rows] == [1, 3, 3]
+        assert sum(row["cost_usd"] for row in rows) == Decimal(summary["job_cost_usd"]) == 7 * Decimal(COST)
+        assert answers_asked is None or [row["answer_attempts"] for row in rows] == answers_asked
+    assert not endpoint.asked
+
+
 def test_kept_answers_stay_though_they_do_not_hold(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions("1", "two")
     endpoint.reply = lambda asked: answer(asked.prompt)

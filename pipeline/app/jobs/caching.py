@@ -45,7 +45,8 @@ def reading_cache(job: Job, expected: Expected | None) -> Iterator[CachedAnswers
 def cache_keys(job: Job) -> CacheKeys:
     """Return what names the requests of a job in a cache."""
     endpoint = job.config.endpoint
-    return CacheKeys(endpoint.urls[0].rstrip("/") if len(endpoint.urls) == 1 else None, endpoint.is_simulator)
+    base = endpoint.urls[0].rstrip("/").removesuffix("/chat/completions")  # either may be written
+    return CacheKeys(base if len(endpoint.urls) == 1 else None, endpoint.is_simulator)
 
 
 def refuse_unusable_cache(job: Job) -> None:

@@ -124,8 +124,7 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
         made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
         adopted = chain(made.adoptions(), kept)
         checkpoint.record_plan(made.plan, opened.rows, held.directory, journal, settings, adopted)
-        if holding:
-            events = answers_again(made.plan, opened.rows, holding, journal, settings)
+        if events := answers_again(made, opened.rows, holding, journal, settings):
             made.plan.take(journal.commit(Changes(events)), events)
         if chosen:
             longer_answers.mark(made, opened.rows, chosen, journal, settings)
