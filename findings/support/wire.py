@@ -85,8 +85,8 @@ def _listens(port: int) -> bool:
 def serving(answer: Callable[[str, Any], tuple[int, dict[str, str], Any]]) -> Iterator[str]:
     """Serve requests, and give the base URL with /v1.
 
-    The function gets the path and the body of a POST (None for a GET), and returns status, headers and a body:
-    a text as it is sent, or what is to be sent as JSON.
+    The function gets the path and the body of a POST (bytes where it is no JSON, None for a GET), and returns status,
+    headers and a body: a text as it is sent, or what is to be sent as JSON.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -94,7 +94,8 @@ def serving(answer: Callable[[str, Any], tuple[int, dict[str, str], Any]]) -> It
 
         def do_POST(self) -> None:
             """Answer one request with a body."""
-            self._reply(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self._reply(json.loads(body) if self.headers.get_content_type() == "application/json" else body)
 
         def do_GET(self) -> None:
             """Answer one request without a body."""
