@@ -108,7 +108,7 @@ class Process:
 
 
 class Warm:
-    """Starts the command as children of one process that has imported everything, which takes most of a short run."""
+    """Starts the command as children of one process that is ready for it, which takes most of a short run."""
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()

@@ -1,7 +1,7 @@
-"""A process that has everything imported, and forks a child for each run of the command; see `processes.Warm`.
+"""A process that is ready for the command, and forks a child for each run of it; see `processes.Warm`.
 
-Starting the interpreter and importing takes most of a short run. What a child is told comes over a socket of its own,
-with the streams it is to have.
+Starting the interpreter, importing and building the models takes most of a short run. What a child is told comes over a
+socket of its own, with the streams it is to have.
 """
 
 from __future__ import annotations
@@ -15,19 +15,29 @@ import runpy
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pipeline
 from pipeline.cli import main
 from pipeline.cli.memory import keep_little
+from tests.support.commands import command
 
 _THIRD_PARTY = ("jinja2.sandbox", "pyarrow.csv", "pyarrow.dataset", "pyarrow.parquet", "requests", "ruamel.yaml")
 """What the program imports where it needs it."""
 _LEFT_OUT = ("pipeline.api", "pipeline.engines.ray", "pipeline.report")
 """What brings pandas, Ray and matplotlib, which few commands need."""
+_JOB = {
+    "name": "job",
+    "input": {"path": "in.jsonl"},
+    "prompt": {"user": "{{ question }}"},
+    "endpoint": {"url": "simulator", "model": "meta/llama-4-scout-17b-16e-instruct"},
+    "output": {"path": "out.parquet"},
+}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -130,11 +140,22 @@ def _import_everything() -> None:
                 importlib.import_module(module.name)
     for name in _THIRD_PARTY:
         importlib.import_module(name)
-    gc.freeze()  # pages that no collection touches stay shared with the children
+
+
+def _make_ready() -> None:
+    """Check a job, so that no child has to build the models and lexers."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "in.jsonl").write_text('{"question": "why?"}\n', encoding="utf-8")
+        (directory / "job.yaml").write_text(json.dumps(_JOB), encoding="utf-8")
+        checked = command("validate", "job.yaml", "--json", directory=directory, environment=os.environ)
+    assert checked.code == 0, checked
 
 
 if __name__ == "__main__":
     keep_little()  # before numpy is imported
     _import_everything()
+    _make_ready()
+    gc.freeze()  # pages that no collection touches stay shared with the children
     with socket.socket(fileno=int(sys.argv[1])) as orders:
         serve(orders)
