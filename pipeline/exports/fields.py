@@ -69,5 +69,6 @@ def may_be_number(kind: pa.DataType) -> bool:
 
 def unknown_column(name: str, names: Sequence[str]) -> str:
     """Return what there is to say of a column that the output does not have."""
+    said = f"the output has no column {name!r}"
     hint = did_you_mean([repr(one) for one in nearest(name, names)]) or f"it has {', '.join(map(repr, names))}"
-    return f"the output has no column {name!r}; {hint}"
+    return f"{said}; {hint}" if names else said

@@ -27,8 +27,10 @@ from pipeline.sink import RowGroup
 from pipeline.sources import pick
 from pipeline.sources.hashes import text_hashes
 from pipeline.storage import draft_path, sync_file, sync_path
+from pipeline.wording import counted, money
 
 _ROWS_A_FILE = 500_000
+_SUMMED = ("cost_usd", "prompt_tokens", "completion_tokens")
 
 WHOLE = {"train": Decimal(1)}
 """What there is without splits."""
@@ -72,11 +74,21 @@ class JobFacts(Struct, frozen=True):
 
 
 class Figures(Struct):
-    """What a card says of the rows in its files."""
+    """What a card says of the rows in its files: how many each split has, and of the columns with figures the sum,
+    and how many of the `answered` rows do not have it.
+    """
 
     rows: Counter[str] = field(default_factory=Counter)
-    cost: Decimal = Decimal(0)
-    tokens: Counter[str] = field(default_factory=Counter)
+    answered: int = 0
+    sums: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(_SUMMED, Decimal(0)))
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def told(self, column: str, words: str) -> str:
+        """Return the sum of a column in words, as far as it is known."""
+        unknown = self.unknown[column]
+        if not unknown:
+            return words
+        return "unknown" if unknown == self.answered else f"{words}, and unknown of {counted(unknown, 'row')}"
 
 
 def publish_folder(
@@ -177,9 +189,12 @@ class _Files:
 
 
 def _count(figures: Figures, rows: pa.RecordBatch, chosen: Chosen) -> None:
-    figures.cost += pc.sum(rows.column(chosen.column("cost_usd"))).as_py() or 0
-    for name in ("prompt_tokens", "completion_tokens"):
-        figures.tokens[name] += pc.sum(rows.column(chosen.column(name))).as_py() or 0
+    answered = pc.equal(rows.column(chosen.column("status")), "succeeded")
+    figures.answered += answered.true_count
+    for name in _SUMMED:
+        column = rows.column(chosen.column(name))
+        figures.sums[name] += pc.sum(column).as_py() or 0
+        figures.unknown[name] += pc.and_(answered, column.is_null()).true_count
 
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -193,7 +208,7 @@ def _card(chosen: Chosen, figures: Figures, names: Iterable[str], shares: Iterab
     """Return the card: metadata that the hub reads, then what the rows are, in words and figures. `names` are those of
     the splits that have files, `shares` of all.
     """
-    rows = figures.rows.total()
+    rows, (cost, *tokens) = figures.rows.total(), _SUMMED
     metadata = [
         "---",
         "license: unknown",
@@ -218,9 +233,8 @@ def _card(chosen: Chosen, figures: Figures, names: Iterable[str], shares: Iterab
         "|---|---|",
         *(f"| {word} | {value} |" for word, value in facts.told.items()),
         *(f"| rows in `{split}` | {figures.rows[split]:,} |" for split in shares),
-        f"| cost of these rows | ${figures.cost.normalize():f} |",
-        f"| prompt tokens | {figures.tokens['prompt_tokens']:,} |",
-        f"| completion tokens | {figures.tokens['completion_tokens']:,} |",
+        f"| cost of these rows | {figures.told(cost, f'${money(figures.sums[cost])}')} |",
+        *(f"| {name.replace('_', ' ')} | {figures.told(name, f'{figures.sums[name]:,}')} |" for name in tokens),
         f"| failed, left out | {_share(left_out[FAILED], chosen.read)} |",
         f"| truncated, left out | {_share(left_out[TRUNCATED], chosen.read)} |",
         *([] if chosen.selection.vote is None else [_vote_line(chosen)]),

@@ -219,7 +219,12 @@ def test_a_score_may_be_a_column_of_the_input_that_the_output_does_not_carry(ws:
     # The samples of a row have its one input row, so they tie.
     for score in ("mark", "nested.of"):
         assert export(ws, "preference", "--score", score)["left_out"] == {"without a best and a worst answer": 2}
-    for score, words in {"nested": "is never a number", "marc": "'mark'", "nested.off": "'nested.of'"}.items():
+    for score, words in {
+        "nested": "is never a number",
+        "marc": "'mark'",
+        "nested.off": "'nested.of'",
+        "mark.x": "'mark.x'\n",
+    }.items():
         refused = ws.pipeline("export", "job.yaml", "--to", "preference", "--score", score, "x.jsonl")
         assert (refused.code, words in refused.err) == (2, True), refused.err
 
@@ -310,6 +315,24 @@ def test_a_card_says_that_the_answers_are_made_up(ws: Workspace) -> None:
     ws.run()
     export(ws, "hf", path="folder")
     assert "simulated: the answers are made up, and nothing was paid" in (ws.path / "folder/README.md").read_text()
+
+
+def test_a_card_tells_no_figure_that_is_not_known(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("known", "unknown")
+    ws.job()
+    endpoint.reply = lambda asked: answer("x", usage=None) if asked.prompt == "unknown" else usual(asked)
+    ws.run()
+
+    def card(*flags: str) -> str:
+        export(ws, "hf", *flags, path="folder")
+        return (ws.path / "folder/README.md").read_text()
+
+    whole = card()
+    assert "| cost of these rows | $0.00001, and unknown of 1 row |" in whole
+    assert "| prompt tokens | 10, and unknown of 1 row |" in whole
+    one = card("--where", "question == 'unknown'")
+    assert "| cost of these rows | unknown |" in one and "| completion tokens | unknown |" in one
+    assert "| cost of these rows | $0.00001 |" in card("--where", "question == 'known'")
 
 
 def test_a_folder_that_holds_anything_else_is_left_alone(done: Workspace) -> None:
