@@ -52,7 +52,8 @@ def test_gsm8k_ten_times_over_with_an_actor_killed_a_node_killed_and_one_added(
     cluster: Cluster, make_job: MakeJob, data: Path
 ) -> None:
     questions = pq.read_table(data / "gsm8k_test.parquet")["question"].to_pylist()
-    job = make_job([f"{question} ({copy})" for copy in range(10) for question in questions], 64, latency_seconds=0.1)
+    # Slow enough for a node to come while it goes on.
+    job = make_job([f"{question} ({copy})" for copy in range(10) for question in questions], 64, latency_seconds=0.4)
     first = cluster.add_node()
     run = job.run("--engine", "ray", "--address", cluster.address)
     wait_until(lambda: job.asked() > 1000)

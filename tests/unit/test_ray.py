@@ -147,7 +147,7 @@ def test_a_node_where_no_sender_can_begin_is_tried_ever_more_rarely_and_in_the_e
     waits = [round(after - before) for before, after in pairwise(began)]
     assert waits[:7] == [1, 1, 2, 4, 8, 16, 30]
     assert watched.over[0] == (
-        "no sender can begin in this cluster, whose nodes need the same version of llm-batch-pipeline; on 10.0.0.1: no"
+        "Ray can start no sender: its nodes have to be up, with the same version of llm-batch-pipeline; on 10.0.0.1: no"
         " module named pipeline"
     )
     assert len(watched.over) == len(began) - 2 - (1 if cluster.over else 0)

@@ -150,8 +150,8 @@ class Placer:
             return
         self._say({"trouble": f"on {placed.node.address}: {cause}"})
         if not self._running and all(self._failures[one] >= _MOST_FAILURES for one in self._nodes):
-            needs = "whose nodes need the same version of llm-batch-pipeline"
-            self._say({"over": f"no sender can begin in this cluster, {needs}; on {placed.node.address}: {cause}"})
+            needs = "its nodes have to be up, with the same version of llm-batch-pipeline"
+            self._say({"over": f"Ray can start no sender, {needs}; on {placed.node.address}: {cause}"})
 
 
 def in_one_line(error: BaseException) -> str:
