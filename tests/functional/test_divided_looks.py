@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -40,6 +43,28 @@ def reply(asked: Asked) -> Reply:
 @pytest.fixture
 def divided(ws: Workspace, endpoint: Endpoint) -> Workspace:
     """A job of rows without ids, some of them equal, three of which fail; `single.yaml` is the same by another name."""
+    return written(ws, endpoint)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """The same job once all of its shards have run, and the single one."""
+    endpoint = Endpoint()
+    ws = written(Workspace(tmp_path_factory.mktemp("done"), endpoint.url, "in.parquet"), endpoint)
+    run(ws)
+    ws.pipeline("run", "single.yaml")
+    yield ws
+    endpoint.close()
+
+
+@pytest.fixture
+def finished(done: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of it for one test."""
+    shutil.copytree(done.path, tmp_path, dirs_exist_ok=True)
+    return Workspace(tmp_path, done.url, done.input)
+
+
+def written(ws: Workspace, endpoint: Endpoint) -> Workspace:
     endpoint.reply = reply
     ws.questions(*(f"q{n % 50}" for n in range(ROWS)))
     usual: dict[str, Any] = {
@@ -81,17 +106,15 @@ def _content(path: Any) -> Any:
     return [one for one in lines if "name: " not in one and not one.startswith("# ")]
 
 
-def test_the_first_rows_of_the_whole_job_are_shown(divided: Workspace) -> None:
-    run(divided)
-    divided.pipeline("run", "single.yaml")
+def test_the_first_rows_of_the_whole_job_are_shown(finished: Workspace) -> None:
     for flags in ((), ("-n", "17"), ("--failed",), ("-n", "1000", "--failed"), ("-n", "1000")):
-        assert shown(divided, "job.yaml", *flags) == shown(divided, "single.yaml", *flags)
-    ids = [row["row_id"] for row in shown(divided, "single.yaml", "-n", "1000")]
+        assert shown(finished, "job.yaml", *flags) == shown(finished, "single.yaml", *flags)
+    ids = [row["row_id"] for row in shown(finished, "single.yaml", "-n", "1000")]
     for row_id in (ids[0], ids[14], ids[-1]):
-        found = shown(divided, "job.yaml", "--id", row_id)
-        assert found == shown(divided, "single.yaml", "--id", row_id)
+        found = shown(finished, "job.yaml", "--id", row_id)
+        assert found == shown(finished, "single.yaml", "--id", row_id)
         assert [row["sample_index"] for row in found] == [0, 1]
-    refused = divided.pipeline("show", "job.yaml", "--id", "nowhere")
+    refused = finished.pipeline("show", "job.yaml", "--id", "nowhere")
     assert (refused.code, "'nowhere' has an outcome so far" in refused.err) == (2, True)
 
 
@@ -110,26 +133,22 @@ def test_shards_that_were_not_run_are_pending(divided: Workspace) -> None:
 
 
 @pytest.mark.parametrize("to", EXPORTS)
-def test_the_whole_job_is_exported_as_a_single_run_would_be(divided: Workspace, to: str) -> None:
-    run(divided)
-    divided.pipeline("run", "single.yaml")
-    divided.questions(*(f"q{n % 50}" for n in range(ROWS + 5)))  # five rows are pending
-    assert exported(divided, "job.yaml", to, *EXPORTS[to]) == exported(divided, "single.yaml", to, *EXPORTS[to])
+def test_the_whole_job_is_exported_as_a_single_run_would_be(finished: Workspace, to: str) -> None:
+    finished.questions(*(f"q{n % 50}" for n in range(ROWS + 5)))  # five rows are pending
+    assert exported(finished, "job.yaml", to, *EXPORTS[to]) == exported(finished, "single.yaml", to, *EXPORTS[to])
 
 
-def test_an_export_is_replaced_by_the_next_of_any_shard(divided: Workspace) -> None:
-    run(divided)
+def test_an_export_is_replaced_by_the_next_of_any_shard(finished: Workspace) -> None:
     for shard in ("--shard=1/4", "--shard=2/4", ""):
-        done = divided.pipeline("export", "job.yaml", "--to", "csv", "out.csv", *filter(None, [shard]))
+        done = finished.pipeline("export", "job.yaml", "--to", "csv", "out.csv", *filter(None, [shard]))
         assert done.code == 0, done.err
 
 
-def test_a_gathered_output_is_exported_as_it_stands(divided: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(divided)
-    joined, _ = exported(divided, "job.yaml", "jsonl")
-    assert divided.pipeline("gather", "job.yaml", "--shards", "4").code == 3
+def test_a_gathered_output_is_exported_as_it_stands(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined, _ = exported(finished, "job.yaml", "jsonl")
+    assert finished.pipeline("gather", "job.yaml", "--shards", "4").code == 3
     monkeypatch.delattr(GatheredResults, "joined")
-    assert exported(divided, "job.yaml", "jsonl")[0] == joined
+    assert exported(finished, "job.yaml", "jsonl")[0] == joined
 
 
 def test_a_shard_under_way_is_shown_as_it_is(divided: Workspace, endpoint: Endpoint) -> None:

@@ -55,7 +55,8 @@ class Sharing:
         self._turns = itertools.count()
 
     def _speed(self) -> float:
-        return min(1.0, self._best(self._at) / len(self._ends)) if self._ends else 0.0
+        best, ends = self._best(self._at), len(self._ends)
+        return best / ends if ends > best else float(ends > 0)
 
     def _serve(self, now: float) -> None:
         self._served += self._speed() * (now - self._at)
@@ -66,7 +67,8 @@ class Sharing:
         heapq.heappush(self._ends, (self._served + work, next(self._turns), now))
 
     def next_at(self) -> float:
-        return self._at + max(0.0, self._ends[0][0] - self._served) / self._speed()
+        left = self._ends[0][0] - self._served
+        return self._at + (left / self._speed() if left > 0 else 0.0)
 
     def take(self, now: float) -> float:
         self._serve(now)
@@ -128,12 +130,13 @@ def play(slots: Slots, server: Server, work: Work, *, since: float, until: float
     now = waited = 0.0
     in_flight = answers = 0
     while now < until:
-        while in_flight < slots.limit:
+        limit = slots.limit
+        while in_flight < limit:
             server.send(work(rng), now)
             in_flight += 1
         slots.flying(in_flight, now)
-        now = server.next_at()
-        while in_flight and server.next_at() <= now + 1e-9:
+        now = next_at = server.next_at()
+        while next_at <= now + 1e-9:
             latency = now - server.take(now)
             in_flight -= 1
             slots.answered(latency, now)
@@ -142,4 +145,5 @@ def play(slots: Slots, server: Server, work: Work, *, since: float, until: float
                 waited += latency
             if not in_flight:
                 break
+            next_at = server.next_at()
     return answers / (until - since), waited / max(1, answers)
