@@ -151,7 +151,7 @@ class Placer:
         self._say({"trouble": f"on {placed.node.address}: {cause}"})
         if not self._running and all(self._failures[one] >= _MOST_FAILURES for one in self._nodes):
             needs = "its nodes have to be up, with the same version of llm-batch-pipeline"
-            self._say({"over": f"Ray can start no sender, {needs}; on {placed.node.address}: {cause}"})
+            self._say({"over": f"Ray can start no sender: {needs}; on {placed.node.address}: {cause}"})
 
 
 def in_one_line(error: BaseException) -> str:
