@@ -81,7 +81,7 @@ def _lines(found: Inspected) -> Iterator[str]:
             f"    {counted(its.rows, 'row')}, {its.failed:,} failed, {its.truncated:,} truncated,"
             f" {its.distinct_answers:,} different answers"
         )
-        tokens = f"{its.prompt_tokens:,} prompt tokens, {its.completion_tokens:,} completion tokens"
+        tokens = f"{_number(its.prompt_tokens)} prompt tokens, {_number(its.completion_tokens)} completion tokens"
         yield f"    cost {_shown(its.cost_usd)}, {tokens}"
     if found.openings:
         yield "  openings"
@@ -113,17 +113,24 @@ def _compared(found: Comparison, a: str, b: str) -> Iterator[str]:
     for name, share in found.agreement.items():
         yield f"  agreement of {name}: {'unknown' if share is None else f'{share:.1%}'}"
     yield f"  cost: {_shown(found.cost_usd.a)} and {_shown(found.cost_usd.b)}"
-    yield f"  tokens: {found.tokens.a:,} and {found.tokens.b:,}"
+    yield f"  tokens: {_number(found.tokens.a)} and {_number(found.tokens.b)}"
 
 
 def _plain(found: Comparison) -> JsonObject:
     cost = {name: _money(getattr(found.cost_usd, name)) for name in ("a", "b", "difference")}
-    tokens = {name: int(getattr(found.tokens, name)) for name in ("a", "b", "difference")}
+    tokens = {
+        name: None if (count := getattr(found.tokens, name)) is None else int(count)
+        for name in ("a", "b", "difference")
+    }
     return {**to_builtins(found), "cost_usd": cost, "tokens": tokens}
 
 
 def _money(amount: Decimal | None) -> str | None:
     return None if amount is None else money(amount)
+
+
+def _number(count: Decimal | int | None) -> str:
+    return "unknown" if count is None else f"{count:,}"
 
 
 def _shown(amount: Decimal | None) -> str:

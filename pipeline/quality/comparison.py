@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from pipeline.quality.costs import CostSum
+from pipeline.quality.costs import KnownSum
 from pipeline.quality.distinct import hashes
 from pipeline.sink import AnyResults
 
@@ -85,7 +85,7 @@ def compare(a: AnyResults, b: AnyResults) -> Comparison:
         second.failed,
         agreement,
         Pair(first.cost.total, second.cost.total),
-        Pair(Decimal(first.tokens), Decimal(second.tokens)),
+        Pair(first.tokens.total, second.tokens.total),
     )
 
 
@@ -112,18 +112,18 @@ class _Side:
         self._results = results
         self._fields = fields
         self.failed = 0
-        self.cost = CostSum()
-        self.tokens = 0
+        self.cost = KnownSum()
+        self.tokens = KnownSum()
 
     def rows(self) -> list[tuple[bytes, bytes]]:
         """Return a key for each row with an outcome, and hashes of what was answered."""
         found: list[tuple[bytes, bytes]] = []
         for batch in self._results.batches():
-            for name in ("prompt_tokens", "completion_tokens"):
-                self.tokens += pc.sum(self._own(batch, name)).as_py() or 0
             succeeded = pc.equal(self._own(batch, "status"), "succeeded").to_pylist()
             self.failed += succeeded.count(False)
             self.cost.add(self._own(batch, "cost_usd"), succeeded.count(True))
+            for name in ("prompt_tokens", "completion_tokens"):
+                self.tokens.add(self._own(batch, name), succeeded.count(True))
             values = np.stack([self._hashes(batch, name) for name in self._fields], axis=1)
             answers = (row.tobytes() if is_answer else FAILED for row, is_answer in zip(values, succeeded, strict=True))
             found += zip(self._keys(batch), answers, strict=True)

@@ -1,4 +1,4 @@
-"""What answers cost together, where something is known of it."""
+"""What answers cost together, or how long they are, where something is known of it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 
-class CostSum(Struct):
-    """Adds up costs in USD."""
+class KnownSum(Struct):
+    """Adds up a figure of rows, such as costs in USD."""
 
     _known: Decimal | None = None
     _answers: int = 0
 
-    def add(self, costs: pa.Array, answers: int) -> None:
-        """Take in the costs of further rows, so many of which have an answer."""
-        found = pc.sum(costs).as_py()
+    def add(self, values: pa.Array, answers: int) -> None:
+        """Take in the figures of further rows, so many of which have an answer."""
+        found = pc.sum(values).as_py()
         self._answers += answers
         if found is not None:
             self._known = (self._known or Decimal(0)) + found
 
     @property
     def total(self) -> Decimal | None:
-        """Return the sum of what is known; None if there are answers, and none of their costs is known."""
+        """Return the sum of what is known; None if there are answers, and none of their figures is known."""
         return Decimal(0) if self._known is None and not self._answers else self._known

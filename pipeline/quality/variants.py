@@ -10,22 +10,22 @@ import pyarrow.compute as pc
 from msgspec import Struct, field
 
 from pipeline.plan import Rows
-from pipeline.quality.costs import CostSum
+from pipeline.quality.costs import KnownSum
 from pipeline.quality.distinct import DistinctCount
 from pipeline.sink import Joined
 from pipeline.sources import pick
 
 
 class VariantFigures(Struct, frozen=True):
-    """The rows of one variant with an outcome; tokens and cost (USD) as far as they are known, the cost None if
-    nothing is known of it.
+    """The rows of one variant with an outcome; tokens and cost (USD) as far as they are known, None if nothing is known
+    of them.
     """
 
     rows: int
     failed: int
     cost_usd: Decimal | None
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     truncated: int
     distinct_answers: int
 
@@ -33,9 +33,9 @@ class VariantFigures(Struct, frozen=True):
 class _Sums(Struct):
     rows: int = 0
     failed: int = 0
-    cost: CostSum = field(default_factory=CostSum)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    cost: KnownSum = field(default_factory=KnownSum)
+    prompt_tokens: KnownSum = field(default_factory=KnownSum)
+    completion_tokens: KnownSum = field(default_factory=KnownSum)
     truncated: int = 0
     answers: DistinctCount = field(default_factory=DistinctCount)
 
@@ -62,9 +62,9 @@ class ByVariant:
         sums.rows += rows.num_rows
         sums.failed += rows.num_rows - answered.num_rows
         sums.cost.add(self._own(rows, "cost_usd"), answered.num_rows)
-        for name in ("prompt_tokens", "completion_tokens", "truncated"):
-            known = pc.sum(self._own(answered, name)).as_py() or 0
-            setattr(sums, name, getattr(sums, name) + known)
+        sums.prompt_tokens.add(self._own(answered, "prompt_tokens"), answered.num_rows)
+        sums.completion_tokens.add(self._own(answered, "completion_tokens"), answered.num_rows)
+        sums.truncated += pc.sum(self._own(answered, "truncated")).as_py() or 0
         sums.answers.add(self._own(answered, "response"))
 
     def _own(self, rows: pa.RecordBatch, name: str) -> pa.Array:
@@ -79,10 +79,14 @@ class ByVariant:
                 sums.rows,
                 sums.failed,
                 sums.cost.total,
-                sums.prompt_tokens,
-                sums.completion_tokens,
+                _whole(sums.prompt_tokens),
+                _whole(sums.completion_tokens),
                 sums.truncated,
                 sums.answers.distinct,
             )
             for variant, sums in zip(self._rows.variants, self._sums, strict=True)
         }
+
+
+def _whole(found: KnownSum) -> int | None:
+    return None if found.total is None else int(found.total)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pipeline.journal import Outcome
 
@@ -18,7 +18,7 @@ MOST_RUNS = 10
 
 class RunFigures(Struct):
     """One run: when it began and when its last reply came (Unix seconds, None where not known), the requests that it
-    sent, and what they are known to have cost in USD.
+    sent, and what they are known to have cost in USD, None if there are answers and nothing is known.
     """
 
     run_id: str
@@ -26,7 +26,17 @@ class RunFigures(Struct):
     last_reply: float | None = None
     answers: int = 0
     failed_requests: int = 0
-    cost_usd: Decimal = field(default_factory=Decimal)
+    _cost: Decimal | None = None
+
+    def add_cost(self, cost: Decimal | None) -> None:
+        """Take in what a request cost, None if that is not known."""
+        if cost is not None:
+            self._cost = (self._cost or Decimal(0)) + cost
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Return what is known of the cost."""
+        return Decimal(0) if self._cost is None and not self.answers else self._cost
 
     @property
     def requests(self) -> int:
@@ -55,7 +65,7 @@ class RunTable:
             run.failed_requests += 1
         else:
             run.answers += 1
-        run.cost_usd += record.billed_usd or 0
+        run.add_cost(record.billed_usd)
         run.last_reply = max(filter(None, (run.last_reply, record.finished_at)), default=None)
 
 

@@ -17,14 +17,14 @@ _HASH_BYTES = 8
 
 
 class VariantFigures(Struct):
-    """The outcomes of one variant, tokens and cost (USD) as far as they are known, the cost None if nothing is."""
+    """The outcomes of one variant, tokens and cost (USD) as far as they are known, None if nothing is."""
 
     name: str
     answered: int = 0
     failed: int = 0
     _cost: Decimal | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     truncated: int = 0
     _answers: array[int] = field(default_factory=lambda: array("Q"))
 
@@ -36,8 +36,10 @@ class VariantFigures(Struct):
             self.failed += 1
             return
         self.answered += 1
-        self.prompt_tokens += record.prompt_tokens or 0
-        self.completion_tokens += record.completion_tokens or 0
+        if record.prompt_tokens is not None:
+            self.prompt_tokens = (self.prompt_tokens or 0) + record.prompt_tokens
+        if record.completion_tokens is not None:
+            self.completion_tokens = (self.completion_tokens or 0) + record.completion_tokens
         self.truncated += record.truncated is True
         text = (record.response or "").encode("utf-8", "replace")
         self._answers.append(int.from_bytes(hashlib.blake2b(text, digest_size=_HASH_BYTES).digest(), "big"))

@@ -188,6 +188,22 @@ def test_a_cost_that_is_not_known_is_no_zero(ws: Workspace, endpoint: Endpoint) 
         assert "unknown" in shown and "$0" not in shown
 
 
+def test_tokens_that_no_reply_reports_are_no_zero(ws: Workspace, endpoint: Endpoint) -> None:
+    endpoint.reply = lambda _: answer("yes", usage=None)
+    ws.questions("a", "b")
+    ws.job(sweep={"parameters.temperature": [0, 1]})
+    ws.run()
+    found = ws.pipeline("compare", "job.yaml", "job.yaml", "--json").data
+    assert found["tokens"] == {"a": None, "b": None, "difference": None}
+    assert "tokens: unknown and unknown" in ws.pipeline("compare", "job.yaml", "job.yaml").out
+    variants = ws.command("inspect")["variants"].values()
+    assert {(one["prompt_tokens"], one["completion_tokens"]) for one in variants} == {(None, None)}
+    assert "unknown prompt tokens, unknown completion tokens" in ws.pipeline("inspect", "job.yaml").out
+    page = (ws.path / ws.command("report")["path"]).read_text(encoding="utf-8")
+    row = page[page.index("Different answers") :].partition("</thead>")[2].partition("</tr>")[0]
+    assert row.count("\N{EN DASH}") == 3
+
+
 def test_a_job_agrees_with_itself_and_costs_the_same(done: Workspace) -> None:
     same = done.pipeline("compare", "job.yaml", "job.yaml", "--json").data
     assert (same["same"], same["changed"], same["only_a"]) == (6, 0, 0)

@@ -177,6 +177,8 @@ def test_an_input_without_rows_and_one_without_prices_have_a_page_too(
     assert "1 without a known cost" in text
     assert "No row has a known cost so far." in text
     assert "Cost so far, USD" not in text
+    assert "Cost unknown of 1 answer " in text and "Tokens billed unknown no reply reported them" in text
+    assert "exactly $0" not in text and "0.000000" not in text
 
 
 def test_a_damaged_checkpoint_has_no_page(
