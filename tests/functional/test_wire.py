@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def job(ws: Workspace) -> None:
 def test_what_every_row_gets_stops_the_run_early_and_fails_none(
     ws: Workspace, endpoint: Endpoint, exchange: dict[str, Any]
 ) -> None:
-    endpoint.reply = lambda asked: recorded(exchange)
+    refused = replace(recorded(exchange), wait=0.04)  # a refusal that may pass is waited for by the clock
+    endpoint.reply = lambda asked: refused
     job(ws)
     summary = ws.run(code=5)
     assert (summary["error"]["kind"], summary["pending"], summary["failed"]) == (exchange["every_row"], ROWS, 0)
