@@ -115,7 +115,7 @@ def _range(values: Range[Any]) -> str:
 
 
 def _usd(amounts: Range[Decimal] | None) -> str:
-    return "unknown (unknown to unknown)" if amounts is None else _range(amounts.map(money))
+    return "unknown" if amounts is None else _range(amounts.map(money))
 
 
 COMMANDS = (estimate,)

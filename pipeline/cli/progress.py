@@ -188,8 +188,10 @@ class ConsoleWatcher(Watcher):
 
 
 def _rounded(amount: Decimal) -> str:
-    """Return USD to the cent, or to a hundredth of one below a dollar."""
-    return f"{amount:,.2f}" if amount >= 1 else money(round(amount, 4))
+    """Return USD to the cent, below a dollar to a hundredth of one, and two digits where that would be 0."""
+    if amount >= 1:
+        return f"{amount:,.2f}"
+    return money(round(amount, 4) or round(amount, 1 - amount.adjusted()))
 
 
 def _whose_prices(opened: OpenJob) -> str | None:

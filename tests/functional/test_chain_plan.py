@@ -121,7 +121,7 @@ def test_prompts_that_need_real_answers_have_no_figures(chain: Workspace) -> Non
     assert stage["cost_usd"] == stage["prompt_tokens"] == {"low": None, "expected": None, "high": None}
     assert "without the answers before them" in stage["assumptions"]
     shown = chain.pipeline("plan", "b.yaml").out
-    assert "cost usd            unknown" in shown
+    assert "cost usd            unknown\n" in shown
     assert "None" not in shown
 
 

@@ -170,6 +170,12 @@ def test_the_whole_cost_is_on_the_progress_line_of_a_narrow_terminal(ws: Workspa
     assert any(re.search(r"rows, \$0\.\d+ of about \$0\.\d+ simulated(,|$)", line.rstrip()) for line in lines)
 
 
+def test_a_cost_far_below_a_cent_is_not_0_on_the_progress_line(ws: Workspace) -> None:
+    ws.questions(*range(3))
+    ws.job()
+    assert "3/3 rows, $0.00003 of about $0.00003" in on_a_terminal(ws, "run", "job.yaml").err
+
+
 def test_quiet_is_silent_on_a_terminal_too_while_all_is_well(ws: Workspace) -> None:
     ws.questions("a")
     ws.job()
