@@ -79,7 +79,7 @@ $(installed): pyproject.toml pipeline/__init__.py $(dependencies)
 # pytest makes of the tests' source is kept, which a shell may forbid. Five workers keep two cores busy: tests wait too.
 in_memory = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 1048576 { print "TMPDIR=/dev/shm" }')
 test: $(installed) ## The tests, in two or three minutes
-	PYTHONDONTWRITEBYTECODE= $(in_memory) $(bin)/python -m pytest -n 6 --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(in_memory) $(bin)/python -m pytest -n 5 --dist worksteal $(ARGS)
 
 acceptance: $(installed) ## The long tests: whole jobs, killed and resumed
 	$(bin)/python -m pytest tests/acceptance --timeout 1800 $(ARGS)
