@@ -1,5 +1,5 @@
 #!/bin/sh
-# chatlas 0.23.0 and distilabel 1.5.3: in a batch of which one row failed, all rows behind it get the answer of the next.
+# chatlas 0.23.0 and distilabel 1.5.3: when one row of a batch fails, all rows behind it get the answer of the next.
 #
 # OpenAI's Batch API puts the answers into an output file and the failed rows into an error file. Both tools read the
 # output file only, sort it by the numbers in `custom_id`, and pair it with the prompts by position. The last row is

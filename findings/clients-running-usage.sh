@@ -1,9 +1,9 @@
 #!/bin/sh
 # smolagents 1.26.0, pydantic-ai 2.68.0, langchain-openai 1.7.4 and agno 3.1.10 add up usage that is a running total.
 #
-# Some servers tell the usage in every chunk of a stream, each time for the request so far: Baseten does by default, vLLM
-# and SGLang where `continuous_usage_stats` is asked for. These clients add the totals, so the prompt is counted once for
-# each chunk. pydantic-ai has a setting for it, which is off. The client of openai-agents keeps the last total.
+# Some servers tell the usage in every chunk of a stream, each time for the request so far: Baseten does by default,
+# vLLM and SGLang where `continuous_usage_stats` is asked for. These clients add the totals, so the prompt is counted
+# once for each chunk. pydantic-ai has a setting for it, which is off. openai-agents keeps the last total.
 # https://github.com/langchain-ai/langchain/issues/30429
 #
 # For a batch: the tokens of an answer in 500 chunks are told as those of 500 prompts, and a cost cap stops the run.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# docetl 0.3.0: a prompt above 32,768 tokens loses its middle, unless the model is in a price list with a larger context.
+# docetl 0.3.0: a prompt above 32,768 tokens loses its middle when the model is in no price list.
 #
 # Before a request, docetl looks the model up in LiteLLM's list. A model that is not there, such as one of a server of
 # one's own, is taken to read 32,768 tokens, whatever it reads. What is longer has its middle cut out by a tokenizer
