@@ -157,14 +157,15 @@ def run_command(arguments: Sequence[str]) -> Any:
     except SystemExit as ended:
         return ended.code
     except click.ClickException as error:
+        message = error.format_message().replace("\n\t", " ")  # choices, which click puts on a line each
         if console.is_json:
             context = error.ctx if isinstance(error, click.UsageError) else None
             failure = OF_COMMANDS.get(context.command.name if context else None, error_alone)
-            console.result("", failure(InvalidInput(error.format_message())))
+            console.result("", failure(InvalidInput(message)))
         if console.is_terminal:
             error.show()
         else:
-            click.echo(f"pipeline: {printable(error.format_message())}", err=True)
+            click.echo(f"pipeline: {printable(message)}", err=True)
         return Exit.INVALID
     except PipelineError as error:
         return say_failure(console, error)

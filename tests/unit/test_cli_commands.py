@@ -1,13 +1,15 @@
-"""Names of commands that there are not."""
+"""Command lines that are wrong, and names of commands that there are not."""
 
 from __future__ import annotations
+
+import re
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from pipeline.app.use_cases.export import FOLDER, REQUESTS, WRITERS
-from pipeline.cli import _OTHER_NAMES, commands
+from pipeline.cli import _OTHER_NAMES, commands, run_command
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,12 @@ def test_every_shape_of_an_export_can_be_chosen() -> None:
     shape = next(option for option in commands.commands["export"].params if option.name == "to")
     assert isinstance(shape.type, click.Choice)
     assert sorted(shape.type.choices) == sorted([*WRITERS, FOLDER, REQUESTS])
+
+
+@pytest.mark.parametrize("arguments", [["control", "job.yaml"], ["export", "job.yaml", "answers.csv"]])
+def test_what_is_missing_is_told_in_one_line_with_its_choices(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(arguments) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"pipeline: Missing (argument|option) .*Choose from: \S+, .*\n", said)
