@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,17 +16,16 @@ from pipeline.limits import Pause
 from pipeline.providers import Endpoint
 from pipeline.providers.documents import decode
 from pipeline.providers.stream import Assembly
-from pipeline.records import Failure, Reply, Request, as_written
+from pipeline.records import Failure, Reply, Request
 from pipeline.redaction import Redaction
 from pipeline.retry import asked_wait
-from pipeline.transport import AttemptHooks, Loop, Outcome, Postponed, Transport, TransportError
+from pipeline.transport import AttemptHooks, JsonBodies, Loop, Outcome, Postponed, Transport, TransportError
 
 MAX_REPLY_BYTES = 2**20
 _FIRST_REFUSAL = 300
 _FIRST_SERVER_ERROR = 500
 _AT_ONCE_SECONDS = 1.0
 """An answer that is billed takes longer to begin, and a request that timed out much longer."""
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=as_written)
 
 
 class Task(Struct, frozen=True):
@@ -137,6 +135,7 @@ class Client:
         self._by_model = by_model or {}
         self._transports = (transport, *others)
         self._pause = pause
+        self._bodies = JsonBodies()
         # An endpoint may echo the key in an error or an answer. It must not reach the journal.
         self._redaction = redaction
 
@@ -182,7 +181,7 @@ class Client:
                     burst.arrive()
                 done(self._ended(hooks, Postponed()))
                 continue
-            body = _ENCODER.encode(endpoint.payload(task.request)).encode()
+            body = self._bodies.of(endpoint.payload(task.request))
             transport.start(body, hooks, partial(self._end, hooks, done), burst)
 
     def attempt(self, task: Task, clock: Callable[[], float] = time.monotonic) -> Attempt:

@@ -33,8 +33,18 @@ class Image:
             raise NotAnImage(f"has {len(data):,} bytes; an image has at most {MAX_BYTES:,}")
         return cls(data, _media_type(data), hashlib.sha256(data).hexdigest())
 
+    @property
+    def prefix(self) -> str:
+        """What stands before the bytes, in base64, in a data: URL."""
+        return f"data:{self.media_type};base64,"
+
+    @property
+    def base64_bytes(self) -> int:
+        """How many bytes the image takes in base64."""
+        return 4 * -(-len(self.data) // 3)
+
     def __str__(self) -> str:
-        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
+        return self.prefix + base64.b64encode(self.data).decode()
 
 
 def _media_type(data: bytes) -> str:

@@ -14,10 +14,21 @@ from typing import Any, Protocol
 from pipeline.transport.lean import LeanBackend
 from pipeline.transport.loop import LONGEST_WAIT, Loop
 from pipeline.transport.reply import AttemptHooks, Bounds, Outcome, Postponed, RawReply, TransportError
+from pipeline.transport.request_body import JsonBodies, RequestBody
 from pipeline.transport.route import find_route
 from pipeline.transport.target import Target, target_of
 
-__all__ = ["AttemptHooks", "Loop", "Outcome", "Postponed", "RawReply", "Transport", "TransportError"]
+__all__ = [
+    "AttemptHooks",
+    "JsonBodies",
+    "Loop",
+    "Outcome",
+    "Postponed",
+    "RawReply",
+    "RequestBody",
+    "Transport",
+    "TransportError",
+]
 
 
 class Transport:
@@ -64,7 +75,7 @@ class Transport:
         """Return what to start `size` attempts with so that they are sent together; None if others are in flight."""
         return self._backend.burst(size)
 
-    def start(self, body: bytes, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Any = None) -> None:
+    def start(self, body: RequestBody, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Any = None) -> None:
         """Begin one attempt, which sends the body once.
 
         `done` gets the outcome in an iteration of the loop, or at once: the complete reply, whatever its status;
@@ -74,7 +85,7 @@ class Transport:
         """
         self._backend.start(body, hooks, done, burst)
 
-    def post(self, body: bytes, hooks: AttemptHooks | None = None) -> RawReply:
+    def post(self, body: RequestBody, hooks: AttemptHooks | None = None) -> RawReply:
         """Make one attempt alone on the loop, and return its reply. Raises Postponed and TransportError."""
         outcomes: list[Outcome] = []
         self.start(body, hooks or AttemptHooks(), outcomes.append)
@@ -109,7 +120,7 @@ class _Backend(Protocol):
     @property
     def slots(self) -> int: ...
     def burst(self, size: int) -> Any: ...
-    def start(self, body: bytes, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Any) -> None: ...
+    def start(self, body: RequestBody, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Any) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
 

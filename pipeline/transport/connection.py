@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.transport.body import Body
@@ -56,14 +56,15 @@ class Connection:
             await self._wire.start_tls(self._route.tls, self._route.host)
         self.is_reusable = True
 
-    async def exchange(self, message: bytes, most_bytes: int, hooks: AttemptHooks) -> RawReply:
-        """Send one request and read its reply to the end. Raises as `open` does, and TransportError."""
+    async def exchange(self, message: Iterator[bytes], most_bytes: int, hooks: AttemptHooks) -> RawReply:
+        """Send one request in pieces, and read its reply to the end. Raises as `open` does, and TransportError."""
         assert self._wire is not None
         wire = self._wire
         self.is_reusable = False
         refusal = None
         try:
-            await wire.send(message)
+            while piece := next(message, b""):
+                await wire.send(piece)
             self.has_sent = True
             del message
         except (ConnectionError, ssl.SSLEOFError) as error:

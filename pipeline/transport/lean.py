@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from time import monotonic
 
@@ -14,6 +14,7 @@ from pipeline.transport.connection import Connection
 from pipeline.transport.loop import Loop, Routine
 from pipeline.transport.names import Host
 from pipeline.transport.reply import AttemptHooks, Bounds, Outcome, Postponed, TransportError, explain
+from pipeline.transport.request_body import RequestBody
 from pipeline.transport.route import Route
 
 
@@ -49,14 +50,16 @@ class LeanBackend:
         """Return what to start `size` attempts with; None if others are in flight."""
         return Burst(self._loop, min(size, self.slots)) if size > 1 and not self._under_way else None
 
-    def start(self, body: bytes, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Burst | None) -> None:
+    def start(
+        self, body: RequestBody, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Burst | None
+    ) -> None:
         """Begin an attempt, once fewer than `slots` are in flight; `done` gets the outcome."""
         if len(self._under_way) >= self.slots:
             self._waiting.append(partial(self.start, body, hooks, done, burst))
             return
         attempt = _Attempt(monotonic() + self._timeout_seconds, burst)
         self._under_way[attempt] = None
-        attempt.routine = Routine(self._run(attempt, b"%b%d\r\n\r\n%b" % (self._head, len(body), body), hooks), done)
+        attempt.routine = Routine(self._run(attempt, self._message(body), hooks), done)
         attempt.routine.resume()
         self._set_timer()
 
@@ -73,7 +76,7 @@ class LeanBackend:
             attempt.end(ConnectionAbortedError())
         self._begin_waiting()
 
-    async def _run(self, attempt: _Attempt, message: bytes, hooks: AttemptHooks) -> Outcome:
+    async def _run(self, attempt: _Attempt, message: Iterator[bytes], hooks: AttemptHooks) -> Outcome:
         connection = None
         sent = False
         try:
@@ -106,6 +109,16 @@ class LeanBackend:
                 self._give_back(connection)
             if self._waiting:
                 self._loop.call(self._begin_waiting)
+
+    def _message(self, body: RequestBody) -> Iterator[bytes]:
+        """Yield the bytes of a request; its head goes out together with what comes first."""
+        head = b"%b%d\r\n\r\n" % (self._head, len(body))
+        if isinstance(body, bytes):
+            yield head + body
+            return
+        for piece in body:
+            yield head + piece
+            head = b""
 
     def _begin_waiting(self) -> None:
         while self._waiting and len(self._under_way) < self.slots:

@@ -38,6 +38,7 @@ from pipeline.transport.reply import (
     explain,
     idle_timeout,
 )
+from pipeline.transport.request_body import RequestBody
 from pipeline.transport.route import certificates, find_proxy, tls_context
 from pipeline.transport.session import Payload, StockSession, first_cause, pieces_of
 from pipeline.transport.target import Target
@@ -69,17 +70,17 @@ class StandardBackend:
         if "https" in (urlsplit(target.url).scheme, proxy and proxy.scheme):
             tls_context()  # otherwise unreadable certificates would fail every attempt
         self._session = StockSession(self.slots)
-        self._work: SimpleQueue[tuple[_Attempt, bytes] | None] = SimpleQueue()
+        self._work: SimpleQueue[tuple[_Attempt, RequestBody] | None] = SimpleQueue()
         self._threads = 0
         self._under_way: set[_Attempt] = set()
-        self._waiting: deque[tuple[bytes, AttemptHooks, Done, ThreadBurst | None]] = deque()
+        self._waiting: deque[tuple[RequestBody, AttemptHooks, Done, ThreadBurst | None]] = deque()
         self._is_closed = False
 
     def burst(self, size: int) -> ThreadBurst | None:
         """Return what to start `size` attempts with; None if others are in flight."""
         return ThreadBurst(min(size, self.slots)) if size > 1 and not self._under_way else None
 
-    def start(self, body: bytes, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None) -> None:
+    def start(self, body: RequestBody, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None) -> None:
         """Begin an attempt, once fewer than `slots` are in flight; `done` gets the outcome.
 
         Raises PipelineError if the system does not start a single thread.
@@ -104,7 +105,7 @@ class StandardBackend:
         for _ in range(self._threads):
             self._work.put(None)
 
-    def _begin(self, body: bytes, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None) -> bool:
+    def _begin(self, body: RequestBody, hooks: AttemptHooks, done: Done, burst: ThreadBurst | None) -> bool:
         if len(self._under_way) == self._threads and not self._start_thread():
             return False
         attempt = _Attempt(hooks, done, burst, monotonic() + min(self._timeout_seconds, LONGEST_WAIT))
@@ -157,7 +158,7 @@ class StandardBackend:
                 attempt.burst.arrive()
             self._loop.call(partial(self._returned, attempt, outcome))
 
-    def _post(self, attempt: _Attempt, body: bytes) -> RawReply:
+    def _post(self, attempt: _Attempt, body: RequestBody) -> RawReply:
         request = self._request.copy()
         request.body = Payload(body)
         request.body.hooks = attempt

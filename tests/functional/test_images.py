@@ -68,6 +68,16 @@ def test_images_of_each_form_arrive_byte_for_byte(form: str, ws: Workspace, endp
     assert not endpoint.asked
 
 
+@pytest.mark.parametrize("transport", ["lean", "standard"])
+def test_large_images_arrive_whole_over_each_transport(transport: str, ws: Workspace, endpoint: Endpoint) -> None:
+    data = [PNG + bytes([number]) * (700_000 + number) for number in range(4)]
+    given(ws, [data[:2], data[2:]], pa.list_(pa.binary()))
+    job(ws, endpoint={"transport": transport})
+    endpoint.reply = lambda asked: answer("seen")
+    ws.run()
+    assert {question(one): sent(one) for one in endpoint.asked} == {"q0": data[:2], "q1": data[2:]}
+
+
 def test_several_images_keep_their_order_and_a_null_is_none(ws: Workspace, endpoint: Endpoint) -> None:
     data = [PNG + bytes([number]) for number in range(4)]
     given(ws, [data, [], None, [data[3], data[0]]], pa.list_(pa.binary()))

@@ -17,7 +17,7 @@ from pipeline.errors import InvalidInput
 from pipeline.limits import Pause
 from pipeline.records import Failure, Message, Request
 from pipeline.redaction import Redaction
-from pipeline.transport import AttemptHooks, Outcome, RawReply, Transport
+from pipeline.transport import AttemptHooks, Outcome, RawReply, RequestBody, Transport
 from pipeline.wording import money
 
 _MOST_SKEW_SECONDS = 30.0
@@ -67,7 +67,7 @@ class _Witness(Transport):
 
     reply: RawReply | None = None
 
-    def start(self, body: bytes, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Any = None) -> None:
+    def start(self, body: RequestBody, hooks: AttemptHooks, done: Callable[[Outcome], None], burst: Any = None) -> None:
         def ended(outcome: Outcome) -> None:
             self.reply = outcome if isinstance(outcome, RawReply) else None
             done(outcome)
