@@ -27,7 +27,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import ErrorKind, InvalidInput
-from pipeline.transport import AttemptHooks, Outcome, RawReply, Transport, TransportError
+from pipeline.transport import AttemptHooks, Outcome, RawReply, RequestBody, Transport, TransportError
 from tests.support.raw_server import OK, TLS, Peer, Script, Server, always, once, serving, sized
 
 KEY = "Bearer sk-very-secret"
@@ -67,7 +67,7 @@ class Driven(Transport):
         except BaseException as fault:
             self._fault = fault
 
-    def post(self, body: bytes, hooks: AttemptHooks | None = None) -> RawReply:
+    def post(self, body: RequestBody, hooks: AttemptHooks | None = None) -> RawReply:
         outcomes: SimpleQueue[Outcome] = SimpleQueue()
         self.loop.call(lambda: self.start(body, hooks or AttemptHooks(), outcomes.put))
         while True:

@@ -73,6 +73,8 @@ def _connected(address: str | None) -> RayCluster:
     Raises Elsewhere where that has to be tried in another way, and whatever Ray does.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Else a call of one thread while another disconnects would start a cluster, which outlives this process.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()  # Ray tries for minutes
