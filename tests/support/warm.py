@@ -20,6 +20,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import pipeline
@@ -27,9 +28,15 @@ from pipeline.cli import main
 from pipeline.cli.memory import keep_little
 from tests.support.commands import command
 
-_THIRD_PARTY = ("jinja2.sandbox", "pyarrow.csv", "pyarrow.dataset", "pyarrow.parquet", "requests", "ruamel.yaml")
+_THIRD_PARTY = ("jinja2.sandbox", "pyarrow.csv", "pyarrow.parquet", "requests", "ruamel.yaml")
 """What the program imports where it needs it."""
-_LEFT_OUT = ("pipeline.api", "pipeline.engines.ray", "pipeline.report")
+_LEFT_OUT = (
+    "pipeline.api",
+    "pipeline.app.use_cases.quality",
+    "pipeline.engines.ray",
+    "pipeline.quality",
+    "pipeline.report",
+)
 """What brings pandas, Ray and matplotlib, which few commands need."""
 _JOB = {
     "name": "job",
@@ -134,12 +141,19 @@ def _become(order: dict[str, Any], streams: list[int]) -> None:
 
 
 def _import_everything() -> None:
-    for module in pkgutil.walk_packages(pipeline.__path__, "pipeline."):
-        if not module.name.endswith("__main__") and not module.name.startswith(_LEFT_OUT):
-            with suppress(ModuleNotFoundError):  # of an extra that is not installed
-                importlib.import_module(module.name)
+    _import_below(pipeline)
     for name in _THIRD_PARTY:
         importlib.import_module(name)
+
+
+def _import_below(package: ModuleType) -> None:
+    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if found.name in _LEFT_OUT or found.name.endswith("__main__"):
+            continue
+        with suppress(ModuleNotFoundError):  # of an extra that is not installed
+            module = importlib.import_module(found.name)
+            if found.ispkg:
+                _import_below(module)
 
 
 def _make_ready() -> None:
