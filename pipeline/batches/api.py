@@ -36,6 +36,8 @@ _CHAT = "/chat/completions"
 _PAGE = 100
 _PIECE = 1 << 18
 _LONGEST_SLEEP = 60.0
+_NOT_THERE = frozenset({404, 405, 501})
+"""How a server says that it does not know a path, or not this method of it."""
 _BOUNDARY = "llm-batch-pipeline-2f6b1d"
 
 Result = TypeVar("Result")
@@ -234,7 +236,7 @@ class BatchApi:
         failure = self._endpoint.parse(reply.status_code, reply.headers, self._redaction.clean(reply.content))
         assert isinstance(failure, Failure)
         words = f"{what}: {failure.message}"
-        if reply.status_code == 404 and what.endswith(("/batches", "/files")):
+        if reply.status_code in _NOT_THERE and what.endswith(("/batches", "/files")):
             return Refused(StopKind.NO_BATCHES, f"the server has no Batches API: {words}")
         if reply.status_code == 404 and "/batches/" in what:
             return Gone(StopKind.BATCH_FAILED, f"{words}; if it is lost for good, `pipeline cancel` gives it up")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -272,6 +274,29 @@ def test_a_server_without_batches_is_told_before_anything_is_created(ws: Workspa
     summary = ws.run(code=5)
     assert summary["pending"] == 1
     assert summary["requests"] == 0
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_that_does_not_know_a_call_for_batches_is_not_asked_again(ws: Workspace, status: int) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(status)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        ws.questions("a")
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        ws.job(endpoint={"kind": "openai", "url": url, "model": "m", "batch": {}})
+        summary = ws.run(code=5)
+        server.shutdown()
+    assert summary["error"]["kind"] == "no_batches"
+    assert (summary["pending"], len(asked)) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,13 @@ def test_tools_are_sent_as_they_are_and_are_part_of_what_is_asked(ws: Workspace,
     assert ws.rows("plain.parquet")[0]["request_hash"] != before["request_hash"]
 
 
+def test_a_column_that_examples_lack_is_told_with_their_file(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a")
+    shots(ws, "shots.csv")
+    ws.job(prompt={"user": "{{ question }}", "examples": {"path": "shots.csv", "user": "query", "assistant": "a"}})
+    assert "the file shots.csv has no column 'query'" in ws.run(code=2)["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("prompt", "key"),
     [

@@ -53,7 +53,7 @@ def _examples(given: ExamplesFile) -> Iterator[Example]:
         raise InvalidJob(mistakes) from error
     wanted = {"user": given.user, "assistant": given.assistant}
     missing = [
-        missing_column("prompt.examples", column, source.schema.names, whose=given.path)
+        missing_column("prompt.examples", column, source.schema.names, whose=f"file {given.path}")
         for column in wanted.values()
         if column not in source.schema.names
     ]
