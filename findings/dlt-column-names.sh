@@ -17,7 +17,7 @@ check <<'EOF'
 import os
 from importlib.metadata import version
 
-os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+os.environ.update(DLT_DATA_DIR="state", RUNTIME__DLTHUB_TELEMETRY="false")
 import dlt
 
 print("dlt", version("dlt"))
