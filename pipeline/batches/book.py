@@ -13,8 +13,10 @@ from pipeline.batches.known import max_tokens_under, price_under
 from pipeline.batches.lines import line_id
 from pipeline.catalogue import Price, Terms
 from pipeline.client import Attempt
+from pipeline.errors import ErrorKind
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Outcome, State
 from pipeline.journal.batches import OpenBatch
+from pipeline.plan import SUCCEEDED
 from pipeline.records import Failure, Reply
 from pipeline.retry import PASSING, Decision, decide
 from pipeline.runner import Asking
@@ -24,11 +26,15 @@ from pipeline.runner.asking import with_answers
 from pipeline.runner.feed import History, Work
 from pipeline.runner.pending import PendingCommit
 from pipeline.runner.progress import Progress
+from pipeline.runner.refusals import Refusals
 
 _COMMIT_EVENTS = 1000
 
 RowKey = tuple[str, str]
 """A row's id and the hash of what it asks."""
+
+_Refused = tuple[Claim, Outcome, ErrorKind]
+"""A line that was refused, the record of its attempt, and why."""
 
 
 class Book:
@@ -79,6 +85,8 @@ class Book:
         self.batches: dict[str, OpenBatch] = {batch.key: batch for batch in journal.totals.batches}
         self.next_number = max(self.claims, default=0) + 1
         self._done: set[RowKey] = set()
+        self.refusals = Refusals[_Refused](is_new=not self._plan.count(*SUCCEEDED))
+        """What refused lines say about the job; a row that they hold is pending until it is known."""
         self.asks_again = False
         self.is_stale = False
 
@@ -201,15 +209,27 @@ class Book:
         if decision is Decision.STOP:
             return failure
         self._tries[_key(claim)] += decision is Decision.RETRY
-        if decision in (Decision.FAIL, Decision.REFUSE) or self._tries[_key(claim)] >= self._max_attempts:
-            failed = State.FAILED_PASSING if failure.kind in PASSING else State.FAILED
-            self._record(claim, failed, failed_record(record))
+        if decision in (Decision.FAIL, Decision.REFUSE):
+            self._done.add(_key(claim))
+            refused = (claim, record, failure.kind)
+            self._fail(self.refusals.refused(refused, failure, Decision.FAIL, failure.message))
+        elif self._tries[_key(claim)] >= self._max_attempts:
+            self._fail([(claim, record, failure.kind)])
         else:
             self.asks_again = True
         return None
 
+    def _fail(self, rows: Iterable[_Refused]) -> None:
+        for claim, record, kind in rows:
+            self._record(claim, State.FAILED_PASSING if kind in PASSING else State.FAILED, failed_record(record))
+
+    def fail_held(self) -> None:
+        """Let the rows that refusals hold fail, unless the job is refused as a whole: then they stay pending."""
+        self._fail(self.refusals.left())
+
     def _take_answer(self, claim: Claim, record: Outcome, history: History, place: tuple[str, int] | None) -> None:
         """Record an answer: the row's, or an invalid one, after which it is asked again unless it has had enough."""
+        self._fail(self.refusals.answered())
         objection = None
         if self._asking is not None:
             record, objection = self._asking.judged(record, history)
@@ -260,17 +280,8 @@ class Book:
         return self._prices_at[key]
 
     def _record(self, claim: Claim, state: State, record: Outcome) -> None:
-        event = Event(
-            claim.plan,
-            claim.position,
-            state,
-            claim.row_id,
-            claim.request_hash,
-            claim.settings_id,
-            claim.content_key,
-            record,
-        )
-        self._pending.add(event)
+        identity = (claim.row_id, claim.request_hash, claim.settings_id, claim.content_key)
+        self._pending.add(Event(claim.plan, claim.position, state, *identity, record))
         self.is_stale = self.is_stale or claim.plan != self._plan.number
         if state in ANSWERS or state in FAILURES:
             self._done.add((claim.row_id, claim.request_hash))

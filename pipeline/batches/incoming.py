@@ -107,6 +107,8 @@ class Incoming:
             else:
                 self._book.settle(number, EXPIRED if state.status == "expired" else MISSING)
         self._book.close(batch)
+        if (stop := self._book.refusals.stop) is not None:
+            refusal = refusal or Refused(stop.kind, stop.message)
         if refusal is not None:
             raise refusal
 

@@ -84,6 +84,7 @@ class BatchSender:
             stop = Stop(StopKind.OUTAGE, str(error))
         except CallInterrupted:
             stop = self._asked_to_stop()
+        self._book.fail_held()
         self._book.commit()
         self._show()
         return stop

@@ -4,11 +4,11 @@ cause.
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from pipeline.endings import StopKind
 from pipeline.records import Failure
 from pipeline.retry import Decision
-from pipeline.runner.feed import Work
-from pipeline.runner.messages import loggable
 from pipeline.runner.progress import Stop
 
 ALIKE_THAT_STOP = 5
@@ -17,8 +17,12 @@ FIRST_THAT_STOP = 20
 """So many refusals in the same way, the first of a job, stop it."""
 
 
-class Refusals:
-    """What refusals say about the job. Passing failures between them are ignored.
+Item = TypeVar("Item")
+
+
+class Refusals(Generic[Item]):
+    """What refusals say about the job. Each is of an item that stands for a row. Passing failures between them are
+    ignored.
 
     A 403 or 404 (Decision.REFUSE) stops a run that has had no answer. The stop is withdrawn if a request in flight is
     answered after all. Other refusals stop only a job that was never answered (`is_new`), if its first twenty requests
@@ -28,17 +32,19 @@ class Refusals:
     def __init__(self, *, is_new: bool) -> None:
         self._is_new = is_new
         self._has_answered = False
-        self._held: list[Work] = []
+        self._held: list[Item] = []
         self._way: tuple[int | None, str] | None = None
         self._alike = 0
         self._is_final = False
         self.stop: Stop | None = None
         """Why the run has to stop, as far as refusals go."""
 
-    def refused(self, work: Work, failure: Failure, decision: Decision) -> list[Work]:
-        """Count a refusal. Returns the rows that fail now, including this one unless it is held."""
+    def refused(self, item: Item, failure: Failure, decision: Decision, message: str) -> list[Item]:
+        """Count a refusal; `message` is its message as it may be shown. Returns the rows that fail now, including this
+        one unless it is held.
+        """
         way = (failure.status, failure.code)
-        failing: list[Work] = []
+        failing: list[Item] = []
         if way != self._way:
             self._is_new = self._is_new and self._way is None
             failing = self._release()
@@ -48,34 +54,34 @@ class Refusals:
             self._is_new = False
             if self._alike >= ALIKE_THAT_STOP or not self._has_answered:
                 self._is_final = self._is_final or self._alike >= ALIKE_THAT_STOP
-                self.stop = self.stop or Stop(StopKind[failure.kind.name], loggable(failure.message, work.request))
+                self.stop = self.stop or Stop(StopKind[failure.kind.name], message)
         elif not self._is_new:
-            return [*failing, work]
+            return [*failing, item]
         elif self._alike >= FIRST_THAT_STOP:
             self._is_final = True
             self.stop = self.stop or Stop(
                 StopKind.ALL_REFUSED,
                 f"the endpoint has refused each of the first {FIRST_THAT_STOP} requests in the same"
-                f" way, and answered none; correct the job and run it again: {loggable(failure.message, work.request)}",
+                f" way, and answered none; correct the job and run it again: {message}",
             )
-        self._held.append(work)
+        self._held.append(item)
         return failing
 
-    def answered(self) -> list[Work]:
+    def answered(self) -> list[Item]:
         """Count an answer. Returns the rows that fail, because they and not the job are the cause."""
         self._has_answered = True
         if not self._is_final:
             self.stop = None
         return self.ended_otherwise()
 
-    def ended_otherwise(self) -> list[Work]:
+    def ended_otherwise(self) -> list[Item]:
         """Count a request that ended in another way, neither refused nor to be retried. Returns the rows that fail."""
         self._is_new = self._is_new and self._is_final
         if not self._is_final:
             self._way = None
         return self._release()
 
-    def left(self) -> list[Work]:
+    def left(self) -> list[Item]:
         """Return the rows that fail at the end of the run. Those of a refused job stay pending."""
         return self._release()
 
@@ -84,7 +90,7 @@ class Refusals:
         """The number of rows whose end is not known yet."""
         return len(self._held)
 
-    def _release(self) -> list[Work]:
+    def _release(self) -> list[Item]:
         if self.stop is not None:
             return []
         released, self._held = self._held, []

@@ -69,7 +69,7 @@ class Verdicts:
 
     def __init__(self, outage: Outage, *, max_attempts: int, is_new: bool) -> None:
         self.outage = outage
-        self.refusals = Refusals(is_new=is_new)
+        self.refusals = Refusals[Work](is_new=is_new)
         self.has_answered = False
         self._max_attempts = max_attempts
         self._last_answer = self._last_usable = -math.inf
@@ -145,7 +145,7 @@ class Verdicts:
 
     def _refused(self, failure: Failure, work: Work, decision: Decision) -> Verdict:
         before = self.refusals.stop
-        failing = self.refusals.refused(work, failure, decision)
+        failing = self.refusals.refused(work, failure, decision, loggable(failure.message, work.request))
         fails = bool(failing) and failing[-1] is work
         stop = self.refusals.stop if self.refusals.stop is not before else None
         others = tuple(failing[: -1 if fails else None])

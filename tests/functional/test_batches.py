@@ -201,6 +201,22 @@ def test_a_limit_is_of_lines(ws: Workspace, provider: Make) -> None:
     assert (summary["succeeded"], summary["pending"], len(bought.prompts)) == (4, 6, 4)
 
 
+def test_a_job_whose_lines_are_all_refused_stays_pending(ws: Workspace, provider: Make) -> None:
+    bought = provider(30)
+    price = {"input_usd_per_million": 1, "output_usd_per_million": 1}
+    endpoint = {"kind": "openai", "url": bought.url, "model": "no/such-model", "batch": {"poll_seconds": 0.05}}
+    ws.job(endpoint=endpoint, pricing=price)
+    summary = ws.run(code=5)
+    assert summary["error"]["kind"] == "all_refused"
+    assert (summary["failed"], summary["pending"], summary["requests"]) == (0, 30, 30)
+    assert ws.run("--limit", "5", code=3)["failures"] == {"model_not_found": 5}  # too few to tell
+    models = [MODEL, "no/such-model"]
+    output = {"path": "swept.parquet"}
+    ws.job(endpoint=endpoint, name="swept", sweep={"endpoint.model": models}, output=output)
+    summary = ws.run(code=3)  # another model was answered
+    assert (summary["succeeded"], summary["failed"], summary["pending"]) == (30, 30, 0)
+
+
 def test_each_batch_asks_one_model(ws: Workspace, provider: Make) -> None:
     bought = provider(5)
     bought.job({"requests": 4}, sweep={"endpoint.model": [MODEL, OTHER_MODEL]}, output={"path": "out.parquet"})
