@@ -52,11 +52,16 @@ def is_foreign(place: Destination, checkpoint_id: str) -> bool:
 
 
 def is_complete(place: Destination) -> bool:
-    """Return whether the output is there as a whole: the file, or a manifest and the parts that it lists, no others."""
-    if not place.is_directory:
-        return storage_of(place.path).version(place.path) is not None
-    manifest = read_manifest(place.head)
-    return manifest is not None and _is_all_there(place, manifest.files)
+    """Return whether the output is there as a whole: the file, or a manifest and the parts that it lists, no others. It
+    is not where nobody can look.
+    """
+    try:
+        if not place.is_directory:
+            return storage_of(place.path).version(place.path) is not None
+        manifest = read_manifest(place.head)
+        return manifest is not None and _is_all_there(place, manifest.files)
+    except OSError:  # below a file, say, or behind a name that is too long
+        return False
 
 
 def files_of(place: Destination) -> list[Location]:

@@ -129,6 +129,22 @@ def test_a_deleted_checkpoint_is_made_anew_before_the_answers_are_looked_at(ws: 
     assert ws.pipeline(command[0], "job.yaml", *command[1:]).code == 0
 
 
+@pytest.mark.parametrize("path", ["in.parquet/out.parquet", f"{'x' * 300}.parquet", "in.parquet/parts/"])
+def test_an_output_where_nobody_can_look_is_none(ws: Workspace, path: str) -> None:
+    ws.questions("a")
+    ws.job(output={"path": path})
+    assert ws.command("status")["output"] is None
+    for command in ("show", "inspect"):
+        assert ws.pipeline(command, "job.yaml").code == 2
+    ws.job()
+    ws.run()
+    there = ["--set", f"output.path={path}"]
+    for command in ("status", "show", "inspect"):
+        assert ws.pipeline(command, "job.yaml", *there).code == 0
+    assert ws.pipeline("export", "job.yaml", *there, "--to", "jsonl", "-").out.count("\n") == 1
+    assert ws.pipeline("clean", "job.yaml", *there, "--yes").code == 2
+
+
 def test_a_deleted_checkpoint_is_exit_6_also_where_its_partial_output_has_no_row(
     ws: Workspace, endpoint: Endpoint
 ) -> None:
