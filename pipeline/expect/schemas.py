@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pipeline.expect.matching import MATCHER
 from pipeline.expect.pointers import escaped, find
 from pipeline.records import JsonObject
+from pipeline.storage import read_json
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -130,7 +131,7 @@ def is_current_draft(schema: JsonObject) -> bool:
 
 def _read(path: Path) -> Any:
     try:
-        return _plain(json.loads(path.read_text(encoding="utf-8-sig")))
+        return _plain(read_json(path))
     except OSError as error:
         raise SchemaFault(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

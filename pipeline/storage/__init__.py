@@ -2,6 +2,7 @@
 
 from pipeline.storage.atomic import replacing, sync_directory, sync_file, sync_path
 from pipeline.storage.interface import Storage, Version
+from pipeline.storage.json_file import read_json
 from pipeline.storage.local import LOCAL, draft_path, led_to
 from pipeline.storage.location import (
     DEFAULT_OPTIONS,
@@ -29,6 +30,7 @@ __all__ = [
     "is_taken",
     "led_to",
     "location",
+    "read_json",
     "replacing",
     "split_uri",
     "storage_of",

@@ -127,6 +127,7 @@ def test_a_column_that_examples_lack_is_told_with_their_file(ws: Workspace, endp
         ({"tools": "gone.json"}, "prompt.tools"),
         ({"tools": "object.json"}, "prompt.tools"),
         ({"tools": "empty.jsonl"}, "prompt.tools"),
+        ({"tools": "endless.json"}, "prompt.tools"),
         ({"tools": []}, "prompt.tools"),
         ({"tools": ["weather"]}, "prompt.tools[0]"),
     ],
@@ -139,6 +140,7 @@ def test_material_that_cannot_be_used_is_refused_before_anything_is_sent(
     (ws.path / "empty.jsonl").write_text("", encoding="utf-8")
     (ws.path / "null.jsonl").write_text('{"q": "a", "a": "b"}\n{"q": "a", "a": null}\n', encoding="utf-8")
     (ws.path / "object.json").write_text("{}", encoding="utf-8")
+    (ws.path / "endless.json").write_text(f'[{{"type": "{"x" * 2**24}"}}]', encoding="utf-8")
     ws.job(prompt={"user": "{{ question }}", **prompt})
     found = ws.command("validate", code=2)
     assert key in [error["key"] for error in found["errors"]], found

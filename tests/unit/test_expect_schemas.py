@@ -59,6 +59,12 @@ def test_a_file_without_a_schema_is_refused(text: str, tmp_path: Path) -> None:
         load_schema(str(tmp_path / "s.json"))
 
 
+def test_a_file_without_an_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(json.dumps({"description": "x" * 2**24}), encoding="utf-8")
+    with pytest.raises(SchemaFault, match="larger than 16 MiB"):
+        load_schema(str(tmp_path / "s.json"))
+
+
 def test_a_reference_to_an_id_within_the_schema_holds() -> None:
     inner = {"$id": "https://example.com/inner", "type": "integer"}
     schema = {"$defs": {"inner": inner}, "properties": {"a": {"$ref": "https://example.com/inner"}}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pipeline.prompts.texts import scalar_text
 from pipeline.records import JsonObject
 from pipeline.sources import open_source
 from pipeline.sources.identity import row_values
+from pipeline.storage import read_json
 
 
 def read_variants(config: JobConfig) -> tuple[tuple[JobVariant, ...], list[Mistake]]:
@@ -78,7 +78,7 @@ def _text(value: Any, column: str, path: str, position: int) -> str:
 
 def _tools(path: str) -> list[JsonObject]:
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        found = read_json(Path(path))
     except OSError as error:
         raise _mistake("prompt.tools", f"{path}: {error.strerror}", "name a file that is there") from error
     except (ValueError, RecursionError) as error:
