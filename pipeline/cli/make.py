@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def init(directory: str) -> None:
         name: files("pipeline.cli").joinpath("starter", name).read_text("utf-8")
         for name in ("job.yaml", "prompts.csv", "real.yaml")
     }
-    standing = [str(target / name) for name in starter if (target / name).exists()]
+    standing = [str(target / name) for name in starter if os.path.exists(target / name)]
     if standing:
         click.echo(f"{', '.join(standing)}: exists already; nothing was written", err=True)
         sys.exit(Exit.INVALID)

@@ -29,7 +29,7 @@ from pipeline.journal.recovery.replacement import is_under_way
 from pipeline.journal.settings import Settings, settings_text
 from pipeline.journal.totals import Identity, Seen, Totals
 from pipeline.records import JsonObject
-from pipeline.storage import sync_directory, sync_file
+from pipeline.storage import stands, sync_directory, sync_file
 
 _ROWS_PER_STATEMENT = 1000
 _BYTES_PER_STATEMENT = 4 * 2**20
@@ -59,7 +59,7 @@ class Journal(JournalReader):
     def exists(directory: Path) -> bool:
         """Return whether the directory holds a journal, or a part of one."""
         names = (DATABASE_NAME, LOG_NAME, COUNT_NAME, PROGRESS_NAME)
-        return is_under_way(directory) or any((directory / name).exists() for name in names)
+        return is_under_way(directory) or any(stands(directory / name) for name in names)
 
     @classmethod
     def create(cls, directory: Path, *, job: str, simulated: bool) -> None:

@@ -3,7 +3,7 @@
 from pipeline.storage.atomic import replacing, sync_directory, sync_file, sync_path
 from pipeline.storage.interface import Storage, Version
 from pipeline.storage.json_file import read_json
-from pipeline.storage.local import LOCAL, draft_path, led_to
+from pipeline.storage.local import LOCAL, draft_path, led_to, stands
 from pipeline.storage.location import (
     DEFAULT_OPTIONS,
     SCHEMES,
@@ -33,6 +33,7 @@ __all__ = [
     "read_json",
     "replacing",
     "split_uri",
+    "stands",
     "storage_of",
     "sync_directory",
     "sync_file",

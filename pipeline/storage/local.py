@@ -63,6 +63,14 @@ LOCAL: Storage = _Local()
 """Where job files and checkpoints are, and inputs and outputs whose paths name no store."""
 
 
+def stands(path: Path) -> bool:
+    """Return whether there is anything at a path; not where nobody may look. Raises OSError."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
 def led_to(path: Path) -> Path:
     """Return the place that a symbolic link leads to, whether anything is there or not; of anything else its own path.
 

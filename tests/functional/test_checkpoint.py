@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -143,6 +144,24 @@ def test_an_output_where_nobody_can_look_is_none(ws: Workspace, path: str) -> No
         assert ws.pipeline(command, "job.yaml", *there).code == 0
     assert ws.pipeline("export", "job.yaml", *there, "--to", "jsonl", "-").out.count("\n") == 1
     assert ws.pipeline("clean", "job.yaml", *there, "--yes").code == 2
+
+
+@pytest.mark.parametrize("key", ["checkpoint.path", "output.path", "cache.path"])
+def test_a_directory_where_nobody_may_look_is_no_fault_of_the_program(ws: Workspace, key: str) -> None:
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may look everywhere, unless setpriv takes that away")
+        ws.prefix = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+    ws.questions("a")
+    ws.job()
+    (ws.path / "closed").mkdir(mode=0o000)
+    closed = ["--set", f"{key}=closed/deep/x.parquet"]
+    codes = {name: ws.pipeline(name, "job.yaml", *closed).code for name in ("validate", "run", "status", "estimate")}
+    assert codes["validate"] in (2, 6) and codes["run"] in (2, 6)
+    assert codes["status"] == codes["estimate"] == (6 if key == "checkpoint.path" else 0)
+    assert ws.pipeline("doctor", "job.yaml", *closed).code == (0 if key == "cache.path" else 6)
+    assert ws.pipeline("clean", "job.yaml", *closed, "--yes").code == 2
+    assert ws.pipeline("init", "closed/deep").code == 2
 
 
 def test_a_deleted_checkpoint_is_exit_6_also_where_its_partial_output_has_no_row(

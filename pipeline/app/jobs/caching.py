@@ -12,6 +12,7 @@ from pipeline.config import Job
 from pipeline.errors import CheckpointFailed
 from pipeline.expect import Expected
 from pipeline.runner import CachedAnswers
+from pipeline.storage import stands
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def open_cache(job: Job, expected: Expected | None, warn: Callable[[str], None])
 def reading_cache(job: Job, expected: Expected | None) -> Iterator[CachedAnswers | None]:
     """Open a job's cache to look into it; None if it names none, or has none yet. Raises as `open_cache` does."""
     config = job.config.cache
-    if config is None or not Path(config.path).exists():
+    if config is None or not stands(Path(config.path)):
         yield None
         return
     cache = Cache(Path(config.path), config.ttl_days, lambda _: None, read_only=True)

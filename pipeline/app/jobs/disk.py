@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.app.jobs.job import OpenJob
 from pipeline.config import Job
 from pipeline.plan import Plan
-from pipeline.storage import led_to
+from pipeline.storage import led_to, stands
 
 _BYTES_A_TOKEN = 4
 # What a row takes beside its answer: the event's facts in the journal, and the plan and the scratch database.
@@ -108,7 +108,7 @@ def file_system(path: Path, mounts: str) -> str | None:
 
 def nearest_existing(path: Path) -> Path:
     """Return the path, or the nearest directory above it that exists."""
-    return next(one for one in (path, *path.absolute().parents) if one.exists())
+    return next(one for one in (path, *path.absolute().parents) if stands(one))
 
 
 def _input_bytes(opened: OpenJob) -> int:

@@ -80,7 +80,11 @@ def reading(job: Job, *, restores: bool = True) -> Iterator[Journal | None]:
 
         with locked(job) as directory:
             restore_missing(job, directory)
-    if not job.checkpoint_path.exists():
+    try:
+        is_there = job.checkpoint_path.exists()
+    except OSError as error:
+        raise CheckpointFailed(f"checkpoint.path: {job.checkpoint_path}: {error.strerror}") from error
+    if not is_there:
         yield None
         return
     with locked(job, shared=True) as directory:

@@ -21,7 +21,7 @@ from pipeline.journal.files import foreign_names, own_files, remove_own
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE
 from pipeline.records import JsonObject
 from pipeline.sink import Results, files_of, is_complete, is_own, result_names
-from pipeline.storage import Location, storage_of
+from pipeline.storage import Location, stands, storage_of
 from pipeline.wording import counted, money
 
 _ROWS_A_BATCH = 1024
@@ -68,7 +68,7 @@ def clean(job: Job, confirm: Callable[[CleanupPlan], bool]) -> tuple[CleanupPlan
     directory = job.checkpoint_path
     if not Journal.exists(directory):
         left = _removed(directory)
-        if left.exists():
+        if stands(left):
             _remove_leftover(left)
             raise InvalidInput(f"nothing more to clean: {left}, which an interrupted clean had left, is removed now")
         raise InvalidInput(f"nothing to clean: there is no checkpoint at {directory}")

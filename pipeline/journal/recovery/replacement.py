@@ -21,7 +21,7 @@ from msgspec.structs import asdict
 
 from pipeline.journal.checks import is_count
 from pipeline.journal.files import NEVER_REPLACED, RECOVERY_NAMES, own_files
-from pipeline.storage import replacing, sync_directory, sync_file
+from pipeline.storage import replacing, stands, sync_directory, sync_file
 
 _DRAFT_NAME, _DECIDED_NAME, _DONE_NAME = RECOVERY_NAMES
 _RESULT_NAME = "result.json"
@@ -43,7 +43,7 @@ class RecoveryResult(Struct, frozen=True):
 
 def is_under_way(directory: Path) -> bool:
     """Return whether a recovery was decided and its files are not all in place yet."""
-    return (directory / _DECIDED_NAME).exists()
+    return stands(directory / _DECIDED_NAME)
 
 
 def begin(directory: Path) -> Path:
