@@ -12,16 +12,14 @@ from typing import Any
 # https://owasp.org/www-community/attacks/CSV_Injection; spreadsheets look behind leading blanks too.
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@]")
 _NO_CELLS = (bytes, list, dict)
-_NUMBER = re.compile(r"[+-][0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def safe_cells(values: Sequence[Any]) -> list[Any]:
     """Return values as they stand in cells. A spreadsheet runs some texts as a formula; an apostrophe before them makes
-    them text. Plain numbers stay.
+    them text. Numbers that are no texts stay.
     """
     return [
-        "'" + value if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value) else value
-        for value in plain_cells(values)
+        "'" + value if isinstance(value, str) and _FORMULA.match(value) else value for value in plain_cells(values)
     ]
 
 
