@@ -18,9 +18,7 @@ def safe_cells(values: Sequence[Any]) -> list[Any]:
     """Return values as they stand in cells. A spreadsheet runs some texts as a formula; an apostrophe before them makes
     them text. Numbers that are no texts stay.
     """
-    return [
-        "'" + value if isinstance(value, str) and _FORMULA.match(value) else value for value in plain_cells(values)
-    ]
+    return ["'" + value if isinstance(value, str) and _FORMULA.match(value) else value for value in plain_cells(values)]
 
 
 def plain_cells(values: Sequence[Any]) -> list[Any]:
