@@ -3,7 +3,6 @@
 #
 # With `batch_prompt`, docetl asks for several rows at once, as a list of answers without ids. A shorter list is taken:
 # its answers are given out by position, and the rows at the end are asked alone. Nothing tells how many came back.
-# Only the list of the model knows which row it left out, and it has no ids to say so.
 #
 # For a batch: labels stand beside the wrong rows, and the last row is paid for twice.
 #
