@@ -37,6 +37,8 @@ def _paths(source: Source, columns: Sequence[str]) -> Iterator[str]:
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
