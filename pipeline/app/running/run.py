@@ -266,15 +266,8 @@ class Run:
                 answers = counts_of_journal(plan, journal)
             else:
                 answers = counts_of_output(output, config.output.prefix)
-        self._figures.update(
-            answers,
-            status=ended.status,
-            exit_code=ended.exit_code,
-            error=ended.error,
-            is_whole=ended.is_whole,
-            output=None if output is None else str(output),
-            **failures.counts(),
-        )
+        place = None if output is None else str(output)
+        self._figures.update(answers, ended, output=place, **failures.counts())
         self._figures.write_at_rest(held.directory, journal, failures)
         if unsaved is not None:
             raise unsaved
