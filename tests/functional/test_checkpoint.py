@@ -164,6 +164,13 @@ def test_a_directory_where_nobody_may_look_is_no_fault_of_the_program(ws: Worksp
     assert ws.pipeline("init", "closed/deep").code == 2
 
 
+def test_a_cache_whose_name_is_too_long_is_a_mistake_and_none_for_an_estimate(ws: Workspace) -> None:
+    ws.questions("a")
+    ws.job(cache={"path": "x" * 300})
+    assert ws.pipeline("validate", "job.yaml").code in (2, 6)
+    assert ws.pipeline("estimate", "job.yaml").code == 0
+
+
 def test_a_deleted_checkpoint_is_exit_6_also_where_its_partial_output_has_no_row(
     ws: Workspace, endpoint: Endpoint
 ) -> None:

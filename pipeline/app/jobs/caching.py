@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,6 @@ from pipeline.config import Job
 from pipeline.errors import CheckpointFailed
 from pipeline.expect import Expected
 from pipeline.runner import CachedAnswers
-from pipeline.storage import stands
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def open_cache(job: Job, expected: Expected | None, warn: Callable[[str], None])
 def reading_cache(job: Job, expected: Expected | None) -> Iterator[CachedAnswers | None]:
     """Open a job's cache to look into it; None if it names none, or has none yet. Raises as `open_cache` does."""
     config = job.config.cache
-    if config is None or not stands(Path(config.path)):
+    if config is None or not os.path.exists(config.path):
         yield None
         return
     cache = Cache(Path(config.path), config.ttl_days, lambda _: None, read_only=True)
