@@ -26,6 +26,14 @@ FAULT = "a fault of the program; the traceback is on stderr"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class Count(click.IntRange):
+    """A number of rows; one beyond what Python can count with means all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number that was given."""
+        return min(super().convert(value, param, ctx), sys.maxsize)
+
+
 def job_options(command: Command) -> Command:
     """Add JOB, --set and --json, which every command with a job takes."""
     return click.argument("job_file", metavar="JOB")(set_and_json(command))

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.failures import known_of_job
-from pipeline.cli.options import FAULT, Command, job_options, load, shard_option
+from pipeline.cli.options import FAULT, Command, Count, job_options, load, shard_option
 from pipeline.endings import Exit
 from pipeline.errors import TRUNCATED, ErrorKind, InvalidInput, PipelineError
 
@@ -64,9 +64,7 @@ def _log_file(path: str | None, job_file: str, overrides: Sequence[str]) -> LogF
 def _run_options(command: Command) -> Command:
     for option in reversed(
         (
-            click.option(
-                "--limit", type=click.IntRange(min=0), metavar="N", help="Send at most N rows, in input order."
-            ),
+            click.option("--limit", type=Count(min=0), metavar="N", help="Send at most N rows, in input order."),
             click.option("--quiet", "-q", is_flag=True, help="Print nothing if all is well, on a terminal too."),
             click.option("--verbose", "-v", is_flag=True, help="Always show plan, progress and summary."),
             click.option(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import job_options, load, reported, shard_option
+from pipeline.cli.options import Count, job_options, load, reported, shard_option
 from pipeline.records import Row
 from pipeline.wording import counted
 
@@ -30,7 +30,7 @@ _MOST_CHARACTERS = 4_000
 @click.option(
     "-n",
     "count",
-    type=click.IntRange(min=1),
+    type=Count(min=1),
     default=3,
     show_default=True,
     metavar="N",

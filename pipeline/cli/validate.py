@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli.console import Console, json_text
 from pipeline.cli.failures import of_validate
-from pipeline.cli.options import job_options, reported
+from pipeline.cli.options import Count, job_options, reported
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @job_options
-@click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Show the first N requests.")
+@click.option("--show", type=Count(min=0), default=0, metavar="N", help="Show the first N requests.")
 @reported(of_validate)
 def validate(console: Console, job_file: str, overrides: Sequence[str], show: int) -> None:
     """Check everything that can be checked without a call, and name all mistakes at once."""

@@ -113,7 +113,7 @@ def _split(batches: Iterable[pa.RecordBatch], most: int) -> Iterator[Iterator[pa
     def part(first: pa.RecordBatch | None) -> Iterator[pa.RecordBatch]:
         room, batch = most, first
         while batch is not None:
-            yield batch.slice(0, room)
+            yield batch.slice(0, min(room, batch.num_rows))
             if batch.num_rows > room:
                 waiting.append(batch.slice(room))
                 return

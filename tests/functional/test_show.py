@@ -72,3 +72,14 @@ def test_columns_of_the_input_that_share_a_name_with_one_of_the_answers_are_show
     ws.run()
     (row,) = ws.command("show")["rows"]
     assert (row["n"], row["input"]) == ("7", "mine")
+
+
+def test_a_number_of_rows_beyond_all_measure_means_all(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job(output={"path": "parts/", "rows_per_file": 10**30})
+    most = str(10**30)
+    assert ws.run("--limit", most)["succeeded"] == 2
+    assert len(ws.command("show", "-n", most)["rows"]) == 2
+    assert len(ws.command("validate", "--show", most)["requests"]) == 2
+    assert ws.command("retry-failed", "--list", "--limit", most)["failed"] == []
+    assert len(endpoint.asked) == 2
