@@ -469,8 +469,11 @@ def test_no_text_of_a_csv_export_starts_a_formula_and_numbers_stay_numbers(ws: W
         "\u00a0@x",
         "-1_0",
         "-inf",
+        "-5",
+        "+4.25",
+        "-1e-3",
     ]
-    plain = ["-5", "+4.25", "-1e-3", "a=1", "  x", "007", ""]
+    plain = ["a=1", "  x", "007", ""]
     cells = [*hostile, *plain]
     ws.given([[f"{cell}#{n}", cell, "q"] for n, cell in enumerate(cells)], ["id", "=note", "question"])
     ws.job(input={"id": "id"})
@@ -482,7 +485,7 @@ def test_no_text_of_a_csv_export_starts_a_formula_and_numbers_stay_numbers(ws: W
     assert header[:4] == ["id", "'=note", "question", "row_id"]
     assert [row[1] for row in rows] == [*("'" + cell for cell in hostile), *plain]
     assert all(row[0] == row[3] == f"'{hostile[n]}#{n}" for n, row in enumerate(rows[: len(hostile)]))
-    assert {row[header.index("response")] for row in rows} == {"-2.5"}
+    assert {(row[header.index("response")], row[header.index("prompt_tokens")]) for row in rows} == {("'-2.5", "10")}
 
 
 def test_the_starter_job_runs_as_it_is_and_is_never_overwritten(ws: Workspace) -> None:
