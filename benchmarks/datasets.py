@@ -66,15 +66,24 @@ def checks(bench: Bench) -> Iterator[Row]:
 
 
 def images(bench: Bench) -> Iterator[Row]:
-    """Measure the memory of rows with four images of a megabyte each."""
+    """Measure the memory of rows with four images of a megabyte each, where all slots are in use from the start."""
     peaks = {}
     for rows in (200, 2000):
         sections = {"prompt": {"user": "Row {{ id }}: what is there?", "images": ["photos"]}}
-        job = Job(f"images-{rows}", bench.server, _photos(rows), rows, 16, columns=("id",), sections=sections)
+        job = Job(
+            f"images-{rows}",
+            bench.server,
+            _photos(rows),
+            rows,
+            16,
+            prefix="/fixed/1",
+            columns=("id",),
+            sections=sections,
+        )
         peaks[rows] = fresh(job).measured.peak_bytes
     growth = peaks[2000] / peaks[200]
     yield Row(
-        f"memory: 2,000 rows with {_IMAGES} images of 1 MB each, 16 in flight",
+        f"memory: 2,000 rows with {_IMAGES} images of 1 MB each, 16 in flight, latency 1 s",
         f"{peaks[2000] / 1e6:.0f} MB, {growth:.2f} of that of 200 rows",
         "",
         "≤ 1.25",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.limits import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
-    from pipeline.config.models import EndpointConfig, LimitsConfig
+    from pipeline.config.models import EndpointConfig, JobConfig, LimitsConfig
 
 _MOST_IN_THREADS = 256
 _MOST_PROCESSES = 4
@@ -18,17 +18,19 @@ _FEWEST_IN_FLIGHT = 16
 _FEWEST_A_MINUTE = 30_000
 
 
-def processes_for(limits: LimitsConfig, rows: int) -> int:
+def processes_for(config: JobConfig, rows: int) -> int:
     """Return how many processes a run uses for `rows` rows to send.
 
     Several processes pay off only if one core would be the limit: starting them takes a third of a second, and one
-    process sends more than a thousand requests per second.
+    process sends more than a thousand requests per second. Images would be held by two of them, and it is reading and
+    hashing them that takes the time.
     """
+    limits = config.limits
     if limits.processes != "auto":
         return limits.processes
     is_small = rows < _FEWEST_ROWS or most_asked(limits) < _FEWEST_IN_FLIGHT
     is_slow = limits.requests_per_minute is not None and limits.requests_per_minute < _FEWEST_A_MINUTE
-    return 1 if is_small or is_slow else min(_MOST_PROCESSES, _cores())
+    return 1 if is_small or is_slow or config.prompt.images else min(_MOST_PROCESSES, _cores())
 
 
 def most_in_flight(endpoint: EndpointConfig) -> int:

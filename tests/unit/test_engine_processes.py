@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from pipeline.client import Attempt, Client, Task
-from pipeline.config.models import LimitsConfig
+from pipeline.config.models import JobConfig
 from pipeline.engines import processes, processes_for, sender_process
 from pipeline.engines.channel import Channel
 from pipeline.engines.processes import ProcessEngine
@@ -426,24 +426,38 @@ def test_the_key_stands_on_no_command_line(config: SenderConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "rows", "one"),
+    ("limits", "prompt", "rows", "one"),
     [
-        ({}, 1_000_000, False),
-        ({}, 1_999, True),
-        ({"concurrency": 15}, 1_000_000, True),
-        ({"requests_per_minute": 600}, 1_000_000, True),
-        ({"processes": 1}, 1_000_000, True),
+        ({}, {}, 1_000_000, False),
+        ({}, {}, 1_999, True),
+        ({"concurrency": 15}, {}, 1_000_000, True),
+        ({"requests_per_minute": 600}, {}, 1_000_000, True),
+        ({"processes": 1}, {}, 1_000_000, True),
+        ({}, {"images": ["photo"]}, 1_000_000, True),
     ],
 )
 def test_several_processes_only_where_one_core_would_be_the_limit(
-    limits: dict[str, object], rows: int, one: bool, monkeypatch: pytest.MonkeyPatch
+    limits: dict[str, object], prompt: dict[str, object], rows: int, one: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    assert processes_for(LimitsConfig.model_validate(limits), rows) == (1 if one else 4)
+    assert processes_for(_job(limits, prompt), rows) == (1 if one else 4)
 
 
 def test_a_number_of_processes_is_taken_as_it_is() -> None:
-    assert processes_for(LimitsConfig(processes=3), 1) == 3
+    assert processes_for(_job({"processes": 3}, {"images": ["photo"]}), 1) == 3
+
+
+def _job(limits: dict[str, object], prompt: dict[str, object]) -> JobConfig:
+    return JobConfig.model_validate(
+        {
+            "name": "many",
+            "input": {"path": "in.csv"},
+            "prompt": {"user": "{{ question }}", **prompt},
+            "endpoint": {"url": "simulator", "model": "meta/llama-4-scout-17b-16e-instruct"},
+            "limits": limits,
+            "output": {"path": "out.parquet"},
+        }
+    )
 
 
 def test_a_sender_inherits_no_variable_with_a_fixed_header_s_value(config: SenderConfig) -> None:

@@ -111,7 +111,7 @@ def _needs(job: Job, rows: int) -> list[_Need]:
     """Return what each kind of process of a run needs. The embedded endpoint, which is in the process that decides,
     holds the other end of each connection.
     """
-    in_flight, processes = _in_flight(job, rows), processes_for(job.config.limits, rows)
+    in_flight, processes = _in_flight(job, rows), processes_for(job.config, rows)
     is_simulated = job.config.endpoint.is_simulator
     if processes == 1:
         return [_Need(in_flight, 2 if is_simulated else 1)]

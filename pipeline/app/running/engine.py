@@ -81,7 +81,7 @@ class Engines:
         self._rows = rows
         self._placement = placement
         self._warn = warn
-        self.processes = 1 if placement is not None else processes_for(job.config.limits, rows)
+        self.processes = 1 if placement is not None else processes_for(job.config, rows)
         """How many processes of this machine the run has."""
 
     @contextmanager
