@@ -15,7 +15,7 @@ _BYTES_AT_ONCE = 3 * 2**16
 
 
 class Pieces:
-    """The `size` bytes of a body, which `make` makes anew, piece by piece, each time they are wanted."""
+    """The `size` bytes of a body, which `make` makes anew in pieces, none of them empty, each time they are wanted."""
 
     def __init__(self, size: int, make: Callable[[], Iterator[bytes]]) -> None:
         self._size = size
