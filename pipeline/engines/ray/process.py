@@ -73,7 +73,7 @@ def _connected(address: str | None) -> RayCluster:
     Raises Elsewhere where that has to be tried in another way, and whatever Ray does.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Else a call of one thread while another disconnects would start a cluster, which outlives this process.
+    # Else a call of one thread after another has disconnected would start a cluster.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit():
