@@ -7,12 +7,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pipeline.app.jobs.signals import ignore_signals
 from pipeline.cli.console import Console, json_text
 from pipeline.cli.options import ended, load_one
+from pipeline.wording import money
 
 if TYPE_CHECKING:
     from pipeline.config import Shard
@@ -61,7 +63,9 @@ def list_failed(
 
 
 def _plain(value: Any) -> Any:
-    """Return numbers as they are, everything else as text."""
+    """Return counts as they are, everything else as text."""
+    if isinstance(value, Decimal):
+        return money(value)
     return value if value is None or isinstance(value, int) else str(value)
 
 

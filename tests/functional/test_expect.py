@@ -109,7 +109,7 @@ def test_an_answer_that_was_cut_off_counts_and_is_asked_for_as_it_was(ws: Worksp
     expecting(ws, {"attempts": 2})
     cut = answer(GOOD, usage={"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110})
     endpoint.reply = answers(cut)
-    ws.run(code=3)
+    assert ws.run(code=3)["truncated"] == 0, "a failed row has no answer"
     (row,) = ws.rows()
     assert (row["error_kind"], row["truncated"], row["parsed"]) == ("truncated_answer", True, None)
     assert endpoint.asked[0].body == endpoint.asked[1].body

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.exports.cells import plain_cells, safe_cells
+from pipeline.exports.cells import json_text, plain_cells, safe_cells
 from pipeline.exports.hub import read_splits, splits_of
 from pipeline.sink import RowGroup, row_groups
 from pipeline.sources.hashes import text_hashes
@@ -54,6 +55,9 @@ def test_a_hash_is_that_of_the_text_alone() -> None:
         (None, None),
         (True, True),
         (b"\0\1", "AAE="),
+        (Decimal("-0.000000700000"), "-0.000000700000"),
+        (Decimal("0E-12"), "0.000000000000"),
+        ({"a": Decimal("7E-7")}, '{"a": "0.0000007"}'),
         ({"a": b"x"}, '{"a": "eA=="}'),
         (["=1"], '["=1"]'),
     ],
@@ -61,6 +65,10 @@ def test_a_hash_is_that_of_the_text_alone() -> None:
 def test_a_text_that_starts_a_formula_is_kept_from_it(value: Any, cell: Any) -> None:
     assert safe_cells([value]) == [cell]
     assert plain_cells([value]) == [cell.removeprefix("'") if isinstance(cell, str) else cell]
+
+
+def test_decimals_are_json_text_without_an_exponent() -> None:
+    assert json_text([Decimal("7E-7"), Decimal("0E-12")]) == '["0.0000007", "0.000000000000"]'
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])

@@ -39,15 +39,16 @@ def counts_of_output(output: Destination, prefix: str) -> AnswerCounts:
 
     from pipeline.sink import files_of
 
-    columns = [f"{prefix}truncated", f"{prefix}response_type"]
+    columns = [f"{prefix}{name}" for name in ("truncated", "response_type", "error_kind")]
     truncated = empty = 0
     try:
         for path in files_of(output):
             with storage_of(path).open(path) as opened, pq.ParquetFile(opened) as file:
                 for batch in file.iter_batches(columns=columns):
-                    truncated += batch.column(0).true_count
-                    # To compare with a Python value, pyarrow would import pandas.
-                    kinds = batch.column(1).value_counts().to_pylist()
+                    # A failed row holds its last answer. To compare with a Python value, pyarrow would import pandas.
+                    answers = batch.filter(batch.column(2).is_null())
+                    truncated += answers.column(0).true_count
+                    kinds = answers.column(1).value_counts().to_pylist()
                     empty += sum(one["counts"] for one in kinds if one["values"] == "empty")
     except (OSError, pa.ArrowException) as error:
         raise CheckpointFailed(f"{output}: the output was written and cannot be read back: {error}") from error
