@@ -16,13 +16,11 @@
 | wire | the wire form of a job's endpoint |
 | commands | a suggested command, with the `--set`s of this one |
 | shard | a part of a job, with its share of the limits |
-| destination | where an output goes: a file, or a directory of part files |
 """
 
 from pipeline.config.checks.addresses import shown_address
 from pipeline.config.checks.credentials import api_key, key_note
 from pipeline.config.commands import JobCall
-from pipeline.config.destination import Destination
 from pipeline.config.formatting import format_mistake, format_mistake_line
 from pipeline.config.job import Job
 from pipeline.config.loader import environment_mistakes, in_order, load_job, read_job
@@ -59,7 +57,6 @@ __all__ = [
     "CheckpointConfig",
     "ColumnReference",
     "CsvConfig",
-    "Destination",
     "EndpointConfig",
     "InputConfig",
     "InvalidJob",

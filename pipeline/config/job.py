@@ -10,7 +10,6 @@ from typing import Any
 from msgspec import structs
 
 from pipeline.config.commands import JobCall
-from pipeline.config.destination import Destination
 from pipeline.config.models import JobConfig
 from pipeline.config.reading.environment import KeyPlace
 from pipeline.config.resolved import default_checkpoint
@@ -18,7 +17,7 @@ from pipeline.config.schema import KeyPath
 from pipeline.config.shard import CAPS, RATES, Shard
 from pipeline.errors import Mistake
 from pipeline.records import JsonObject
-from pipeline.storage import StorePath, location
+from pipeline.storage import Destination, StorePath, location
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from msgspec import Struct
 
-from pipeline.config.models import LimitsConfig
 from pipeline.errors import ErrorKind
 from pipeline.limits import RAMP_STEP_SECONDS, InFlightLimit, Outage, Pause, QuotaWait, Servers, ramp
 from pipeline.providers.gauges import Load
@@ -45,7 +45,7 @@ class Pace:
 
     def __init__(
         self,
-        limits: LimitsConfig,
+        concurrency: int | Literal["auto"],
         pause: Pause,
         outage: Outage,
         quota: QuotaWait,
@@ -58,7 +58,7 @@ class Pace:
         self.quota = quota
         self.servers = servers
         self.first_refusals = FirstRefusals()
-        self.in_flight = InFlightLimit(limits.concurrency)
+        self.in_flight = InFlightLimit(concurrency)
         self.holding = Holding()
         self._load_at = -math.inf
         self._backoff = backoff

@@ -87,11 +87,13 @@ class Runner:
             stop_request,
             self._outage,
             self._quota,
-            limits=limits,
+            deadline_seconds=limits.deadline_seconds,
             most_pause_seconds=retry.max_elapsed_seconds,
             started=self._clock() if started is None else started,
         )
-        self._pace = Pace(limits, pause, self._outage, self._quota, self._admission, destination.servers, backoff)
+        self._pace = Pace(
+            limits.concurrency, pause, self._outage, self._quota, self._admission, destination.servers, backoff
+        )
         self._rows = RowQueue(
             workload.feed,
             workload.limit,
@@ -137,7 +139,7 @@ class Runner:
     def change_limits(self, limits: LimitsConfig, sent: Iterable[tuple[float, float]]) -> None:
         """Use other limits from now on; `sent` counts against a rate that is new, as in `remember`."""
         self._drain_seconds = limits.drain_seconds
-        self._stops.change_limits(limits)
+        self._stops.deadline_seconds = limits.deadline_seconds
         self._pace.in_flight.ask(limits.concurrency)
         in_flight = [flight.reserved for flight in self._in_flight.values()]
         self._admission.change(limits, self._clock(), sent, in_flight)

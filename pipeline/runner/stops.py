@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from pipeline.config.models import LimitsConfig
 from pipeline.endings import StopKind
 from pipeline.errors import CheckpointFailed
 from pipeline.limits import DAILY, Outage, QuotaWait
@@ -22,8 +21,9 @@ _MOOT_WHEN_DONE = frozenset({StopKind.DEADLINE, StopKind.OUTAGE, StopKind.RETRY_
 class Stops:
     """The cause that stops a run, and its deadline. The first cause counts.
 
-    `started` is when the run began (monotonic seconds). `most_pause_seconds` is how long a run waits for an endpoint
-    that gives no usable reply or asks for a pause; `quota` may let it wait longer.
+    `started` is when the run began (monotonic seconds), from which `deadline_seconds` counts; None for no deadline.
+    `most_pause_seconds` is how long a run waits for an endpoint that gives no usable reply or asks for a pause; `quota`
+    may let it wait longer.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Stops:
         outage: Outage,
         quota: QuotaWait,
         *,
-        limits: LimitsConfig,
+        deadline_seconds: float | None,
         most_pause_seconds: float,
         started: float,
     ) -> None:
         self._request = request
         self._outage = outage
         self._quota = quota
-        self._limits = limits
+        self.deadline_seconds = deadline_seconds
         self._most_pause_seconds = most_pause_seconds
         self._started = started
         self.stop: Stop | None = None
@@ -48,11 +48,7 @@ class Stops:
     @property
     def deadline(self) -> float:
         """The moment by which the run ends; infinity if the job sets none."""
-        return self._started + (self._limits.deadline_seconds or math.inf)
-
-    def change_limits(self, limits: LimitsConfig) -> None:
-        """Use the deadline of other limits from now on."""
-        self._limits = limits
+        return self._started + (self.deadline_seconds or math.inf)
 
     def check(self, now: float, *, shared_pause_until: float, hangs: Stop | None) -> None:
         """Stop the run if its time is over, the endpoint is down or a signal came.
@@ -65,7 +61,7 @@ class Stops:
 
     def _time_is_over(self, now: float, shared_pause_until: float) -> Stop | None:
         if now >= self.deadline:
-            return Stop(StopKind.DEADLINE, f"limits.deadline_seconds ({self._limits.deadline_seconds:g}) is over")
+            return Stop(StopKind.DEADLINE, f"limits.deadline_seconds ({self.deadline_seconds:g}) is over")
         gives_up_at = self._outage.gives_up_at()
         if gives_up_at is not None and now >= gives_up_at:
             return Stop(

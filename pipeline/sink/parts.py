@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import Destination, OutputConfig
+from pipeline.config import OutputConfig
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.sink.manifest import Manifest, PartFile, PartName, read_manifest
 from pipeline.sink.metadata import OutputMetadata
 from pipeline.sink.parquet import Publishable, check_file, write_rows
 from pipeline.sink.standing import Part, is_foreign, names_in, parts_in
-from pipeline.storage import Location, storage_of
+from pipeline.storage import Destination, Location, storage_of
 
 _ROWS_A_BATCH = 1024
 _BUFFER_BYTES = 2**20

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.config import Destination, OutputConfig
+from pipeline.config import OutputConfig
 from pipeline.errors import CheckpointFailed
 from pipeline.sink import parts
 from pipeline.sink.metadata import OutputMetadata
 from pipeline.sink.parquet import Publishable, check_file, in_time, write_rows
 from pipeline.sink.standing import is_foreign
-from pipeline.storage import storage_of
+from pipeline.storage import Destination, storage_of
 
 
 def publish(

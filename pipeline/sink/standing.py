@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from pipeline.config import Destination
 from pipeline.sink.manifest import PartFile, PartName, read_manifest
 from pipeline.sink.metadata import OutputMetadata, read_footer, read_metadata
-from pipeline.storage import Location, is_taken, storage_of
+from pipeline.storage import Destination, Location, is_taken, storage_of
 
 
 class Part(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Where files are kept: the one place that looks at them, opens them, and puts a complete one where another was."""
 
 from pipeline.storage.atomic import replacing, sync_directory, sync_file, sync_path
+from pipeline.storage.destination import Destination
 from pipeline.storage.interface import Storage, Version
 from pipeline.storage.json_file import read_json
 from pipeline.storage.local import LOCAL, draft_path, led_to, stands
@@ -21,6 +22,7 @@ __all__ = [
     "LOCAL",
     "SCHEMES",
     "UPLOADS_NAME",
+    "Destination",
     "Location",
     "Storage",
     "StoreOptions",

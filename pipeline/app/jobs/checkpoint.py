@@ -9,13 +9,14 @@ from pathlib import Path
 
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.sharding import shards_of
-from pipeline.config import Destination, Job
+from pipeline.config import Job
 from pipeline.errors import CheckpointDamaged, CheckpointFailed, InvalidJob, Mistake
 from pipeline.journal import Changes, Event, Journal, Outcome, State
 from pipeline.journal.files import PLAN_NAME
 from pipeline.plan import Change, KnownRows, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
 from pipeline.records import digest
 from pipeline.sink import OutputMetadata, is_there, metadata_at
+from pipeline.storage import Destination
 
 _EVENTS_A_COMMIT = 1000
 

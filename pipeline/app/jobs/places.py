@@ -11,12 +11,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pipeline.config import Destination, Job
+from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
 from pipeline.sources.files import find_files
 from pipeline.sources.stored import matches
-from pipeline.storage import split_uri
+from pipeline.storage import Destination, split_uri
 
 
 class Place(Struct, frozen=True):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pipeline.config import Destination
 from pipeline.errors import CheckpointFailed
 from pipeline.journal import Journal
 from pipeline.plan import SUCCEEDED, Plan
-from pipeline.storage import storage_of
+from pipeline.storage import Destination, storage_of
 
 # As the journal writes them. Within a text of the record the quotes would be escaped.
 _TRUNCATED = b'"truncated":true'

@@ -25,23 +25,35 @@ class Monitoring:
     """Reports one run to the job's `notify`, `metrics` and `telemetry`; `warn` gets what could not be delivered."""
 
     def __init__(self, config: JobConfig, warn: Callable[[str], None]) -> None:
-        self._config = config
+        self._job = config.name
+        self._textfile = None if config.metrics.textfile is None else Path(config.metrics.textfile)
+        self._traced = config.telemetry.otlp and (
+            config.telemetry.otlp,
+            config.telemetry.sample_rate,
+            config.name,
+            config.endpoint.kind,
+            config.endpoint.model,
+        )
         self._warn = warn
         self._notifier: Notifier | None = None
         self._spans: Spans | None = None
         self._tells_rows = True
+        with self._harmless("notify"):
+            if config.notify.ping_url is not None or config.notify.webhook_url is not None:
+                from pipeline.app.observe.notify import Notifier
+
+                self._notifier = Notifier(config.notify, config.name)
 
     def started(self) -> None:
         """Tell that the run holds the job's lock. Waits for nothing."""
         with self._harmless("notify"):
-            self._notifier = self._new_notifier()
             if self._notifier is not None:
                 self._notifier.started()
         with self._harmless("telemetry"):
-            if self._config.telemetry.otlp is not None:
+            if self._traced:
                 from pipeline.app.observe.spans import Spans
 
-                self._spans = Spans(self._config, self._config.telemetry.otlp)
+                self._spans = Spans(*self._traced)
 
     def recorded(self, events: Sequence[Event], journal: Journal) -> None:
         """Tell what is on disk of rows. Waits for nothing."""
@@ -61,26 +73,16 @@ class Monitoring:
         """Tell how the run ended. A signal ends the wait for replies, and does not change how the run ended."""
         with suppress(Interrupted), Signals():
             with self._harmless("metrics.textfile"):
-                textfile = self._config.metrics.textfile
-                if textfile is not None and not is_foreign("metrics.textfile", Path(textfile)):
+                if self._textfile is not None and not is_foreign("metrics.textfile", self._textfile):
                     from pipeline.app.observe.metrics import write_metrics
 
-                    write_metrics(Path(textfile), self._config.name, summary, time.time())
+                    write_metrics(self._textfile, self._job, summary, time.time())
             with self._harmless("notify"):
-                notifier = self._notifier or self._new_notifier()
-                for fault in notifier.ended(summary) if notifier is not None else ():
+                for fault in self._notifier.ended(summary) if self._notifier is not None else ():
                     self._warn(fault)
             with self._harmless("telemetry"):
                 if self._spans is not None and (lost := self._spans.ended(summary)) is not None:
                     self._warn(lost)
-
-    def _new_notifier(self) -> Notifier | None:
-        notify = self._config.notify
-        if notify.ping_url is None and notify.webhook_url is None:
-            return None
-        from pipeline.app.observe.notify import Notifier
-
-        return Notifier(notify, self._config.name)
 
     @contextmanager
     def _harmless(self, what: str) -> Iterator[None]:

@@ -19,7 +19,6 @@ from opentelemetry.util.types import AttributeValue
 
 from pipeline.app.observe.span_delivery import SpanDelivery
 from pipeline.app.observe.summary import Summary
-from pipeline.config import JobConfig
 from pipeline.journal import ANSWERS, FAILURES, Event
 from pipeline.version import __version__
 
@@ -28,10 +27,13 @@ _TRACES_PATH = "/v1/traces"
 
 
 class Spans:
-    """One run's spans. Nothing here waits but `ended`."""
+    """One run's spans, sent to the collector at `url`. Nothing here waits but `ended`.
 
-    def __init__(self, config: JobConfig, url: str) -> None:
-        self._sample_rate = config.telemetry.sample_rate
+    `kind` is the endpoint's, and `sample_rate` the share of the rows that get a span of their own.
+    """
+
+    def __init__(self, url: str, sample_rate: float, job: str, kind: str, model: str) -> None:
+        self._sample_rate = sample_rate
         self._delivery = SpanDelivery(traces_url(url))
         provider = TracerProvider(
             sampler=ALWAYS_ON,
@@ -42,15 +44,15 @@ class Spans:
         self._tracer = provider.get_tracer(_NAME, __version__)
         self._common: Mapping[str, AttributeValue] = {
             "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": config.endpoint.kind,
+            "gen_ai.provider.name": kind,
         }
         self._models: Mapping[int, str] = {}
         self._run = self._tracer.start_span(
-            f"run {config.name}",
+            f"run {job}",
             attributes={
                 **self._common,
-                "gen_ai.request.model": config.endpoint.model,
-                "llm_batch.job": config.name,
+                "gen_ai.request.model": model,
+                "llm_batch.job": job,
             },
         )
         self._within_run = set_span_in_context(self._run)

@@ -22,13 +22,13 @@ from pipeline.app.jobs.standing import own_output
 from pipeline.app.observe.gathered import gathered_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, Summary
-from pipeline.config import Destination, Job, Shard, read_job
+from pipeline.config import Job, Shard, read_job
 from pipeline.errors import JobLocked, PipelineError, StoreFailed, StoreRefused
 from pipeline.journal import Holder, Journal, read_holder, read_progress
 from pipeline.journal.backup import Restored, read_restored
 from pipeline.journal.totals import Totals
 from pipeline.records import JsonObject
-from pipeline.storage import LOCAL, StorePath, split_uri
+from pipeline.storage import LOCAL, Destination, StorePath, split_uri
 from pipeline.wording import money
 
 _WHILE_SENDING = (

@@ -6,7 +6,6 @@ import pyarrow as pa
 
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.source_job import source_facts
-from pipeline.config import Destination
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
 from pipeline.records import digest
@@ -20,6 +19,7 @@ from pipeline.sink import (
     shows,
     supersede,
 )
+from pipeline.storage import Destination
 from pipeline.version import __version__
 
 

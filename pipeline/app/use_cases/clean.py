@@ -14,14 +14,14 @@ from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.locking import locked, open_journal
 from pipeline.app.running.options import RunOptions, select_retries
-from pipeline.config import Destination, Job
+from pipeline.config import Job
 from pipeline.errors import CheckpointFailed, InvalidInput
 from pipeline.journal import Journal
 from pipeline.journal.files import foreign_names, own_files, remove_own
 from pipeline.plan import FAILED, SUCCEEDED, TO_SEND, WITHOUT_PRICE
 from pipeline.records import JsonObject
 from pipeline.sink import Results, files_of, is_complete, is_own, result_names
-from pipeline.storage import Location, stands, storage_of
+from pipeline.storage import Destination, Location, stands, storage_of
 from pipeline.wording import counted, money
 
 _ROWS_A_BATCH = 1024

@@ -20,7 +20,7 @@ from pipeline.app.observe.answer_counts import counts_of_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, RunError, Summary
 from pipeline.app.running.publishing import metadata_of, state_of
-from pipeline.config import Destination, Job, Shard
+from pipeline.config import Job, Shard
 from pipeline.endings import Exit, StopKind
 from pipeline.errors import InvalidInput, InvalidJob, JobLocked
 from pipeline.journal import Journal, State
@@ -36,6 +36,7 @@ from pipeline.sink import (
     shows,
     supersede,
 )
+from pipeline.storage import Destination
 from pipeline.wording import counted
 
 _MISSING, _RUNNING = "missing", "running"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pipeline.storage import Location, StoreOptions, location
+from pipeline.storage.location import Location, StoreOptions, location
 
 
 class Destination(Struct, frozen=True):
