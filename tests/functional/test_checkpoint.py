@@ -106,6 +106,25 @@ def test_a_deleted_checkpoint_is_exit_6_while_its_output_stands(ws: Workspace, e
     ws.run(code=6)
     ws.run(code=6)
     assert len(endpoint.asked) == 2
+    for command in ("estimate", "plan"):
+        refused = ws.pipeline(command, "job.yaml")
+        assert (refused.code, refused.out) == (6, ""), "no run would buy this"
+        assert "pipeline recover job.yaml" in refused.err
+    assert ws.command("estimate", "--set", "name=other")["rows"]["new"] == 2
+
+
+def test_nothing_is_planned_by_a_checkpoint_older_than_its_output(ws: Workspace, endpoint: Endpoint) -> None:
+    ws.questions("a", "b")
+    ws.job()
+    ws.run("--limit", "1")
+    shutil.copytree(ws.path / ".checkpoints", ws.path / "older")
+    ws.run()
+    shutil.rmtree(ws.path / ".checkpoints")
+    shutil.copytree(ws.path / "older", ws.path / ".checkpoints")
+    for command in ("run", "validate", "estimate"):
+        assert "an older copy was put back" in ws.pipeline(command, "job.yaml").err
+    assert ws.command("estimate", code=6)["error"]["kind"] == "checkpoint_failed"
+    assert len(endpoint.asked) == 2
 
 
 def test_a_deleted_checkpoint_is_exit_6_while_its_partial_output_stands(ws: Workspace, endpoint: Endpoint) -> None:

@@ -19,6 +19,7 @@ import pytest
 from pipeline.app.jobs.job import load_job
 from pipeline.app.running.options import RunOptions
 from pipeline.app.running.run import Run
+from pipeline.app.use_cases import forecast
 from pipeline.app.use_cases.recover import Recovery, recover
 from pipeline.errors import CheckpointFailed, PipelineError
 from pipeline.journal import JobLock, Journal, replacement
@@ -430,6 +431,19 @@ def test_requests_that_may_have_been_billed_come_back_from_the_output(at: Worksp
     after = run()
     figures = ("possibly_billed_requests", "possibly_billed_usd", "requests")
     assert [after[name] for name in figures] == [1, before["possibly_billed_usd"], 0]
+
+
+def test_rows_none_of_whose_answers_was_valid_stay_failed(at: Workspace, endpoint: Endpoint) -> None:
+    at.questions("a", "b")
+    at.job(expect={"choices": ["answer to a"], "send": "none", "attempts": 2})
+    assert run()["failures"] == {"invalid_answer": 1}
+    shutil.rmtree(CHECKPOINT)
+    made_sound()
+    endpoint.forget()
+    assert run()["failures"] == {"invalid_answer": 1}
+    at.job(expect={"choices": ["answer to b"], "send": "none", "attempts": 2})
+    assert forecast.row_counts(load_job("job.yaml")).to_retry == 0
+    assert not endpoint.asked
 
 
 def test_what_is_not_the_jobs_own_output_is_nothing_to_recover_from(at: Workspace, endpoint: Endpoint) -> None:

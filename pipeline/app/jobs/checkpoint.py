@@ -16,31 +16,54 @@ from pipeline.journal.files import PLAN_NAME
 from pipeline.plan import Change, KnownRows, Plan, PlanDraft, Rows, draft_plan, load_plan, save_plan
 from pipeline.records import digest
 from pipeline.sink import OutputMetadata, is_there, metadata_at
-from pipeline.storage import Destination
+from pipeline.storage import Destination, StorePath
 
 _EVENTS_A_COMMIT = 1000
 
 
 def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None, *, allow_gathered: bool = False) -> None:
     """Refuse to replace a file that was not written from this checkpoint, unless the job says so; and in any case to
-    buy again what this job's output holds, while the checkpoint that it was written from is elsewhere.
+    buy again what this job's output holds, as `refuse_lost_answers` does.
 
     Args:
         allow_gathered: it may be what was gathered from the job's shards.
 
     Raises:
         InvalidJob: it is another job's, or no output at all.
-        CheckpointDamaged: it is this job's, and the checkpoint that it was written from is gone, or older than it.
+        CheckpointDamaged: as `refuse_lost_answers` does.
     """
-    has_answers = journal is not None and journal.totals.events > 0
-    may_be_gathered = job.shard is None and bool(shards_of(job))
-    for place in job.output.places if job.writes_output else ():
-        if not is_there(place):
+    standing = _standing(job)
+    _refuse_lost(job, directory, journal, standing)
+    is_gathered = allow_gathered and _may_be_gathered(job)
+    for place, metadata in standing:
+        if _is_from(journal, metadata) or (is_gathered and _is_of(job, metadata)):
             continue
-        metadata = metadata_at(place)
-        if journal is not None and metadata is not None and metadata.checkpoint_id == journal.checkpoint_id:
+        if not job.config.output.overwrite:
+            raise InvalidJob([job.placed(foreign_output(place, "written from this job's checkpoint"))])
+
+
+def refuse_lost_answers(job: Job, journal: Journal | None) -> None:
+    """Refuse to plan to buy again what this job's output on this machine holds.
+
+    Raises CheckpointDamaged if the checkpoint that it was written from is gone, or older than it.
+    """
+    if not isinstance(job.output.path, StorePath):
+        _refuse_lost(job, job.checkpoint_path, journal, _standing(job))
+
+
+_Standing = Sequence[tuple[Destination, OutputMetadata | None]]
+
+
+def _standing(job: Job) -> _Standing:
+    return [(place, metadata_at(place)) for place in job.output.places if is_there(place)] if job.writes_output else []
+
+
+def _refuse_lost(job: Job, directory: Path, journal: Journal | None, standing: _Standing) -> None:
+    has_answers = journal is not None and journal.totals.events > 0
+    for place, metadata in standing:
+        if journal is not None and metadata is not None and _is_from(journal, metadata):
             refuse_older_journal(directory, journal, metadata, str(place))
-        elif not (has_answers or may_be_gathered) and metadata is not None and metadata.job == job.config.name:
+        elif _is_of(job, metadata) and not has_answers and not _may_be_gathered(job):
             gone = CheckpointDamaged(
                 f"{directory}: the checkpoint is missing here ({os.getcwd()}), though {place} was written from it: run"
                 f" the job in the directory where it is, or put it back; to start over and pay again, move {place} away"
@@ -48,10 +71,18 @@ def refuse_foreign_output(job: Job, directory: Path, journal: Journal | None, *,
             )
             gone.command = job.command("recover")
             raise gone
-        elif allow_gathered and may_be_gathered and metadata is not None and metadata.job == job.config.name:
-            continue
-        elif not job.config.output.overwrite:
-            raise InvalidJob([job.placed(foreign_output(place, "written from this job's checkpoint"))])
+
+
+def _is_from(journal: Journal | None, metadata: OutputMetadata | None) -> bool:
+    return journal is not None and metadata is not None and metadata.checkpoint_id == journal.checkpoint_id
+
+
+def _is_of(job: Job, metadata: OutputMetadata | None) -> bool:
+    return metadata is not None and metadata.job == job.config.name
+
+
+def _may_be_gathered(job: Job) -> bool:
+    return job.shard is None and bool(shards_of(job))
 
 
 def foreign_output(place: Destination, what: str) -> Mistake:

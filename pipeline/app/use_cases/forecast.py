@@ -9,6 +9,7 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import asdict, astuple
 
+from pipeline.app.jobs.checkpoint import refuse_lost_answers
 from pipeline.app.jobs.job import OpenJob, in_shards, open_job
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.planning import plan_unsaved
@@ -118,12 +119,16 @@ class LookedOver(Struct, frozen=True):
 def look_over(
     opened: OpenJob, options: RunOptions, measure: Callable[[OpenJob, Plan, Journal | None], list[Part]]
 ) -> LookedOver:
-    """Plan a job, each shard by itself where it was divided; `measure` returns the requests that one would send."""
+    """Plan a job, each shard by itself where it was divided; `measure` returns the requests that one would send.
+
+    Raises CheckpointFailed where a run would, for the checkpoint or for an output whose answers it lacks.
+    """
     spent = possibly = Decimal(0)
     parts: list[Part] = []
     counts: list[Counts] = []
     for part in in_shards(opened):
         with reading(part.job) as journal:
+            refuse_lost_answers(part.job, journal)
             plan = plan_unsaved(part, journal)
             if journal is not None:
                 select_retries(plan, journal, opened.job.config.retry.max_runs, options, opened.expect)
@@ -143,6 +148,7 @@ def row_counts(job: Job) -> Counts:
     """Return how many rows a run would find done, new, changed, to retry and orphaned."""
     opened = open_job(job, for_sending=False)
     with reading(job) as journal:
+        refuse_lost_answers(job, journal)
         plan = plan_unsaved(opened, journal)
         if journal is not None:
             select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), opened.expect)
