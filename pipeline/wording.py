@@ -49,3 +49,9 @@ def money(amount: Decimal) -> str:
     """Return USD as exact decimal text, without an exponent or trailing zeros."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def rounded_money(amount: Decimal, decimals: int) -> str:
+    """Return USD with so many decimals, and with more where it would read as 0: its first two digits."""
+    is_seen = not amount or round(amount, decimals)
+    return f"{amount:,.{decimals if is_seen else 1 - amount.adjusted()}f}"

@@ -11,7 +11,7 @@ import click
 from pipeline.cli.console import Console, printable
 from pipeline.cli.options import job_options, load_one, reported, shard_option
 from pipeline.errors import InvalidInput
-from pipeline.wording import counted
+from pipeline.wording import counted, rounded_money
 
 if TYPE_CHECKING:
     from pipeline.app.use_cases.clean import CleanupPlan
@@ -38,7 +38,8 @@ def _table(jobs: Sequence[JobInfo], now: float) -> list[str]:
     cells: list[tuple[str, ...]] = [("job", "state", "rows", "answered", "failed", "cost USD", "last active")]
     for one in jobs:
         counts = ("?" if count is None else f"{count:,}" for count in (one.rows, one.succeeded, one.failed))
-        cost = "?" if one.job_cost_usd is None else f"{one.job_cost_usd:.4f}{' simulated' if one.is_simulated else ''}"
+        usd = one.job_cost_usd
+        cost = "?" if usd is None else rounded_money(usd, 4) + (" simulated" if one.is_simulated else "")
         cells.append((one.title, one.state.replace("_", " "), *counts, cost, _age(one, now)))
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = []

@@ -18,7 +18,7 @@ from pipeline.catalogue import list_version
 from pipeline.cli.console import Console
 from pipeline.cli.status import duration, waiting_text
 from pipeline.config import key_note, shown_address
-from pipeline.wording import counted, money
+from pipeline.wording import counted, money, rounded_money
 
 if TYPE_CHECKING:
     from pipeline.app.jobs.job import OpenJob
@@ -188,10 +188,8 @@ class ConsoleWatcher(Watcher):
 
 
 def _rounded(amount: Decimal) -> str:
-    """Return USD to the cent, below a dollar to a hundredth of one, and two digits where that would be 0."""
-    if amount >= 1:
-        return f"{amount:,.2f}"
-    return money(round(amount, 4) or round(amount, 1 - amount.adjusted()))
+    """Return USD to the cent, below a dollar to a hundredth of one."""
+    return rounded_money(amount, 2) if amount >= 1 else money(Decimal(rounded_money(amount, 4)))
 
 
 def _whose_prices(opened: OpenJob) -> str | None:

@@ -17,6 +17,7 @@ from msgspec.structs import asdict
 
 from pipeline.records import JsonObject
 from pipeline.report.projection import MOST_ROWS, Figures
+from pipeline.wording import money, rounded_money
 
 _UNKNOWN = "\N{EN DASH}"
 _PRIVATE = (
@@ -164,14 +165,11 @@ def _seconds(value: float | None) -> str:
     return f"{value:,.1f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
-def _usd(amount: Decimal | None, most_decimals: int | None = None) -> str:
+def _usd(amount: Decimal | None, decimals: int | None = None) -> str:
     """Return exact decimal text, or rounded text."""
     if amount is None:
         return _UNKNOWN
-    if most_decimals is not None:
-        return f"{amount:,.{most_decimals}f}"
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return money(amount) if decimals is None else rounded_money(amount, decimals)
 
 
 def _stamp(seconds: float) -> str:

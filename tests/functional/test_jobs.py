@@ -69,7 +69,7 @@ def test_every_job_is_listed_with_its_state_cost_and_age(
     lines = ws.pipeline("list").out.splitlines()
     assert len(lines) == 4
     assert "failed rows" in lines[2]
-    assert "0.0000 " in lines[1]
+    assert "  0.000020 " in lines[1]
 
 
 def test_money_of_the_simulator_is_marked_where_costs_are_listed_and_estimated(

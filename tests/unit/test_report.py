@@ -481,7 +481,7 @@ def test_figures_read_as_people_write_them(journal: Journal) -> None:
     assert "first request 2025-11-25 12:00:00 UTC" in text
     assert "1 of 3 " in text.replace("  ", " ")
     assert "$0.0010" in text
-    assert "exactly $0.001 " in text
+    assert "$0.001 without 1 answer of unknown cost " in text and "exactly" not in text
     assert "3,000 of prompts" in text
 
 

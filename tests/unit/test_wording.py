@@ -12,7 +12,7 @@ from pipeline.cli.status import duration
 from pipeline.limits import Budget
 from pipeline.suggest import did_you_mean, nearest
 from pipeline.surrogates import has_surrogate, well_formed
-from pipeline.wording import lasting, listed, range_text
+from pipeline.wording import lasting, listed, range_text, rounded_money
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,20 @@ def test_a_time_span_and_a_figure_beyond_all_measure_are_short_too() -> None:
 def test_a_cap_is_told_as_a_number_that_can_be_read(cap: str, text: str) -> None:
     budget = Budget(job_cap=Decimal(cap), run_cap=None, spent=Decimal(0))
     assert f"limits.max_cost_usd is {text} of which $0 is spent" in budget.refusal(Decimal(1))
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "0.0000"),
+        ("0.00006", "0.0001"),
+        ("0.00002394", "0.000024"),
+        ("7E-7", "0.00000070"),
+        ("1234.5", "1,234.5000"),
+    ],
+)
+def test_a_rounded_amount_never_reads_as_nothing(amount: str, text: str) -> None:
+    assert rounded_money(Decimal(amount), 4) == text
 
 
 @pytest.mark.parametrize(
