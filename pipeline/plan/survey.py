@@ -16,7 +16,7 @@ from pipeline.plan.plan import Inventory, KnownFile, Plan
 from pipeline.plan.rows import Rows
 from pipeline.sources import InputFile, Mark, digest_of_beginning, file_facts, notes_of_files
 
-_NO_ID = "give each row an id of its own; without `input.id`, rows of CSV, Parquet and JSONL are known by content"
+_NO_ID = "give each row an id of its own; where the job names `input.id`, without it rows are known by content"
 _MOST_NAMED = 5
 _MOST_REMEMBERED = 1000
 
