@@ -9,7 +9,7 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 _MOST_AHEAD = 2
-_MOST_BYTES = 6 * 2**20
+_MOST_BYTES = 4 * 2**20
 
 
 def ahead(calls: Iterable[tuple[Callable[[], _T], int]]) -> Iterator[_T]:

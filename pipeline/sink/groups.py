@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _MAX_ROWS = 65_536
-_MAX_BYTES = 8 * 2**20
+_MAX_BYTES = 6 * 2**20
 _MAX_PIECES = 256
 
 

@@ -18,7 +18,7 @@ from pipeline.sink.joined import Joined, Unbuilt, fields_of
 from pipeline.sources.files import is_touched
 
 # So many rows are joined at a time that they take about these bytes, judging by the previous ones.
-_BYTES_PER_SLICE = 2 * 2**20
+_BYTES_PER_SLICE = 2**20
 # If they take more than this, fewer rows are joined: the previous ones were shorter.
 _MAX_BYTES_PER_SLICE = 4 * _BYTES_PER_SLICE
 _MAX_ROWS_PER_SLICE = 4096
