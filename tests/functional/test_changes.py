@@ -187,7 +187,7 @@ def test_an_empty_input_with_answers_is_refused_until_the_user_says_so(finished:
     kept = ws.run("--on-change", "keep")
     assert (kept["status"], kept["rows"], kept["requests"], kept["output"]) == ("kept", 0, 0, "out.parquet")
     assert (Decimal(kept["job_cost_usd"]), kept["possibly_billed_usd"]) == (6 * Decimal(COST), "0")
-    assert kept["unpriced_rows"] == 0
+    assert (kept["unpriced_rows"], kept["truncated"], kept["empty"], kept["failures"]) == (0, 0, 0, {})
     assert ws.command("status").items() >= {**kept, "running": False}.items()
     again = ws.run()
     own = {name: again[name] for name in ("run_id", "seconds")}

@@ -175,8 +175,10 @@ class Run:
         figures.update(RowFigures.of(plan), MoneyFigures.of(journal))
         if plan.kept_empty:
             assert held.checkpoint_id is not None
-            figures.update(status="kept", output=written_output(self._job, held.checkpoint_id), is_idle=True)
-            figures.write_at_rest(held.directory, journal, FailureKinds())
+            none_failed = FailureKinds()
+            output = written_output(self._job, held.checkpoint_id)
+            figures.update(AnswerCounts(0, 0), status="kept", output=output, is_idle=True, **none_failed.counts())
+            figures.write_at_rest(held.directory, journal, none_failed)
             return
         if options.accept:
             accept_failures(plan, held.writer(), kind=options.retry_kind, limit=options.limit)
