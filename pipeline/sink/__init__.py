@@ -6,6 +6,7 @@ from pipeline.sink.groups import RowGroup, row_groups, write_groups
 from pipeline.sink.joined import Joined, fields_of
 from pipeline.sink.metadata import JournalState, OutputMetadata, journals_together, read_metadata
 from pipeline.sink.parquet import OutOfTime, unwritable
+from pipeline.sink.parts import holds
 from pipeline.sink.publishing import publish, supersede
 from pipeline.sink.results import Results, output_schema
 from pipeline.sink.standing import files_of, is_complete, is_foreign, is_own, is_there, metadata_at, parts_in, shows
@@ -24,6 +25,7 @@ __all__ = [
     "RowGroup",
     "fields_of",
     "files_of",
+    "holds",
     "is_complete",
     "is_foreign",
     "is_own",

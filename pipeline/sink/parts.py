@@ -86,6 +86,17 @@ def publish_parts(
     return manifest.rows
 
 
+def holds(results: Publishable, place: Destination, config: OutputConfig) -> bool:
+    """Return whether the parts that stand have exactly these rows, written so: publishing them would write no part."""
+    standing = {part.name.number: part for part in parts_in(place)}
+    parts = 0
+    for number, rows in enumerate(_split(results.batches(), config.rows_per_file)):
+        parts, old = number + 1, standing.get(number)
+        if old is None or _unless_same(rows, old, results.schema, config.compression) is not None:
+            return False
+    return parts == len(standing)
+
+
 def withdraw(place: Destination, checkpoint_id: str) -> None:
     """Remove the manifest of an output that lacks rows by now. Its parts stay. Raises OSError."""
     if read_manifest(place.head) is not None and not is_foreign(place, checkpoint_id):

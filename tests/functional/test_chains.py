@@ -80,6 +80,27 @@ def test_what_changes_in_the_first_job_is_asked_again_in_the_second(chain: Works
     assert endpoint.prompts == ["judge answer to b"]
 
 
+@pytest.mark.parametrize("path", ["out.parquet", "out/"])
+def test_an_output_that_is_older_than_its_job_is_not_read(chain: Workspace, endpoint: Endpoint, path: str) -> None:
+    output = {"path": path, **({"rows_per_file": 2} if path == "out/" else {})}
+    rows = [["1", "a"], ["2", "b"], ["3", "c"], ["4", "d"]]
+    chain.given(rows, ["id", "question"])
+    chain.job(input={"id": "id"}, output=output)
+    chain.run()
+    run(chain)
+    for present in (rows[:2], rows[::-1], [*rows[:3], ["5", "d"]]):
+        chain.given(present, ["id", "question"])
+        endpoint.forget()
+        told = chain.pipeline("run", "second.yaml")
+        assert (told.code, endpoint.asked) == (2, [])
+        assert f"{path} is older than what job.yaml has now; run it first: pipeline run job.yaml" in told.err
+        chain.run()
+        assert run(chain)["rows"] == len(present)
+    chain.given(rows[:2], ["id", "question"])
+    chain.run()
+    assert run(chain)["rows"] == 2  # whole parts are left as they were, and say so of an earlier state
+
+
 def test_samples_are_told_apart_by_their_number(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions("a", "b")
     ws.job(prompt={"user": "{{ question }}", "samples": 2})

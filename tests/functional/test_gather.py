@@ -208,6 +208,16 @@ def test_a_gathered_output_can_be_another_jobs_input(divided: Workspace) -> None
     gather(divided)
     assert divided.pipeline("run", "next.yaml").code == 0
     assert len(divided.rows("next.parquet")) == ROWS
+    divided.questions(*(f"q{n % 70}" for n in range(ROWS)), "one more")
+    refused = divided.pipeline("run", "next.yaml")
+    assert f"1 of {ROWS + 1} rows have no outcome yet" in refused.err
+    divided.pipeline(*refused.err.split("run it first: pipeline ")[1].split())
+    refused = divided.pipeline("run", "next.yaml")
+    assert (refused.code, "gather job.yaml --shards 4" in refused.err) == (2, True), refused.err
+    run_all(divided)
+    gather(divided)
+    assert divided.pipeline("run", "next.yaml").code == 0
+    assert len(divided.rows("next.parquet")) == ROWS + 1
 
 
 def test_starting_over_as_a_whole_replaces_the_gathered_output_only_when_told(divided: Workspace) -> None:

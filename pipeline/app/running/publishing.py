@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from pipeline.app.jobs.job import OpenJob
+from pipeline.app.jobs.shown import state_of
 from pipeline.app.jobs.source_job import source_facts
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Plan
-from pipeline.records import digest
 from pipeline.sink import (
     JournalState,
     OutOfTime,
@@ -52,27 +50,6 @@ def publish_rows(
             place, is_current = place if is_complete(place) else None, False
     supersede(output, journal.checkpoint_id, by_whole=is_whole, overwrite=config.output.overwrite)
     return place, is_current
-
-
-def state_of(opened: OpenJob, schema: pa.Schema, checkpoint_id: str, plan: str | list[str]) -> str:
-    """Return a digest of everything that an output shows. `plan` is the digest of its plan, or of each of them.
-
-    A plan holds only the numbers of the events, so the same one with another checkpoint has other answers.
-    """
-    config = opened.job.config.output
-    facts: list[object] = [
-        checkpoint_id,
-        plan,
-        config.compression,
-        config.prefix,
-        opened.carried,
-        str(schema),
-    ]
-    if opened.rows.has_variants:
-        facts.append([variant.name for variant in opened.rows.variants])
-    if opened.rows.expected is not None:
-        facts.append(opened.rows.expected.facts)
-    return digest(facts)
 
 
 def metadata_of(

@@ -15,9 +15,9 @@ from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.paths import refuse_to_write
 from pipeline.app.jobs.places import kind_of_special
 from pipeline.app.jobs.planning import plan_unsaved
+from pipeline.app.jobs.shown import is_shown, plans_of
 from pipeline.app.jobs.so_far import Part, parts_of, results_of
 from pipeline.app.jobs.source_job import source_mistakes
-from pipeline.app.running.publishing import state_of
 from pipeline.app.use_cases.own_exports import is_own_export, is_own_folder, record_export, record_folder
 from pipeline.catalogue import Price
 from pipeline.config import Job
@@ -49,7 +49,7 @@ from pipeline.exports.batch_requests import write_request_files
 from pipeline.journal import Journal
 from pipeline.plan import FAILED, SUCCEEDED, Rows
 from pipeline.providers import kinds
-from pipeline.sink import AnyResults, GatheredResults, is_complete, metadata_at, output_schema, shows
+from pipeline.sink import is_complete, metadata_at, output_schema
 from pipeline.sources import Source, open_source
 
 FOLDER = "hf"
@@ -160,10 +160,9 @@ def _answers(opened: OpenJob, parts: Sequence[Part], *, of_columns: bool) -> tup
     if of_columns and len(parts) == 1 and journal is not None and _is_of_last_commit(opened, journal):
         return _standing(opened, journal.checkpoint_id), 0
     results = results_of(opened, parts)
-    plans = [one.plan for one in (results.known if isinstance(results, GatheredResults) else [results])]
-    pending = sum(len(plan) - plan.rows(*SUCCEEDED, *FAILED) for plan in plans)
+    pending = sum(len(plan) - plan.rows(*SUCCEEDED, *FAILED) for plan in plans_of(results))
     pending += sum(_count(part.opened.rows) for part in parts if part.journal is None)
-    if of_columns and not pending and _stands(opened, results, [plan.state_digest() for plan in plans]):
+    if of_columns and not pending and is_shown(opened, results):
         return _standing(opened, results.checkpoint_id), 0
     return results, pending
 
@@ -186,15 +185,6 @@ def _is_of_last_commit(opened: OpenJob, journal: Journal) -> bool:
         and checkpoint.last_plan(opened, opened.job.checkpoint_path, journal) is not None
         and _output_source(opened.job).schema.names == _schema(opened).names
     )
-
-
-def _stands(opened: OpenJob, results: AnyResults, plans: list[str]) -> bool:
-    """Return whether the output has every row, as the journals have it; `plans` are the digests of their plans."""
-    if not opened.job.writes_output:
-        return False
-    plan = plans if isinstance(results, GatheredResults) else plans[0]
-    state = state_of(opened, results.schema, results.checkpoint_id, plan)
-    return shows(opened.job.output, state, results.count, opened.job.config.output.rows_per_file)
 
 
 def _standing(opened: OpenJob, checkpoint_id: str) -> Standing:

@@ -15,11 +15,12 @@ from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.paths import path_mistakes
 from pipeline.app.jobs.planning import plan_unsaved
 from pipeline.app.jobs.sharding import gathered_id, shards_of
+from pipeline.app.jobs.shown import state_of
 from pipeline.app.jobs.stores import try_stores
 from pipeline.app.observe.answer_counts import counts_of_output
 from pipeline.app.observe.shards import ShardState, together
 from pipeline.app.observe.summary import MoneyFigures, RowFigures, RunError, Summary
-from pipeline.app.running.publishing import metadata_of, state_of
+from pipeline.app.running.publishing import metadata_of
 from pipeline.config import Job, Shard
 from pipeline.endings import Exit, StopKind
 from pipeline.errors import InvalidInput, InvalidJob, JobLocked
