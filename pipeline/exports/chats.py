@@ -24,6 +24,7 @@ from pipeline.sources.identity import row_values
 
 NO_PAIR = "without a best and a worst answer"
 ONE_SCORE = "with fewer than two answers that have a score"
+NO_ANSWER = "without a prompt or an answer"
 
 
 class Answered(Struct, frozen=True):
@@ -110,16 +111,20 @@ def _number(value: Any) -> Decimal | None:
 
 
 def _answered(chosen: Chosen, *further: str) -> Iterator[Answered]:
-    """Yield the rows with what they asked. They have the columns of the answer and `further` ones, of the output or
-    else of the input, for most of the time goes into making Python's values of them.
+    """Yield the rows with what they asked; those that have no prompt or no answer are counted as left out. They have the
+    columns of the answer and `further` ones, of the output or else of the input, for most of the time goes into making
+    Python's values of them.
     """
-    wanted = {chosen.column("response"), chosen.column("tool_calls"), *further}
+    status, answer = chosen.column("status"), (chosen.column("response"), chosen.column("tool_calls"))
+    wanted = {status, *answer, *further}
     for part in chosen.parts():
         rows = part.rows.select([name for name in part.rows.schema.names if name in wanted])
         for name in wanted.intersection(part.asked().schema.names).difference(part.rows.schema.names):
             rows = rows.append_column(name, part.asked().column(name))
         for request, row in zip(part.requests(), row_values(rows), strict=True):
-            if request is not None:
+            if request is None or (row[status] == "failed" and all(row[name] is None for name in answer)):
+                chosen.left_out[NO_ANSWER] += 1
+            else:
                 yield Answered(request, _assistant(row, chosen), row)
 
 

@@ -59,6 +59,14 @@ def test_failed_and_truncated_rows_stay_out_and_are_counted_unless_they_are_aske
     assert [row["status"] for row in lines(done)] == ["succeeded", "failed", "succeeded", "succeeded"]
 
 
+@pytest.mark.parametrize("to", ["messages", "prompt-completion"])
+def test_a_row_without_any_answer_is_no_conversation_and_is_counted(done: Workspace, to: str) -> None:
+    result = export(done, to, "--failed")
+    assert (result["rows"], result["left_out"]) == (3, {"without a prompt or an answer": 1})
+    assert len(lines(done)) == 3
+    assert "null" not in (done.path / "out.jsonl").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("to", ["jsonl", "csv", "parquet"])
 def test_an_export_is_the_same_from_the_output_and_from_the_checkpoint(
     voted: Workspace, monkeypatch: pytest.MonkeyPatch, to: str
