@@ -11,9 +11,11 @@ import click
 from pipeline.cli.console import Console
 from pipeline.cli.failures import known_of_job, of_run
 from pipeline.cli.options import ended, job_options, load
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.app.use_cases.gather import Gathered
+    from pipeline.cli.summary import SummaryText
     from pipeline.config import Job
 
 _MOST_SHARDS = 99_999
@@ -43,7 +45,7 @@ def gather(job_file: str, overrides: Sequence[str], is_json: bool, count: int) -
         if summary.error is not None:
             console.warn(f"{summary.job}: {summary.error.message}", kind=summary.error.kind)
         elif summary.exit_code and not console.is_chatty:
-            console.warn(_text(found, job).replace("\n", ";"), exit_code=summary.exit_code)
+            console.warn(_one_line(found, job), exit_code=summary.exit_code)
         sys.exit(summary.exit_code)
 
     ended(console, action, lambda error: of_run(error, known_of_job(error, job_file, overrides)))
@@ -52,13 +54,27 @@ def gather(job_file: str, overrides: Sequence[str], is_json: bool, count: int) -
 COMMANDS = (gather,)
 
 
-def _text(found: Gathered, job: Job) -> str:
-    from pipeline.cli.summary import SummaryText, counts_text
-    from pipeline.config import JobCall
-
+def _one_line(found: Gathered, job: Job) -> str:
     summary = found.summary
-    told = SummaryText(summary, JobCall(job.file, job.overrides), job)
-    lines = [f"{summary.job}: {told.cause}", f"  rows      {counts_text(summary)} in {len(found.shards):,} shards"]
+    return f"{summary.job}: {_told(found, job).cause}: {_rows(found)}; see {summary.output}"
+
+
+def _text(found: Gathered, job: Job) -> str:
+    told, summary = _told(found, job), found.summary
+    lines = [f"{summary.job}: {told.cause}", f"  rows      {_rows(found)}"]
     if (cost := told.cost(has_run=False)) is not None:
         lines.append(f"  cost      {cost}")
     return "\n".join([*lines, f"  output    {summary.output}"])
+
+
+def _told(found: Gathered, job: Job) -> SummaryText:
+    from pipeline.cli.summary import SummaryText
+    from pipeline.config import JobCall
+
+    return SummaryText(found.summary, JobCall(job.file, job.overrides), job)
+
+
+def _rows(found: Gathered) -> str:
+    from pipeline.cli.summary import counts_text
+
+    return f"{counts_text(found.summary)} in {counted(len(found.shards), 'shard')}"

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pipeline.app.jobs.signals import Signals
 from pipeline.cli.console import Console
 from pipeline.cli.failures import known_of_job
-from pipeline.cli.options import FAULT, Command, Count, job_options, load, shard_option
+from pipeline.cli.options import FAULT, Command, Count, job_options, load, load_one, shard_option
 from pipeline.endings import Exit
 from pipeline.errors import TRUNCATED, ErrorKind, InvalidInput, PipelineError
 
@@ -183,6 +183,16 @@ def _say_error(console: Console, error: PipelineError, summary: Summary) -> None
         console.warn(f"{summary.job}: {error}: {counts_text(summary)}", kind=error.kind)
 
 
+def _load(
+    call: JobCall, *, retry: bool = False, retry_kind: str | None = None, accept: bool = False, **_: Any
+) -> Job:
+    """Return the job; failed rows are those of one checkpoint, new rows may begin another."""
+    if not retry:
+        return load(call.file, call.overrides, call.shard)
+    kind = [] if retry_kind is None else ["--kind", retry_kind]
+    return load_one(call.file, call.overrides, call.shard, *kind, *(["--accept"] if accept else []))
+
+
 def _run_and_summarize(console: Console, call: JobCall, **options: Any) -> tuple[SummaryText, PipelineError | None]:
     """Run, and say how it ended; an error is given beside the summary of what is known."""
     from pipeline.app.observe.summary import RunError, Summary
@@ -195,7 +205,7 @@ def _run_and_summarize(console: Console, call: JobCall, **options: Any) -> tuple
     started: Run | None = None
     try:
         with Signals():
-            job = load(call.file, call.overrides, call.shard)
+            job = _load(call, **options)
             with ConsoleWatcher(console) as watcher:
                 started = Run(job, RunOptions(**options), watcher)
                 return SummaryText(started.execute(), call, job), None

@@ -182,6 +182,8 @@ def test_the_results_of_the_whole_job_are_at_hand_in_python(
         (("recover",), "pipeline recover job.yaml --shard 1/4"),
         (("clean", "--yes"), "pipeline clean job.yaml --shard 1/4"),
         (("retry-failed", "--list"), "pipeline retry-failed job.yaml --shard 1/4 --list"),
+        (("retry-failed", "--kind", "bad_request", "--accept"), "--shard 1/4 --kind bad_request --accept"),
+        (("retry-failed", "--on-change", "rerun"), "pipeline retry-failed job.yaml --shard 1/4"),
         (("control", "set", "limits.concurrency=3"), "pipeline control job.yaml --shard 1/4 set limits.concurrency=3"),
         (("cancel",), "pipeline cancel job.yaml --shard 1/4"),
         (("report", "--set", "retry.max_runs=3"), "pipeline report job.yaml --set retry.max_runs=3 --shard 1/4"),

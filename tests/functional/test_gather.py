@@ -71,6 +71,9 @@ def test_the_gathered_output_is_that_of_a_single_run(divided: Workspace, endpoin
     assert (found["failures"], found["output"]) == ({"bad_request": 3}, "out.parquet")
     assert Decimal(found["job_cost_usd"]) == (ROWS - 3) * Decimal(COST)
     assert sum(one["rows"] for one in found["shards"]) == ROWS
+    told = divided.pipeline("gather", "job.yaml", "--shards", "4").err
+    assert told.startswith("job: finished; some rows failed: 77 answered, 3 failed, 0 pending of 80 rows; failed: ")
+    assert told.endswith(" in 4 shards; see out.parquet\n")
     assert without(TIMES, divided.rows()) == without(TIMES, single_run(divided, code=3))
     assert divided.table().schema.equals(divided.table("single.parquet").schema)
     assert all(divided.exists(f"out.shard-{number}-of-4.parquet") for number in SHARDS)
