@@ -183,9 +183,7 @@ def _say_error(console: Console, error: PipelineError, summary: Summary) -> None
         console.warn(f"{summary.job}: {error}: {counts_text(summary)}", kind=error.kind)
 
 
-def _load(
-    call: JobCall, *, retry: bool = False, retry_kind: str | None = None, accept: bool = False, **_: Any
-) -> Job:
+def _load(call: JobCall, *, retry: bool = False, retry_kind: str | None = None, accept: bool = False, **_: Any) -> Job:
     """Return the job; failed rows are those of one checkpoint, new rows may begin another."""
     if not retry:
         return load(call.file, call.overrides, call.shard)

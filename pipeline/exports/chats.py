@@ -111,7 +111,7 @@ def _number(value: Any) -> Decimal | None:
 
 
 def _answered(chosen: Chosen, *further: str) -> Iterator[Answered]:
-    """Yield the rows with what they asked; those that have no prompt or no answer are counted as left out. They have the
+    """Yield the rows with what they asked; those without a prompt or an answer are counted as left out. They have the
     columns of the answer and `further` ones, of the output or else of the input, for most of the time goes into making
     Python's values of them.
     """

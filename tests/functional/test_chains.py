@@ -81,7 +81,9 @@ def test_what_changes_in_the_first_job_is_asked_again_in_the_second(chain: Works
 
 
 @pytest.mark.parametrize("path", ["out.parquet", "out/"])
-def test_an_output_that_is_older_than_its_job_is_not_read(chain: Workspace, endpoint: Endpoint, path: str) -> None:
+def test_an_output_that_does_not_show_what_its_job_has_is_not_read(
+    chain: Workspace, endpoint: Endpoint, path: str
+) -> None:
     output = {"path": path, **({"rows_per_file": 2} if path == "out/" else {})}
     rows = [["1", "a"], ["2", "b"], ["3", "c"], ["4", "d"]]
     chain.given(rows, ["id", "question"])
@@ -93,12 +95,30 @@ def test_an_output_that_is_older_than_its_job_is_not_read(chain: Workspace, endp
         endpoint.forget()
         told = chain.pipeline("run", "second.yaml")
         assert (told.code, endpoint.asked) == (2, [])
-        assert f"{path} is older than what job.yaml has now; run it first: pipeline run job.yaml" in told.err
+        assert f"{path} does not show what job.yaml has now; run it first: pipeline run job.yaml" in told.err
         chain.run()
         assert run(chain)["rows"] == len(present)
     chain.given(rows[:2], ["id", "question"])
     chain.run()
     assert run(chain)["rows"] == 2  # whole parts are left as they were, and say so of an earlier state
+
+
+def test_a_chain_of_three_names_what_to_run_first(chain: Workspace) -> None:
+    third = {"path": {"job": "second.yaml"}, "columns": ["id"]}
+    chain.job(
+        "third.yaml", name="third", input=third, prompt={"user": "{{ judge_response }}"}, output={"path": "3.parquet"}
+    )
+    assert "run it first: pipeline run job.yaml" in chain.pipeline("run", "third.yaml").err
+
+
+def test_longer_answers_under_another_setting_are_read(chain: Workspace, endpoint: Endpoint) -> None:
+    chain.job(input={"id": "id"}, parameters={"max_tokens": 5})
+    endpoint.reply = lambda asked: answer(
+        asked.prompt, usage={"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6}
+    )
+    chain.run()
+    chain.pipeline("retry-failed", "job.yaml", "--kind", "truncated", "--set", "parameters.max_tokens=50")
+    assert run(chain)["rows"] == 3
 
 
 def test_samples_are_told_apart_by_their_number(ws: Workspace, endpoint: Endpoint) -> None:

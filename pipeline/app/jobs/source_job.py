@@ -42,8 +42,10 @@ def source_mistakes(other: Job) -> Iterator[Mistake]:
     except JobLocked:
         yield Mistake(f"{other.file} is being run", key=_KEY, suggestion="wait until it has ended")
     except InvalidJob as error:
-        message = f"{other.file}: {error.mistakes[0].message}"
-        yield Mistake(message, key=_KEY, suggestion=f"`{other.command('validate')}` names all that is wrong")
+        first, hint = error.mistakes[0], f"`{other.command('validate')}` names all that is wrong"
+        if first.key == _KEY:  # of a chain, what is to run before all else
+            hint = first.suggestion or hint
+        yield Mistake(f"{other.file}: {first.message}", key=_KEY, suggestion=hint)
 
 
 def _unpublished(opened: OpenJob, parts: Sequence[Part], results: AnyResults) -> Iterator[Mistake]:
@@ -63,7 +65,7 @@ def _unpublished(opened: OpenJob, parts: Sequence[Part], results: AnyResults) ->
     if not (is_complete(output) and is_own(output, results.checkpoint_id)):
         yield _to_do(f"{job.file} has not published its output, {config.path}", publishes)
     elif not (is_shown(opened, results) or (output.is_directory and holds(results, output, config))):
-        yield _to_do(f"{config.path} is older than what {job.file} has now", publishes)
+        yield _to_do(f"{config.path} does not show what {job.file} has now", publishes)
 
 
 def _to_do(message: str, command: str) -> Mistake:
