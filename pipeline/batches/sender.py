@@ -14,6 +14,7 @@ from pipeline.batches.orders import Orders
 from pipeline.batches.outgoing import Outgoing
 from pipeline.endings import StopKind
 from pipeline.runner.progress import Progress, Stop, StopRequest
+from pipeline.wording import counted
 
 _TICK_SECONDS = 0.5
 
@@ -104,7 +105,8 @@ class BatchSender:
                 return Stop(StopKind.COST_CAP, self._outgoing.over_budget)
             if self._book.batches and not self._waits and not has_moved:
                 lines, batches = len(self._book.claims), len(self._book.batches)
-                words = f"{lines:,} rows are waiting in {'a batch' if batches == 1 else f'{batches:,} batches'}"
+                rows = f"{counted(lines, 'row')} {'is' if lines == 1 else 'are'} waiting"
+                words = f"{rows} in {'a batch' if batches == 1 else f'{batches:,} batches'}"
                 return Stop(StopKind.BATCH_WAITING, words)
             has_news = not has_moved and self._sleep(self._poll_seconds)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from pipeline.journal import State
+from pipeline.journal import Claim, State
 from pipeline.plan.plan import STATE_BITS, SUCCEEDED, Plan
 from pipeline.plan.rows import Rows
 from pipeline.plan.sharing import share, sharers
@@ -84,6 +84,21 @@ class PlanDraft:
         ).fetchone()
         by_settings = int(unlike) if unchanged else 0
         return by_settings, self.plan.count(State.CHANGED) - by_settings
+
+    def asked_anew(self, lines: Iterable[Claim]) -> int:
+        """Return how many rows of unchanged content wait for one of these requests, and would be sent another one."""
+        self._scratch.execute("CREATE TEMP TABLE lines (row_id TEXT, request_hash TEXT, content TEXT)")
+        self._scratch.executemany(
+            "INSERT INTO lines VALUES (?,?,?)", ((one.row_id, one.request_hash, one.content_key) for one in lines)
+        )
+        self._scratch.execute("CREATE INDEX lines_by_row ON lines (row_id, request_hash)")
+        return self._number(
+            "SELECT count(DISTINCT i.position) FROM lines l CROSS JOIN input i ON i.row_id = l.row_id"
+            " WHERE l.content IN ('', i.content) AND NOT EXISTS"
+            " (SELECT 1 FROM lines o WHERE o.row_id = i.row_id AND o.request_hash = i.request_hash) AND NOT EXISTS"
+            " (SELECT 1 FROM matches m WHERE m.position = i.position AND m.state IN"
+            f" {tuple(int(one) for one in SUCCEEDED)})"
+        )
 
     def carried_changes(self) -> int:
         """Return how many rows have a valid answer, but other content than when it was asked for: carried columns

@@ -50,6 +50,7 @@ def draft_plan(
     known: KnownRows | None = None,
     forget_kept: bool = False,
     former: Sequence[Rows] = (),
+    has_lines_out: bool = False,
 ) -> Iterator[PlanDraft]:
     """Make a plan, and yield it with its scratch database, which is removed afterward.
 
@@ -64,6 +65,7 @@ def draft_plan(
         forget_kept: rows that were told to keep an answer to another request count as changed again.
         former: the same rows with earlier settings. An answer that was valid for a row then is valid for it now, and a
             row that had failed counts as failed, for a run that does not send it. Such a plan is for one run only.
+        has_lines_out: requests wait in batches, and are compared with what their rows ask now.
 
     Raises:
         InvalidJob: duplicate or missing ids, or input that cannot be read.
@@ -83,7 +85,8 @@ def draft_plan(
         with _reported(path):
             if former:
                 fingerprint = rules = ""
-            plan = _make(scratch, rows, index, directory, number, fingerprint, rules, forget_kept, former)
+            joins = rows.deduplicate or has_lines_out
+            plan = _make(scratch, rows, index, directory, number, fingerprint, rules, forget_kept, former, joins)
         yield PlanDraft(plan, rows, scratch)
 
 
@@ -144,17 +147,18 @@ def _make(
     rules: str,
     forget_kept: bool,
     former: Sequence[Rows],
+    joins: bool,
 ) -> Plan:
     has_events = load_journal(scratch, index)
     survey = Survey(rows, directory)
     for position, batch in rows.batches():
         # A row that nothing is known of, and that shares with no other, is joined with nothing.
-        contents = _load(scratch, rows, former, position, batch) if has_events or rows.deduplicate else None
+        contents = _load(scratch, rows, former, position, batch) if has_events or joins else None
         survey.add(position, batch, contents)
     plan = survey.plan(number, fingerprint, rules)
     assert plan.inventory is not None
     spare = 0
-    if has_events or rows.deduplicate:
+    if has_events or joins:
         number_repeated(scratch, plan.repeated, plan.occurrences)
         index_input(scratch)
     if has_events:

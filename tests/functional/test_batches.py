@@ -556,3 +556,51 @@ def test_a_pause_within_a_run_is_waited_out(ws: Workspace, provider: Make, monke
     bought.job()
     assert ws.run()["succeeded"] == 10
     assert calls[1] - calls[0] >= 0.3
+
+
+def test_what_waits_in_a_batch_is_not_asked_again_because_the_settings_changed(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = left_out(ws, provider, monkeypatch, is_over=True)
+    bought.job(parameters={"max_tokens": 50})
+    for flags in ((), ("--no-wait",), ("--on-change", "keep")):
+        message = ws.run(*flags, code=2)["error"]["message"]
+        assert "10 rows that wait in a batch would be asked again" in message
+        assert "pipeline cancel job.yaml" in message and "--on-change rerun" in message
+    assert bought.batches == 1
+    assert ws.command("cancel")["requests"] == 10
+    assert "10 finished rows would be sent again" in ws.run(code=2)["error"]["message"]
+    assert ws.run("--on-change", "keep")["succeeded"] == 10
+    assert set(bought.prompts.values()) == {1}
+
+
+def test_what_waits_in_a_batch_is_asked_again_once_the_user_says_so(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = left_out(ws, provider, monkeypatch, is_over=True)
+    bought.job(parameters={"max_tokens": 50})
+    with held(monkeypatch):
+        ws.run("--on-change", "rerun", "--no-wait", code=7)
+        ws.questions(*(f"question {n}" for n in range(11)))
+        ws.run("--no-wait", code=7)
+    assert ws.run()["succeeded"] == 11
+    assert sum(bought.prompts.values()) == 21
+    assert Decimal(ws.command("status")["job_cost_usd"]) == bought.cost
+
+
+def test_a_cancel_is_no_matter_of_changed_settings(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = provider(2)
+    bought.job()
+    ws.run()
+    ws.questions(*(f"question {n}" for n in range(3)))
+    with held(monkeypatch):
+        assert ws.run("--no-wait", code=7)["error"]["message"] == "1 row is waiting in a batch"
+    bought.job(parameters={"max_tokens": 50})
+    found = ws.command("cancel")
+    assert (found["succeeded"], found["pending"], found["requests"]) == (2, 1, 1)
+    assert "3 finished rows would be sent again" in ws.run(code=2)["error"]["message"], "it is for the user to say"
+    bought.job()
+    assert (ws.run()["requests"], len(ws.rows())) == (0, 3)
+    assert set(bought.prompts.values()) == {1}

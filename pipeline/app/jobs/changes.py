@@ -73,6 +73,22 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
             )
 
 
+def refuse_lines_out(opened: OpenJob, journal: Journal | None, made: PlanDraft) -> None:
+    """Refuse to ask again for rows that wait in a batch, because the settings changed since it was made.
+
+    Raises InvalidInput with their number, and about what they would cost.
+    """
+    if journal is None or not journal.totals.batches:
+        return
+    if rows := made.asked_anew(claim for claim in journal.claims() if claim.batch):
+        raise InvalidInput(
+            f"{counted(rows, 'row')} that {'waits' if rows == 1 else 'wait'} in a batch would be asked again,"
+            f" {_price_of(rows, opened, journal, made)}, because the settings changed since it was made;"
+            f" `{opened.job.command('cancel')}` keeps what it has answered, a run with the earlier settings all of it;"
+            " --on-change rerun asks again"
+        )
+
+
 def refuse_lost_shares(opened: OpenJob, directory: Path, journal: Journal | None, made: PlanDraft) -> None:
     """Refuse to buy answers for rows that have one by the last plan, which they share, once `deduplicate` is off.
 

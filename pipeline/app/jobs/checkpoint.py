@@ -145,6 +145,7 @@ def planner(
             known=None if joins_all or former else _known_rows(opened, journal, forget_kept=forget_kept),
             forget_kept=forget_kept,
             former=former,
+            has_lines_out=journal is not None and bool(journal.totals.batches),
         ) as made:
             yield made
     except InvalidJob as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import chain
 
 from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
-from pipeline.app.jobs.changes import refuse_changes, refuse_lost_shares
+from pipeline.app.jobs.changes import refuse_changes, refuse_lines_out, refuse_lost_shares
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.job import OpenJob, try_templates
 from pipeline.app.observe.answer_counts import AnswerCounts
@@ -105,9 +106,11 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
         holding: list[int] = []
         if held.journal is not None:
             holding = judge_again(made, held.journal, opened.rows.expected, every=rerun)
-        if options.on_change == "refuse":
+        if options.on_change == "refuse" and not (options.cancel and len(made.plan)):
             refuse_changes(opened, held.directory, held.journal, made)
-        if options.on_change != "rerun":
+        if not (rerun or options.cancel or options.retry):
+            refuse_lines_out(opened, held.journal, made)
+        if not (rerun or options.cancel):
             refuse_lost_shares(opened, held.directory, held.journal, made)
         chosen: Sequence[int] = ()
         if options.asks_longer and held.journal is not None:
@@ -128,6 +131,9 @@ def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes
             made.plan.take(journal.commit(Changes(events)), events)
         if chosen:
             longer_answers.mark(made, opened.rows, chosen, journal, settings)
+        if options.cancel:  # it shows the answers that there are; the next run asks what becomes of them
+            deque(checkpoint.keep_changes(made), maxlen=0)
         made.share()
-    checkpoint.keep_plan(made.plan, held.directory)
+    if not options.cancel:
+        checkpoint.keep_plan(made.plan, held.directory)
     return made.plan
