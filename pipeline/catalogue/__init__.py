@@ -18,7 +18,7 @@ from pipeline.catalogue.facts import (
     built_in,
 )
 from pipeline.catalogue.price_list import ListedModel, NotListed, list_version, listed_models, listed_price
-from pipeline.catalogue.terms import Terms
+from pipeline.catalogue.terms import Terms, known_prices, unpriced_models
 
 __all__ = [
     "NO_EXCESS",
@@ -34,10 +34,12 @@ __all__ = [
     "as_column",
     "built_in",
     "cost",
+    "known_prices",
     "list_version",
     "listed_models",
     "listed_price",
     "max_prompt_tokens",
     "min_prompt_tokens",
+    "unpriced_models",
     "worst_cost",
 ]

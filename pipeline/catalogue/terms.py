@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from msgspec import Struct
@@ -21,3 +22,13 @@ class Terms(Struct, frozen=True):
     def times(self, factor: Decimal) -> Terms:
         """Return the terms where tokens cost a part of the price, as in a batch."""
         return self if self.price is None else replace(self, price=self.price.times(factor))
+
+
+def known_prices(terms: Mapping[str, Terms]) -> list[Price]:
+    """Return the prices that are known, of the terms by model."""
+    return [one.price for one in terms.values() if one.price is not None]
+
+
+def unpriced_models(terms: Mapping[str, Terms]) -> list[str]:
+    """Return the models of which no price is known, of the terms by model."""
+    return [model for model, one in terms.items() if one.price is None]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.app.observe.summary import Summary
 from pipeline.app.observe.watcher import Watcher
-from pipeline.catalogue import list_version
+from pipeline.catalogue import known_prices, list_version, unpriced_models
 from pipeline.cli.console import Console
 from pipeline.cli.status import duration, waiting_text
 from pipeline.config import key_note, shown_address
@@ -57,7 +57,8 @@ class ConsoleWatcher(Watcher):
         for note in notes:
             console.caution(note)
         self._to_send = plan.count(*to_send)
-        self._has_price = not opened.unpriced_models
+        unpriced = unpriced_models(opened.terms)
+        self._has_price = not unpriced
         self._is_simulated = opened.job.config.endpoint.is_simulator
         console.note(
             f"plan: {counted(counts.total, 'row')}: {counts.done:,} done, {counts.new:,} new,"
@@ -86,8 +87,10 @@ class ConsoleWatcher(Watcher):
         limits = opened.job.config.limits
         if self._to_send and limits.max_cost_usd is None and limits.max_run_cost_usd is None:
             console.note("no cost cap is set; limits.max_cost_usd sets one")
-        if self._to_send and (models := opened.unpriced_models):
-            console.caution(f"no price is known for {' and '.join(models)}, so costs stay unknown; `pricing:` sets one")
+        if self._to_send and unpriced:
+            console.caution(
+                f"no price is known for {' and '.join(unpriced)}, so costs stay unknown; `pricing:` sets one"
+            )
         if self._to_send and (words := _whose_prices(opened)) is not None:
             console.note(words)
         if self._to_send and (key := key_note(opened.job.config.endpoint, os.environ)) is not None:
@@ -195,7 +198,7 @@ def _rounded(amount: Decimal) -> str:
 def _whose_prices(opened: OpenJob) -> str | None:
     """Return where the prices come from, unless they are the user's own or those of Dataoorts for itself."""
     config = opened.job.config
-    price = next((price for price in opened.prices if price.as_of is not None), None)
+    price = next((price for price in known_prices(opened.terms) if price.as_of is not None), None)
     if price is None:
         return None
     if config.pricing is not None and config.pricing.provider is not None:

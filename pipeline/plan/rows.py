@@ -82,6 +82,11 @@ class Rows(Struct, frozen=True):
         return input_row_id(row_id, has_marks=self.has_marks)
 
     @property
+    def most_answers(self) -> int:
+        """The most answers that a row is asked for."""
+        return 1 if self.expected is None else self.expected.attempts
+
+    @property
     def shares(self) -> bool:
         """Whether a row may have an answer that it has not paid for."""
         return self.deduplicate or self.has_cache

@@ -42,7 +42,7 @@ def _reader(file: InputFile, config: CsvConfig) -> FileReader:
     if len(names) == 1 and "delimiter" not in config.model_fields_set:
         _refuse_other_delimiter(file.path, names[0])
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
-    return FileReader(file, schema, partial(_chunks, file, config, schema))
+    return FileReader(file, schema, partial(_chunks, file, config.delimiter, config.encoding, schema))
 
 
 def _refuse_other_delimiter(path: str, header: str) -> None:
@@ -58,10 +58,12 @@ def _refuse_other_delimiter(path: str, header: str) -> None:
         )
 
 
-def _chunks(file: InputFile, config: CsvConfig, schema: pa.Schema, mark: Mark | None = None) -> Iterator[Chunk]:
+def _chunks(
+    file: InputFile, delimiter: str, encoding: str, schema: pa.Schema, mark: Mark | None = None
+) -> Iterator[Chunk]:
     path = file.path
-    has_marks = codec_of(path) is None and codecs.lookup(config.encoding).name == "utf-8"
-    scan = Scan(path, config.delimiter, _texts(file, config.encoding, mark), 1 if mark is None else mark.line)
+    has_marks = codec_of(path) is None and codecs.lookup(encoding).name == "utf-8"
+    scan = Scan(path, delimiter, _texts(file, encoding, mark), 1 if mark is None else mark.line)
     if mark is None:
         scan.header()
         mark = Mark(0, scan.header_bytes + (_bom_bytes(file) if has_marks else 0), 0)
@@ -70,8 +72,8 @@ def _chunks(file: InputFile, config: CsvConfig, schema: pa.Schema, mark: Mark | 
         raw = block.text.encode()
         yield Chunk(
             block.rows,
-            partial(_parse, path, block, raw, schema, config.delimiter),
-            partial(_place, path, block, len(schema), config.delimiter),
+            partial(_parse, path, block, raw, schema, delimiter),
+            partial(_place, path, block, len(schema), delimiter),
             mark if has_marks else None,
         )
         mark = Mark(mark.rows + block.rows, mark.byte + len(raw), 0)

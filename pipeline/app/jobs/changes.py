@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.app.jobs.checkpoint import settings_numbers
 from pipeline.app.jobs.image_files import newer_images
 from pipeline.app.jobs.job import OpenJob
-from pipeline.catalogue import cost
+from pipeline.catalogue import cost, known_prices, unpriced_models
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal, State
 from pipeline.journal.files import PLAN_NAME
@@ -37,7 +37,7 @@ def refuse_changes(opened: OpenJob, directory: Path, journal: Journal | None, ma
     if journal is None:
         return
     answers, plan = made.answers(), made.plan
-    known = settings_numbers(opened, journal)
+    known = settings_numbers(opened.settings, journal)
     by_settings, by_content = made.changed_rows(known)
     if not len(plan) and answers:
         raise InvalidInput(
@@ -140,8 +140,8 @@ def _price_of(rows: int, opened: OpenJob, journal: Journal, made: PlanDraft) -> 
         usage = Usage(
             record.prompt_tokens, record.completion_tokens, record.total_tokens, cached_tokens=record.cached_tokens
         )
-        counts += [amount for price in opened.prices if (amount := cost(price, usage)) is not None]
-    if not counts or opened.unpriced_models:
+        counts += [amount for price in known_prices(opened.terms) if (amount := cost(price, usage)) is not None]
+    if not counts or unpriced_models(opened.terms):
         return "at a cost that is not known"
     simulated = " simulated" if opened.job.config.endpoint.is_simulator else ""
     return f"for about ${money(round(sum(counts, Decimal(0)) / len(counts) * rows, 6))}{simulated}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.app.jobs import checkpoint
-from pipeline.app.jobs.job import OpenJob, try_templates
+from pipeline.app.jobs.drafting import planner
+from pipeline.app.jobs.job import OpenJob
 from pipeline.app.jobs.scratch import scratch
+from pipeline.app.jobs.trial import try_templates
 from pipeline.journal import Journal
 from pipeline.plan import Plan, Rows
 from pipeline.plan.judging import judge_again
@@ -27,7 +29,7 @@ def plan_unsaved(opened: OpenJob, journal: Journal | None, *, former: Sequence[R
     if plan is not None:
         return plan
     try_templates(opened)
-    with scratch(directory) as place, checkpoint.planner(opened, place, journal, former=former) as made:
+    with scratch(directory) as place, planner(opened, place, journal, former=former) as made:
         if journal is not None:
             judge_again(made, journal, opened.rows.expected)
         made.share()

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pipeline.catalogue import Model, Price, listed_price
+from pipeline.catalogue import Model, Price, Terms, listed_price
 from pipeline.config import JobConfig
+
+
+def terms_of(config: JobConfig) -> Terms:
+    """Return the terms of a job's model for requests that are sent one by one."""
+    model = config.model_facts
+    return Terms(
+        price_of(config),
+        model.context_window if model else None,
+        model.chat_template if model else None,
+    )
 
 
 def price_of(config: JobConfig) -> Price | None:

@@ -27,7 +27,7 @@ def requests_to_send(opened: OpenJob, plan: Plan, states: Collection[State] = TO
 
 def quick_estimate(opened: OpenJob, plan: Plan, states: Collection[State]) -> Estimate:
     """Return an estimate from the first rows to be sent, as if all were like them."""
-    sizes = {model: Sizes(answers=opened.answers) for model in opened.terms}
+    sizes = {model: Sizes(answers=opened.rows.most_answers) for model in opened.terms}
     sampled = 0
     for request in islice(requests_to_send(opened, plan, states), _SAMPLE_ROWS):
         sampled += 1

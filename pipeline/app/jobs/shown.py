@@ -21,7 +21,7 @@ def state_of(opened: OpenJob, schema: pa.Schema, checkpoint_id: str, plan: str |
         plan,
         config.compression,
         config.prefix,
-        opened.carried,
+        opened.rows.carried,
         str(schema),
     ]
     if opened.rows.has_variants:

@@ -29,8 +29,8 @@ class Part(Struct, frozen=True):
         """Return the rows in these states; None where it was not run. Raises as `plan_unsaved` does."""
         if self.journal is None:
             return None
-        opened, prefix = self.opened, self.opened.job.config.output.prefix
-        return Results(opened.rows, plan_unsaved(opened, self.journal), self.journal, opened.carried, prefix, states)
+        rows, prefix = self.opened.rows, self.opened.job.config.output.prefix
+        return Results(rows, plan_unsaved(self.opened, self.journal), self.journal, rows.carried, prefix, states)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from functools import partial
 
 from pipeline.app.jobs import recent_sends
 from pipeline.app.jobs.caching import open_cache
-from pipeline.app.jobs.checkpoint import forget_plan, register_settings
+from pipeline.app.jobs.checkpoint import register_settings
+from pipeline.app.jobs.drafting import forget_plan
 from pipeline.app.jobs.endpoint import endpoint_address, sender_config
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.jobs.scratch import scratch
@@ -105,7 +106,7 @@ class BatchRun:
         only_collect: bool,
     ) -> Iterator[tuple[BatchSender, Book]]:
         journal, config = held.writer(), self._config
-        settings = register_settings(self._opened, journal)
+        settings = register_settings(self._opened.settings, journal)
         if not only_collect or not self._figures.summary.requests:
             journal.register_run(self._run_id)
         where = " and ".join(map(shown_address, config.endpoint.urls))

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pipeline.errors import NOT_HELD, TRUNCATED
+from pipeline.expect import Expected
 from pipeline.journal import Journal, State
 from pipeline.plan import TO_SEND, Plan
 from pipeline.records import JsonObject
@@ -47,18 +48,17 @@ class RunOptions(Struct, frozen=True):
 
 
 def select_retries(
-    plan: Plan, journal: Journal, max_runs: int, options: RunOptions, expect: JsonObject | None = None
+    plan: Plan, journal: Journal, max_runs: int, options: RunOptions, expected: Expected | None = None
 ) -> None:
     """Mark the failed rows that a run sends again: those that failed for a passing cause, up to `max_runs` times, or
-    whatever `options` asks for; and those none of whose answers held, where something else is expected of them now.
-    `expect` are the facts of what is, as the settings hold them.
+    whatever `options` asks for; and those none of whose answers held, where something else is `expected` of them now.
     """
     if options.asks_longer:
         return
-    now = _expected(expect)
+    now = _expected(None if expected is None else expected.facts)
     # After a recovery it may be unknown what was expected of an answer; such a row stays failed.
-    expectations = ((number, known.get("expect")) for number, known in journal.settings().items())
-    others = {number for number, expected in expectations if expected and _expected(expected) != now}
+    before = ((number, known.get("expect")) for number, known in journal.settings().items())
+    others = {number for number, facts in before if facts and _expected(facts) != now}
     looks_at_all = options.retry or bool(others)
     states = (State.FAILED_PASSING, State.FAILED) if looks_at_all else (State.FAILED_PASSING,)
     for positions in plan.positions(states):

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from itertools import chain
-
 from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
-from pipeline.app.jobs.changes import refuse_changes, refuse_lines_out, refuse_lost_shares
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
-from pipeline.app.jobs.job import OpenJob, try_templates
+from pipeline.app.jobs.job import OpenJob
+from pipeline.app.jobs.trial import try_templates
 from pipeline.app.observe.answer_counts import AnswerCounts
-from pipeline.app.running import longer_answers
+from pipeline.app.running.new_plan import plan_anew
 from pipeline.app.running.options import RunOptions
 from pipeline.journal import Changes, Journal, State, lost_claims
 from pipeline.journal.backup import read_restored
 from pipeline.plan import Plan
-from pipeline.plan.judging import answers_again, judge_again
 from pipeline.records import JsonObject
-from pipeline.wording import counted
 
 
 class Prepared(Struct, frozen=True):
@@ -53,7 +47,7 @@ def prepare(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, last: Js
     _settle_claims(plan, held)
     if plan is None:
         try_templates(opened)
-        plan = _plan_anew(opened, held, options, notes)
+        plan = plan_anew(opened, held, options, notes)
     journal = held.journal
     assert journal is not None
     return Prepared(plan, journal, notes, answers)
@@ -93,47 +87,3 @@ def _settle_claims(plan: Plan | None, held: HeldCheckpoint) -> None:
     first = journal.commit(lost)
     if plan is not None:
         plan.take(first, events)
-
-
-def _plan_anew(opened: OpenJob, held: HeldCheckpoint, options: RunOptions, notes: list[str]) -> Plan:
-    config = opened.job.config
-    keep, rerun = options.on_change == "keep", options.on_change == "rerun"
-    longer = options.asks_longer
-    former = longer_answers.former_rows(opened, held.journal) if longer else ()
-    with checkpoint.planner(
-        opened, held.directory, held.journal, forget_kept=rerun, former=former, joins_all=longer
-    ) as made:
-        holding: list[int] = []
-        if held.journal is not None:
-            holding = judge_again(made, held.journal, opened.rows.expected, every=rerun)
-        if options.on_change == "refuse" and not (options.cancel and len(made.plan)):
-            refuse_changes(opened, held.directory, held.journal, made)
-        if not (rerun or options.cancel or options.retry):
-            refuse_lines_out(opened, held.journal, made)
-        if not (rerun or options.cancel):
-            refuse_lost_shares(opened, held.directory, held.journal, made)
-        chosen: Sequence[int] = ()
-        if options.asks_longer and held.journal is not None:
-            chosen = longer_answers.choose(made, held.journal, opened)
-        if held.journal is None:
-            Journal.create(held.directory, job=config.name, simulated=config.endpoint.is_simulator)
-        elif carried := made.carried_changes():
-            notes.append(
-                f"the carried columns of {counted(carried, 'finished row')} changed; nothing is sent again for that"
-            )
-        journal = held.writer()
-        settings = checkpoint.register_settings(opened, journal)
-        kept = checkpoint.keep_changes(made) if keep else ()
-        made.plan.kept_empty = keep and not len(made.plan) and made.answers() > 0
-        adopted = chain(made.adoptions(), kept)
-        checkpoint.record_plan(made.plan, opened.rows, held.directory, journal, settings, adopted)
-        if events := answers_again(made, opened.rows, holding, journal, settings):
-            made.plan.take(journal.commit(Changes(events)), events)
-        if chosen:
-            longer_answers.mark(made, opened.rows, chosen, journal, settings)
-        if options.cancel:  # it shows the answers that there are; the next run asks what becomes of them
-            deque(checkpoint.keep_changes(made), maxlen=0)
-        made.share()
-    if not options.cancel:
-        checkpoint.keep_plan(made.plan, held.directory)
-    return made.plan

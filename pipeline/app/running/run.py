@@ -185,7 +185,7 @@ class Run:
             figures.update(RowFigures.of(plan), MoneyFigures.of(held.writer()))
             self._publish(opened, plan, held, None)
             return
-        select_retries(plan, journal, self._job.config.retry.max_runs, options, opened.expect)
+        select_retries(plan, journal, self._job.config.retry.max_runs, options, opened.rows.expected)
         figures.update(RowFigures.of(plan), MoneyFigures.of(journal), is_idle=not plan.count(*options.to_send))
         self._is_planning = False
         self._watcher.planned(opened, plan, options.to_send, prepared.notes)

@@ -83,7 +83,7 @@ class RowSender:
         recent_sends.see(journal, sent, now)
         if (too_long := resume_pause(pause, self._job.config, journal, now)) is not None:
             return too_long
-        settings = checkpoint.register_settings(self._opened, journal)
+        settings = checkpoint.register_settings(self._opened.settings, journal)
         run_id = self._figures.summary.run_id or ""
         journal.register_run(run_id)
         self._figures.out = open_lines(journal)

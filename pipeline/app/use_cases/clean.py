@@ -92,7 +92,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan
     again = f"run the job first: {opened.job.command('run')}"
     if plan is None:
         raise InvalidInput(f"the input or the settings have changed since the last run of {config.name!r}; {again}")
-    select_retries(plan, journal, config.retry.max_runs, RunOptions(), opened.expect)
+    select_retries(plan, journal, config.retry.max_runs, RunOptions(), opened.rows.expected)
     if left := plan.count(*TO_SEND):
         raise InvalidInput(f"{config.name!r} is not finished: the next run would send {counted(left, 'row')}; {again}")
     if plan.orphaned:
@@ -107,7 +107,7 @@ def _verified(opened: OpenJob, directory: Path, journal: Journal) -> CleanupPlan
         raise InvalidInput(
             f"{output} was not written from the checkpoint of {config.name!r}; move it away, and {again}"
         )
-    results = Results(opened.rows, plan, journal, opened.carried, config.output.prefix)
+    results = Results(opened.rows, plan, journal, opened.rows.carried, config.output.prefix)
     if not _holds(output, results):
         raise InvalidInput(
             f"{output} does not hold what the checkpoint of {config.name!r} does; move it away, and {again}"

@@ -193,7 +193,7 @@ def _standing(opened: OpenJob, checkpoint_id: str) -> Standing:
 
 
 def _schema(opened: OpenJob) -> pa.Schema:
-    return output_schema(opened.rows, opened.carried, opened.job.config.output.prefix)
+    return output_schema(opened.rows, opened.rows.carried, opened.job.config.output.prefix)
 
 
 def _write_requests(opened: OpenJob, parts: Sequence[Part], path: Path) -> Exported:

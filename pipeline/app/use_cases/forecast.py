@@ -17,6 +17,7 @@ from pipeline.app.jobs.quick_estimate import rounded_usd
 from pipeline.app.observe.summary import MoneyFigures
 from pipeline.app.running.options import RunOptions, select_retries
 from pipeline.app.use_cases.survey import survey
+from pipeline.catalogue import known_prices
 from pipeline.config import Job
 from pipeline.estimate import BOUNDS, Estimate, Part, Range, estimate_parts
 from pipeline.journal import Journal
@@ -131,7 +132,7 @@ def look_over(
             refuse_lost_answers(part.job, journal)
             plan = plan_unsaved(part, journal)
             if journal is not None:
-                select_retries(plan, journal, opened.job.config.retry.max_runs, options, opened.expect)
+                select_retries(plan, journal, opened.job.config.retry.max_runs, options, opened.rows.expected)
                 billed = MoneyFigures.of(journal)
                 spent, possibly = spent + billed.job_cost_usd, possibly + billed.possibly_billed_usd
             parts += measure(part, plan, journal)
@@ -151,10 +152,10 @@ def row_counts(job: Job) -> Counts:
         refuse_lost_answers(job, journal)
         plan = plan_unsaved(opened, journal)
         if journal is not None:
-            select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), opened.expect)
+            select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), opened.rows.expected)
         return plan.counts()
 
 
 def _assumptions(found: Estimate, opened: OpenJob) -> str:
-    ages = (price.age_note(date.today()) for price in opened.prices) if found.requests else ()
+    ages = (price.age_note(date.today()) for price in known_prices(opened.terms)) if found.requests else ()
     return "; ".join(dict.fromkeys([found.assumptions, *(age for age in ages if age is not None)]))

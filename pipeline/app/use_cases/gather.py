@@ -65,7 +65,7 @@ class _Part(Struct, frozen=True):
 
     def results(self) -> Results:
         config = self.opened.job.config
-        return Results(self.opened.rows, self.plan, self.journal, self.opened.carried, config.output.prefix)
+        return Results(self.opened.rows, self.plan, self.journal, self.opened.rows.carried, config.output.prefix)
 
     def summary(self) -> Summary:
         pending = self.plan.count(*_PENDING)
@@ -140,7 +140,7 @@ def _planned_again(opened: OpenJob, journal: Journal) -> Plan:
     job = opened.job
     shard = f"shard {job.shard}"
     again = f"run it again first: {job.command('run')}"
-    if None in checkpoint.settings_numbers(opened, journal):
+    if None in checkpoint.settings_numbers(opened.settings, journal):
         raise InvalidInput(f"{shard} was run with other settings than the job has now; {again}")
     plan, last = plan_unsaved(opened, journal), load_plan(job.checkpoint_path)
     if last is not None and last.digest != plan.digest:

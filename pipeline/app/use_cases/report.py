@@ -101,8 +101,7 @@ def _plan(job: Job, journal: Journal) -> Plan | None:
         return None
     plan.apply(journal.places())
     expected, _ = expected_of(job.config)
-    facts = None if expected is None else expected.facts
-    select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), facts)
+    select_retries(plan, journal, job.config.retry.max_runs, RunOptions(), expected)
     return plan
 
 

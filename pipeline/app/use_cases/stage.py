@@ -130,7 +130,7 @@ class _Settled:
     """The rows of a job that have an outcome, written to a file in the form of its output; nowhere without a path."""
 
     def __init__(self, opened: OpenJob, path: Path | None) -> None:
-        schema = output_schema(opened.rows, opened.carried, opened.job.config.output.prefix)
+        schema = output_schema(opened.rows, opened.rows.carried, opened.job.config.output.prefix)
         self._writer = None if path is None else pq.ParquetWriter(path, schema)
         self.rows = 0
 
@@ -145,7 +145,7 @@ class _Settled:
         """Take in the rows of a shard, or of the whole job."""
         if self._writer is None:
             return
-        for batch in Results(part.rows, plan, journal, part.carried, part.job.config.output.prefix).batches():
+        for batch in Results(part.rows, plan, journal, part.rows.carried, part.job.config.output.prefix).batches():
             self._writer.write_batch(batch)
             self.rows += batch.num_rows
 
@@ -220,7 +220,7 @@ class _Further:
 
 def _measure(opened: OpenJob) -> dict[str, Sizes]:
     """Return the sizes of the requests for the first rows of the input, by model."""
-    sizes = {model: Sizes(answers=opened.answers) for model in opened.terms}
+    sizes = {model: Sizes(answers=opened.rows.most_answers) for model in opened.terms}
     for start, batch in opened.rows.batches():
         few = batch.slice(0, _SAMPLE_ROWS)
         for request, _ in opened.rows.part(start, few, np.arange(opened.rows.count(few))).requests():

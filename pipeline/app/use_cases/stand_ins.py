@@ -20,8 +20,8 @@ def stand_ins(opened: OpenJob, rows: pa.Table, characters: int) -> pa.Table:
     of this many characters. The texts within `parsed` share them; its numbers are 1, its lists have one item.
     """
     config = opened.job.config
-    schema = output_schema(opened.rows, opened.carried, config.output.prefix)
-    carried = len(rows.schema.names) if opened.carried is None else len(opened.carried)
+    schema = output_schema(opened.rows, opened.rows.carried, config.output.prefix)
+    carried = len(rows.schema.names) if opened.rows.carried is None else len(opened.rows.carried)
     choices = None if config.expect is None else config.expect.choices
     answer = _SHORT * characters if choices is None else max(choices, key=len)
     columns = []

@@ -59,7 +59,7 @@ def _survey(
     learns: bool,
 ) -> list[Part]:
     looks = bool(learns or plan.count(*TO_SEND))
-    sizes = {model: Sizes(answers=opened.answers) for model in opened.terms}
+    sizes = {model: Sizes(answers=opened.rows.most_answers) for model in opened.terms}
     known: dict[int, _Known] = {}
     is_drawn = False
     if journal is not None and looks:

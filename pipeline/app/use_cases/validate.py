@@ -14,11 +14,11 @@ from msgspec import Struct
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.caching import refuse_unusable_cache
 from pipeline.app.jobs.inspection import inspect_job, samples_of, wrong
-from pipeline.app.jobs.job import TRIED_ROWS, first_rows, try_first_rows
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.machine import too_few_files
 from pipeline.app.jobs.scratch import scratch
 from pipeline.app.jobs.stores import written_mistakes
+from pipeline.app.jobs.trial import TRIED_ROWS, first_rows, try_first_rows
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job, variants
 from pipeline.config.wire import make_endpoint
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
