@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.config.checks.findings import Finding
-from pipeline.config.checks.job import check_job
+from pipeline.config.checks.job import check_variant
 from pipeline.config.explain import explain, place_of
 from pipeline.config.models import JobConfig
 from pipeline.config.reading.document import MAX_LEVELS
 from pipeline.config.reading.environment import Filled
 from pipeline.config.schema import KeyPath, shown
-from pipeline.config.variants import variants
+from pipeline.config.variants import check_sweep, moved, variants
 from pipeline.errors import Mistake
 
 STAND_INS: dict[KeyPath, Any] = {
@@ -55,8 +55,11 @@ def validate(filled: Filled) -> tuple[JobConfig | None, list[Mistake], frozenset
         )
         config, error = _try(values)
     if config is not None:
-        config = variants(config)[0].config
-        mistakes += [_placed(finding, filled) for finding in check_job(config) if not _rests_on(finding, doubtful)]
+        every = variants(config)
+        findings = list(check_sweep(config))
+        findings += dict.fromkeys(moved(one, variant) for variant in every for one in check_variant(variant.config))
+        mistakes += [_placed(finding, filled) for finding in findings if not _rests_on(finding, doubtful)]
+        config = every[0].config
     return config, mistakes, frozenset(doubtful)
 
 
