@@ -13,7 +13,7 @@ from pipeline.config.commands import JobCall
 from pipeline.config.models import JobConfig
 from pipeline.config.reading.environment import KeyPlace
 from pipeline.config.resolved import default_checkpoint
-from pipeline.config.schema import KeyPath
+from pipeline.config.schema import KeyPath, touches
 from pipeline.config.shard import CAPS, RATES, Shard
 from pipeline.errors import Mistake
 from pipeline.records import JsonObject
@@ -96,8 +96,7 @@ class Job:
 
     def is_doubtful(self, key: str) -> bool:
         """Return whether nothing can be concluded from the value of a key, or of something in it."""
-        path = tuple(key.split("."))
-        return any(path[: len(one)] == one[: len(path)] for one in self.doubtful)
+        return touches(key, self.doubtful)
 
     def place(self, key: str) -> tuple[int, int, str | None] | None:
         """Return line and column (from 1) of a key, or of the nearest section above it, and the text of the line.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 
 from pipeline.config.models import BATCH_FORMAT, PROMPT_KEYS, JobConfig
@@ -234,6 +234,12 @@ def _number(noun: str, schema: JsonObject) -> str:
         most = f" and at most {schema['maximum']:,}" if "maximum" in schema else ""
         return f"{noun} greater than {schema['exclusiveMinimum']:,}{most}"
     return range_text(noun, schema.get("minimum"), schema.get("maximum"))
+
+
+def touches(key: str, paths: Collection[KeyPath]) -> bool:
+    """Return whether one of the paths is that of a key, of something in it, or of a section around it."""
+    path = tuple(key.split("."))
+    return any(path[: len(one)] == one[: len(path)] for one in paths)
 
 
 def shown(path: KeyPath) -> str:

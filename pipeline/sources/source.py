@@ -129,6 +129,7 @@ def open_source(config: InputConfig, models: Sequence[str] = (), work: Path = Pa
     Raises InvalidJob if no file matches, one cannot be read or holds nothing, the columns are invalid or differ between
     files, `input.id` or one of `input.columns` is missing, or the id is neither text, integer nor UUID.
     """
+    id_columns = config.id_columns
     files, file_format = find_files(config.paths, config.file_format, config.storage.options, work)
     if file_format == "csv":
         readers = csv.readers(files, config.csv)
@@ -139,7 +140,7 @@ def open_source(config: InputConfig, models: Sequence[str] = (), work: Path = Pa
     else:
         readers = jsonl.readers(files)
     source = _FileSource(readers)
-    mistakes = column_mistakes(source.schema, config)
+    mistakes = column_mistakes(source.schema, id_columns, config.columns)
     if mistakes:
         raise InvalidJob(mistakes)
     return source
@@ -216,16 +217,16 @@ def _extension(field: pa.Field) -> dict[bytes, bytes] | None:
     return found or None
 
 
-def column_mistakes(schema: pa.Schema, config: InputConfig) -> list[Mistake]:
+def column_mistakes(schema: pa.Schema, id_columns: Sequence[str], columns: Sequence[str] | None) -> list[Mistake]:
     """Return what is wrong with `input.id` and `input.columns`, given the input's columns."""
-    named = [("input.id", name) for name in config.id_columns]
-    named += [(f"input.columns[{index}]", name) for index, name in enumerate(config.columns or ())]
+    named = [("input.id", name) for name in id_columns]
+    named += [(f"input.columns[{index}]", name) for index, name in enumerate(columns or ())]
     mistakes = [
         Mistake(f'the input has no column "{name}"', key=key, suggestion=_near(name, schema.names))
         for key, name in named
         if name not in schema.names
     ]
-    for name in config.id_columns:
+    for name in id_columns:
         if name in schema.names and not is_id_type(schema.field(name).type):
             message = f'column "{name}" is {schema.field(name).type}; an id must be text or an integer'
             hint = "leave `input.id` out: rows are known by content"

@@ -50,12 +50,8 @@ def cache_keys(job: Job) -> CacheKeys:
     return CacheKeys(base if len(endpoint.urls) == 1 else None, endpoint.is_simulator)
 
 
-def refuse_unusable_cache(job: Job) -> None:
-    """Raise CheckpointFailed where the file at the cache's path is no cache, or cannot be read or written."""
-    config = job.config.cache
-    if config is None:
-        return
-    path = Path(config.path)
+def refuse_unusable_cache(path: Path) -> None:
+    """Raise CheckpointFailed where the file at a cache's path is no cache, or cannot be read or written."""
     why = why_unusable(path)
     try:
         if why is None and path.is_file() and path.stat().st_size and not is_cache(path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.app.jobs.builders import needs_max_tokens
 from pipeline.app.jobs.image_files import image_facts
-from pipeline.app.jobs.inspection import needs_max_tokens
 from pipeline.app.jobs.job import OpenJob
 from pipeline.records import digest
 from pipeline.sources import fingerprint

@@ -11,8 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pipeline.app.jobs.caching import refuse_unusable_cache
-from pipeline.app.jobs.inspection import carried_columns, inspect_job, samples_of
-from pipeline.app.jobs.material import read_variants
+from pipeline.app.jobs.columns import carried_columns, samples_of
+from pipeline.app.jobs.inspection import inspect_job
 from pipeline.app.jobs.pricing import terms_of
 from pipeline.app.jobs.settings import settings_of
 from pipeline.app.jobs.sharding import latest_shards
@@ -72,9 +72,9 @@ def open_job(job: Job, environ: Mapping[str, str] | None = None, *, for_sending:
     found = inspect_job(job, os.environ if environ is None else environ, for_sending=for_sending)
     if found.mistakes or found.source is None or not found.asked:
         raise InvalidJob(found.mistakes)
-    if for_sending:
-        refuse_unusable_cache(job)
-    config, (named, _) = job.config, read_variants(job.config)
+    config, named = job.config, found.variants
+    if for_sending and config.cache is not None:
+        refuse_unusable_cache(Path(config.cache.path))
     rows = Rows(
         found.source,
         config.input.id_columns,

@@ -13,6 +13,7 @@ from pipeline.app.jobs.places import (
     CHECKPOINT_NAMES,
     Place,
     checkpoint_around,
+    input_entries,
     job_places,
     kind_of_special,
     meeting,
@@ -39,11 +40,12 @@ def path_mistakes(job: Job) -> Iterator[Mistake]:
     """Yield what is wrong with the places of what a run writes: the output, the checkpoint, the shared limit, the
     simulator's ledger and the metrics. Leaves nothing behind.
     """
-    places = job_places(job)
+    entries, places, whole = input_entries(job), job_places(job), job.whole.checkpoint_path
     written = {place.key: place for place in reversed(places) if place.key in _IN_ITS_WAY}
     for key, place in written.items():
         others = [other for other in places if other.key != key and (other.key not in written or _first(key, other))]
-        mistake = _mistake(job, place, others)
+        outputs = output_places(job.output) if key == "output.path" else []
+        mistake = _mistake(place, outputs, others, entries, whole, job.config.name)
         if mistake is not None:
             yield mistake
     shared = job.config.limits.shared
@@ -66,7 +68,7 @@ def refuse_to_write(job: Job, path: Path, *, is_directory: bool = False) -> None
     kind = "directory" if is_directory else "file"
     inside = CHECKPOINT_NAMES if is_directory else ()
     found = meeting(Place(f"this {kind}", path, inside=inside), job_places(job, "the job's"))
-    if found is None and (entry := read_as_input(job, path, inside)) is not None:
+    if found is None and (entry := read_as_input(input_entries(job), path, inside)) is not None:
         found = f"{path} would be read as input by the next run, under `input.path: {entry}`"
     if found is None and (around := checkpoint_around(path)) is not None:
         found = f"{path} is in a checkpoint, {around}"
@@ -91,30 +93,37 @@ def _first(key: str | None, other: Place) -> bool:
     return other.key in order[: order.index(key or "")]
 
 
-def _mistake(job: Job, place: Place, others: Sequence[Place]) -> Mistake | None:
+def _mistake(
+    place: Place, outputs: Sequence[Place], others: Sequence[Place], entries: Sequence[str], whole: Path, name: str
+) -> Mistake | None:
+    """Return what is wrong with a place: by itself, by the `others` that it meets, or by the input's `entries`.
+
+    Args:
+        outputs: everything that is written for an output, if it is one.
+        whole: the checkpoint of the whole job.
+        name: that of the job.
+    """
     assert place.key is not None
     apart = _IN_ITS_WAY[place.key]
-    output = job.output if place.key == "output.path" else None
-    written = [place] if output is None else output_places(output)
-    for one in written:
+    for one in outputs or [place]:
         if (found := meeting(one, others)) is not None:
             return Mistake(found, key=place.key, suggestion=apart)
-        if (entry := read_as_input(job, one.path, one.inside)) is not None:
+        if (entry := read_as_input(entries, one.path, one.inside)) is not None:
             message = f"{one.path} would be read as input by the next run, under `input.path: {entry}`"
             return Mistake(message, key=place.key, suggestion="put it elsewhere, or name the input's files")
         special = kind_of_special(one.path)
         if special is not None and not one.is_directory and place.key != _CACHE:
             suggestion = "name a file"
-            if output is not None and special == "a directory":
-                inside = place.path / f"{job.config.name}.parquet"
+            if outputs and special == "a directory":
+                inside = place.path / f"{name}.parquet"
                 suggestion += f", such as {inside}, or a directory of part files as {place.path}/"
             return Mistake(f"{one.path} cannot be written to: it is {special}", key=place.key, suggestion=suggestion)
     if place.key == _CACHE:  # `refuse_unusable_cache` looks at the rest
         return None
-    if output is not None:
-        blocked = _blocked_output(place, [one.path for one in written])
+    if outputs:
+        blocked = _blocked_output(place, [one.path for one in outputs])
     elif place.is_directory:
-        if (other := _other_checkpoint(job, place.path)) is not None:
+        if (other := _other_checkpoint(whole, place.path)) is not None:
             message = f"{place.path} and the checkpoint {other} lie within each other"
             return Mistake(message, key=place.key, suggestion=apart)
         blocked = _blocked(place.path)
@@ -155,15 +164,15 @@ def _length(path: Path) -> int:
     return len(path.name)
 
 
-def _other_checkpoint(job: Job, directory: Path) -> Path | None:
+def _other_checkpoint(whole: Path, directory: Path) -> Path | None:
     """Return the checkpoint of another job that is directly inside the directory or that contains it."""
     with suppress(OSError):
         inner = (path for path in sorted(directory.iterdir()) if path.is_dir() and not is_own_directory(path))
-        others = (path for path in inner if Journal.exists(path) and not is_of_same_job(job, path))
+        others = (path for path in inner if Journal.exists(path) and not is_of_same_job(whole, path))
         if (found := next(others, None)) is not None:
             return found
     around = checkpoint_around(directory)
-    return None if around is None or is_of_same_job(job, around) else around
+    return None if around is None or is_of_same_job(whole, around) else around
 
 
 def _unopened(ledger: Path) -> str | None:

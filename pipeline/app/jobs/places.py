@@ -14,7 +14,7 @@ from msgspec import Struct
 from pipeline.config import Job
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
-from pipeline.sources.files import find_files
+from pipeline.sources.files import Format, find_files
 from pipeline.sources.stored import matches
 from pipeline.storage import Destination, split_uri
 
@@ -36,14 +36,21 @@ class Place(Struct, frozen=True):
         return bool(self.inside)
 
 
+def input_entries(job: Job) -> tuple[str, ...]:
+    """Return the entries of `input.path` on this machine; none where it names no files, or cannot be relied on."""
+    if job.table is not None or job.is_doubtful("input.path"):
+        return ()
+    return tuple(entry for entry in job.config.input.paths if split_uri(entry) is None)
+
+
 def job_places(job: Job, the: str = "the") -> list[Place]:
     """Return everything that a job reads or writes, as far as its job file can be relied on. `the` is how they are
     named: `the job's` where no job file is in sight.
     """
     config = job.config
     places = [Place("the job file", Path(job.file))]
-    if job.table is None and not job.is_doubtful("input.path"):
-        places += [Place(f"{the} input", path, "input.path") for path in _input_files(job)]
+    files = _input_files(input_entries(job), config.input.file_format)
+    places += [Place(f"{the} input", path, "input.path") for path in files]
     if job.writes_output and not job.is_doubtful("output.path"):
         places += output_places(job.output, the)
     if not job.is_doubtful("checkpoint.path") and not job.is_doubtful("name"):
@@ -78,15 +85,11 @@ def meeting(place: Place, others: Sequence[Place]) -> str | None:
     return None
 
 
-def read_as_input(job: Job, path: Path, inside: Sequence[str] = ()) -> str | None:
-    """Return which entry of `input.path` a file at `path` would come under, or files of these names inside it; None if
+def read_as_input(entries: Sequence[str], path: Path, inside: Sequence[str] = ()) -> str | None:
+    """Return which entry of the input a file at `path` would come under, or files of these names inside it; None if
     none would. Names with a leading dot come under a directory never, and under a pattern only where it has the dot.
     """
-    if job.table is not None or job.is_doubtful("input.path"):
-        return None
-    for entry in job.config.input.paths:
-        if split_uri(entry) is not None:
-            continue
+    for entry in entries:
         base, patterns = _parts(entry)
         below = names_below(path, base)
         if below is None:
@@ -152,15 +155,13 @@ _SPECIAL = (
 )
 
 
-def _input_files(job: Job) -> Iterator[Path]:
+def _input_files(entries: Sequence[str], file_format: Format | None) -> Iterator[Path]:
     """Yield the input's entries as the job names them, and their files as far as they are there."""
-    section = job.config.input
-    entries = [entry for entry in section.paths if split_uri(entry) is None]
     for entry in entries:
         if not os.path.isdir(entry):
             yield Path(entry)
     with suppress(InvalidInput, OSError):
-        yield from (Path(file.path) for file in (find_files(entries, section.file_format)[0] if entries else ()))
+        yield from (Path(file.path) for file in (find_files(entries, file_format)[0] if entries else ()))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

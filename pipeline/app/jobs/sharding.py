@@ -47,9 +47,9 @@ def gathered_id(checkpoint_ids: Sequence[str]) -> str:
     return digest(list(checkpoint_ids))
 
 
-def is_of_same_job(job: Job, checkpoint: Path) -> bool:
-    """Return whether a checkpoint's directory is that of the whole job, or of one of its shards."""
-    whole = job.whole.checkpoint_path.resolve()
+def is_of_same_job(whole: Path, checkpoint: Path) -> bool:
+    """Return whether a checkpoint's directory is that of the whole job, `whole`, or of one of its shards."""
+    whole = whole.resolve()
     found = checkpoint.resolve()
     return found == whole or (found.parent == whole and Shard.named(found.name) is not None)
 

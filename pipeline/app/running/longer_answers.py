@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice, zip_longest
 
 from msgspec import structs
 
-from pipeline.app.jobs.inspection import builder_of
+from pipeline.app.jobs.builders import builder_of
 from pipeline.app.jobs.job import OpenJob
 from pipeline.app.observe.summary import RunError
 from pipeline.config import JobVariant, ParametersConfig
@@ -55,7 +54,7 @@ def _former_variants(
         if digest(before) == digest(now) or _but_max_tokens(before) != _but_max_tokens(now):
             continue
         config = variant.config.model_copy(update={"parameters": ParametersConfig(**before["parameters"])})
-        builder, _ = builder_of(replace(opened.job, config=config), opened.rows.source)
+        builder, _ = builder_of(config, opened.rows.source)
         if builder is not None:  # else its column is gone, and the rows count as changed
             found.append(structs.replace(asked, builder=builder))
     return found

@@ -10,7 +10,7 @@ import pyarrow as pa
 from msgspec import Struct, field
 
 from pipeline.app.jobs import checkpoint
-from pipeline.app.jobs.inspection import samples_of
+from pipeline.app.jobs.columns import samples_of
 from pipeline.app.jobs.job import OpenJob, open_job
 from pipeline.app.jobs.paths import refuse_to_write
 from pipeline.app.jobs.places import kind_of_special

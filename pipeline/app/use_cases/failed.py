@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.app.jobs.inspection import samples_of
+from pipeline.app.jobs.columns import samples_of
 from pipeline.app.jobs.job import open_job
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.planning import plan_unsaved

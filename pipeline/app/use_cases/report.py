@@ -8,8 +8,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from pipeline.app.jobs.columns import samples_of
 from pipeline.app.jobs.expecting import expected_of
-from pipeline.app.jobs.inspection import samples_of
 from pipeline.app.jobs.moment import at_a_moment
 from pipeline.app.jobs.paths import refuse_to_write
 from pipeline.app.observe.next_steps import next_steps

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from pipeline.app.jobs import checkpoint
 from pipeline.app.jobs.caching import refuse_unusable_cache
-from pipeline.app.jobs.inspection import inspect_job, samples_of, wrong
+from pipeline.app.jobs.columns import samples_of
+from pipeline.app.jobs.inspection import inspect_job, wrong
 from pipeline.app.jobs.locking import reading
 from pipeline.app.jobs.machine import too_few_files
 from pipeline.app.jobs.scratch import scratch
@@ -59,7 +60,7 @@ def validate(
         raise InvalidJob(mistakes)
     found = inspect_job(job, os.environ, known=mistakes)
     mistakes = list(found.mistakes)
-    if not wrong(["output.path", "output.storage"], job, mistakes):
+    if not wrong(["output.path", "output.storage"], job.doubtful, mistakes):
         mistakes += written_mistakes(job)
     rows, tried = 0, Trial()
     if found.source is not None:
@@ -69,7 +70,7 @@ def validate(
             source = found.source
             tried = try_first_rows(job, found.asked, lambda: _valid_rows(source), _TRIAL_SECONDS)
             mistakes += [one for one in tried.mistakes if one.key is None or not job.is_doubtful(one.key)]
-    if not wrong(["limits", "endpoint.url"], job, mistakes) and (lack := too_few_files(job, rows)) is not None:
+    if not wrong(["limits", "endpoint.url"], job.doubtful, mistakes) and (lack := too_few_files(job, rows)) is not None:
         mistakes.append(Mistake(lack.message, key="limits.concurrency", suggestion=lack.remedy))
     try:
         _check_existing(job, mistakes)
@@ -87,7 +88,7 @@ def validate(
 def _count_rows(job: Job, source: Source, known: Sequence[Mistake]) -> tuple[int, Sequence[Mistake]]:
     """Return how many rows there are, and what is wrong with one of them or with their ids."""
     section, model = job.config.input, job.config.endpoint.model
-    id_columns = () if wrong(["input.id"], job, known) else section.id_columns
+    id_columns = () if wrong(["input.id"], job.doubtful, known) else section.id_columns
     # Nothing is asked for a plan without a journal, so any prompt will do, also where the job's is wrong.
     builder = RequestBuilder(PromptConfig(user="-"), ParametersConfig(), model, source.schema.names, {}, None)
     kind = job.config.endpoint.kind
@@ -115,9 +116,12 @@ def _valid_rows(source: Source) -> Iterator[Row]:
 
 def _check_existing(job: Job, known: Sequence[Mistake]) -> None:
     """Raise what a run would, for the existing checkpoint, the cache and the file at the output's path."""
-    if wrong(["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite", "cache"], job, known):
+    if wrong(
+        ["name", "checkpoint.path", "endpoint.url", "output.path", "output.overwrite", "cache"], job.doubtful, known
+    ):
         return
-    refuse_unusable_cache(job)
+    if job.config.cache is not None:
+        refuse_unusable_cache(Path(job.config.cache.path))
     directory = job.checkpoint_path
     if not Journal.exists(directory):
         checkpoint.refuse_foreign_output(job, directory, None, allow_gathered=True)
