@@ -27,13 +27,14 @@ def validate(console: Console, job_file: str, overrides: Sequence[str], show: in
     from pipeline.app.jobs.machine import too_few_threads
     from pipeline.app.use_cases.validate import validate as check
     from pipeline.config import key_note
+    from pipeline.engines import Demand
 
     found = check(job_file, overrides, show)
     for warning in checkpoint_warnings(found.job.checkpoint_path):
         console.caution(warning)
     if (key := key_note(found.job.config.endpoint, os.environ)) is not None:
         console.caution(f"{key}; endpoint.api_key_env names the variable of another")
-    if (lack := too_few_threads(found.job, found.rows)) is not None:
+    if (lack := too_few_threads(Demand.of(found.job.config, found.rows))) is not None:
         console.caution(f"limits.concurrency: {lack.message}: {lack.remedy}")
     data = {
         "valid": True,

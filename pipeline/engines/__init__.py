@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from pipeline.limits import MAX_IN_FLIGHT
 
@@ -16,6 +18,38 @@ _MOST_PROCESSES = 4
 _FEWEST_ROWS = 2_000
 _FEWEST_IN_FLIGHT = 16
 _FEWEST_A_MINUTE = 30_000
+
+
+class Demand(Struct, frozen=True):
+    """What a run asks of the machine. At most `in_flight` requests are under way at a time, and never more than
+    `most_in_flight`, even if `concurrency` is raised while the run sends.
+    """
+
+    concurrency: int | Literal["auto"]
+    in_flight: int
+    most_in_flight: int
+    processes: int
+    """How many there are, the one that decides included."""
+    has_given_processes: bool
+    """Whether the job says how many processes there are."""
+    is_standard: bool
+    """Whether each request needs a thread."""
+    is_simulated: bool
+    """Whether this machine holds the other end of each connection."""
+
+    @classmethod
+    def of(cls, config: JobConfig, rows: int) -> Demand:
+        """Return what a job asks for that has so many rows to send."""
+        limits, most = config.limits, most_in_flight(config.endpoint)
+        return cls(
+            limits.concurrency,
+            min(most_asked(limits), most, rows),
+            most,
+            processes_for(config, rows),
+            limits.processes != "auto",
+            config.endpoint.transport == "standard",
+            config.endpoint.is_simulator,
+        )
 
 
 def processes_for(config: JobConfig, rows: int) -> int:

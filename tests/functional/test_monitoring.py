@@ -168,7 +168,7 @@ def test_a_fault_of_the_program_is_told_too(
 
     ws.questions("a")
     ws.job(notify=listener.section, metrics={"textfile": "figures.prom"})
-    monkeypatch.setattr(Run, "_send", fail)
+    monkeypatch.setattr("pipeline.app.running.run.send_rows", fail)
     with pytest.raises(ZeroDivisionError):
         run_here().execute()
     assert listener.pings == ["start", "fail"]

@@ -12,6 +12,7 @@ import pytest
 from pipeline.app.jobs import machine
 from pipeline.app.jobs.machine import free_threads
 from pipeline.app.use_cases.doctor import default_job, run_checks
+from pipeline.engines import Demand
 from pipeline.engines.sender_config import free_files
 
 
@@ -88,7 +89,7 @@ def test_the_embedded_endpoint_holds_an_end_of_every_connection(
     endpoint = job.config.endpoint.model_copy(update={"url": url})
     job = replace(job, config=job.config.model_copy(update={"limits": limits, "endpoint": endpoint}))
     monkeypatch.setattr(resource, "getrlimit", lambda limit: (64, 64))
-    lack = machine.too_few_files(job, 1000)
+    lack = machine.too_few_files(Demand.of(job.config, 1000))
     if most is None:
         assert lack is None
         return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from pipeline.config import AuthConfig, EndpointConfig, Job, JobConfig, api_key, variants
+from pipeline.config import AuthConfig, EndpointConfig, Job, api_key, variants
 from pipeline.config.wire import make_endpoint, other_urls
 from pipeline.engines import most_in_flight
 from pipeline.engines.sender_config import SenderConfig
@@ -21,9 +21,10 @@ def sender_config(job: Job, address: str | None, environ: Mapping[str, str]) -> 
     """Return the sender's settings for the job's endpoint. `address` is the embedded one's, whose key is no secret."""
     config = job.config
     key = "simulator" if address else api_key(config.endpoint, environ)
+    headers = _request_headers(config.endpoint, key, address)
     return SenderConfig(
         make_endpoint(config.endpoint, address, config.known_models),
-        _request_headers(config.endpoint, key, address),
+        headers,
         None if address else key,
         most_in_flight(config.endpoint),
         config.limits.timeout_seconds,
@@ -52,17 +53,14 @@ def _request_headers(endpoint: EndpointConfig, key: str | None, address: str | N
 
 
 @contextmanager
-def reading_load(config: JobConfig, address: str | None) -> Iterator[Callable[[], Load | None]]:
-    """Follow what servers that say it tell of their load, if the run is to find its number of requests in flight.
-
-    `address` is the embedded endpoint's.
-    """
-    if not config.endpoint.provider.shows_load or config.limits.concurrency != "auto":
+def reading_load(urls: Sequence[str], *, is_told: bool) -> Iterator[Callable[[], Load | None]]:
+    """Follow what servers tell of their load, where `is_told` says that they do and that it is needed."""
+    if not is_told:
         yield lambda: None
         return
     from pipeline.engines.gauges import Gauges
 
-    with Gauges(config.endpoint.urls if address is None else (address,)).reading() as gauges:
+    with Gauges(urls).reading() as gauges:
         yield gauges.latest
 
 

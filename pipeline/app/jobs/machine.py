@@ -10,9 +10,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pipeline.config import Job
 from pipeline.config.models.values import MOST_PROCESSES
-from pipeline.engines import most_asked, most_in_flight, processes_for
+from pipeline.engines import Demand
 from pipeline.errors import InvalidInput
 
 _OTHER_FILES = 32
@@ -30,24 +29,24 @@ class Lack(Struct, frozen=True):
 
 
 @contextmanager
-def room_for_connections(job: Job, rows: int) -> Iterator[int]:
-    """Raise the limit on open files to what sending so many rows needs, and put it back afterwards. Gives how many
+def room_for_connections(demand: Demand) -> Iterator[int]:
+    """Raise the limit on open files to what a run needs, and put it back afterwards. Gives how many
     requests this process may then have in flight, the embedded endpoint's ends of them included.
 
     Raises InvalidInput where the system allows no such limit.
     """
     if (lack := too_few_addresses()) is not None:
         raise InvalidInput(f"{lack.message}: {lack.remedy}")
-    lack = too_few_files(job, rows)
+    lack = too_few_files(demand)
     if lack is not None:
         raise InvalidInput(f"limits.concurrency: {lack.message}: {lack.remedy}")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needs = _needs(job, rows)
+    needs = _needs(demand)
     wanted = max(need.all_files for need in needs)
     if hard != resource.RLIM_INFINITY:  # what is found while sending makes do with what there is
         wanted = min(wanted, hard)
     if soft == resource.RLIM_INFINITY:
-        yield most_in_flight(job.config.endpoint)
+        yield demand.most_in_flight
         return
     limit = max(soft, wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
@@ -69,30 +68,26 @@ def too_few_addresses() -> Lack | None:
     )
 
 
-def too_few_files(job: Job, rows: int) -> Lack | None:
-    """Return why a process of a run may not hold the connections open that so many rows need; None where it may, or
-    where the job leaves their number to the run.
+def too_few_files(demand: Demand) -> Lack | None:
+    """Return why a process of a run may not hold open the connections that it needs; None where it may, or where the
+    job leaves their number to the run.
     """
-    if job.config.limits.concurrency == "auto":
+    if demand.concurrency == "auto":
         return None
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = max(_needs(job, rows), key=lambda one: one.all_files)
+    need = max(_needs(demand), key=lambda one: one.all_files)
     if hard == resource.RLIM_INFINITY or need.all_files <= hard:
         return None
-    most = (hard - _OTHER_FILES) // need.files * (_in_flight(job, rows) // max(1, need.connections))
+    most = (hard - _OTHER_FILES) // need.files * (demand.in_flight // max(1, need.connections))
     lower = f", or set limits.concurrency to {most} at most" if most > 0 else ""
-    if not job.config.endpoint.is_simulator and 1 < (senders := _senders_needed(job, rows, hard)) < MOST_PROCESSES:
+    senders = -(-demand.in_flight // max(1, hard - _OTHER_FILES))  # so that each has a file for each of its requests
+    if not demand.is_simulated and 1 < senders < MOST_PROCESSES:
         lower += f", or limits.processes to {1 + senders}"
     return Lack(
         f"{need.connections} requests at a time need about {need.all_files} open files, and the system allows a process"
         f" {hard}",
         f"raise that limit (`ulimit -Hn`){lower}",
     )
-
-
-def _senders_needed(job: Job, rows: int, most_files: int) -> int:
-    """Return how many processes have to send, so that each has a file for each of its requests in flight."""
-    return -(-_in_flight(job, rows) // max(1, most_files - _OTHER_FILES))
 
 
 class _Need(Struct, frozen=True):
@@ -107,25 +102,23 @@ class _Need(Struct, frozen=True):
         return self.connections * self.files + _OTHER_FILES
 
 
-def _needs(job: Job, rows: int) -> list[_Need]:
+def _needs(demand: Demand) -> list[_Need]:
     """Return what each kind of process of a run needs. The embedded endpoint, which is in the process that decides,
     holds the other end of each connection.
     """
-    in_flight, processes = _in_flight(job, rows), processes_for(job.config, rows)
-    is_simulated = job.config.endpoint.is_simulator
-    if processes == 1:
-        return [_Need(in_flight, 2 if is_simulated else 1)]
-    share = -(-in_flight // (processes - 1))
-    return [_Need(share, 1), *([_Need(in_flight, 1)] if is_simulated else [])]
+    if demand.processes == 1:
+        return [_Need(demand.in_flight, 2 if demand.is_simulated else 1)]
+    share = -(-demand.in_flight // (demand.processes - 1))
+    return [_Need(share, 1), *([_Need(demand.in_flight, 1)] if demand.is_simulated else [])]
 
 
-def too_few_threads(job: Job, rows: int) -> Lack | None:
-    """Return why sending so many rows by the standard transport, which needs a thread for each request in flight, may
+def too_few_threads(demand: Demand) -> Lack | None:
+    """Return why sending by the standard transport, which needs a thread for each request in flight, may
     get fewer; None where nothing is known of that. A run goes on with those that it gets.
     """
-    if job.config.endpoint.transport != "standard":
+    if not demand.is_standard:
         return None
-    wanted, free = _in_flight(job, rows), free_threads()
+    wanted, free = demand.in_flight, free_threads()
     if free is None or wanted + _OTHER_THREADS <= free:
         return None
     most = max(1, free - _OTHER_THREADS)
@@ -174,7 +167,3 @@ def _threads_of(user: int, processes: Path) -> int:
             if int(facts["Uid"].split()[0]) == user:
                 count += int(facts["Threads"])
     return count
-
-
-def _in_flight(job: Job, rows: int) -> int:
-    return min(most_asked(job.config.limits), most_in_flight(job.config.endpoint), rows)

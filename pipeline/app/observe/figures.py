@@ -29,12 +29,13 @@ class Figures:
 
     `failed_now` are the rows that failed in this run, `left_alone` the failed rows that it does not send. `answers` are
     those from before it; None in them is not known, and stays so. `out` are the lines in batches that the sending has
-    nothing to do with, and what they may cost at most. `has_marks` is as for `input_row_id`.
+    nothing to do with, and what they may cost at most. `has_marks` is as for `input_row_id`, once
+    the job is open.
     """
 
-    def __init__(self, summary: Summary, *, has_marks: bool) -> None:
+    def __init__(self, summary: Summary) -> None:
         self.summary = summary
-        self.has_marks = has_marks
+        self.has_marks = False
         self.started = time.monotonic()
         self.failed_now = FailureKinds()
         self.left_alone = FailureKinds()

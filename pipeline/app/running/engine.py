@@ -14,7 +14,7 @@ from pipeline.app.jobs.endpoint import sender_config
 from pipeline.app.jobs.machine import room_for_connections
 from pipeline.app.running.options import RunOptions
 from pipeline.config import Job, JobConfig
-from pipeline.engines import processes_for
+from pipeline.engines import Demand
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.processes import ProcessEngine
 from pipeline.engines.sender_config import SenderConfig
@@ -74,14 +74,13 @@ def _is_here(config: JobConfig) -> bool:
 
 
 class Engines:
-    """Makes the engine of a run that sends `rows` rows: by `placement`, if there is one."""
+    """Makes the engine of a run: by `placement`, if there is one."""
 
-    def __init__(self, job: Job, rows: int, placement: Placement | None, warn: Callable[[str], None]) -> None:
-        self._job = job
-        self._rows = rows
+    def __init__(self, demand: Demand, placement: Placement | None, warn: Callable[[str], None]) -> None:
+        self._demand = demand
         self._placement = placement
         self._warn = warn
-        self.processes = 1 if placement is not None else processes_for(job.config, rows)
+        self.processes = 1 if placement is not None else demand.processes
         """How many processes of this machine the run has."""
 
     @contextmanager
@@ -90,10 +89,10 @@ class Engines:
 
         Raises InvalidInput where there is no room.
         """
-        if self._placement is not None and not self._job.config.endpoint.is_simulator:
+        if self._placement is not None and not self._demand.is_simulated:
             yield sender  # each sender sees to its own
             return
-        with room_for_connections(self._job, self._rows) as most_slots:
+        with room_for_connections(self._demand) as most_slots:
             yield replace(sender, slots=min(sender.slots, most_slots))
 
     def start(self, sender: SenderConfig, pause: Pause, seconds: float, check: Callable[[], None]) -> Engine:
@@ -103,8 +102,8 @@ class Engines:
             InvalidInput: the configuration cannot be used, or no sender can be placed.
             PipelineError: what was asked for cannot be started.
         """
-        limits = self._job.config.limits
-        if sender.standard and limits.concurrency != "auto" and sender.slots < limits.concurrency:
+        asked = self._demand.concurrency
+        if sender.standard and asked != "auto" and sender.slots < asked:
             self._warn(
                 f"limits.concurrency: endpoint.transport: standard has no more than {sender.slots} requests in flight;"
                 " lean has up to 20,000"
@@ -119,7 +118,7 @@ class Engines:
             except (InvalidInput, Interrupted):
                 raise
             except PipelineError as error:
-                if limits.processes != "auto":
+                if self._demand.has_given_processes:
                     raise
                 self._warn(f"{error}. This run sends from one process.")
         return LocalEngine(sender.client(pause), self._warn)

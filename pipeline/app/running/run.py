@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
-from pipeline.app.jobs.job import OpenJob, open_job
+from pipeline.app.jobs.job import open_job
 from pipeline.app.jobs.locking import locked
 from pipeline.app.jobs.restoring import refuse_copies_of_another_division, restore_missing
 from pipeline.app.jobs.scratch import remove_leftovers
 from pipeline.app.jobs.sharding import refuse_another_division
 from pipeline.app.jobs.signals import Signals
 from pipeline.app.jobs.stores import try_stores
-from pipeline.app.observe.answer_counts import AnswerCounts, counts_of_journal, counts_of_output
-from pipeline.app.observe.expectation import Exceeded
+from pipeline.app.observe.answer_counts import AnswerCounts
 from pipeline.app.observe.figures import Figures
 from pipeline.app.observe.monitoring import Monitoring
 from pipeline.app.observe.status import known, written_output
@@ -29,28 +27,20 @@ from pipeline.app.running import longer_answers
 from pipeline.app.running.acceptance import accept_failures
 from pipeline.app.running.backups import Backups
 from pipeline.app.running.context import RunContext
-from pipeline.app.running.ending import ending
 from pipeline.app.running.engine import check_engine, placing
+from pipeline.app.running.finish import finish
 from pipeline.app.running.options import RunOptions, select_retries
 from pipeline.app.running.prepare import prepare
-from pipeline.app.running.publishing import publish_rows
-from pipeline.app.running.send import RowSender
+from pipeline.app.running.sending import refuse_unfit_options, send_rows
 from pipeline.config import Job
 from pipeline.endings import StopKind
-from pipeline.errors import Interrupted, InvalidInput, JobLocked, PipelineError, StoreFailed, StoreRefused
-from pipeline.journal import Event, Journal, State, read_progress
+from pipeline.errors import Interrupted, JobLocked, PipelineError, StoreFailed, StoreRefused
+from pipeline.journal import read_progress
 from pipeline.journal.orders import withdraw_orders
-from pipeline.plan import FailureKinds, Plan, failure_kinds
+from pipeline.plan import FailureKinds
 from pipeline.records import JsonObject
-from pipeline.runner import Progress, Stop, StopRequest
+from pipeline.runner import Stop, StopRequest
 from pipeline.sources import Source, Watched
-from pipeline.storage import StorePath
-
-if TYPE_CHECKING:
-    from pipeline.app.running.batches import BatchRun
-    from pipeline.engines.remote.engine import Placement
-
-_PENDING = (State.NEW, State.ATTEMPTED, State.CHANGED)
 
 
 class Run:
@@ -78,10 +68,9 @@ class Run:
         self._is_planning = True
         self._held: HeldCheckpoint | None = None
         self._backups: Backups | None = None
-        self._placement: Placement | None = None
-        self._monitoring: Monitoring | None = None
+        self._monitoring = Monitoring(job.config, self._watcher.warned)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        self._figures = Figures(Summary(job=job.config.name, run_id=run_id), has_marks=job.config.has_marks)
+        self._figures = Figures(Summary(job=job.config.name, run_id=run_id))
         self.first_event = 0
         self.cancelled = 0
 
@@ -99,42 +88,22 @@ class Run:
         Raises:
             PipelineError: nothing could be sent, or the checkpoint failed; `summary` says what is known.
         """
-        monitoring = self._monitoring = Monitoring(self._job.config, self._watcher.warned)
         try:
-            self._execute(monitoring)
+            self._execute()
         except JobLocked:
             raise
         except Exception as error:
             if not isinstance(error, PipelineError):
-                self._figures.summary = self.summary.ended_by(PipelineError("a fault of the program"))
-            monitoring.ended(self.summary)
+                self._figures.summary = self._figures.summary.ended_by(PipelineError("a fault of the program"))
+            self._monitoring.ended(self._figures.summary)
             raise
-        monitoring.ended(self.summary)
-        return self.summary
+        self._monitoring.ended(self._figures.summary)
+        return self._figures.summary
 
-    def _execute(self, monitoring: Monitoring) -> None:
+    def _execute(self) -> None:
         try:
             with self._signals:
-                check_engine(self._options)
-                opened = open_job(self._job, for_sending=not self._options.accept)
-                if self._is_embedded:
-                    opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
-                if self._options.on_change != "rerun":
-                    refuse_another_division(self._job)
-                with locked(self._job) as directory:
-                    monitoring.started()
-                    remove_leftovers(directory)
-                    withdraw_orders(directory)
-                    try_stores(self._job)
-                    restore_missing(self._job, directory)
-                    if self._options.on_change != "rerun":
-                        refuse_copies_of_another_division(self._job)
-                    self._held = HeldCheckpoint(self._job, directory)
-                    if self._job.backup is not None:
-                        self._backups = Backups(self._job, self._job.backup, directory, self._watcher.warned)
-                        self._backups.begin(self._held.journal)
-                    with placing(self._job, self._options) as self._placement:
-                        self._run(opened, self._held)
+                self._run()
         except PipelineError as error:
             self._end_by(error)
             raise
@@ -144,6 +113,80 @@ class Run:
             if self._backups is not None:
                 self._backups.close()
 
+    def _run(self) -> None:
+        figures, options = self._figures, self._options
+        with self._holding() as (context, held):
+            last = read_progress(held.directory) or {}
+            opened = context.opened
+            prepared = prepare(opened, held, options, last)
+            plan, journal = prepared.plan, prepared.journal
+            figures.answers = AnswerCounts() if options.asks_longer else prepared.answers
+            figures.update(RowFigures.of(plan), MoneyFigures.of(journal))
+            if plan.kept_empty:
+                assert held.checkpoint_id is not None
+                none_failed = FailureKinds()
+                output = written_output(self._job, held.checkpoint_id)
+                figures.update(AnswerCounts(0, 0), status="kept", output=output, is_idle=True, **none_failed.counts())
+                figures.write_at_rest(held.directory, journal, none_failed)
+                return
+            if options.accept:
+                accept_failures(plan, held.writer(), kind=options.retry_kind, limit=options.limit)
+                figures.update(RowFigures.of(plan), MoneyFigures.of(held.writer()))
+                finish(context, plan, held, None)
+                return
+            select_retries(plan, journal, self._job.config.retry.max_runs, options, opened.rows.expected)
+            figures.update(RowFigures.of(plan), MoneyFigures.of(journal), is_idle=not plan.count(*options.to_send))
+            self._is_planning = False
+            self._watcher.planned(opened, plan, options.to_send, prepared.notes)
+            stop = None
+            if options.limit != 0:
+                refuse_unfit_options(context, journal)
+                self.first_event = journal.totals.events + 1
+                stop, self.cancelled = send_rows(context, plan, held)
+            if options.asks_longer:
+                assert held.journal is not None
+                longer_answers.put_back(plan, held.journal)
+                figures.update(RowFigures.of(plan))
+            finish(context, plan, held, stop)
+            if stop is not None and stop.kind is StopKind.COST_CAP and not figures.summary.requests:
+                figures.update(is_said=_is_said(last, stop))
+
+    @contextmanager
+    def _holding(self) -> Iterator[tuple[RunContext, HeldCheckpoint]]:
+        """Open the job and hold its checkpoint, restored if it is missing, and whatever else a run needs."""
+        check_engine(self._options)
+        opened = open_job(self._job, for_sending=not self._options.accept)
+        self._figures.has_marks = opened.rows.has_marks
+        if self._is_embedded:
+            opened = replace(opened, rows=replace(opened.rows, source=self._interruptible(opened.rows.source)))
+        if self._options.on_change != "rerun":
+            refuse_another_division(self._job)
+        with locked(self._job) as directory:
+            self._monitoring.started()
+            remove_leftovers(directory)
+            withdraw_orders(directory)
+            try_stores(self._job)
+            restore_missing(self._job, directory)
+            if self._options.on_change != "rerun":
+                refuse_copies_of_another_division(self._job)
+            self._held = HeldCheckpoint(self._job, directory)
+            if self._job.backup is not None:
+                self._backups = Backups(self._job, self._job.backup, directory, self._watcher.warned)
+                self._backups.begin(self._held.journal)
+            with placing(self._job, self._options) as placement:
+                context = RunContext(
+                    opened,
+                    self._options,
+                    self._figures,
+                    self._watcher,
+                    self._signals,
+                    self._stop_request,
+                    self._monitoring,
+                    self._backups,
+                    placement,
+                )
+                yield context, self._held
+
     def _end_by(self, error: PipelineError) -> None:
         """Have the summary say what ended the run, and what is valid all the same."""
         self._figures.update()
@@ -152,7 +195,7 @@ class Run:
                 with suppress(OSError):
                     self._figures.update(output=written_output(self._job, self._held.checkpoint_id))
             self._held.close()
-        summary = self.summary
+        summary = self._figures.summary
         if summary.rows is None and not isinstance(error, Interrupted):
             summary = summary.with_job_of(known(self._job).summary)
         self._figures.summary = summary.ended_by(error)
@@ -165,121 +208,6 @@ class Run:
                 raise Interrupted(self._stop_request.signal)
 
         return Watched(source, check)
-
-    def _run(self, opened: OpenJob, held: HeldCheckpoint) -> None:
-        figures, options = self._figures, self._options
-        last = read_progress(held.directory) or {}
-        prepared = prepare(opened, held, options, last)
-        plan, journal = prepared.plan, prepared.journal
-        figures.answers = AnswerCounts() if options.asks_longer else prepared.answers
-        figures.update(RowFigures.of(plan), MoneyFigures.of(journal))
-        if plan.kept_empty:
-            assert held.checkpoint_id is not None
-            none_failed = FailureKinds()
-            output = written_output(self._job, held.checkpoint_id)
-            figures.update(AnswerCounts(0, 0), status="kept", output=output, is_idle=True, **none_failed.counts())
-            figures.write_at_rest(held.directory, journal, none_failed)
-            return
-        if options.accept:
-            accept_failures(plan, held.writer(), kind=options.retry_kind, limit=options.limit)
-            figures.update(RowFigures.of(plan), MoneyFigures.of(held.writer()))
-            self._publish(opened, plan, held, None)
-            return
-        select_retries(plan, journal, self._job.config.retry.max_runs, options, opened.rows.expected)
-        figures.update(RowFigures.of(plan), MoneyFigures.of(journal), is_idle=not plan.count(*options.to_send))
-        self._is_planning = False
-        self._watcher.planned(opened, plan, options.to_send, prepared.notes)
-        stop = self._send(opened, plan, held) if options.limit != 0 else None
-        if options.asks_longer:
-            assert held.journal is not None
-            longer_answers.put_back(plan, held.journal)
-            figures.update(RowFigures.of(plan))
-        self._publish(opened, plan, held, stop)
-        if stop is not None and stop.kind is StopKind.COST_CAP and not self.summary.requests:
-            figures.update(is_said=_is_said(last, stop))
-
-    def _send(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint) -> Stop | None:
-        """Send what is to be sent, one by one or by batches, and collect what is out in batches."""
-        assert held.journal is not None
-        context = RunContext(
-            opened,
-            self._options,
-            self._figures,
-            self._watcher,
-            self._signals,
-            self._stop_request,
-            self._recorded,
-            self._exceeded,
-        )
-        buys_batches, is_out = self._job.config.endpoint.batch is not None, bool(held.journal.totals.batches)
-        if self._options.no_wait and not buys_batches and not is_out:
-            raise InvalidInput("--no-wait is for `endpoint.batch`: no row waits in a batch; leave it out")
-        if self._options.asks_longer and buys_batches:
-            raise InvalidInput("--kind truncated asks one by one; add --set endpoint.batch=null")
-        self.first_event = held.journal.totals.events + 1
-        if self._options.cancel:
-            self.cancelled, stop = _batch_run(context).cancel(plan, held)
-            return stop
-        stop, progress = None, Progress()
-        if not self.summary.is_idle and not buys_batches:
-            sender = RowSender(context, self._placement)
-            stop = sender.send(plan, held)
-            progress = sender.progress
-        if stop is None and (is_out or (buys_batches and not self.summary.is_idle)):
-            self._figures.update(is_idle=False)
-            stop = _batch_run(context).send(plan, held, progress, only_collect=not buys_batches)
-        return stop
-
-    def _recorded(self, events: Sequence[Event], journal: Journal) -> None:
-        if self._monitoring is not None:
-            self._monitoring.recorded(events, journal)
-        if self._backups is not None and events:
-            self._backups.recorded()
-
-    def _exceeded(self, exceeded: Exceeded) -> None:
-        self._watcher.warned(exceeded.text)
-        if self._monitoring is not None:
-            self._monitoring.exceeded(self.summary, exceeded)
-
-    def _publish(self, opened: OpenJob, plan: Plan, held: HeldCheckpoint, stop: Stop | None) -> None:
-        """Publish what there is, and say how the run ended."""
-        config, journal = self._job.config, held.journal
-        assert journal is not None
-        unsaved = None if self._backups is None else self._backups.finish(journal.totals.commits)
-        is_whole = plan.count(*_PENDING) == 0
-        seconds = config.limits.drain_seconds if self._stop_request.signal is not None else None
-        try:
-            output, is_current = publish_rows(opened, plan, journal, is_whole=is_whole, seconds=seconds)
-        except StoreRefused as error:
-            raise StoreFailed(f"{error}; every answer is in the checkpoint") from error
-        failures = failure_kinds(plan, journal, max_runs=config.retry.max_runs)
-        ended = ending(
-            stop,
-            self._options,
-            is_whole=is_whole,
-            is_published=is_current and output is not None,
-            failed_now=self._figures.failed_now,
-            has_marks=self._figures.has_marks,
-            is_accepted=failures.are_accepted,
-        )
-        answers = AnswerCounts()
-        if is_current:
-            if output is None or isinstance(output.path, StorePath):
-                answers = counts_of_journal(plan, journal)
-            else:
-                answers = counts_of_output(output, config.output.prefix)
-        place = None if output is None else str(output)
-        self._figures.update(answers, ended, output=place, **failures.counts())
-        self._figures.write_at_rest(held.directory, journal, failures)
-        if unsaved is not None:
-            raise unsaved
-
-
-def _batch_run(context: RunContext) -> BatchRun:
-    """Return what buys by batches, which few runs need and which takes a while to import."""
-    from pipeline.app.running.batches import BatchRun
-
-    return BatchRun(context)
 
 
 def _is_said(last: JsonObject, stop: Stop) -> bool:

@@ -22,9 +22,10 @@ from pipeline.app.running.context import RunContext
 from pipeline.app.running.engine import Engines
 from pipeline.app.running.limited import Work, of_machine
 from pipeline.app.running.lines_out import open_lines, without_open_lines
+from pipeline.app.running.options import RunOptions
 from pipeline.app.running.pauses import resume_pause
-from pipeline.config import LimitsConfig, shown_address
-from pipeline.engines import most_in_flight
+from pipeline.config import shown_address
+from pipeline.engines import Demand
 from pipeline.errors import Interrupted
 from pipeline.journal import Journal
 from pipeline.limits import Pause, Servers
@@ -44,17 +45,14 @@ from pipeline.runner import (
 from pipeline.wording import money
 
 if TYPE_CHECKING:
-    from pipeline.engines.remote.engine import Placement
     from pipeline.limits.shared import SharedLimit
 
 
 class RowSender:
-    """Sends the rows that a plan names. `placement` places the senders, if they are elsewhere."""
+    """Sends the rows that a plan names."""
 
-    def __init__(self, context: RunContext, placement: Placement | None) -> None:
+    def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._placement = placement
-        self._expectation: Expectation | None = None
         self._opened = context.opened
         self._job = context.opened.job
         self._options = context.options
@@ -62,7 +60,6 @@ class RowSender:
         self._watcher = context.watcher
         self._signals = context.signals
         self._stop_request = context.stop_request
-        self._is_stopping = False
         self.progress = Progress()
 
     def send(self, plan: Plan, held: HeldCheckpoint) -> Stop | None:
@@ -76,8 +73,10 @@ class RowSender:
         rows = min(to_send, options.limit or to_send)
         self._begin(plan, journal, rows)
         estimate = quick_estimate(self._opened, plan, options.to_send)
-        self._expectation = Expectation(estimate, rows / max(1, to_send))
+        expectation = Expectation(estimate, rows / max(1, to_send))
+        observer = _Observer(self._context, expectation, plan, held, config.limits.drain_seconds)
         names = config.endpoint.urls
+        tells_load = config.endpoint.provider.shows_load and config.limits.concurrency == "auto"
         pause, now = Pause(len(names)), time.time()
         sent = recent_sends.sent_lately(journal, config.limits, now)
         recent_sends.see(journal, sent, now)
@@ -89,16 +88,18 @@ class RowSender:
         self._figures.out = open_lines(journal)
         controls = self._figures.controls = Controls(held.directory, config.limits, held.writer, run_id)
         expected = self._opened.rows.expected
-        engines = Engines(self._job, rows, self._placement, self._watcher.warned)
+        demand = Demand.of(config, rows)
+        engines = Engines(demand, self._context.placement, self._watcher.warned)
+        common = self._job.whole.config.limits
         begun = Work.now()
         with (
-            _shared_limit(self._job.whole.config.limits) as shared,
+            _shared_limit(common.shared, common.requests_per_minute, common.tokens_per_minute) as shared,
             endpoint_address(self._job) as address,
             engines.room(sender_config(self._job, address, os.environ)) as sender,
-            reading_load(self._job.config, address) as load,
+            reading_load(names if address is None else (address,), is_told=tells_load) as load,
             open_cache(self._job, expected, self._watcher.warned) as cached,
         ):
-            works = feed(self._opened.rows, plan, journal, settings, options.to_send, self._drawn(plan), cached)
+            works = feed(self._opened.rows, plan, journal, settings, options.to_send, _drawn(plan, options), cached)
             works = without_open_lines(while_unchanged(works, self._opened.rows.source.files), journal)
             seconds = self._figures.started + (config.limits.deadline_seconds or math.inf) - time.monotonic()
             # Last: from here on it is closed, whatever happens.
@@ -112,7 +113,7 @@ class RowSender:
                 self._stop_request,
                 observers=Observers(
                     recorded=lambda events: self._context.recorded(events, journal),
-                    progressed=lambda progress: self._observe(progress, plan, held),
+                    progressed=observer.see,
                     poll=controls.poll,
                 ),
                 started=self._figures.started,
@@ -127,8 +128,9 @@ class RowSender:
                     self.progress = runner.progress
                     self._figures.take(runner.progress)
                     busy = Work.now().busy_since(begun, engines.processes - 1)
-                    most = most_in_flight(config.endpoint)
-                    limited_by = of_machine(runner.progress.limited_by, room=room, most=most, busy=busy)
+                    limited_by = of_machine(
+                        runner.progress.limited_by, room=room, most=demand.most_in_flight, busy=busy
+                    )
                     self._figures.update(limited_by=limited_by)
                     # What is in doubt where the journal failed is in no total.
                     lines, worst_usd = self._figures.out
@@ -155,38 +157,51 @@ class RowSender:
         if self._stop_request.signal is not None:
             raise Interrupted(self._stop_request.signal)
 
-    def _drawn(self, plan: Plan) -> list[int] | None:
-        options = self._options
-        if options.seed is None or options.limit is None:
-            return None
-        return drawn_rows(plan, options.to_send, options.limit, options.seed)
 
-    def _observe(self, progress: Progress, plan: Plan, held: HeldCheckpoint) -> None:
-        self._figures.take(progress)
-        if self._stop_request.signal is not None and not self._is_stopping:
+class _Observer:
+    """Keeps the figures of a run up to date while it sends, and tells those who watch it."""
+
+    def __init__(
+        self, context: RunContext, expectation: Expectation, plan: Plan, held: HeldCheckpoint, drain_seconds: float
+    ) -> None:
+        self._context = context
+        self._expectation = expectation
+        self._plan = plan
+        self._held = held
+        self._drain_seconds = drain_seconds
+        self._is_stopping = False
+
+    def see(self, progress: Progress) -> None:
+        """Take in how far the sending is."""
+        context, figures = self._context, self._context.figures
+        figures.take(progress)
+        if context.stop_request.signal is not None and not self._is_stopping:
             self._is_stopping = True
-            self._watcher.stopping(progress.in_flight, self._job.config.limits.drain_seconds)
-        self._watcher.progressed(progress, self._figures.summary)
-        if self._expectation is not None:
-            for exceeded in self._expectation.exceeded(progress.cost_usd, self._figures.summary.seconds):
-                self._context.exceeded(exceeded)
-        self._figures.see(progress, plan, held.writer(), held.directory)
+            context.watcher.stopping(progress.in_flight, self._drain_seconds)
+        context.watcher.progressed(progress, figures.summary)
+        for exceeded in self._expectation.exceeded(progress.cost_usd, figures.summary.seconds):
+            context.exceeded(exceeded)
+        figures.see(progress, self._plan, self._held.writer(), self._held.directory)
+
+
+def _drawn(plan: Plan, options: RunOptions) -> list[int] | None:
+    if options.seed is None or options.limit is None:
+        return None
+    return drawn_rows(plan, options.to_send, options.limit, options.seed)
 
 
 @contextmanager
-def _shared_limit(limits: LimitsConfig) -> Iterator[SharedLimit | None]:
+def _shared_limit(
+    name: str | None, requests_per_minute: float | None, tokens_per_minute: float | None
+) -> Iterator[SharedLimit | None]:
     """Open the limit that the job has in common with others, while it sends; None where it names none."""
-    if limits.shared is None:
+    if name is None:
         yield None
         return
     from pipeline.limits.limit_file import limit_path
     from pipeline.limits.shared import SharedLimit
 
-    shared = SharedLimit(
-        limit_path(limits.shared),
-        requests_per_minute=limits.requests_per_minute,
-        tokens_per_minute=limits.tokens_per_minute,
-    )
+    shared = SharedLimit(limit_path(name), requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
     try:
         yield shared
     finally:

@@ -32,7 +32,7 @@ from pipeline.config import (
 )
 from pipeline.config.wire import make_endpoint
 from pipeline.endings import Exit
-from pipeline.engines import most_asked
+from pipeline.engines import Demand, most_asked
 from pipeline.errors import CheckpointFailed, InvalidInput, StoreFailed, StoreRefused
 from pipeline.journal import Journal
 from pipeline.storage import StorePath, location, storage_of
@@ -81,8 +81,9 @@ def run_checks(job: Job, environ: Mapping[str, str]) -> Iterator[Check]:
     yield from _stores(job)
     yield _sqlite(job)
     yield _memory()
-    yield _room("files", too_few_files(job, most_asked(job.config.limits)))
-    yield _room("threads", too_few_threads(job, most_asked(job.config.limits)))
+    demand = Demand.of(job.config, most_asked(job.config.limits))
+    yield _room("files", too_few_files(demand))
+    yield _room("threads", too_few_threads(demand))
     yield _clock()
     yield _proxy(job)
     yield _key(job, environ)

@@ -22,6 +22,7 @@ from pipeline.app.jobs.stores import written_mistakes
 from pipeline.app.jobs.trial import TRIED_ROWS, first_rows, try_first_rows
 from pipeline.config import Job, ParametersConfig, PromptConfig, in_order, read_job, variants
 from pipeline.config.wire import make_endpoint
+from pipeline.engines import Demand
 from pipeline.errors import CheckpointFailed, InvalidJob, JobLocked, Mistake
 from pipeline.images import Image
 from pipeline.journal import Journal
@@ -70,7 +71,10 @@ def validate(
             source = found.source
             tried = try_first_rows(job, found.asked, lambda: _valid_rows(source), _TRIAL_SECONDS)
             mistakes += [one for one in tried.mistakes if one.key is None or not job.is_doubtful(one.key)]
-    if not wrong(["limits", "endpoint.url"], job.doubtful, mistakes) and (lack := too_few_files(job, rows)) is not None:
+    if (
+        not wrong(["limits", "endpoint.url"], job.doubtful, mistakes)
+        and (lack := too_few_files(Demand.of(job.config, rows))) is not None
+    ):
         mistakes.append(Mistake(lack.message, key="limits.concurrency", suggestion=lack.remedy))
     try:
         _check_existing(job, mistakes)
