@@ -11,7 +11,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -108,7 +108,7 @@ class Cache:
         self._ttl_seconds = None if ttl_days is None else ttl_days * _SECONDS_PER_DAY
         self._warn = warn
         self._clock = clock
-        self._waiting: list[Bought] = []
+        self._waiting: dict[tuple[str, int], Outcome] = {}
         self._written_at = -math.inf
         self._connection: sqlite3.Connection | None = None
         try:
@@ -127,19 +127,23 @@ class Cache:
                 "SELECT record, checksum FROM answers WHERE key = ? AND number = ? AND stored_at >= ?",
                 (key, number, self._oldest()),
             ).fetchone()
-            return None if found is None else _taken(key, number, *found)
+            kept = self._waiting.get((key, number)) if found is None else _read(key, number, *found)
+            return None if kept is None else _taken(kept)
         except (sqlite3.Error, ValueError, ArithmeticError, TypeError) as error:
             if not _is_busy(error):
                 self._fail(error)
             return None
 
-    def put(self, bought: Iterable[Bought]) -> None:
-        """Keep answers that were bought. They wait for each other for a moment, since each writing takes a sync, and
-        for the next call while other runs hold the file for long.
+    def put(self, bought: Bought) -> None:
+        """Keep an answer that was bought. This run finds it from now on, others once it is written."""
+        if self._connection is not None:
+            kept = Outcome(**{name: getattr(bought.record, name) for name in _ANSWER})
+            self._waiting.setdefault((bought.key, bought.number), kept)
+
+    def write(self) -> None:
+        """Write what was put. Answers wait for each other for a moment, since each writing takes a sync, and for the
+        next call while other runs hold the file for long.
         """
-        if self._connection is None:
-            return
-        self._waiting += bought
         waited = self._clock() - self._written_at
         if len(self._waiting) >= _WAITING_AT_ONCE or not 0 <= waited < _SECONDS_BETWEEN_WRITINGS:
             self._write()
@@ -150,9 +154,9 @@ class Cache:
         self._written_at = self._clock()
         now, oldest = self._clock(), self._oldest()
         rows = []
-        for one in self._waiting:
-            record = _kept(one.record)
-            rows.append((one.key, one.number, now, record, _checksum(one.key, one.number, record), oldest))
+        for (key, number), kept in self._waiting.items():
+            record = _encoded(kept)
+            rows.append((key, number, now, record, _checksum(key, number, record), oldest))
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -161,7 +165,7 @@ class Cache:
             if not _is_busy(error) or len(self._waiting) >= _MAX_WAITING:
                 self._fail(error)
             return
-        self._waiting = []
+        self._waiting = {}
 
     def close(self) -> None:
         """Keep what is waiting, and let go of the file."""
@@ -178,7 +182,7 @@ class Cache:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-            self._waiting = []
+            self._waiting = {}
             self._warn(f"cache.path: {self._path} failed, and is left alone from now on: {error}")
 
 
@@ -206,8 +210,7 @@ def _opened(path: Path, wait_seconds: float, *, read_only: bool) -> sqlite3.Conn
     return connection
 
 
-def _kept(record: Outcome) -> bytes:
-    kept = Outcome(**{name: getattr(record, name) for name in _ANSWER})
+def _encoded(kept: Outcome) -> bytes:
     return json.dumps(encode(kept), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
@@ -215,9 +218,13 @@ def _checksum(key: str, number: int, record: bytes) -> bytes:
     return hashlib.blake2b(f"{key} {number} ".encode() + record, digest_size=_CHECKSUM_BYTES).digest()
 
 
-def _taken(key: str, number: int, record: bytes, checksum: bytes) -> Outcome:
-    """Return a stored answer as the outcome of a row that takes it. Raises ValueError where it is damaged."""
+def _read(key: str, number: int, record: bytes, checksum: bytes) -> Outcome:
+    """Return what is kept of an answer. Raises ValueError where it is damaged."""
     if not isinstance(record, bytes) or checksum != _checksum(key, number, record):
         raise ValueError("an answer in it is damaged")
-    found = decode(json.loads(record))
-    return found._replace(cost=Decimal(0), saved_usd=found.cost, attempts=0, shared_from=FROM_CACHE)
+    return decode(json.loads(record))
+
+
+def _taken(kept: Outcome) -> Outcome:
+    """Return an answer as the outcome of a row that takes it."""
+    return kept._replace(cost=Decimal(0), saved_usd=kept.cost, attempts=0, shared_from=FROM_CACHE)

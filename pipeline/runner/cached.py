@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pipeline.cache import Bought, Cache, CacheKeys
@@ -24,18 +23,18 @@ class CachedAnswers:
         self._keys = keys
         self._expected = expected
 
-    def take(self, work: Work, sample: int) -> Outcome | None:
-        """Return the outcome of a row from the cache; None if it has to be sent. The row is told where its answer
-        belongs.
-        """
-        history = work.history
-        if history.kept is not None:
-            return None  # it wants a longer answer than the one it has
-        key, number = self._keys.key(work.request_hash), self._keys.number(work.request, sample)
-        work.cached_as = key, number
-        found = self._found(key, number)
+    def place(self, work: Work, sample: int) -> tuple[str, int] | None:
+        """Return where the answer of a row belongs; None if it wants a longer answer than the one that it has."""
+        if work.history.kept is not None:
+            return None
+        return self._keys.key(work.request_hash), self._keys.number(work.request, sample)
+
+    def take(self, work: Work) -> Outcome | None:
+        """Return the outcome of a row from the cache; None if it has to be sent."""
+        found = None if work.cached_as is None else self._found(*work.cached_as)
         if found is None:
             return None
+        history = work.history
         cost = found.cost if history.cost is None else history.cost
         return found._replace(attempts=history.attempts, cost=cost, failed_runs=history.failed_runs)
 
@@ -49,6 +48,10 @@ class CachedAnswers:
             return found
         return None if self._expected.objection(found.response, truncated=found.truncated) else found
 
-    def keep(self, answered: Iterable[tuple[tuple[str, int], Outcome]]) -> None:
-        """Store answers in the cache, each under its key there, after they are on disk."""
-        self._cache.put(Bought(*place, record) for place, record in answered)
+    def keep(self, place: tuple[str, int], answer: Outcome) -> None:
+        """Have the next rows find an answer that was bought."""
+        self._cache.put(Bought(*place, answer))
+
+    def write(self) -> None:
+        """Store the answers in the cache, after they are on disk."""
+        self._cache.write()

@@ -143,6 +143,11 @@ class Work(Struct):
     """The servers, of several, whose outage took an attempt without counting it."""
     failure: Outcome = field(default_factory=Outcome)
 
+    def event(self, plan: int, state: State, record: Outcome) -> Event:
+        """Return what happened to it under a plan."""
+        identity = (self.row_id, self.request_hash, self.settings_id, self.content_key)
+        return Event(plan, self.position, state, *identity, record)
+
 
 def feed(
     rows: Rows,
@@ -177,11 +182,12 @@ def feed(
                 yield Event(plan.number, position, State.FAILED, row_id, request_hash, number, content, record)
                 continue
             work = Work(position, row_id, content, request, request_hash, history, number)
-            taken = None if cached is None else cached.take(work, rows.cell(position)[1])
-            if taken is None:
-                yield work
-            else:
-                yield Event(plan.number, position, State.ANSWERED, row_id, request_hash, number, content, taken)
+            if cached is not None:
+                work.cached_as = cached.place(work, rows.cell(position)[1])
+                if (taken := cached.take(work)) is not None:
+                    yield work.event(plan.number, State.ANSWERED, taken)
+                    continue
+            yield work
 
 
 def while_unchanged(

@@ -17,13 +17,12 @@ from pipeline.runner.progress import Progress
 
 
 class _Group(Changes):
-    """The changes of the next commit, and the answers that a cache is to keep after it."""
+    """The changes of the next commit."""
 
     events: list[Event] = field(default_factory=list)
     release: list[int] = field(default_factory=list)
     server_pauses: dict[str, tuple[float, float]] = field(default_factory=dict)
     excess: dict[str, tuple[int, int]] = field(default_factory=dict)
-    bought: list[tuple[tuple[str, int], Outcome]] = field(default_factory=list)
 
     @property
     def is_due(self) -> bool:
@@ -34,8 +33,8 @@ class _Group(Changes):
 class PendingCommit:
     """Collects events, charges, released claims and pauses until the next commit, and counts them in `progress`.
 
-    `cached` receives the answers once they are on disk, `recorded` all events. `progress` is what the run has done
-    before.
+    `cached` receives the answers, and writes them once they are on disk; `recorded` receives all events then. `progress`
+    is what the run has done before.
     """
 
     def __init__(
@@ -106,7 +105,7 @@ class PendingCommit:
     def keep(self, place: tuple[str, int] | None, answer: Outcome) -> None:
         """Store an answer at its place in the cache, if the job has one."""
         if place is not None and self._cached is not None:
-            self._group.bought.append((place, answer))
+            self._cached.keep(place, answer)
 
     def pause(self, now: float, until: float) -> None:
         """Record the endpoint's pause (Unix seconds). The longer of several is kept."""
@@ -132,5 +131,5 @@ class PendingCommit:
         first = self.journal.commit(group)
         self.plan.take(first, group.events)
         if self._cached is not None:
-            self._cached.keep(group.bought)
+            self._cached.write()
         self._recorded(group.events)

@@ -69,8 +69,7 @@ class Recorder:
         """Add what happened to a row. A longer answer is valid at once for everything that the truncated one was valid
         for.
         """
-        identity = (work.row_id, work.request_hash, work.settings_id, work.content_key)
-        self.add(Event(self._plan.number, work.position, state, *identity, record))
+        self.add(work.event(self._plan.number, state, record))
         if state not in ANSWERS:
             return
         self._pending.keep(work.cached_as, record)
@@ -81,6 +80,10 @@ class Recorder:
                 # Under no plan: in this one the row has the answer itself.
                 further = (work.row_id, request_hash, work.settings_id, work.content_key)
                 self._pending.add(Event(0, 0, adopted, *further, Outcome(source=answer)))
+
+    def take(self, work: Work, answer: Outcome) -> None:
+        """Add the answer that a row takes from the cache."""
+        self.add(work.event(self._plan.number, State.ANSWERED, answer))
 
     def add(self, event: Event) -> None:
         """Add an event. If the row keeps an answer, its failure is recorded together with that answer."""

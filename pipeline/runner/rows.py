@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from pipeline.journal import Event
+from pipeline.runner.cached import CachedAnswers
 from pipeline.runner.feed import Work, refused_last
 from pipeline.runner.pace import Later, Pace
 from pipeline.runner.recorder import Recorder
@@ -23,7 +24,8 @@ _MAX_UNSENT_PER_TURN = 1000
 class RowQueue:
     """The rows of a run that have no outcome and are not in flight. Times are monotonic seconds.
 
-    `feed` gives new rows, and rows that make no request as events; `limit` is the most rows to send, None for all.
+    `feed` gives new rows, and rows that make no request as events; `limit` is the most rows to send, None for all. A
+    row that had to wait is looked up in `cached` again.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class RowQueue:
         recorder: Recorder,
         stops: Stops,
         verdicts: Verdicts,
+        cached: CachedAnswers | None = None,
     ) -> None:
         # With a limit, the first rows are meant, in the input's order.
         self._feed = feed if limit is not None else refused_last(feed, lambda: verdicts.has_answered)
@@ -43,6 +46,7 @@ class RowQueue:
         self._recorder = recorder
         self._stops = stops
         self._verdicts = verdicts
+        self._cached = cached
         self._first: Work | None = None
         self._probe_new = False
         self._is_read = False
@@ -52,7 +56,8 @@ class RowQueue:
         """Return the row to send next, or when to ask again."""
         if self._first is not None:
             work, self._first = self._first, None
-            return work
+            if not self._is_answered(work):
+                return work
         if self._pace.outage.is_open:
             return self._next_probe(now)
         first_refusals = self._pace.first_refusals
@@ -90,6 +95,16 @@ class RowQueue:
             self._stops.input_failed(error)
         self._is_read = True
         return Later()
+
+    def _is_answered(self, work: Work) -> bool:
+        """Return whether the cache has the answer of a row by now, unless the row was sent before; then record it."""
+        was_sent = work.failures or work.first_request is not None
+        answer = None if self._cached is None or was_sent else self._cached.take(work)
+        if answer is None:
+            return False
+        self._recorder.take(work, answer)
+        self._rows_left += 1
+        return True
 
     def put_back(self, work: Work) -> None:
         """Make a row the next one again."""

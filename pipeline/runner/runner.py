@@ -101,6 +101,7 @@ class Runner:
             recorder=self._recorder,
             stops=self._stops,
             verdicts=self._verdicts,
+            cached=workload.cached,
         )
         self._settler = Settler(
             self._in_flight,

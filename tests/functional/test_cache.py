@@ -77,11 +77,21 @@ def test_equal_rows_of_one_run_take_what_is_known_when_they_are_sent(ws: Workspa
     assert ws.run()["requests"] == 9
     assert [row["shared_from"] for row in ws.rows("by_turns.parquet")] == [None] * 9 + ["cache"]
 
+    ws.questions("d", "d", "e", "d")
+    job(ws, "side_by_side", limits={"concurrency": 1})
+    assert ws.run()["requests"] == 2
+    assert [row["shared_from"] for row in ws.rows("side_by_side.parquet")] == [None, "cache", None, "cache"]
+
+    ws.questions("f", "f")
+    job(ws, "by_rate", limits={"concurrency": 2, "requests_per_minute": 1})  # the second row waits for its turn
+    assert ws.run()["requests"] == 1
+    assert [row["shared_from"] for row in ws.rows("by_rate.parquet")] == [None, "cache"]
+
     ws.questions("b", "b", "b")
     endpoint.gate.clear()
     job(ws, "at_once", limits={"concurrency": 3})
     with ws.running() as process:
-        endpoint.wait_for(9 + 3)
+        endpoint.wait_for(9 + 2 + 1 + 3)
         endpoint.gate.set()
         assert ended(process).data["requests"] == 3
     ws.questions("c", "c", "c")

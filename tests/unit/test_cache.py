@@ -50,13 +50,14 @@ def test_with_a_seed_each_sample_has_a_request_of_its_own_and_takes_its_first_an
 
 def test_an_answer_comes_back_without_what_was_of_its_attempt(tmp_path: Path) -> None:
     cache = opened(tmp_path / "below" / "cache")
-    cache.put([Bought("k", 1, ANSWER)])
+    cache.put(Bought("k", 1, ANSWER))
+    cache.write()
     found = cache.find("k", 1)
     assert found == Outcome(
         response="yes", response_type="text", cost=Decimal(0), saved_usd=Decimal("0.01"), shared_from="cache"
     )
     assert cache.find("k", 0) is None and cache.find("l", 1) is None
-    cache.put([Bought("k", 1, ANSWER._replace(response="later"))])
+    cache.put(Bought("k", 1, ANSWER._replace(response="later")))
     cache.close()
     again = opened(tmp_path / "below" / "cache")
     assert again.find("k", 1) == found and is_cache(tmp_path / "below" / "cache")
@@ -69,11 +70,12 @@ def test_answers_wait_while_another_run_holds_the_file(tmp_path: Path) -> None:
     cache = opened(tmp_path / "cache", warnings, clock)
     with closing(sqlite3.connect(tmp_path / "cache", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        cache.put([Bought("k", 0, ANSWER)])
-        assert cache.find("k", 0) is None
+        cache.put(Bought("k", 0, ANSWER))
+        cache.write()
         other.execute("ROLLBACK")
+        assert other.execute("SELECT count(*) FROM answers").fetchone() == (0,)
     clock.now += 1
-    cache.put([])
+    cache.write()
     assert cache.find("k", 0) is not None and warnings == []
     cache.close()
 
@@ -81,8 +83,10 @@ def test_answers_wait_while_another_run_holds_the_file(tmp_path: Path) -> None:
 def test_answers_are_written_together_and_at_the_latest_at_the_end(tmp_path: Path) -> None:
     clock = Clock()
     cache, other = opened(tmp_path / "cache", clock=clock), opened(tmp_path / "cache")
-    cache.put([Bought("first", 0, ANSWER)])
-    cache.put([Bought("second", 0, ANSWER)])
+    for key in ("first", "second"):
+        cache.put(Bought(key, 0, ANSWER))
+        cache.write()
+    assert cache.find("first", 0) == cache.find("second", 0) is not None
     assert other.find("first", 0) is not None and other.find("second", 0) is None
     cache.close()
     assert other.find("second", 0) is not None
