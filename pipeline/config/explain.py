@@ -230,7 +230,9 @@ def _text_meant(path: KeyPath, value: str, *, from_variable: bool) -> str | None
     if section := hints.section_meant(path, value):
         return section
     if "list" in wanted and not schema.is_text(path):
-        return f"write a list: [{json.dumps(value, ensure_ascii=False)}]"
+        several = [part.strip() for part in value.split(",")]
+        hint = f"write a list: [{json.dumps(value, ensure_ascii=False)}]"
+        return hint if len(several) == 1 else f"{hint}, or {json.dumps(several, ensure_ascii=False)} for several"
     if schema.is_text(path):
         return None
     if wanted == "true or false" and value.lower() in _MEANT_FALSE | _MEANT_TRUE:

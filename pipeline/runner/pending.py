@@ -33,8 +33,8 @@ class _Group(Changes):
 class PendingCommit:
     """Collects events, charges, released claims and pauses until the next commit, and counts them in `progress`.
 
-    `cached` receives the answers, and writes them once they are on disk; `recorded` receives all events then. `progress`
-    is what the run has done before.
+    `cached` receives the answers, and writes them once they are on disk; `recorded` receives all events then.
+    `progress` is what the run has done before.
     """
 
     def __init__(

@@ -147,6 +147,7 @@ def test_a_missing_or_unfinished_shard_is_named_and_nothing_is_written(divided: 
     told = divided.pipeline("gather", "job.yaml", "--shards", "4")
     assert (told.code, told.out) == (3, "")
     assert "shard 4/4 has" in told.err
+    assert "divided into 4; say --shards 4" in divided.pipeline("gather", "job.yaml", "--shards", "3").err
 
 
 def test_a_shard_under_way_is_not_finished(divided: Workspace, endpoint: Endpoint) -> None:

@@ -38,9 +38,7 @@ def example(desk: Workspace, name: str, command: str | Path) -> Path:
     """Copy an example for three shards of the given command."""
     text = (EXAMPLES / name).read_text(encoding="utf-8")
     assert INSTALLED in text
-    text = (
-        text.replace(INSTALLED, str(command)).replace("shards=16", f"shards={SHARDS}").replace(":= 16", f":= {SHARDS}")
-    )
+    text = text.replace(INSTALLED, str(command)).replace("shards=16", f"shards={SHARDS}")
     path = desk.path / Path(name).name
     path.write_text(text, encoding="utf-8")
     return path
@@ -64,10 +62,11 @@ def check_whole(desk: Workspace, endpoint: Endpoint) -> None:
 
 
 def test_make_runs_the_shards_and_gathers_them(desk: Workspace, endpoint: Endpoint, forwarding: Forwarding) -> None:
-    path = example(desk, "shards.mk", forwarding.pipeline)
-    ran = call(desk, "make", "-f", path, "-j", "2", "-k")
+    (desk.path / "configs/answers.yaml").rename(desk.path / "job.yaml")
+    given = ["JOB=job.yaml", f"SHARDS={SHARDS}", f"PIPELINE={forwarding.pipeline}"]
+    ran = call(desk, "make", "-f", EXAMPLES / "shards.mk", *given, "-j", "2", "-k")
     assert (ran.returncode, ran.stdout) == (0, ""), ran
-    assert call(desk, "make", "-f", path, "gather").returncode == 0
+    assert call(desk, "make", "-f", EXAMPLES / "shards.mk", *given, "gather").returncode == 0
     check_whole(desk, endpoint)
 
 

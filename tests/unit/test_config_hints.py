@@ -30,6 +30,12 @@ def only(tmp_path: Path, **sections: str) -> Mistake:
     return refused.value.mistakes[0]
 
 
+def test_a_text_in_place_of_a_list_is_one_item_or_several(tmp_path: Path) -> None:
+    assert only(tmp_path, expect="{choices: bug}").suggestion == 'write a list: ["bug"]'
+    several = only(tmp_path, expect='{choices: "bug, question"}').suggestion
+    assert several == 'write a list: ["bug, question"], or ["bug", "question"] for several'
+
+
 @pytest.mark.parametrize(
     ("section", "written", "meant"),
     [

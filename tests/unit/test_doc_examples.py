@@ -228,9 +228,8 @@ def test_an_example_job_is_valid_and_the_commands_in_its_comments_exist(path: Pa
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_commands_of_a_scheduler_example_exist(path: Path) -> None:
-    lines = re.findall(
-        r"^[^#\n]*/pipeline ((?:run|status|doctor) [^\n;&|\"']*)", path.read_text(encoding="utf-8"), re.M
-    )
+    command = r"^[^#\n]*(?:/pipeline|\$\(PIPELINE\)) ((?:run|status|doctor) [^\n;&|\"']*)"
+    lines = re.findall(command, path.read_text(encoding="utf-8"), re.M)
     for line in lines:
         _check_words(line.split())
     assert lines or path.suffix in {".timer", ".yaml"}

@@ -112,8 +112,8 @@ def gather(job: Job, count: int) -> Gathered:
 def _refuse_another_count(job: Job, count: int) -> None:
     divisions = shards_of(job)
     if divisions and count not in divisions:
-        known = ", ".join(map(str, divisions))
-        raise InvalidInput(f"{job.config.name!r} has no shards of {count}: it was divided into {known}; say --shards N")
+        known, say = ", ".join(map(str, divisions)), " or ".join(f"--shards {one}" for one in divisions)
+        raise InvalidInput(f"{job.config.name!r} has no shards of {count}: it was divided into {known}; say {say}")
 
 
 def _part(opened: OpenJob, held: ExitStack) -> _Part | Summary:
