@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.app.jobs import checkpoint, recent_sends
@@ -27,7 +28,6 @@ from pipeline.app.running.pauses import resume_pause
 from pipeline.config import shown_address
 from pipeline.engines import Demand
 from pipeline.errors import Interrupted
-from pipeline.journal import Journal
 from pipeline.limits import Pause, Servers
 from pipeline.plan import FAILED, Plan, drawn_rows, failure_kinds
 from pipeline.runner import (
@@ -38,6 +38,7 @@ from pipeline.runner import (
     Rules,
     Runner,
     Stop,
+    StopRequest,
     Workload,
     feed,
     while_unchanged,
@@ -48,114 +49,93 @@ if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
 
 
-class RowSender:
-    """Sends the rows that a plan names."""
+def send_one_by_one(context: RunContext, plan: Plan, held: HeldCheckpoint) -> tuple[Stop | None, Progress]:
+    """Send the rows that a plan names until every one is through, or something stops it. Returns that, and how it went.
 
-    def __init__(self, context: RunContext) -> None:
-        self._context = context
-        self._opened = context.opened
-        self._job = context.opened.job
-        self._options = context.options
-        self._figures = context.figures
-        self._watcher = context.watcher
-        self._signals = context.signals
-        self._stop_request = context.stop_request
-        self.progress = Progress()
-
-    def send(self, plan: Plan, held: HeldCheckpoint) -> Stop | None:
-        """Send until every row is through, or something stops it; that is returned.
-
-        Raises:
-            PipelineError: nothing could be sent, or the checkpoint failed.
-        """
-        journal, config, options = held.writer(), self._job.config, self._options
-        to_send = plan.count(*options.to_send)
-        rows = min(to_send, options.limit or to_send)
-        self._begin(plan, journal, rows)
-        estimate = quick_estimate(self._opened, plan, options.to_send)
-        expectation = Expectation(estimate, rows / max(1, to_send))
-        observer = _Observer(self._context, expectation, plan, held, config.limits.drain_seconds)
-        names = config.endpoint.urls
-        tells_load = config.endpoint.provider.shows_load and config.limits.concurrency == "auto"
-        pause, now = Pause(len(names)), time.time()
-        sent = recent_sends.sent_lately(journal, config.limits, now)
-        recent_sends.see(journal, sent, now)
-        if (too_long := resume_pause(pause, self._job.config, journal, now)) is not None:
-            return too_long
-        settings = checkpoint.register_settings(self._opened.settings, journal)
-        run_id = self._figures.summary.run_id or ""
-        journal.register_run(run_id)
-        self._figures.out = open_lines(journal)
-        controls = self._figures.controls = Controls(held.directory, config.limits, held.writer, run_id)
-        expected = self._opened.rows.expected
-        demand = Demand.of(config, rows)
-        engines = Engines(demand, self._context.placement, self._watcher.warned)
-        common = self._job.whole.config.limits
-        begun = Work.now()
-        with (
-            _shared_limit(common.shared, common.requests_per_minute, common.tokens_per_minute) as shared,
-            endpoint_address(self._job) as address,
-            engines.room(sender_config(self._job, address, os.environ)) as sender,
-            reading_load(names if address is None else (address,), is_told=tells_load) as load,
-            open_cache(self._job, expected, self._watcher.warned) as cached,
-        ):
-            works = feed(self._opened.rows, plan, journal, settings, options.to_send, _drawn(plan, options), cached)
-            works = without_open_lines(while_unchanged(works, self._opened.rows.source.files), journal)
-            seconds = self._figures.started + (config.limits.deadline_seconds or math.inf) - time.monotonic()
-            # Last: from here on it is closed, whatever happens.
-            engine = engines.start(sender, pause, seconds, self._check)
-            asking = None if expected is None else Asking(expected, self._watcher.warned)
-            servers = Servers(names, pause, self._watcher.warned) if len(names) > 1 else None
-            runner = Runner(
-                Workload(works, plan, journal, options.limit, cached),
-                Rules(config.limits, config.retry, self._opened.terms, asking),
-                Destination(engine, pause, servers, shared, load),
-                self._stop_request,
-                observers=Observers(
-                    recorded=lambda events: self._context.recorded(events, journal),
-                    progressed=observer.see,
-                    poll=controls.poll,
-                ),
-                started=self._figures.started,
+    Raises:
+        PipelineError: nothing could be sent, or the checkpoint failed.
+    """
+    opened, options, figures, warn = context.opened, context.options, context.figures, context.watcher.warned
+    job, config, journal = opened.job, opened.job.config, held.writer()
+    names = config.endpoint.urls
+    to_send = plan.count(*options.to_send)
+    rows = min(to_send, options.limit or to_send)
+    figures.left_alone = failure_kinds(plan, journal, [one for one in FAILED if one not in options.to_send])
+    figures.tracker = Tracker(
+        rows, figures.left_alone, where=" and ".join(map(shown_address, names)), has_marks=figures.has_marks
+    )
+    expectation = Expectation(quick_estimate(opened, plan, options.to_send), rows / max(1, to_send))
+    observer = _Observer(context, expectation, plan, held, config.limits.drain_seconds)
+    tells_load = config.endpoint.provider.shows_load and config.limits.concurrency == "auto"
+    pause, now = Pause(len(names)), time.time()
+    sent = recent_sends.sent_lately(journal, config.limits, now)
+    recent_sends.see(journal, sent, now)
+    if (too_long := resume_pause(pause, config, journal, now)) is not None:
+        return too_long, Progress()
+    settings = checkpoint.register_settings(opened.settings, journal)
+    run_id = figures.summary.run_id or ""
+    journal.register_run(run_id)
+    figures.out = open_lines(journal)
+    controls = figures.controls = Controls(held.directory, config.limits, held.writer, run_id)
+    expected = opened.rows.expected
+    demand = Demand.of(config, rows)
+    engines = Engines(demand, context.placement, warn)
+    common = job.whole.config.limits
+    begun = Work.now()
+    with (
+        _shared_limit(common.shared, common.requests_per_minute, common.tokens_per_minute) as shared,
+        endpoint_address(job) as address,
+        engines.room(sender_config(job, address, os.environ)) as sender,
+        reading_load(names if address is None else (address,), is_told=tells_load) as load,
+        open_cache(job, expected, warn) as cached,
+    ):
+        works = feed(opened.rows, plan, journal, settings, options.to_send, _drawn(plan, options), cached)
+        works = without_open_lines(while_unchanged(works, opened.rows.source.files), journal)
+        seconds = figures.started + (config.limits.deadline_seconds or math.inf) - time.monotonic()
+        # Last: from here on it is closed, whatever happens.
+        engine = engines.start(sender, pause, seconds, partial(_refuse_stopped, context.stop_request))
+        asking = None if expected is None else Asking(expected, warn)
+        servers = Servers(names, pause, warn) if len(names) > 1 else None
+        runner = Runner(
+            Workload(works, plan, journal, options.limit, cached),
+            Rules(config.limits, config.retry, opened.terms, asking),
+            Destination(engine, pause, servers, shared, load),
+            context.stop_request,
+            observers=Observers(
+                recorded=lambda events: context.recorded(events, journal),
+                progressed=observer.see,
+                poll=controls.poll,
+            ),
+            started=figures.started,
+        )
+        runner.remember(sent)
+        with context.signals.draining(context.stop_request, engine.wake):
+            try:
+                stop = runner.run()
+            finally:
+                room = engine.slots
+                engine.close()
+                figures.take(runner.progress)
+                busy = Work.now().busy_since(begun, engines.processes - 1)
+                most, so_far = demand.most_in_flight, runner.progress.limited_by
+                figures.update(limited_by=of_machine(so_far, room=room, most=most, busy=busy))
+                # What is in doubt where the journal failed is in no total.
+                lines, worst_usd = figures.out
+                lines, worst_usd = lines + runner.in_doubt(), worst_usd + runner.in_doubt_usd()
+                figures.update(RowFigures.of(plan), MoneyFigures.while_open(journal, lines, worst_usd))
+        if over := figures.summary.over_reserve_usd:
+            warn(
+                f"the endpoint billed ${money(over)} beyond the assumed worst case of its requests; what it was is"
+                " reserved for every later request"
             )
-            runner.remember(sent)
-            with self._signals.draining(self._stop_request, engine.wake):
-                try:
-                    stop = runner.run()
-                finally:
-                    room = engine.slots
-                    engine.close()
-                    self.progress = runner.progress
-                    self._figures.take(runner.progress)
-                    busy = Work.now().busy_since(begun, engines.processes - 1)
-                    limited_by = of_machine(
-                        runner.progress.limited_by, room=room, most=demand.most_in_flight, busy=busy
-                    )
-                    self._figures.update(limited_by=limited_by)
-                    # What is in doubt where the journal failed is in no total.
-                    lines, worst_usd = self._figures.out
-                    money_known = MoneyFigures.while_open(
-                        journal, runner.in_doubt() + lines, runner.in_doubt_usd() + worst_usd
-                    )
-                    self._figures.update(RowFigures.of(plan), money_known)
-            if over := self._figures.summary.over_reserve_usd:
-                self._watcher.warned(
-                    f"the endpoint billed ${money(over)} beyond the assumed worst case of its requests; what it was is"
-                    " reserved for every later request"
-                )
-            # One that came too late for the runner still bounds the time for publishing.
-            return stop or self._stop_request.stop()
+        # One that came too late for the runner still bounds the time for publishing.
+        return stop or context.stop_request.stop(), runner.progress
 
-    def _begin(self, plan: Plan, journal: Journal, rows: int) -> None:
-        others = [one for one in FAILED if one not in self._options.to_send]
-        self._figures.left_alone = failure_kinds(plan, journal, others)
-        where = " and ".join(map(shown_address, self._job.config.endpoint.urls))
-        self._figures.tracker = Tracker(rows, self._figures.left_alone, where=where, has_marks=self._figures.has_marks)
 
-    def _check(self) -> None:
-        """Raise Interrupted where a stop is asked for before anything can be sent."""
-        if self._stop_request.signal is not None:
-            raise Interrupted(self._stop_request.signal)
+def _refuse_stopped(request: StopRequest) -> None:
+    """Raise Interrupted where a stop is asked for before anything can be sent."""
+    if request.signal is not None:
+        raise Interrupted(request.signal)
 
 
 class _Observer:

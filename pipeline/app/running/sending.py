@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.app.jobs.held_checkpoint import HeldCheckpoint
 from pipeline.app.running.context import RunContext
-from pipeline.app.running.send import RowSender
+from pipeline.app.running.send import send_one_by_one
 from pipeline.errors import InvalidInput
 from pipeline.journal import Journal
 from pipeline.plan import Plan
@@ -33,14 +33,13 @@ def send_rows(context: RunContext, plan: Plan, held: HeldCheckpoint) -> tuple[St
     assert held.journal is not None
     figures = context.figures
     if context.options.cancel:
-        cancelled, stop = _batch_run(context).cancel(plan, held)
-        return stop, cancelled
+        cancelled, ended_by = _batch_run(context).cancel(plan, held)
+        return ended_by, cancelled
     buys_batches, is_out = context.opened.job.config.endpoint.batch is not None, bool(held.journal.totals.batches)
-    stop, progress = None, Progress()
+    stop: Stop | None = None
+    progress = Progress()
     if not figures.summary.is_idle and not buys_batches:
-        sender = RowSender(context)
-        stop = sender.send(plan, held)
-        progress = sender.progress
+        stop, progress = send_one_by_one(context, plan, held)
     if stop is None and (is_out or (buys_batches and not figures.summary.is_idle)):
         figures.update(is_idle=False)
         stop = _batch_run(context).send(plan, held, progress, only_collect=not buys_batches)
