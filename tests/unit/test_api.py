@@ -396,7 +396,7 @@ def test_ask_names_its_own_arguments_in_refusals() -> None:
         ({"model": "no/such-model"}, "model: the catalogue has no such model"),
         ({"checkpoint": "s3://bucket/kept"}, "checkpoint: a checkpoint is on a disk"),
         ({"limits": {"concurrency": 0}}, "limits.concurrency: 0 is out of range"),
-        ({"id": "same"}, "without `id`"),
+        ({"id": "same"}, "names `id`"),
         ({"frame": frame().assign(status=1)}, "frame: the input already has a column 'status'"),
     ],
 )
