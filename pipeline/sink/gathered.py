@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -58,6 +59,15 @@ class GatheredResults(Struct, frozen=True):
     def count(self) -> int:
         """How many rows the shards' plans have."""
         return sum(part.count for part in self.known)
+
+    def order(self) -> str:
+        """Return a digest of the shards of the input's rows, in their order, which no shard's plan knows. Reads the
+        input, and raises as its source does.
+        """
+        crc = 0
+        for _, batch in self.rows.batches():
+            crc = zlib.crc32(shard_numbers(batch, len(self.parts), self.rows.id_columns).data, crc)
+        return f"{crc:08x}"
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield every row that has an outcome, in input order. Raises as `joined` does."""

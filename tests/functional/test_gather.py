@@ -9,9 +9,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.simulator.ledger import count_askings
+from pipeline.sources import shard_numbers
 from tests.functional.conftest import (
     COST,
     RUN_KEYS,
@@ -127,6 +130,17 @@ def test_a_second_time_it_leaves_the_output_as_it_is_and_replaces_it_after_a_cha
     divided.questions(*(f"q{n % 70}" for n in range(ROWS + 20)))
     run_all(divided)
     assert gather(divided)["rows"] == len(divided.rows()) == ROWS + 20
+
+
+def test_shards_whose_rows_only_mix_in_another_way_are_gathered_anew(ws: Workspace) -> None:
+    ids = [f"id-{n}" for n in range(12)]
+    shards = shard_numbers(pa.record_batch({"id": ids}), 4, ("id",))
+    ws.job(input={"id": "id"})
+    for present in (ids, [ids[at] for at in np.argsort(shards, kind="stable")]):
+        ws.given([[id_, f"question {id_}"] for id_ in present], ["id", "question"])
+        run_all(ws)
+        gather(ws)
+        assert [row["row_id"] for row in ws.rows()] == present
 
 
 def test_a_missing_or_unfinished_shard_is_named_and_nothing_is_written(divided: Workspace) -> None:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from pipeline.app.jobs.job import OpenJob
 from pipeline.plan import Plan
 from pipeline.records import digest
 from pipeline.sink import AnyResults, GatheredResults, shows
 
 
-def state_of(opened: OpenJob, schema: pa.Schema, checkpoint_id: str, plan: str | list[str]) -> str:
-    """Return a digest of everything that an output shows. `plan` is the digest of its plan, or of each of them.
+def state_of(opened: OpenJob, results: AnyResults) -> str:
+    """Return a digest of everything that an output of these results shows.
 
-    A plan holds only the numbers of the events, so the same one with another checkpoint has other answers.
+    A plan holds only the numbers of the events, so the same one with another checkpoint has other answers. The plans of
+    shards do not say how the rows of one stand among those of the others.
     """
     config = opened.job.config.output
+    plans = [plan.state_digest() for plan in plans_of(results)]
     facts: list[object] = [
-        checkpoint_id,
-        plan,
+        results.checkpoint_id,
+        [*plans, results.order()] if isinstance(results, GatheredResults) else plans[0],
         config.compression,
         config.prefix,
         opened.rows.carried,
-        str(schema),
+        str(results.schema),
     ]
     if opened.rows.has_variants:
         facts.append([variant.name for variant in opened.rows.variants])
@@ -40,7 +40,5 @@ def is_shown(opened: OpenJob, results: AnyResults) -> bool:
     """Return whether the output has every row, as the journals have it; see `shows`."""
     if not opened.job.writes_output:
         return False
-    digests = [plan.state_digest() for plan in plans_of(results)]
-    plan = digests if isinstance(results, GatheredResults) else digests[0]
-    state = state_of(opened, results.schema, results.checkpoint_id, plan)
+    state = state_of(opened, results)
     return shows(opened.job.output, state, results.count, opened.job.config.output.rows_per_file)

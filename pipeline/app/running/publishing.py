@@ -38,7 +38,7 @@ def publish_rows(
     config = opened.job.config
     output = opened.job.output
     results = Results(opened.rows, plan, journal, opened.rows.carried, config.output.prefix)
-    state = state_of(opened, results.schema, journal.checkpoint_id, plan.state_digest())
+    state = state_of(opened, results)
     place: Destination | None = output if is_whole else output.partial
     assert place is not None
     is_current = True

@@ -178,7 +178,7 @@ def _publish(opened: OpenJob, parts: Sequence[_Part]) -> Destination:
     for place in output.places:
         if is_foreign(place, results.checkpoint_id) and not config.overwrite:
             raise InvalidJob([job.placed(checkpoint.foreign_output(place, "gathered from these shards"))])
-    state = state_of(opened, results.schema, results.checkpoint_id, [part.plan.state_digest() for part in parts])
+    state = state_of(opened, results)
     if not shows(output, state, results.count, config.rows_per_file):
         metadata = metadata_of(
             opened, results.checkpoint_id, _journal_state(parts), tuple(dict.fromkeys(_run_ids(parts))), state
