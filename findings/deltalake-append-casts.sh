@@ -28,7 +28,8 @@ def appended(name: str, value: float | str) -> list[int]:
 
 def merged(id: float) -> list[int]:
     write_deltalake("merged", pa.table({"id": [1, 2]}))
-    merging = DeltaTable("merged").merge(pa.table({"id": [id]}), "old.id = new.id", source_alias="new", target_alias="old")
+    source = pa.table({"id": [id]})
+    merging = DeltaTable("merged").merge(source, "old.id = new.id", source_alias="new", target_alias="old")
     merging.when_matched_update_all().when_not_matched_insert_all().execute()
     return sorted(DeltaTable("merged").to_pyarrow_table()["id"].to_pylist())
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# duckdb 2.0.1, datafusion 55.0.0 and Daft 0.7.26: whether a filter keeps a row with NaN depends on how its file was cut.
+# duckdb 2.0.1, datafusion 55.0.0 and Daft 0.7.26: whether a filter keeps NaN depends on how the file was cut.
 #
-# All of them take NaN for greater than any number. The minimum and maximum that a Parquet file holds for each of its row
-# groups leave NaN out, so a group is skipped that has only NaN above the bound. Where the groups are cut otherwise, or
-# the file has no statistics, the row is kept. polars keeps it always.
+# All of them take NaN for greater than any number. The minimum and maximum that a Parquet file holds for each of its
+# row groups leave NaN out, so a group is skipped that has only NaN above the bound. Where the groups are cut otherwise,
+# or the file has no statistics, the row is kept. polars keeps it always.
 #
 # For a batch: a score of 0/0 is asked again or left out by chance, and a compacted table has other rows than before.
 #
@@ -25,7 +25,11 @@ import pyarrow.parquet as pq
 from datafusion import SessionContext
 
 table = pa.table({"id": [1, 2, 3], "score": [1.0, float("nan"), 5.0]})
-FILES = {"one row group": {}, "three row groups": {"row_group_size": 1}, "without statistics": {"write_statistics": False}}
+FILES = {
+    "one row group": {},
+    "three row groups": {"row_group_size": 1},
+    "without statistics": {"write_statistics": False},
+}
 
 
 def file_of(cut: str) -> str:

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Daft 0.7.26 and pandas 3.1.1 join an unsigned id with the ids beside it when the other side is signed.
 #
-# Both sides are compared as doubles, and above 2**53 a double stands for several integers. pandas does so unless the ids
-# of both sides are in rising order. In Daft a filter does it too: `id == N` keeps the neighbors of N. A hash in one file
-# and its digits read from another are enough to get `uint64` here and `int64` there. polars, duckdb and datafusion
+# Both sides are compared as doubles, and above 2**53 a double stands for several integers. pandas does so unless the
+# ids of both sides are in rising order. In Daft a filter does it too: `id == N` keeps the neighbors of N. A hash in one
+# file and its digits read from another are enough to get `uint64` here and `int64` there. polars, duckdb and datafusion
 # compare exactly.
 #
-# For a batch: a prompt is given the answers of its neighbors too, and a join of unique ids has more rows than either side.
+# For a batch: a prompt is given the answers of its neighbors too, and a join of unique ids has more rows than they.
 #
 #> three ids on each side, which differ by 1: int64 on the left, uint64 on the right
 #> Daft 0.7.26: 5 rows, of which 2 join different ids

@@ -1,8 +1,8 @@
 #!/bin/sh
 # nanoarrow 0.9.0: a negative decimal is read as a huge positive one.
 #
-# The digits of a decimal are taken for an unsigned number, so -0.01 is 2**128 - 1 hundredths. The result is then rounded
-# to the digits of the type, so it does not even lead back. Other types are read with their sign.
+# The digits of a decimal are taken for an unsigned number, so -0.01 is 2**128 - 1 hundredths. The result is then
+# rounded to the digits of the type, so it does not even lead back. Other types are read with their sign.
 #
 # For a batch: a refund or a correction of one cent makes the sum of a cost column astronomical.
 #

@@ -1,9 +1,9 @@
 #!/bin/sh
 # pyiceberg 0.12.0: a scan with `not in` finds rows with null when it names two values, and not when it names one.
 #
-# As in SQL, null is neither equal nor unequal to a value, so `status != 'ok'` leaves such rows out, and `not in` with one
-# value is made the same. With two or more values a scan finds them. A delete under the same condition does not touch
-# them, so it removes fewer rows than the scan has shown.
+# As in SQL, null is neither equal nor unequal to a value, so `status != 'ok'` leaves such rows out, and `not in` with
+# one value is made the same. With two or more values a scan finds them. A delete under the same condition does not
+# touch them, so it removes fewer rows than the scan has shown.
 #
 # For a batch: rows that were not asked yet have no status. They are asked again and again, or never, with the number of
 # values in the list.

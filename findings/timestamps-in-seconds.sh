@@ -1,10 +1,10 @@
 #!/bin/sh
-# fastparquet 2026.9.0 writes times in seconds as times in January 1970; datafusion 55.0.0 and Daft 0.7.26 as integers.
+# fastparquet 2026.9.0 writes times in seconds as times in 1970; datafusion 55.0.0 and Daft 0.7.26 as integers.
 #
 # Parquet has no times in seconds, and pandas and Arrow do. fastparquet writes the number of seconds and says that these
-# are milliseconds. Its own reader raises an error, and all others give the wrong time. datafusion and Daft write a plain
-# integer with the true type in a note that the readers of datafusion, Daft and polars look at, and pyarrow, pandas and
-# duckdb do not. `to_timestamp_seconds` of datafusion makes such times. pyarrow writes milliseconds.
+# are milliseconds. Its own reader raises an error, and all others give the wrong time. datafusion and Daft write a
+# plain integer with the true type in a note that the readers of datafusion, Daft and polars look at, and pyarrow,
+# pandas and duckdb do not. `to_timestamp_seconds` of datafusion makes such times. pyarrow writes milliseconds.
 #
 # For a batch: a prompt asks about a day in 1970, or shows a ten-digit number in the place of a date.
 #
