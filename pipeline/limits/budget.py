@@ -10,12 +10,14 @@ _MAX_DIGITS = 12
 class Budget:
     """The cost caps of the whole job and of this run, in USD.
 
-    `spent` is what the job cost before this run, possible bills included.
+    `spent` is what the job cost so far, possible bills included; `by_run` is the part of it that this run did.
     """
 
-    def __init__(self, *, job_cap: Decimal | None, run_cap: Decimal | None, spent: Decimal) -> None:
-        self._spent_before = spent
-        self._spent = Decimal(0)
+    def __init__(
+        self, *, job_cap: Decimal | None, run_cap: Decimal | None, spent: Decimal, by_run: Decimal = Decimal(0)
+    ) -> None:
+        self._spent_before = spent - by_run
+        self._spent = by_run
         self._reserved = Decimal(0)
         self.set_caps(job_cap=job_cap, run_cap=run_cap)
 

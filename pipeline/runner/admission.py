@@ -45,8 +45,9 @@ class OverBudget(Exception):
 class Admission:
     """The job's rates and caps. Times are monotonic seconds.
 
-    `spent` is in USD, possible bills included. `shared` applies the same rates to what other jobs send too. `exceeded`
-    tells by model how many prompt and completion tokens were billed beyond the assumed maximum, in earlier runs.
+    `spent` is in USD, possible bills included; `by_run` is this run's part of it. `shared` applies the same rates to
+    what other jobs send too. `exceeded` tells by model how many prompt and completion tokens were billed beyond the
+    assumed maximum, in earlier runs.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class Admission:
         *,
         terms: Mapping[str, Terms],
         spent: Decimal,
+        by_run: Decimal = Decimal(0),
         shared: SharedLimit | None = None,
         exceeded: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         self._terms = terms
-        self._budget = Budget(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd, spent=spent)
+        self._budget = Budget(job_cap=limits.max_cost_usd, run_cap=limits.max_run_cost_usd, spent=spent, by_run=by_run)
         self._requests = SlidingWindow(limits.requests_per_minute) if limits.requests_per_minute else None
         self._tokens = SlidingWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
         self._learned = LearnedRate()

@@ -29,7 +29,7 @@ class Workload(Struct, frozen=True):
     """The rows of a run, in the order in which they are sent, and where their outcomes are recorded.
 
     `limit` is the maximum number of rows to send; None for all. `cached` keeps the answers for other jobs, if the job
-    has a cache.
+    has a cache. `progress` is what the run has done before.
     """
 
     feed: Iterator[Work | Event]
@@ -37,6 +37,7 @@ class Workload(Struct, frozen=True):
     journal: Journal
     limit: int | None = None
     cached: CachedAnswers | None = None
+    progress: Progress | None = None
 
 
 class Rules(Struct, frozen=True):

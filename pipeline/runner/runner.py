@@ -66,12 +66,13 @@ class Runner:
         self._stop_request = stop_request
         self._in_flight: dict[int, Flight] = {}
         journal, plan = workload.journal, workload.plan
-        pending = PendingCommit(journal, plan, workload.cached, self._observers.recorded)
+        pending = PendingCommit(journal, plan, workload.cached, self._observers.recorded, workload.progress)
         self._recorder = Recorder(pending, clocks.wall)
         self._admission = Admission(
             limits,
             terms=rules.terms,
             spent=journal.totals.cost_usd + journal.totals.possibly_billed_usd + _worst_out(journal),
+            by_run=pending.progress.cost_usd + pending.progress.possibly_billed_usd,
             shared=destination.shared,
             exceeded=journal.totals.excess,
         )

@@ -604,3 +604,31 @@ def test_a_cancel_is_no_matter_of_changed_settings(
     bought.job()
     assert (ws.run()["requests"], len(ws.rows())) == (0, 3)
     assert set(bought.prompts.values()) == {1}
+
+
+@pytest.mark.parametrize("fault", ["lines_lost", "lines_failed", "expired"])
+def test_what_a_batch_leaves_unanswered_is_sent_one_by_one_where_the_job_buys_so_now(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    bought = provider(batch_faults=(fault,))
+    bought.job()
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+    ws.questions(*(f"question {n}" for n in range(12)))
+    summary = ws.run("--set", "endpoint.batch=null", "--set", "limits.max_run_cost_usd=1")
+    assert (summary["succeeded"], summary["pending"], summary["status"]) == (12, 0, "succeeded")
+    assert (len(bought.prompts), bought.batches) == (12, 1)
+    assert summary["requests"] == sum(row["attempts"] for row in ws.rows()) > 12
+    assert Decimal(summary["job_cost_usd"]) == Decimal(summary["cost_usd"]) == bought.cost
+    assert sum(row["cost_usd"] for row in ws.rows()) == bought.cost
+    assert ws.run("--set", "endpoint.batch=null")["requests"] == 0
+
+
+def test_one_cap_holds_for_all_that_a_run_sends(ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    bought = provider(batch_faults=("lines_lost",))
+    bought.job()
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+    stopped = ws.run("--set", "endpoint.batch=null", "--set", "limits.max_run_cost_usd=0.00012", code=4)
+    assert (stopped["error"]["kind"], stopped["pending"]) == ("cost_cap", 4)
+    assert "by this run" in stopped["error"]["message"]

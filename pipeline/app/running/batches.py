@@ -47,6 +47,7 @@ class BatchRun:
         self._watcher = context.watcher
         self._signals = context.signals
         self._stop_request = context.stop_request
+        self._is_stale = False
 
     @property
     def _run_id(self) -> str:
@@ -70,6 +71,12 @@ class BatchRun:
                 finally:
                     self._end(book, plan, held)
             return stop or self._stop_request.stop()
+
+    def has_left(self, plan: Plan) -> bool:
+        """Return whether lines came back without an answer, so that their rows are to be sent one by one; not where the
+        plan does not know of every answer.
+        """
+        return self._options.limit is None and not self._is_stale and plan.count(*self._options.to_send) > 0
 
     def cancel(self, plan: Plan, held: HeldCheckpoint) -> tuple[int, Stop | None]:
         """Ask for every open batch to be canceled, wait up to `limits.timeout_seconds` for their ends, and collect what
@@ -197,5 +204,6 @@ class BatchRun:
         self._figures.out = (0, Decimal(0))
         with suppress(Exception):  # of a journal that failed, what is known stands in the summary already
             self._figures.update(RowFigures.of(plan), MoneyFigures.of(held.writer()))
+        self._is_stale = book.is_stale
         if book.is_stale:
             forget_plan(held.directory)

@@ -49,8 +49,13 @@ if TYPE_CHECKING:
     from pipeline.limits.shared import SharedLimit
 
 
-def send_one_by_one(context: RunContext, plan: Plan, held: HeldCheckpoint) -> tuple[Stop | None, Progress]:
+def send_one_by_one(
+    context: RunContext, plan: Plan, held: HeldCheckpoint, before: Progress | None = None
+) -> tuple[Stop | None, Progress]:
     """Send the rows that a plan names until every one is through, or something stops it. Returns that, and how it went.
+
+    Args:
+        before: what the run has done, where batches have left rows that it was to collect; then it sends from here.
 
     Raises:
         PipelineError: nothing could be sent, or the checkpoint failed.
@@ -60,26 +65,22 @@ def send_one_by_one(context: RunContext, plan: Plan, held: HeldCheckpoint) -> tu
     names = config.endpoint.urls
     to_send = plan.count(*options.to_send)
     rows = min(to_send, options.limit or to_send)
-    figures.left_alone = failure_kinds(plan, journal, [one for one in FAILED if one not in options.to_send])
-    figures.tracker = Tracker(
-        rows, figures.left_alone, where=" and ".join(map(shown_address, names)), has_marks=figures.has_marks
-    )
-    expectation = Expectation(quick_estimate(opened, plan, options.to_send), rows / max(1, to_send))
-    observer = _Observer(context, expectation, plan, held, config.limits.drain_seconds)
+    estimate = quick_estimate(opened, plan, options.to_send) if before is None else None
+    expectation = None if estimate is None else Expectation(estimate, rows / max(1, to_send))
+    observer = _observer(context, expectation, plan, held, rows)
     tells_load = config.endpoint.provider.shows_load and config.limits.concurrency == "auto"
     pause, now = Pause(len(names)), time.time()
     sent = recent_sends.sent_lately(journal, config.limits, now)
     recent_sends.see(journal, sent, now)
     if (too_long := resume_pause(pause, config, journal, now)) is not None:
-        return too_long, Progress()
+        return too_long, before or Progress()
     settings = checkpoint.register_settings(opened.settings, journal)
-    run_id = figures.summary.run_id or ""
-    journal.register_run(run_id)
+    controls = _controls(context, held)
+    limits = controls.limits
     figures.out = open_lines(journal)
-    controls = figures.controls = Controls(held.directory, config.limits, held.writer, run_id)
     expected = opened.rows.expected
     demand = Demand.of(config, rows)
-    engines = Engines(demand, context.placement, warn)
+    engines = Engines(demand, context.placement if before is None else None, warn)
     common = job.whole.config.limits
     begun = Work.now()
     with (
@@ -91,14 +92,14 @@ def send_one_by_one(context: RunContext, plan: Plan, held: HeldCheckpoint) -> tu
     ):
         works = feed(opened.rows, plan, journal, settings, options.to_send, _drawn(plan, options), cached)
         works = without_open_lines(while_unchanged(works, opened.rows.source.files), journal)
-        seconds = figures.started + (config.limits.deadline_seconds or math.inf) - time.monotonic()
+        seconds = figures.started + (limits.deadline_seconds or math.inf) - time.monotonic()
         # Last: from here on it is closed, whatever happens.
         engine = engines.start(sender, pause, seconds, partial(_refuse_stopped, context.stop_request))
         asking = None if expected is None else Asking(expected, warn)
         servers = Servers(names, pause, warn) if len(names) > 1 else None
         runner = Runner(
-            Workload(works, plan, journal, options.limit, cached),
-            Rules(config.limits, config.retry, opened.terms, asking),
+            Workload(works, plan, journal, options.limit, cached, before),
+            Rules(limits, config.retry, opened.terms, asking),
             Destination(engine, pause, servers, shared, load),
             context.stop_request,
             observers=Observers(
@@ -109,6 +110,7 @@ def send_one_by_one(context: RunContext, plan: Plan, held: HeldCheckpoint) -> tu
             started=figures.started,
         )
         runner.remember(sent)
+        runner.hold(controls.is_paused)
         with context.signals.draining(context.stop_request, engine.wake):
             try:
                 stop = runner.run()
@@ -138,11 +140,38 @@ def _refuse_stopped(request: StopRequest) -> None:
         raise Interrupted(request.signal)
 
 
+def _controls(context: RunContext, held: HeldCheckpoint) -> Controls:
+    """Return what follows orders to the run, which begins here unless it has sent before."""
+    figures, limits = context.figures, context.opened.job.config.limits
+    if figures.controls is None:
+        run_id = figures.summary.run_id or ""
+        held.writer().register_run(run_id)
+        figures.controls = Controls(held.directory, limits, held.writer, run_id)
+    return figures.controls
+
+
+def _observer(
+    context: RunContext, expectation: Expectation | None, plan: Plan, held: HeldCheckpoint, rows: int
+) -> _Observer:
+    """Return what keeps the figures of a run up to date from here on, while it sends so many rows."""
+    figures, config = context.figures, context.opened.job.config
+    others = [one for one in FAILED if one not in context.options.to_send]
+    figures.left_alone = failure_kinds(plan, held.writer(), others)
+    where = " and ".join(map(shown_address, config.endpoint.urls))
+    figures.tracker = Tracker(rows, figures.left_alone, where=where, has_marks=figures.has_marks)
+    return _Observer(context, expectation, plan, held, config.limits.drain_seconds)
+
+
 class _Observer:
     """Keeps the figures of a run up to date while it sends, and tells those who watch it."""
 
     def __init__(
-        self, context: RunContext, expectation: Expectation, plan: Plan, held: HeldCheckpoint, drain_seconds: float
+        self,
+        context: RunContext,
+        expectation: Expectation | None,
+        plan: Plan,
+        held: HeldCheckpoint,
+        drain_seconds: float,
     ) -> None:
         self._context = context
         self._expectation = expectation
@@ -159,8 +188,9 @@ class _Observer:
             self._is_stopping = True
             context.watcher.stopping(progress.in_flight, self._drain_seconds)
         context.watcher.progressed(progress, figures.summary)
-        for exceeded in self._expectation.exceeded(progress.cost_usd, figures.summary.seconds):
-            context.exceeded(exceeded)
+        if self._expectation is not None:
+            for exceeded in self._expectation.exceeded(progress.cost_usd, figures.summary.seconds):
+                context.exceeded(exceeded)
         figures.see(progress, self._plan, self._held.writer(), self._held.directory)
 
 

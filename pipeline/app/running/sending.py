@@ -42,7 +42,10 @@ def send_rows(context: RunContext, plan: Plan, held: HeldCheckpoint) -> tuple[St
         stop, progress = send_one_by_one(context, plan, held)
     if stop is None and (is_out or (buys_batches and not figures.summary.is_idle)):
         figures.update(is_idle=False)
-        stop = _batch_run(context).send(plan, held, progress, only_collect=not buys_batches)
+        batches = _batch_run(context)
+        stop = batches.send(plan, held, progress, only_collect=not buys_batches)
+        if stop is None and not buys_batches and batches.has_left(plan):
+            stop, _ = send_one_by_one(context, plan, held, progress)
     return stop, 0
 
 
