@@ -106,9 +106,9 @@ def test_a_deleted_checkpoint_is_exit_6_while_its_output_stands(ws: Workspace, e
     ws.run(code=6)
     ws.run(code=6)
     assert len(endpoint.asked) == 2
-    for command in ("estimate", "plan"):
-        refused = ws.pipeline(command, "job.yaml")
-        assert (refused.code, refused.out) == (6, ""), "no run would buy this"
+    for command in (["estimate"], ["plan"], ["retry-failed", "--list"]):
+        refused = ws.pipeline(command[0], "job.yaml", *command[1:])
+        assert (refused.code, refused.out) == (6, ""), "no run would begin"
         assert "pipeline recover job.yaml" in refused.err
     assert ws.command("estimate", "--set", "name=other")["rows"]["new"] == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.app.jobs.checkpoint import refuse_lost_answers
 from pipeline.app.jobs.columns import samples_of
 from pipeline.app.jobs.job import open_job
 from pipeline.app.jobs.locking import reading
@@ -41,6 +42,7 @@ def failed_rows(job: Job, kind: str | None) -> Iterator[Row]:
     """
     opened = open_job(job, for_sending=False)
     with reading(job) as journal:
+        refuse_lost_answers(job, journal)
         if journal is None:
             return
         plan = plan_unsaved(opened, journal, former=former_rows(opened, journal))
