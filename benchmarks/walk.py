@@ -73,8 +73,8 @@ class Follower:
         self.steps.append(module)
 
 
-def _holds(value: object, levels: int = 1) -> bool:
-    """Return whether a value is of the job's settings, or of the package and holds such a value."""
+def _holds(value: object, levels: int = 3) -> bool:
+    """Return whether a value is of the job's settings, or of the package and holds one, so many levels deep."""
     kind = type(value)
     if kind.__module__.startswith(_SETTINGS):
         return True
