@@ -141,7 +141,7 @@ fuzz: $(installed) ## Fuzz TARGET=replies or jobs with atheris; SECONDS=600 for 
 protections: $(installed) ## Remove each protection, in a copy, and show the test that fails; needs strace
 	$(bin)/python tests/protections.py $(ARGS)
 
-findings: ## Run the scripts on surprising behavior of other software; installs it, outside CI; half an hour
+findings: ## Run the scripts on surprising behavior of other software; installs it, outside CI; forty minutes
 	@status=0; for finding in findings/*.sh; do echo "$$finding"; $$finding || status=1; done; exit $$status
 
 bench: $(measuring) $(mock_server) ## A table of the quick figures and their limits, in ten minutes at most

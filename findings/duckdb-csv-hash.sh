@@ -2,8 +2,8 @@
 # duckdb 2.0.1: one missing value that Excel writes as `#N/A`, and the prompts of a CSV file are cut at their first `#`.
 #
 # The reader guesses a character for comments. One row of a column of numbers that begins with `#` is taken for a
-# comment, and from then on whatever stands behind a `#` in any row is one too, in cells that are not quoted. With
-# `comment = ''` the file is read as it is. polars, pyarrow and pandas know no comments unless they are asked to.
+# comment, and then whatever stands behind a `#` in any row is one too, in cells that are not quoted. With `comment=''`
+# the file is read as it is. polars, pyarrow and pandas know no comments unless they are asked to.
 #
 # For a batch: some prompts are asked without their end, and some rows are missing.
 #
