@@ -101,6 +101,8 @@ def test_what_the_other_job_has_to_be(judged: Workspace) -> None:
     judge(judged, prompt={"user": "judge {{ response }}", "samples": 2})
     assert "several rows of each" in refused("judge.yaml")
     judge(judged, output={"path": "judge.parquet", "prefix": ""})
+    assert "run it first: pipeline run judge.yaml" in refused("judge.yaml")
+    assert judged.pipeline("run", "judge.yaml").code == 0
     assert "output.prefix" in refused("judge.yaml")
     judge(judged)
     judged.questions(*QUESTIONS, "d")

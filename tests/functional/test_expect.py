@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -367,7 +368,14 @@ def test_samples_are_each_asked_until_one_is_valid(ws: Workspace, endpoint: Endp
 def test_limit_counts_rows_and_not_answers(ws: Workspace, endpoint: Endpoint) -> None:
     ws.questions(*range(6))
     expecting(ws)
-    endpoint.reply = answers(BAD, BAD, BAD, BAD, GOOD)
+    asked: Counter[str] = Counter()
+
+    def third_is_good(request: Asked) -> Reply:
+        question = next(one["content"] for one in request.body["data"]["messages"] if one["role"] == "user")
+        asked[question] += 1
+        return answer(GOOD if asked[question] == 3 else BAD)
+
+    endpoint.reply = third_is_good
     summary = ws.run("--limit", "2")
     assert (summary["succeeded"], summary["pending"]) == (2, 4)
     assert summary["requests"] == 6

