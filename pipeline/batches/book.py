@@ -9,9 +9,9 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from pipeline.batches.known import max_tokens_under, price_under
+from pipeline.batches.known import LinePrices, max_tokens_under
 from pipeline.batches.lines import line_id
-from pipeline.catalogue import Price, Terms
+from pipeline.catalogue import Terms
 from pipeline.client import Attempt
 from pipeline.errors import ErrorKind
 from pipeline.journal import ANSWERS, FAILURES, Claim, Event, Outcome, State
@@ -60,9 +60,8 @@ class Book:
         self._pending = pending
         self._plan = pending.plan
         known = journal.settings()
-        self._prices = {number: price_under(found, terms) for number, found in known.items()}
-        self._prices_at: dict[tuple[int, str], Price | None] = {}
-        """Those prices times the factor of a batch."""
+        self._models = {number: str(found["model"]) for number, found in known.items()}
+        self.prices = LinePrices(terms)
         self._max_tokens = {number: max_tokens_under(found) for number, found in known.items()}
         self._max_attempts = max_attempts
         self._admission = admission
@@ -79,9 +78,8 @@ class Book:
         self._numbers: dict[RowKey, int] = {}
         self.worst_usd = Decimal(0)
         """What the open lines may cost at most, in USD, as far as prices are known."""
-        for claim in journal.claims():
-            if claim.batch:
-                self._put(claim)
+        for claim in journal.lines_out():
+            self._put(claim)
         self.batches: dict[str, OpenBatch] = {batch.key: batch for batch in journal.totals.batches}
         self.next_number = max(self.claims, default=0) + 1
         self._done: set[RowKey] = set()
@@ -105,11 +103,14 @@ class Book:
                 break
 
     def is_out(self, work: Work) -> bool:
-        """Return whether a row is in an open batch, or was answered out of one by this run; learn its place."""
+        """Return whether a row is in an open batch, or was answered out of one by this run; learn its place, and the
+        settings by which its answer is judged.
+        """
         key = (work.row_id, work.request_hash)
         number = self._numbers.get(key)
         if number is not None:
-            self.claims[number] = replace(self.claims[number], plan=self._plan.number, position=work.position)
+            here = {"plan": self._plan.number, "position": work.position, "settings_id": work.settings_id}
+            self.claims[number] = replace(self.claims[number], **here)
         return number is not None or key in self._done
 
     def claim(self, work: Work, reserved: Reservation, batch: str) -> Claim:
@@ -181,7 +182,7 @@ class Book:
         """
         claim, worst = self._take(number)
         now = self._wall_clock()
-        price = self._price_of(claim)
+        price = self.prices.of_line(self._models[claim.settings_id], self.batches[claim.batch])
         charge = charge_of(result, price, worst, claim.worst_tokens)
         self._pending.bill(result, charge, is_retry=claim.history.attempts > 0)
         if (reserved := self._reserved.pop(number, None)) is not None:
@@ -270,14 +271,6 @@ class Book:
         self.worst_usd = self.worst_usd - (worst or 0) if self.claims else Decimal(0)
         self._pending.release(number)
         return claim, worst
-
-    def _price_of(self, claim: Claim) -> Price | None:
-        factor = self.batches[claim.batch].price_factor
-        key = claim.settings_id, factor
-        if key not in self._prices_at:
-            price = self._prices.get(claim.settings_id)
-            self._prices_at[key] = None if price is None else price.times(Decimal(factor))
-        return self._prices_at[key]
 
     def _record(self, claim: Claim, state: State, record: Outcome) -> None:
         identity = (claim.row_id, claim.request_hash, claim.settings_id, claim.content_key)

@@ -170,12 +170,14 @@ class Outgoing:
                 draft.claims.append(self._book.claim(work, reserved, draft.key))
         if drafts:
             self._creation.check_listing()
-        return [self._made_of(draft) for draft in drafts.values()]
+        return [self._made_of(model, draft) for model, draft in drafts.items()]
 
-    def _made_of(self, draft: _Draft) -> _Made:
+    def _made_of(self, model: str, draft: _Draft) -> _Made:
         factor, window = str(self._config.price_factor), self._config.window
         worst = sum((Decimal(claim.worst_cost or 0) for claim in draft.claims), Decimal(0))
-        batch = OpenBatch(draft.key, self._wall_clock(), len(draft.claims), factor, window, worst_usd=str(worst))
+        price, lines = self._book.prices.of_single(model), len(draft.claims)
+        texts = None if price is None else price.texts
+        batch = OpenBatch(draft.key, self._wall_clock(), lines, factor, window, worst_usd=str(worst), price=texts)
         return batch, draft.path, draft.claims
 
     def _next_work(self) -> Work | None:

@@ -66,6 +66,12 @@ class Price:
         prices = str(self.input_usd_per_million), str(self.output_usd_per_million)
         object.__setattr__(self, "texts", (*prices, self.as_of, None if cached is None else str(cached)))
 
+    @classmethod
+    def of(cls, texts: tuple[str, str, str | None, str | None]) -> Price:
+        """Return the price of these `texts`."""
+        prompt, answer, as_of, cached = texts
+        return cls(Decimal(prompt), Decimal(answer), as_of, None if cached is None else Decimal(cached))
+
     def age_note(self, today: date) -> str | None:
         """Return how old the price is, where it may well have changed since: after a year."""
         if self.as_of is None or (today - date.fromisoformat(self.as_of)).days <= _DAYS_OF_A_YEAR:

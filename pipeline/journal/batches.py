@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from msgspec.structs import asdict
 
 from pipeline.records import JsonObject
@@ -15,7 +15,7 @@ class OpenBatch(Struct, frozen=True):
     decimal text) times the price, and `window` is how long the provider may take. Without a `file_id` nothing was
     created yet. Without a `batch_id` it may have been created: `searched_at` is when the provider's list was first seen
     without it. `status`, `completed` and `failed` are as the provider last reported. `worst_usd` is the maximum cost of
-    all lines, as far as prices are known.
+    all lines, as far as prices are known, and `price` that of a single request to its model, as of `Price.texts`.
     """
 
     key: str
@@ -30,6 +30,7 @@ class OpenBatch(Struct, frozen=True):
     completed: int = 0
     failed: int = 0
     worst_usd: str | None = None
+    price: tuple[str, str, str | None, str | None] | None = None
 
     def facts(self) -> JsonObject:
         """Return the batch as a JSON object."""
@@ -38,4 +39,4 @@ class OpenBatch(Struct, frozen=True):
     @classmethod
     def of(cls, facts: JsonObject) -> OpenBatch:
         """Return the batch of a JSON object."""
-        return cls(**facts)
+        return convert(facts, cls)

@@ -109,6 +109,10 @@ class JournalReader:
                     break
         return rows
 
+    def lines_out(self) -> list[Claim]:
+        """Return the claims of requests that wait in a provider's batches."""
+        return [claim for claim in self.claims() if claim.batch] if self.totals.batches else []
+
     def claims(self) -> list[Claim]:
         """Return the claims that no event has closed: the requests that were in flight when the program died."""
         claims = []

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from pipeline.journal import Claim, State
+from pipeline.journal import State
 from pipeline.plan.plan import STATE_BITS, SUCCEEDED, Plan
 from pipeline.plan.rows import Rows
-from pipeline.plan.sharing import share, sharers
+from pipeline.plan.sharing import sharers
 
 
 class Change(Struct, frozen=True):
@@ -85,13 +85,8 @@ class PlanDraft:
         by_settings = int(unlike) if unchanged else 0
         return by_settings, self.plan.count(State.CHANGED) - by_settings
 
-    def asked_anew(self, lines: Iterable[Claim]) -> int:
-        """Return how many rows of unchanged content wait for one of these requests, and would be sent another one."""
-        self._scratch.execute("CREATE TEMP TABLE lines (row_id TEXT, request_hash TEXT, content TEXT)")
-        self._scratch.executemany(
-            "INSERT INTO lines VALUES (?,?,?)", ((one.row_id, one.request_hash, one.content_key) for one in lines)
-        )
-        self._scratch.execute("CREATE INDEX lines_by_row ON lines (row_id, request_hash)")
+    def asked_anew(self) -> int:
+        """Return how many rows of unchanged content wait in a batch, and would be sent another request."""
         return self._number(
             "SELECT count(DISTINCT i.position) FROM lines l CROSS JOIN input i ON i.row_id = l.row_id"
             " WHERE l.content IN ('', i.content) AND NOT EXISTS"
@@ -208,26 +203,37 @@ class PlanDraft:
 
     def new_rows(self) -> int:
         """Return how many rows without an answer would be sent: not those that will share the outcome of another."""
-        sharing = sum(self.plan.state(position) is State.NEW for position, _ in sharers(self.plan, self._groups()))
+        sharing = sum(self.plan.state(position) is State.NEW for position, _ in self._sharers())
         return self.plan.count(State.NEW, State.ATTEMPTED) - sharing
 
     def share(self) -> None:
         """Let rows of the same request share one outcome, where the job says so; but for samples of one row, and rows
         of different variants. It comes last, when it is decided which rows keep an answer.
         """
-        share(self.plan, self._groups())
+        for position, payer in self._sharers():
+            self.plan.put(position, payer, State.SHARED)
+
+    def _sharers(self) -> Iterator[tuple[int, int]]:
+        """Yield the rows that share, as `sharers` does; none where the job sends every row."""
+        if self._rows.deduplicate:
+            yield from sharers(self.plan, self._groups(), self._out())
+
+    def _out(self) -> set[int]:
+        """Return the positions of the rows whose request waits in a batch."""
+        found = self._scratch.execute(
+            "SELECT i.position FROM lines l"
+            " CROSS JOIN input i ON i.row_id = l.row_id AND i.request_hash = l.request_hash"
+        )
+        return {position for (position,) in found}
 
     def _groups(self) -> Iterator[tuple[tuple[int, str], int]]:
-        """Yield what rows that may share an outcome have in common, and the position of each, as `sharers` takes them;
-        nothing where the job sends every row.
-        """
-        if self._rows.deduplicate:
-            for cell, request_hash, position in self._scratch.execute(
-                "SELECT position % ? AS cell, request_hash, position FROM input"
-                " WHERE position NOT IN (SELECT position FROM unsent) ORDER BY 1, 2, 3",
-                (self._rows.cells,),
-            ):
-                yield (cell, request_hash), position
+        """Yield what rows that may share have in common, and the position of each, as `sharers` takes them."""
+        for cell, request_hash, position in self._scratch.execute(
+            "SELECT position % ? AS cell, request_hash, position FROM input"
+            " WHERE position NOT IN (SELECT position FROM unsent) ORDER BY 1, 2, 3",
+            (self._rows.cells,),
+        ):
+            yield (cell, request_hash), position
 
     def _changes(self, condition: str) -> Iterator[Change]:
         for position, row_id, request_hash, content, source, state, settings in self._scratch.execute(

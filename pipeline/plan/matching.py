@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal import ADOPTIONS, ANSWERS, EventHead, State
+from pipeline.journal import ADOPTIONS, ANSWERS, Claim, EventHead, State
 from pipeline.plan.cells import SEPARATOR
 from pipeline.plan.plan import Plan
 
@@ -31,11 +31,13 @@ CREATE TABLE former (position INTEGER, request_hash TEXT);
 CREATE TABLE given (source INTEGER PRIMARY KEY, owner TEXT, settings INTEGER);
 CREATE TABLE unanswered (row_id TEXT, request_hash TEXT, seq INTEGER, state INTEGER,
     PRIMARY KEY (row_id, request_hash)) WITHOUT ROWID;
+CREATE TABLE lines (row_id TEXT, request_hash TEXT, content TEXT, PRIMARY KEY (row_id, request_hash)) WITHOUT ROWID;
 CREATE TABLE matches (position INTEGER PRIMARY KEY, seq INTEGER, state INTEGER, is_new INTEGER);
 """
 """`settings` of an answer are those under which its owner got it. `unanswered` holds the requests of rows whose latest
 event is no answer; `accepted` the requests for which a row took over an answer; `former` what rows asked under
-settings whose answers they are to keep; `unsent` the rows that make no request, where that is asked.
+settings whose answers they are to keep; `unsent` the rows that make no request, where that is asked; `lines` the
+requests that wait in batches.
 """
 
 _SEPARATOR = f"char({ord(SEPARATOR)})"
@@ -165,6 +167,12 @@ def load_journal(scratch: sqlite3.Connection, index: Iterable[EventHead]) -> boo
         scratch.executemany("DELETE FROM unanswered WHERE row_id = ? AND request_hash = ?", ended)
         scratch.executemany("INSERT OR REPLACE INTO unanswered VALUES (?,?,?,?)", left)
     return seen
+
+
+def load_lines(scratch: sqlite3.Connection, lines: Iterable[Claim]) -> None:
+    """Load the requests that wait in batches."""
+    asked = ((one.row_id, one.request_hash, one.content_key) for one in lines)
+    scratch.executemany("INSERT OR IGNORE INTO lines VALUES (?,?,?)", asked)
 
 
 def number_repeated(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from pipeline.errors import CheckpointFailed
-from pipeline.journal import EventHead
+from pipeline.journal import Claim, EventHead
 from pipeline.journal.files import PLANNING_NAME
 from pipeline.plan.carrying import KnownRows, carry
 from pipeline.plan.draft import PlanDraft
@@ -23,6 +23,7 @@ from pipeline.plan.matching import (
     SCHEMA,
     index_input,
     load_journal,
+    load_lines,
     match,
     number_repeated,
     put_matches,
@@ -50,7 +51,7 @@ def draft_plan(
     known: KnownRows | None = None,
     forget_kept: bool = False,
     former: Sequence[Rows] = (),
-    has_lines_out: bool = False,
+    lines_out: Collection[Claim] = (),
 ) -> Iterator[PlanDraft]:
     """Make a plan, and yield it with its scratch database, which is removed afterward.
 
@@ -65,7 +66,7 @@ def draft_plan(
         forget_kept: rows that were told to keep an answer to another request count as changed again.
         former: the same rows with earlier settings. An answer that was valid for a row then is valid for it now, and a
             row that had failed counts as failed, for a run that does not send it. Such a plan is for one run only.
-        has_lines_out: requests wait in batches, and are compared with what their rows ask now.
+        lines_out: the requests that wait in batches; they are compared with what their rows ask now.
 
     Raises:
         InvalidJob: duplicate or missing ids, or input that cannot be read.
@@ -75,17 +76,17 @@ def draft_plan(
     with ExitStack() as stack:
         carried = None
         if known is not None:
-            scratch = stack.enter_context(_scratch_database(path))
+            scratch = stack.enter_context(_scratch_database(path, lines_out))
             with _reported(path):
                 carried = carry(scratch, rows, known, directory, number=number, fingerprint=fingerprint)
         if carried is not None:
             yield PlanDraft(carried.plan, rows, scratch, carried.answers)
             return
-        scratch = stack.enter_context(_scratch_database(path))
+        scratch = stack.enter_context(_scratch_database(path, lines_out))
         with _reported(path):
             if former:
                 fingerprint = rules = ""
-            joins = rows.deduplicate or has_lines_out
+            joins = rows.deduplicate or bool(lines_out)
             plan = _make(scratch, rows, index, directory, number, fingerprint, rules, forget_kept, former, joins)
         yield PlanDraft(plan, rows, scratch)
 
@@ -99,7 +100,7 @@ def _reported(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _scratch_database(path: Path) -> Iterator[sqlite3.Connection]:
+def _scratch_database(path: Path, lines_out: Iterable[Claim]) -> Iterator[sqlite3.Connection]:
     with suppress(FileNotFoundError):
         path.unlink()
     try:
@@ -111,6 +112,7 @@ def _scratch_database(path: Path) -> Iterator[sqlite3.Connection]:
         scratch.executescript(
             f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB}; BEGIN; {SCHEMA}"
         )
+        load_lines(scratch, lines_out)
     except (OSError, sqlite3.Error) as error:
         raise _failed(path, error) from error
     try:

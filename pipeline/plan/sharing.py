@@ -7,7 +7,7 @@ holds nothing of it: its outcome is that of the other row.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import groupby
 
 import numpy as np
@@ -64,29 +64,29 @@ def adopted_by_payers(plan: Plan) -> set[int]:
     return events
 
 
-def share(plan: Plan, groups: Iterable[tuple[object, int]]) -> None:
-    """Let rows with the same request share one outcome; see `sharers`."""
-    for position, payer in sharers(plan, groups):
-        plan.put(position, payer, State.SHARED)
-
-
-def sharers(plan: Plan, groups: Iterable[tuple[object, int]]) -> Iterator[tuple[int, int]]:
+def sharers(plan: Plan, groups: Iterable[tuple[object, int]], out: Container[int]) -> Iterator[tuple[int, int]]:
     """Yield each row that shares another row's outcome, and the row that pays, by their positions.
 
     `groups` gives for each row that makes a request what it has in common with others, and its position, those of one
-    group together and in input order. The row that pays is the first that has an answer already, else the first that
-    was sent, else the first of all. A row that was sent itself keeps its own outcome.
+    group together and in input order. `out` are the rows that wait in a batch. The row that pays is the first that has
+    an answer already, else the first that is out, else the first that was sent, else the first of all. A row that was
+    sent itself keeps its own outcome.
     """
+
+    def may_share(position: int) -> bool:
+        return plan.state(position) in _MAY_SHARE and position not in out
+
+    def rank(position: int) -> int:
+        if plan.state(position) in SUCCEEDED:
+            return 0
+        if position in out:
+            return 1
+        return 3 if may_share(position) else 2
+
     for _, rows in groupby(groups, key=lambda one: one[0]):
         positions = array("Q", (position for _, position in rows))
         if len(positions) > 1:
-            payer = min(positions, key=lambda position: (_rank(plan.state(position)), position))
+            payer = min(positions, key=lambda position: (rank(position), position))
             for position in positions:
-                if position != payer and plan.state(position) in _MAY_SHARE:
+                if position != payer and may_share(position):
                     yield position, payer
-
-
-def _rank(state: State) -> int:
-    if state in SUCCEEDED:
-        return 0
-    return 2 if state in _MAY_SHARE else 1

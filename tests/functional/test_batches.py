@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
 import threading
 import time
@@ -632,3 +633,86 @@ def test_one_cap_holds_for_all_that_a_run_sends(ws: Workspace, provider: Make, m
     stopped = ws.run("--set", "endpoint.batch=null", "--set", "limits.max_run_cost_usd=0.00012", code=4)
     assert (stopped["error"]["kind"], stopped["pending"]) == ("cost_cap", 4)
     assert "by this run" in stopped["error"]["message"]
+
+
+def test_a_row_waits_for_the_row_of_the_same_request_that_is_in_a_batch(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = provider()
+    ws.given([["b", "same"], ["c", "same"], ["d", "other"]], ["id", "question"])
+    bought.job(input={"id": "id"})
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+        ws.given([["a", "same"], ["b", "same"], ["c", "same"], ["d", "other"], ["e", "other"]], ["id", "question"])
+        bought.job(input={"id": "id"}, deduplicate=True)
+        assert ws.command("estimate")["requests"] == 0
+        assert ws.run("--no-wait", code=7)["pending"] == 5
+    summary = ws.run()
+    assert (summary["succeeded"], summary["requests"], bought.batches) == (5, 3, 1)
+    assert sorted(bought.prompts.values()) == [1, 2], "two of them were bought before they could share"
+    assert [row["shared_from"] for row in ws.rows()] == ["b", None, None, None, "d"]
+    assert Decimal(summary["job_cost_usd"]) == sum(row["cost_usd"] for row in ws.rows()) == bought.cost
+    assert ws.command("estimate")["rows"]["done"] == 5
+    assert ws.run()["requests"] == 0
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_an_answer_out_of_a_batch_is_judged_by_what_is_expected_now(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, attempts: int
+) -> None:
+    bought = provider(4)
+    before, now = ({"regex": words, "send": "none", "attempts": attempts} for words in (".", "^never this$"))
+    bought.job(expect=before, parameters={"max_tokens": 2000})
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+    bought.job(expect=now, parameters={"max_tokens": 2000})
+    summary = ws.run(code=3)
+    assert (summary["failures"], summary["requests"]) == ({"invalid_answer": 4}, 4 * attempts)
+    assert [row["answer_attempts"] for row in ws.rows()] == [attempts] * 4
+    for rows in (4, 5):
+        ws.questions(*(f"question {n}" for n in range(rows)))
+        estimate = ws.command("estimate")
+        assert (estimate["requests"], estimate["rows"]["changed"]) == (rows - 4, 0)
+        assert ws.command("status")["failed"] == 4
+    assert ws.run(code=3)["requests"] == attempts
+    bought.job(expect=before, parameters={"max_tokens": 2000})
+    assert ws.run()["requests"] == 0
+
+
+@pytest.mark.parametrize("is_priced", [True, False])
+def test_lines_of_a_model_that_has_left_the_sweep_are_billed(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch, is_priced: bool
+) -> None:
+    bought = provider(3)
+    prices = {
+        MODEL: {"input_usd_per_million": 1, "output_usd_per_million": 2},
+        OTHER_MODEL: {"input_usd_per_million": 3, "output_usd_per_million": 4},
+    }
+    bought.job(sweep={"endpoint.model": [MODEL, OTHER_MODEL]}, pricing={"by_model": prices})
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+    whole = ws.path / "whole"
+    shutil.copytree(ws.path / ".checkpoints", whole)
+    assert ws.run()["succeeded"] == 6
+    cost = ws.command("status")["job_cost_usd"]
+    shutil.rmtree(ws.path / ".checkpoints")
+    whole.rename(ws.path / ".checkpoints")
+    (ws.path / "out.parquet").unlink()
+    left = prices if is_priced else {MODEL: prices[MODEL]}
+    bought.job(sweep={"endpoint.model": [MODEL]}, pricing={"by_model": left})
+    summary = ws.run()
+    assert (summary["succeeded"], summary["job_cost_usd"]) == (3, cost)
+
+
+def test_rows_that_wait_in_a_batch_are_no_requests_to_send(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = provider(4)
+    bought.job()
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+        ws.questions(*(f"question {n}" for n in range(6)))
+        for flags in ((), ("--set", "endpoint.batch=null")):
+            found = ws.command("estimate", *flags)
+            assert (found["requests"], found["rows"]["new"]) == (2, 6)
+            assert Decimal(found["possibly_billed_usd"]) > 0

@@ -80,7 +80,7 @@ def refuse_lines_out(opened: OpenJob, journal: Journal | None, made: PlanDraft) 
     """
     if journal is None or not journal.totals.batches:
         return
-    if rows := made.asked_anew(claim for claim in journal.claims() if claim.batch):
+    if rows := made.asked_anew():
         raise InvalidInput(
             f"{counted(rows, 'row')} that {'waits' if rows == 1 else 'wait'} in a batch would be asked again,"
             f" {_price_of(rows, opened, journal, made)}, because the settings changed since it was made;"

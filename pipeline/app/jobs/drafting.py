@@ -43,7 +43,7 @@ def planner(
             known=known,
             forget_kept=forget_kept,
             former=former,
-            has_lines_out=journal is not None and bool(journal.totals.batches),
+            lines_out=journal.lines_out() if journal else (),
         ) as made:
             yield made
     except InvalidJob as error:

@@ -19,18 +19,13 @@ def has_open_batches(job: Job) -> bool:
 
 def open_lines(journal: Journal) -> tuple[int, Decimal]:
     """Return how many lines are out in batches, and what they may cost at most, in USD."""
-    if not journal.totals.batches:
-        return 0, Decimal(0)
-    claims = [claim for claim in journal.claims() if claim.batch]
+    claims = journal.lines_out()
     return len(claims), worst_of(claims)
 
 
 def without_open_lines(works: Iterator[Work | Event], journal: Journal) -> Iterator[Work | Event]:
     """Yield the rows that are in no open batch: those are never sent one by one."""
-    if not journal.totals.batches:
-        yield from works
-        return
-    out = {(claim.row_id, claim.request_hash) for claim in journal.claims() if claim.batch}
+    out = {(claim.row_id, claim.request_hash) for claim in journal.lines_out()}
     for work in works:
         if isinstance(work, Event) or (work.row_id, work.request_hash) not in out:
             yield work

@@ -42,8 +42,8 @@ def survey(
 
     Where a pilot has sent enough rows, the sample is of those: rows whose last event has the number `pilot_from` or a
     later one. Else it is of all that the journal knows of the model, answers under former settings only where there
-    are hardly others. Requests that the job's cache answers are not sent. `learns` draws it also where no request would
-    be sent.
+    are hardly others. Requests that the job's cache answers, or that wait in a batch, are not sent. `learns` draws it
+    also where no request would be sent.
     """
     with reading_cache(opened.job, opened.rows.expected) as cached:
         return _survey(opened, plan, journal, pilot_from, cached, learns=learns)
@@ -67,14 +67,16 @@ def _survey(
         known = _known(opened, plan, journal, positions)
     samples = {model: Sample(is_drawn) for model in opened.terms}
     sampled = np.asarray(sorted(known), np.int64)
+    out = {(claim.row_id, claim.request_hash) for claim in journal.lines_out()} if journal is not None else set()
     wanted = [int(state) for state in TO_SEND]
     for start, batch in opened.rows.batches() if looks else ():
         stop = start + opened.rows.count(batch)
         is_sent = np.isin(plan.states(start, stop), wanted)
         if is_sent.any():
             part = opened.rows.part(start, batch, np.flatnonzero(is_sent))
-            for position, (request, request_hash) in zip(part.positions, part.requests(), strict=True):
-                if isinstance(request, UnsentFailure):
+            row_ids = plan.row_ids(part.positions, part.ids)
+            for position, row_id, (request, request_hash) in zip(part.positions, row_ids, part.requests(), strict=True):
+                if isinstance(request, UnsentFailure) or (row_id, request_hash) in out:
                     continue
                 if cached is None or not cached.has(request, request_hash, opened.rows.cell(position)[1]):
                     sizes[request.model].add(request)
