@@ -98,9 +98,7 @@ def run_script(script: str, *arguments: str) -> NoReturn:
 
 def _leave(ended: SystemExit) -> NoReturn:
     """End without taking the interpreter apart, which would copy every page that is shared."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does: idle threads of executors are ended
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
