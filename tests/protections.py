@@ -272,9 +272,37 @@ PROTECTIONS = (
     Protection(
         "the answers that rows had before in what they may share",
         "pipeline/plan/sharing.py",
-        "if position != payer and plan.state(position) in _MAY_SHARE:",
+        "if position != payer and may_share(position):",
         "if position != payer:",
         "tests/functional/test_deduplicate.py",
+    ),
+    Protection(
+        "the rows that are in a batch in what they may share",
+        "pipeline/plan/sharing.py",
+        " and position not in out",
+        "",
+        "tests/functional/test_batches.py",
+    ),
+    Protection(
+        "the rows that are in a batch in what an estimate would send",
+        "pipeline/app/use_cases/survey.py",
+        " or (row_id, request_hash) in out",
+        "",
+        "tests/functional/test_batches.py",
+    ),
+    Protection(
+        "the settings by which an answer out of a batch is judged",
+        "pipeline/batches/book.py",
+        ', "settings_id": work.settings_id',
+        "",
+        "tests/functional/test_batches.py",
+    ),
+    Protection(
+        "the price of a batch whose model has left the job",
+        "pipeline/batches/known.py",
+        " or (batch.price and Price.of(batch.price))",
+        "",
+        "tests/functional/test_batches.py",
     ),
     Protection(
         "the endpoint's address in the key of a cache",
