@@ -716,3 +716,20 @@ def test_rows_that_wait_in_a_batch_are_no_requests_to_send(
             found = ws.command("estimate", *flags)
             assert (found["requests"], found["rows"]["new"]) == (2, 6)
             assert Decimal(found["possibly_billed_usd"]) > 0
+
+
+def test_a_chain_is_planned_with_the_answers_that_are_still_in_a_batch(
+    ws: Workspace, provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = provider(10)
+    bought.job()
+    prompt = {"user": "judge {{ response }}"}
+    second = {"name": "second", "prompt": prompt, "output": {"path": "second.parquet", "prefix": "second_"}}
+    ws.job("second.yaml", **second, input={"path": {"job": "job.yaml"}})
+    before = ws.pipeline("plan", "second.yaml", "--json").data["stages"]
+    with held(monkeypatch):
+        ws.run("--no-wait", code=7)
+        found = ws.pipeline("plan", "second.yaml", "--json").data["stages"]
+    assert found[0]["requests"]["high"] == 0
+    assert found[1]["requests"] == before[1]["requests"]
+    assert found[1]["prompt_tokens"] == before[1]["prompt_tokens"]

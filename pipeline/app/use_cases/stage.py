@@ -105,6 +105,8 @@ def plan_stage(job: Job, before: PlannedStage | None, path: Path | None) -> Plan
     )
     words = "; ".join([one.assumptions, *(further.words() if further is not None else ())])
     stage = Stage(job.config.name, job.file, job.config.endpoint.is_simulator, found.rows, to_come, needs, words)
+    if not one.requests and path is not None:  # all may be in batches, whose answers will be like others
+        estimates = dict.fromkeys(BOUNDS, _first_requests(opened, found))
     tokens = {bound: getattr(of.completion_tokens, bound) / max(1, of.requests) for bound, of in estimates.items()}
     pending = found.rows.total - settled.rows
     return PlannedStage(stage, opened, before, path, settled.rows, to_come.map(lambda n: float(pending + n)), tokens)
@@ -193,12 +195,8 @@ class _Further:
         asked = sum(one.requests for one in sizes.values())
         self.is_measured = self.is_measured and asked > 0
         times = inputs * opened.rows.cells / max(1, asked)
-        learned = dict(zip(opened.terms, (part.sample for part in self._found.parts), strict=False))
-        parts = [
-            Part(scaled(sizes[model], times), terms.price, learned[model], terms.chat_template)
-            for model, terms in opened.terms.items()
-        ]
-        return estimate_parts([*self._found.parts, *parts], limits)
+        sizes = {model: scaled(size, times) for model, size in sizes.items()}
+        return estimate_parts([*self._found.parts, *_as_parts(opened, self._found, sizes)], limits)
 
     def words(self) -> Iterable[str]:
         """Yield what the figures rest on."""
@@ -216,6 +214,19 @@ class _Further:
             yield "their prompts are taken to be like those of the rows so far"
         else:
             yield f"their prompts are measured with made-up answers, as long as {name}'s are estimated to be"
+
+
+def _first_requests(opened: OpenJob, found: LookedOver) -> Estimate:
+    """Return the estimate of the requests for the first rows of the input, whatever has become of them."""
+    return estimate_parts(_as_parts(opened, found, _measure(opened)), opened.job.config.limits)
+
+
+def _as_parts(opened: OpenJob, found: LookedOver, sizes: Mapping[str, Sizes]) -> list[Part]:
+    """Return requests of these sizes to each model, with what was learned of others to it."""
+    learned = dict(zip(opened.terms, (part.sample for part in found.parts), strict=False))
+    return [
+        Part(sizes[model], terms.price, learned[model], terms.chat_template) for model, terms in opened.terms.items()
+    ]
 
 
 def _measure(opened: OpenJob) -> dict[str, Sizes]:
