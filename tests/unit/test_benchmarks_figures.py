@@ -131,10 +131,10 @@ def test_answers_begin_with_the_marker_of_their_row() -> None:
 
 
 def test_only_a_peer_that_answered_every_row_is_compared_with_ours() -> None:
-    results = {OURS: [result(1.0)], "slow": [result(4.0)], "wrong": [result(0.1, right=9)]}
+    results = {OURS: [result(1.0)], "slow": [result(9.0)], "wrong": [result(0.1, right=9)]}
     rows = {row.what: row for row in rows_of(results, 10, {"absent": "it is not there"})}
     assert list(rows) == [OURS, "slow", "wrong", "absent"]
-    assert rows[OURS].bar.endswith("slow: 4.00")
+    assert rows[OURS].bar.endswith("slow: 9.00")
     assert not rows[OURS].is_missed
     assert rows["wrong"].measured.startswith("failed: 9 of 10")
 
