@@ -248,6 +248,6 @@ def test_no_process_of_a_run_is_ever_dumped_to_a_core_file(ws: Workspace, endpoi
             assert resource.prlimit(number, resource.RLIMIT_CORE)[0] == 0
             resource.prlimit(number, resource.RLIMIT_CORE, unlimited)  # as where cores are piped, whatever the limit is
             os.kill(number, signal.SIGQUIT)
-        assert process.wait(10) == -signal.SIGQUIT
+        assert process.wait(60) == -signal.SIGQUIT
     endpoint.gate.set()
     assert not [name for name in ws.files() if name.startswith("core")]
